@@ -1,0 +1,74 @@
+"""Asks a daemon's status socket. Standard library only: `status` must answer fast and load
+little."""
+
+import http.client
+import json
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from fabgossip.errors import ServiceError
+
+TIMEOUT_S = 60.0
+
+
+class UnreachableError(ServiceError):
+    """No daemon answers on the socket."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A status code and the JSON object of an answer."""
+
+    code: int
+    body: dict[str, object]
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class StatusClient:
+    """One kept-alive connection to a daemon."""
+
+    def __init__(self, path: Path, timeout_s: float = TIMEOUT_S) -> None:
+        self._path = path
+        self._connection = _UnixConnection(path, timeout_s)
+
+    def get(self, target: str) -> Reply:
+        """`GET`; raises `UnreachableError`."""
+        return self._ask("GET", target, b"", {})
+
+    def post(self, target: str) -> Reply:
+        """`POST` without a body; raises `UnreachableError`."""
+        return self._ask("POST", target, b"", {})
+
+    def submit(self, envelope: bytes, content: bytes) -> Reply:
+        """Hand over an artifact; raises `UnreachableError`."""
+        headers = {"Fabgossip-Envelope-Bytes": str(len(envelope))}
+        return self._ask("POST", "/v1/submit", envelope + content, headers)
+
+    def _ask(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Reply:
+        try:
+            self._connection.request(method, target, body=body or None, headers=headers)
+            response = self._connection.getresponse()
+            return Reply(response.status, json.loads(response.read()))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self._connection.close()
+            raise UnreachableError(
+                f"no daemon answers on {self._path}: {error}; "
+                "start it with: fabgossip run --config FILE, or name its socket with --socket"
+            ) from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()

@@ -1,0 +1,82 @@
+"""The command line: finds the command, runs it, turns errors into one line and one exit code.
+
+A command's module is imported when it is called, so that `status` loads little. The only reader of
+the environment.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from fabgossip.errors import FabgossipError
+
+DEFAULT_SOCKET = "/run/fabgossip/status.sock"
+_GROUPS = {
+    "run": "fabgossip.cli.run",
+    "check-config": "fabgossip.cli.run",
+    "status": "fabgossip.cli.query",
+    "artifacts": "fabgossip.cli.query",
+    "peers": "fabgossip.cli.query",
+    "why": "fabgossip.cli.query",
+    "fetch": "fabgossip.cli.query",
+    "submit": "fabgossip.cli.query",
+    "events": "fabgossip.cli.query",
+    "verify": "fabgossip.cli.verify",
+    "control": "fabgossip.cli.control",
+    "sim": "fabgossip.cli.sim",
+    "demo": "fabgossip.cli.demo",
+    "deploy": "fabgossip.cli.deploy",
+    "version": "fabgossip.cli.version",
+}
+"""Which module knows each command."""
+_QUERY = "fabgossip.cli.query"
+
+
+def main() -> int:
+    """The console script."""
+    return run(sys.argv[1:])
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; gives its exit code."""
+    command = next((one for one in arguments if not one.startswith("-")), None)
+    modules = [_GROUPS[command]] if command in _GROUPS else list(dict.fromkeys(_GROUPS.values()))
+    parser = _parser(modules)
+    parsed = parser.parse_args(arguments)
+    chosen: Callable[[argparse.Namespace], int] | None = getattr(parsed, "run", None)
+    if chosen is None:
+        parser.print_help(sys.stderr)
+        return 2
+    try:
+        return chosen(parsed)
+    except FabgossipError as error:
+        print(f"fabgossip: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser(modules: list[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fabgossip",
+        description="A peer-to-peer gossip cache daemon for signed configuration.",
+        epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 daemon unreachable, 4 degraded, 5 refused, "
+        "75 try again, 78 bad configuration.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name in modules:
+        module = importlib.import_module(name)
+        if name == _QUERY:
+            module.register(commands, os.environ.get("FABGOSSIP_SOCKET", DEFAULT_SOCKET))
+        else:
+            module.register(commands)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

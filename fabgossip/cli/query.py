@@ -1,0 +1,316 @@
+"""Commands that ask a running daemon: status, artifacts, peers, why, fetch, submit, events."""
+
+import argparse
+from pathlib import Path
+from urllib.parse import urlencode
+
+from fabgossip.cli.client import Reply, StatusClient
+from fabgossip.cli.output import (
+    EXIT_DEGRADED,
+    EXIT_FAILURE,
+    EXIT_OK,
+    EXIT_REFUSED,
+    EXIT_TRY_AGAIN,
+    bold,
+    print_json,
+    print_table,
+    safe,
+    say,
+)
+
+_FETCH_EXITS = {
+    404: EXIT_FAILURE,
+    422: EXIT_REFUSED,
+    403: EXIT_REFUSED,
+    503: EXIT_TRY_AGAIN,
+    504: EXIT_TRY_AGAIN,
+}
+PAGE = 1_000
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", socket: str) -> None:
+    """Add the commands; `socket` is the default path."""
+    status = _command(
+        commands, "status", "is this node healthy, and if not why", socket, run_status
+    )
+    status.add_argument("--check", action="store_true", help="exit 4 when degraded")
+    artifacts = _command(
+        commands, "artifacts", "what this node holds, and in which state", socket, run_artifacts
+    )
+    artifacts.add_argument("--family", default="", help="only this artifact type")
+    artifacts.add_argument("--state", default="", help="only this state, as shown")
+    _command(commands, "peers", "who this node is linked to", socket, run_peers)
+    why = _command(
+        commands, "why", "why an artifact is, or is not, as it should be", socket, run_why
+    )
+    why.add_argument("subject", metavar="NAMESPACE|HASH", help="a namespace or a content hash")
+    fetch = _command(commands, "fetch", "get a content this node may hold, now", socket, run_fetch)
+    fetch.add_argument("subject", metavar="HASH|NAMESPACE", help="a content hash or a namespace")
+    fetch.add_argument(
+        "--timeout", type=float, default=30.0, metavar="S", help="seconds to wait (30)"
+    )
+    submit = _command(commands, "submit", "hand a signed artifact to this node", socket, run_submit)
+    submit.add_argument("envelope", type=Path, help="file with the envelope")
+    submit.add_argument(
+        "content", type=Path, nargs="?", help="file with the content; none for a tombstone"
+    )
+    _command(commands, "events", "what happened lately", socket, run_events)
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    text: str,
+    socket: str,
+    run: object,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument(
+        "--socket", type=Path, default=Path(socket), help=f"the daemon's status socket ({socket})"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _subject(text: str) -> tuple[str, str]:
+    return ("namespace", text) if "/" in text else ("content_hash", text)
+
+
+def _refused(reply: Reply, *, as_json: bool) -> int:
+    if as_json:
+        print_json(reply.body)
+    else:
+        say(f"fabgossip: {safe(reply.body.get('detail') or reply.body.get('code'))}")
+    return _FETCH_EXITS.get(reply.code, EXIT_FAILURE)
+
+
+def run_status(arguments: argparse.Namespace) -> int:
+    """`fabgossip status`."""
+    reply = StatusClient(arguments.socket).get("/v1/status")
+    verdict = _table(reply.body, "verdict")
+    if arguments.json:
+        print_json(reply.body)
+    else:
+        _print_status(reply.body)
+    return EXIT_DEGRADED if arguments.check and verdict["level"] != "ok" else EXIT_OK
+
+
+def _table(body: dict[str, object], key: str) -> dict[str, object]:
+    value = body[key]
+    assert isinstance(value, dict)
+    return value
+
+
+def _rows(body: dict[str, object], key: str) -> list[dict[str, object]]:
+    value = body[key]
+    assert isinstance(value, list)
+    return value
+
+
+def _print_status(body: dict[str, object]) -> None:
+    node, verdict, trust = _table(body, "node"), _table(body, "verdict"), _table(body, "trust")
+    counts, neighbors, recovery = (
+        _table(body, "namespaces"),
+        _table(body, "neighbors"),
+        _table(body, "recovery"),
+    )
+    mode = safe(verdict["mode"]).upper()
+    level = "" if verdict["level"] == "ok" else "   DEGRADED"
+    print(
+        f"fabgossip {bold(safe(node['node_id']))}   cluster {safe(node['cluster_id'])}   "
+        f"{bold(mode + level)}   {safe(verdict['summary'])}"
+    )
+    print(
+        f"  trust         bundle {trust['bundle_version']}, epoch {trust['epoch']}, revocations "
+        f"{trust['revocation_version']}   refresh due {safe(trust['refresh_due_at'])}   "
+        f"certificate until {safe(trust['certificate_expires_at'])}"
+    )
+    print(
+        f"  namespaces    {counts['fresh']} of {counts['total']} fresh   "
+        f"{counts['behind']} behind   {counts['stale']} stale   {counts['expired']} expired   "
+        f"{counts['invalid']} invalid   last change {safe(counts['last_change_at'])}"
+    )
+    print(
+        f"  neighbors     {neighbors['active']} linked, {neighbors['target']} wanted   "
+        f"in {neighbors['failure_domains']} failure domains"
+    )
+    print(
+        f"  recovery      {recovery['wanted']} wanted   {recovery['in_flight']} in flight   "
+        f"{recovery['parked']} waiting   at {safe(recovery['step'])}"
+    )
+    print(f"  configuration {safe(_table(body, 'config')['path'])}")
+    _print_problems(body)
+
+
+def _print_problems(body: dict[str, object]) -> None:
+    problems = _rows(body, "problems")
+    if problems:
+        print(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}")
+    for one in problems:
+        print(f"  {safe(one['code'])}  {safe(one['namespace'])}".rstrip())
+        print(f"    because  {safe(one['because'])}")
+        print(f"    next     {safe(one['next'])}")
+    if body["problems_omitted"]:
+        print(f"  and {body['problems_omitted']} more: fabgossip artifacts")
+
+
+def run_artifacts(arguments: argparse.Namespace) -> int:
+    """`fabgossip artifacts`."""
+    client = StatusClient(arguments.socket)
+    items: list[dict[str, object]] = []
+    after = ""
+    while True:
+        query = {"after": after, "limit": str(PAGE)}
+        query |= {
+            key: value
+            for key, value in (("family", arguments.family), ("state", arguments.state))
+            if value
+        }
+        reply = client.get(f"/v1/artifacts?{urlencode(query)}")
+        if reply.code != 200:
+            return _refused(reply, as_json=arguments.json)
+        items += _rows(reply.body, "items")
+        if reply.body["next"] is None:
+            break
+        after = str(reply.body["next"])
+    if arguments.json:
+        print_json({"items": items})
+        return EXIT_OK
+    rows = [
+        (
+            one["namespace"],
+            f"{one['epoch']}.{one['version']}",
+            one["state"],
+            one["size"],
+            one["content_hash"],
+        )
+        for one in items
+    ]
+    print_table(("NAMESPACE", "VERSION", "STATE", "BYTES", "CONTENT"), rows)
+    return EXIT_OK
+
+
+def run_peers(arguments: argparse.Namespace) -> int:
+    """`fabgossip peers`."""
+    reply = StatusClient(arguments.socket).get("/v1/peers")
+    if arguments.json:
+        print_json(reply.body)
+        return EXIT_OK
+    rows = [
+        (
+            one["node_id"],
+            one["failure_domain"],
+            one["direction"],
+            "open" if one["open"] else "opening",
+            one["since_s"],
+            one["last_heard_s"],
+            one["rtt_ms"],
+            one["shared_audiences"],
+        )
+        for one in _rows(reply.body, "items")
+    ]
+    heads = ("NODE", "PLACE", "DIRECTION", "STATE", "SINCE S", "HEARD S AGO", "RTT MS", "AUDIENCES")
+    print_table(heads, rows)
+    return EXIT_OK
+
+
+def run_why(arguments: argparse.Namespace) -> int:
+    """`fabgossip why`."""
+    query = urlencode(dict((_subject(arguments.subject),)))
+    reply = StatusClient(arguments.socket).get(f"/v1/why?{query}")
+    if reply.code != 200:
+        return _refused(reply, as_json=arguments.json)
+    if arguments.json:
+        print_json(reply.body)
+    else:
+        _print_why(reply.body)
+    return EXIT_OK
+
+
+def _print_why(body: dict[str, object]) -> None:
+    artifact, signed, newest = (
+        _table(body, "artifact"),
+        _table(body, "signed"),
+        _table(body, "newest"),
+    )
+    keys = signed["key_ids"]
+    assert isinstance(keys, list)
+    print(
+        f"{bold(safe(artifact['namespace']))}   {safe(artifact['family'])} {safe(newest['order'])}"
+    )
+    print(f"  state    {safe(artifact['state'])}   since {safe(artifact['current_at'])}")
+    print(f"  content  {safe(artifact['content_hash'])}   {artifact['size']} bytes")
+    print(f"  signed   {', '.join(str(key)[:12] for key in keys)}   {signed['threshold']} needed")
+    print(f"  newest   {safe(newest['order'])}, heard from {safe(newest['from'])}")
+    print(
+        f"  times    issued {safe(artifact['issued_at'])}, "
+        f"refresh by {safe(artifact['refresh_by'])}, expires {safe(artifact['expires_at'])}"
+    )
+    want = body["want"]
+    if isinstance(want, dict):
+        print(f"  want     {safe(want['state'])}")
+    rows = [
+        (
+            f"{one['ago_ms']} ms ago",
+            one["step"],
+            one["source"],
+            one["outcome"],
+            f"{one['ms']} ms",
+            one["bytes"],
+        )
+        for one in _rows(body, "ladder")
+    ]
+    if rows:
+        print_table(("LADDER", "STEP", "SOURCE", "OUTCOME", "TOOK", "BYTES"), rows)
+
+
+def run_fetch(arguments: argparse.Namespace) -> int:
+    """`fabgossip fetch`."""
+    key, value = _subject(arguments.subject)
+    timeout_ms = max(1, int(arguments.timeout * 1_000))
+    query = urlencode({key: value, "timeout_ms": str(timeout_ms)})
+    client = StatusClient(arguments.socket, timeout_s=arguments.timeout + 10)
+    reply = client.post(f"/v1/fetch?{query}")
+    if reply.code != 200:
+        return _refused(reply, as_json=arguments.json)
+    if arguments.json:
+        print_json(reply.body)
+    else:
+        print(f"held {safe(reply.body['content_hash'])} {safe(reply.body['namespace'])}")
+    return EXIT_OK
+
+
+def run_submit(arguments: argparse.Namespace) -> int:
+    """`fabgossip submit`."""
+    try:
+        envelope = arguments.envelope.read_bytes()
+        content = b"" if arguments.content is None else arguments.content.read_bytes()
+    except OSError as error:
+        say(f"fabgossip: {error.filename}: {error.strerror}")
+        return EXIT_FAILURE
+    reply = StatusClient(arguments.socket).submit(envelope, content)
+    if reply.code != 200:
+        if not arguments.json:
+            say(f"fabgossip: {safe(reply.body.get('code'))}: {safe(reply.body.get('detail'))}")
+            return _FETCH_EXITS.get(reply.code, EXIT_FAILURE)
+        return _refused(reply, as_json=True)
+    if arguments.json:
+        print_json(reply.body)
+    else:
+        print(f"{safe(reply.body['outcome'])} {safe(reply.body['namespace'])}")
+    return EXIT_OK
+
+
+def run_events(arguments: argparse.Namespace) -> int:
+    """`fabgossip events`."""
+    reply = StatusClient(arguments.socket).get("/v1/events")
+    if arguments.json:
+        print_json(reply.body)
+        return EXIT_OK
+    for one in _rows(reply.body, "items"):
+        words = " ".join(
+            f"{key}={safe(value)}" for key, value in one.items() if key != "event" and value != ""
+        )
+        print(f"{safe(one['event'])} {words}".rstrip())
+    return EXIT_OK

@@ -1,0 +1,114 @@
+"""`fabgossip run` and `fabgossip check-config`."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import trio
+
+from fabgossip.cli.output import EXIT_OK, print_json
+from fabgossip.daemon.config import Config, ConfigProblemsError, read_config
+from fabgossip.daemon.driver import read_clocks
+from fabgossip.daemon.service import Environment, check_tls, load_identity, run_daemon
+from fabgossip.daemon.systemd import NotifyEnvironment
+from fabgossip.errors import FabgossipError
+
+DEFAULT_CONFIG = Path("/etc/fabgossip/fabgossip.toml")
+EXIT_CONFIG = 78
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the commands."""
+    text = "run the daemon of this node"
+    parser = _command(commands, "run", text, run_run)
+    parser = _command(
+        commands, "check-config", "check a configuration and the files it names", run_check
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    text: str,
+    run: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument(
+        "--config", type=Path, default=DEFAULT_CONFIG, help=f"the file ({DEFAULT_CONFIG})"
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _credentials() -> Path | None:
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return Path(folder) if folder else None
+
+
+def _number(name: str) -> int:
+    text = os.environ.pop(name, "")
+    return int(text) if text.isdigit() else 0
+
+
+def run_run(arguments: argparse.Namespace) -> int:
+    """`fabgossip run`."""
+    config = read_config(arguments.config, _credentials())
+    notify = NotifyEnvironment(
+        socket=os.environ.pop("NOTIFY_SOCKET", ""),
+        watchdog_usec=_number("WATCHDOG_USEC"),
+        watchdog_pid=_number("WATCHDOG_PID"),
+    )
+    environment = Environment(
+        notify=notify, log_to_terminal=sys.stderr.isatty(), entropy=os.urandom, wall=time.time
+    )
+    try:
+        trio.run(run_daemon, config, environment)
+    except* FabgossipError as group:
+        raise _first(group) from group
+    return EXIT_OK
+
+
+def _first(group: BaseExceptionGroup[FabgossipError]) -> FabgossipError:
+    """One line and one exit code for whatever stopped the daemon."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, FabgossipError)
+    return error
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    """`fabgossip check-config`."""
+    try:
+        config = read_config(arguments.config, _credentials())
+        check_tls(config, load_identity(config, read_clocks().unix))
+    except ConfigProblemsError as error:
+        if not arguments.json:
+            raise
+        print_json({"problems": [asdict(problem) for problem in error.problems]})
+        return EXIT_CONFIG
+    except FabgossipError as error:
+        if not arguments.json:
+            raise
+        problem = {
+            "code": "conflict",
+            "file": str(arguments.config),
+            "key": "",
+            "detail": str(error),
+        }
+        print_json({"problems": [problem]})
+        return EXIT_CONFIG
+    return _good(config, as_json=arguments.json)
+
+
+def _good(config: Config, *, as_json: bool) -> int:
+    if as_json:
+        print_json({"problems": []})
+    else:
+        print(f"{config.path}: good")
+    return EXIT_OK

@@ -1,0 +1,163 @@
+"""A complete, ready node folder: configuration, key, certificate, pinned trust, claims."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from fabgossip.control.authority import AuthorityFolder, fingerprint
+from fabgossip.control.enrollment import (
+    NodeRow,
+    certificate_pem,
+    claims_envelope,
+    node_certificate,
+    openings_of,
+    salts_for,
+)
+from fabgossip.control.keystore import (
+    FOLDER_MODE,
+    new_node_key,
+    private_pem,
+    random_bytes,
+    write_private,
+)
+from fabgossip.errors import ControlError
+from fabgossip.model.authority import TrustBundle
+from fabgossip.model.ids import NodeId
+from fabgossip.model.moment import UnixTime, seconds_after
+from fabgossip.wire.statements import own_claims_bytes
+
+BOOTSTRAP_ENTRIES: Final = 8
+PINNED_MODE: Final = 0o444
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePlaces:
+    """Where the node keeps its state and its socket, and where it listens."""
+
+    listen: str
+    storage: str
+    socket: str
+    operator_group: str = "fabgossip-admin"
+
+
+def enroll_node(
+    authority: AuthorityFolder, row: NodeRow, folder: Path, places: NodePlaces, now: UnixTime
+) -> NodeRow:
+    """Register a new node and write its folder.
+
+    Raises:
+        ControlError: the node or the folder exists already.
+    """
+    if authority.find_node(row.node_id) is not None:
+        raise ControlError(
+            f"{row.node_id} is enrolled already; --renew gives it a new certificate and claims"
+        )
+    bundle = authority.bundle()
+    row = replace(row, salts=salts_for(row, bundle.cluster_id, random_bytes))
+    try:
+        folder.mkdir(mode=FOLDER_MODE, parents=True)
+        for name in ("identity", "trust"):
+            (folder / name).mkdir(mode=FOLDER_MODE)
+    except OSError as error:
+        raise ControlError(f"{folder}: {error.strerror}") from error
+    key = new_node_key()
+    write_private(folder / "identity" / "node.key", private_pem(key, None))
+    pinned = authority.bootstrap()
+    write_private(folder / "trust" / "bootstrap", pinned)
+    (folder / "trust" / "bootstrap").chmod(PINNED_MODE)
+    _write_papers(authority, row, folder, key.public_key(), now)
+    config = _config_text(authority, row, places, bundle, fingerprint(pinned))
+    write_private(folder / "fabgossip.toml", config.encode())
+    authority.save_node(row)
+    return row
+
+
+def renew_node(authority: AuthorityFolder, node_id: str, folder: Path, now: UnixTime) -> NodeRow:
+    """Write a new certificate and new claims, for the same key, into a node's folder; raises
+    `ControlError`."""
+    row = authority.find_node(node_id)
+    if row is None:
+        raise ControlError(f"{node_id} is not enrolled")
+    try:
+        key = serialization.load_pem_private_key(
+            (folder / "identity" / "node.key").read_bytes(), None
+        )
+    except (OSError, ValueError, TypeError) as error:
+        raise ControlError(f"{folder}/identity/node.key: {error}") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ControlError(f"{folder}/identity/node.key: not an elliptic-curve key")
+    _write_papers(authority, row, folder, key.public_key(), now)
+    return row
+
+
+def _write_papers(
+    authority: AuthorityFolder,
+    row: NodeRow,
+    folder: Path,
+    public_key: ec.EllipticCurvePublicKey,
+    now: UnixTime,
+) -> None:
+    bundle = authority.bundle()
+    times = (now, seconds_after(now, bundle.cert_life_max_s))
+    certificate = node_certificate(
+        NodeId(row.node_id), public_key, bundle, authority.node_ca(), times
+    )
+    claims = claims_envelope(row, bundle, authority.claims_key(), times, random_bytes)
+    papers = {
+        "node.crt": certificate_pem(certificate),
+        "claims": own_claims_bytes(claims, openings_of(row, bundle.cluster_id)),
+    }
+    for name, data in papers.items():
+        fresh = folder / "identity" / f"{name}.new"
+        fresh.unlink(missing_ok=True)
+        write_private(fresh, data)
+        fresh.rename(folder / "identity" / name)
+
+
+def _config_text(
+    authority: AuthorityFolder, row: NodeRow, places: NodePlaces, bundle: TrustBundle, pinned: str
+) -> str:
+    """The configuration, as an operator would write it; strings are quoted as TOML and JSON agree
+    on."""
+    starts = [
+        one
+        for one in authority.nodes()
+        if one.stores and one.node_id != row.node_id and one.addresses
+    ]
+    starts.sort(key=lambda one: ("control-endpoint" not in one.roles, one.node_id))
+    lines = [
+        f"# fabgossip node {row.node_id} of cluster {bundle.cluster_id}",
+        "schema = 1",
+        "",
+        "[identity]",
+        'certificate = "identity/node.crt"',
+        'private_key = "identity/node.key"',
+        'claims = "identity/claims"',
+        "",
+        "[trust]",
+        'bootstrap = "trust/bootstrap"',
+        f"bootstrap_sha256 = {json.dumps(pinned)}",
+        f"allow_demo = {'true' if bundle.is_demo else 'false'}",
+        "",
+        "[listen]",
+        f"addresses = [{json.dumps(places.listen)}]",
+        "",
+        "[storage]",
+        f"path = {json.dumps(places.storage)}",
+        "",
+        "[status]",
+        f"socket = {json.dumps(places.socket)}",
+        f"operator_group = {json.dumps(places.operator_group)}",
+    ]
+    for one in starts[:BOOTSTRAP_ENTRIES]:
+        lines += [
+            "",
+            "[[bootstrap]]",
+            f"address = {json.dumps(one.addresses[0])}",
+            f"node_id = {json.dumps(one.node_id)}",
+        ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,214 @@
+"""The source folder: `fabric.toml` names configuration files and what they become."""
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Final
+
+from fabgossip.errors import ControlError, ModelError
+from fabgossip.model.artifact import CONTENT_BYTES_MAX, TYPE_RULES, ArtifactType
+from fabgossip.model.bounds import Bounds
+from fabgossip.model.policy import (
+    DegradedPolicy,
+    DegradedRule,
+    ReplicationPolicy,
+    ReplicationRule,
+    RetentionPolicy,
+)
+from fabgossip.model.scope import ScopeId, parse_scope_id
+from fabgossip.wire.tables import TableError, parse_toml, structure_table
+
+SOURCE_NAME: Final = "fabric.toml"
+SOURCE_BYTES_MAX: Final = 4 << 20
+READ_TRIES: Final = 3
+COMPILED_TYPES: Final = frozenset(
+    {
+        ArtifactType.TRUST_BUNDLE, ArtifactType.REVOCATION_LIST, ArtifactType.PEER_DIRECTORY,
+        ArtifactType.STORAGE_DIRECTORY, ArtifactType.SNAPSHOT_INCREMENT,
+    }
+)  # fmt: skip
+"""Made by the compiler itself, never named in a source."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactTable:
+    """`[[artifact]]`: one configuration file."""
+
+    type: str
+    namespace: str
+    """Below `platform/…/cluster/…/`."""
+    file: str
+    audience: tuple[str, ...] = ()
+    """Scope ids beside those the namespace implies."""
+    increments: bool = False
+    """For a snapshot: publish what changed since the version before, beside the whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicationTable:
+    """`[[replication]]`: how many storage nodes hold a type by duty."""
+
+    type: str
+    replicas: Annotated[int, Bounds(1, 9)] = 3
+    on_demand: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DegradedTable:
+    """`[[degraded]]`: how long past its refresh time a type may still be used."""
+
+    type: str
+    max_age_s: Annotated[int, Bounds(0, 10 * 365 * 86_400)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTable:
+    """The whole of `fabric.toml`."""
+
+    schema: Annotated[int, Bounds(1, 1)]
+    artifact: tuple[ArtifactTable, ...] = ()
+    replication: tuple[ReplicationTable, ...] = ()
+    degraded: tuple[DegradedTable, ...] = ()
+    keep_versions: Annotated[int, Bounds(0, 16)] = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One configuration artifact to be: where it lives, for whom, its bytes."""
+
+    artifact_type: ArtifactType
+    namespace: str
+    audience: tuple[ScopeId, ...]
+    content: bytes
+    increments: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a compile starts from, beside the enrolled nodes."""
+
+    documents: tuple[Document, ...] = ()
+    replication: ReplicationPolicy = field(default_factory=ReplicationPolicy)
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)
+    degraded: DegradedPolicy = field(default_factory=DegradedPolicy)
+
+
+def read_source(folder: Path) -> Source:
+    """Read a source folder as one moment of it: hashed before and after, three tries.
+
+    Raises:
+        ControlError: all problems at once, by file and key.
+    """
+    for _ in range(READ_TRIES):
+        source, before = _read_once(folder)
+        if before == _fingerprint(folder, source[1]):
+            return source[0]
+    raise ControlError(f"{folder}: keeps changing while it is read; try again")
+
+
+def _read_once(folder: Path) -> tuple[tuple[Source, tuple[str, ...]], bytes]:
+    table = _table(folder)
+    files = tuple(one.file for one in table.artifact)
+    fingerprint = _fingerprint(folder, files)
+    problems: list[str] = []
+    documents = []
+    for number, one in enumerate(table.artifact):
+        try:
+            documents.append(_document(folder, one))
+        except (ControlError, ModelError) as error:
+            problems.append(f"{SOURCE_NAME}: artifact[{number}]: {error}")
+    replication, degraded = _policies(table, problems)
+    if problems:
+        raise ControlError("\n".join(problems))
+    source = Source(
+        documents=tuple(documents),
+        replication=replication,
+        retention=RetentionPolicy(keep_versions=table.keep_versions),
+        degraded=degraded,
+    )
+    return (source, files), fingerprint
+
+
+def _policies(table: SourceTable, problems: list[str]) -> tuple[ReplicationPolicy, DegradedPolicy]:
+    """The policies of a source; what is wrong with them is added to `problems`."""
+    try:
+        replication = ReplicationPolicy(rules=tuple(_replication(one) for one in table.replication))
+        degraded = DegradedPolicy(rules=tuple(_degraded(one) for one in table.degraded))
+    except ControlError as error:
+        problems.append(f"{SOURCE_NAME}: {error}")
+        return ReplicationPolicy(), DegradedPolicy()
+    return replication, degraded
+
+
+def _table(folder: Path) -> SourceTable:
+    path = folder / SOURCE_NAME
+    try:
+        return structure_table(
+            parse_toml(_read(path, SOURCE_BYTES_MAX).decode("utf-8")), SourceTable
+        )
+    except UnicodeDecodeError as error:
+        raise ControlError(f"{path}: not UTF-8 text") from error
+    except TableError as error:
+        lines = [
+            f"{path}: {one.key or 'file'}: {one.detail} {one.suggestion}".rstrip()
+            for one in error.problems
+        ]
+        raise ControlError("\n".join(lines)) from error
+
+
+def _read(path: Path, size_max: int) -> bytes:
+    try:
+        if path.stat().st_size > size_max:
+            raise ControlError(f"{path}: more than {size_max} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise ControlError(f"{path}: {error.strerror}") from error
+
+
+def _fingerprint(folder: Path, files: tuple[str, ...]) -> bytes:
+    digest = sha256(_read(folder / SOURCE_NAME, SOURCE_BYTES_MAX))
+    for name in files:
+        path = folder / name
+        digest.update(sha256(path.read_bytes()).digest() if path.is_file() else b"")
+    return digest.digest()
+
+
+def _type(name: str) -> ArtifactType:
+    try:
+        return ArtifactType(name)
+    except ValueError as error:
+        known = ", ".join(one.value for one in ArtifactType if one not in COMPILED_TYPES)
+        raise ControlError(f"type {name!r}: expected one of {known}") from error
+
+
+def _document(folder: Path, table: ArtifactTable) -> Document:
+    artifact_type = _type(table.type)
+    if artifact_type in COMPILED_TYPES:
+        raise ControlError(f"type {table.type}: is made by the compiler, not named in a source")
+    if table.increments and artifact_type is not ArtifactType.CLUSTER_SNAPSHOT:
+        raise ControlError("increments: only a cluster_snapshot has them")
+    rules = TYPE_RULES[artifact_type]
+    heads = [family.value.split("/")[0] for family in rules.families]
+    parts = table.namespace.split("/")
+    head = parts[2] if parts[0] == "org" and len(parts) > 2 else parts[0]
+    if head not in heads:
+        raise ControlError(
+            f"namespace {table.namespace!r}: {table.type} lives under {' or '.join(heads)}/"
+        )
+    return Document(
+        artifact_type=artifact_type,
+        namespace=table.namespace,
+        audience=tuple(parse_scope_id(one) for one in table.audience),
+        content=_read(folder / table.file, CONTENT_BYTES_MAX),
+        increments=table.increments,
+    )
+
+
+def _replication(table: ReplicationTable) -> ReplicationRule:
+    return ReplicationRule(
+        artifact_type=_type(table.type), replicas=table.replicas, on_demand=table.on_demand
+    )
+
+
+def _degraded(table: DegradedTable) -> DegradedRule:
+    return DegradedRule(artifact_type=_type(table.type), max_age_s=table.max_age_s)

@@ -1,0 +1,254 @@
+"""The newest verified manifest of every namespace, the floors, and what became of each head's
+content.
+
+Decides: which manifest is the head of a namespace and in which state it is.
+Keeps: a floor never sinks within an epoch; a head is told, fetched or applied only once it is
+durable.
+Must not know: who announced a head, where its content comes from, who may know of it.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from fabgossip.core.events import Token
+from fabgossip.core.ordered import OrderedMap, OrderedSet
+from fabgossip.model.artifact import NO_ORDER, ArtifactType, Manifest, Order, VerifiedManifest
+from fabgossip.model.ids import ContentHash, ManifestHash
+from fabgossip.model.messages import PREFIX_BYTES
+from fabgossip.model.moment import UnixTime
+from fabgossip.model.scope import Audience
+
+
+class HeadState(StrEnum):
+    """What became of a head."""
+
+    PERSISTING = "persisting"
+    """Admitted, not durable yet: nobody is told."""
+    BEHIND = "behind"
+    """Durable; its content is wanted and not held."""
+    KNOWN = "known"
+    """Durable; its content is not held and not wanted here."""
+    HELD = "held"
+    """Its content is held; this node does not apply it."""
+    APPLYING = "applying"
+    """Its content is held and being switched to."""
+    CURRENT = "current"
+    """Its content is held and is the local state of the namespace, or staged for its consumer."""
+    INVALID = "invalid"
+    """Its content was held and does not say what its type demands."""
+    WITHDRAWN = "withdrawn"
+    """A tombstone stands at the head."""
+    EXPIRED = "expired"
+    """Past `expires_at`: neither applied nor served."""
+
+
+_AFTER_ALL_NAMESPACES: Final = "\uffff"
+HOLDING_STATES: Final = frozenset({HeadState.HELD, HeadState.APPLYING, HeadState.CURRENT})
+
+
+@dataclass(slots=True)
+class Head:
+    """The newest accepted manifest of a namespace, and its increment if one is held."""
+
+    verified: VerifiedManifest
+    state: HeadState
+    is_durable: bool = False
+    is_held: bool = False
+    increment: VerifiedManifest | None = None
+    increment_is_held: bool = False
+    current_since: UnixTime | None = None
+    source: str = ""
+    """Node id of who announced it, or how else it came; for `why`."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """The head's manifest."""
+        return self.verified.manifest
+
+
+def prefix_of(manifest_hash: ManifestHash) -> bytes:
+    """The 16 bytes that stand for a manifest between peers."""
+    return manifest_hash[:PREFIX_BYTES]
+
+
+class Catalog:
+    """All heads, by namespace, by manifest prefix, by content and by audience."""
+
+    __slots__ = (
+        "_by_audience",
+        "_by_content",
+        "_by_expiry",
+        "_by_prefix",
+        "_floors",
+        "_heads",
+        "_pending",
+    )
+
+    def __init__(self) -> None:
+        self._heads: OrderedMap[str, Head] = OrderedMap()
+        self._floors: dict[str, Order] = {}
+        self._by_prefix: dict[bytes, str] = {}
+        self._by_content: dict[ContentHash, OrderedSet[str]] = {}
+        self._by_audience: dict[Audience, OrderedSet[bytes]] = {}
+        self._by_expiry: OrderedMap[tuple[UnixTime, str], str] = OrderedMap()
+        self._pending: dict[Token, tuple[str, ManifestHash]] = {}
+
+    def on_floor(self, namespace: str, order: Order) -> None:
+        """A floor read from the disk."""
+        self._floors[namespace] = max(order, self._floors.get(namespace, NO_ORDER))
+
+    def on_head(self, verified: VerifiedManifest, source: str) -> tuple[Head, Head | None]:
+        """An admitted manifest becomes the head; gives it and the head it replaced."""
+        namespace = verified.manifest.namespace.text
+        before = self._heads.find(namespace)
+        if before is not None:
+            self._unlink(before)
+        head = Head(verified=verified, state=HeadState.PERSISTING, source=source)
+        self._heads[namespace] = head
+        self._floors[namespace] = max(
+            verified.manifest.order, self._floors.get(namespace, NO_ORDER)
+        )
+        self._link(verified)
+        self._by_expiry[(verified.manifest.expires_at, namespace)] = namespace
+        return head, before
+
+    def on_increment(self, verified: VerifiedManifest) -> Head | None:
+        """An admitted increment stands beside its snapshot; None if that is not the head."""
+        head = self._heads.find(verified.manifest.namespace.text)
+        if head is None or head.manifest.order != verified.manifest.order:
+            return None
+        head.increment = verified
+        self._link(verified)
+        return head
+
+    def on_persisting(self, token: Token, verified: VerifiedManifest) -> None:
+        """A change about this manifest is on its way to the disk."""
+        self._pending[token] = (verified.manifest.namespace.text, verified.manifest_hash)
+
+    def on_persisted(self, token: Token) -> tuple[Head, VerifiedManifest] | None:
+        """The change is durable: gives the head and the manifest meant, or None if a newer head
+        came meanwhile."""
+        pending = self._pending.pop(token, None)
+        if pending is None:
+            return None
+        head = self._heads.find(pending[0])
+        if head is None:
+            return None
+        if head.verified.manifest_hash == pending[1]:
+            head.is_durable = True
+            return head, head.verified
+        if head.increment is not None and head.increment.manifest_hash == pending[1]:
+            return head, head.increment
+        return None
+
+    def _link(self, verified: VerifiedManifest) -> None:
+        manifest = verified.manifest
+        prefix = prefix_of(verified.manifest_hash)
+        self._by_prefix[prefix] = manifest.namespace.text
+        self._by_content.setdefault(manifest.content_hash, OrderedSet()).add(
+            manifest.namespace.text
+        )
+        self._by_audience.setdefault(manifest.audience, OrderedSet()).add(prefix)
+
+    def _unlink(self, head: Head) -> None:
+        self._by_expiry.discard((head.manifest.expires_at, head.manifest.namespace.text))
+        for verified in (head.verified, head.increment):
+            if verified is not None:
+                self._unlink_one(verified)
+
+    def _unlink_one(self, verified: VerifiedManifest) -> None:
+        manifest = verified.manifest
+        prefix = prefix_of(verified.manifest_hash)
+        self._by_prefix.pop(prefix, None)
+        namespaces = self._by_content[manifest.content_hash]
+        namespaces.discard(manifest.namespace.text)
+        if not len(namespaces):
+            del self._by_content[manifest.content_hash]
+        prefixes = self._by_audience[manifest.audience]
+        prefixes.discard(prefix)
+        if not len(prefixes):
+            del self._by_audience[manifest.audience]
+
+    def find(self, namespace: str) -> Head | None:
+        """The head of a namespace."""
+        return self._heads.find(namespace)
+
+    def floor(self, namespace: str) -> Order:
+        """The highest order ever accepted."""
+        return self._floors.get(namespace, NO_ORDER)
+
+    def by_prefix(self, prefix: bytes) -> tuple[Head, VerifiedManifest] | None:
+        """The head, and the manifest of it, that these 16 bytes stand for."""
+        namespace = self._by_prefix.get(prefix)
+        head = None if namespace is None else self._heads.find(namespace)
+        if head is None:
+            return None
+        if prefix_of(head.verified.manifest_hash) == prefix:
+            return head, head.verified
+        return None if head.increment is None else (head, head.increment)
+
+    def by_content(self, content_hash: ContentHash) -> tuple[tuple[Head, VerifiedManifest], ...]:
+        """Every head, and the manifest of it, that names this content."""
+        found = []
+        for namespace in self._by_content.get(content_hash, ()):
+            head = self._heads.find(namespace)
+            if head is None:
+                continue
+            found += [
+                (head, one)
+                for one in (head.verified, head.increment)
+                if one is not None and one.manifest.content_hash == content_hash
+            ]
+        return tuple(found)
+
+    def is_named(self, content_hash: ContentHash) -> bool:
+        """Whether any head still names this content."""
+        return content_hash in self._by_content
+
+    def audiences(self) -> tuple[Audience, ...]:
+        """The audiences of all heads, in the order they were first met."""
+        return tuple(self._by_audience)
+
+    def prefixes(self, audience: Audience) -> tuple[bytes, ...]:
+        """Prefixes of everything at the head in an audience, ascending."""
+        return tuple(self._by_audience.get(audience, ()))
+
+    def heads(self) -> tuple[Head, ...]:
+        """All heads in namespace order."""
+        return tuple(self._heads.values())
+
+    def heads_after(self, namespace: str, count: int) -> tuple[Head, ...]:
+        """At most `count` heads whose namespace is above this one, in order."""
+        return tuple(head for _, head in self._heads.items_after(namespace, count))
+
+    def on_expired(self, now: UnixTime, count: int) -> tuple[Head, ...]:
+        """Mark at most `count` heads whose `expires_at` has come, and give them."""
+        rows = self._by_expiry.items_up_to((now, _AFTER_ALL_NAMESPACES), count)
+        expired = []
+        for key, namespace in rows:
+            self._by_expiry.discard(key)
+            head = self._heads.find(namespace)
+            if head is not None and head.state is not HeadState.WITHDRAWN:
+                head.state = HeadState.EXPIRED
+                expired.append(head)
+        return tuple(expired)
+
+    def of_type(self, artifact_type: ArtifactType) -> tuple[Head, ...]:
+        """All heads of a type in namespace order."""
+        return tuple(
+            head for head in self._heads.values() if head.manifest.artifact_type is artifact_type
+        )
+
+    def check(self) -> None:
+        """Assert that every index agrees with the heads."""
+        for namespace, head in self._heads.items():
+            assert head.manifest.namespace.text == namespace
+            assert self._floors[namespace] >= head.manifest.order
+            assert self._by_prefix[prefix_of(head.verified.manifest_hash)] == namespace
+            assert namespace in self._by_content[head.manifest.content_hash]
+            assert (
+                prefix_of(head.verified.manifest_hash) in self._by_audience[head.manifest.audience]
+            )
+            assert head.is_held or head.state not in HOLDING_STATES
+        assert sum(len(prefixes) for prefixes in self._by_audience.values()) == len(self._by_prefix)

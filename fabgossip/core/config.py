@@ -1,0 +1,112 @@
+"""The frozen sections a node is configured by: one per machine and one for connections.
+
+Decides: nothing.
+Keeps: every number has a unit in its name and a source; *start* marks a value still to be tuned by
+measurement.
+Must not know: which file a value came from; daemon and simulator read the same keys.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fabgossip.model.bounds import Bounds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionsConfig:
+    """Links as such."""
+
+    hello_ms: Annotated[int, Bounds(100, 60_000)] = 5_000
+    """A link must be open this long after TLS (*start*)."""
+    ping_interval_ms: Annotated[int, Bounds(100, 600_000)] = 7_500
+    """The dialling side asks for a sign of life this often (*start*)."""
+    silence_max_ms: Annotated[int, Bounds(200, 1_200_000)] = 9_400
+    """A link without a ping or its pong for this long is dead: interval, its jitter, 1.5 s for
+    the answer (*start*)."""
+
+    def __post_init__(self) -> None:
+        """A link must not be given up before it could answer."""
+        if self.silence_max_ms <= self.ping_interval_ms:
+            raise ValueError("silence_max_ms must exceed ping_interval_ms")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighborsConfig:
+    """Whom to be connected to."""
+
+    quota_per_audience: Annotated[int, Bounds(1, 64)] = 3
+    """Links wanted in every declared audience: survives two losses (*start*)."""
+    mesh_members_max: Annotated[int, Bounds(1, 64)] = 6
+    """Up to here everybody links to everybody: no chance where it can fail (*start*)."""
+    links_max: Annotated[int, Bounds(1, 1_024)] = 40
+    """Links this node opens by itself."""
+    dials_max: Annotated[int, Bounds(1, 64)] = 4
+    """Dials under way at once (*start*)."""
+    redial_min_ms: Annotated[int, Bounds(10, 600_000)] = 1_000
+    """First wait after a failed dial or a lost link, doubling (*start*)."""
+    redial_max_ms: Annotated[int, Bounds(10, 3_600_000)] = 60_000
+    """Longest wait before a peer is dialled again (*start*)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisseminationConfig:
+    """What is told to whom."""
+
+    seen_max: Annotated[int, Bounds(16, 1_000_000)] = 65_536
+    """Envelopes remembered so that a late copy costs a look-up, not a verification; the oldest
+    leaves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldingsConfig:
+    """What neighbours say they hold."""
+
+    per_peer_max: Annotated[int, Bounds(16, 1_000_000)] = 4_096
+    """Prefixes remembered per neighbour; beyond, the oldest leaves and the neighbour counts as
+    unknown for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchingConfig:
+    """How content is fetched."""
+
+    wants_max: Annotated[int, Bounds(1, 1_000_000)] = 20_000
+    """Open wants; beyond, duty is not recorded (a refresh finds it again), then requests are
+    refused."""
+    transfers_max: Annotated[int, Bounds(1, 1_024)] = 32
+    """Contents in flight for everything but trust (*start*)."""
+    trust_transfers_max: Annotated[int, Bounds(1, 64)] = 4
+    """Contents in flight reserved for trust (*start*)."""
+    per_link_max: Annotated[int, Bounds(1, 1_024)] = 16
+    """Contents in flight from one link (*start*)."""
+    retry_min_ms: Annotated[int, Bounds(10, 600_000)] = 500
+    """First wait of a want that no source could serve, doubling (*start*)."""
+    retry_max_ms: Annotated[int, Bounds(10, 3_600_000)] = 30_000
+    """Longest wait of such a want (*start*)."""
+    missing_ms: Annotated[int, Bounds(10, 3_600_000)] = 10_000
+    """How long a source that answered *not available* is passed over for that content (*start*)."""
+    serve_streams_max: Annotated[int, Bounds(1, 1_024)] = 32
+    """Requests served at once; beyond, the asker is told *busy* (*start*)."""
+    ended_max: Annotated[int, Bounds(1, 100_000)] = 1_000
+    """Ended wants kept for `why`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshConfig:
+    """How often newer heads are asked for."""
+
+    interval_ms: Annotated[int, Bounds(100, 3_600_000)] = 30_000
+    """Trust, and every namespace near its `refresh_by`, are asked for this often, with jitter of
+    20 % (*start*)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """All sections."""
+
+    connections: ConnectionsConfig = ConnectionsConfig()
+    neighbors: NeighborsConfig = NeighborsConfig()
+    dissemination: DisseminationConfig = DisseminationConfig()
+    holdings: HoldingsConfig = HoldingsConfig()
+    fetching: FetchingConfig = FetchingConfig()
+    refresh: RefreshConfig = RefreshConfig()

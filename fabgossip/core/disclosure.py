@@ -1,0 +1,288 @@
+"""What leaves this node, and for whom: the one choke point every outgoing message passes.
+
+Decides: whether a peer may know of an artifact or an audience; what is said to a link when it
+opens or when we change.
+Keeps: a message that names, counts or carries anything of an audience goes only to who may know
+it; `Send` is created in one function.
+Must not know: how an artifact was admitted, where content comes from.
+"""
+
+from fabgossip.core.beliefs import Beliefs
+from fabgossip.core.catalog import Catalog, Head, HeadState, prefix_of
+from fabgossip.core.effects import Effect, Fact, Record, Send
+from fabgossip.core.events import LinkId
+from fabgossip.core.neighbors import Neighbors
+from fabgossip.core.sessions import Session, Sessions
+from fabgossip.model.artifact import NO_ORDER, TRUST_TYPES, ArtifactType, Order, VerifiedManifest
+from fabgossip.model.authority import Opening
+from fabgossip.model.ids import BootId
+from fabgossip.model.messages import (
+    HAVE_PREFIXES_MAX,
+    HEADS_ENTRIES_MAX,
+    HOLDINGS_ENTRIES_MAX,
+    HOLDINGS_PREFIXES_MAX,
+    MANIFESTS_BYTES_MAX,
+    PROTOCOL,
+    Announce,
+    Announced,
+    Claims,
+    GetHeads,
+    Have,
+    HeadKnown,
+    Heads,
+    Hello,
+    Holdings,
+    HoldingsEntry,
+    HoldingsMode,
+    Message,
+    TrafficClass,
+)
+from fabgossip.model.moment import Now
+from fabgossip.model.scope import Audience, ScopeId, ScopeKind
+from fabgossip.trust.authorization import Decision, Object, Subject, authorize, may_disclose
+
+HOPS_MAX = 255
+_SNAPSHOTS = frozenset({ArtifactType.CLUSTER_SNAPSHOT, ArtifactType.SNAPSHOT_INCREMENT})
+
+
+def traffic_of(verified: VerifiedManifest) -> TrafficClass:
+    """The class in which an artifact's manifest and content travel."""
+    manifest = verified.manifest
+    if manifest.artifact_type in TRUST_TYPES:
+        return TrafficClass.TRUST
+    if manifest.tombstone is not None:
+        return TrafficClass.TOMBSTONE
+    return TrafficClass.SNAPSHOT if manifest.artifact_type in _SNAPSHOTS else TrafficClass.POLICY
+
+
+class Disclosure:
+    """Composes what is said, from the catalogue and the sessions, into the node's list of
+    effects."""
+
+    __slots__ = ("_beliefs", "_catalog", "_neighbors", "_out", "_sessions")
+
+    def __init__(
+        self,
+        beliefs: Beliefs,
+        catalog: Catalog,
+        sessions: Sessions,
+        neighbors: Neighbors,
+        out: list[Effect],
+    ) -> None:
+        self._beliefs = beliefs
+        self._catalog = catalog
+        self._sessions = sessions
+        self._neighbors = neighbors
+        self._out = out
+
+    def send(
+        self,
+        link: LinkId,
+        message: Message,
+        traffic: TrafficClass = TrafficClass.LINK,
+        *,
+        stream: int = 0,
+        audience: Audience | None = None,
+    ) -> None:
+        """Queue a message; one about an audience passes only to who may know that audience."""
+        if audience is not None:
+            session = self._sessions.find(link)
+            if session is None or not may_disclose(session.claims, audience):
+                return
+        self._out.append(
+            Send(link=link, message=message, traffic=traffic, stream=stream, audience=audience)
+        )
+
+    def decide(self, session: Session, verified: VerifiedManifest, now: Now) -> Decision:
+        """Whether the peer of a session may know of, and fetch, an artifact."""
+        subject = Subject(identity=session.identity, claims=session.claims)
+        about = Object(manifest=verified.manifest, manifest_hash=verified.manifest_hash)
+        return authorize(subject, about, self._beliefs.facts, now.unix)
+
+    def may_know(self, session: Session, verified: VerifiedManifest, now: Now) -> bool:
+        """Whether the peer of a session may know of an artifact that is still to be told about."""
+        return verified.manifest.expires_at > now.unix and self.decide(session, verified, now).allow
+
+    def hello(self, session: Session, boot_id: BootId) -> None:
+        """Say hello, showing what the peer may see of our claims."""
+        facts = self._beliefs.facts
+        openings = self._openings_for(session)
+        session.shown = frozenset(opening.salt for opening in openings)
+        hello = Hello(
+            protocol_min=PROTOCOL,
+            protocol_max=PROTOCOL,
+            features=0,
+            boot_id=boot_id,
+            claims=self._beliefs.own_claims,
+            openings=openings,
+            bundle_version=facts.bundle.bundle_version,
+            revocation_version=facts.revoked.version,
+            epoch=facts.bundle.authority_epoch,
+        )
+        self.send(session.link, hello)
+
+    def further_claims(self, session: Session) -> None:
+        """Show what the peer may see by now and has not been shown."""
+        fresh = tuple(one for one in self._openings_for(session) if one.salt not in session.shown)
+        if fresh:
+            session.shown |= {opening.salt for opening in fresh}
+            self.send(session.link, Claims(openings=fresh))
+
+    def has_narrowed(self, session: Session) -> bool:
+        """Whether the peer was shown more than it may see by now."""
+        return not session.shown <= {opening.salt for opening in self._openings_for(session)}
+
+    def _openings_for(self, session: Session) -> tuple[Opening, ...]:
+        return tuple(one for one in self._beliefs.own_openings if self._may_see(session, one))
+
+    def _may_see(self, session: Session, opening: Opening) -> bool:
+        """A hidden item is shown to the control plane's endpoint, or where a held directory lists
+        the peer for it."""
+        if session.claims is not None and session.claims.is_control_endpoint:
+            return True
+        item = opening.item
+        if item.assignment is not None:
+            hidden = [
+                one
+                for one in item.assignment.scope_ids
+                if one.kind in (ScopeKind.ORG, ScopeKind.SERVICE)
+            ]
+        else:
+            hidden = [] if item.scope is None else [ScopeId(item.scope)]
+        return all(self._neighbors.is_listed(session.node_id, scope) for scope in hidden)
+
+    def everything(self, session: Session, now: Now) -> None:
+        """A link opened, or the peer showed more: what it may know of what we have."""
+        self.whole_holdings(session)
+        for audience in self._catalog.audiences():
+            if may_disclose(session.claims, audience):
+                self.have(session, audience, now)
+
+    def have(self, session: Session, audience: Audience, now: Now) -> None:
+        """The prefixes we have current in one audience."""
+        prefixes = []
+        for prefix in self._catalog.prefixes(audience):
+            found = self._catalog.by_prefix(prefix)
+            if found is not None and found[0].is_durable and self.may_know(session, found[1], now):
+                prefixes.append(prefix)
+        for start in range(0, len(prefixes), HAVE_PREFIXES_MAX):
+            run = tuple(prefixes[start : start + HAVE_PREFIXES_MAX])
+            message = Have(audience=audience, prefixes=run)
+            self.send(session.link, message, TrafficClass.SNAPSHOT, audience=audience)
+
+    def whole_holdings(self, session: Session) -> None:
+        """Our own word about our holdings: everything current in each shared audience but what we
+        lack."""
+        entries = []
+        for audience in self._catalog.audiences():
+            if may_disclose(session.claims, audience):
+                entries.append(self._holdings_entry(audience))
+        for start in range(0, max(len(entries), 1), HOLDINGS_ENTRIES_MAX):
+            run = tuple(entries[start : start + HOLDINGS_ENTRIES_MAX])
+            session.holdings_sequence += 1
+            message = Holdings(sequence=session.holdings_sequence, is_whole=start == 0, entries=run)
+            self.send(session.link, message, TrafficClass.POLICY)
+
+    def _holdings_entry(self, audience: Audience) -> HoldingsEntry:
+        lacking = tuple(
+            prefix for prefix in self._catalog.prefixes(audience) if not self._holds(prefix)
+        )
+        if len(lacking) > HOLDINGS_PREFIXES_MAX:
+            return HoldingsEntry(audience, HoldingsMode.NONE, ())
+        return HoldingsEntry(audience, HoldingsMode.ALL_EXCEPT, lacking)
+
+    def _holds(self, prefix: bytes) -> bool:
+        found = self._catalog.by_prefix(prefix)
+        if found is None:
+            return False
+        head, verified = found
+        return head.is_held if verified is head.verified else head.increment_is_held
+
+    def advertise(self, verified: VerifiedManifest, now: Now) -> None:
+        """Tell every neighbour that may know it that we hold this content now."""
+        audience = verified.manifest.audience
+        entry = HoldingsEntry(audience, HoldingsMode.ONLY, (prefix_of(verified.manifest_hash),))
+        for session in self._sessions.open_sessions():
+            if self.may_know(session, verified, now):
+                session.holdings_sequence += 1
+                message = Holdings(
+                    sequence=session.holdings_sequence, is_whole=False, entries=(entry,)
+                )
+                self.send(session.link, message, traffic_of(verified), audience=audience)
+
+    def announce(
+        self, verified: VerifiedManifest, hops: int, origin: LinkId | None, now: Now
+    ) -> None:
+        """Tell every neighbour that may know it, but not where it came from, that this exists."""
+        message = Announce(entries=(Announced(verified.envelope, min(hops, HOPS_MAX)),))
+        for session in self._sessions.open_sessions():
+            if session.link != origin and self.may_know(session, verified, now):
+                audience = verified.manifest.audience
+                # What a certificate alone entitles to is told to peers whose claims share no
+                # audience, too.
+                shared = audience if may_disclose(session.claims, audience) else None
+                self.send(session.link, message, traffic_of(verified), audience=shared)
+
+    def manifests(self, session: Session, prefixes: tuple[bytes, ...], now: Now) -> None:
+        """The manifests a peer grafts, as far as it may know them."""
+        for prefix in prefixes:
+            found = self._catalog.by_prefix(prefix)
+            if found is not None and found[0].is_durable and self.may_know(session, found[1], now):
+                message = Announce(entries=(Announced(found[1].envelope, 0),))
+                audience = found[1].manifest.audience
+                self.send(session.link, message, traffic_of(found[1]), audience=audience)
+
+    def heads(self, session: Session, known: tuple[HeadKnown, ...], now: Now) -> None:
+        """Envelopes above what the peer knows, of namespaces it may know; the others lack."""
+        envelopes: list[bytes] = []
+        size = 0
+        for one in known:
+            for verified in self._newer(one):
+                if not self.may_know(session, verified, now):
+                    continue
+                if (
+                    size + len(verified.envelope) > MANIFESTS_BYTES_MAX
+                    or len(envelopes) >= HEADS_ENTRIES_MAX
+                ):
+                    self.send(
+                        session.link, Heads(envelopes=tuple(envelopes)), TrafficClass.SNAPSHOT
+                    )
+                    envelopes, size = [], 0
+                envelopes.append(verified.envelope)
+                size += len(verified.envelope) + 8
+        self.send(session.link, Heads(envelopes=tuple(envelopes)), TrafficClass.SNAPSHOT)
+
+    def _newer(self, known: HeadKnown) -> tuple[VerifiedManifest, ...]:
+        head = self._catalog.find(known.namespace)
+        if (
+            head is None
+            or not head.is_durable
+            or head.manifest.order <= Order(known.epoch, known.version)
+        ):
+            return ()
+        return (head.verified,) if head.increment is None else (head.verified, head.increment)
+
+    def ask_heads(self, session: Session, namespaces: tuple[str, ...]) -> None:
+        """Ask a peer for what is newer than our versions of these namespaces. Names only what the
+        peer may know."""
+        known = []
+        for namespace in namespaces:
+            head = self._catalog.find(namespace)
+            order = NO_ORDER if head is None else head.manifest.order
+            known.append(HeadKnown(namespace, order.epoch, order.version))
+        for start in range(0, len(known), HEADS_ENTRIES_MAX):
+            message = GetHeads(known=tuple(known[start : start + HEADS_ENTRIES_MAX]))
+            self.send(session.link, message, TrafficClass.TRUST)
+
+    def deny(self, session: Session, decision: Decision) -> None:
+        """Note a denial; the peer sees the same answer as for what does not exist."""
+        denied_by = decision.denied_by or ""
+        fields = (("peer", session.node_id), ("check", denied_by))
+        self._out.append(Record(fact=Fact.FETCH_DENIED, fields=fields))
+
+
+def is_servable(head: Head, verified: VerifiedManifest, now: Now) -> bool:
+    """Whether a content is held, in order and in time to be served."""
+    held = head.is_held if verified is head.verified else head.increment_is_held
+    usable = head.state not in (HeadState.WITHDRAWN, HeadState.INVALID, HeadState.EXPIRED)
+    return held and usable and verified.manifest.expires_at > now.unix

@@ -1,0 +1,206 @@
+"""What a node wants done: the closed union of everything that leaves the core.
+
+Decides: nothing.
+Keeps: effects are carried out in list order; what depends on a `Persist` is asked for only after
+its `Persisted`.
+Must not know: who carries them out.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from fabgossip.core.events import LinkId, LostReason, RequestId, Timer, Token
+from fabgossip.model.artifact import Manifest, Order
+from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
+from fabgossip.model.messages import ByeReason, Message, TrafficClass
+from fabgossip.model.moment import Instant
+from fabgossip.model.persistence import Change
+from fabgossip.model.scope import Audience
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Send:
+    """Queue a message on a link; a full queue drops it and says `Unsent` where it names an
+    audience."""
+
+    link: LinkId
+    message: Message
+    traffic: TrafficClass
+    stream: int = 0
+    audience: Audience | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dial:
+    """Connect to a node, which must prove its id; `PeerConnected` or `PeerLost` follows."""
+
+    node_id: NodeId
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disconnect:
+    """Say goodbye on a link and end it; `PeerLost` with `lost` follows."""
+
+    link: LinkId
+    bye: ByeReason
+    retry_after_s: int
+    lost: LostReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetTimer:
+    """Give `timer` back at `at`; timers are never cancelled."""
+
+    timer: Timer
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentWanted:
+    """All that is signed about a content, so that every byte can be judged as it comes."""
+
+    manifest_hash: ManifestHash
+    content_hash: ContentHash
+    size: int
+    chunk_hashes: tuple[ContentHash, ...]
+    is_read: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiveContent:
+    """Get a content, verify and store it; `ContentStored` or `ContentFailed` follows.
+
+    Exactly one of `link` and `request` is set, or neither: then it is held and read again from the
+    own disk.
+    """
+
+    wanted: ContentWanted
+    link: LinkId | None = None
+    request: RequestId | None = None
+    traffic: TrafficClass = TrafficClass.POLICY
+    idle_ms: int = 0
+    """How long the link may bring no byte."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeItem:
+    """One authorised item of a content request, by its place in it."""
+
+    item: int
+    content_hash: ContentHash
+    size: int
+    chunk_hashes: tuple[ContentHash, ...]
+    first_chunk: int
+    chunk_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeContent:
+    """Send contents over a link's stream, each hashed before it leaves; `ContentServed` follows."""
+
+    link: LinkId
+    stream: int
+    items: tuple[ServeItem, ...]
+    traffic: TrafficClass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persist:
+    """Make these changes durable together; `Persisted` follows."""
+
+    token: Token
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Materialize:
+    """Switch a namespace's local state to this version, or (`order` None) withdraw it;
+    `Persisted` follows."""
+
+    token: Token
+    namespace: str
+    order: Order | None
+    manifest: Manifest | None = field(default=None, repr=False)
+    envelope: bytes = field(default=b"", repr=False)
+    keep_versions: int = 0
+    activate: bool = True
+    """False stages the version beside `current`: what it does is for its consumer to start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remove:
+    """Drop a content: its row, then its bytes."""
+
+    content_hash: ContentHash
+
+
+class Outcome(StrEnum):
+    """How a local request ended."""
+
+    ADMITTED = "admitted"
+    ALREADY_CURRENT = "already_current"
+    REFUSED = "refused"
+    HELD = "held"
+    UNKNOWN = "unknown"
+    TIMED_OUT = "timed_out"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The one answer to a local request."""
+
+    request: RequestId
+    outcome: Outcome
+    code: str = ""
+    detail: str = ""
+    content_hash: ContentHash | None = None
+    namespace: str | None = None
+
+
+class Fact(StrEnum):
+    """Names of what happened, shared by log, trace and audit."""
+
+    STARTED = "started"
+    BUNDLE_ACCEPTED = "bundle_accepted"
+    REVOCATION_ACCEPTED = "revocation_accepted"
+    ARTIFACT_ACCEPTED = "artifact_accepted"
+    ARTIFACT_REJECTED = "artifact_rejected"
+    ARTIFACT_CURRENT = "artifact_current"
+    ARTIFACT_STAGED = "artifact_staged"
+    ARTIFACT_WITHHELD = "artifact_withheld"
+    NEIGHBOR_CONNECTED = "neighbor_connected"
+    NEIGHBOR_LOST = "neighbor_lost"
+    SESSION_CUT = "session_cut"
+    FETCH_DENIED = "fetch_denied"
+    FETCH_FAILED = "fetch_failed"
+    RECOVERY_STARTED = "recovery_started"
+    RECOVERY_ENDED = "recovery_ended"
+    STORAGE_FAILED = "storage_failed"
+    SUBMITTED = "submitted"
+    PROBE_SILENCED = "probe_silenced"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Something happened that an operator, or an auditor, wants to know."""
+
+    fact: Fact
+    fields: tuple[tuple[str, str | int], ...] = ()
+
+
+Effect: TypeAlias = (
+    Send
+    | Dial
+    | Disconnect
+    | SetTimer
+    | ReceiveContent
+    | ServeContent
+    | Persist
+    | Materialize
+    | Remove
+    | Answer
+    | Record
+)

@@ -1,0 +1,236 @@
+"""What can happen to a node: the closed union of everything that enters the core.
+
+Decides: nothing.
+Keeps: every member is frozen and carries values, never references to live state; results come back
+only as events.
+Must not know: how anything was read, received or measured.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType, TypeAlias
+
+from fabgossip.model.artifact import Order
+from fabgossip.model.authority import NodeIdentity
+from fabgossip.model.ids import ContentHash, NodeId
+from fabgossip.model.messages import Message
+from fabgossip.model.persistence import StoredHead, StoredTrust
+from fabgossip.model.scope import Audience
+
+LinkId = NewType("LinkId", int)
+"""One authenticated connection; numbers are never reused within a process."""
+RequestId = NewType("RequestId", int)
+"""One local request; numbers are never reused within a process."""
+Token = NewType("Token", int)
+"""What a `Persisted` answers."""
+
+
+class LostReason(StrEnum):
+    """Why a connection, or the try to make one, ended."""
+
+    CONNECT_FAILED = "connect_failed"
+    HANDSHAKE_FAILED = "handshake_failed"
+    IDENTITY = "identity"
+    EOF = "eof"
+    RESET = "reset"
+    TIMEOUT = "timeout"
+    WRITE_TIMEOUT = "write_timeout"
+    BACKPRESSURE = "backpressure"
+    PROTOCOL = "protocol"
+    VERSION = "version"
+    DUPLICATE = "duplicate"
+    REVOKED = "revoked"
+    NARROWED = "narrowed"
+    LIFE = "life"
+    VISIT_OVER = "visit_over"
+    LOCAL = "local"
+    BYE = "bye"
+
+
+class FetchFailure(StrEnum):
+    """How a try to receive a content ended without it."""
+
+    MISSING = "missing"
+    BUSY = "busy"
+    BAD_HASH = "bad_hash"
+    BAD_LENGTH = "bad_length"
+    STALLED = "stalled"
+    LOST = "lost"
+    DISK = "disk"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The process began: what the disk says."""
+
+    trust: tuple[StoredTrust, ...]
+    heads: tuple[StoredHead, ...]
+    floors: tuple[tuple[str, Order], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerConnected:
+    """A link passed TLS and the leaf rules."""
+
+    link: LinkId
+    identity: NodeIdentity
+    is_dialer: bool
+    """Whether this end dialled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerLost:
+    """A link ended, or (link None) a dial failed."""
+
+    link: LinkId | None
+    node_id: NodeId
+    reason: LostReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageReceived:
+    """A well-formed message came; `stream` 0 is the link itself."""
+
+    link: LinkId
+    stream: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsent:
+    """A full queue dropped a frame about `audience`."""
+
+    link: LinkId
+    audience: Audience
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshDue:
+    """Time to ask somebody for newer heads and to look for expired ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialDue:
+    """Time to look for missing neighbours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PingDue:
+    """Time to ask a link for a sign of life, or to miss one."""
+
+    link: LinkId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HelloDue:
+    """A link must be open by now."""
+
+    link: LinkId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantDue:
+    """Time to try a parked want again; another generation is stale."""
+
+    content_hash: ContentHash
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestDue:
+    """A local request has waited as long as it wanted to."""
+
+    request: RequestId
+
+
+Timer: TypeAlias = RefreshDue | DialDue | PingDue | HelloDue | WantDue | RequestDue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerFired:
+    """A timer asked for by `SetTimer` came due; it may be stale."""
+
+    timer: Timer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentStored:
+    """A content is durable here and its hash matched."""
+
+    content_hash: ContentHash
+    link: LinkId | None
+    """Where it came from; None for a local request or the own disk."""
+    content: bytes | None
+    """The bytes, for a type fabgossip reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentFailed:
+    """A content could not be had from a link, a request or the own disk; `received` counts its
+    verified bytes."""
+
+    content_hash: ContentHash
+    link: LinkId | None
+    request: RequestId | None
+    reason: FetchFailure
+    received: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentServed:
+    """A serving slot of a link is free again."""
+
+    link: LinkId
+    stream: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persisted:
+    """What `Persist` or `Materialize` with this token asked for is durable, or has failed."""
+
+    token: Token
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitRequest:
+    """Take this envelope and its content, which the interpreter holds ready under the request's
+    number."""
+
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchRequest:
+    """Get a content by hash, or the head of a namespace."""
+
+    content_hash: ContentHash | None
+    namespace: str | None
+    timeout_ms: int
+
+
+Request: TypeAlias = SubmitRequest | FetchRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestMade:
+    """Local software asked for something; exactly one `Answer` follows."""
+
+    request: RequestId
+    body: Request
+
+
+Event: TypeAlias = (
+    Started
+    | PeerConnected
+    | PeerLost
+    | MessageReceived
+    | Unsent
+    | TimerFired
+    | ContentStored
+    | ContentFailed
+    | ContentServed
+    | Persisted
+    | RequestMade
+)

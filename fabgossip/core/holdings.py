@@ -1,0 +1,81 @@
+"""What direct neighbours say they hold.
+
+Decides: whether a neighbour is worth asking for a content.
+Keeps: an advertisement is the neighbour's own word on its own link, grants nothing and ends with
+the link.
+Must not know: what this node holds or wants.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from fabgossip.core.config import HoldingsConfig
+from fabgossip.core.events import LinkId
+from fabgossip.model.messages import Holdings, HoldingsMode
+from fabgossip.model.scope import Audience
+
+
+@dataclass(slots=True)
+class _Word:
+    """What one link said of one audience."""
+
+    all_except: bool = False
+    prefixes: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+    since: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+    """Prefixes advertised one by one after the whole list."""
+
+
+class NeighborHoldings:
+    """Advertisements by link and audience."""
+
+    __slots__ = ("_config", "_words")
+
+    def __init__(self, config: HoldingsConfig) -> None:
+        self._config = config
+        self._words: dict[LinkId, dict[Audience, _Word]] = {}
+
+    def on_holdings(
+        self, link: LinkId, holdings: Holdings, allowed: tuple[Audience, ...]
+    ) -> tuple[bytes, ...]:
+        """Take a neighbour's word about the audiences we may know; gives the prefixes newly
+        advertised."""
+        words = self._words.setdefault(link, {})
+        if holdings.is_whole:
+            words.clear()
+        fresh: list[bytes] = []
+        for entry in holdings.entries:
+            if entry.audience not in allowed:
+                continue
+            word = words.setdefault(entry.audience, _Word())
+            if holdings.is_whole:
+                word.all_except = entry.mode is HoldingsMode.ALL_EXCEPT
+                word.prefixes = OrderedDict.fromkeys(entry.prefixes)
+            elif entry.mode is HoldingsMode.ONLY:
+                for prefix in entry.prefixes:
+                    self._advertised(word, prefix)
+            fresh += entry.prefixes if entry.mode is HoldingsMode.ONLY else ()
+        return tuple(fresh)
+
+    def _advertised(self, word: _Word, prefix: bytes) -> None:
+        word.since[prefix] = None
+        word.prefixes.pop(prefix, None) if word.all_except else None
+        if len(word.since) > self._config.per_peer_max:
+            word.since.popitem(last=False)
+
+    def on_lost(self, link: LinkId) -> None:
+        """A link ended, and with it its word."""
+        self._words.pop(link, None)
+
+    def says(self, link: LinkId, audience: Audience, prefix: bytes) -> bool | None:
+        """Whether a link says it holds this; None if it said nothing that decides it."""
+        word = self._words.get(link, {}).get(audience)
+        if word is None:
+            return None
+        if prefix in word.since:
+            return True
+        return prefix not in word.prefixes if word.all_except else prefix in word.prefixes
+
+    def check(self) -> None:
+        """Assert the limits."""
+        for words in self._words.values():
+            assert all(len(word.since) <= self._config.per_peer_max for word in words.values())

@@ -1,0 +1,823 @@
+"""One node: routes each event to its machines and collects what they want done.
+
+Decides: nothing a machine does not decide.
+Keeps: `handle` is synchronous and depends on state, event, time and its own chance alone; it
+returns every effect.
+Must not know: trio, sockets, disks, clocks, logs.
+"""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Final, assert_never
+
+from fabgossip.core.beliefs import Beliefs, OwnIdentity
+from fabgossip.core.catalog import Catalog, Head, prefix_of
+from fabgossip.core.config import NodeConfig
+from fabgossip.core.disclosure import Disclosure, is_servable, traffic_of
+from fabgossip.core.dissemination import Dissemination
+from fabgossip.core.effects import (
+    Answer,
+    Dial,
+    Disconnect,
+    Effect,
+    Fact,
+    Outcome,
+    ReceiveContent,
+    Record,
+    ServeContent,
+    ServeItem,
+    SetTimer,
+)
+from fabgossip.core.events import (
+    ContentFailed,
+    ContentServed,
+    ContentStored,
+    DialDue,
+    Event,
+    FetchFailure,
+    FetchRequest,
+    HelloDue,
+    LinkId,
+    LostReason,
+    MessageReceived,
+    PeerConnected,
+    PeerLost,
+    Persisted,
+    PingDue,
+    RefreshDue,
+    RequestDue,
+    RequestId,
+    RequestMade,
+    Started,
+    SubmitRequest,
+    Timer,
+    TimerFired,
+    Unsent,
+    WantDue,
+)
+from fabgossip.core.fetching import IDLE_MS, NOWHERE, EndedWant, Fetching, Source, Want
+from fabgossip.core.health import NodeSnapshot, node_snapshot
+from fabgossip.core.holdings import NeighborHoldings
+from fabgossip.core.intake import Intake, Machines
+from fabgossip.core.neighbors import Neighbors
+from fabgossip.core.placement import Placement
+from fabgossip.core.refresh import Refresh
+from fabgossip.core.sessions import Session, Sessions, shared_protocol
+from fabgossip.model.artifact import VerifiedManifest
+from fabgossip.model.ids import BootId, ContentHash
+from fabgossip.model.messages import (
+    Announce,
+    BadRequest,
+    Busy,
+    Bye,
+    ByeReason,
+    Cancel,
+    Claims,
+    GetContent,
+    GetHeads,
+    Graft,
+    Have,
+    Heads,
+    Hello,
+    Holdings,
+    Message,
+    NotAvailable,
+    Ping,
+    Pong,
+    TrafficClass,
+    Welcome,
+)
+from fabgossip.model.moment import Duration, Instant, Now, later
+from fabgossip.model.scope import may_share
+from fabgossip.model.topology import Endpoint
+from fabgossip.trust.authorization import may_disclose
+from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.rejections import Blame, Rejection, Retry
+from fabgossip.trust.signatures import Verifier
+
+BUSY_RETRY_MS: Final = 1_000
+CLOSED_RETRY_S: Final = 600
+"""One constant for every reason of trust, authority or scope, so it tells nothing."""
+STRIKES_MAX: Final = 8
+"""Refused envelopes a peer is to blame for before its link is closed (*start*)."""
+EXPIRIES_PER_TURN_MAX: Final = 1_024
+_FAILURE_CODES: Final = {
+    FetchFailure.BAD_LENGTH: "LENGTH_MISMATCH",
+    FetchFailure.BAD_HASH: "HASH_MISMATCH",
+    FetchFailure.DISK: "STORE_FULL",
+    FetchFailure.CANCELLED: "CANCELLED",
+    FetchFailure.MISSING: "LENGTH_MISMATCH",
+    FetchFailure.BUSY: "CANCELLED",
+    FetchFailure.STALLED: "CANCELLED",
+    FetchFailure.LOST: "CANCELLED",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSetup:
+    """What a node is made of."""
+
+    config: NodeConfig
+    own: OwnIdentity
+    boot_id: BootId
+    bootstrap: tuple[Endpoint, ...]
+    seed: int
+    """Of the node's own chance: its machines draw from streams named after them."""
+
+
+def _stream(seed: int, name: str) -> Random:
+    return Random(f"{seed}/{name}")
+
+
+class Node:
+    """The core of a daemon, and of a simulated node."""
+
+    __slots__ = (
+        "_beliefs", "_boot_id", "_catalog", "_config", "_disclosure", "_dissemination",
+        "_fetching", "_holdings", "_intake", "_neighbors", "_node_id", "_out", "_placement",
+        "_refresh", "_requests", "_sessions", "_submits", )  # fmt: skip
+
+    def __init__(self, setup: NodeSetup, verifier: Verifier) -> None:
+        config, own = setup.config, setup.own
+        self._config = config
+        self._node_id = own.node_id
+        self._boot_id = setup.boot_id
+        self._beliefs = Beliefs(own, verifier)
+        self._catalog = Catalog()
+        self._sessions = Sessions(own.node_id)
+        self._neighbors = Neighbors(
+            own.node_id,
+            own.pinned.bundle.cluster_id,
+            (config.neighbors, config.connections),
+            setup.bootstrap,
+            _stream(setup.seed, "neighbors"),
+        )
+        self._dissemination = Dissemination(config.dissemination)
+        self._holdings = NeighborHoldings(config.holdings)
+        self._fetching = Fetching(config.fetching, _stream(setup.seed, "fetching"))
+        self._refresh = Refresh(config.refresh, _stream(setup.seed, "refresh"))
+        self._placement = Placement(own.node_id)
+        self._out: list[Effect] = []
+        self._disclosure = Disclosure(
+            self._beliefs, self._catalog, self._sessions, self._neighbors, self._out
+        )
+        self._intake = Intake(
+            Machines(
+                self._beliefs, self._catalog, self._dissemination, self._fetching, self._neighbors,
+                self._placement, self._disclosure, self._out,
+            )
+        )  # fmt: skip
+        self._submits: dict[RequestId, tuple[VerifiedManifest, Outcome]] = {}
+        self._requests: dict[RequestId, ContentHash | str] = {}
+
+    def handle(self, event: Event, now: Now) -> list[Effect]:
+        """Take one event and return all that is to be done about it, in order."""
+        self._route(event, now)
+        if self._intake.facts_changed:
+            self._intake.facts_changed = False
+            self._judge_links(now)
+        self._ask_for_content(now)
+        effects = list(self._out)
+        self._out.clear()
+        return effects
+
+    def _route(self, event: Event, now: Now) -> None:
+        match event:
+            case Started():
+                self._on_started(event, now)
+            case PeerConnected():
+                self._on_connected(event, now)
+            case PeerLost():
+                self._on_lost(event, now)
+            case MessageReceived():
+                self._on_message(event, now)
+            case Unsent():
+                self._on_unsent(event, now)
+            case TimerFired():
+                self._on_timer(event.timer, now)
+            case ContentStored():
+                self._on_stored(event, now)
+            case ContentFailed():
+                self._on_failed(event, now)
+            case ContentServed():
+                session = self._sessions.find(event.link)
+                if session is not None:
+                    session.serving -= 1
+            case Persisted():
+                self._intake.on_persisted(event.token, now, ok=event.ok)
+                self._answer_settled()
+            case RequestMade():
+                self._on_request(event, now)
+            case _:
+                assert_never(event)
+
+    def _timer(self, timer: Timer, at: Instant) -> None:
+        self._out.append(SetTimer(timer=timer, at=at))
+
+    def _on_started(self, event: Started, now: Now) -> None:
+        self._out.append(Record(fact=Fact.STARTED, fields=(("node", self._node_id),)))
+        self._intake.on_started(event, now)
+        self._timer(RefreshDue(), self._refresh.next_at(now.instant))
+        self._dial(now)
+
+    def _dial(self, now: Now) -> None:
+        for candidate in self._neighbors.next_dials(now.instant):
+            self._neighbors.on_dialing(candidate.node_id, now.instant)
+            self._out.append(Dial(node_id=candidate.node_id, addresses=candidate.addresses))
+        self._timer(DialDue(), self._neighbors.next_dial_at(now.instant))
+
+    def _on_connected(self, event: PeerConnected, now: Now) -> None:
+        session = Session(event.link, event.identity, event.is_dialer, now.instant)
+        self._sessions.on_connected(session)
+        self._neighbors.on_connected(
+            event.link, session.node_id, now.instant, is_dialer=event.is_dialer
+        )
+        self._disclosure.hello(session, self._boot_id)
+        self._timer(
+            HelloDue(link=event.link),
+            later(now.instant, Duration(self._config.connections.hello_ms)),
+        )
+
+    def _on_lost(self, event: PeerLost, now: Now) -> None:
+        self._neighbors.on_lost(event.link, event.node_id, now.instant)
+        fields = (("peer", event.node_id), ("reason", event.reason.value))
+        if event.link is None:
+            self._out.append(Record(fact=Fact.NEIGHBOR_LOST, fields=fields))
+            return
+        session = self._sessions.on_lost(event.link)
+        self._dissemination.on_lost(event.link)
+        self._holdings.on_lost(event.link)
+        self._fetching.on_lost(event.link)
+        if session is not None and session.is_open:
+            self._out.append(Record(fact=Fact.NEIGHBOR_LOST, fields=fields))
+
+    def _on_unsent(self, event: Unsent, now: Now) -> None:
+        """A list of what we have repairs whatever was dropped."""
+        session = self._sessions.find(event.link)
+        if session is not None and session.is_open:
+            self._disclosure.have(session, event.audience, now)
+
+    def _close(
+        self,
+        session: Session,
+        bye: ByeReason,
+        lost: LostReason,
+        retry_after_s: int = CLOSED_RETRY_S,
+    ) -> None:
+        self._out.append(
+            Disconnect(link=session.link, bye=bye, retry_after_s=retry_after_s, lost=lost)
+        )
+
+    def _on_message(self, event: MessageReceived, now: Now) -> None:
+        session = self._sessions.find(event.link)
+        if session is None:
+            return
+        message = event.message
+        if isinstance(message, Bye):
+            self._close(session, ByeReason.DRAIN, LostReason.BYE, 0)
+        elif session.is_open:
+            self._on_open_message(session, message, event.stream, now)
+        else:
+            self._on_early_message(session, message, now)
+
+    def _on_early_message(self, session: Session, message: Message, now: Now) -> None:
+        match message:
+            case Hello() if session.hello is None:
+                self._on_hello(session, message, now)
+            case Welcome() if not session.is_welcomed:
+                session.is_welcomed = True
+                self._open(session, now)
+            case _:
+                self._broken(session)
+
+    def _broken(self, session: Session) -> None:
+        """A message out of order is the peer's fault."""
+        self._close(session, ByeReason.PROTOCOL, LostReason.PROTOCOL, 60)
+
+    def _on_hello(self, session: Session, hello: Hello, now: Now) -> None:
+        session.hello = hello
+        protocol = shared_protocol(hello, self._beliefs.facts.bundle.protocol_min)
+        if protocol is None:
+            self._close(session, ByeReason.VERSION, LostReason.VERSION, 3_600)
+            return
+        loser = self._sessions.loser_against(session)
+        if loser is not None:
+            self._close(loser, ByeReason.DUPLICATE, LostReason.DUPLICATE, 0)
+            if loser is session:
+                return
+            self._neighbors.on_connected(
+                session.link, session.node_id, now.instant, is_dialer=session.is_dialer
+            )
+        self._judge_claims(session, now)
+        self._disclosure.send(session.link, Welcome(protocol=protocol, features=0))
+        self._open(session, now)
+
+    def _judge_claims(self, session: Session, now: Now) -> None:
+        """Without good claims a peer keeps the trust lane and nothing more."""
+        assert session.hello is not None
+        claims = self._beliefs.claims_of(
+            session.hello.claims, session.hello.openings, session.node_id, now
+        )
+        session.openings = session.hello.openings
+        session.claims = None if isinstance(claims, Rejection) else claims
+        if isinstance(claims, Rejection):
+            fields = (
+                ("peer", session.node_id),
+                ("code", claims.code.value),
+                ("detail", claims.detail),
+            )
+            self._out.append(Record(fact=Fact.ARTIFACT_REJECTED, fields=fields))
+
+    def _open(self, session: Session, now: Now) -> None:
+        if session.hello is None or not session.is_welcomed or session.is_open:
+            return
+        session.is_open = True
+        self._neighbors.on_open(session.node_id)
+        self._out.append(Record(fact=Fact.NEIGHBOR_CONNECTED, fields=(("peer", session.node_id),)))
+        self._timer(PingDue(link=session.link), self._neighbors.next_ping_at(now.instant))
+        self._disclosure.further_claims(session)
+        self._disclosure.ask_heads(session, self._trust_lane())
+        self._disclosure.everything(session, now)
+        self._fetching.on_opened()
+
+    def _trust_lane(self) -> tuple[str, ...]:
+        prefix = self._beliefs.facts.bundle.prefix
+        return (
+            f"{prefix}/trust/bundle",
+            f"{prefix}/trust/revocations",
+            f"{prefix}/snapshots/node/{self._node_id}",
+        )
+
+    def _on_open_message(self, session: Session, message: Message, stream: int, now: Now) -> None:
+        match message:
+            case Ping():
+                self._neighbors.on_ping(session.link, now.instant)
+                self._disclosure.send(session.link, Pong(sequence=message.sequence))
+            case Pong():
+                self._neighbors.on_pong(session.link, message.sequence, now.instant)
+            case Claims():
+                self._on_claims(session, message, now)
+            case Announce():
+                for entry in message.entries:
+                    self._on_envelope(session, entry.envelope, entry.hops, now)
+            case Heads():
+                for envelope in message.envelopes:
+                    self._on_envelope(session, envelope, 0, now)
+            case Have():
+                self._on_have(session, message)
+            case Graft():
+                if may_disclose(session.claims, message.audience):
+                    self._disclosure.manifests(session, message.prefixes, now)
+            case Holdings():
+                self._on_holdings(session, message)
+            case GetHeads():
+                self._disclosure.heads(session, message.known, now)
+            case GetContent():
+                self._on_get_content(session, message, stream, now)
+            case BadRequest():
+                self._broken(session)
+            case NotAvailable() | Busy() | Cancel():
+                """Answers to content requests are the interpreter's: these came late or for
+                nothing."""
+            case Hello() | Welcome() | Bye():
+                self._broken(session)
+            case _:
+                assert_never(message)
+
+    def _on_claims(self, session: Session, message: Claims, now: Now) -> None:
+        """Further openings widen what the peer may know; a forged one leaves it as it was."""
+        assert session.hello is not None
+        openings = session.openings + message.openings
+        claims = self._beliefs.claims_of(session.hello.claims, openings, session.node_id, now)
+        if isinstance(claims, Rejection):
+            self._strike(session)
+            return
+        session.openings = openings
+        session.claims = claims
+        self._disclosure.further_claims(session)
+        self._disclosure.everything(session, now)
+
+    def _on_envelope(self, session: Session, envelope: bytes, hops: int, now: Now) -> None:
+        verdict = self._intake.on_envelope(
+            envelope, session.link, hops, now, source=session.node_id
+        )
+        if isinstance(verdict, Rejection):
+            if verdict.blame is Blame.PEER:
+                self._strike(session)
+            elif verdict.retry is Retry.AFTER_TRUST:
+                self._disclosure.ask_heads(session, self._trust_lane())
+
+    def _strike(self, session: Session) -> None:
+        session.strikes += 1
+        if session.strikes == STRIKES_MAX:
+            self._out.append(
+                Record(
+                    fact=Fact.SESSION_CUT, fields=(("peer", session.node_id), ("reason", "strikes"))
+                )
+            )
+            self._close(session, ByeReason.CLOSED, LostReason.PROTOCOL)
+
+    def _on_have(self, session: Session, message: Have) -> None:
+        """A list of an audience we may not know gets no answer, as if it did not exist."""
+        if not may_share(message.audience, self._beliefs.facts.own) or not may_disclose(
+            session.claims, message.audience
+        ):
+            self._out.append(Record(fact=Fact.PROBE_SILENCED, fields=(("peer", session.node_id),)))
+            return
+        for run in self._dissemination.next_grafts(session.link, message.prefixes):
+            graft = Graft(audience=message.audience, prefixes=run)
+            self._disclosure.send(
+                session.link, graft, TrafficClass.SNAPSHOT, audience=message.audience
+            )
+
+    def _on_holdings(self, session: Session, message: Holdings) -> None:
+        own = self._beliefs.facts.own
+        allowed = tuple(
+            entry.audience
+            for entry in message.entries
+            if may_share(entry.audience, own) and may_disclose(session.claims, entry.audience)
+        )
+        for prefix in self._holdings.on_holdings(session.link, message, allowed):
+            found = self._catalog.by_prefix(prefix)
+            if found is not None:
+                self._fetching.on_advertised(session.link, found[1].manifest.content_hash)
+
+    def _on_get_content(self, session: Session, message: GetContent, stream: int, now: Now) -> None:
+        """Busy is decided before any look-up; absent, forbidden, withdrawn and revoked get one
+        answer."""
+        if (
+            sum(one.serving for one in self._sessions.all_sessions())
+            >= self._config.fetching.serve_streams_max
+        ):
+            for item in range(len(message.items)):
+                busy = Busy(item=item, retry_after_ms=BUSY_RETRY_MS)
+                self._disclosure.send(session.link, busy, TrafficClass.POLICY, stream=stream)
+            return
+        items = []
+        traffic = TrafficClass.POLICY
+        for number, ask in enumerate(message.items):
+            found = self._catalog.by_prefix(prefix_of(ask.manifest_hash))
+            served = self._served(session, found, now)
+            if (
+                served is None
+                or served.manifest_hash != ask.manifest_hash
+                or (served.manifest.content_hash != ask.content_hash)
+            ):
+                self._disclosure.send(
+                    session.link, NotAvailable(item=number), traffic, stream=stream
+                )
+                continue
+            traffic = min(traffic, traffic_of(served))
+            items.append(
+                ServeItem(
+                    item=number,
+                    content_hash=ask.content_hash,
+                    size=served.manifest.content_size,
+                    chunk_hashes=served.manifest.chunk_hashes,
+                    first_chunk=ask.first_chunk,
+                    chunk_count=ask.chunk_count,
+                )
+            )
+        if items:
+            session.serving += 1
+            self._out.append(
+                ServeContent(link=session.link, stream=stream, items=tuple(items), traffic=traffic)
+            )
+
+    def _served(
+        self, session: Session, found: tuple[Head, VerifiedManifest] | None, now: Now
+    ) -> VerifiedManifest | None:
+        if found is None or not is_servable(*found, now):
+            return None
+        decision = self._disclosure.decide(session, found[1], now)
+        if not decision.allow:
+            self._disclosure.deny(session, decision)
+            return None
+        return found[1]
+
+    def _judge_links(self, now: Now) -> None:
+        """Facts changed: who lost its trust is cut, who may see more is shown more, who may see
+        less starts anew."""
+        revoked, cluster_id = self._beliefs.facts.revoked, self._beliefs.facts.bundle.cluster_id
+        for session in self._sessions.all_sessions():
+            identity = session.identity
+            if revoked.has_node(cluster_id, identity.node_id) or revoked.has_certificate(
+                identity.certificate_hash
+            ):
+                fields = (("peer", session.node_id), ("reason", "revoked"))
+                self._out.append(Record(fact=Fact.SESSION_CUT, fields=fields))
+                self._close(session, ByeReason.CLOSED, LostReason.REVOKED)
+            elif session.is_open and self._disclosure.has_narrowed(session):
+                self._close(session, ByeReason.CLOSED, LostReason.NARROWED, 1)
+            elif session.is_open:
+                self._disclosure.further_claims(session)
+
+    def _on_timer(self, timer: Timer, now: Now) -> None:
+        match timer:
+            case RefreshDue():
+                self._on_refresh(now)
+            case DialDue():
+                self._dial(now)
+            case PingDue():
+                self._on_ping_due(timer.link, now)
+            case HelloDue():
+                session = self._sessions.find(timer.link)
+                if session is not None and not session.is_open:
+                    self._close(session, ByeReason.SLOW, LostReason.TIMEOUT, 60)
+            case WantDue():
+                self._fetching.on_due(timer.content_hash, timer.generation)
+            case RequestDue():
+                self._on_request_due(timer.request)
+            case _:
+                assert_never(timer)
+
+    def _on_refresh(self, now: Now) -> None:
+        """Trust at every turn, and of the rest what is near its refresh time and the peer may
+        know."""
+        self._timer(RefreshDue(), self._refresh.next_at(now.instant))
+        self._intake.on_expiry(now, EXPIRIES_PER_TURN_MAX)
+        link = self._refresh.next_link(tuple(one.link for one in self._sessions.open_sessions()))
+        session = None if link is None else self._sessions.find(link)
+        if session is None:
+            return
+        due = [
+            head.manifest.namespace.text
+            for head in self._catalog.heads()
+            if self._refresh.is_due(head.manifest, now.unix)
+            and self._disclosure.may_know(session, head.verified, now)
+        ]
+        lane = self._trust_lane()
+        namespaces = (*lane, *(one for one in due if one not in lane))
+        self._disclosure.ask_heads(session, namespaces)
+
+    def _on_ping_due(self, link: LinkId, now: Now) -> None:
+        session = self._sessions.find(link)
+        if session is None or not session.is_open:
+            return
+        if self._neighbors.is_silent(link, now.instant):
+            self._close(session, ByeReason.SLOW, LostReason.TIMEOUT, 0)
+            return
+        sequence = self._neighbors.next_ping(link, now.instant)
+        if sequence is not None:
+            self._disclosure.send(link, Ping(sequence=sequence))
+        self._timer(PingDue(link=link), self._neighbors.next_ping_at(now.instant))
+
+    def _on_stored(self, event: ContentStored, now: Now) -> None:
+        want = self._fetching.on_stored(event.content_hash, now.instant)
+        self._intake.on_content(event.content_hash, event.content, now)
+        self._answer_settled()
+        if want is None:
+            return
+        if want.has_climbed:
+            fields = (("content_hash", event.content_hash.hex()), ("step", want.step.value))
+            self._out.append(Record(fact=Fact.RECOVERY_ENDED, fields=fields))
+        for request in want.requests:
+            self._answer_held(request, want.verified)
+
+    def _answer_held(self, request: RequestId, verified: VerifiedManifest) -> None:
+        self._requests.pop(request, None)
+        self._out.append(
+            Answer(
+                request=request,
+                outcome=Outcome.HELD,
+                content_hash=verified.manifest.content_hash,
+                namespace=verified.manifest.namespace.text,
+            )
+        )
+
+    def _on_failed(self, event: ContentFailed, now: Now) -> None:
+        content_hash = event.content_hash
+        if event.request is not None:
+            self._on_submit_failed(event, event.request, now)
+            return
+        if event.link is None:
+            for _, verified in self._catalog.by_content(content_hash):
+                self._intake.want(verified, None, now)
+            return
+        want = self._fetching.on_failed(content_hash, event.reason, event.received, now.instant)
+        if want is None:
+            return
+        fields = (
+            ("content_hash", content_hash.hex()),
+            ("step", want.step.value),
+            ("outcome", event.reason.value),
+        )
+        self._out.append(Record(fact=Fact.FETCH_FAILED, fields=fields))
+        self._intake.on_stuck(want.verified, now)
+
+    def _on_submit_failed(self, event: ContentFailed, request: RequestId, now: Now) -> None:
+        """The manifest stands, its content did not fit: it is wanted from whoever has it."""
+        submitted = self._submits.pop(request, None)
+        detail = f"the content does not fit its manifest: {event.reason.value}"
+        self._out.append(
+            Answer(
+                request=request,
+                outcome=Outcome.REFUSED,
+                code=_FAILURE_CODES[event.reason],
+                detail=detail,
+            )
+        )
+        if submitted is not None:
+            self._intake.want(submitted[0], None, now)
+
+    def _ask_for_content(self, now: Now) -> None:
+        """Start the transfers there is room for, and set the next try of wants no source could
+        serve."""
+        started, parked = self._fetching.next_transfers(self._sources_of, now.instant)
+        for want in started:
+            assert want.source is not None
+            if want.has_climbed and len(want.attempts) and want.step is not want.attempts[-1].step:
+                fields = (
+                    ("content_hash", want.wanted.content_hash.hex()),
+                    ("step", want.step.value),
+                )
+                self._out.append(Record(fact=Fact.RECOVERY_STARTED, fields=fields))
+            self._out.append(
+                ReceiveContent(
+                    wanted=want.wanted,
+                    link=want.source.link,
+                    traffic=want.traffic,
+                    idle_ms=IDLE_MS[want.step],
+                )
+            )
+        for want in parked:
+            timer = WantDue(content_hash=want.wanted.content_hash, generation=want.generation)
+            self._timer(timer, self._fetching.next_try_at(want, now.instant))
+            self._intake.on_stuck(want.verified, now)
+
+    def _sources_of(self, want: Want) -> tuple[Source, ...]:
+        """Open links whose peer may hold the content."""
+        manifest = want.verified.manifest
+        prefix = prefix_of(want.verified.manifest_hash)
+        sources = []
+        for session in self._sessions.open_sessions():
+            if (
+                not may_disclose(session.claims, manifest.audience)
+                and session.link not in want.announcers
+            ):
+                continue
+            record = self._neighbors.record_of(session.node_id)
+            distance = NOWHERE if record is None else self._neighbors.distance_to(record)
+            sources.append(
+                Source(
+                    link=session.link,
+                    node_id=session.node_id,
+                    is_storage=self._placement.is_storage(session.node_id),
+                    distance=distance,
+                    says=self._holdings.says(session.link, manifest.audience, prefix),
+                )
+            )
+        return tuple(sources)
+
+    def _on_request(self, event: RequestMade, now: Now) -> None:
+        match event.body:
+            case SubmitRequest():
+                self._on_submit(event.request, event.body.envelope, now)
+            case FetchRequest():
+                self._on_fetch(event.request, event.body, now)
+            case _:
+                assert_never(event.body)
+
+    def _on_submit(self, request: RequestId, envelope: bytes, now: Now) -> None:
+        """A local file passes the same gate as a stranger's bytes; it is answered once it is
+        durable."""
+        verdict = self._intake.on_envelope(envelope, None, 0, now, source="submit", request=request)
+        if isinstance(verdict, VerifiedManifest):
+            self._submits[request] = (verdict, Outcome.ADMITTED)
+            return
+        assert verdict is not None
+        found = self._known_already(verdict)
+        if found is None:
+            self._answer_refused(request, verdict)
+            return
+        self._submits[request] = (found, Outcome.ALREADY_CURRENT)
+        if not self._intake.is_settled(found) and found.manifest.tombstone is None:
+            self._intake.take(found, request)
+        self._answer_settled()
+
+    def _known_already(self, verdict: Rejection) -> VerifiedManifest | None:
+        if not verdict.is_known_already or verdict.manifest_hash is None:
+            return None
+        found = self._catalog.by_prefix(prefix_of(verdict.manifest_hash))
+        return None if found is None else found[1]
+
+    def _answer_refused(self, request: RequestId, verdict: Rejection) -> None:
+        self._out.append(
+            Answer(
+                request=request,
+                outcome=Outcome.REFUSED,
+                code=verdict.code.value,
+                detail=verdict.detail,
+                namespace=verdict.namespace,
+            )
+        )
+
+    def _answer_settled(self) -> None:
+        """Submitted manifests whose content is durable too are acknowledged now, and not before."""
+        settled = [
+            request
+            for request, (verified, _) in self._submits.items()
+            if self._intake.is_settled(verified)
+        ]
+        for request in settled:
+            verified, outcome = self._submits.pop(request)
+            self._out.append(
+                Answer(
+                    request=request,
+                    outcome=outcome,
+                    content_hash=verified.manifest.content_hash,
+                    namespace=verified.manifest.namespace.text,
+                )
+            )
+
+    def _on_fetch(self, request: RequestId, body: FetchRequest, now: Now) -> None:
+        found = self._wanted_by(body)
+        if found is None:
+            detail = "no verified manifest names it here"
+            self._out.append(Answer(request=request, outcome=Outcome.UNKNOWN, detail=detail))
+            return
+        if self._intake.is_held(found.manifest.content_hash):
+            self._answer_held(request, found)
+            return
+        want = self._intake.want(found, None, now)
+        if want is None or not self._fetching.on_request(found.manifest.content_hash, request):
+            self._out.append(
+                Answer(request=request, outcome=Outcome.FAILED, detail="too many wants are open")
+            )
+            return
+        self._requests[request] = found.manifest.content_hash
+        self._timer(RequestDue(request=request), later(now.instant, Duration(body.timeout_ms)))
+
+    def _wanted_by(self, body: FetchRequest) -> VerifiedManifest | None:
+        if body.content_hash is not None:
+            return next(
+                (verified for _, verified in self._catalog.by_content(body.content_hash)), None
+            )
+        head = None if body.namespace is None else self._catalog.find(body.namespace)
+        return None if head is None else head.verified
+
+    def _on_request_due(self, request: RequestId) -> None:
+        if self._requests.pop(request, None) is None:
+            return
+        self._fetching.on_request_over(request)
+        self._out.append(
+            Answer(
+                request=request,
+                outcome=Outcome.TIMED_OUT,
+                detail="no source could serve it in time",
+            )
+        )
+
+    def snapshot(self, now: Now) -> NodeSnapshot:
+        """The node as a reader may see it. Cost: O(heads)."""
+        return node_snapshot(
+            self._node_id, self._beliefs, self._catalog, self._neighbors, self._fetching, now
+        )
+
+    @property
+    def trust(self) -> TrustFacts:
+        """What the node believes at this moment."""
+        return self._beliefs.facts
+
+    def find(self, namespace: str) -> Head | None:
+        """The head of a namespace, to read and not to keep."""
+        return self._catalog.find(namespace)
+
+    def heads_after(self, namespace: str, count: int) -> tuple[Head, ...]:
+        """At most `count` heads above a namespace, in order, to read and not to keep."""
+        return self._catalog.heads_after(namespace, count)
+
+    def heads_of(self, content_hash: ContentHash) -> tuple[Head, ...]:
+        """The heads that name a content, to read and not to keep."""
+        return tuple(head for head, _ in self._catalog.by_content(content_hash))
+
+    def want_of(self, content_hash: ContentHash) -> Want | EndedWant | None:
+        """What was tried for a content, open or ended, to read and not to keep."""
+        return self._fetching.find(content_hash) or self._fetching.ended(content_hash)
+
+    def sessions(self) -> tuple[Session, ...]:
+        """All links, to read and not to keep."""
+        return self._sessions.all_sessions()
+
+    def peer(self, session: Session) -> tuple[str, int | None, Instant | None]:
+        """Failure domain, round trip and last sign of life of a link's peer."""
+        record = self._neighbors.record_of(session.node_id)
+        domain = "" if record is None else str(record.domain)
+        return domain, self._neighbors.rtt_ms(session.link), self._neighbors.heard_at(session.link)
+
+    def shared_audiences(self, session: Session) -> int:
+        """How many audiences of our heads the peer may know."""
+        return sum(may_disclose(session.claims, audience) for audience in self._catalog.audiences())
+
+    def check(self) -> None:
+        """Assert the invariants of every machine."""
+        for machine in (
+            self._catalog,
+            self._sessions,
+            self._neighbors,
+            self._dissemination,
+            self._holdings,
+            self._fetching,
+            self._intake,
+        ):
+            machine.check()

@@ -1,0 +1,76 @@
+"""Who holds an artifact for others: the signed policy over the signed list of storage nodes.
+
+Decides: whether this node holds an artifact by duty.
+Keeps: the same directory gives the same holders on every node; integers only, so all machines
+agree.
+Must not know: who is alive, what is held where.
+"""
+
+from hashlib import blake2b
+
+from fabgossip.model.artifact import Manifest
+from fabgossip.model.ids import NodeId
+from fabgossip.model.scope import covers
+from fabgossip.model.topology import StorageDirectory
+
+
+class Placement:
+    """The storage directories held, by namespace."""
+
+    __slots__ = ("_directories", "_own_id")
+
+    def __init__(self, own_id: NodeId) -> None:
+        self._own_id = own_id
+        self._directories: dict[str, StorageDirectory] = {}
+
+    def on_directory(self, namespace: str, directory: StorageDirectory | None) -> None:
+        """The storage directory of a namespace is now this one (None: gone)."""
+        if directory is None:
+            self._directories.pop(namespace, None)
+        else:
+            self._directories[namespace] = directory
+
+    @property
+    def keep_versions(self) -> int:
+        """Versions before the current one to keep: the most any held policy asks for."""
+        return max((one.retention.keep_versions for one in self._directories.values()), default=0)
+
+    def has_duty(self, manifest: Manifest) -> bool:
+        """Whether this node is among the holders. Without a directory that covers it, whoever may
+        hold does."""
+        holders = self._holders(manifest)
+        return holders is None or self._own_id in holders
+
+    def _holders(self, manifest: Manifest) -> frozenset[NodeId] | None:
+        """The nodes with the highest tickets, or None where no directory or rule limits them."""
+        rules = (
+            one.replication.rule_for(manifest.artifact_type) for one in self._directories.values()
+        )
+        rule = next((one for one in rules if one is not None), None)
+        if rule is None:
+            return None
+        if rule.on_demand:
+            return frozenset()
+        eligible = {
+            node.node_id
+            for directory in self._directories.values()
+            for node in directory.nodes
+            for one in node.assignments
+            if covers(one, manifest.audience, manifest.artifact_type.value, manifest.namespace.text)
+        }
+        ranked = sorted(
+            eligible,
+            key=lambda node_id: (_ticket(manifest.namespace.text, node_id), node_id),
+            reverse=True,
+        )
+        return frozenset(ranked[: rule.replicas])
+
+    def is_storage(self, node_id: NodeId) -> bool:
+        """Whether a held storage directory lists a node."""
+        return any(
+            node.node_id == node_id for one in self._directories.values() for node in one.nodes
+        )
+
+
+def _ticket(namespace: str, node_id: NodeId) -> bytes:
+    return blake2b(f"{namespace}\x00{node_id}".encode("ascii"), digest_size=8).digest()

@@ -1,0 +1,112 @@
+"""Links from TLS to open: hello, welcome, and what each peer has shown of itself.
+
+Decides: when a link is open, which protocol it speaks, which of two links to one node stays.
+Keeps: nothing but hello, welcome and goodbye passes before a link is open; what a peer may know
+rests on what it showed on this link alone.
+Must not know: what is told over an open link.
+"""
+
+from dataclasses import dataclass
+
+from fabgossip.core.events import LinkId
+from fabgossip.model.authority import NodeIdentity, Opening, VerifiedClaims
+from fabgossip.model.ids import BootId, NodeId
+from fabgossip.model.messages import PROTOCOL, Hello
+from fabgossip.model.moment import Instant
+
+
+@dataclass(slots=True)
+class Session:
+    """One link and what is known of the peer on it."""
+
+    link: LinkId
+    identity: NodeIdentity
+    is_dialer: bool
+    since: Instant
+    hello: Hello | None = None
+    claims: VerifiedClaims | None = None
+    openings: tuple[Opening, ...] = ()
+    """What the peer has shown so far."""
+    shown: frozenset[bytes] = frozenset()
+    """Salts of the openings we have shown the peer."""
+    is_welcomed: bool = False
+    is_open: bool = False
+    holdings_sequence: int = 0
+    strikes: int = 0
+    serving: int = 0
+
+    @property
+    def node_id(self) -> NodeId:
+        """Who is at the other end."""
+        return self.identity.node_id
+
+    @property
+    def boot_id(self) -> BootId | None:
+        """The peer's process, once it said hello."""
+        return None if self.hello is None else self.hello.boot_id
+
+
+def shared_protocol(hello: Hello, protocol_min: int) -> int | None:
+    """The version both ends speak, or None."""
+    highest = min(PROTOCOL, hello.protocol_max)
+    return highest if highest >= max(PROTOCOL, hello.protocol_min, protocol_min) else None
+
+
+class Sessions:
+    """All links of a node."""
+
+    __slots__ = ("_by_link", "_own_id")
+
+    def __init__(self, own_id: NodeId) -> None:
+        self._own_id = own_id
+        self._by_link: dict[LinkId, Session] = {}
+
+    def on_connected(self, session: Session) -> None:
+        """A link passed TLS."""
+        self._by_link[session.link] = session
+
+    def on_lost(self, link: LinkId) -> Session | None:
+        """A link ended."""
+        return self._by_link.pop(link, None)
+
+    def find(self, link: LinkId) -> Session | None:
+        """The session of a link."""
+        return self._by_link.get(link)
+
+    def open_sessions(self) -> tuple[Session, ...]:
+        """All open links, oldest first."""
+        return tuple(one for one in self._by_link.values() if one.is_open)
+
+    def all_sessions(self) -> tuple[Session, ...]:
+        """All links, oldest first."""
+        return tuple(self._by_link.values())
+
+    def loser_against(self, fresh: Session) -> Session | None:
+        """The link to give up now that `fresh` said hello, if there is another to the same node.
+
+        Another process at the other end: the older link is dead. The same process, so crossing
+        dials: the link dialled by the smaller node id stays.
+        """
+        other = next(
+            (
+                one
+                for one in self._by_link.values()
+                if one.node_id == fresh.node_id and one.link != fresh.link
+            ),
+            None,
+        )
+        if other is None:
+            return None
+        if (
+            other.boot_id is None
+            or other.boot_id != fresh.boot_id
+            or other.is_dialer == fresh.is_dialer
+        ):
+            return other
+        smaller_dialed = fresh.is_dialer == (self._own_id < fresh.node_id)
+        return other if smaller_dialed else fresh
+
+    def check(self) -> None:
+        """Assert that an open link has passed both halves of the hello."""
+        for one in self._by_link.values():
+            assert not one.is_open or (one.hello is not None and one.is_welcomed)

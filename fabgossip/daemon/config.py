@@ -1,0 +1,426 @@
+"""The configuration file: local facts only, every problem at once, each with file, line and column.
+
+Used alike by `run` and `check-config`, so they never disagree.
+"""
+
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Final
+
+from fabgossip.core.config import (
+    ConnectionsConfig,
+    DisseminationConfig,
+    FetchingConfig,
+    HoldingsConfig,
+    NeighborsConfig,
+    NodeConfig,
+    RefreshConfig,
+)
+from fabgossip.errors import ConfigError, ModelError
+from fabgossip.model.bounds import Bounds
+from fabgossip.model.ids import NodeId, parse_node_id
+from fabgossip.model.topology import Endpoint
+from fabgossip.wire.tables import PROBLEMS_MAX, Problem, TableError, parse_toml, structure_table
+
+CONFIG_BYTES_MAX: Final = 256 * 1024
+SOCKET_PATH_BYTES_MAX: Final = 107
+"""What `sockaddr_un` holds, less its closing zero."""
+BOOTSTRAP_MAX: Final = 64
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+LOG_FORMATS: Final = ("auto", "json", "console")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootstrapTable:
+    """A node to start from before a signed directory is held."""
+
+    address: str
+    node_id: str
+
+    def __post_init__(self) -> None:
+        """Both are of their grammar."""
+        split_address(self.address)
+        try:
+            parse_node_id(self.node_id)
+        except ModelError as error:
+            raise ValueError(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityTable:
+    """Who the node is: read from files, never typed here."""
+
+    certificate: str
+    private_key: str
+    claims: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustTable:
+    """The pinned trust bundle and its fingerprint, typed from another channel."""
+
+    bootstrap: str
+    bootstrap_sha256: str
+    allow_demo: bool = False
+
+    def __post_init__(self) -> None:
+        """The fingerprint is one."""
+        if re.fullmatch(r"[0-9a-f]{64}", self.bootstrap_sha256) is None:
+            raise ValueError("bootstrap_sha256 is 64 lower-case hexadecimal digits")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenTable:
+    """Where peers connect."""
+
+    addresses: tuple[str, ...] = ("[::]:7420",)
+    connections_max: Annotated[int, Bounds(1, 65_536)] = 256
+    """The next one is closed before TLS and counted."""
+    handshakes_per_second_max: Annotated[int, Bounds(1, 10_000)] = 20
+    """Excess waits in the kernel's backlog."""
+
+    def __post_init__(self) -> None:
+        """Every address has a host and a port."""
+        for address in self.addresses:
+            split_address(address)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageTable:
+    """Where the node's own files lie."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusTable:
+    """The socket local software asks."""
+
+    socket: str = "/run/fabgossip/status.sock"
+    operator_group: str = "fabgossip-admin"
+    """Its members may fetch and submit; empty: root and the daemon's own user only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogTable:
+    """What is written to standard error."""
+
+    level: str = "info"
+    format: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Known words only."""
+        if self.level not in LOG_LEVELS:
+            raise ValueError(f"level is one of {', '.join(LOG_LEVELS)}")
+        if self.format not in LOG_FORMATS:
+            raise ValueError(f"format is one of {', '.join(LOG_FORMATS)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShutdownTable:
+    """How the daemon stops."""
+
+    drain_timeout_ms: Annotated[int, Bounds(0, 600_000)] = 5_000
+    """How long running transfers may finish."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigTable:
+    """The whole file."""
+
+    schema: Annotated[int, Bounds(1, 1)]
+    identity: IdentityTable
+    trust: TrustTable
+    storage: StorageTable
+    bootstrap: tuple[BootstrapTable, ...] = ()
+    listen: ListenTable = field(default_factory=ListenTable)
+    status: StatusTable = field(default_factory=StatusTable)
+    log: LogTable = field(default_factory=LogTable)
+    shutdown: ShutdownTable = field(default_factory=ShutdownTable)
+    connections: ConnectionsConfig = field(default_factory=ConnectionsConfig)
+    neighbors: NeighborsConfig = field(default_factory=NeighborsConfig)
+    dissemination: DisseminationConfig = field(default_factory=DisseminationConfig)
+    holdings: HoldingsConfig = field(default_factory=HoldingsConfig)
+    fetching: FetchingConfig = field(default_factory=FetchingConfig)
+    refresh: RefreshConfig = field(default_factory=RefreshConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A checked configuration: the table, and the paths it names made absolute."""
+
+    path: Path
+    table: ConfigTable
+    certificate: Path
+    private_key: Path
+    claims: Path
+    trust_bootstrap: Path
+    storage: Path
+    socket: Path
+
+    @property
+    def node(self) -> NodeConfig:
+        """The sections the core reads."""
+        table = self.table
+        return NodeConfig(
+            connections=table.connections,
+            neighbors=table.neighbors,
+            dissemination=table.dissemination,
+            holdings=table.holdings,
+            fetching=table.fetching,
+            refresh=table.refresh,
+        )
+
+    @property
+    def bootstrap(self) -> tuple[Endpoint, ...]:
+        """The nodes to start from."""
+        return tuple(
+            Endpoint(address=one.address, node_id=NodeId(one.node_id))
+            for one in self.table.bootstrap
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigProblem:
+    """A problem with its place; line and column count from 1, 0 where there is none."""
+
+    code: str
+    file: str
+    line: int
+    column: int
+    key: str
+    detail: str
+    suggestion: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        tail = f"; {self.suggestion}" if self.suggestion else ""
+        return (
+            f"{place}: {self.key}: {self.detail}{tail}"
+            if self.key
+            else f"{place}: {self.detail}{tail}"
+        )
+
+
+class ConfigProblemsError(ConfigError):
+    """Every problem of a configuration file, at most 100."""
+
+    def __init__(self, problems: tuple[ConfigProblem, ...]) -> None:
+        shown = [str(one) for one in problems[:PROBLEMS_MAX]]
+        count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
+        super().__init__("\n".join([*shown, count]))
+        self.problems = problems
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[v6]:port`; raises `ValueError`."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:
+        raise ValueError(f"{address!r}: expected host:port")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def read_config(path: Path, credentials: Path | None) -> Config:
+    """Read and check a configuration and the files it names.
+
+    `credentials` is the folder `credential:` names lie in.
+
+    Raises:
+        ConfigProblemsError: everything that is wrong with it.
+    """
+    name = path.name
+    text, problem = _text(path)
+    if problem is not None:
+        raise ConfigProblemsError((problem,))
+    places = key_places(text)
+    try:
+        table = structure_table(parse_toml(text), ConfigTable)
+    except TableError as error:
+        raise ConfigProblemsError(
+            tuple(_placed(one, name, places) for one in error.problems)
+        ) from error
+    config = _with_paths(path, table, credentials)
+    problems = tuple(_placed(one, name, places) for one in _file_problems(config))
+    if problems:
+        raise ConfigProblemsError(problems)
+    return config
+
+
+def _text(path: Path) -> tuple[str, ConfigProblem | None]:
+    try:
+        if path.stat().st_size > CONFIG_BYTES_MAX:
+            return "", _whole(path, "out_of_range", f"more than {CONFIG_BYTES_MAX} bytes")
+        return path.read_text(encoding="utf-8"), None
+    except OSError as error:
+        return "", _whole(path, "missing_file", f"cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        return "", _whole(path, "syntax", "is not UTF-8 text")
+
+
+def _whole(path: Path, code: str, detail: str) -> ConfigProblem:
+    return ConfigProblem(
+        code=code, file=str(path), line=0, column=0, key="", detail=detail, suggestion=""
+    )
+
+
+def _placed(problem: Problem, name: str, places: dict[str, tuple[int, int]]) -> ConfigProblem:
+    key = problem.key
+    while key and key not in places:
+        key = key[: max(key.rfind("."), key.rfind("["), 0)]
+    line, column = places.get(key, (0, 0))
+    if problem.code == "syntax":
+        found = re.search(r"line (\d+), column (\d+)", problem.detail)
+        line, column = (int(found[1]), int(found[2])) if found else (0, 0)
+    return ConfigProblem(
+        code=problem.code,
+        file=name,
+        line=line,
+        column=column,
+        key=problem.key,
+        detail=problem.detail,
+        suggestion=problem.suggestion,
+    )
+
+
+_HEADER: Final = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]\]?")
+_KEY: Final = re.compile(r"(\s*)([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\s*=")
+_INLINE_KEY: Final = re.compile(r"[{,]\s*([A-Za-z0-9_-]+)\s*=")
+
+
+def key_places(text: str) -> dict[str, tuple[int, int]]:
+    """Line and column of each key by dotted path: neither TOML reader nor table reader keeps
+    them."""
+    places: dict[str, tuple[int, int]] = {}
+    table = ""
+    counts: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        header = _HEADER.match(line)
+        if header is not None and "=" not in line.split("#")[0]:
+            table = header[2]
+            if header[1] == "[[":
+                index = counts[table] = counts.get(table, -1) + 1
+                table = f"{table}[{index}]"
+            places.setdefault(table, (number, 1))
+            continue
+        key = _KEY.match(line)
+        if key is not None:
+            path = f"{table}.{key[2]}" if table else key[2]
+            places.setdefault(path, (number, len(key[1]) + 1))
+            for inline in _INLINE_KEY.finditer(line):
+                places.setdefault(f"{path}.{inline[1]}", (number, inline.start(1) + 1))
+    return places
+
+
+def _with_paths(path: Path, table: ConfigTable, credentials: Path | None) -> Config:
+    folder = path.absolute().parent
+
+    def resolved(text: str) -> Path:
+        if text.startswith("credential:"):
+            return (credentials or Path("/nonexistent")) / text.removeprefix("credential:")
+        return folder / text
+
+    return Config(
+        path=path.absolute(),
+        table=table,
+        certificate=resolved(table.identity.certificate),
+        private_key=resolved(table.identity.private_key),
+        claims=resolved(table.identity.claims),
+        trust_bootstrap=resolved(table.trust.bootstrap),
+        storage=resolved(table.storage.path),
+        socket=resolved(table.status.socket),
+    )
+
+
+def _file_problems(config: Config) -> list[Problem]:
+    table = config.table
+    problems = [
+        *_readable("identity.certificate", config.certificate),
+        *_private("identity.private_key", config.private_key, table.identity.private_key),
+        *_private("identity.claims", config.claims, table.identity.claims),
+        *_readable("trust.bootstrap", config.trust_bootstrap),
+    ]
+    for path in (config.path, config.path.parent, config.trust_bootstrap):
+        problems += _not_writable(path)
+    if len(os.fsencode(config.socket)) > SOCKET_PATH_BYTES_MAX:
+        detail = f"{config.socket} is longer than {SOCKET_PATH_BYTES_MAX} bytes"
+        problems.append(Problem(code="out_of_range", key="status.socket", detail=detail))
+    if len(table.bootstrap) > BOOTSTRAP_MAX:
+        detail = f"{len(table.bootstrap)} entries, at most {BOOTSTRAP_MAX}"
+        problems.append(Problem(code="out_of_range", key="bootstrap", detail=detail))
+    if not problems:
+        problems += _pinned(config)
+    if table.trust.allow_demo and not all(is_loopback(one) for one in table.listen.addresses):
+        detail = "throw-away trust is refused where peers can connect from elsewhere"
+        suggestion = "listen on 127.0.0.1 or [::1], or make a platform that is not named demo-"
+        problems.append(
+            Problem(
+                code="throwaway_keys", key="trust.allow_demo", detail=detail, suggestion=suggestion
+            )
+        )
+    return problems
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address to listen on is reachable from this machine only."""
+    host, _ = split_address(address)
+    return host == "::1" or host.startswith("127.") or host == "localhost"
+
+
+def _readable(key: str, path: Path) -> list[Problem]:
+    try:
+        with path.open("rb"):
+            return []
+    except OSError as error:
+        return [Problem(code="missing_file", key=key, detail=f"{path}: {error.strerror}")]
+
+
+def _private(key: str, path: Path, written: str) -> list[Problem]:
+    """A private file has no group or other bits; a credential's folder is the service manager's,
+    so other bits only."""
+    missing = _readable(key, path)
+    if missing:
+        return missing
+    mode = stat.S_IMODE(path.stat().st_mode)
+    forbidden = 0o007 if written.startswith("credential:") else 0o077
+    if mode & forbidden:
+        detail = f"{path} has mode {mode:04o}: others can reach it"
+        return [
+            Problem(
+                code="insecure_permission", key=key, detail=detail, suggestion=f"chmod 600 {path}"
+            )
+        ]
+    return []
+
+
+def _not_writable(path: Path) -> list[Problem]:
+    """Group or others must not be able to change what the daemon believes; a sticky folder
+    protects its files."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return []
+    if mode & 0o022 and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
+        detail = f"{path} has mode {stat.S_IMODE(mode):04o}: others can change it"
+        return [
+            Problem(
+                code="insecure_permission", key="", detail=detail, suggestion=f"chmod go-w {path}"
+            )
+        ]
+    return []
+
+
+def _pinned(config: Config) -> list[Problem]:
+    found = sha256(config.trust_bootstrap.read_bytes()).hexdigest()
+    if found == config.table.trust.bootstrap_sha256:
+        return []
+    detail = f"{config.trust_bootstrap} is another file: its SHA-256 is {found}"
+    suggestion = "restore the file this node was enrolled with, or enroll it again"
+    return [
+        Problem(
+            code="key_mismatch", key="trust.bootstrap_sha256", detail=detail, suggestion=suggestion
+        )
+    ]

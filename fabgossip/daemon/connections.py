@@ -1,0 +1,212 @@
+"""One link: frames in, frames out, and never a wait for one peer.
+
+Each link has its own reader and writer. `send` places a frame in the queue of its class or refuses
+it in the same call; the writer takes classes 0, 1, 2 strictly in that order, then the others in
+turn. A queue that carries revocations never drops: the link closes instead.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import trio
+
+from fabgossip.core.events import LinkId, LostReason
+from fabgossip.errors import WireError
+from fabgossip.model.authority import NodeIdentity
+from fabgossip.model.messages import (
+    BadRequest,
+    BadRequestCode,
+    Bye,
+    ByeReason,
+    Message,
+    TrafficClass,
+)
+from fabgossip.wire.codec import message_body
+from fabgossip.wire.framing import STREAM_MAX, Frame, FrameReader, frame_bytes
+
+KIB: Final = 1024
+QUEUE_BYTES_MAX: Final = {
+    TrafficClass.LINK: 64 * KIB,
+    TrafficClass.TRUST: 1024 * KIB,
+    TrafficClass.TOMBSTONE: 256 * KIB,
+    TrafficClass.SNAPSHOT: 2048 * KIB,
+    TrafficClass.POLICY: 2048 * KIB,
+    TrafficClass.BULK: 2048 * KIB,
+}
+"""Bytes queued per class (*start*); content refills its queue from disk as it drains."""
+_NEVER_DROPPED: Final = frozenset({TrafficClass.LINK, TrafficClass.TRUST})
+_STRICT: Final = (TrafficClass.LINK, TrafficClass.TRUST, TrafficClass.TOMBSTONE)
+_SHARED: Final = (TrafficClass.SNAPSHOT, TrafficClass.POLICY, TrafficClass.BULK)
+BATCH_BYTES: Final = 64 * KIB
+"""Small frames are encrypted together up to here."""
+READ_BYTES: Final = 256 * KIB
+CLEANUP_S: Final = 2.0
+"""Longest time the last word of a link may take (*start*)."""
+WRITE_TIMEOUT_S: Final = 10.0
+"""Longest time to hand one batch to the kernel."""
+
+TlsStream: TypeAlias = "trio.SSLStream[trio.SocketStream]"
+
+
+class Connection:
+    """A link after TLS and the leaf rules."""
+
+    def __init__(
+        self, link: LinkId, stream: TlsStream, identity: NodeIdentity, *, is_dialer: bool
+    ) -> None:
+        self.link = link
+        self.identity = identity
+        self.is_dialer = is_dialer
+        self._stream = stream
+        self._queues: dict[TrafficClass, deque[bytes]] = {
+            traffic: deque() for traffic in TrafficClass
+        }
+        self._queued = dict.fromkeys(TrafficClass, 0)
+        self._wake = trio.Event()
+        self._drained = trio.Event()
+        self._turn = 0
+        self._next_stream = 1 if is_dialer else 2
+        self._scope = trio.CancelScope()
+        self._farewell: Bye | None = None
+        self.lost: LostReason | None = None
+        self.frames_sent = 0
+        self.bytes_received = 0
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes waiting to be written."""
+        return sum(self._queued.values())
+
+    def next_stream(self) -> int | None:
+        """A request number never used on this link, None once they are used up."""
+        stream = self._next_stream
+        if stream > STREAM_MAX:
+            return None
+        self._next_stream += 2
+        return stream
+
+    def is_own_stream(self, stream: int) -> bool:
+        """Whether this end opened a stream."""
+        return stream % 2 == (1 if self.is_dialer else 0) and 0 < stream < self._next_stream
+
+    def send(self, message: Message, traffic: TrafficClass, stream: int) -> bool:
+        """Queue a message; False if the queue of its class is full and the message was dropped."""
+        kind, body = message_body(message)
+        return self.send_frame(frame_bytes(kind, traffic, stream, body), traffic)
+
+    def send_frame(self, frame: bytes, traffic: TrafficClass) -> bool:
+        """Queue a whole frame; see `send`."""
+        if self._queued[traffic] + len(frame) > QUEUE_BYTES_MAX[traffic]:
+            if traffic in _NEVER_DROPPED:
+                self.close(Bye(reason=ByeReason.SLOW, retry_after_s=60), LostReason.BACKPRESSURE)
+            return False
+        self._queues[traffic].append(frame)
+        self._queued[traffic] += len(frame)
+        self._wake.set()
+        return True
+
+    async def send_bulk(self, frame: bytes, traffic: TrafficClass) -> None:
+        """Queue a content frame, waiting for room: content is never dropped."""
+        while self._queued[traffic] + len(frame) > QUEUE_BYTES_MAX[traffic] // 2:
+            self._drained = trio.Event()
+            await self._drained.wait()
+        self._queues[traffic].append(frame)
+        self._queued[traffic] += len(frame)
+        self._wake.set()
+
+    def close(self, bye: Bye | None, lost: LostReason) -> None:
+        """End the link, with a last word if there is one; the first reason given stands."""
+        if self.lost is None:
+            self.lost = lost
+            self._farewell = bye
+            self._scope.cancel()
+
+    async def serve(self, on_frame: Callable[["Connection", Frame], None]) -> LostReason:
+        """Read and write until the link ends; gives why it did."""
+        with self._scope:
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write, name="writer")
+                    await self._read(on_frame)
+                    nursery.cancel_scope.cancel()
+            except* (trio.BrokenResourceError, trio.ClosedResourceError):
+                self.lost = self.lost or LostReason.RESET
+            except* WireError:
+                self.close(None, LostReason.PROTOCOL)
+        await self._say_goodbye()
+        return self.lost or LostReason.EOF
+
+    async def _read(self, on_frame: Callable[["Connection", Frame], None]) -> None:
+        reader = FrameReader()
+        while True:
+            data = await self._stream.receive_some(READ_BYTES)
+            if not data:
+                self.lost = self.lost or LostReason.EOF
+                return
+            self.bytes_received += len(data)
+            reader.feed(data)
+            try:
+                for frame in reader.frames():
+                    on_frame(self, frame)
+            except WireError:
+                self._farewell = None
+                self.send(BadRequest(code=BadRequestCode.BODY), TrafficClass.LINK, 0)
+                raise
+
+    async def _write(self) -> None:
+        while True:
+            batch = self._next_batch()
+            if not batch:
+                self._wake = trio.Event()
+                await self._wake.wait()
+                continue
+            with trio.move_on_after(WRITE_TIMEOUT_S) as scope:
+                await self._stream.send_all(batch)
+            if scope.cancelled_caught:
+                self.close(None, LostReason.WRITE_TIMEOUT)
+                await trio.lowlevel.checkpoint()
+            self._drained.set()
+
+    def _next_batch(self) -> bytes:
+        """The next frames to encrypt together: a large one alone, small ones of one or more
+        classes up to 64 KiB."""
+        frames: list[bytes] = []
+        size = 0
+        while size < BATCH_BYTES:
+            traffic = self._next_class()
+            if traffic is None:
+                break
+            frame = self._queues[traffic][0]
+            if frames and size + len(frame) > BATCH_BYTES:
+                break
+            self._queues[traffic].popleft()
+            self._queued[traffic] -= len(frame)
+            frames.append(frame)
+            size += len(frame)
+        self.frames_sent += len(frames)
+        return frames[0] if len(frames) == 1 else b"".join(frames)
+
+    def _next_class(self) -> TrafficClass | None:
+        for traffic in _STRICT:
+            if self._queues[traffic]:
+                return traffic
+        for step in range(len(_SHARED)):
+            traffic = _SHARED[(self._turn + step) % len(_SHARED)]
+            if self._queues[traffic]:
+                self._turn = (self._turn + step + 1) % len(_SHARED)
+                return traffic
+        return None
+
+    async def _say_goodbye(self) -> None:
+        """The last word and the close, bounded: a peer that does not read delays nobody."""
+        with trio.move_on_after(CLEANUP_S, shield=True):
+            try:
+                if self._farewell is not None:
+                    kind, body = message_body(self._farewell)
+                    await self._stream.send_all(frame_bytes(kind, TrafficClass.LINK, 0, body))
+                elif self.lost is LostReason.PROTOCOL and self._queues[TrafficClass.LINK]:
+                    await self._stream.send_all(b"".join(self._queues[TrafficClass.LINK]))
+            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+                pass
+        await trio.aclose_forcefully(self._stream)

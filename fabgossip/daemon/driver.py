@@ -1,0 +1,325 @@
+"""The one interpreter of effects in the real world: owns the node, feeds it events, carries out
+what it wants.
+
+There is no await between taking an event and queueing its effects. Effects are carried out in list
+order; one that fails comes back as an event, never as an exception into the node.
+"""
+
+import heapq
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, assert_never
+
+import trio
+
+from fabgossip.core.effects import (
+    Answer,
+    Dial,
+    Disconnect,
+    Effect,
+    Fact,
+    Materialize,
+    Persist,
+    ReceiveContent,
+    Record,
+    Remove,
+    Send,
+    ServeContent,
+    SetTimer,
+)
+from fabgossip.core.events import (
+    Event,
+    LinkId,
+    LostReason,
+    MessageReceived,
+    PeerConnected,
+    PeerLost,
+    Persisted,
+    Request,
+    RequestId,
+    RequestMade,
+    Timer,
+    TimerFired,
+    Token,
+    Unsent,
+)
+from fabgossip.core.node import Node
+from fabgossip.daemon.connections import Connection, TlsStream
+from fabgossip.daemon.disk import Disk
+from fabgossip.daemon.endpoints import DialError, LinkNumbers, TlsContexts, accept_tls, dial
+from fabgossip.daemon.logs import Log, LogLevel
+from fabgossip.daemon.transfers import Submission, Transfers
+from fabgossip.model.authority import NodeIdentity
+from fabgossip.model.ids import NodeId
+from fabgossip.model.messages import Busy, Bye, NotAvailable
+from fabgossip.model.moment import Instant, Now, UnixTime
+from fabgossip.trust.rejections import Rejection
+from fabgossip.wire.codec import parse_message
+from fabgossip.wire.framing import Frame, FrameKind
+
+EVENTS_KEPT: Final = 4_096
+"""Facts kept for who asks later (*start*)."""
+_WARNINGS: Final = frozenset(
+    {
+        Fact.ARTIFACT_REJECTED,
+        Fact.STORAGE_FAILED,
+        Fact.SESSION_CUT,
+        Fact.ARTIFACT_WITHHELD,
+        Fact.FETCH_DENIED,
+    }
+)
+_DETAILS: Final = frozenset({Fact.FETCH_FAILED, Fact.ARTIFACT_ACCEPTED, Fact.PROBE_SILENCED})
+
+
+def read_clocks() -> Now:
+    """Both clocks, read once per step. The instant counts suspend, so no deadline is outslept."""
+    instant = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+    return Now(instant=Instant(instant), unix=UnixTime(int(time.time())))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What the driver acts on."""
+
+    disk: Disk
+    log: Log
+    tls: Callable[[], TlsContexts]
+    judge: Callable[[bytes], NodeIdentity | Rejection]
+    connections_max: int
+
+
+class Driver:
+    """Owns the node. All methods are called from the loop."""
+
+    def __init__(self, node: Node, world: World, nursery: trio.Nursery) -> None:
+        self._node = node
+        self._world = world
+        self._nursery = nursery
+        self._events: deque[Event] = deque()
+        self._is_stepping = False
+        self._connections: dict[LinkId, Connection] = {}
+        self._links = LinkNumbers()
+        self._timers: list[tuple[int, int, Timer]] = []
+        self._timer_count = 0
+        self._timer_wake = trio.Event()
+        self._answers: dict[RequestId, Callable[[Answer], None]] = {}
+        self._requests = 0
+        self._is_draining = False
+        self._all_closed = trio.Event()
+        self.transfers = Transfers(world.disk, nursery, self.post, trio.current_time)
+        self.facts: deque[Record] = deque(maxlen=EVENTS_KEPT)
+        self.refused_connections = 0
+
+    @property
+    def node(self) -> Node:
+        """The node, to read between steps."""
+        return self._node
+
+    def post(self, event: Event) -> None:
+        """Give the node an event; whatever happens meanwhile waits in line behind it."""
+        self._events.append(event)
+        if self._is_stepping:
+            return
+        self._is_stepping = True
+        try:
+            while self._events:
+                for effect in self._node.handle(self._events.popleft(), read_clocks()):
+                    self._carry_out(effect)
+        finally:
+            self._is_stepping = False
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Send():
+                self._send(effect)
+            case Dial():
+                self._nursery.start_soon(self._dial, effect, name=f"dial {effect.node_id}")
+            case Disconnect():
+                self._disconnect(effect)
+            case SetTimer():
+                self._set_timer(effect)
+            case ReceiveContent():
+                connection = None if effect.link is None else self._connections.get(effect.link)
+                self.transfers.receive(effect, connection)
+            case ServeContent():
+                served = self._connections.get(effect.link)
+                if served is not None:
+                    self.transfers.serve(effect, served)
+            case Persist():
+                self._world.disk.persist(effect, self._persisted(effect.token))
+            case Materialize():
+                self._world.disk.materialize(effect, self._persisted(effect.token))
+            case Remove():
+                self._world.disk.remove(effect.content_hash)
+            case Answer():
+                self._answer(effect)
+            case Record():
+                self._record(effect)
+            case _:
+                assert_never(effect)
+
+    def _send(self, effect: Send) -> None:
+        connection = self._connections.get(effect.link)
+        if connection is None or connection.lost is not None:
+            return
+        sent = connection.send(effect.message, effect.traffic, effect.stream)
+        if not sent and effect.audience is not None:
+            self._events.append(Unsent(link=effect.link, audience=effect.audience))
+
+    def _disconnect(self, effect: Disconnect) -> None:
+        connection = self._connections.get(effect.link)
+        if connection is not None:
+            connection.close(
+                Bye(reason=effect.bye, retry_after_s=effect.retry_after_s), effect.lost
+            )
+
+    def _persisted(self, token: Token) -> Callable[[bool], None]:
+        def done(ok: bool) -> None:  # noqa: FBT001  # the outcome of one disk job, given by position
+            if not ok:
+                detail = (("detail", self._world.disk.last_error),)
+                self._world.log.emit(Fact.STORAGE_FAILED.value, LogLevel.ERROR, detail)
+            self.post(Persisted(token=token, ok=ok))
+
+        return done
+
+    def _record(self, effect: Record) -> None:
+        self.facts.append(effect)
+        level = LogLevel.INFO
+        if effect.fact in _WARNINGS:
+            level = LogLevel.WARNING
+        elif effect.fact in _DETAILS:
+            level = LogLevel.DEBUG
+        self._world.log.emit(effect.fact.value, level, effect.fields)
+
+    def _set_timer(self, effect: SetTimer) -> None:
+        self._timer_count += 1
+        heapq.heappush(self._timers, (effect.at, self._timer_count, effect.timer))
+        if self._timers[0][1] == self._timer_count:
+            self._timer_wake.set()
+
+    async def run_timers(self) -> None:
+        """Give due timers back to the node, for ever."""
+        while True:
+            now = read_clocks().instant
+            while self._timers and self._timers[0][0] <= now:
+                self.post(TimerFired(timer=heapq.heappop(self._timers)[2]))
+            self._timer_wake = trio.Event()
+            wait = (self._timers[0][0] - now) / 1_000 if self._timers else 3_600.0
+            with trio.move_on_after(max(0.0, wait)):
+                await self._timer_wake.wait()
+
+    async def _dial(self, effect: Dial) -> None:
+        world = self._world
+        try:
+            stream, identity = await dial(
+                effect.addresses, effect.node_id, world.tls().client, world.judge
+            )
+        except DialError as error:
+            fields = (("peer", effect.node_id), ("detail", str(error)))
+            world.log.emit("dial_failed", LogLevel.DEBUG, fields)
+            self.post(PeerLost(link=None, node_id=effect.node_id, reason=error.reason))
+            return
+        await self._serve_link(stream, identity, is_dialer=True)
+
+    def on_stream(self, stream: trio.SocketStream) -> None:
+        """A connection was accepted: TLS next, unless there are too many."""
+        if len(self._connections) >= self._world.connections_max or self._is_draining:
+            self.refused_connections += 1
+            stream.socket.close()
+            return
+        self._nursery.start_soon(self._accept, stream, name="accept")
+
+    async def _accept(self, stream: trio.SocketStream) -> None:
+        try:
+            tls, identity = await accept_tls(stream, self._world.tls().server, self._world.judge)
+        except DialError as error:
+            fields = (("reason", error.reason.value), ("detail", str(error)))
+            self._world.log.emit("handshake_failed", LogLevel.INFO, fields)
+            return
+        await self._serve_link(tls, identity, is_dialer=False)
+
+    async def _serve_link(
+        self, stream: TlsStream, identity: NodeIdentity, *, is_dialer: bool
+    ) -> None:
+        """One link from its first event to its last."""
+        link = self._links.next()
+        connection = Connection(link, stream, identity, is_dialer=is_dialer)
+        self._connections[link] = connection
+        self.post(PeerConnected(link=link, identity=identity, is_dialer=is_dialer))
+        reason = LostReason.LOCAL
+        try:
+            reason = await connection.serve(self._on_frame)
+        finally:
+            connection.lost = connection.lost or reason
+            del self._connections[link]
+            self.transfers.on_lost(link)
+            self.post(PeerLost(link=link, node_id=identity.node_id, reason=connection.lost))
+            if not self._connections:
+                self._all_closed.set()
+
+    def _on_frame(self, connection: Connection, frame: Frame) -> None:
+        """Hand a frame to whom it belongs: content to the transfers, the rest to the node. Raises
+        `WireError`."""
+        if connection.lost is not None:
+            return
+        if frame.kind is FrameKind.CONTENT:
+            self.transfers.on_content(connection, frame.stream, frame.body)
+            return
+        message = parse_message(frame.kind, bytes(frame.body))
+        if isinstance(message, NotAvailable | Busy):
+            self.transfers.on_not_available(connection, frame.stream, message)
+            return
+        self.post(MessageReceived(link=connection.link, stream=frame.stream, message=message))
+
+    def next_request(self) -> RequestId:
+        """A number for a local request, so that its content can be handed over first."""
+        self._requests += 1
+        return RequestId(self._requests)
+
+    async def ask(
+        self, request: RequestId, body: Request, submission: Submission | None = None
+    ) -> Answer:
+        """Make a local request and wait for its one answer."""
+        answered: list[Answer] = []
+        done = trio.Event()
+
+        def on_answer(answer: Answer) -> None:
+            answered.append(answer)
+            done.set()
+
+        self._answers[request] = on_answer
+        if submission is not None:
+            self.transfers.on_submission(request, submission)
+        try:
+            self.post(RequestMade(request=request, body=body))
+            await done.wait()
+        finally:
+            self._answers.pop(request, None)
+            self.transfers.on_request_over(request)
+        return answered[0]
+
+    def _answer(self, effect: Answer) -> None:
+        on_answer = self._answers.pop(effect.request, None)
+        if on_answer is not None:
+            on_answer(effect)
+
+    def connection_to(self, link: LinkId) -> Connection | None:
+        """The connection of a link, to read."""
+        return self._connections.get(link)
+
+    async def drain(self, bye: Bye) -> None:
+        """Say goodbye on every link and wait until all have ended."""
+        self._is_draining = True
+        for connection in list(self._connections.values()):
+            connection.close(bye, LostReason.LOCAL)
+        if self._connections:
+            self._all_closed = trio.Event()
+            await self._all_closed.wait()
+
+
+def node_seed(node_id: NodeId, entropy: bytes) -> int:
+    """A seed for a node's own chance, from entropy drawn once at start."""
+    return int.from_bytes(sha256(node_id.encode("ascii") + entropy).digest()[:8], "big")

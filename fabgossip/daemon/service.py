@@ -1,0 +1,383 @@
+"""The daemon from start to stop.
+
+Start: configuration, lock of the state folder, pinned trust, index and stored state, sockets
+bound, READY. Ready means "bound, and the last valid configuration is loaded": it never waits for a
+peer. Stop runs backwards.
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from fabgossip.core.beliefs import OwnIdentity
+from fabgossip.core.events import Started
+from fabgossip.core.node import Node, NodeSetup
+from fabgossip.daemon.config import Config
+from fabgossip.daemon.disk import Disk
+from fabgossip.daemon.driver import Driver, World, node_seed, read_clocks
+from fabgossip.daemon.endpoints import TlsContexts, serve_listener
+from fabgossip.daemon.logs import Log, LogLevel
+from fabgossip.daemon.status import StatusServer, open_status_socket
+from fabgossip.daemon.systemd import Notifier, NotifyEnvironment
+from fabgossip.daemon.views import About
+from fabgossip.errors import ConfigError, ServiceError, StorageError, TrustError, WireError
+from fabgossip.model.authority import NodeClaims, NodeIdentity, Opening
+from fabgossip.model.ids import BOOT_ID_BYTES, BootId, NodeId
+from fabgossip.model.messages import Bye, ByeReason
+from fabgossip.model.moment import UnixTime
+from fabgossip.storage.contents import ContentFiles
+from fabgossip.storage.index import DropContent, NodeIndex
+from fabgossip.storage.materialized import LocalState
+from fabgossip.trust.bundle import PinnedTrust, bundle_from_pinned
+from fabgossip.trust.identity import verify_leaf
+from fabgossip.trust.rejections import Rejection
+from fabgossip.trust.revocation import NOTHING_REVOKED
+from fabgossip.trust.signatures import Ed25519Verifier
+from fabgossip.wire.contents import parse_pinned
+from fabgossip.wire.envelopes import parse_envelope
+from fabgossip.wire.statements import parse_claims, parse_own_claims
+
+UMASK: Final = 0o026
+"""Leaves others the x of the folders on the way to `local/`, and nothing else."""
+STATE_MODE: Final = 0o751
+PRIVATE_BYTES_MAX: Final = 1 << 20
+
+
+class LockedError(ServiceError):
+    """Another process serves the state folder."""
+
+    exit_code = 75
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What the caller took out of the environment for the daemon."""
+
+    notify: NotifyEnvironment
+    log_to_terminal: bool
+    entropy: Callable[[int], bytes]
+    wall: Callable[[], float]
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """Everything read from files before the first packet."""
+
+    pinned: PinnedTrust
+    claims_envelope: bytes
+    claims: NodeClaims
+    openings: tuple[Opening, ...]
+    certificate: NodeIdentity | Rejection
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def node_id(self) -> NodeId:
+        """Who this node is: by its certificate; by its claims while the certificate is out of its
+        time."""
+        return (
+            self.claims.node_id
+            if isinstance(self.certificate, Rejection)
+            else self.certificate.node_id
+        )
+
+
+def load_identity(config: Config, now: UnixTime) -> _Loaded:
+    """Read and judge what the configuration names.
+
+    Raises:
+        ConfigError: a file is not what it should be, or they do not belong together.
+    """
+    verifier = Ed25519Verifier()
+    try:
+        pinned = bundle_from_pinned(*parse_pinned(_bytes(config.trust_bootstrap)), verifier)
+    except (WireError, TrustError) as error:
+        raise ConfigError(f"trust.bootstrap: {config.trust_bootstrap}: {error}") from error
+    if pinned.bundle.is_demo and not config.table.trust.allow_demo:
+        raise ConfigError(
+            f"trust.bootstrap: platform {pinned.bundle.platform_id} has throw-away keys; "
+            "set trust.allow_demo = true to run it on this machine"
+        )
+    try:
+        envelope, openings = parse_own_claims(_bytes(config.claims))
+        claims = parse_claims(parse_envelope(envelope).payload)
+    except WireError as error:
+        raise ConfigError(
+            f"identity.claims: {config.claims}: {error}; enroll the node again"
+        ) from error
+    certificate = verify_leaf(_der(config), pinned.bundle, NOTHING_REVOKED, now)
+    loaded = _Loaded(pinned, envelope, claims, openings, certificate)
+    if claims.cluster_id != pinned.bundle.cluster_id:
+        raise ConfigError(
+            f"identity.claims: of cluster {claims.cluster_id}, "
+            f"the pinned trust is of {pinned.bundle.cluster_id}"
+        )
+    if isinstance(certificate, Rejection):
+        if certificate.detail != "expired":
+            raise ConfigError(f"identity.certificate: {config.certificate}: {certificate.detail}")
+        loaded.warnings.append(
+            "the certificate has expired: no peer will speak to this node; enroll it again"
+        )
+    elif certificate.node_id != claims.node_id:
+        raise ConfigError(
+            f"identity: certificate of {certificate.node_id}, claims of {claims.node_id}"
+        )
+    return loaded
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(PRIVATE_BYTES_MAX)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+
+
+def _der(config: Config) -> bytes:
+    try:
+        return ssl.PEM_cert_to_DER_cert(_bytes(config.certificate).decode("ascii"))
+    except ValueError as error:
+        raise ConfigError(
+            f"identity.certificate: {config.certificate}: not a certificate in PEM"
+        ) from error
+
+
+def check_tls(config: Config, loaded: _Loaded) -> TlsContexts:
+    """The contexts of the pinned bundle; raises `ConfigError` if key and certificate do not fit."""
+    try:
+        return TlsContexts(loaded.pinned.bundle, config.certificate, config.private_key)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError(f"identity.private_key: does not fit the certificate: {error}") from error
+
+
+class _State:
+    """The state folder, locked, with its parts open."""
+
+    def __init__(self, folder: Path, node_id: NodeId) -> None:
+        self._lock = _lock(folder)
+        self.index = NodeIndex(folder / "index.sqlite")
+        self.reader = NodeIndex(folder / "index.sqlite")
+        self.files = ContentFiles(folder)
+        self.local = LocalState(folder)
+        self.index.open(node_id)
+        self.files.prepare()
+        self.local.prepare()
+        self.reader.open(node_id)
+        self._drop_orphans()
+
+    def _drop_orphans(self) -> None:
+        """Contents whose head a crash replaced before they were removed: rows first, then bytes."""
+        orphans = self.index.orphans()
+        self.index.commit(DropContent(content_hash=one) for one in orphans)
+        for one in orphans:
+            self.files.remove(one)
+
+    @property
+    def disk(self) -> Disk:
+        """The writing thread over these parts."""
+        return Disk(self.index, self.reader, self.files, self.local)
+
+    def started(self, disk: Disk) -> Started:
+        """What the disk says, for the core."""
+        return Started(
+            trust=self.index.trust_chain(),
+            heads=self.index.heads(disk.read),
+            floors=self.index.floors(),
+        )
+
+    def close(self) -> None:
+        """Checkpoint, close, unlock."""
+        self.reader.close()
+        self.index.close()
+        os.close(self._lock)
+
+
+def _lock(folder: Path) -> int:
+    """Hold the folder for this process; raises `LockedError` naming the holder."""
+    try:
+        folder.mkdir(mode=STATE_MODE, parents=True, exist_ok=True)
+        descriptor = os.open(
+            folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+    except OSError as error:
+        raise StorageError(f"storage.path: {folder}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        raise LockedError(
+            f"storage.path: {folder} is in use by process {holder or 'unknown'}"
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def make_log(config: Config, environment: Environment) -> Log:
+    """The log in the form the configuration asks for."""
+    table = config.table.log
+    as_json = table.format == "json" or (table.format == "auto" and not environment.log_to_terminal)
+    return Log(LogLevel[table.level.upper()], environment.wall, as_json=as_json)
+
+
+async def run_daemon(config: Config, environment: Environment) -> None:
+    """Serve until told to stop.
+
+    Raises:
+        ConfigError, LockedError, StorageError, ServiceError: it cannot start; nothing was sent.
+    """
+    os.umask(UMASK)
+    log = make_log(config, environment)
+    notifier = Notifier(environment.notify)
+    notifier.status("checking identity and trust")
+    loaded = load_identity(config, read_clocks().unix)
+    first_contexts = check_tls(config, loaded)
+    for warning in loaded.warnings:
+        log.emit("identity_warning", LogLevel.WARNING, (("detail", warning),))
+    notifier.status("opening the state folder")
+    state = _State(config.storage, loaded.node_id)
+    try:
+        await _serve(config, environment, _Parts(loaded, first_contexts, state, log, notifier))
+    finally:
+        state.close()
+        notifier.close()
+    log.emit("stopped", LogLevel.INFO)
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What was made before the loop serves."""
+
+    loaded: _Loaded
+    contexts: TlsContexts
+    state: _State
+    log: Log
+    notifier: Notifier
+
+
+def _make_node(config: Config, parts: _Parts, environment: Environment, boot_id: BootId) -> Node:
+    loaded = parts.loaded
+    own = OwnIdentity(
+        node_id=loaded.node_id,
+        claims=loaded.claims_envelope,
+        openings=loaded.openings,
+        pinned=loaded.pinned,
+    )
+    setup = NodeSetup(
+        config=config.node,
+        own=own,
+        boot_id=boot_id,
+        bootstrap=config.bootstrap,
+        seed=node_seed(loaded.node_id, environment.entropy(16)),
+    )
+    return Node(setup, Ed25519Verifier())
+
+
+async def _serve(config: Config, environment: Environment, parts: _Parts) -> None:
+    boot_id = BootId(environment.entropy(BOOT_ID_BYTES))
+    node = _make_node(config, parts, environment, boot_id)
+    disk = parts.state.disk
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            disk.start()
+            nursery.start_soon(disk.report_results, name="disk results")
+            driver = Driver(node, _world(config, parts, node, disk), nursery)
+            driver.post(parts.state.started(disk))
+            listening = [
+                await nursery.start(
+                    serve_listener, address, driver.on_stream, name=f"listen {address}"
+                )
+                for address in config.table.listen.addresses
+            ]
+            about = _about(config, parts, boot_id, tuple(listening))
+            server = StatusServer(driver, about, config.table.status.operator_group)
+            async with _status_socket(config.socket) as listener:
+                await nursery.start(server.serve, listener, name="status")
+                nursery.start_soon(driver.run_timers, name="timers")
+                nursery.start_soon(driver.transfers.watch, name="transfer watch")
+                nursery.start_soon(_ping_watchdog, parts.notifier, name="watchdog")
+                server.is_ready = True
+                parts.notifier.ready(f"serving {about.node_id} on {', '.join(listening)}")
+                fields = (("node", about.node_id), ("listening", ", ".join(listening)))
+                parts.log.emit("ready", LogLevel.INFO, fields)
+                await _stop_asked_for(signals)
+                server.is_ready = False
+            await _stop(config, parts, driver)
+            nursery.cancel_scope.cancel()
+    disk.stop()
+
+
+def _world(config: Config, parts: _Parts, node: Node, disk: Disk) -> World:
+    contexts = {parts.loaded.pinned.bundle: parts.contexts}
+
+    def tls() -> TlsContexts:
+        bundle = node.trust.bundle
+        if bundle not in contexts:
+            contexts.clear()
+            contexts[bundle] = TlsContexts(bundle, config.certificate, config.private_key)
+        return contexts[bundle]
+
+    def judge(der: bytes) -> NodeIdentity | Rejection:
+        facts = node.trust
+        return verify_leaf(der, facts.bundle, facts.revoked, read_clocks().unix)
+
+    return World(
+        disk=disk,
+        log=parts.log,
+        tls=tls,
+        judge=judge,
+        connections_max=config.table.listen.connections_max,
+    )
+
+
+def _about(config: Config, parts: _Parts, boot_id: BootId, listening: tuple[str, ...]) -> About:
+    certificate = parts.loaded.certificate
+    expires_at = UnixTime(0) if isinstance(certificate, Rejection) else certificate.expires_at
+    return About(
+        node_id=parts.loaded.node_id,
+        cluster_id=parts.loaded.pinned.bundle.cluster_id,
+        boot_id=boot_id,
+        started_at=read_clocks().unix,
+        certificate_expires_at=expires_at,
+        config_path=str(config.path),
+        listening=listening,
+        storage_path=str(config.storage),
+    )
+
+
+@asynccontextmanager
+async def _status_socket(path: Path) -> AsyncIterator[socket.socket]:
+    listener = open_status_socket(path)
+    try:
+        yield listener
+    finally:
+        listener.close()
+        os.unlink(path)
+
+
+async def _ping_watchdog(notifier: Notifier) -> None:
+    interval = notifier.watchdog_interval_s
+    while interval is not None:
+        notifier.alive()
+        await trio.sleep(interval)
+
+
+async def _stop_asked_for(signals: AsyncIterator[int]) -> None:
+    async for _ in signals:
+        return
+
+
+async def _stop(config: Config, parts: _Parts, driver: Driver) -> None:
+    parts.notifier.stopping()
+    parts.log.emit("stopping", LogLevel.INFO)
+    with trio.move_on_after(config.table.shutdown.drain_timeout_ms / 1_000):
+        await driver.drain(Bye(reason=ByeReason.RESTART, retry_after_s=1))

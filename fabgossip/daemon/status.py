@@ -1,0 +1,522 @@
+"""The status socket: HTTP/1.1 and JSON over a Unix socket, so that `curl --unix-socket` works.
+
+Whoever the socket's mode lets in may read; root, the daemon's own user and the operator group may
+also ask for things. Every answer is made from one snapshot. Nothing here has authority: `submit`
+passes the same gate as a stranger's bytes.
+"""
+
+import grp
+import json
+import os
+import socket
+import stat
+import struct
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, Never
+from urllib.parse import parse_qsl, urlsplit
+
+import h11
+import trio
+from trio import TaskStatus
+
+from fabgossip.core.catalog import Head
+from fabgossip.core.effects import Answer, Outcome
+from fabgossip.core.events import FetchRequest, SubmitRequest
+from fabgossip.core.health import state_of
+from fabgossip.daemon import views
+from fabgossip.daemon.driver import Driver, read_clocks
+from fabgossip.daemon.transfers import Submission, is_spooled
+from fabgossip.errors import ModelError, ServiceError
+from fabgossip.model.artifact import CONTENT_BYTES_MAX, chunk_count_of, chunk_size_of
+from fabgossip.model.envelope import ENVELOPE_BYTES_MAX
+from fabgossip.model.ids import ContentHash, parse_content_hash
+
+SCHEMA_VERSION: Final = 1
+CONNECTIONS_MAX: Final = 64
+HEAD_BYTES_MAX: Final = 16 << 10
+LIMIT_MAX: Final = 1_000
+REQUEST_S: Final = 5.0
+"""Longest time a request's head may take."""
+SUBMIT_S: Final = 120.0
+FETCH_TIMEOUT_MS_MAX: Final = 600_000
+SO_PEERGROUPS: Final = 59
+"""`SO_PEERGROUPS` of Linux, which Python does not name."""
+PEER_GROUPS_BYTES: Final = 4 * 256
+NOBODY: Final = 65_534
+ENVELOPE_HEADER: Final = b"fabgossip-envelope-bytes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who is at the other end of the socket, as the kernel says, at connect."""
+
+    uid: int
+    groups: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A status code and a JSON object."""
+
+    code: int
+    body: dict[str, object]
+
+
+class RefusedError(Exception):
+    """A request that is answered with a code and words."""
+
+    def __init__(self, code: int, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reply = Reply(code=code, body={"code": reason, "detail": detail})
+
+
+def open_status_socket(path: Path) -> socket.socket:
+    """Bind the socket with mode 0660; a dead one is replaced, a live one never.
+
+    Raises:
+        ServiceError: another process serves it, or it cannot be bound.
+    """
+    try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        _remove_dead(path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        before = os.umask(0o117)
+        try:
+            listener.bind(os.fspath(path))
+        finally:
+            os.umask(before)
+        listener.listen(CONNECTIONS_MAX)
+    except OSError as error:
+        raise ServiceError(f"status.socket: {path}: {error.strerror}") from error
+    return listener
+
+
+def _remove_dead(path: Path) -> None:
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise ServiceError(f"status.socket: {path} exists and is no socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except OSError:
+            path.unlink()
+            return
+    raise ServiceError(f"status.socket: {path} is served by another process")
+
+
+class StatusServer:
+    """Answers local software."""
+
+    def __init__(self, driver: Driver, about: views.About, operator_group: str) -> None:
+        self._driver = driver
+        self._about = about
+        self._operator_gid = _group_id(operator_group)
+        self._serving = 0
+        self.is_ready = False
+
+    async def serve(self, listener: socket.socket, *, task_status: TaskStatus[None]) -> Never:
+        """Accept for ever."""
+        accepting = trio.socket.from_stdlib_socket(listener)
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            while True:
+                peer, _ = await accepting.accept()
+                if self._serving >= CONNECTIONS_MAX:
+                    peer.close()
+                    continue
+                nursery.start_soon(self._serve_one, trio.SocketStream(peer), name="status client")
+        raise AssertionError("accepting ends by cancellation only")
+
+    async def _serve_one(self, stream: trio.SocketStream) -> None:
+        self._serving += 1
+        try:
+            await _Conversation(stream, self._route, _caller(stream)).run()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            self._serving -= 1
+            await trio.aclose_forcefully(stream)
+
+    async def _route(self, request: "_Request") -> Reply:
+        route = _ROUTES.get((request.method, request.path))
+        if route is None:
+            known = {path for _, path in _ROUTES}
+            if request.path in known:
+                raise RefusedError(405, "method", f"{request.method} is not for {request.path}")
+            raise RefusedError(
+                404, "not_found", f"{request.path}: known are {', '.join(sorted(known))}"
+            )
+        if route.is_operate and not self._may_operate(request.caller):
+            raise RefusedError(
+                403, "forbidden", "root, the daemon's user or its operator group only"
+            )
+        unknown = set(request.query) - set(route.query)
+        if unknown:
+            raise RefusedError(400, "query", f"unknown query keys: {', '.join(sorted(unknown))}")
+        return await route.answer(self, request)
+
+    def _may_operate(self, caller: Caller) -> bool:
+        if caller.uid == NOBODY:
+            return False
+        return caller.uid in (0, os.geteuid()) or self._operator_gid in caller.groups
+
+    async def on_status(self, _: "_Request") -> Reply:
+        """`GET /v1/status`."""
+        return Reply(
+            code=200, body=views.status(self._driver.node.snapshot(read_clocks()), self._about)
+        )
+
+    async def on_health(self, _: "_Request") -> Reply:
+        """`GET /v1/health`: the loop turns, or this would not be answered."""
+        return Reply(code=200, body={"ok": True, "failing": []})
+
+    async def on_ready(self, _: "_Request") -> Reply:
+        """`GET /v1/ready`."""
+        return Reply(code=200 if self.is_ready else 503, body={"ok": self.is_ready})
+
+    async def on_version(self, _: "_Request") -> Reply:
+        """`GET /v1/version`."""
+        return Reply(code=200, body=views.version(self._about))
+
+    async def on_artifacts(self, request: "_Request") -> Reply:
+        """`GET /v1/artifacts`."""
+        limit = request.number("limit", 100, LIMIT_MAX)
+        now = read_clocks()
+        family, state = request.query.get("family"), request.query.get("state")
+        namespace = request.query.get("namespace")
+        if namespace is not None:
+            found = self._driver.node.find(namespace)
+            heads: tuple[Head, ...] = () if found is None else (found,)
+        else:
+            heads = self._driver.node.heads_after(request.query.get("after", ""), limit + 1)
+        items = [
+            views.artifact(head, now)
+            for head in heads[:limit]
+            if (family is None or head.manifest.artifact_type.value == family)
+            and (state is None or state_of(head, now) == state)
+        ]
+        more = heads[limit - 1].manifest.namespace.text if len(heads) > limit else None
+        return Reply(code=200, body={"items": items, "next": more})
+
+    async def on_peers(self, _: "_Request") -> Reply:
+        """`GET /v1/peers`."""
+        now = read_clocks()
+        items = [views.peer(self._driver, session, now) for session in self._driver.node.sessions()]
+        return Reply(code=200, body={"items": items})
+
+    async def on_why(self, request: "_Request") -> Reply:
+        """`GET /v1/why?namespace=` or `?content_hash=`."""
+        node, now = self._driver.node, read_clocks()
+        namespace, text = request.query.get("namespace"), request.query.get("content_hash")
+        if namespace is None and text is None:
+            raise RefusedError(400, "query", "namespace or content_hash is needed")
+        if namespace is not None:
+            head = node.find(namespace)
+        else:
+            head = next(iter(node.heads_of(_content_hash(text or ""))), None)
+        if head is None:
+            raise RefusedError(404, "unknown", "no verified manifest names it here")
+        return Reply(code=200, body=views.why(node, head, now))
+
+    async def on_events(self, _: "_Request") -> Reply:
+        """`GET /v1/events`: the last facts, oldest first."""
+        items = [{"event": fact.fact.value, **dict(fact.fields)} for fact in self._driver.facts]
+        return Reply(code=200, body={"items": items[-LIMIT_MAX:]})
+
+    async def on_fetch(self, request: "_Request") -> Reply:
+        """`POST /v1/fetch?content_hash=|namespace=&timeout_ms=`."""
+        text, namespace = request.query.get("content_hash"), request.query.get("namespace")
+        if (text is None) == (namespace is None):
+            raise RefusedError(400, "query", "exactly one of content_hash and namespace is needed")
+        body = FetchRequest(
+            content_hash=None if text is None else _content_hash(text),
+            namespace=namespace,
+            timeout_ms=request.number("timeout_ms", 30_000, FETCH_TIMEOUT_MS_MAX),
+        )
+        answer = await self._driver.ask(self._driver.next_request(), body)
+        return _reply(answer)
+
+    async def on_submit(self, request: "_Request") -> Reply:
+        """`POST /v1/submit`: envelope, then content; the header says where one ends."""
+        length = request.headers.get(ENVELOPE_HEADER, b"")
+        if not length.isdigit() or not 0 < int(length) <= ENVELOPE_BYTES_MAX:
+            raise RefusedError(
+                400, "envelope", f"header Fabgossip-Envelope-Bytes: 1 to {ENVELOPE_BYTES_MAX}"
+            )
+        body = _SubmitBody(self._driver, int(length), request.body_bytes)
+        with trio.move_on_after(SUBMIT_S) as scope:
+            await request.read_body(body.add)
+        if scope.cancelled_caught or not body.is_complete:
+            body.drop()
+            raise RefusedError(400, "truncated", "the body ended before the length it announced")
+        answer = await self._driver.ask(
+            self._driver.next_request(),
+            SubmitRequest(envelope=bytes(body.envelope)),
+            body.submission(),
+        )
+        return _reply(answer)
+
+
+class _SubmitBody:
+    """A submitted envelope and content as they come in, hashed on the way; large contents go to a
+    file."""
+
+    def __init__(self, driver: Driver, envelope_bytes: int, body_bytes: int) -> None:
+        self.envelope = bytearray()
+        self._envelope_bytes = envelope_bytes
+        self._size = body_bytes - envelope_bytes
+        if not 0 <= self._size <= CONTENT_BYTES_MAX:
+            raise RefusedError(413, "content", f"a content has at most {CONTENT_BYTES_MAX} bytes")
+        self._received = 0
+        self._whole = sha256()
+        self._chunk_bytes = chunk_size_of(self._size) if chunk_count_of(self._size) else 0
+        self._chunk = bytearray()
+        self._chunk_hashes: list[ContentHash] = []
+        self._data = bytearray()
+        self._incoming = None
+        if is_spooled(self._size):
+            try:
+                name = ContentHash(sha256(b"submission").digest())
+                self._incoming = driver.transfers.open_incoming(name, self._size)
+            except OSError as error:
+                raise RefusedError(507, "storage", error.strerror or "no space") from error
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all announced bytes came."""
+        return len(self.envelope) == self._envelope_bytes and self._received == self._size
+
+    async def add(self, data: bytes) -> None:
+        """Take the next bytes of the body."""
+        missing = self._envelope_bytes - len(self.envelope)
+        self.envelope += data[:missing]
+        content = data[missing:] if missing else data
+        if not content:
+            return
+        if self._incoming is None:
+            self._data += content
+            self._whole.update(content)
+        else:
+            await trio.to_thread.run_sync(self._spool, self._received, content)
+        self._received += len(content)
+
+    def _spool(self, offset: int, content: bytes) -> None:
+        assert self._incoming is not None
+        self._incoming.write_at(offset, content)
+        self._whole.update(content)
+        self._chunk += content
+        while len(self._chunk) >= self._chunk_bytes:
+            self._chunk_hashes.append(
+                ContentHash(sha256(self._chunk[: self._chunk_bytes]).digest())
+            )
+            del self._chunk[: self._chunk_bytes]
+
+    def submission(self) -> Submission:
+        """What the driver needs to judge and store the content."""
+        if self._chunk:
+            self._chunk_hashes.append(ContentHash(sha256(self._chunk).digest()))
+        return Submission(
+            data=None if self._incoming is not None else bytes(self._data),
+            incoming=self._incoming,
+            size=self._received,
+            whole_hash=ContentHash(self._whole.digest()),
+            chunk_hashes=tuple(self._chunk_hashes),
+        )
+
+    def drop(self) -> None:
+        """Forget what came."""
+        if self._incoming is not None:
+            self._incoming.drop()
+
+
+def _content_hash(text: str) -> ContentHash:
+    try:
+        return parse_content_hash(text)
+    except ModelError as error:
+        raise RefusedError(400, "content_hash", str(error)) from error
+
+
+_CODES: Final = {
+    Outcome.ADMITTED: 200,
+    Outcome.ALREADY_CURRENT: 200,
+    Outcome.HELD: 200,
+    Outcome.REFUSED: 422,
+    Outcome.UNKNOWN: 404,
+    Outcome.TIMED_OUT: 504,
+    Outcome.FAILED: 503,
+}
+
+
+def _reply(answer: Answer) -> Reply:
+    body: dict[str, object] = {"outcome": answer.outcome.value, "namespace": answer.namespace}
+    body["content_hash"] = None if answer.content_hash is None else answer.content_hash.hex()
+    if answer.code or answer.detail:
+        body |= {"code": answer.code or answer.outcome.value, "detail": answer.detail}
+    return Reply(code=_CODES[answer.outcome], body=body)
+
+
+def _group_id(name: str) -> int | None:
+    if not name:
+        return None
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
+
+
+def _caller(stream: trio.SocketStream) -> Caller:
+    sock = stream.socket
+    _, uid, gid = struct.unpack(
+        "iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
+    )
+    try:
+        raw = sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, PEER_GROUPS_BYTES)
+        groups = struct.unpack(f"{len(raw) // 4}I", raw)
+    except OSError:
+        groups = ()
+    return Caller(uid=uid, groups=frozenset((gid, *groups)))
+
+
+@dataclass(slots=True)
+class _Request:
+    """One request; its body is read on demand."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[bytes, bytes]
+    caller: Caller
+    read_body: Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]
+
+    @property
+    def body_bytes(self) -> int:
+        """The announced length."""
+        length = self.headers.get(b"content-length", b"0")
+        return int(length) if length.isdigit() else 0
+
+    def number(self, key: str, default: int, high: int) -> int:
+        """An integer of the query."""
+        text = self.query.get(key)
+        if text is None:
+            return default
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= high:
+            raise RefusedError(400, "query", f"{key}: expected an integer from 1 to {high}")
+        return int(text)
+
+
+class _Conversation:
+    """One client connection: requests in turn, kept alive."""
+
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        route: Callable[[_Request], Awaitable[Reply]],
+        caller: Caller,
+    ) -> None:
+        self._stream = stream
+        self._route = route
+        self._caller = caller
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
+
+    async def run(self) -> None:
+        """Serve until the client leaves or breaks the protocol."""
+        while True:
+            try:
+                event = await self._next_event()
+                if not isinstance(event, h11.Request):
+                    return
+                reply = await self._answer(event)
+            except h11.RemoteProtocolError as error:
+                reply = Reply(
+                    code=error.error_status_hint, body={"code": "http", "detail": str(error)}
+                )
+            await self._send(reply)
+            if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+                return
+            self._http.start_next_cycle()
+
+    async def _next_event(self) -> object:
+        while True:
+            event = self._http.next_event()
+            if event is not h11.NEED_DATA:
+                return event
+            if self._http.they_are_waiting_for_100_continue:
+                await self._stream.send_all(
+                    self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b""
+                )
+            self._http.receive_data(await self._stream.receive_some(256 << 10))
+
+    async def _answer(self, event: h11.Request) -> Reply:
+        parts = urlsplit(event.target.decode("ascii", "replace"))
+        request = _Request(
+            method=event.method.decode("ascii", "replace"),
+            path=parts.path,
+            query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+            headers=dict(event.headers),
+            caller=self._caller,
+            read_body=self._read_body,
+        )
+        try:
+            reply = await self._route(request)
+        except RefusedError as error:
+            return error.reply
+        if self._http.their_state is h11.SEND_BODY:
+            with trio.move_on_after(REQUEST_S):
+                await self._read_body(_ignore)
+        return reply
+
+    async def _read_body(self, on_data: Callable[[bytes], Awaitable[None]]) -> None:
+        while True:
+            event = await self._next_event()
+            if isinstance(event, h11.Data):
+                await on_data(bytes(event.data))
+            else:
+                return
+
+    async def _send(self, reply: Reply) -> None:
+        body = json.dumps(
+            {"schema_version": SCHEMA_VERSION, **reply.body}, ensure_ascii=True
+        ).encode()
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        head = self._http.send(h11.Response(status_code=reply.code, headers=headers)) or b""
+        data = self._http.send(h11.Data(data=body)) or b""
+        await self._stream.send_all(head + data + (self._http.send(h11.EndOfMessage()) or b""))
+
+
+async def _ignore(_: bytes) -> None:
+    """A body nobody asked for."""
+
+
+_Handler = Callable[[StatusServer, _Request], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """Who answers, whether only operators may ask, and the query keys it knows."""
+
+    answer: _Handler
+    is_operate: bool = False
+    query: tuple[str, ...] = ()
+
+
+_ROUTES: Final[dict[tuple[str, str], _Route]] = {
+    ("GET", "/v1/status"): _Route(StatusServer.on_status),
+    ("GET", "/v1/health"): _Route(StatusServer.on_health),
+    ("GET", "/v1/ready"): _Route(StatusServer.on_ready),
+    ("GET", "/v1/version"): _Route(StatusServer.on_version),
+    ("GET", "/v1/artifacts"): _Route(
+        StatusServer.on_artifacts, query=("namespace", "family", "state", "after", "limit")
+    ),
+    ("GET", "/v1/peers"): _Route(StatusServer.on_peers),
+    ("GET", "/v1/why"): _Route(StatusServer.on_why, query=("namespace", "content_hash")),
+    ("GET", "/v1/events"): _Route(StatusServer.on_events),
+    ("POST", "/v1/fetch"): _Route(
+        StatusServer.on_fetch, is_operate=True, query=("content_hash", "namespace", "timeout_ms")
+    ),
+    ("POST", "/v1/submit"): _Route(StatusServer.on_submit, is_operate=True),
+}

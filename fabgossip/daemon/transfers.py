@@ -1,0 +1,495 @@
+"""Contents on their way: received chunk by chunk and verified before a byte is kept, served from
+disk and hashed before a byte leaves.
+
+A content of up to 1 MiB is one piece held in memory until its hash matched. Above, each chunk of
+the manifest is asked for by itself, hashed in a worker thread and only then written at its place;
+several chunks are outstanding so that neither end waits for the other, and the whole is hashed in
+order as the chunks pass.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final, Protocol
+
+import trio
+
+from fabgossip.core.effects import ContentWanted, ReceiveContent, ServeContent, ServeItem
+from fabgossip.core.events import (
+    ContentFailed,
+    ContentServed,
+    ContentStored,
+    Event,
+    FetchFailure,
+    LinkId,
+    RequestId,
+)
+from fabgossip.daemon.connections import Connection
+from fabgossip.daemon.disk import Disk
+from fabgossip.model.artifact import WHOLE_BYTES_MAX, chunk_size_of
+from fabgossip.model.ids import ContentHash
+from fabgossip.model.messages import Busy, ContentAsk, GetContent, NotAvailable, TrafficClass
+from fabgossip.storage.contents import IncomingContent
+from fabgossip.wire.codec import ContentHeader, content_header_bytes, parse_content_header
+from fabgossip.wire.framing import CONTENT_FRAME_BYTES_MAX, FrameKind, frame_bytes
+
+OUTSTANDING_BYTES: Final = 8 << 20
+"""Asked for and not yet written, per content (*start*)."""
+OUTSTANDING_CHUNKS: Final = 4
+HASH_INLINE_MAX: Final = 64 << 10
+"""Hashing this much takes 40 us, less than handing it to a thread."""
+WATCH_S: Final = 0.05
+"""How often silent transfers are looked for."""
+
+
+class Digest(Protocol):
+    """A hash under way."""
+
+    def update(self, data: bytes | bytearray, /) -> None:
+        """Add bytes."""
+        ...
+
+    def digest(self) -> bytes:
+        """The hash of all bytes added."""
+        ...
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """A chunk, or a whole small content, asked for on one stream."""
+
+    number: int
+    size: int
+    stream: int
+    data: bytearray = field(default_factory=bytearray)
+
+
+@dataclass(slots=True, eq=False)
+class _Receiving:
+    """One content being received from one link."""
+
+    wanted: ContentWanted
+    connection: Connection
+    traffic: TrafficClass
+    idle_s: float
+    heard_at: float
+    chunk_bytes: int
+    chunk_count: int
+    next_chunk: int = 0
+    chunks: dict[int, _Chunk] = field(default_factory=dict)
+    """By stream."""
+    arrived: dict[int, _Chunk] = field(default_factory=dict)
+    """Complete, by number, waiting to be hashed in order."""
+    verifying: bool = False
+    verified: int = 0
+    incoming: IncomingContent | None = None
+    whole: Digest = field(default_factory=sha256)
+    over: bool = False
+
+    @property
+    def received_bytes(self) -> int:
+        """Verified bytes so far."""
+        return min(self.verified * self.chunk_bytes, self.wanted.size)
+
+
+@dataclass(slots=True)
+class Submission:
+    """A content that came with a local request: in memory, or in a file already written."""
+
+    data: bytes | None
+    incoming: IncomingContent | None
+    size: int
+    whole_hash: ContentHash
+    chunk_hashes: tuple[ContentHash, ...]
+
+
+class Transfers:
+    """Everything in flight on this node. All methods are called from the loop."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        nursery: trio.Nursery,
+        post: Callable[[Event], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._disk = disk
+        self._nursery = nursery
+        self._post = post
+        self._clock = clock
+        self._receiving: dict[tuple[LinkId, int], _Receiving] = {}
+        self._submissions: dict[RequestId, Submission] = {}
+
+    def on_submission(self, request: RequestId, submission: Submission) -> None:
+        """A content waits under a request's number."""
+        self._submissions[request] = submission
+
+    def on_request_over(self, request: RequestId) -> None:
+        """A request was answered: what is left of its content goes."""
+        submission = self._submissions.pop(request, None)
+        if submission is not None and submission.incoming is not None:
+            submission.incoming.drop()
+
+    def open_incoming(self, content_hash: ContentHash, size: int) -> IncomingContent:
+        """A file for a content that comes with a request; raises `OSError`."""
+        return self._disk.files.open_incoming(content_hash, size)
+
+    def receive(self, effect: ReceiveContent, connection: Connection | None) -> None:
+        """Carry out a `ReceiveContent`."""
+        if effect.request is not None:
+            self._take(effect.wanted, effect.request)
+        elif effect.link is None:
+            self._nursery.start_soon(self._read_again, effect.wanted, name="read again")
+        elif connection is None or connection.lost is not None:
+            self._post(_failed(effect.wanted, effect.link, FetchFailure.LOST, 0))
+        else:
+            self._ask(effect, connection)
+
+    async def _read_again(self, wanted: ContentWanted) -> None:
+        content = await trio.to_thread.run_sync(self._disk.read, wanted.content_hash)
+        if content is None or sha256(content).digest() != wanted.content_hash:
+            self._post(_failed(wanted, None, FetchFailure.DISK, 0))
+        else:
+            self._post(ContentStored(content_hash=wanted.content_hash, link=None, content=content))
+
+    def _take(self, wanted: ContentWanted, request: RequestId) -> None:
+        """A submitted content, hashed as it came in, must be exactly what the manifest signed."""
+        submission = self._submissions.pop(request, None)
+        if submission is None:
+            self._refuse(wanted, request, FetchFailure.MISSING)
+            return
+        if submission.size != wanted.size:
+            self._drop(submission)
+            self._refuse(wanted, request, FetchFailure.BAD_LENGTH)
+            return
+        if (submission.whole_hash, submission.chunk_hashes) != (
+            wanted.content_hash,
+            wanted.chunk_hashes,
+        ):
+            self._drop(submission)
+            self._refuse(wanted, request, FetchFailure.BAD_HASH)
+            return
+        done = self._stored_callback(wanted, None, request, submission.data)
+        if submission.data is not None:
+            self._disk.store_small(wanted.content_hash, submission.data, done)
+        elif submission.incoming is not None:
+            self._disk.store_file(wanted.content_hash, submission.incoming, wanted.size, done)
+
+    @staticmethod
+    def _drop(submission: Submission) -> None:
+        if submission.incoming is not None:
+            submission.incoming.drop()
+
+    def _refuse(self, wanted: ContentWanted, request: RequestId, reason: FetchFailure) -> None:
+        self._post(
+            ContentFailed(
+                content_hash=wanted.content_hash,
+                link=None,
+                request=request,
+                reason=reason,
+                received=0,
+            )
+        )
+
+    def _stored_callback(
+        self,
+        wanted: ContentWanted,
+        link: LinkId | None,
+        request: RequestId | None,
+        data: bytes | None,
+    ) -> Callable[[bool], None]:
+        def done(ok: bool) -> None:  # noqa: FBT001  # the outcome of one disk job, given by position
+            if not ok:
+                reason = FetchFailure.DISK
+                failed = ContentFailed(
+                    content_hash=wanted.content_hash,
+                    link=link,
+                    request=request,
+                    reason=reason,
+                    received=0,
+                )
+                self._post(failed)
+            elif wanted.is_read and data is None:
+                self._nursery.start_soon(self._read_again, wanted, name="read again")
+            else:
+                content = data if wanted.is_read else None
+                self._post(
+                    ContentStored(content_hash=wanted.content_hash, link=link, content=content)
+                )
+
+        return done
+
+    def _ask(self, effect: ReceiveContent, connection: Connection) -> None:
+        wanted = effect.wanted
+        count = len(wanted.chunk_hashes) or 1
+        receiving = _Receiving(
+            wanted=wanted,
+            connection=connection,
+            traffic=effect.traffic,
+            idle_s=effect.idle_ms / 1_000,
+            heard_at=self._clock(),
+            chunk_bytes=chunk_size_of(wanted.size) if wanted.chunk_hashes else max(wanted.size, 1),
+            chunk_count=count,
+        )
+        if wanted.chunk_hashes:
+            try:
+                receiving.incoming = self._disk.files.open_incoming(
+                    wanted.content_hash, wanted.size
+                )
+            except OSError:
+                self._post(_failed(wanted, connection.link, FetchFailure.DISK, 0))
+                return
+        self._ask_more(receiving)
+
+    def _ask_more(self, receiving: _Receiving) -> None:
+        """Ask for chunks up to the limit of outstanding bytes."""
+        waiting = len(receiving.chunks) + len(receiving.arrived)
+        limit = max(1, min(OUTSTANDING_CHUNKS, OUTSTANDING_BYTES // receiving.chunk_bytes))
+        while waiting < limit and receiving.next_chunk < receiving.chunk_count:
+            stream = receiving.connection.next_stream()
+            if stream is None:
+                self._fail(receiving, FetchFailure.LOST)
+                return
+            number = receiving.next_chunk
+            start = number * receiving.chunk_bytes
+            size = min(receiving.chunk_bytes, receiving.wanted.size - start)
+            wanted = receiving.wanted
+            ask = ContentAsk(wanted.manifest_hash, wanted.content_hash, number, 1)
+            receiving.chunks[stream] = _Chunk(number, size, stream)
+            self._receiving[(receiving.connection.link, stream)] = receiving
+            if not receiving.connection.send(GetContent(items=(ask,)), receiving.traffic, stream):
+                self._fail(receiving, FetchFailure.LOST)
+                return
+            receiving.next_chunk += 1
+            waiting += 1
+
+    def on_content(self, connection: Connection, stream: int, body: memoryview) -> None:
+        """A content frame came.
+
+        Raises:
+            WireError: it is not one; the link closes.
+        """
+        header, data = parse_content_header(body)
+        receiving = self._receiving.get((connection.link, stream))
+        if receiving is None:
+            return
+        chunk = receiving.chunks[stream]
+        receiving.heard_at = self._clock()
+        expected = header.item == 0 and header.offset == len(chunk.data)
+        if not expected or len(chunk.data) + len(data) > chunk.size:
+            self._fail(receiving, FetchFailure.BAD_LENGTH)
+            return
+        chunk.data += data
+        if header.is_last:
+            self._on_chunk(receiving, chunk)
+
+    def _on_chunk(self, receiving: _Receiving, chunk: _Chunk) -> None:
+        self._forget(receiving, chunk)
+        if len(chunk.data) != chunk.size:
+            self._fail(receiving, FetchFailure.BAD_LENGTH)
+        elif receiving.incoming is None:
+            self._on_whole(receiving, bytes(chunk.data))
+        else:
+            receiving.arrived[chunk.number] = chunk
+            if not receiving.verifying:
+                receiving.verifying = True
+                self._nursery.start_soon(self._verify_chunks, receiving, name="verify chunks")
+
+    def _forget(self, receiving: _Receiving, chunk: _Chunk) -> None:
+        receiving.chunks.pop(chunk.stream, None)
+        self._receiving.pop((receiving.connection.link, chunk.stream), None)
+
+    def _on_whole(self, receiving: _Receiving, data: bytes) -> None:
+        if len(data) <= HASH_INLINE_MAX:
+            self._judge_whole(receiving, data, sha256(data).digest())
+        else:
+            self._nursery.start_soon(self._hash_whole, receiving, data, name="hash content")
+
+    async def _hash_whole(self, receiving: _Receiving, data: bytes) -> None:
+        digest = await trio.to_thread.run_sync(lambda: sha256(data).digest())
+        self._judge_whole(receiving, data, digest)
+
+    def _judge_whole(self, receiving: _Receiving, data: bytes, digest: bytes) -> None:
+        if receiving.over:
+            return
+        receiving.over = True
+        wanted, link = receiving.wanted, receiving.connection.link
+        if digest != wanted.content_hash:
+            self._post(_failed(wanted, link, FetchFailure.BAD_HASH, 0))
+            return
+        self._disk.store_small(
+            wanted.content_hash, data, self._stored_callback(wanted, link, None, data)
+        )
+
+    async def _verify_chunks(self, receiving: _Receiving) -> None:
+        """Hash and write the chunks that have arrived, in order, one at a time, off the loop."""
+        incoming = receiving.incoming
+        assert incoming is not None
+        while not receiving.over and (chunk := receiving.arrived.pop(receiving.verified, None)):
+            verdict = await trio.to_thread.run_sync(_verify_and_write, receiving, incoming, chunk)
+            if verdict is not None:
+                self._fail(receiving, verdict)
+                break
+            receiving.verified += 1
+            receiving.heard_at = self._clock()
+            if not receiving.over:
+                self._ask_more(receiving)
+        receiving.verifying = False
+        if receiving.over:
+            incoming.drop()
+        elif receiving.verified == receiving.chunk_count:
+            self._finish(receiving, incoming)
+
+    def _finish(self, receiving: _Receiving, incoming: IncomingContent) -> None:
+        wanted, link = receiving.wanted, receiving.connection.link
+        receiving.over = True
+        if receiving.whole.digest() != wanted.content_hash:
+            # Every chunk was right and the whole is not: the manifest contradicts itself.
+            incoming.drop()
+            self._post(_failed(wanted, link, FetchFailure.BAD_HASH, wanted.size))
+            return
+        done = self._stored_callback(wanted, link, None, None)
+        self._disk.store_file(wanted.content_hash, incoming, wanted.size, done)
+
+    def on_not_available(
+        self, connection: Connection, stream: int, message: NotAvailable | Busy
+    ) -> None:
+        """The peer has it not, or no time."""
+        receiving = self._receiving.get((connection.link, stream))
+        if receiving is not None:
+            missing = isinstance(message, NotAvailable)
+            self._fail(receiving, FetchFailure.MISSING if missing else FetchFailure.BUSY)
+
+    def on_lost(self, link: LinkId) -> None:
+        """A link ended with all that came over it."""
+        for receiving in [one for (its, _), one in self._receiving.items() if its == link]:
+            self._fail(receiving, FetchFailure.LOST)
+
+    def _fail(self, receiving: _Receiving, reason: FetchFailure) -> None:
+        if receiving.over:
+            return
+        receiving.over = True
+        for chunk in list(receiving.chunks.values()):
+            self._forget(receiving, chunk)
+        if receiving.incoming is not None and not receiving.verifying:
+            # While a worker thread writes, the descriptor is its own: it drops the file when it
+            # comes back.
+            receiving.incoming.drop()
+        self._post(
+            _failed(receiving.wanted, receiving.connection.link, reason, receiving.received_bytes)
+        )
+
+    async def watch(self) -> None:
+        """Take its turn from whoever is silent for too long."""
+        while True:
+            await trio.sleep(WATCH_S)
+            now = self._clock()
+            waiting = list(dict.fromkeys(self._receiving.values())) if self._receiving else []
+            for receiving in waiting:
+                if now - receiving.heard_at > receiving.idle_s and not receiving.arrived:
+                    self._fail(receiving, FetchFailure.STALLED)
+
+    def serve(self, effect: ServeContent, connection: Connection) -> None:
+        """Carry out a `ServeContent`: small contents at once, the others by a task of their own."""
+        if len(effect.items) == 1 and effect.items[0].size <= HASH_INLINE_MAX:
+            item = effect.items[0]
+            inline = self._disk.find_inline(item.content_hash)
+            if inline is not None and sha256(inline).digest() == item.content_hash:
+                connection.send_frame(
+                    _content_frame(effect, item.item, 0, inline, is_last=True), effect.traffic
+                )
+                self._post(ContentServed(link=effect.link, stream=effect.stream))
+                return
+        self._nursery.start_soon(self._serve, effect, connection, name="serve content")
+
+    async def _serve(self, effect: ServeContent, connection: Connection) -> None:
+        try:
+            for item in effect.items:
+                if connection.lost is not None or not await self._serve_item(
+                    effect, item, connection
+                ):
+                    break
+        finally:
+            self._post(ContentServed(link=effect.link, stream=effect.stream))
+
+    async def _serve_item(
+        self, effect: ServeContent, item: ServeItem, connection: Connection
+    ) -> bool:
+        """Send one item; a damaged or vanished content is answered like an absent one."""
+        for number in _chunks_of(item):
+            piece = await trio.to_thread.run_sync(self._read_piece, item, number)
+            if piece is None:
+                connection.send(NotAvailable(item=item.item), effect.traffic, effect.stream)
+                return True
+            view = memoryview(piece)
+            for start in range(0, max(len(view), 1), CONTENT_FRAME_BYTES_MAX):
+                part = view[start : start + CONTENT_FRAME_BYTES_MAX]
+                is_last = start + len(part) == len(view)
+                frame = _content_frame(effect, item.item, start, part, is_last=is_last)
+                with trio.move_on_after(10) as scope:
+                    await connection.send_bulk(frame, effect.traffic)
+                if scope.cancelled_caught or connection.lost is not None:
+                    return False
+        return True
+
+    def _read_piece(self, item: ServeItem, number: int) -> bytes | None:
+        """A chunk, or a whole small content, as it rests on disk and only if its hash still
+        matches. Blocks."""
+        if not item.chunk_hashes:
+            content = self._disk.read(item.content_hash)
+            return (
+                content
+                if content is not None and sha256(content).digest() == item.content_hash
+                else None
+            )
+        size = chunk_size_of(item.size)
+        try:
+            descriptor = self._disk.files.open_content(item.content_hash)
+        except OSError:
+            return None
+        try:
+            piece = os.pread(descriptor, size, number * size)
+        finally:
+            os.close(descriptor)
+        return piece if sha256(piece).digest() == item.chunk_hashes[number] else None
+
+
+def _chunks_of(item: ServeItem) -> range:
+    last = min(item.first_chunk + item.chunk_count, max(len(item.chunk_hashes), 1))
+    return range(item.first_chunk, last)
+
+
+def _content_frame(
+    effect: ServeContent, item: int, offset: int, data: bytes | memoryview, *, is_last: bool
+) -> bytes:
+    header = content_header_bytes(ContentHeader(item, is_last, offset))
+    return frame_bytes(FrameKind.CONTENT, effect.traffic, effect.stream, b"".join((header, data)))
+
+
+def _verify_and_write(
+    receiving: _Receiving, incoming: IncomingContent, chunk: _Chunk
+) -> FetchFailure | None:
+    """Hash a chunk and, only if it is the right one, write it and add it to the whole. Blocks."""
+    if sha256(chunk.data).digest() != receiving.wanted.chunk_hashes[chunk.number]:
+        return FetchFailure.BAD_HASH
+    try:
+        incoming.write_at(chunk.number * receiving.chunk_bytes, chunk.data)
+    except OSError:
+        return FetchFailure.DISK
+    receiving.whole.update(chunk.data)
+    return None
+
+
+def _failed(
+    wanted: ContentWanted, link: LinkId | None, reason: FetchFailure, received: int
+) -> ContentFailed:
+    return ContentFailed(
+        content_hash=wanted.content_hash, link=link, request=None, reason=reason, received=received
+    )
+
+
+def is_spooled(size: int) -> bool:
+    """Whether a submitted content is written to a file as it comes instead of being kept in
+    memory."""
+    return size > WHOLE_BYTES_MAX

@@ -1,0 +1,193 @@
+"""The answers of the status socket as plain objects: one function per shape, fields are only ever
+added."""
+
+import importlib.metadata
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fabgossip.core.catalog import Head
+from fabgossip.core.fetching import Attempt, EndedWant, Want
+from fabgossip.core.health import NodeSnapshot, state_of
+from fabgossip.core.node import Node
+from fabgossip.core.sessions import Session
+from fabgossip.daemon.driver import Driver
+from fabgossip.model.artifact import Order
+from fabgossip.model.ids import BootId
+from fabgossip.model.messages import PROTOCOL
+from fabgossip.model.moment import Now, UnixTime, elapsed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What does not change while a daemon runs."""
+
+    node_id: str
+    cluster_id: str
+    boot_id: BootId
+    started_at: UnixTime
+    certificate_expires_at: UnixTime
+    config_path: str
+    listening: tuple[str, ...]
+    storage_path: str
+
+
+def rfc3339(moment: UnixTime | None) -> str | None:
+    """A signed or wall time as people and JSON readers expect it."""
+    if moment is None:
+        return None
+    return datetime.fromtimestamp(moment, tz=UTC).isoformat().replace("+00:00", "Z")
+
+
+def package_version() -> str:
+    """The version of this package."""
+    return importlib.metadata.version("fabgossip")
+
+
+def version(about: About) -> dict[str, object]:
+    """`GET /v1/version`."""
+    return {"version": package_version(), "protocol": PROTOCOL, "node_id": about.node_id}
+
+
+def status(snapshot: NodeSnapshot, about: About) -> dict[str, object]:
+    """`GET /v1/status`: the verdict, what it rests on, then problems."""
+    counts, neighbors, fetching = snapshot.namespaces, snapshot.neighbors, snapshot.fetching
+    return {
+        "node": {
+            "node_id": about.node_id,
+            "cluster_id": about.cluster_id,
+            "version": package_version(),
+            "boot_id": about.boot_id.hex(),
+            "started_at": rfc3339(about.started_at),
+            "listening": list(about.listening),
+        },
+        "verdict": {
+            "level": snapshot.level.value,
+            "mode": snapshot.mode.value,
+            "summary": snapshot.summary,
+        },
+        "trust": {
+            "bundle_version": snapshot.bundle_version,
+            "epoch": snapshot.epoch,
+            "revocation_version": snapshot.revocation_version,
+            "refresh_due_at": rfc3339(snapshot.revocations_refresh_by),
+            "certificate_expires_at": rfc3339(about.certificate_expires_at),
+        },
+        "namespaces": {
+            "total": counts.total,
+            "fresh": counts.fresh,
+            "behind": counts.behind,
+            "stale": counts.stale,
+            "expired": counts.expired,
+            "invalid": counts.invalid,
+            "withdrawn": counts.withdrawn,
+            "known": counts.known,
+            "last_change_at": rfc3339(snapshot.last_change_at),
+        },
+        "neighbors": {
+            "active": neighbors.active,
+            "target": neighbors.target,
+            "failure_domains": neighbors.failure_domains,
+        },
+        "recovery": {
+            "wanted": fetching.wanted,
+            "in_flight": fetching.in_flight,
+            "parked": fetching.parked,
+            "step": fetching.highest_step,
+            "fetched": fetching.fetched,
+            "failed": fetching.failed,
+        },
+        "config": {"path": about.config_path, "storage": about.storage_path},
+        "problems": [
+            {
+                "code": one.code.value,
+                "namespace": one.namespace,
+                "because": one.because,
+                "next": one.next_step,
+            }
+            for one in snapshot.problems
+        ],
+        "problems_omitted": snapshot.problems_omitted,
+    }
+
+
+def artifact(head: Head, now: Now) -> dict[str, object]:
+    """One item of `GET /v1/artifacts`."""
+    manifest = head.manifest
+    return {
+        "namespace": manifest.namespace.text,
+        "family": manifest.artifact_type.value,
+        "state": state_of(head, now),
+        "epoch": manifest.authority_epoch,
+        "version": manifest.config_version,
+        "content_hash": manifest.content_hash.hex(),
+        "size": manifest.content_size,
+        "audience": [scope.text for scope in manifest.audience.scope_ids],
+        "held": head.is_held,
+        "increment_held": head.increment_is_held,
+        "issued_at": rfc3339(manifest.issued_at),
+        "refresh_by": rfc3339(manifest.refresh_by),
+        "expires_at": rfc3339(manifest.expires_at),
+        "current_at": rfc3339(head.current_since),
+        "source": head.source,
+    }
+
+
+def peer(driver: Driver, session: Session, now: Now) -> dict[str, object]:
+    """One item of `GET /v1/peers`."""
+    domain, rtt_ms, heard_at = driver.node.peer(session)
+    connection = driver.connection_to(session.link)
+    return {
+        "node_id": session.node_id,
+        "failure_domain": domain,
+        "direction": "out" if session.is_dialer else "in",
+        "open": session.is_open,
+        "since_s": elapsed(session.since, now.instant) // 1_000,
+        "last_heard_s": None if heard_at is None else elapsed(heard_at, now.instant) // 1_000,
+        "rtt_ms": rtt_ms,
+        "shared_audiences": driver.node.shared_audiences(session),
+        "queue_bytes": 0 if connection is None else connection.queued_bytes,
+        "received_bytes": 0 if connection is None else connection.bytes_received,
+    }
+
+
+def why(node: Node, head: Head, now: Now) -> dict[str, object]:
+    """`GET /v1/why`: what is applied, who signed it, from whom it came, every try, what comes
+    next."""
+    manifest = head.manifest
+    want = node.want_of(manifest.content_hash)
+    return {
+        "artifact": artifact(head, now),
+        "signed": {
+            "key_ids": [key_id.hex() for key_id in head.verified.signed_by],
+            "threshold": head.verified.threshold,
+            "artifact_id": manifest.artifact_id,
+            "manifest_hash": head.verified.manifest_hash.hex(),
+        },
+        "newest": {
+            "order": str(Order(manifest.authority_epoch, manifest.config_version)),
+            "from": head.source,
+        },
+        "ladder": [] if want is None else [_attempt(one, now) for one in want.attempts],
+        "want": None if want is None else _want(want, now),
+    }
+
+
+def _attempt(attempt: Attempt, now: Now) -> dict[str, object]:
+    return {
+        "ago_ms": elapsed(attempt.at, now.instant),
+        "step": attempt.step.value,
+        "source": attempt.node_id,
+        "outcome": attempt.outcome,
+        "ms": attempt.took_ms,
+        "bytes": attempt.received,
+    }
+
+
+def _want(want: Want | EndedWant, now: Now) -> dict[str, object]:
+    if isinstance(want, EndedWant):
+        return {"state": want.state.value, "step": None, "since_ms": None}
+    return {
+        "state": want.state.value,
+        "step": want.step.value,
+        "since_ms": elapsed(want.since, now.instant),
+    }

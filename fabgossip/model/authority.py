@@ -1,0 +1,196 @@
+"""The contents of trust artifacts: whose signatures count, what lost its trust, what a node is
+entitled to.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import Final
+
+from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.ids import ClusterId, KeyId, NodeId, PlatformId
+from fabgossip.model.moment import UnixTime
+from fabgossip.model.scope import Entitlements, StorageAssignment
+
+DEMO_PREFIX: Final = "demo-"
+"""Platforms so named are throw-away: one root key is enough, and a daemon refuses them unless told
+otherwise.
+"""
+CONTROL_ENDPOINT_ROLE: Final = "control-endpoint"
+"""Role of the daemon beside the control plane: every node may show it everything it is entitled to.
+"""
+ROOT_KEYS_MAX: Final = 8
+KEYS_MAX: Final = 256
+RIGHTS_MAX: Final = 512
+NODE_CAS_MAX: Final = 8
+CERT_LIFE_MAX_S: Final = 7 * 86_400
+ROLES_MAX: Final = 32
+COMMITMENTS_MAX: Final = 128
+COMMITMENTS_STEP: Final = 16
+"""Commitments are padded to a multiple of this, so their number says little."""
+SALT_BYTES: Final = 16
+REVOCATIONS_MAX: Final = 50_000
+
+
+class KeyStatus(Enum):
+    """Numbers of the wire; never reused."""
+
+    ACTIVE = 1
+    RETIRED = 2
+    REVOKED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKey:
+    """A public key of the bundle with the window in which what it signs may be issued."""
+
+    key_id: KeyId
+    public_key: bytes
+    status: KeyStatus
+    not_before: UnixTime
+    not_after: UnixTime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Right:
+    """Who may speak about `kind` below `prefix`, and how many of them together."""
+
+    kind: str
+    """An artifact type, `node_claims` or `fetch_grant`."""
+    prefix: str
+    threshold: int
+    key_ids: tuple[KeyId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentCap:
+    """A size limit this cluster sets for a type instead of the default."""
+
+    artifact_type: ArtifactType
+    size_max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustBundle:
+    """Version N of whom a cluster believes; N+1 is signed by the roots of both."""
+
+    platform_id: PlatformId
+    cluster_id: ClusterId
+    bundle_version: int
+    authority_epoch: int
+    root_threshold: int
+    root_keys: tuple[bytes, ...]
+    """Raw 32-byte public keys, ascending."""
+    keys: tuple[SigningKey, ...]
+    rights: tuple[Right, ...]
+    node_cas: tuple[bytes, ...]
+    """DER certificates that issue node identities."""
+    cert_life_max_s: int
+    protocol_min: int
+    content_caps: tuple[ContentCap, ...] = ()
+
+    @property
+    def prefix(self) -> str:
+        """The namespace every artifact of this cluster lives under."""
+        return f"platform/{self.platform_id}/cluster/{self.cluster_id}"
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether the platform is named as throw-away."""
+        return self.platform_id.startswith(DEMO_PREFIX)
+
+
+class RevokedKind(Enum):
+    """What an entry of a revocation list takes away. Numbers of the wire; never reused."""
+
+    SIGNING_KEY = 1
+    NODE = 2
+    CERTIFICATE = 3
+    GRANT = 4
+    MANIFEST = 5
+    CONTENT = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revocation:
+    """32 opaque bytes that lost their trust: a key id, or a SHA-256 of what is revoked."""
+
+    kind: RevokedKind
+    value: bytes
+    reason: str
+    since: UnixTime
+    until: UnixTime
+    """0: for ever."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevocationList:
+    """All that no longer counts, as of one version."""
+
+    entries: tuple[Revocation, ...] = ()
+
+
+class ItemKind(StrEnum):
+    """What a hidden claim item can be."""
+
+    SCOPE = "scope"
+    ASSIGNMENT = "assignment"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimItem:
+    """One entitlement: an `org:` or `service:` scope id, or a storage assignment."""
+
+    scope: str | None = None
+    assignment: StorageAssignment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What reveals one commitment: its salt and the item."""
+
+    salt: bytes
+    item: ClaimItem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeClaims:
+    """What the control plane signed about one node: roles in the open, the rest as commitments."""
+
+    platform_id: PlatformId
+    cluster_id: ClusterId
+    node_id: NodeId
+    claims_version: int
+    authority_epoch: int
+    issued_at: UnixTime
+    expires_at: UnixTime
+    roles: tuple[str, ...]
+    commitments: tuple[bytes, ...]
+    """Ascending SHA-256 values, padded with random ones to a multiple of 16."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedClaims:
+    """Claims whose signature was found good, with what the openings shown reveal; made only in
+    `trust/identity.py`.
+    """
+
+    claims: NodeClaims
+    claims_hash: bytes
+    entitlements: Entitlements
+
+    @property
+    def is_control_endpoint(self) -> bool:
+        """Whether this node stands beside the control plane."""
+        return CONTROL_ENDPOINT_ROLE in self.claims.roles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeIdentity:
+    """Who stands at the other end of a connection, by its certificate; made only in
+    `trust/identity.py`.
+    """
+
+    node_id: NodeId
+    certificate_hash: bytes
+    """SHA-256 of the DER."""
+    expires_at: UnixTime

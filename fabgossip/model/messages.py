@@ -1,0 +1,267 @@
+"""What peers say to each other: one closed union.
+
+Kinds are numbers for ever. Large bytes are no message: content frames pass from connection to disk
+and never enter the core. `stream` 0 is the link itself, else a request number.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import Final, TypeAlias
+
+from fabgossip.model.authority import Opening
+from fabgossip.model.ids import BootId, ContentHash, ManifestHash
+from fabgossip.model.scope import Audience
+
+PROTOCOL: Final = 1
+"""The version this build speaks."""
+PREFIX_BYTES: Final = 16
+"""Bytes of a manifest hash that stand for it between peers."""
+ANNOUNCE_ENTRIES_MAX: Final = 16
+HAVE_PREFIXES_MAX: Final = 512
+GRAFT_PREFIXES_MAX: Final = 64
+HOLDINGS_ENTRIES_MAX: Final = 64
+HOLDINGS_PREFIXES_MAX: Final = 1_024
+HEADS_ENTRIES_MAX: Final = 256
+MANIFESTS_BYTES_MAX: Final = 60 * 1024
+CONTENT_ITEMS_MAX: Final = 1_024
+
+
+class TrafficClass(IntEnum):
+    """Sending priority of a frame, 0 first. A hint of the sender, never a right."""
+
+    LINK = 0
+    TRUST = 1
+    TOMBSTONE = 2
+    SNAPSHOT = 3
+    POLICY = 4
+    BULK = 5
+
+
+class ByeReason(Enum):
+    """Why a connection ends. `CLOSED` covers every reason of trust, authority or scope, so it tells
+    nothing.
+    """
+
+    DRAIN = 1
+    RESTART = 2
+    FULL = 3
+    DUPLICATE = 5
+    VISIT_OVER = 6
+    LIFE_OVER = 7
+    SLOW = 8
+    OVER_RATE = 9
+    PROTOCOL = 10
+    VERSION = 11
+    CLOSED = 12
+
+
+class BadRequestCode(Enum):
+    """Which rule of the connection a frame broke."""
+
+    LENGTH = 1
+    KIND = 2
+    CLASS = 3
+    STREAM = 4
+    BODY = 5
+    LIMIT = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """First word of both ends: versions spoken, this process, the claims and what of them is shown
+    here.
+    """
+
+    protocol_min: int
+    protocol_max: int
+    features: int
+    boot_id: BootId
+    claims: bytes
+    openings: tuple[Opening, ...]
+    bundle_version: int
+    revocation_version: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Welcome:
+    """The hello was accepted: the version and features in force."""
+
+    protocol: int
+    features: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """Further openings, once the peer is known to be entitled to see them."""
+
+    openings: tuple[Opening, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    """Asks for a sign of life; sent by the dialling side."""
+
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pong:
+    """The sign of life asked for."""
+
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bye:
+    """Last word; `retry_after_s` is a hint."""
+
+    reason: ByeReason
+    retry_after_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announce:
+    """These exist: envelopes, at most 16, each with how many hops it has come."""
+
+    entries: tuple["Announced", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """One envelope as received, and the hops behind it (advisory)."""
+
+    envelope: bytes
+    hops: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Have:
+    """Prefixes of the manifest hashes the sender has current in one audience."""
+
+    audience: Audience
+    prefixes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graft:
+    """Asks for the manifests behind prefixes of a `Have`; answered by `Announce`."""
+
+    audience: Audience
+    prefixes: tuple[bytes, ...]
+
+
+class HoldingsMode(Enum):
+    """How the prefixes of an entry are meant."""
+
+    NONE = 0
+    ALL_EXCEPT = 1
+    ONLY = 2
+
+
+@dataclass(frozen=True, slots=True)
+class HoldingsEntry:
+    """What the sender itself holds of one shared audience."""
+
+    audience: Audience
+    mode: HoldingsMode
+    prefixes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """A neighbour's own word about its holdings; never relayed. `is_whole` replaces all said
+    before.
+    """
+
+    sequence: int
+    is_whole: bool
+    entries: tuple[HoldingsEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeadKnown:
+    """A namespace and the order the asker has of it; (0, 0) for nothing."""
+
+    namespace: str
+    epoch: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetHeads:
+    """Asks for what is newer than the asker's versions."""
+
+    known: tuple[HeadKnown, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heads:
+    """Envelopes above what was asked; unshared namespaces simply lack."""
+
+    envelopes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContentAsk:
+    """One item of a request: the manifest that entitles, the content, and a run of its chunks."""
+
+    manifest_hash: ManifestHash
+    content_hash: ContentHash
+    first_chunk: int
+    chunk_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetContent:
+    """Asks for content by hash; each item is answered by content, `NotAvailable` or `Busy`."""
+
+    items: tuple[ContentAsk, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotAvailable:
+    """The one answer for absent, forbidden, withdrawn and revoked."""
+
+    item: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """Decided before the item was looked up, so it tells nothing about it."""
+
+    item: int
+    retry_after_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadRequest:
+    """The peer broke a rule of the connection, which then closes."""
+
+    code: BadRequestCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """The request of this stream is not needed any more."""
+
+
+Message: TypeAlias = (
+    Hello
+    | Welcome
+    | Claims
+    | Ping
+    | Pong
+    | Bye
+    | Announce
+    | Have
+    | Graft
+    | Holdings
+    | GetHeads
+    | Heads
+    | GetContent
+    | NotAvailable
+    | Busy
+    | BadRequest
+    | Cancel
+)

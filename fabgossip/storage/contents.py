@@ -1,0 +1,132 @@
+"""Contents above 16 KiB as files named by their hash.
+
+Decides: the order of steps by which bytes become a content: temporary file, write, fsync, rename,
+fsync folder.
+Keeps: a file under a final name is whole and durable; nothing outside the folder is ever written.
+Must not know: what a content means, who may have it, whether the bytes are the right ones (its
+caller hashed them).
+
+Everything blocks. A failed fsync is never retried: the kernel may have called the pages clean, so
+the file is dropped.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from fabgossip.errors import StorageError
+from fabgossip.model.ids import ContentHash
+
+FOLDER_MODE: Final = 0o700
+FILE_MODE: Final = 0o400
+SHARDS: Final = 256
+
+
+class IncomingContent:
+    """A file being written; `write_at` in any order, then `finish` or `drop`."""
+
+    __slots__ = ("_descriptor", "_path")
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path = path
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._descriptor = os.open(path, flags, FILE_MODE)
+        try:
+            if size:
+                os.posix_fallocate(self._descriptor, 0, size)
+        except OSError:
+            self.drop()
+            raise
+
+    def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of `data` at `offset`; raises `OSError`."""
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._descriptor, view, offset)
+            view, offset = view[written:], offset + written
+
+    def sync(self) -> None:
+        """Make the bytes durable; raises `OSError`, after which only `drop` makes sense."""
+        os.fsync(self._descriptor)
+
+    def close(self) -> Path:
+        """Close the file and give its path."""
+        os.close(self._descriptor)
+        self._descriptor = -1
+        return self._path
+
+    def drop(self) -> None:
+        """Close and remove what was written."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._path.unlink(missing_ok=True)
+
+
+class ContentFiles:
+    """The folder `objects/`, its 256 shards, and `incoming/` beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._objects = folder / "objects"
+        self._incoming = folder / "incoming"
+        self._count = 0
+
+    def prepare(self) -> None:
+        """Make the folders and remove what an earlier process left half-written; raises
+        `StorageError`."""
+        try:
+            for one in (self._objects, self._incoming):
+                one.mkdir(mode=FOLDER_MODE, exist_ok=True)
+            for number in range(SHARDS):
+                (self._objects / f"{number:02x}").mkdir(mode=FOLDER_MODE, exist_ok=True)
+            for left in self._incoming.iterdir():
+                left.unlink()
+        except OSError as error:
+            raise StorageError(f"cannot prepare the content folders: {error}") from error
+
+    def path_of(self, content_hash: ContentHash) -> Path:
+        """Where a content rests, whether it is there or not."""
+        name = content_hash.hex()
+        return self._objects / name[:2] / name
+
+    def open_incoming(self, content_hash: ContentHash, size: int) -> IncomingContent:
+        """Reserve the exact size under a temporary name; raises `OSError` (no space, no inodes)."""
+        self._count += 1
+        return IncomingContent(self._incoming / f"{content_hash.hex()}.{self._count}", size)
+
+    def adopt(self, finished: Iterable[tuple[IncomingContent, ContentHash]]) -> None:
+        """Make whole, hashed files durable under their names: fsync each, rename each, fsync each
+        folder once.
+
+        Raises:
+            OSError: none of them may be counted as held.
+        """
+        rows = tuple(finished)
+        for incoming, _ in rows:
+            incoming.sync()
+        folders = []
+        for incoming, content_hash in rows:
+            path = self.path_of(content_hash)
+            incoming.close().rename(path)
+            if path.parent not in folders:
+                folders.append(path.parent)
+        for folder in folders:
+            sync_folder(folder)
+
+    def open_content(self, content_hash: ContentHash) -> int:
+        """A descriptor to read a content with `os.pread`; raises `OSError` if it is not there."""
+        return os.open(self.path_of(content_hash), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def remove(self, content_hash: ContentHash) -> None:
+        """Remove the bytes of a content whose row is gone."""
+        self.path_of(content_hash).unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and removals inside a folder durable; raises `OSError`."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

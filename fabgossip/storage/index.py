@@ -1,0 +1,249 @@
+"""The node's own index: heads, floors, contents, trust chain, in one SQLite file.
+
+Decides: what is durable, and in which transaction.
+Keeps: a head and its floor land together; a floor never sinks within an epoch; a content row
+exists only for bytes that are durable; nothing is walked at start.
+Must not know: what a manifest says beyond the columns it is filed under.
+
+Everything blocks, and one thread at a time may use it. WAL with `synchronous=FULL`: a commit that
+returned survives power loss on a disk that honours fsync.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fabgossip.errors import StorageError
+from fabgossip.model.artifact import TRUST_TYPES, TYPE_RULES, ArtifactType, Order, VerifiedManifest
+from fabgossip.model.ids import ContentHash, NodeId
+from fabgossip.model.persistence import (
+    Change,
+    PutHead,
+    PutIncrement,
+    PutTrust,
+    StoredHead,
+    StoredTrust,
+)
+
+SCHEMA_VERSION: Final = 1
+CHECKPOINT_BYTES: Final = 16 << 20
+BUSY_TIMEOUT_S: Final = 5.0
+_READ_TYPES: Final = tuple(one.value for one in ArtifactType if TYPE_RULES[one].is_read)
+_SCHEMA: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE head (
+    namespace TEXT NOT NULL, is_increment INTEGER NOT NULL, epoch INTEGER NOT NULL, version INTEGER
+    NOT NULL, artifact_type TEXT NOT NULL, content_hash BLOB NOT NULL, envelope BLOB NOT NULL,
+    PRIMARY KEY (namespace, is_increment) ) WITHOUT ROWID; CREATE INDEX head_by_content ON head
+    (content_hash); CREATE TABLE floor (namespace TEXT PRIMARY KEY, epoch INTEGER NOT NULL, version
+    INTEGER NOT NULL) WITHOUT ROWID; CREATE TABLE content (content_hash BLOB PRIMARY KEY, size
+    INTEGER NOT NULL, inline BLOB) WITHOUT ROWID; CREATE TABLE trust (version INTEGER PRIMARY KEY,
+    envelope BLOB NOT NULL, content BLOB NOT NULL);
+"""
+
+
+_RAISE_FLOOR: Final = """
+INSERT INTO floor VALUES (?, ?, ?)
+ON CONFLICT (namespace) DO UPDATE SET epoch = excluded.epoch, version = excluded.version
+WHERE (excluded.epoch, excluded.version) > (epoch, version)
+"""
+_HEADS: Final = """
+SELECT head.epoch, head.version, head.is_increment, head.artifact_type, head.envelope,
+    head.content_hash, content.content_hash IS NOT NULL
+FROM head LEFT JOIN content USING (content_hash)
+ORDER BY head.namespace, head.is_increment
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutContent:
+    """A content is durable: as a file, or (`inline`) in this very row."""
+
+    content_hash: ContentHash
+    size: int
+    inline: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropContent:
+    """A content is not held any more; its bytes go after this is durable."""
+
+    content_hash: ContentHash
+
+
+Row = Change | PutContent | DropContent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentRow:
+    """What the index says of a content."""
+
+    size: int
+    inline: bytes | None
+
+
+class NodeIndex:
+    """The index of one node."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        assert self._connection is not None, "the index is not open"
+        return self._connection
+
+    def open(self, node_id: NodeId) -> None:
+        """Open or make the index of `node_id`.
+
+        Raises:
+            StorageError: not readable, damaged, of another schema, or of another node.
+        """
+        try:
+            self._connection = sqlite3.connect(
+                self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            self._path.chmod(0o600)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA wal_autocheckpoint=0")
+            self._migrate()
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._own(node_id)
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"{self._path}: {error}; set the folder aside to start from peers again"
+            ) from error
+
+    def _migrate(self) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise StorageError(
+                f"{self._path}: written by a newer fabgossip (schema {version}); "
+                "it is left untouched"
+            )
+        if version == 0:
+            script = f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
+            self._db.executescript(script)
+
+    def _own(self, node_id: NodeId) -> None:
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'node_id'").fetchone()
+        if row is None:
+            self._db.execute("INSERT INTO meta VALUES ('node_id', ?)", (node_id,))
+        elif row[0] != node_id:
+            raise StorageError(
+                f"{self._path.parent}: is the data folder of node {row[0]}, this is {node_id}; "
+                "name another folder in storage.path"
+            )
+
+    def close(self) -> None:
+        """Checkpoint and close."""
+        if self._connection is not None:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._db.close()
+            self._connection = None
+
+    def commit(self, rows: Iterable[Row]) -> None:
+        """Write all rows in one transaction; durable when it returns.
+
+        Raises:
+            StorageError: nothing of it is durable; the caller must not go on as if it were.
+        """
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for row in rows:
+                self._write(row)
+            self._db.execute("COMMIT")
+            self._checkpoint_if_large()
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise StorageError(f"{self._path}: {error}") from error
+
+    def _checkpoint_if_large(self) -> None:
+        log = self._path.with_name(self._path.name + "-wal")
+        if log.exists() and log.stat().st_size > CHECKPOINT_BYTES:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _write(self, row: Row) -> None:
+        match row:
+            case PutHead():
+                self._put_head(row.verified, is_increment=False)
+            case PutIncrement():
+                self._put_head(row.verified, is_increment=True)
+            case PutTrust():
+                values = (row.version, row.envelope, row.content)
+                self._db.execute("INSERT OR REPLACE INTO trust VALUES (?, ?, ?)", values)
+            case PutContent():
+                entry = (row.content_hash, row.size, row.inline)
+                self._db.execute("INSERT OR REPLACE INTO content VALUES (?, ?, ?)", entry)
+            case DropContent():
+                self._db.execute("DELETE FROM content WHERE content_hash = ?", (row.content_hash,))
+
+    def _put_head(self, verified: VerifiedManifest, *, is_increment: bool) -> None:
+        manifest = verified.manifest
+        namespace, order = manifest.namespace.text, manifest.order
+        if not is_increment:
+            self._db.execute("DELETE FROM head WHERE namespace = ?", (namespace,))
+            self._db.execute(_RAISE_FLOOR, (namespace, order.epoch, order.version))
+        row = (
+            namespace,
+            is_increment,
+            order.epoch,
+            order.version,
+            manifest.artifact_type.value,
+            manifest.content_hash,
+            verified.envelope,
+        )
+        self._db.execute("INSERT OR REPLACE INTO head VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+    def content(self, content_hash: ContentHash) -> ContentRow | None:
+        """The row of a content, None if it is not held."""
+        row = self._db.execute(
+            "SELECT size, inline FROM content WHERE content_hash = ?", (content_hash,)
+        ).fetchone()
+        return None if row is None else ContentRow(size=row[0], inline=row[1])
+
+    def orphans(self) -> tuple[ContentHash, ...]:
+        """Contents no head names: what a crash left between a new head and the removal of the old
+        content."""
+        rows = self._db.execute(
+            "SELECT content_hash FROM content "
+            "WHERE content_hash NOT IN (SELECT content_hash FROM head)"
+        )
+        return tuple(ContentHash(row[0]) for row in rows)
+
+    def trust_chain(self) -> tuple[StoredTrust, ...]:
+        """The stored steps, lowest version first."""
+        rows = self._db.execute("SELECT version, envelope, content FROM trust ORDER BY version")
+        return tuple(StoredTrust(version=row[0], envelope=row[1], content=row[2]) for row in rows)
+
+    def floors(self) -> tuple[tuple[str, Order], ...]:
+        """All floors in namespace order."""
+        rows = self._db.execute("SELECT namespace, epoch, version FROM floor ORDER BY namespace")
+        return tuple((row[0], Order(row[1], row[2])) for row in rows)
+
+    def heads(self, content_of: Callable[[ContentHash], bytes | None]) -> tuple[StoredHead, ...]:
+        """All heads in namespace order; `content_of` reads those fabgossip itself reads."""
+        heads = []
+        for row in self._db.execute(_HEADS).fetchall():
+            epoch, version, is_increment, artifact_type, envelope, content_hash, is_held = row
+            is_read = is_held and artifact_type in _READ_TYPES
+            content = content_of(ContentHash(content_hash)) if is_read else None
+            heads.append(
+                StoredHead(
+                    envelope=envelope,
+                    order=Order(epoch, version),
+                    is_held=bool(is_held) and (content is not None or not is_read),
+                    is_increment=bool(is_increment),
+                    is_trust=artifact_type in _TRUST_NAMES,
+                    content=content,
+                )
+            )
+        return tuple(heads)
+
+
+_TRUST_NAMES: Final = frozenset(one.value for one in TRUST_TYPES)

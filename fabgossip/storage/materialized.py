@@ -1,0 +1,192 @@
+"""The node's local state: versioned folders and one atomic `current` link per namespace.
+
+Decides: names and modes below `local/`, and the order of steps of a switch.
+Keeps: a reader of `current` sees one whole verified version or no link; the link is the truth.
+Must not know: who may apply what, where content comes from.
+
+Layout: `local/<namespace segments>/v<epoch>.<version>/{content, envelope, manifest.json}`,
+`current`, `previous`, and `staged` for what its consumer has to activate. Content is copied, never
+linked: a consumer running as root cannot damage the store. Folders are created with their final
+mode and never changed: an explicit chmod would drop an inherited setgid bit, so the process runs
+with umask 0026. Names come from parsed namespaces only; a scope id's colon is a plain character of
+a file name.
+"""
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fabgossip.model.artifact import ArtifactType, Manifest, Order
+from fabgossip.storage.contents import sync_folder
+
+TOP_MODE: Final = 0o2751
+NAMESPACE_MODE: Final = 0o2750
+FILE_MODE: Final = 0o440
+_VERSION: Final = re.compile(r"v(\d+)\.(\d+)")
+_COPY_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalVersion:
+    """What is to become the local state of a namespace."""
+
+    manifest: Manifest
+    envelope: bytes
+    keep_versions: int
+    activate: bool
+
+
+class LocalState:
+    """The folder `local/` of one node."""
+
+    def __init__(self, folder: Path) -> None:
+        self._local = folder / "local"
+
+    def prepare(self) -> None:
+        """Make the folder, unless the packaging made it with a group of its own."""
+        self._local.mkdir(mode=TOP_MODE, exist_ok=True)
+
+    def folder_of(self, namespace: str) -> Path:
+        """Where a namespace's versions lie."""
+        return self._local.joinpath(*namespace.split("/"))
+
+    def switch(self, version: LocalVersion, source: int | bytes, settings: bytes | None) -> None:
+        """Build the version's folder and point the link at it; does nothing where that is done
+        already.
+
+        `source` is a descriptor of the content or its bytes; `settings` the opaque part of a
+        snapshot, as a file of its own.
+
+        Raises:
+            OSError: the link still points at the version before.
+        """
+        manifest = version.manifest
+        folder = self.folder_of(manifest.namespace.text)
+        name = f"v{manifest.order}"
+        link = "current" if version.activate else "staged"
+        if _target(folder / link) == name and (folder / name).is_dir():
+            return
+        self._make_folder(folder)
+        if not (folder / name).is_dir():
+            self._build(folder, name, version, source, settings)
+        before = _target(folder / link)
+        _point(folder, link, name)
+        if before is not None and before != name:
+            _point(folder, "previous", before)
+        sync_folder(folder)
+        self._drop_old(folder, version.keep_versions)
+
+    def _make_folder(self, folder: Path) -> None:
+        missing = [
+            one
+            for one in (folder, *folder.parents)
+            if one.is_relative_to(self._local) and not one.exists()
+        ]
+        for one in reversed(missing):
+            one.mkdir(mode=NAMESPACE_MODE if one == folder else TOP_MODE)
+            sync_folder(one.parent)
+
+    @staticmethod
+    def _build(
+        folder: Path, name: str, version: LocalVersion, source: int | bytes, settings: bytes | None
+    ) -> None:
+        building = folder / f"tmp-{name}"
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(mode=NAMESPACE_MODE)
+        _write(building / "content", source)
+        _write(building / "envelope", version.envelope)
+        _write(building / "manifest.json", _manifest_json(version.manifest))
+        if settings is not None:
+            _write(building / "settings", settings)
+        sync_folder(building)
+        building.rename(folder / name)
+        sync_folder(folder)
+
+    @staticmethod
+    def _drop_old(folder: Path, keep: int) -> None:
+        linked = {_target(folder / link) for link in ("current", "staged", "previous")}
+        versions = sorted(
+            (Order(int(found[1]), int(found[2])), one)
+            for one in folder.iterdir()
+            if (found := _VERSION.fullmatch(one.name)) and not one.is_symlink()
+        )
+        unlinked = [one for _, one in versions if one.name not in linked]
+        spare = max(0, keep - sum(name is not None for name in linked) + 1)
+        for one in unlinked[: len(unlinked) - spare] if spare else unlinked:
+            shutil.rmtree(one, ignore_errors=True)
+
+    def withdraw(self, namespace: str) -> None:
+        """Take the links of a namespace away; its versions stay for whoever has them open."""
+        folder = self.folder_of(namespace)
+        if not folder.is_dir():
+            return
+        for link in ("current", "staged"):
+            (folder / link).unlink(missing_ok=True)
+        sync_folder(folder)
+
+
+def _target(link: Path) -> str | None:
+    try:
+        return os.readlink(link)
+    except OSError:
+        return None
+
+
+def _point(folder: Path, link: str, name: str) -> None:
+    fresh = folder / f"{link}.new"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(name)
+    fresh.rename(folder / link)
+
+
+def _write(path: Path, source: int | bytes) -> None:
+    descriptor = os.open(
+        path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
+    )
+    try:
+        if isinstance(source, bytes):
+            _write_all(descriptor, source)
+        else:
+            _copy(source, descriptor)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _copy(source: int, target: int) -> None:
+    offset = 0
+    while count := os.copy_file_range(source, target, 64 * _COPY_BYTES, offset):
+        offset += count
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _manifest_json(manifest: Manifest) -> bytes:
+    """For people, not evidence: the evidence is the envelope beside it."""
+    fields = {
+        "artifact_id": manifest.artifact_id,
+        "artifact_type": manifest.artifact_type.value,
+        "audience": [scope.text for scope in manifest.audience.scope_ids],
+        "authority_epoch": manifest.authority_epoch,
+        "config_version": manifest.config_version,
+        "content_hash": manifest.content_hash.hex(),
+        "content_size": manifest.content_size,
+        "expires_at": manifest.expires_at,
+        "issued_at": manifest.issued_at,
+        "namespace": manifest.namespace.text,
+        "refresh_by": manifest.refresh_by,
+    }
+    return json.dumps(fields, indent=2, sort_keys=True).encode("ascii") + b"\n"
+
+
+def has_settings(artifact_type: ArtifactType) -> bool:
+    """Whether a type's content wraps opaque settings that consumers read as a file of their own."""
+    return artifact_type is ArtifactType.CLUSTER_SNAPSHOT

@@ -1,0 +1,578 @@
+"""The one door between bytes and belief: `admit` turns an envelope into a verified manifest or says
+why not.
+
+Decides: whether an envelope states, with enough signatures under a right traced to the pinned root,
+something this node may hold, in order and in time.
+Keeps: signatures before decoding; the first refusal wins; nothing is stored by the gate and bad
+input raises nothing.
+Must not know: where bytes came from beyond `Asked`, how the node stores or passes on what was
+admitted.
+
+The steps run in the order of the tuple `STEPS`; each is a function of the admission so far. A hash
+heard from a peer carries no authority anywhere.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from fabgossip.errors import WireError
+from fabgossip.model.artifact import (
+    TRUST_TYPES,
+    TYPE_RULES,
+    ArtifactType,
+    Manifest,
+    Order,
+    VerifiedManifest,
+)
+from fabgossip.model.authority import RevocationList, Right, SigningKey, TrustBundle
+from fabgossip.model.envelope import Envelope, PayloadKind
+from fabgossip.model.ids import KeyId, ManifestHash, NodeId, key_id_of
+from fabgossip.model.moment import UnixTime, is_past
+from fabgossip.model.scope import Entitlements, Namespace, implies_audience, may_hold
+from fabgossip.model.topology import PeerDirectory, Snapshot, StorageDirectory
+from fabgossip.trust.bundle import describes, is_active, meets_roots, right_for, succession_fault
+from fabgossip.trust.identity import CLOCK_TOLERANCE_S
+from fabgossip.trust.rejections import Rejection, RejectionCode
+from fabgossip.trust.revocation import Revoked
+from fabgossip.trust.signatures import Verifier, signed_bytes
+from fabgossip.wire.contents import (
+    parse_bundle,
+    parse_peer_directory,
+    parse_revocations,
+    parse_snapshot,
+    parse_storage_directory,
+)
+from fabgossip.wire.envelopes import parse_envelope
+from fabgossip.wire.statements import parse_manifest
+
+ReadContent: TypeAlias = TrustBundle | RevocationList | PeerDirectory | StorageDirectory | Snapshot
+"""What fabgossip itself reads out of a content."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustFacts:
+    """What a node believes at one moment; replaced whole when anything of it changes."""
+
+    bundle: TrustBundle
+    revoked: Revoked
+    own: Entitlements
+    own_node_id: NodeId
+    bundle_expires_at: UnixTime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What a node knows of one namespace's line of versions."""
+
+    floor: Order
+    manifest_hash: ManifestHash | None
+    """The manifest accepted at the floor."""
+    withdrawn: Order
+    """Every order up to here is withdrawn by a tombstone."""
+    has_increment: bool = False
+    """Whether an increment at the floor is held already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What we asked for, so that an answer to another question is refused; None where anything may
+    come.
+    """
+
+    manifest_hash: ManifestHash | None = None
+    namespace: str | None = None
+
+
+ANYTHING: Final = Asked()
+
+
+@dataclass(slots=True)
+class _Admission:
+    """What is known so far about one envelope; steps fill it from top to bottom."""
+
+    raw: bytes
+    asked: Asked
+    facts: TrustFacts
+    verifier: Verifier
+    now: UnixTime
+    line_of: Callable[[Namespace], Line]
+    parts: Envelope | None = None
+    good: tuple[KeyId, ...] = ()
+    statement: Manifest | None = None
+    right: Right | None = None
+    counted: tuple[KeyId, ...] = field(default=())
+
+    @property
+    def envelope(self) -> Envelope:
+        """Set by step `_parse`."""
+        assert self.parts is not None
+        return self.parts
+
+    @property
+    def manifest(self) -> Manifest:
+        """Set by step `_decode`."""
+        assert self.statement is not None
+        return self.statement
+
+    def refuse(self, code: RejectionCode, detail: str) -> Rejection:
+        """The refusal, with what is known of its subject."""
+        namespace = None if self.statement is None else self.statement.namespace.text
+        manifest_hash = None if self.parts is None else self.parts.manifest_hash
+        return Rejection(
+            code=code,
+            detail=detail,
+            namespace=namespace,
+            manifest_hash=manifest_hash,
+            was_signed=bool(self.good),
+        )
+
+
+_Step: TypeAlias = Callable[[_Admission], Rejection | None]
+_Code = RejectionCode
+
+
+class TrustGate:
+    """Admits envelopes; holds nothing but the verifier."""
+
+    __slots__ = ("_verifier",)
+
+    def __init__(self, verifier: Verifier) -> None:
+        self._verifier = verifier
+
+    def admit(
+        self,
+        raw: bytes,
+        asked: Asked,
+        facts: TrustFacts,
+        line_of: Callable[[Namespace], Line],
+        now: UnixTime,
+    ) -> VerifiedManifest | Rejection:
+        """The manifest these bytes state, or why it is not believed. Cost: one verification per new
+        signature.
+        """
+        admission = _Admission(raw, asked, facts, self._verifier, now, line_of)
+        for step in STEPS:
+            refused = step(admission)
+            if refused is not None:
+                return refused
+        return _verified(admission)
+
+    def recall(self, raw: bytes, facts: TrustFacts, now: UnixTime) -> VerifiedManifest | Rejection:
+        """A manifest of our own index, admitted once and stored with its floor: judged again under
+        today's facts.
+
+        Order is not judged (it is the floor), and time only by expiry. Signatures are: one poisoned
+        row must not outlive a restart.
+        """
+        return self._judge(raw, facts, now, RECALL_STEPS)
+
+    def _judge(
+        self, raw: bytes, facts: TrustFacts, now: UnixTime, steps: tuple[_Step, ...]
+    ) -> VerifiedManifest | Rejection:
+        admission = _Admission(raw, ANYTHING, facts, self._verifier, now, _no_line)
+        for step in steps:
+            refused = step(admission)
+            if refused is not None:
+                return refused
+        return _verified(admission)
+
+    def inspect(self, raw: bytes, facts: TrustFacts, now: UnixTime) -> VerifiedManifest | Rejection:
+        """Whether a statement is signed as it should be and in time, whoever may hold it and
+        whatever came before."""
+        return self._judge(raw, facts, now, INSPECT_STEPS)
+
+    def read(
+        self, verified: VerifiedManifest, content: bytes, facts: TrustFacts
+    ) -> ReadContent | Rejection:
+        """What a content says, once its hash matched: CONTENT_INVALID or BUNDLE_INVALID blame the
+        signer.
+        """
+        manifest = verified.manifest
+        try:
+            value = _READERS[manifest.artifact_type](content)
+        except WireError as error:
+            return self._content_refused(_Code.CONTENT_INVALID, manifest, str(error))
+        match value:
+            case TrustBundle():
+                fault = self._bundle_fault(verified, value, facts)
+                if fault is not None:
+                    return self._content_refused(_Code.BUNDLE_INVALID, manifest, fault)
+            case PeerDirectory() | StorageDirectory():
+                if value.scope != manifest.namespace.scope:
+                    return self._content_refused(
+                        _Code.CONTENT_INVALID, manifest, "it speaks of another scope"
+                    )
+            case RevocationList() | Snapshot():
+                pass
+        return value
+
+    def _bundle_fault(
+        self, verified: VerifiedManifest, bundle: TrustBundle, facts: TrustFacts
+    ) -> str | None:
+        if not describes(verified.manifest, bundle):
+            return "manifest and content speak of different bundles"
+        if bundle == facts.bundle:
+            return None
+        fault = succession_fault(facts.bundle, bundle)
+        if fault is not None:
+            return fault
+        if not meets_roots(
+            bundle, parse_envelope(verified.envelope), verified.manifest, self._verifier
+        ):
+            return "not signed by the threshold of its own roots"
+        return None
+
+    @staticmethod
+    def _content_refused(code: RejectionCode, manifest: Manifest, detail: str) -> Rejection:
+        return Rejection(
+            code=code, detail=detail, namespace=manifest.namespace.text, was_signed=True
+        )
+
+
+def _no_line(_: Namespace) -> Line:
+    return Line(floor=Order(0, 0), manifest_hash=None, withdrawn=Order(0, 0))
+
+
+def _verified(admission: _Admission) -> VerifiedManifest:
+    right = admission.right
+    threshold = admission.facts.bundle.root_threshold if right is None else right.threshold
+    return VerifiedManifest(
+        manifest=admission.manifest,
+        manifest_hash=admission.envelope.manifest_hash,
+        envelope=admission.raw,
+        signed_by=admission.counted,
+        threshold=threshold,
+    )
+
+
+def _parse(admission: _Admission) -> Rejection | None:
+    try:
+        admission.parts = parse_envelope(admission.raw)
+    except WireError as error:
+        return admission.refuse(_Code(error.code), error.detail)
+    if admission.parts.kind.value not in _ARTIFACT_KINDS:
+        return admission.refuse(_Code.TYPE_MISMATCH, f"{admission.parts.kind.value} is no artifact")
+    return None
+
+
+def _match_hash(admission: _Admission) -> Rejection | None:
+    wanted = admission.asked.manifest_hash
+    if wanted is not None and admission.envelope.manifest_hash != wanted:
+        return admission.refuse(_Code.HASH_MISMATCH, "another manifest than the one asked for")
+    return None
+
+
+def _candidates(admission: _Admission) -> dict[KeyId, bytes]:
+    """The keys in the envelope that may speak about this kind at all, by id."""
+    bundle, revoked = admission.facts.bundle, admission.facts.revoked
+    kind = admission.envelope.kind.value
+    if kind == PayloadKind.TRUST_BUNDLE.value:
+        known = {key_id_of(root): root for root in bundle.root_keys}
+    else:
+        entitled = {
+            key_id for right in bundle.rights if right.kind == kind for key_id in right.key_ids
+        }
+        known = {key.key_id: key.public_key for key in bundle.keys if key.key_id in entitled}
+    present = {signature.key_id for signature in admission.envelope.signatures}
+    return {
+        key_id: raw
+        for key_id, raw in known.items()
+        if key_id in present and not revoked.has_key(key_id)
+    }
+
+
+def _threshold_min(bundle: TrustBundle, kind: str) -> int | None:
+    if kind == PayloadKind.TRUST_BUNDLE.value:
+        return bundle.root_threshold
+    return min((right.threshold for right in bundle.rights if right.kind == kind), default=None)
+
+
+def _verify(admission: _Admission) -> Rejection | None:
+    """Too few candidates cost no cryptography; bad signatures beside good ones are ignored."""
+    kind = admission.envelope.kind
+    needed = _threshold_min(admission.facts.bundle, kind.value)
+    if needed is None:
+        return admission.refuse(_Code.KEY_NOT_FOR_TYPE, f"nobody has a right on {kind.value}")
+    candidates = _candidates(admission)
+    if len(candidates) < needed:
+        return _too_few(admission, len(candidates))
+    message = signed_bytes(kind, admission.envelope.payload)
+    admission.good = tuple(
+        signature.key_id
+        for signature in admission.envelope.signatures
+        if signature.key_id in candidates
+        and admission.verifier.is_good(candidates[signature.key_id], message, signature.value)
+    )
+    if len(admission.good) < needed:
+        good, admission.good = len(admission.good), ()
+        return admission.refuse(_Code.SIG_INVALID, f"{good} good signatures, {needed} needed")
+    return None
+
+
+def _too_few(admission: _Admission, found: int) -> Rejection:
+    present = {signature.key_id for signature in admission.envelope.signatures}
+    if any(admission.facts.revoked.has_key(key_id) for key_id in present):
+        return admission.refuse(_Code.KEY_REVOKED, "signed by a revoked key")
+    bundle = admission.facts.bundle
+    known = {key.key_id for key in bundle.keys} | {key_id_of(root) for root in bundle.root_keys}
+    if not present & known:
+        return admission.refuse(_Code.KEY_UNKNOWN, "no key of the trust bundle signed this")
+    if found == 0:
+        return admission.refuse(_Code.KEY_NOT_FOR_TYPE, "its keys have no right on this type")
+    return admission.refuse(
+        _Code.SIG_THRESHOLD, f"{found} keys with a right on this type, more are needed"
+    )
+
+
+def _decode(admission: _Admission) -> Rejection | None:
+    try:
+        admission.statement = parse_manifest(admission.envelope.payload)
+    except WireError as error:
+        return admission.refuse(_Code(error.code), error.detail)
+    return None
+
+
+def _bind_cluster(admission: _Admission) -> Rejection | None:
+    manifest, bundle = admission.manifest, admission.facts.bundle
+    if manifest.artifact_type.payload_kind is not admission.envelope.kind:
+        return admission.refuse(_Code.TYPE_MISMATCH, "the payload type names another artifact type")
+    namespace = manifest.namespace
+    if (manifest.cluster_id, namespace.cluster_id, namespace.platform_id) != (
+        bundle.cluster_id,
+        bundle.cluster_id,
+        bundle.platform_id,
+    ):
+        return admission.refuse(
+            _Code.CLUSTER_MISMATCH, "an artifact of another cluster or platform"
+        )
+    return None
+
+
+def _bind_namespace(admission: _Admission) -> Rejection | None:
+    manifest = admission.manifest
+    asked = admission.asked.namespace
+    if asked is not None and manifest.namespace.text != asked:
+        return admission.refuse(
+            _Code.NAMESPACE_MISMATCH, "another namespace than the one asked for"
+        )
+    if manifest.namespace.family not in TYPE_RULES[manifest.artifact_type].families:
+        return admission.refuse(
+            _Code.NAMESPACE_MISMATCH, "this type does not live under this namespace"
+        )
+    if not implies_audience(manifest.namespace, manifest.audience):
+        return admission.refuse(_Code.NAMESPACE_MISMATCH, "namespace and scope ids disagree")
+    return None
+
+
+def size_max_of(bundle: TrustBundle, artifact_type: ArtifactType) -> int:
+    """Most bytes a content of this type may have in this cluster."""
+    own = (cap.size_max for cap in bundle.content_caps if cap.artifact_type is artifact_type)
+    return next(own, TYPE_RULES[artifact_type].size_max)
+
+
+def _bind_size(admission: _Admission) -> Rejection | None:
+    manifest = admission.manifest
+    size_max = size_max_of(admission.facts.bundle, manifest.artifact_type)
+    if manifest.content_size > size_max or (
+        manifest.base is not None and manifest.base.result_size > size_max
+    ):
+        return admission.refuse(
+            _Code.SIZE_OVER_CAP, f"{manifest.content_size} bytes, at most {size_max}"
+        )
+    return None
+
+
+def _find_right(admission: _Admission) -> Rejection | None:
+    """Good, named and entitled keys, each within its window, must reach the threshold of the one
+    right.
+    """
+    manifest, bundle = admission.manifest, admission.facts.bundle
+    named = set(manifest.signer_key_ids)
+    if manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
+        admission.counted = tuple(key_id for key_id in admission.good if key_id in named)
+        if len(admission.counted) < bundle.root_threshold:
+            return admission.refuse(_Code.SIG_THRESHOLD, "not signed by enough roots it names")
+        return None
+    right = right_for(bundle, manifest.artifact_type.value, manifest.namespace.text)
+    if right is None:
+        return admission.refuse(_Code.KEY_NOT_FOR_NAMESPACE, "nobody has a right on this namespace")
+    entitled = tuple(
+        key_id for key_id in admission.good if key_id in named and key_id in right.key_ids
+    )
+    windows = {key.key_id: key for key in bundle.keys}
+    admission.right = right
+    admission.counted = tuple(
+        one for one in entitled if _in_window(windows[one], manifest.issued_at)
+    )
+    if len(admission.counted) >= right.threshold:
+        return None
+    if len(entitled) >= right.threshold:
+        return admission.refuse(_Code.KEY_RETIRED, "issued outside the time its keys may sign in")
+    if not entitled:
+        return admission.refuse(
+            _Code.KEY_NOT_FOR_NAMESPACE, "its keys have no right on this namespace"
+        )
+    return admission.refuse(
+        _Code.SIG_THRESHOLD, f"{len(entitled)} of {right.threshold} entitled keys signed"
+    )
+
+
+def _in_window(key: SigningKey, issued_at: UnixTime) -> bool:
+    return is_active(key.status) and key.not_before <= issued_at <= key.not_after
+
+
+def _hold(admission: _Admission) -> Rejection | None:
+    manifest = admission.manifest
+    held = admission.facts.own
+    if not may_hold(manifest.audience, manifest.artifact_type.value, manifest.namespace.text, held):
+        return admission.refuse(_Code.AUDIENCE_NOT_OURS, "this node may not know of it")
+    return None
+
+
+def _epoch(admission: _Admission) -> Rejection | None:
+    """A trust bundle may open the next epoch: `succession_fault` judges that once its content is
+    read.
+    """
+    epoch, ours = admission.manifest.authority_epoch, admission.facts.bundle.authority_epoch
+    if epoch < ours:
+        return admission.refuse(_Code.EPOCH_STALE, f"epoch {epoch}, the bundle says {ours}")
+    allowed = ours + 1 if admission.manifest.artifact_type is ArtifactType.TRUST_BUNDLE else ours
+    if epoch > allowed:
+        return admission.refuse(_Code.EPOCH_UNKNOWN, f"epoch {epoch}, the bundle says {ours}")
+    return None
+
+
+def _not_revoked(admission: _Admission) -> Rejection | None:
+    manifest = admission.manifest
+    if admission.facts.revoked.has_artifact(
+        admission.envelope.manifest_hash, manifest.content_hash
+    ):
+        return admission.refuse(_Code.ARTIFACT_REVOKED, "revoked")
+    return None
+
+
+def _minimums(admission: _Admission) -> Rejection | None:
+    manifest, facts = admission.manifest, admission.facts
+    if manifest.min_trust_version > facts.bundle.bundle_version:
+        return admission.refuse(
+            _Code.TRUST_TOO_OLD, f"needs trust bundle {manifest.min_trust_version}"
+        )
+    if manifest.min_revocation_version > facts.revoked.version:
+        return admission.refuse(
+            _Code.REVOCATION_TOO_OLD, f"needs revocation list {manifest.min_revocation_version}"
+        )
+    return None
+
+
+def _order(admission: _Admission) -> Rejection | None:
+    manifest = admission.manifest
+    line = admission.line_of(manifest.namespace)
+    if manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
+        return _bundle_order(admission, line)
+    if manifest.artifact_type is ArtifactType.SNAPSHOT_INCREMENT:
+        return _increment_order(admission, line)
+    if manifest.order < line.floor:
+        return admission.refuse(
+            _Code.VERSION_ROLLBACK, f"{manifest.order} is below the floor {line.floor}"
+        )
+    if manifest.order == line.floor:
+        if admission.envelope.manifest_hash == line.manifest_hash:
+            return admission.refuse(_Code.ALREADY_CURRENT, f"{manifest.order} is held")
+        return admission.refuse(_Code.EQUIVOCATION, f"another manifest stands at {manifest.order}")
+    if manifest.order <= line.withdrawn:
+        return admission.refuse(_Code.TOMBSTONED, f"everything up to {line.withdrawn} is withdrawn")
+    return None
+
+
+def _bundle_order(admission: _Admission, line: Line) -> Rejection | None:
+    version, ours = admission.manifest.config_version, admission.facts.bundle.bundle_version
+    if version < ours:
+        return admission.refuse(
+            _Code.VERSION_ROLLBACK, f"bundle {version}, bundle {ours} is in force"
+        )
+    if version > ours + 1:
+        return admission.refuse(_Code.VERSION_GAP, f"bundle {version}, expected {ours + 1}")
+    if version == ours and admission.envelope.manifest_hash == line.manifest_hash:
+        return admission.refuse(_Code.ALREADY_CURRENT, f"bundle {ours} is in force")
+    return None
+
+
+def _increment_order(admission: _Admission, line: Line) -> Rejection | None:
+    order = admission.manifest.order
+    if order < line.floor:
+        return admission.refuse(_Code.VERSION_ROLLBACK, f"{order} is below the floor {line.floor}")
+    if order > line.floor:
+        return admission.refuse(_Code.VERSION_GAP, f"its snapshot {order} is not known yet")
+    if line.has_increment:
+        return admission.refuse(_Code.ALREADY_CURRENT, f"an increment to {order} is held")
+    return None
+
+
+def _time(admission: _Admission) -> Rejection | None:
+    """Past `refresh_by` is accepted as stale. Restriction always passes: it only takes away."""
+    manifest, now = admission.manifest, admission.now
+    restricts = manifest.artifact_type in TRUST_TYPES or manifest.tombstone is not None
+    if manifest.issued_at > now + CLOCK_TOLERANCE_S and not restricts:
+        return admission.refuse(
+            _Code.FUTURE_ISSUED, f"issued {manifest.issued_at - now} s ahead of our clock"
+        )
+    return _expired(admission)
+
+
+def _expired(admission: _Admission) -> Rejection | None:
+    manifest, now = admission.manifest, admission.now
+    if manifest.artifact_type in TRUST_TYPES or manifest.tombstone is not None:
+        return None
+    if is_past(manifest.expires_at, now):
+        return admission.refuse(_Code.EXPIRED, f"expired {now - manifest.expires_at} s ago")
+    if is_past(admission.facts.bundle_expires_at, now):
+        return admission.refuse(_Code.TRUST_EXPIRED, "the trust bundle in force has expired")
+    return None
+
+
+_ARTIFACT_KINDS: Final = frozenset(one.value for one in ArtifactType)
+
+STEPS: Final[tuple[_Step, ...]] = (
+    _parse,
+    _match_hash,
+    _verify,
+    _decode,
+    _bind_cluster,
+    _bind_namespace,
+    _bind_size,
+    _find_right,
+    _hold,
+    _epoch,
+    _not_revoked,
+    _minimums,
+    _order,
+    _time,
+)
+"""The validation order."""
+
+RECALL_STEPS: Final[tuple[_Step, ...]] = (
+    _parse,
+    _verify,
+    _decode,
+    _bind_cluster,
+    _bind_namespace,
+    _bind_size,
+    _find_right,
+    _hold,
+    _epoch,
+    _not_revoked,
+    _expired,
+)
+"""What is judged again for a manifest of our own index."""
+
+INSPECT_STEPS: Final = tuple(step for step in RECALL_STEPS if step is not _hold)
+"""What is judged of a file by whoever has it."""
+
+_READERS: Final[dict[ArtifactType, Callable[[bytes], ReadContent]]] = {
+    ArtifactType.TRUST_BUNDLE: parse_bundle,
+    ArtifactType.REVOCATION_LIST: parse_revocations,
+    ArtifactType.CLUSTER_SNAPSHOT: parse_snapshot,
+    ArtifactType.PEER_DIRECTORY: parse_peer_directory,
+    ArtifactType.STORAGE_DIRECTORY: parse_storage_directory,
+}

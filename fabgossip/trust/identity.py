@@ -1,0 +1,270 @@
+"""Who stands at the other end: leaf certificates and signed claims.
+
+Decides: whether a certificate is a node identity of this cluster; what a node is entitled to by its
+signed claims and the openings it showed.
+Keeps: one SPIFFE URI in one exact form; a claim item counts only when its opening fits a signed
+commitment.
+Must not know: how a connection is made, what was decided about earlier ones.
+
+Our own leaf rules stand beside the TLS library's, which accepts two URIs, missing usages and
+percent-encoded paths.
+"""
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+
+from fabgossip.errors import ModelError, WireError
+from fabgossip.model.authority import (
+    NodeClaims,
+    NodeIdentity,
+    Opening,
+    Right,
+    SigningKey,
+    TrustBundle,
+    VerifiedClaims,
+)
+from fabgossip.model.envelope import PayloadKind
+from fabgossip.model.ids import ClusterId, NodeId, PlatformId, parse_node_id
+from fabgossip.model.moment import Now, UnixTime, is_past
+from fabgossip.model.scope import Entitlements, ScopeId, ScopeKind, StorageAssignment, scope_id
+from fabgossip.trust.bundle import is_active, right_for
+from fabgossip.trust.rejections import Rejection, RejectionCode
+from fabgossip.trust.revocation import Revoked
+from fabgossip.trust.signatures import Verifier, signed_bytes
+from fabgossip.wire.envelopes import parse_envelope
+from fabgossip.wire.statements import commitment_of, parse_claims
+
+CLOCK_TOLERANCE_S: Final = 120
+"""How far ahead of our clock something may have been issued."""
+
+
+def spiffe_id(platform_id: PlatformId, cluster_id: ClusterId, node_id: NodeId) -> str:
+    """The one URI a node certificate carries."""
+    return f"spiffe://{platform_id}/cluster/{cluster_id}/node/{node_id}"
+
+
+_UNREADABLE: Final = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises for a certificate it cannot read; only some of it is a `ValueError`."""
+
+
+class LeafRefusedError(Exception):
+    """A leaf rule said no; turned into a `Rejection` at the end of `verify_leaf`."""
+
+
+def verify_leaf(
+    der: bytes, bundle: TrustBundle, revoked: Revoked, now: UnixTime
+) -> NodeIdentity | Rejection:
+    """Who this certificate says its holder is, if every leaf rule holds."""
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        for rule in _LEAF_RULES:
+            rule(certificate, bundle)
+        node_id = _node_id(certificate, bundle)
+        _check_times(certificate, bundle, now)
+    except LeafRefusedError as error:
+        return _identity_invalid(str(error))
+    except _UNREADABLE as error:
+        return _identity_invalid(f"certificate not readable: {error}")
+    certificate_hash = sha256(der).digest()
+    if revoked.has_certificate(certificate_hash) or revoked.has_node(bundle.cluster_id, node_id):
+        return _identity_invalid("the node or its certificate is revoked")
+    expires_at = UnixTime(int(certificate.not_valid_after_utc.timestamp()))
+    return NodeIdentity(node_id=node_id, certificate_hash=certificate_hash, expires_at=expires_at)
+
+
+def _identity_invalid(detail: str) -> Rejection:
+    return Rejection(code=RejectionCode.IDENTITY_INVALID, detail=detail)
+
+
+def _check_key(certificate: x509.Certificate, _: TrustBundle) -> None:
+    key = certificate.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise LeafRefusedError("the key is not on P-256")
+
+
+def _check_constraints(certificate: x509.Certificate, _: TrustBundle) -> None:
+    constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    if constraints.ca:
+        raise LeafRefusedError("a CA certificate is no node")
+
+
+def _check_usage(certificate: x509.Certificate, _: TrustBundle) -> None:
+    extension = certificate.extensions.get_extension_for_class(x509.KeyUsage)
+    usage = extension.value
+    others = (
+        usage.content_commitment,
+        usage.key_encipherment,
+        usage.data_encipherment,
+        usage.key_agreement,
+        usage.key_cert_sign,
+        usage.crl_sign,
+    )
+    if not extension.critical or not usage.digital_signature or any(others):
+        raise LeafRefusedError("key usage must be critical and digitalSignature only")
+
+
+def _check_extended_usage(certificate: x509.Certificate, _: TrustBundle) -> None:
+    usages = set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    if usages != {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH}:
+        raise LeafRefusedError("extended key usage must be client and server authentication")
+
+
+def _check_critical_name(certificate: x509.Certificate, _: TrustBundle) -> None:
+    extension = certificate.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
+    if not certificate.subject.rdns and not extension.critical:
+        raise LeafRefusedError("the alternative name must be critical where the subject is empty")
+
+
+def _check_issuer(certificate: x509.Certificate, bundle: TrustBundle) -> None:
+    for ca in bundle.node_cas:
+        try:
+            certificate.verify_directly_issued_by(x509.load_der_x509_certificate(ca))
+        except (InvalidSignature, TypeError, *_UNREADABLE):
+            continue
+        return
+    raise LeafRefusedError("not issued by a node CA of the trust bundle")
+
+
+_LEAF_RULES: Final[tuple[Callable[[x509.Certificate, TrustBundle], None], ...]] = (
+    _check_key,
+    _check_constraints,
+    _check_usage,
+    _check_extended_usage,
+    _check_critical_name,
+    _check_issuer,
+)
+
+
+def _node_id(certificate: x509.Certificate, bundle: TrustBundle) -> NodeId:
+    names = list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    if len(names) != 1 or not isinstance(names[0], x509.UniformResourceIdentifier):
+        raise LeafRefusedError("exactly one alternative name, a URI, is expected")
+    uri = names[0].value
+    try:
+        node_id = parse_node_id(uri.rpartition("/")[2])
+    except ModelError as error:
+        raise LeafRefusedError(str(error)) from error
+    if uri != spiffe_id(bundle.platform_id, bundle.cluster_id, node_id):
+        raise LeafRefusedError("the URI does not name a node of this cluster")
+    return node_id
+
+
+def _check_times(certificate: x509.Certificate, bundle: TrustBundle, now: UnixTime) -> None:
+    begins = int(certificate.not_valid_before_utc.timestamp())
+    ends = int(certificate.not_valid_after_utc.timestamp())
+    if begins > now + CLOCK_TOLERANCE_S:
+        raise LeafRefusedError("not valid yet")
+    if is_past(UnixTime(ends), now):
+        raise LeafRefusedError("expired")
+    if ends - begins > bundle.cert_life_max_s:
+        raise LeafRefusedError(f"valid for more than {bundle.cert_life_max_s} s")
+
+
+class ClaimsRefusedError(Exception):
+    """A claims rule said no; turned into a `Rejection` at the end of `verify_claims`."""
+
+
+def verify_claims(
+    raw: bytes, openings: tuple[Opening, ...], node_id: NodeId, trust: "ClaimsTrust", now: Now
+) -> VerifiedClaims | Rejection:
+    """What `node_id` is entitled to by these claims, as far as the openings reveal it."""
+    try:
+        envelope = parse_envelope(raw)
+        if envelope.kind is not PayloadKind.NODE_CLAIMS:
+            raise ClaimsRefusedError("another kind of envelope")
+        right, signers = _check_signed(raw, trust)
+        claims = parse_claims(envelope.payload)
+        _check_windows(right, signers, claims)
+        _check_claims(claims, node_id, trust, now.unix)
+        entitlements = _entitlements(claims, openings)
+    except (ClaimsRefusedError, WireError) as error:
+        return Rejection(code=RejectionCode.CLAIMS_INVALID, detail=str(error))
+    return VerifiedClaims(
+        claims=claims, claims_hash=sha256(envelope.payload).digest(), entitlements=entitlements
+    )
+
+
+class ClaimsTrust:
+    """What judging claims needs of the node's trust: the bundle, what is revoked, the verifier."""
+
+    __slots__ = ("bundle", "revoked", "verifier")
+
+    def __init__(self, bundle: TrustBundle, revoked: Revoked, verifier: Verifier) -> None:
+        self.bundle = bundle
+        self.revoked = revoked
+        self.verifier = verifier
+
+
+def _check_signed(raw: bytes, trust: ClaimsTrust) -> tuple[Right, tuple[SigningKey, ...]]:
+    envelope = parse_envelope(raw)
+    right = right_for(trust.bundle, PayloadKind.NODE_CLAIMS.value, trust.bundle.prefix)
+    if right is None:
+        raise ClaimsRefusedError("no key has a right on claims")
+    keys = {
+        key.key_id: key
+        for key in trust.bundle.keys
+        if key.key_id in right.key_ids
+        and is_active(key.status)
+        and not trust.revoked.has_key(key.key_id)
+    }
+    message = signed_bytes(envelope.kind, envelope.payload)
+    good = tuple(
+        keys[one.key_id]
+        for one in envelope.signatures
+        if one.key_id in keys
+        and trust.verifier.is_good(keys[one.key_id].public_key, message, one.value)
+    )
+    if len(good) < right.threshold:
+        raise ClaimsRefusedError("not signed by enough keys with a right on claims")
+    return right, good
+
+
+def _check_windows(right: Right, signers: tuple[SigningKey, ...], claims: NodeClaims) -> None:
+    within = [key for key in signers if key.not_before <= claims.issued_at <= key.not_after]
+    if len(within) < right.threshold:
+        raise ClaimsRefusedError("issued outside the time its keys may sign in")
+
+
+def _check_claims(claims: NodeClaims, node_id: NodeId, trust: ClaimsTrust, now: UnixTime) -> None:
+    bundle = trust.bundle
+    if (claims.platform_id, claims.cluster_id) != (bundle.platform_id, bundle.cluster_id):
+        raise ClaimsRefusedError("claims of another cluster")
+    if claims.node_id != node_id:
+        raise ClaimsRefusedError("claims of another node")
+    if claims.authority_epoch != bundle.authority_epoch:
+        raise ClaimsRefusedError("claims of another epoch")
+    if claims.issued_at > now + CLOCK_TOLERANCE_S:
+        raise ClaimsRefusedError("claims issued in the future")
+    if is_past(claims.expires_at, now):
+        raise ClaimsRefusedError("claims expired")
+
+
+def _entitlements(claims: NodeClaims, openings: tuple[Opening, ...]) -> Entitlements:
+    scopes = {
+        scope_id(ScopeKind.CLUSTER, claims.cluster_id),
+        scope_id(ScopeKind.NODE, claims.node_id),
+    }
+    scopes |= {scope_id(ScopeKind.ROLE, role) for role in claims.roles}
+    assignments: list[StorageAssignment] = []
+    committed = frozenset(claims.commitments)
+    for opening in openings:
+        if commitment_of(opening) not in committed:
+            raise ClaimsRefusedError("an opening without a commitment")
+        if opening.item.assignment is not None:
+            assignments.append(opening.item.assignment)
+        elif opening.item.scope is not None:
+            scopes.add(ScopeId(opening.item.scope))
+    return Entitlements(frozenset(scopes), tuple(assignments))

@@ -1,0 +1,354 @@
+"""Messages to and from frame bodies: one row per kind, exactly the fields of the protocol version
+in force.
+
+Content frames carry raw bytes and are no messages; see `content_body` and `parse_content_header`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from fabgossip.errors import WireError
+from fabgossip.model import messages as m
+from fabgossip.model.artifact import CHUNKS_MAX
+from fabgossip.model.envelope import ENVELOPE_BYTES_MAX
+from fabgossip.model.ids import BOOT_ID_BYTES, HASH_BYTES, BootId, ContentHash, ManifestHash
+from fabgossip.model.scope import NAMESPACE_BYTES_MAX
+from fabgossip.wire.framing import (
+    BODY_BYTES_MAX,
+    CONTENT_FRAME_BYTES_MAX,
+    CONTENT_HEADER_BYTES,
+    FrameKind,
+)
+from fabgossip.wire.packing import (
+    FRAME_TOO_LARGE,
+    MALFORMED,
+    TYPE_MISMATCH,
+    Value,
+    as_array,
+    as_bool,
+    as_bytes,
+    as_enum,
+    as_int,
+    as_text,
+    expect_ascending,
+    pack,
+    unpack,
+)
+from fabgossip.wire.statements import audience_from, audience_value, opening_value, openings_from
+
+HOPS_MAX: Final = 255
+VERSION_MAX: Final = 255
+FEATURES_MAX: Final = 2**32 - 1
+SEQUENCE_MAX: Final = 2**32 - 1
+RETRY_MAX: Final = 2**32 - 1
+MESSAGE_ELEMENTS_MAX: Final = 16_384
+"""Elements in any message body: the largest is 1,024 content items of 5."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContentHeader:
+    """What a content frame carries: which item of the request, where its bytes belong, whether it
+    is the item's last.
+    """
+
+    item: int
+    is_last: bool
+    offset: int
+
+
+def content_header_bytes(header: ContentHeader) -> bytes:
+    """The 8 bytes before the raw bytes of a content frame."""
+    return (
+        header.item.to_bytes(2, "big")
+        + bytes((int(header.is_last), 0))
+        + header.offset.to_bytes(4, "big")
+    )
+
+
+def parse_content_header(body: memoryview) -> tuple[ContentHeader, memoryview]:
+    """Header and raw bytes of a content frame; raises `WireError` MALFORMED."""
+    if len(body) <= CONTENT_HEADER_BYTES and not (
+        len(body) == CONTENT_HEADER_BYTES and body[2] == 1
+    ):
+        raise WireError(MALFORMED, "a content frame without content")
+    if len(body) - CONTENT_HEADER_BYTES > CONTENT_FRAME_BYTES_MAX:
+        raise WireError(FRAME_TOO_LARGE, "a content frame")
+    if body[2] > 1 or body[3] != 0:
+        raise WireError(MALFORMED, "flags of a content frame")
+    header = ContentHeader(
+        int.from_bytes(body[:2], "big"), body[2] == 1, int.from_bytes(body[4:8], "big")
+    )
+    return header, body[CONTENT_HEADER_BYTES:]
+
+
+def _hello(value: m.Hello) -> Value:
+    return [
+        value.protocol_min,
+        value.protocol_max,
+        value.features,
+        value.boot_id,
+        value.claims,
+        [opening_value(opening) for opening in value.openings],
+        value.bundle_version,
+        value.revocation_version,
+        value.epoch,
+    ]
+
+
+def _parse_hello(value: Value) -> m.Hello:
+    fields = as_array(value, "hello", length=9)
+    return m.Hello(
+        protocol_min=as_int(fields[0], "lowest protocol", low=1, high=VERSION_MAX),
+        protocol_max=as_int(fields[1], "highest protocol", low=1, high=VERSION_MAX),
+        features=as_int(fields[2], "features", high=FEATURES_MAX),
+        boot_id=BootId(as_bytes(fields[3], "boot id", length=BOOT_ID_BYTES)),
+        claims=as_bytes(fields[4], "claims", length_max=ENVELOPE_BYTES_MAX),
+        openings=openings_from(fields[5]),
+        bundle_version=as_int(fields[6], "bundle version"),
+        revocation_version=as_int(fields[7], "revocation version"),
+        epoch=as_int(fields[8], "epoch"),
+    )
+
+
+def _parse_welcome(value: Value) -> m.Welcome:
+    protocol, features = as_array(value, "welcome", length=2)
+    return m.Welcome(
+        protocol=as_int(protocol, "protocol", low=1, high=VERSION_MAX),
+        features=as_int(features, "features", high=FEATURES_MAX),
+    )
+
+
+def _parse_claims(value: Value) -> m.Claims:
+    (openings,) = as_array(value, "claims", length=1)
+    return m.Claims(openings=openings_from(openings))
+
+
+def _parse_ping(value: Value) -> m.Ping:
+    (sequence,) = as_array(value, "ping", length=1)
+    return m.Ping(sequence=as_int(sequence, "sequence", high=SEQUENCE_MAX))
+
+
+def _parse_pong(value: Value) -> m.Pong:
+    (sequence,) = as_array(value, "pong", length=1)
+    return m.Pong(sequence=as_int(sequence, "sequence", high=SEQUENCE_MAX))
+
+
+def _parse_bye(value: Value) -> m.Bye:
+    reason, retry = as_array(value, "bye", length=2)
+    return m.Bye(
+        reason=as_enum(reason, m.ByeReason, "reason"),
+        retry_after_s=as_int(retry, "retry after", high=RETRY_MAX),
+    )
+
+
+def _parse_announce(value: Value) -> m.Announce:
+    entries = as_array(value, "announce", length_max=m.ANNOUNCE_ENTRIES_MAX)
+    announced = []
+    for entry in entries:
+        envelope, hops = as_array(entry, "announced", length=2)
+        announced.append(
+            m.Announced(
+                as_bytes(envelope, "envelope", length_max=ENVELOPE_BYTES_MAX),
+                as_int(hops, "hops", high=HOPS_MAX),
+            )
+        )
+    return m.Announce(entries=tuple(announced))
+
+
+def _prefixes(value: Value, length_max: int) -> tuple[bytes, ...]:
+    rows = as_array(value, "prefixes", length_max=length_max)
+    prefixes = tuple(as_bytes(row, "prefix", length=m.PREFIX_BYTES) for row in rows)
+    expect_ascending(prefixes, "prefixes")
+    return prefixes
+
+
+def _parse_have(value: Value) -> m.Have:
+    audience, prefixes = as_array(value, "have", length=2)
+    return m.Have(
+        audience=audience_from(audience), prefixes=_prefixes(prefixes, m.HAVE_PREFIXES_MAX)
+    )
+
+
+def _parse_graft(value: Value) -> m.Graft:
+    audience, prefixes = as_array(value, "graft", length=2)
+    return m.Graft(
+        audience=audience_from(audience), prefixes=_prefixes(prefixes, m.GRAFT_PREFIXES_MAX)
+    )
+
+
+def _holdings(value: m.Holdings) -> Value:
+    entries: list[Value] = [
+        [audience_value(entry.audience), entry.mode.value, list(entry.prefixes)]
+        for entry in value.entries
+    ]
+    return [value.sequence, value.is_whole, entries]
+
+
+def _parse_holdings(value: Value) -> m.Holdings:
+    sequence, whole, rows = as_array(value, "holdings", length=3)
+    entries = []
+    for row in as_array(rows, "holdings entries", length_max=m.HOLDINGS_ENTRIES_MAX):
+        audience, mode, prefixes = as_array(row, "holdings entry", length=3)
+        entries.append(
+            m.HoldingsEntry(
+                audience_from(audience),
+                as_enum(mode, m.HoldingsMode, "mode"),
+                _prefixes(prefixes, m.HOLDINGS_PREFIXES_MAX),
+            )
+        )
+    return m.Holdings(
+        sequence=as_int(sequence, "sequence", high=SEQUENCE_MAX),
+        is_whole=as_bool(whole, "whole"),
+        entries=tuple(entries),
+    )
+
+
+def _parse_get_heads(value: Value) -> m.GetHeads:
+    known = []
+    for row in as_array(value, "get heads", length_max=m.HEADS_ENTRIES_MAX):
+        namespace, epoch, version = as_array(row, "head known", length=3)
+        known.append(
+            m.HeadKnown(
+                as_text(namespace, "namespace", length_max=NAMESPACE_BYTES_MAX),
+                as_int(epoch, "epoch"),
+                as_int(version, "version"),
+            )
+        )
+    return m.GetHeads(known=tuple(known))
+
+
+def _parse_heads(value: Value) -> m.Heads:
+    rows = as_array(value, "heads", length_max=m.HEADS_ENTRIES_MAX)
+    return m.Heads(
+        envelopes=tuple(as_bytes(row, "envelope", length_max=ENVELOPE_BYTES_MAX) for row in rows)
+    )
+
+
+def _get_content(value: m.GetContent) -> Value:
+    return [
+        [one.manifest_hash, one.content_hash, one.first_chunk, one.chunk_count]
+        for one in value.items
+    ]
+
+
+def _parse_get_content(value: Value) -> m.GetContent:
+    items = []
+    for row in as_array(value, "get content", length_max=m.CONTENT_ITEMS_MAX):
+        manifest_hash, content_hash, first, count = as_array(row, "content item", length=4)
+        items.append(
+            m.ContentAsk(
+                ManifestHash(as_bytes(manifest_hash, "manifest hash", length=HASH_BYTES)),
+                ContentHash(as_bytes(content_hash, "content hash", length=HASH_BYTES)),
+                as_int(first, "first chunk", high=CHUNKS_MAX - 1),
+                as_int(count, "chunk count", low=1, high=CHUNKS_MAX),
+            )
+        )
+    if not items:
+        raise WireError(MALFORMED, "a content request without items")
+    return m.GetContent(items=tuple(items))
+
+
+def _parse_not_available(value: Value) -> m.NotAvailable:
+    (item,) = as_array(value, "not available", length=1)
+    return m.NotAvailable(item=as_int(item, "item", high=m.CONTENT_ITEMS_MAX - 1))
+
+
+def _parse_busy(value: Value) -> m.Busy:
+    item, retry = as_array(value, "busy", length=2)
+    return m.Busy(
+        item=as_int(item, "item", high=m.CONTENT_ITEMS_MAX - 1),
+        retry_after_ms=as_int(retry, "retry after", high=RETRY_MAX),
+    )
+
+
+def _parse_bad_request(value: Value) -> m.BadRequest:
+    (code,) = as_array(value, "bad request", length=1)
+    return m.BadRequest(code=as_enum(code, m.BadRequestCode, "code"))
+
+
+def _parse_cancel(value: Value) -> m.Cancel:
+    as_array(value, "cancel", length=0)
+    return m.Cancel()
+
+
+_PARSERS: Final[dict[FrameKind, Callable[[Value], m.Message]]] = {
+    FrameKind.HELLO: _parse_hello,
+    FrameKind.WELCOME: _parse_welcome,
+    FrameKind.CLAIMS: _parse_claims,
+    FrameKind.PING: _parse_ping,
+    FrameKind.PONG: _parse_pong,
+    FrameKind.BYE: _parse_bye,
+    FrameKind.ANNOUNCE: _parse_announce,
+    FrameKind.HAVE: _parse_have,
+    FrameKind.GRAFT: _parse_graft,
+    FrameKind.HOLDINGS: _parse_holdings,
+    FrameKind.GET_HEADS: _parse_get_heads,
+    FrameKind.HEADS: _parse_heads,
+    FrameKind.GET_CONTENT: _parse_get_content,
+    FrameKind.NOT_AVAILABLE: _parse_not_available,
+    FrameKind.BUSY: _parse_busy,
+    FrameKind.BAD_REQUEST: _parse_bad_request,
+    FrameKind.CANCEL: _parse_cancel,
+}
+
+
+def message_body(message: m.Message) -> tuple[FrameKind, bytes]:
+    """Kind and body of a message."""
+    kind, value = _value_of(message)
+    return kind, pack(value)
+
+
+def _value_of(message: m.Message) -> tuple[FrameKind, Value]:
+    match message:
+        case m.Hello():
+            return FrameKind.HELLO, _hello(message)
+        case m.Welcome():
+            return FrameKind.WELCOME, [message.protocol, message.features]
+        case m.Claims():
+            return FrameKind.CLAIMS, [[opening_value(opening) for opening in message.openings]]
+        case m.Ping():
+            return FrameKind.PING, [message.sequence]
+        case m.Pong():
+            return FrameKind.PONG, [message.sequence]
+        case m.Bye():
+            return FrameKind.BYE, [message.reason.value, message.retry_after_s]
+        case m.Announce():
+            return FrameKind.ANNOUNCE, [[one.envelope, one.hops] for one in message.entries]
+        case m.Have():
+            return FrameKind.HAVE, [audience_value(message.audience), list(message.prefixes)]
+        case m.Graft():
+            return FrameKind.GRAFT, [audience_value(message.audience), list(message.prefixes)]
+        case m.Holdings():
+            return FrameKind.HOLDINGS, _holdings(message)
+        case m.GetHeads():
+            return FrameKind.GET_HEADS, [
+                [one.namespace, one.epoch, one.version] for one in message.known
+            ]
+        case m.Heads():
+            return FrameKind.HEADS, list(message.envelopes)
+        case m.GetContent():
+            return FrameKind.GET_CONTENT, _get_content(message)
+        case m.NotAvailable():
+            return FrameKind.NOT_AVAILABLE, [message.item]
+        case m.Busy():
+            return FrameKind.BUSY, [message.item, message.retry_after_ms]
+        case m.BadRequest():
+            return FrameKind.BAD_REQUEST, [message.code.value]
+        case m.Cancel():
+            return FrameKind.CANCEL, []
+
+
+def parse_message(kind: FrameKind, body: bytes) -> m.Message:
+    """The message of a frame.
+
+    Raises:
+        WireError: FRAME_TOO_LARGE, TYPE_MISMATCH (a content frame), or what `wire/packing.py`
+            names.
+    """
+    if len(body) > BODY_BYTES_MAX[kind]:
+        raise WireError(FRAME_TOO_LARGE, f"a body of {len(body)} bytes")
+    parser = _PARSERS.get(kind)
+    if parser is None:
+        raise WireError(TYPE_MISMATCH, "content is no message")
+    return parser(unpack(body, elements_max=MESSAGE_ELEMENTS_MAX))

@@ -1,0 +1,48 @@
+"""What a process holds once its command has run: contracts see imports, this sees what is loaded.
+
+- A node never loads what speaks with authority, nor the simulator, nor what only reports need.
+- A command that reads from a running node is light: it answers when the machine is in trouble.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NEVER_IN_A_NODE = {"fabgossip.control", "fabgossip.sim", "psycopg", "matplotlib"}
+NEVER_TO_READ = {"trio", "cryptography", "msgpack", "cattrs", "prometheus_client"}
+
+RUN = "import fabgossip.daemon.service"
+DAEMON_UNREACHABLE = 3  # exit code of the command line
+STATUS = f"""
+import runpy
+sys.argv = ["fabgossip", "status", "--socket", "/nonexistent"]
+try:
+    runpy.run_module("fabgossip.cli.main", run_name="__main__")
+except SystemExit as end:
+    assert end.code == {DAEMON_UNREACHABLE}, end.code
+else:
+    raise AssertionError("the command did not end")
+"""
+
+
+def loaded_by(program: str, folder: Path) -> set[str]:
+    record = folder / "loaded"
+    script = f"import sys\n{program}\nopen({str(record)!r}, 'w').write(' '.join(sys.modules))"
+    subprocess.run([sys.executable, "-c", script], cwd=folder, check=True)
+    return set(record.read_text(encoding="utf-8").split())
+
+
+@pytest.mark.slow
+def test_a_node_loads_neither_authority_nor_simulator(tmp_path: Path) -> None:
+    loaded = loaded_by(RUN, tmp_path)
+    assert "fabgossip.daemon.service" in loaded
+    assert loaded & NEVER_IN_A_NODE == set()
+
+
+@pytest.mark.slow
+def test_asking_for_the_status_loads_no_library_of_the_node(tmp_path: Path) -> None:
+    loaded = loaded_by(STATUS, tmp_path)
+    assert "fabgossip.cli" in loaded
+    assert loaded & NEVER_TO_READ == set()

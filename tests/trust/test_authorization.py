@@ -1,0 +1,306 @@
+"""Who may know of an artifact: every check must pass, what is missing denies, nothing leaks."""
+
+from dataclasses import dataclass, replace
+from itertools import chain, combinations
+
+import pytest
+
+from fabgossip.model.artifact import TRUST_TYPES, ArtifactType, Manifest
+from fabgossip.model.authority import NodeIdentity, Opening, RevokedKind, VerifiedClaims
+from fabgossip.model.envelope import PayloadKind
+from fabgossip.model.ids import ClusterId, ManifestHash, NodeId
+from fabgossip.model.moment import UnixTime
+from fabgossip.model.scope import Entitlements, ScopeId, StorageAssignment, parse_scope_id
+from fabgossip.trust.authorization import (
+    Check,
+    Decision,
+    Object,
+    Subject,
+    authorize,
+    may_disclose,
+    shown_orgs,
+)
+from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.identity import verify_claims, verify_leaf
+from fabgossip.trust.revocation import NOTHING_REVOKED, Revoked, node_token
+from fabgossip.wire.statements import claims_bytes, manifest_bytes
+from tests.trust import factory as f
+
+T = ArtifactType
+LEAF = f.leaf_der(f.Leaf())
+
+
+def identity() -> NodeIdentity:
+    found = verify_leaf(LEAF, f.BUNDLE, NOTHING_REVOKED, f.NOW)
+    assert isinstance(found, NodeIdentity)
+    return found
+
+
+def shown(openings: tuple[Opening, ...] = f.OPENINGS) -> VerifiedClaims:
+    raw = f.sealed(PayloadKind.NODE_CLAIMS, claims_bytes(f.claims()), f.CLAIMER)
+    found = verify_claims(raw, openings, f.NODE, f.claims_trust(), f.BOTH_CLOCKS)
+    assert isinstance(found, VerifiedClaims)
+    return found
+
+
+def holding(*scopes: str, assignments: tuple[StorageAssignment, ...] = ()) -> VerifiedClaims:
+    """Claims that reveal exactly these scope ids beside the cluster."""
+    ids = frozenset(parse_scope_id(text) for text in ("cluster:prod", *scopes))
+    return replace(shown(), entitlements=Entitlements(ids, assignments))
+
+
+IDENTITY = identity()
+FULL = Subject(identity=IDENTITY, claims=shown())
+STRANGER = Subject(identity=IDENTITY, claims=None)
+
+
+def about(statement: Manifest) -> Object:
+    return Object(
+        manifest=statement, manifest_hash=ManifestHash(f.hash_of(manifest_bytes(statement)))
+    )
+
+
+def decision(
+    subject: Subject, statement: Manifest, facts: TrustFacts = f.FACTS, now: UnixTime = f.NOW
+) -> Decision:
+    return authorize(subject, about(statement), facts, now)
+
+
+ROUTES = f.manifest(T.ROUTE_POLICY_BUNDLE)
+ORG_ROUTES = f.manifest(T.ROUTE_POLICY_BUNDLE, "org/acme/routes/r1")
+OTHER_ORG = f.manifest(T.ROUTE_POLICY_BUNDLE, "org/globex/routes/r1")
+OTHER_SNAPSHOT = f.manifest(T.CLUSTER_SNAPSHOT, "snapshots/node/n2")
+OWN_SNAPSHOT = f.manifest(T.CLUSTER_SNAPSHOT, "snapshots/node/n1")
+TRUST_LANE = (
+    f.manifest(T.TRUST_BUNDLE),
+    f.manifest(T.REVOCATION_LIST),
+    OWN_SNAPSHOT,
+)
+EVERYTHING = (
+    *(f.manifest(kind) for kind in ArtifactType),
+    ORG_ROUTES,
+    OTHER_ORG,
+    OTHER_SNAPSHOT,
+    f.manifest(T.SERVICE_ASSIGNMENT_BUNDLE, "org/globex/services/web"),
+    f.manifest(T.CLUSTER_SNAPSHOT, "snapshots/role/core"),
+)
+
+
+def test_a_peer_may_know_what_it_showed_it_may_hold() -> None:
+    verdict = decision(FULL, ORG_ROUTES)
+    assert verdict.allow
+    assert verdict.denied_by is None
+    assert {outcome for _, outcome in verdict.checks} == {Check.PASS}
+
+
+def expired_claims() -> VerifiedClaims:
+    claims = shown()
+    return replace(claims, claims=replace(claims.claims, expires_at=f.NOW))
+
+
+def claims_of(**fields: object) -> VerifiedClaims:
+    claims = shown()
+    return replace(claims, claims=replace(claims.claims, **fields))  # type: ignore[arg-type]  # by name
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing missing or wrong, and the check that must name it."""
+
+    denied_by: str
+    outcome: Check
+    subject: Subject = FULL
+    statement: Manifest = ROUTES
+    facts: TrustFacts = f.FACTS
+    now: UnixTime = f.NOW
+
+
+def revoked(kind: RevokedKind, value: bytes) -> TrustFacts:
+    return replace(f.FACTS, revoked=Revoked(1, frozenset({(kind, value)})))
+
+
+CASES: dict[str, Case] = {
+    "the certificate expired": Case("node_identity", Check.FAIL, now=IDENTITY.expires_at),
+    "no claims": Case("cluster_membership", Check.UNKNOWN, STRANGER),
+    "claims expired": Case(
+        "cluster_membership", Check.FAIL, Subject(identity=IDENTITY, claims=expired_claims())
+    ),
+    "claims of the epoch before": Case(
+        "cluster_membership",
+        Check.FAIL,
+        Subject(identity=IDENTITY, claims=claims_of(authority_epoch=1)),
+    ),
+    "claims of another cluster": Case(
+        "cluster_membership",
+        Check.FAIL,
+        Subject(identity=IDENTITY, claims=claims_of(cluster_id=ClusterId("test"))),
+    ),
+    "another role": Case(
+        "artifact_scope",
+        Check.FAIL,
+        statement=f.manifest(T.CLUSTER_SNAPSHOT, "snapshots/role/core"),
+    ),
+    "another organisation": Case("artifact_scope", Check.FAIL, statement=OTHER_ORG),
+    "an organisation not shown": Case(
+        "artifact_scope",
+        Check.FAIL,
+        Subject(identity=IDENTITY, claims=shown((f.SERVICE_OPENING,))),
+        ORG_ROUTES,
+    ),
+    "the snapshot of another node": Case("artifact_scope", Check.FAIL, statement=OTHER_SNAPSHOT),
+    "the snapshot of another node, no claims": Case(
+        "cluster_membership", Check.UNKNOWN, STRANGER, OTHER_SNAPSHOT
+    ),
+    "the node is revoked": Case(
+        "revocation",
+        Check.FAIL,
+        facts=revoked(RevokedKind.NODE, node_token(f.CLUSTER, f.NODE)),
+    ),
+    "the certificate is revoked": Case(
+        "revocation",
+        Check.FAIL,
+        facts=revoked(RevokedKind.CERTIFICATE, IDENTITY.certificate_hash),
+    ),
+    "the manifest is revoked": Case(
+        "revocation",
+        Check.FAIL,
+        facts=revoked(RevokedKind.MANIFEST, bytes(about(ROUTES).manifest_hash)),
+    ),
+    "the content is revoked": Case(
+        "revocation", Check.FAIL, facts=revoked(RevokedKind.CONTENT, bytes(ROUTES.content_hash))
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_one_thing_wrong_denies_by_its_name(case: Case) -> None:
+    verdict = decision(case.subject, case.statement, case.facts, case.now)
+    assert not verdict.allow
+    assert verdict.denied_by == case.denied_by
+    assert dict(verdict.checks)[case.denied_by] is case.outcome
+
+
+def test_an_organisation_held_by_a_shown_assignment_counts_as_shown() -> None:
+    stored = f.manifest(T.SERVICE_ASSIGNMENT_BUNDLE, "org/globex/services/web")
+    assert decision(FULL, stored).allow
+    without = Subject(identity=IDENTITY, claims=shown((f.ORG_OPENING,)))
+    assert not decision(without, stored).allow
+
+
+def test_an_own_snapshot_under_an_organisation_waits_for_that_organisation_to_be_shown() -> None:
+    own = f.manifest(T.CLUSTER_SNAPSHOT, "org/acme/snapshots/node/n1")
+    assert decision(FULL, own).allow
+    hidden = Subject(identity=IDENTITY, claims=shown((f.SERVICE_OPENING,)))
+    for subject, outcome in ((STRANGER, Check.UNKNOWN), (hidden, Check.FAIL)):
+        verdict = decision(subject, own)
+        assert verdict.denied_by == "organization"
+        assert dict(verdict.checks)["organization"] is outcome
+
+
+# The trust lane.
+
+
+@pytest.mark.parametrize("statement", TRUST_LANE, ids=lambda one: one.namespace.text)
+def test_a_certificate_alone_entitles_to_the_trust_lane(statement: Manifest) -> None:
+    assert decision(STRANGER, statement).allow
+    outdated = Subject(identity=IDENTITY, claims=claims_of(authority_epoch=1))
+    assert decision(outdated, statement).allow
+
+
+@pytest.mark.parametrize("statement", TRUST_LANE, ids=lambda one: one.namespace.text)
+def test_the_trust_lane_is_closed_to_a_revoked_or_expired_node(statement: Manifest) -> None:
+    gone = revoked(RevokedKind.NODE, node_token(f.CLUSTER, f.NODE))
+    assert not decision(STRANGER, statement, gone).allow
+    assert not decision(STRANGER, statement, now=IDENTITY.expires_at).allow
+
+
+STORES_ALL = StorageAssignment((parse_scope_id("cluster:prod"),), ("cluster_snapshot",))
+
+
+def test_the_snapshot_of_another_node_needs_claims_that_still_count() -> None:
+    claims = holding(assignments=(STORES_ALL,))
+    assert decision(Subject(identity=IDENTITY, claims=claims), OTHER_SNAPSHOT).allow
+    for fields in ({"authority_epoch": 1}, {"expires_at": f.NOW}):
+        old = replace(claims, claims=replace(claims.claims, **fields))
+        assert not decision(Subject(identity=IDENTITY, claims=old), OTHER_SNAPSHOT).allow
+
+
+# Invariants.
+
+
+def test_removing_claims_never_allows() -> None:
+    for openings in subsets(f.OPENINGS):
+        some = Subject(identity=IDENTITY, claims=shown(openings))
+        for statement in EVERYTHING:
+            allowed = decision(some, statement).allow
+            assert allowed or not decision(STRANGER, statement).allow
+            assert decision(FULL, statement).allow or not allowed
+
+
+def subsets(openings: tuple[Opening, ...]) -> chain[tuple[Opening, ...]]:
+    return chain.from_iterable(combinations(openings, n) for n in range(len(openings) + 1))
+
+
+def test_a_revocation_never_allows() -> None:
+    entries = [
+        revoked(kind, value)
+        for kind in RevokedKind
+        for value in (
+            IDENTITY.certificate_hash,
+            node_token(f.CLUSTER, f.NODE),
+            node_token(f.CLUSTER, NodeId("n2")),
+            bytes(ROUTES.content_hash),
+        )
+    ]
+    for subject in (FULL, STRANGER):
+        for statement in EVERYTHING:
+            before = decision(subject, statement).allow
+            assert all(before or not decision(subject, statement, one).allow for one in entries)
+
+
+@pytest.mark.parametrize("kind", sorted(set(ArtifactType) - TRUST_TYPES))
+def test_no_entitlement_of_one_organisation_opens_another(kind: ArtifactType) -> None:
+    tail = f.manifest(kind).namespace.text.removeprefix(f"{f.PREFIX}/")
+    foreign = f.manifest(kind, f"org/globex/{tail.replace('node/n1', 'node/n2')}")
+    everything_else = ("org:acme", "role:edge", "node:n1", "node:n2", "service:dns")
+    wide = tuple(
+        StorageAssignment(tuple(ScopeId(text) for text in scopes), (kind.value,))
+        for scopes in (
+            ("cluster:prod",),
+            ("cluster:prod", "org:acme"),
+            ("role:edge",),
+            ("service:dns",),
+            ("node:n2",),
+        )
+    )
+    peer = Subject(identity=IDENTITY, claims=holding(*everything_else, assignments=wide))
+    assert not decision(peer, foreign).allow
+    member = Subject(identity=IDENTITY, claims=holding(*everything_else, "org:globex"))
+    assert decision(member, foreign).allow
+
+
+def test_the_decision_depends_on_its_arguments_only() -> None:
+    first = [decision(subject, one) for subject in (FULL, STRANGER) for one in EVERYTHING]
+    again = [decision(subject, one) for subject in (FULL, STRANGER) for one in EVERYTHING]
+    assert first == again
+
+
+# Disclosure.
+
+
+def test_nothing_is_disclosed_to_who_showed_nothing() -> None:
+    assert not any(may_disclose(None, one.audience) for one in EVERYTHING)
+
+
+def test_an_audience_is_disclosed_to_its_members_and_their_stores_only() -> None:
+    acme, globex = ORG_ROUTES.audience, OTHER_ORG.audience
+    assert may_disclose(holding("org:acme"), acme)
+    assert not may_disclose(holding("org:acme"), globex)
+    assert may_disclose(shown((f.ASSIGNMENT_OPENING,)), globex)
+    assert not may_disclose(holding(assignments=(STORES_ALL,)), globex)
+
+
+def test_the_organisations_shown_are_those_of_membership_and_assignment() -> None:
+    assert shown_orgs(shown()) == {ScopeId("org:acme"), ScopeId("org:globex")}
+    assert shown_orgs(shown((f.ORG_OPENING,))) == {ScopeId("org:acme")}
+    assert shown_orgs(shown(())) == frozenset()

@@ -1,0 +1,342 @@
+"""One well-formed value of everything that has bytes, and the readers and writers of each.
+
+Tests of strictness run over the whole table, so that a new format is held to the same rules.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from fabgossip.errors import WireError
+from fabgossip.model import messages as m
+from fabgossip.model.artifact import ArtifactType, Base, Manifest, Tombstone
+from fabgossip.model.authority import (
+    ContentCap,
+    NodeClaims,
+    Revocation,
+    RevocationList,
+    RevokedKind,
+    TrustBundle,
+)
+from fabgossip.model.envelope import Envelope
+from fabgossip.model.ids import NOTHING_HASH, BootId, ManifestHash, NodeId
+from fabgossip.model.moment import UnixTime
+from fabgossip.model.policy import (
+    DegradedPolicy,
+    DegradedRule,
+    ReplicationPolicy,
+    ReplicationRule,
+    RetentionPolicy,
+)
+from fabgossip.model.scope import parse_scope_id
+from fabgossip.model.topology import (
+    Endpoint,
+    FailureDomain,
+    PeerClass,
+    PeerDirectory,
+    PeerRecord,
+    Snapshot,
+    StorageDirectory,
+    StorageNode,
+)
+from fabgossip.wire.codec import message_body, parse_message
+from fabgossip.wire.contents import (
+    bundle_bytes,
+    parse_bundle,
+    parse_peer_directory,
+    parse_revocations,
+    parse_snapshot,
+    parse_storage_directory,
+    peer_directory_bytes,
+    revocations_bytes,
+    snapshot_bytes,
+    storage_directory_bytes,
+)
+from fabgossip.wire.envelopes import envelope_bytes, parse_envelope
+from fabgossip.wire.framing import FrameKind
+from fabgossip.wire.packing import (
+    CRITICAL_UNKNOWN,
+    FRAME_TOO_LARGE,
+    ID_SYNTAX,
+    MALFORMED,
+    NONCANONICAL,
+    SCHEMA,
+    SIG_TOO_MANY,
+    TRUNCATED,
+    TYPE_MISMATCH,
+    UNSUPPORTED,
+)
+from fabgossip.wire.statements import (
+    claims_bytes,
+    manifest_bytes,
+    own_claims_bytes,
+    parse_claims,
+    parse_manifest,
+    parse_own_claims,
+)
+from tests.trust import factory as f
+
+Readable: TypeAlias = (
+    Manifest
+    | NodeClaims
+    | TrustBundle
+    | RevocationList
+    | PeerDirectory
+    | StorageDirectory
+    | Snapshot
+    | Envelope
+    | m.Message
+    | tuple[object, ...]
+)
+
+CODES = frozenset(
+    {
+        FRAME_TOO_LARGE,
+        TRUNCATED,
+        MALFORMED,
+        UNSUPPORTED,
+        NONCANONICAL,
+        SCHEMA,
+        ID_SYNTAX,
+        CRITICAL_UNKNOWN,
+        SIG_TOO_MANY,
+        TYPE_MISMATCH,
+    }
+)
+"""The closed list of reasons for which bytes are refused."""
+
+ROUTES = f.manifest(ArtifactType.ROUTE_POLICY_BUNDLE)
+INCREMENT = f.manifest(ArtifactType.SNAPSHOT_INCREMENT)
+TOMBSTONE = replace(
+    ROUTES,
+    content_hash=NOTHING_HASH,
+    content_size=0,
+    tombstone=Tombstone(reason="withdrawn", purge=True),
+)
+LARGE = replace(
+    ROUTES,
+    content_size=(1 << 20) + 1,
+    chunk_hashes=tuple(f.hash_of(bytes([n])) for n in range(5)),
+    extensions=(("colour", b"\x00\xff"), ("note", b"")),
+    min_trust_version=3,
+    min_revocation_version=2,
+)
+assert isinstance(INCREMENT.base, Base)
+
+DOMAIN = FailureDomain("eu", "eu-1", "r7")
+PEERS = PeerDirectory(
+    scope=parse_scope_id("cluster:prod"),
+    audiences=(f.audience("cluster:prod"), f.audience("cluster:prod", "role:edge")),
+    peers=tuple(
+        PeerRecord(
+            node_id=NodeId(name),
+            addresses=(f"{name}.example:7400", "[::1]:7400"),
+            domain=DOMAIN,
+            peer_class=PeerClass.FULL,
+            is_storage=name == "n2",
+            audiences=(0, 1),
+        )
+        for name in ("n1", "n2")
+    ),
+)
+STORES = StorageDirectory(
+    scope=parse_scope_id("cluster:prod"),
+    nodes=(
+        StorageNode(
+            node_id=NodeId("s1"),
+            domain=DOMAIN,
+            assignments=(f.ASSIGNMENT, replace(f.ASSIGNMENT, shards=(0, 7, 255))),
+        ),
+    ),
+    replication=ReplicationPolicy(
+        rules=(
+            ReplicationRule(artifact_type=ArtifactType.CLUSTER_SNAPSHOT, replicas=3),
+            ReplicationRule(artifact_type=ArtifactType.UPDATE_MANIFEST, replicas=0, on_demand=True),
+        )
+    ),
+    retention=RetentionPolicy(keep_versions=2),
+)
+SNAPSHOT = Snapshot(
+    endpoints=(Endpoint(address="control.example:7400", node_id=NodeId("c1")),),
+    degraded=DegradedPolicy(
+        rules=(DegradedRule(artifact_type=ArtifactType.PEER_DIRECTORY, max_age_s=7 * f.DAY),)
+    ),
+    settings=b"opaque \x00\xff",
+)
+REVOCATIONS = RevocationList(
+    entries=tuple(
+        Revocation(
+            kind=kind,
+            value=bytes([kind.value]) * 32,
+            reason="stolen",
+            since=f.NOW,
+            until=UnixTime(0),
+        )
+        for kind in RevokedKind
+    )
+)
+BUNDLE = replace(
+    f.BUNDLE,
+    keys=f.BUNDLE.keys[:2],
+    rights=f.BUNDLE.rights[:2],
+    node_cas=(b"certificate",),
+    content_caps=(ContentCap(artifact_type=ArtifactType.UPDATE_MANIFEST, size_max=5),),
+)
+ENVELOPE = f.signed(ROUTES, f.POLICY, f.COMPILER)
+CLAIMS_ENVELOPE = f.signed_claims(f.claims())
+HASHES = tuple(sorted(bytes(f.hash_of(bytes([n]))) for n in range(4)))
+PREFIXES = tuple(one[:16] for one in HASHES)
+AUDIENCE = f.audience("cluster:prod", "role:edge")
+
+MESSAGES: tuple[m.Message, ...] = (
+    m.Hello(
+        protocol_min=1,
+        protocol_max=2,
+        features=3,
+        boot_id=BootId(bytes(16)),
+        claims=CLAIMS_ENVELOPE,
+        openings=f.OPENINGS,
+        bundle_version=3,
+        revocation_version=5,
+        epoch=2,
+    ),
+    m.Welcome(protocol=1, features=0),
+    m.Claims(openings=f.OPENINGS),
+    m.Ping(sequence=2**32 - 1),
+    m.Pong(sequence=0),
+    m.Bye(reason=m.ByeReason.CLOSED, retry_after_s=30),
+    m.Announce(entries=(m.Announced(ENVELOPE, 3), m.Announced(f.signed(INCREMENT), 0))),
+    m.Have(audience=AUDIENCE, prefixes=PREFIXES),
+    m.Graft(audience=AUDIENCE, prefixes=PREFIXES[:1]),
+    m.Holdings(
+        sequence=9,
+        is_whole=True,
+        entries=(
+            m.HoldingsEntry(AUDIENCE, m.HoldingsMode.ALL_EXCEPT, PREFIXES),
+            m.HoldingsEntry(f.audience("cluster:prod"), m.HoldingsMode.NONE, ()),
+        ),
+    ),
+    m.GetHeads(known=(m.HeadKnown(ROUTES.namespace.text, 2, 7), m.HeadKnown("any text", 0, 0))),
+    m.Heads(envelopes=(ENVELOPE,)),
+    m.GetContent(
+        items=(m.ContentAsk(ManifestHash(HASHES[0]), f.hash_of(f.CONTENT), 63, 64),),
+    ),
+    m.NotAvailable(item=1_023),
+    m.Busy(item=0, retry_after_ms=250),
+    m.BadRequest(code=m.BadRequestCode.LIMIT),
+    m.Cancel(),
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A name, the value, its bytes, its reader, and the writer that must give the same bytes."""
+
+    name: str
+    value: object
+    data: bytes
+    parse: Callable[[bytes], Readable]
+    again: Callable[[bytes], bytes]
+    """Reads and writes once more."""
+
+
+def _message_sample(message: m.Message) -> Sample:
+    kind, body = message_body(message)
+    return Sample(
+        type(message).__name__,
+        message,
+        body,
+        lambda data: parse_message(kind, data),
+        lambda data: message_body(parse_message(kind, data))[1],
+    )
+
+
+def envelope_again(data: bytes) -> bytes:
+    read = parse_envelope(data)
+    return envelope_bytes(read.kind, read.payload, read.signatures)
+
+
+def _manifest_sample(name: str, value: Manifest) -> Sample:
+    return Sample(
+        name,
+        value,
+        manifest_bytes(value),
+        parse_manifest,
+        lambda data: manifest_bytes(parse_manifest(data)),
+    )
+
+
+SAMPLES: tuple[Sample, ...] = (
+    _manifest_sample("manifest", ROUTES),
+    _manifest_sample("increment", INCREMENT),
+    _manifest_sample("tombstone", TOMBSTONE),
+    _manifest_sample("chunked manifest", LARGE),
+    Sample(
+        "claims",
+        f.claims(),
+        claims_bytes(f.claims()),
+        parse_claims,
+        lambda data: claims_bytes(parse_claims(data)),
+    ),
+    Sample(
+        "own claims",
+        (CLAIMS_ENVELOPE, f.OPENINGS),
+        own_claims_bytes(CLAIMS_ENVELOPE, f.OPENINGS),
+        parse_own_claims,
+        lambda data: own_claims_bytes(*parse_own_claims(data)),
+    ),
+    Sample(
+        "bundle",
+        BUNDLE,
+        bundle_bytes(BUNDLE),
+        parse_bundle,
+        lambda data: bundle_bytes(parse_bundle(data)),
+    ),
+    Sample(
+        "revocations",
+        REVOCATIONS,
+        revocations_bytes(REVOCATIONS),
+        parse_revocations,
+        lambda data: revocations_bytes(parse_revocations(data)),
+    ),
+    Sample(
+        "peer directory",
+        PEERS,
+        peer_directory_bytes(PEERS),
+        parse_peer_directory,
+        lambda data: peer_directory_bytes(parse_peer_directory(data)),
+    ),
+    Sample(
+        "storage directory",
+        STORES,
+        storage_directory_bytes(STORES),
+        parse_storage_directory,
+        lambda data: storage_directory_bytes(parse_storage_directory(data)),
+    ),
+    Sample(
+        "snapshot",
+        SNAPSHOT,
+        snapshot_bytes(SNAPSHOT),
+        parse_snapshot,
+        lambda data: snapshot_bytes(parse_snapshot(data)),
+    ),
+    Sample("envelope", parse_envelope(ENVELOPE), ENVELOPE, parse_envelope, envelope_again),
+    *(_message_sample(message) for message in MESSAGES),
+)
+NAMES = [sample.name for sample in SAMPLES]
+
+
+def code_when_read(parse: Callable[[bytes], object], data: bytes) -> str | None:
+    """The code of the refusal, None where the bytes were read; anything else is raised."""
+    try:
+        parse(data)
+    except WireError as error:
+        code = error.code
+    else:
+        return None
+    assert code in CODES, code
+    return code
+
+
+def kind_of(message: m.Message) -> FrameKind:
+    return message_body(message)[0]
