@@ -247,6 +247,9 @@ def _print_why(body: dict[str, object]) -> None:
         f"  times    issued {safe(artifact['issued_at'])}, "
         f"refresh by {safe(artifact['refresh_by'])}, expires {safe(artifact['expires_at'])}"
     )
+    holders = body["advertised_by"]
+    assert isinstance(holders, list)
+    print(f"  held by  {', '.join(map(safe, holders)) or 'no linked peer says so'}")
     want = body["want"]
     if isinstance(want, dict):
         print(f"  want     {safe(want['state'])}")

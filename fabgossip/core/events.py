@@ -112,7 +112,9 @@ class RefreshDue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialDue:
-    """Time to look for missing neighbours."""
+    """Time to look for missing neighbours; another generation is stale."""
+
+    generation: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,8 @@ from fabgossip.model.scope import Audience, ScopeId
 from fabgossip.model.topology import Endpoint, FailureDomain, PeerClass, PeerDirectory, PeerRecord
 
 THIN_LINKS: Final = 2
+LOOK_AGAIN_MS: Final = 8_000
+"""Missing neighbours are looked for this often although nothing happened (*start*)."""
 UNKNOWN_DISTANCE: Final = 3
 """Of peers where our own place is not known: as if they were in another region."""
 JITTER_DIVISOR: Final = 5
@@ -225,9 +227,14 @@ class Neighbors:
         )
 
     def next_dial_at(self, now: Instant) -> Instant:
-        """When to look for missing neighbours again: the first back-off to end, at most a second
-        away."""
-        return later(now, self._jittered(min(1_000, self._config.redial_min_ms)))
+        """When to look for missing neighbours again: the first back-off to end, or a while."""
+        ends = [
+            self._backoffs[node_id].until
+            for node_id in self._wanted()
+            if node_id in self._backoffs and not self._may_dial(node_id, now)
+        ]
+        look_again = later(now, self._jittered(LOOK_AGAIN_MS))
+        return min([look_again, *(one for one in ends if not is_due(one, now))])
 
     def next_dials(self, now: Instant) -> tuple[Candidate, ...]:
         """Whom to dial now, most useful first."""

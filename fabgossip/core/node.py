@@ -64,7 +64,7 @@ from fabgossip.core.placement import Placement
 from fabgossip.core.refresh import Refresh
 from fabgossip.core.sessions import Session, Sessions, shared_protocol
 from fabgossip.model.artifact import VerifiedManifest
-from fabgossip.model.ids import BootId, ContentHash
+from fabgossip.model.ids import BootId, ContentHash, NodeId
 from fabgossip.model.messages import (
     Announce,
     BadRequest,
@@ -133,7 +133,8 @@ class Node:
     """The core of a daemon, and of a simulated node."""
 
     __slots__ = (
-        "_beliefs", "_boot_id", "_catalog", "_config", "_disclosure", "_dissemination",
+        "_beliefs", "_boot_id", "_catalog", "_config",
+        "_dial_generation", "_disclosure", "_dissemination",
         "_fetching", "_holdings", "_intake", "_neighbors", "_node_id", "_out", "_placement",
         "_refresh", "_requests", "_sessions", "_submits", )  # fmt: skip
 
@@ -167,6 +168,7 @@ class Node:
                 self._placement, self._disclosure, self._out,
             )
         )  # fmt: skip
+        self._dial_generation = 0
         self._submits: dict[RequestId, tuple[VerifiedManifest, Outcome]] = {}
         self._requests: dict[RequestId, ContentHash | str] = {}
 
@@ -176,6 +178,7 @@ class Node:
         if self._intake.facts_changed:
             self._intake.facts_changed = False
             self._judge_links(now)
+            self._dial(now)
         self._ask_for_content(now)
         effects = list(self._out)
         self._out.clear()
@@ -221,10 +224,13 @@ class Node:
         self._dial(now)
 
     def _dial(self, now: Now) -> None:
+        """Dial who is missing; look again when somebody's back-off ends, or after a while."""
         for candidate in self._neighbors.next_dials(now.instant):
             self._neighbors.on_dialing(candidate.node_id, now.instant)
             self._out.append(Dial(node_id=candidate.node_id, addresses=candidate.addresses))
-        self._timer(DialDue(), self._neighbors.next_dial_at(now.instant))
+        self._dial_generation += 1
+        timer = DialDue(generation=self._dial_generation)
+        self._timer(timer, self._neighbors.next_dial_at(now.instant))
 
     def _on_connected(self, event: PeerConnected, now: Now) -> None:
         session = Session(event.link, event.identity, event.is_dialer, now.instant)
@@ -240,6 +246,7 @@ class Node:
 
     def _on_lost(self, event: PeerLost, now: Now) -> None:
         self._neighbors.on_lost(event.link, event.node_id, now.instant)
+        self._dial(now)
         fields = (("peer", event.node_id), ("reason", event.reason.value))
         if event.link is None:
             self._out.append(Record(fact=Fact.NEIGHBOR_LOST, fields=fields))
@@ -517,7 +524,8 @@ class Node:
             case RefreshDue():
                 self._on_refresh(now)
             case DialDue():
-                self._dial(now)
+                if timer.generation == self._dial_generation:
+                    self._dial(now)
             case PingDue():
                 self._on_ping_due(timer.link, now)
             case HelloDue():
@@ -794,6 +802,15 @@ class Node:
     def want_of(self, content_hash: ContentHash) -> Want | EndedWant | None:
         """What was tried for a content, open or ended, to read and not to keep."""
         return self._fetching.find(content_hash) or self._fetching.ended(content_hash)
+
+    def advertisers(self, head: Head) -> tuple[NodeId, ...]:
+        """The linked peers whose own word is that they hold a head's content."""
+        audience, prefix = head.manifest.audience, prefix_of(head.verified.manifest_hash)
+        return tuple(
+            session.node_id
+            for session in self._sessions.open_sessions()
+            if self._holdings.says(session.link, audience, prefix)
+        )
 
     def sessions(self) -> tuple[Session, ...]:
         """All links, to read and not to keep."""

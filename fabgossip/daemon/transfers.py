@@ -119,6 +119,7 @@ class Transfers:
         self._post = post
         self._clock = clock
         self._receiving: dict[tuple[LinkId, int], _Receiving] = {}
+        self._busy = trio.Event()
         self._submissions: dict[RequestId, Submission] = {}
 
     def on_submission(self, request: RequestId, submission: Submission) -> None:
@@ -258,6 +259,7 @@ class Transfers:
             ask = ContentAsk(wanted.manifest_hash, wanted.content_hash, number, 1)
             receiving.chunks[stream] = _Chunk(number, size, stream)
             self._receiving[(receiving.connection.link, stream)] = receiving
+            self._busy.set()
             if not receiving.connection.send(GetContent(items=(ask,)), receiving.traffic, stream):
                 self._fail(receiving, FetchFailure.LOST)
                 return
@@ -383,10 +385,12 @@ class Transfers:
     async def watch(self) -> None:
         """Take its turn from whoever is silent for too long."""
         while True:
+            if not self._receiving:
+                self._busy = trio.Event()
+                await self._busy.wait()
             await trio.sleep(WATCH_S)
             now = self._clock()
-            waiting = list(dict.fromkeys(self._receiving.values())) if self._receiving else []
-            for receiving in waiting:
+            for receiving in list(dict.fromkeys(self._receiving.values())):
                 if now - receiving.heard_at > receiving.idle_s and not receiving.arrived:
                     self._fail(receiving, FetchFailure.STALLED)
 

@@ -167,6 +167,7 @@ def why(node: Node, head: Head, now: Now) -> dict[str, object]:
             "order": str(Order(manifest.authority_epoch, manifest.config_version)),
             "from": head.source,
         },
+        "advertised_by": list(node.advertisers(head)),
         "ladder": [] if want is None else [_attempt(one, now) for one in want.attempts],
         "want": None if want is None else _want(want, now),
     }

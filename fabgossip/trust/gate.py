@@ -264,17 +264,19 @@ def _match_hash(admission: _Admission) -> Rejection | None:
 
 
 def _candidates(admission: _Admission) -> dict[KeyId, bytes]:
-    """The keys in the envelope that may speak about this kind at all, by id."""
+    """The keys in the envelope that may speak about this kind at all, by id.
+
+    A revocation list takes nothing from roots: a stolen revocation key could otherwise block the
+    very bundle that revokes it.
+    """
     bundle, revoked = admission.facts.bundle, admission.facts.revoked
     kind = admission.envelope.kind.value
-    if kind == PayloadKind.TRUST_BUNDLE.value:
-        known = {key_id_of(root): root for root in bundle.root_keys}
-    else:
-        entitled = {
-            key_id for right in bundle.rights if right.kind == kind for key_id in right.key_ids
-        }
-        known = {key.key_id: key.public_key for key in bundle.keys if key.key_id in entitled}
     present = {signature.key_id for signature in admission.envelope.signatures}
+    if kind == PayloadKind.TRUST_BUNDLE.value:
+        roots = {key_id_of(root): root for root in bundle.root_keys}
+        return {key_id: raw for key_id, raw in roots.items() if key_id in present}
+    entitled = {key_id for right in bundle.rights if right.kind == kind for key_id in right.key_ids}
+    known = {key.key_id: key.public_key for key in bundle.keys if key.key_id in entitled}
     return {
         key_id: raw
         for key_id, raw in known.items()
@@ -504,6 +506,8 @@ def _increment_order(admission: _Admission, line: Line) -> Rejection | None:
         return admission.refuse(_Code.VERSION_ROLLBACK, f"{order} is below the floor {line.floor}")
     if order > line.floor:
         return admission.refuse(_Code.VERSION_GAP, f"its snapshot {order} is not known yet")
+    if order <= line.withdrawn:
+        return admission.refuse(_Code.TOMBSTONED, f"everything up to {line.withdrawn} is withdrawn")
     if line.has_increment:
         return admission.refuse(_Code.ALREADY_CURRENT, f"an increment to {order} is held")
     return None

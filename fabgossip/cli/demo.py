@@ -1,0 +1,357 @@
+"""`fabgossip demo`: a control plane and seven daemons on loopback, with real input and a storage node cut off.
+
+Shows: what is published arrives on every entitled node and on no other; a node that hangs delays nobody; who has lost its
+nearest source climbs to the next; who was away catches up. Throw-away keys in a temporary folder; nothing is left behind.
+"""
+
+import argparse
+import lzma
+import shutil
+import sys
+import tarfile
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fabgossip.cli.fabric import Fabric, Key, Node, Publication, percentile
+from fabgossip.cli.output import EXIT_FAILURE, EXIT_OK, bold, print_json, say
+from fabgossip.control.enrollment import NodeRow
+from fabgossip.errors import FabgossipError
+
+CA_BUNDLE: Final = Path("/etc/ssl/certs/ca-certificates.crt")
+SERVICES: Final = Path("/etc/services")
+HISTORY: Final = Path("../shared/data/public-suffix-list/versions.tar.xz")
+HISTORY_BYTES_MAX: Final = 16 << 20
+ARRIVAL_S: Final = 20.0
+START_S: Final = 20.0
+
+_STORES: Final = ("acme", "cluster", "zed")
+_ROWS: Final = (
+    NodeRow(node_id="control-1", addresses=(), region="eu", zone="b", peer_class="core",
+            roles=("control-endpoint",), stores=_STORES),
+    NodeRow(node_id="storage-1", addresses=(), region="eu", zone="a", peer_class="core", stores=_STORES),
+    NodeRow(node_id="storage-2", addresses=(), region="eu", zone="a", rack="k2", peer_class="core", stores=_STORES),
+    NodeRow(node_id="acme-edge-1", addresses=(), region="eu", zone="a", orgs=("acme",), services=("dns", "tls"),
+            roles=("edge",)),
+    NodeRow(node_id="acme-gate-1", addresses=(), region="eu", zone="b", orgs=("acme",), services=("tls", "vpn"),
+            roles=("gateway",)),
+    NodeRow(node_id="zed-edge-1", addresses=(), region="eu", zone="a", orgs=("zed",), services=("dns", "tls"),
+            roles=("edge",)),
+    NodeRow(node_id="zed-edge-2", addresses=(), region="eu", zone="b", orgs=("zed",), services=("dns",),
+            roles=("edge",)),
+)  # fmt: skip
+
+_SOURCE: Final = """schema = 1
+
+[[artifact]]
+type = "service_assignment_bundle"
+namespace = "org/acme/services/dns"
+file = "acme-dns.json"
+
+[[artifact]]
+type = "service_assignment_bundle"
+namespace = "org/acme/services/vpn"
+file = "acme-vpn.json"
+
+[[artifact]]
+type = "service_assignment_bundle"
+namespace = "org/zed/services/dns"
+file = "zed-dns.json"
+
+[[artifact]]
+type = "service_assignment_bundle"
+namespace = "services/tls/ca-bundle"
+file = "ca-bundle.pem"
+
+[[artifact]]
+type = "route_policy_bundle"
+namespace = "routes/edge"
+file = "routes.json"
+audience = ["role:edge"]
+
+[[artifact]]
+type = "route_policy_bundle"
+namespace = "org/acme/routes/private"
+file = "acme-routes.json"
+audience = ["role:edge", "role:gateway"]
+
+[[artifact]]
+type = "qos_policy_bundle"
+namespace = "qos/default"
+file = "qos.json"
+
+[[artifact]]
+type = "cluster_snapshot"
+namespace = "snapshots/role/edge"
+file = "snapshot.json"
+increments = true
+
+[[artifact]]
+type = "update_manifest"
+namespace = "updates/agent"
+file = "update.json"
+audience = ["role:edge"]
+
+# Nobody applies it, and no storage node holds it before somebody asks.
+[[artifact]]
+type = "service_assignment_bundle"
+namespace = "services/archive"
+file = "archive.json"
+
+[[replication]]
+type = "service_assignment_bundle"
+on_demand = true
+"""
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    text = "seven daemons on loopback: publish, cut, climb, heal"
+    parser = commands.add_parser("demo", help=text, description=text)
+    parser.add_argument(
+        "--json", action="store_true", help="the summary as one JSON object on standard output"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave it running and print what to try next"
+    )
+    parser.add_argument(
+        "--history", type=Path, nargs="?", const=HISTORY, metavar="TAR.XZ",
+        help=f"publish every version of a document found in an archive ({HISTORY})",
+    )  # fmt: skip
+    parser.set_defaults(run=run_demo)
+
+
+@dataclass(slots=True)
+class _Story:
+    """What the demonstration found out."""
+
+    publications: list[Publication]
+    climb: list[dict[str, object]]
+    recovered: bool
+    history: dict[str, object] | None
+
+
+def run_demo(arguments: argparse.Namespace) -> int:
+    """`fabgossip demo`."""
+    history = None if arguments.history is None else _read_history(arguments.history)
+    # Short: a path of a Unix socket has at most 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="fabgossip-"))
+    fabric = Fabric(folder)
+    kept = False
+    try:
+        story = _tell(fabric, history)
+        good = _report(fabric, story, as_json=arguments.json)
+        if arguments.keep:
+            kept = True
+            _print_next(fabric)
+        return EXIT_OK if good else EXIT_FAILURE
+    finally:
+        if not kept:
+            fabric.stop()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _tell(fabric: Fabric, history: list[bytes] | None) -> _Story:
+    say("1 of 6  a control plane signs: trust bundle, node identities, claims")
+    fabric.create("demo-fabric", "c1", _ROWS)
+    say(f"2 of 6  seven daemons start: {', '.join(row.node_id for row in _ROWS)}")
+    fabric.start(START_S)
+    _write_source(fabric.source)
+    say(
+        "3 of 6  publish: services, routes, QoS, a snapshot, an update manifest, the system's CA bundle"
+    )
+    publications = [_published(fabric, "first configuration")]
+    say(
+        "4 of 6  cut: storage-1 hangs; publish again; storage-2 needs a content whose nearest source hangs"
+    )
+    climb, acknowledged = _cut(fabric, publications)
+    say("5 of 6  heal: storage-1 is killed and started again")
+    recovered = _heal(fabric, acknowledged)
+    told = None
+    if history is not None:
+        say(f"6 of 6  publish {len(history)} versions of a real document, one after another")
+        told = _publish_history(fabric, history, publications)
+    return _Story(publications, climb, recovered, told)
+
+
+def _published(fabric: Fabric, title: str, *, except_for: tuple[str, ...] = ()) -> Publication:
+    publication = fabric.publish(title)
+    fabric.wait_for(publication, ARRIVAL_S, except_for)
+    return publication
+
+
+def _cut(
+    fabric: Fabric, publications: list[Publication]
+) -> tuple[list[dict[str, object]], set[Key]]:
+    """What storage-2 tried while its nearest source hung, and what storage-1 had acknowledged."""
+    archive = f"{fabric.prefix}/services/archive"
+    first, second = fabric.node("storage-1"), fabric.node("storage-2")
+    content_hash = fabric.content_hash_of(archive)
+    first.fetch(content_hash)
+    acknowledged = first.held()
+    second.wait_for_advertisement(archive, "storage-1", ARRIVAL_S)
+    first.freeze()
+    (fabric.source / "routes.json").write_text(
+        '{"default": "edge", "changed": "while storage-1 hangs"}\n'
+    )
+    publications.append(_published(fabric, "while storage-1 hangs", except_for=("storage-1",)))
+    second.fetch(content_hash)
+    return second.ladder(archive), acknowledged
+
+
+def _heal(fabric: Fabric, acknowledged: set[Key]) -> bool:
+    """The hung node is killed at whatever it was doing; started again, it has all it acknowledged and catches up."""
+    node = fabric.node("storage-1")
+    node.kill()
+    node.start()
+    node.wait_ready(START_S)
+    deadline = time.monotonic() + ARRIVAL_S
+    while time.monotonic() < deadline:
+        held = node.held()
+        if fabric.expected_at(node) <= held and acknowledged <= held | fabric.superseded:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _read_history(path: Path) -> list[bytes]:
+    try:
+        with tarfile.open(path, "r:xz") as archive:
+            members = [
+                one
+                for one in archive.getmembers()
+                if one.isfile() and one.size <= HISTORY_BYTES_MAX
+            ]
+            files = [archive.extractfile(one) for one in sorted(members, key=lambda one: one.name)]
+            return [file.read() for file in files if file is not None]
+    except (OSError, tarfile.TarError, lzma.LZMAError) as error:
+        raise FabgossipError(
+            f"--history {path}: {error}; name a .tar.xz of successive versions"
+        ) from error
+
+
+def _publish_history(
+    fabric: Fabric, versions: list[bytes], publications: list[Publication]
+) -> dict[str, object]:
+    delays: list[float] = []
+    increments = 0
+    for number, version in enumerate(versions, 1):
+        (fabric.source / "snapshot.json").write_bytes(version)
+        publication = _published(fabric, f"version {number}")
+        publications.append(publication)
+        delays += fabric.delays_ms(publication)
+        increments += publication.increment_bytes
+        if sys.stderr.isatty():
+            print(f"\r        {number} of {len(versions)}", end="", file=sys.stderr)
+    if sys.stderr.isatty():
+        say("")
+    settings = fabric.node("acme-edge-1").local(f"{fabric.prefix}/snapshots/role/edge") / "settings"
+    return {
+        "versions": len(versions),
+        "publish_to_last_node_ms": {"p50": percentile(delays, 50), "p99": percentile(delays, 99)},
+        "snapshot_bytes": sum(map(len, versions)),
+        "increment_bytes": increments,
+        "last_is_equal": settings.read_bytes() == versions[-1],
+    }
+
+
+def _report(fabric: Fabric, story: _Story, *, as_json: bool) -> bool:
+    truth = fabric.compare_with_truth()
+    delays = [delay for one in story.publications for delay in fabric.delays_ms(one)]
+    summary: dict[str, object] = {
+        "nodes": len(fabric.nodes),
+        "artifacts_published": sum(len(one.artifacts) for one in story.publications),
+        "entitled_deliveries": truth.entitled,
+        "deliveries": truth.delivered,
+        "unentitled_deliveries": truth.unentitled,
+        "publish_to_last_node_ms": {"p50": percentile(delays, 50), "p99": percentile(delays, 99)},
+        "ladder": story.climb,
+        "recovered_after_cut": story.recovered,
+    }
+    if story.history is not None:
+        summary["history"] = story.history
+    climbed = any(
+        step["step"] == "rung 1" and step["outcome"] == "verified" for step in story.climb
+    )
+    good = (
+        truth.delivered == truth.entitled and not truth.unentitled and story.recovered and climbed
+    )
+    if as_json:
+        print_json(summary)
+    else:
+        _print_summary(summary, story)
+    return good
+
+
+def _print_summary(summary: dict[str, object], story: _Story) -> None:
+    delays = summary["publish_to_last_node_ms"]
+    assert isinstance(delays, dict)
+    say("")
+    print(bold("What happened"))
+    print(f"  published     {summary['artifacts_published']} artifacts to {summary['nodes']} nodes")
+    print(
+        f"  arrived       {summary['deliveries']} of {summary['entitled_deliveries']} entitled deliveries"
+    )
+    print(
+        f"  leaked        {summary['unentitled_deliveries']} deliveries to nodes that may not know"
+    )
+    print(
+        f"  took          {delays['p50']} ms to the last node (median), {delays['p99']} ms (99 %)"
+    )
+    print("  climbed       storage-2, while its nearest source hung:")
+    for step in story.climb:
+        print(
+            f"                {step['step']:7} {step['source'] or '-':10} {step['outcome']:9} {step['ms']} ms"
+        )
+    print(
+        f"  recovered     {'yes' if story.recovered else 'NO'}: storage-1, killed and started again"
+    )
+    if story.history is not None:
+        told = story.history
+        print(
+            f"  history       {told['versions']} versions, last equal to its original: {told['last_is_equal']}"
+        )
+        print(f"                {told['publish_to_last_node_ms']} ms to the last entitled node")
+        print(
+            f"                {told['increment_bytes']} bytes of increments, {told['snapshot_bytes']} of snapshots"
+        )
+
+
+def _print_next(fabric: Fabric) -> None:
+    node: Node = fabric.node("acme-edge-1")
+    command = f"{sys.executable} -m fabgossip.cli.main"
+    say("")
+    print("It keeps running. Try:")
+    print(f"  {command} status --socket {node.socket}")
+    print(f"  {command} artifacts --socket {node.socket}")
+    print(f"  {command} why {fabric.prefix}/routes/edge --socket {node.socket}")
+    print(f"  edit {fabric.source}/routes.json, then")
+    print(f"  {command} control compile {fabric.source} --authority {fabric.authority_folder}")
+    print(
+        f"  {command} control publish --authority {fabric.authority_folder} --socket {fabric.node('control-1').socket}"
+    )
+    print("Stop it, and leave nothing behind:")
+    print(f"  kill {' '.join(str(one.pid) for one in fabric.nodes)}; rm -r {fabric.folder}")
+
+
+def _write_source(folder: Path) -> None:
+    ca_bundle = CA_BUNDLE if CA_BUNDLE.is_file() else SERVICES
+    files = {
+        "fabric.toml": _SOURCE,
+        "acme-dns.json": '{"service": "dns", "org": "acme", "zones": ["acme.example"], "forward": ["192.0.2.53"]}\n',
+        "acme-vpn.json": '{"service": "vpn", "org": "acme", "pool": "198.51.100.0/24"}\n',
+        "zed-dns.json": '{"service": "dns", "org": "zed", "zones": ["zed.example"]}\n',
+        "routes.json": '{"default": "edge"}\n',
+        "acme-routes.json": '{"198.51.100.0/24": "acme-gate-1"}\n',
+        "qos.json": '{"classes": {"voice": 10, "bulk": 1}}\n',
+        "snapshot.json": '{"region": "eu", "features": {"ipv6": true}}\n',
+        "update.json": '{"agent": "2.4.1", "sha256": "see the release"}\n',
+        "archive.json": '{"archive": "kept for who asks"}\n' * 64,
+    }
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    content = ca_bundle.read_bytes() if ca_bundle.is_file() else b"no CA bundle on this system\n"
+    (folder / "ca-bundle.pem").write_bytes(content)

@@ -1,0 +1,75 @@
+"""The port to the control plane: who the nodes are, and how documents become signed artifacts.
+
+Decides: nothing.
+Keeps: `sim` holds no private key; whoever fills the port makes the same bytes from the same seed.
+Must not know: keys, signing, the compiler.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from fabgossip.core.beliefs import OwnIdentity
+from fabgossip.model.artifact import ArtifactType, Manifest
+from fabgossip.model.authority import NodeIdentity
+from fabgossip.model.ids import NodeId
+from fabgossip.model.moment import UnixTime
+from fabgossip.model.scope import Entitlements, ScopeId
+from fabgossip.model.topology import Endpoint
+from fabgossip.sim.scenario import Scenario
+from fabgossip.sim.streams import Streams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """One document: where it lives, for whom, its bytes."""
+
+    artifact_type: ArtifactType
+    namespace: str
+    """Below `platform/ID/cluster/ID/`."""
+    audience: tuple[ScopeId, ...]
+    """Scope ids beside those the namespace implies."""
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A signed artifact: what the ledger holds as truth."""
+
+    manifest: Manifest
+    envelope: bytes = field(repr=False)
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Papers:
+    """A node as the control plane enrolled it."""
+
+    own: OwnIdentity
+    certificate: NodeIdentity
+    """What peers see of it: certificates are verified facts here."""
+    entitlements: Entitlements
+    """All it is entitled to, in truth."""
+    bootstrap: tuple[Endpoint, ...]
+
+
+class Authority(Protocol):
+    """The control plane of one run."""
+
+    @property
+    def prefix(self) -> str:
+        """The namespace every artifact lives under."""
+        ...
+
+    def papers(self, node_id: NodeId) -> Papers:
+        """The papers of a node."""
+        ...
+
+    def publish(self, drafts: tuple[Draft, ...], now: UnixTime) -> tuple[Issued, ...]:
+        """What is new, changed or due for renewal once these documents are in force, in the order
+        to hand it out."""
+        ...
+
+
+AuthorityMaker = Callable[[Scenario, Streams, UnixTime], Authority]
+"""How a run gets its control plane."""

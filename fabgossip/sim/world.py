@@ -1,0 +1,84 @@
+"""True time and the one queue of everything that is still to happen.
+
+Decides: what happens next.
+Keeps: order is (time, destination, source, sequence), where the sequence counts per source and
+destination: total, and the same however things were put in; true time never runs back.
+Must not know: nodes, messages, what an action does.
+"""
+
+import heapq
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from fabgossip.errors import FabgossipError
+from fabgossip.sim.trace import Happened, Key
+
+Action: TypeAlias = Callable[[], Happened]
+WORLD: Final = 0
+"""Place of the world itself; nodes have 1 and above, in order of node id."""
+SAME_INSTANT_EVENTS_MAX: Final = 100_000
+EVENTS_MAX: Final = 200_000_000
+NS_PER_MS: Final = 1_000_000
+NS_PER_S: Final = 1_000_000_000
+
+
+class SpinError(FabgossipError):
+    """A place acts for ever at one instant."""
+
+    def __init__(self, place: int, time_ns: int) -> None:
+        super().__init__(f"place {place} spins at {time_ns} ns")
+        self.place = place
+
+
+class World:
+    """The heap loop."""
+
+    __slots__ = ("_at_instant", "_heap", "_is_stopped", "_sequences", "now_ns")
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self._heap: list[tuple[int, int, int, int, Action]] = []
+        self._sequences: dict[tuple[int, int], int] = {}
+        self._at_instant: dict[int, int] = {}
+        self._is_stopped = False
+
+    def schedule(self, time_ns: int, destination: int, source: int, action: Action) -> None:
+        """Let something happen at `destination` at a time that is not past."""
+        assert time_ns >= self.now_ns, "the past is closed"
+        sequence = self._sequences.get((source, destination), 0) + 1
+        self._sequences[(source, destination)] = sequence
+        heapq.heappush(self._heap, (time_ns, destination, source, sequence, action))
+
+    def stop(self) -> None:
+        """Let nothing more happen."""
+        self._is_stopped = True
+
+    def run(self, until_ns: int, on_event: Callable[[Key, Happened], None]) -> None:
+        """Let everything happen up to and including a time.
+
+        Raises:
+            SpinError: one place acted 100,000 times at one instant.
+        """
+        events = 0
+        while self._heap and self._heap[0][0] <= until_ns and not self._is_stopped:
+            time_ns, destination, source, sequence, action = heapq.heappop(self._heap)
+            self._count(time_ns, destination)
+            self.now_ns = time_ns
+            on_event((time_ns, destination, source, sequence), action())
+            events += 1
+            assert events < EVENTS_MAX, "more events than a run may have"
+        if not self._is_stopped:
+            self.now_ns = max(self.now_ns, until_ns)
+
+    def _count(self, time_ns: int, place: int) -> None:
+        if time_ns != self.now_ns:
+            self._at_instant.clear()
+        count = self._at_instant.get(place, 0) + 1
+        self._at_instant[place] = count
+        if count > SAME_INSTANT_EVENTS_MAX:
+            raise SpinError(place, time_ns)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left to happen."""
+        return not self._heap
