@@ -1,7 +1,8 @@
-"""`fabgossip demo`: a control plane and seven daemons on loopback, with real input and a storage node cut off.
+"""`fabgossip demo`: a control plane and seven daemons on loopback, with real input.
 
-Shows: what is published arrives on every entitled node and on no other; a node that hangs delays nobody; who has lost its
-nearest source climbs to the next; who was away catches up. Throw-away keys in a temporary folder; nothing is left behind.
+Shows: what is published arrives on every entitled node and on no other; a node that hangs delays
+nobody; who has lost its nearest source climbs to the next; who was away catches up. Throw-away keys
+in a temporary folder; nothing is left behind.
 """
 
 import argparse
@@ -11,11 +12,11 @@ import sys
 import tarfile
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from fabgossip.cli.fabric import Fabric, Key, Node, Publication, percentile
+from fabgossip.cli.fabric import Fabric, Key, Publication, percentile
 from fabgossip.cli.output import EXIT_FAILURE, EXIT_OK, bold, print_json, say
 from fabgossip.control.enrollment import NodeRow
 from fabgossip.errors import FabgossipError
@@ -28,20 +29,24 @@ ARRIVAL_S: Final = 20.0
 START_S: Final = 20.0
 
 _STORES: Final = ("acme", "cluster", "zed")
+_CORE: Final = NodeRow(node_id="core", addresses=(), region="eu", peer_class="core", stores=_STORES)
+_EDGE: Final = NodeRow(node_id="edge", addresses=(), region="eu", roles=("edge",))
 _ROWS: Final = (
-    NodeRow(node_id="control-1", addresses=(), region="eu", zone="b", peer_class="core",
-            roles=("control-endpoint",), stores=_STORES),
-    NodeRow(node_id="storage-1", addresses=(), region="eu", zone="a", peer_class="core", stores=_STORES),
-    NodeRow(node_id="storage-2", addresses=(), region="eu", zone="a", rack="k2", peer_class="core", stores=_STORES),
-    NodeRow(node_id="acme-edge-1", addresses=(), region="eu", zone="a", orgs=("acme",), services=("dns", "tls"),
-            roles=("edge",)),
-    NodeRow(node_id="acme-gate-1", addresses=(), region="eu", zone="b", orgs=("acme",), services=("tls", "vpn"),
-            roles=("gateway",)),
-    NodeRow(node_id="zed-edge-1", addresses=(), region="eu", zone="a", orgs=("zed",), services=("dns", "tls"),
-            roles=("edge",)),
-    NodeRow(node_id="zed-edge-2", addresses=(), region="eu", zone="b", orgs=("zed",), services=("dns",),
-            roles=("edge",)),
-)  # fmt: skip
+    replace(_CORE, node_id="control-1", zone="b", roles=("control-endpoint",)),
+    replace(_CORE, node_id="storage-1", zone="a"),
+    replace(_CORE, node_id="storage-2", zone="a", rack="k2"),
+    replace(_EDGE, node_id="acme-edge-1", zone="a", orgs=("acme",), services=("dns", "tls")),
+    replace(
+        _EDGE,
+        node_id="acme-gate-1",
+        zone="b",
+        orgs=("acme",),
+        services=("tls", "vpn"),
+        roles=("gateway",),
+    ),
+    replace(_EDGE, node_id="zed-edge-1", zone="a", orgs=("zed",), services=("dns", "tls")),
+    replace(_EDGE, node_id="zed-edge-2", zone="b", orgs=("zed",), services=("dns",)),
+)
 
 _SOURCE: Final = """schema = 1
 
@@ -117,9 +122,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--keep", action="store_true", help="leave it running and print what to try next"
     )
     parser.add_argument(
-        "--history", type=Path, nargs="?", const=HISTORY, metavar="TAR.XZ",
+        "--history",
+        type=Path,
+        nargs="?",
+        const=HISTORY,
+        metavar="TAR.XZ",
         help=f"publish every version of a document found in an archive ({HISTORY})",
-    )  # fmt: skip
+    )
     parser.set_defaults(run=run_demo)
 
 
@@ -159,13 +168,9 @@ def _tell(fabric: Fabric, history: list[bytes] | None) -> _Story:
     say(f"2 of 6  seven daemons start: {', '.join(row.node_id for row in _ROWS)}")
     fabric.start(START_S)
     _write_source(fabric.source)
-    say(
-        "3 of 6  publish: services, routes, QoS, a snapshot, an update manifest, the system's CA bundle"
-    )
+    say("3 of 6  publish: services, routes, QoS, a snapshot, an update manifest, the CA bundle")
     publications = [_published(fabric, "first configuration")]
-    say(
-        "4 of 6  cut: storage-1 hangs; publish again; storage-2 needs a content whose nearest source hangs"
-    )
+    say("4 of 6  cut: storage-1 hangs; publish again; storage-2 fetches what storage-1 holds")
     climb, acknowledged = _cut(fabric, publications)
     say("5 of 6  heal: storage-1 is killed and started again")
     recovered = _heal(fabric, acknowledged)
@@ -202,7 +207,8 @@ def _cut(
 
 
 def _heal(fabric: Fabric, acknowledged: set[Key]) -> bool:
-    """The hung node is killed at whatever it was doing; started again, it has all it acknowledged and catches up."""
+    """The hung node is killed at whatever it was doing. Started again, it has all it acknowledged,
+    and catches up."""
     node = fabric.node("storage-1")
     node.kill()
     node.start()
@@ -290,48 +296,41 @@ def _print_summary(summary: dict[str, object], story: _Story) -> None:
     assert isinstance(delays, dict)
     say("")
     print(bold("What happened"))
-    print(f"  published     {summary['artifacts_published']} artifacts to {summary['nodes']} nodes")
-    print(
-        f"  arrived       {summary['deliveries']} of {summary['entitled_deliveries']} entitled deliveries"
-    )
-    print(
-        f"  leaked        {summary['unentitled_deliveries']} deliveries to nodes that may not know"
-    )
-    print(
-        f"  took          {delays['p50']} ms to the last node (median), {delays['p99']} ms (99 %)"
-    )
-    print("  climbed       storage-2, while its nearest source hung:")
+    print(f"  published  {summary['artifacts_published']} artifacts to {summary['nodes']} nodes")
+    print(f"  arrived    {summary['deliveries']} of {summary['entitled_deliveries']} entitled")
+    print(f"  leaked     {summary['unentitled_deliveries']} to nodes that may not know")
+    print(f"  took       {delays['p50']} ms to the last node (median), {delays['p99']} ms (99 %)")
+    print("  climbed    storage-2, while its nearest source hung:")
     for step in story.climb:
-        print(
-            f"                {step['step']:7} {step['source'] or '-':10} {step['outcome']:9} {step['ms']} ms"
-        )
-    print(
-        f"  recovered     {'yes' if story.recovered else 'NO'}: storage-1, killed and started again"
-    )
+        tried = f"{step['step']:7} {step['source'] or '-':10} {step['outcome']:9} {step['ms']} ms"
+        print(f"             {tried}")
+    recovered = "yes" if story.recovered else "NO"
+    print(f"  recovered  {recovered}: storage-1, killed and started again")
     if story.history is not None:
-        told = story.history
-        print(
-            f"  history       {told['versions']} versions, last equal to its original: {told['last_is_equal']}"
-        )
-        print(f"                {told['publish_to_last_node_ms']} ms to the last entitled node")
-        print(
-            f"                {told['increment_bytes']} bytes of increments, {told['snapshot_bytes']} of snapshots"
-        )
+        _print_history(story.history)
+
+
+def _print_history(told: dict[str, object]) -> None:
+    delays = told["publish_to_last_node_ms"]
+    assert isinstance(delays, dict)
+    print(f"  history    {told['versions']} versions, the last equal: {told['last_is_equal']}")
+    print(f"             {delays['p50']} ms to the last entitled node (median), {delays['p99']} ms")
+    print(f"             {told['increment_bytes']} bytes of increments")
+    print(f"             {told['snapshot_bytes']} bytes of snapshots")
 
 
 def _print_next(fabric: Fabric) -> None:
-    node: Node = fabric.node("acme-edge-1")
+    socket, control = fabric.node("acme-edge-1").socket, fabric.node("control-1").socket
     command = f"{sys.executable} -m fabgossip.cli.main"
+    authority = fabric.authority_folder
     say("")
     print("It keeps running. Try:")
-    print(f"  {command} status --socket {node.socket}")
-    print(f"  {command} artifacts --socket {node.socket}")
-    print(f"  {command} why {fabric.prefix}/routes/edge --socket {node.socket}")
+    print(f"  {command} status --socket {socket}")
+    print(f"  {command} artifacts --socket {socket}")
+    print(f"  {command} why {fabric.prefix}/routes/edge --socket {socket}")
     print(f"  edit {fabric.source}/routes.json, then")
-    print(f"  {command} control compile {fabric.source} --authority {fabric.authority_folder}")
-    print(
-        f"  {command} control publish --authority {fabric.authority_folder} --socket {fabric.node('control-1').socket}"
-    )
+    print(f"  {command} control compile {fabric.source} --authority {authority}")
+    print(f"  {command} control publish --authority {authority} --socket {control}")
     print("Stop it, and leave nothing behind:")
     print(f"  kill {' '.join(str(one.pid) for one in fabric.nodes)}; rm -r {fabric.folder}")
 
@@ -340,7 +339,7 @@ def _write_source(folder: Path) -> None:
     ca_bundle = CA_BUNDLE if CA_BUNDLE.is_file() else SERVICES
     files = {
         "fabric.toml": _SOURCE,
-        "acme-dns.json": '{"service": "dns", "org": "acme", "zones": ["acme.example"], "forward": ["192.0.2.53"]}\n',
+        "acme-dns.json": '{"service": "dns", "org": "acme", "zones": ["acme.example"]}\n',
         "acme-vpn.json": '{"service": "vpn", "org": "acme", "pool": "198.51.100.0/24"}\n',
         "zed-dns.json": '{"service": "dns", "org": "zed", "zones": ["zed.example"]}\n',
         "routes.json": '{"default": "edge"}\n',

@@ -1,6 +1,8 @@
-"""A whole fabric on loopback, as a program drives it: an authority, daemons as separate processes, and the truth.
+"""A whole fabric on loopback, as a program drives it: an authority, daemons as separate processes,
+and the truth.
 
-The truth is what the control plane signed and whom it entitled; what nodes say of themselves is compared with it.
+The truth is what the control plane signed and whom it entitled; what nodes say of themselves is
+compared with it.
 """
 
 import json
@@ -93,7 +95,8 @@ class Node:
         return 0 if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start the daemon in a session of its own, so that a Ctrl-C at the terminal is ours to handle."""
+        """Start the daemon in a session of its own, so that a Ctrl-C at the terminal is ours to
+        handle."""
         command = [sys.executable, "-m", "fabgossip.cli.main", "run", "--config"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own file
@@ -200,7 +203,8 @@ class Node:
         return (self.folder / "state" / "local").joinpath(*namespace.split("/")) / "current"
 
     def arrivals(self) -> dict[Key, float]:
-        """When each content became the local state, in seconds since 1970, from the node's own log."""
+        """When each content became the local state, in seconds since 1970, from the node's own
+        log."""
         found: dict[Key, float] = {}
         for line in self._log.read_text(errors="replace").splitlines():
             if '"artifact_current"' in line or '"artifact_staged"' in line:
@@ -270,7 +274,8 @@ class Fabric:
         return next(one for one in self.nodes if one.row.node_id == node_id)
 
     def publish(self, title: str) -> Publication:
-        """Compile the source folder and hand what is new to the first node; raises `ServiceError` on refusal."""
+        """Compile the source folder and hand what is new to the first node; raises `ServiceError`
+        on refusal."""
         authority = AuthorityFolder(self.authority_folder)
         before = {key: one.manifest for key, one in authority.published().items()}
         signed = authority.compile(read_source(self.source), UnixTime(int(time.time())))
@@ -306,7 +311,8 @@ class Fabric:
         )
 
     def expected_at(self, node: Node, manifests: list[Manifest] | None = None) -> set[Key]:
-        """What a node should hold of the current versions: what it applies, and what it stores for others."""
+        """What a node should hold of the current versions: what it applies, and what it stores for
+        others."""
         if manifests is None:
             manifests = [
                 one.manifest for one in AuthorityFolder(self.authority_folder).published().values()
@@ -319,7 +325,8 @@ class Fabric:
     def wait_for(
         self, publication: Publication, timeout_s: float, except_for: tuple[str, ...] = ()
     ) -> None:
-        """Wait until every entitled node has what was published; raises `ServiceError` naming who has not."""
+        """Wait until every entitled node has what was published; raises `ServiceError` naming who
+        has not."""
         wholes = [one.manifest for one in publication.artifacts if one.manifest.base is None]
         deadline = time.monotonic() + timeout_s
         waiting = [one for one in self.nodes if one.row.node_id not in except_for]
@@ -332,7 +339,8 @@ class Fabric:
             time.sleep(POLL_S)
 
     def delays_ms(self, publication: Publication) -> list[float]:
-        """Per artifact of a publication: from publish to the last node that applies it, by the nodes' own logs."""
+        """Per artifact of a publication: from publish to the last node that applies it, by the
+        nodes' own logs."""
         arrivals = [one.arrivals() for one in self.nodes]
         delays = []
         for artifact in publication.artifacts:

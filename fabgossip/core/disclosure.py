@@ -198,17 +198,24 @@ class Disclosure:
         head, verified = found
         return head.is_held if verified is head.verified else head.increment_is_held
 
-    def advertise(self, verified: VerifiedManifest, now: Now) -> None:
-        """Tell every neighbour that may know it that we hold this content now."""
-        audience = verified.manifest.audience
-        entry = HoldingsEntry(audience, HoldingsMode.ONLY, (prefix_of(verified.manifest_hash),))
+    def advertise(self, held: list[VerifiedManifest], now: Now) -> None:
+        """Tell every neighbour which of these it may know that we hold now."""
         for session in self._sessions.open_sessions():
-            if self.may_know(session, verified, now):
-                session.holdings_sequence += 1
-                message = Holdings(
-                    sequence=session.holdings_sequence, is_whole=False, entries=(entry,)
-                )
-                self.send(session.link, message, traffic_of(verified), audience=audience)
+            prefixes: dict[Audience, list[bytes]] = {}
+            for verified in held:
+                if self.may_know(session, verified, now):
+                    known = prefixes.setdefault(verified.manifest.audience, [])
+                    known.append(prefix_of(verified.manifest_hash))
+            for audience, known in prefixes.items():
+                self._advertise(session, audience, sorted(known))
+
+    def _advertise(self, session: Session, audience: Audience, prefixes: list[bytes]) -> None:
+        for start in range(0, len(prefixes), HOLDINGS_PREFIXES_MAX):
+            run = tuple(prefixes[start : start + HOLDINGS_PREFIXES_MAX])
+            entry = HoldingsEntry(audience, HoldingsMode.ONLY, run)
+            session.holdings_sequence += 1
+            message = Holdings(sequence=session.holdings_sequence, is_whole=False, entries=(entry,))
+            self.send(session.link, message, TrafficClass.POLICY, audience=audience)
 
     def announce(
         self, verified: VerifiedManifest, hops: int, origin: LinkId | None, now: Now

@@ -140,13 +140,18 @@ class WantDue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdvertiseDue:
+    """Time to tell neighbours what came to be held since the last time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestDue:
     """A local request has waited as long as it wanted to."""
 
     request: RequestId
 
 
-Timer: TypeAlias = RefreshDue | DialDue | PingDue | HelloDue | WantDue | RequestDue
+Timer: TypeAlias = RefreshDue | DialDue | PingDue | HelloDue | WantDue | AdvertiseDue | RequestDue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

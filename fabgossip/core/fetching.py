@@ -322,6 +322,8 @@ class Fetching:
     ) -> tuple[list[Want], list[Want]]:
         """The wants to ask for now (each with `source` and `step` set), and those that were just
         parked."""
+        if not len(self._queue):
+            return [], []
         started: list[Want] = []
         parked: list[Want] = []
         for _, content_hash in self._queue.items_after((-1, 0), self._config.transfers_max * 4):

@@ -19,6 +19,9 @@ from fabgossip.model.scope import Audience
 class _Word:
     """What one link said of one audience."""
 
+    is_whole: bool = False
+    """Whether it ever listed all it has or lacks: before, silence about a prefix decides nothing.
+    """
     all_except: bool = False
     prefixes: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
     since: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
@@ -48,6 +51,7 @@ class NeighborHoldings:
                 continue
             word = words.setdefault(entry.audience, _Word())
             if holdings.is_whole:
+                word.is_whole = entry.mode is not HoldingsMode.NONE
                 word.all_except = entry.mode is HoldingsMode.ALL_EXCEPT
                 word.prefixes = OrderedDict.fromkeys(entry.prefixes)
             elif entry.mode is HoldingsMode.ONLY:
@@ -62,6 +66,13 @@ class NeighborHoldings:
         if len(word.since) > self._config.per_peer_max:
             word.since.popitem(last=False)
 
+    def on_announced(self, link: LinkId, audience: Audience, prefix: bytes) -> None:
+        """A link tells of something it listed as lacking: who gets a content tells of it, so that
+        word is out of date."""
+        word = self._words.get(link, {}).get(audience)
+        if word is not None and word.all_except:
+            word.prefixes.pop(prefix, None)
+
     def on_lost(self, link: LinkId) -> None:
         """A link ended, and with it its word."""
         self._words.pop(link, None)
@@ -73,6 +84,8 @@ class NeighborHoldings:
             return None
         if prefix in word.since:
             return True
+        if not word.is_whole:
+            return None
         return prefix not in word.prefixes if word.all_except else prefix in word.prefixes
 
     def check(self) -> None:

@@ -84,6 +84,7 @@ class Intake:
         "_materializing",
         "_next_token",
         "_pending",
+        "_unadvertised",
         "_untold",
         "facts_changed",
     )
@@ -96,6 +97,7 @@ class Intake:
         self._held: set[ContentHash] = set()
         self._untold: dict[bytes, tuple[int, LinkId | None]] = {}
         """Prefixes of durable manifests not announced yet: hops and origin."""
+        self._unadvertised: list[VerifiedManifest] = []
         self.facts_changed = False
         """Whether links must be judged again; the node clears it."""
 
@@ -111,10 +113,8 @@ class Intake:
             self._record(Fact.ARTIFACT_REJECTED, refused, source="disk")
         for namespace, order in started.floors:
             m.catalog.on_floor(namespace, order)
-        recalled = [
-            (one, m.beliefs.recall(one.envelope, now)) for one in _trust_first(started.heads)
-        ]
-        for stored, verified in recalled:
+        for stored in _trust_first(started.heads):
+            verified = m.beliefs.recall(stored.envelope, now)
             if isinstance(verified, Rejection):
                 self._record(Fact.ARTIFACT_REJECTED, verified, source="disk")
                 continue
@@ -366,7 +366,18 @@ class Intake:
         if prefix_of(verified.manifest_hash) in self._untold:
             self.tell(verified, now)
         else:
-            self._m.disclosure.advertise(verified, now)
+            self._unadvertised.append(verified)
+
+    @property
+    def has_unadvertised(self) -> bool:
+        """Whether something came to be held that neighbours were not told of."""
+        return bool(self._unadvertised)
+
+    def advertise(self, now: Now) -> None:
+        """Tell neighbours what came to be held since the last time."""
+        held = [one for one in self._unadvertised if one.manifest.content_hash in self._held]
+        self._unadvertised.clear()
+        self._m.disclosure.advertise(held, now)
 
     def _read_again(self, verified: VerifiedManifest) -> None:
         """The content is held under another manifest: its bytes come from our own disk."""

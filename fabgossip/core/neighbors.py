@@ -166,6 +166,10 @@ class Neighbors:
         self._links[node_id] = link
         self._live[link] = _Liveness(is_dialer, now)
 
+    def on_settled(self, link: LinkId, node_id: NodeId) -> None:
+        """Of two links to a node this one stays: the loss of the other is no loss of the node."""
+        self._links[node_id] = link
+
     def on_open(self, node_id: NodeId) -> None:
         """The link to a node passed the hello: its failures are forgotten."""
         self._backoffs.pop(node_id, None)
@@ -270,9 +274,12 @@ class Neighbors:
                 votes[node_id] = votes.get(node_id, 0) + 1
         if not self._links and not votes:
             return [one.node_id for one in self._bootstrap if one.node_id != self._own_id]
-        if not self._links:
+        if not self._links or not self._circles:
+            # Until a directory lists us, only the control endpoint is shown all our claims, so a
+            # node that met others first must not stop before it has met that one too.
             for one in self._bootstrap:
-                votes.setdefault(one.node_id, 0)
+                if one.node_id not in self._links:
+                    votes.setdefault(one.node_id, 0)
         ranked = [(-count, self._rng.getrandbits(32), node_id) for node_id, count in votes.items()]
         return [node_id for _, _, node_id in sorted(ranked)]
 

@@ -29,6 +29,7 @@ from fabgossip.core.effects import (
     SetTimer,
 )
 from fabgossip.core.events import (
+    AdvertiseDue,
     ContentFailed,
     ContentServed,
     ContentStored,
@@ -133,10 +134,26 @@ class Node:
     """The core of a daemon, and of a simulated node."""
 
     __slots__ = (
-        "_beliefs", "_boot_id", "_catalog", "_config",
-        "_dial_generation", "_disclosure", "_dissemination",
-        "_fetching", "_holdings", "_intake", "_neighbors", "_node_id", "_out", "_placement",
-        "_refresh", "_requests", "_sessions", "_submits", )  # fmt: skip
+        "_beliefs",
+        "_boot_id",
+        "_catalog",
+        "_config",
+        "_dial_generation",
+        "_disclosure",
+        "_dissemination",
+        "_fetching",
+        "_holdings",
+        "_intake",
+        "_is_advertising",
+        "_neighbors",
+        "_node_id",
+        "_out",
+        "_placement",
+        "_refresh",
+        "_requests",
+        "_sessions",
+        "_submits",
+    )
 
     def __init__(self, setup: NodeSetup, verifier: Verifier) -> None:
         config, own = setup.config, setup.own
@@ -169,6 +186,7 @@ class Node:
             )
         )  # fmt: skip
         self._dial_generation = 0
+        self._is_advertising = False
         self._submits: dict[RequestId, tuple[VerifiedManifest, Outcome]] = {}
         self._requests: dict[RequestId, ContentHash | str] = {}
 
@@ -179,6 +197,10 @@ class Node:
             self._intake.facts_changed = False
             self._judge_links(now)
             self._dial(now)
+        if self._intake.has_unadvertised and not self._is_advertising:
+            self._is_advertising = True
+            wait = Duration(self._config.holdings.batch_ms)
+            self._timer(AdvertiseDue(), later(now.instant, wait))
         self._ask_for_content(now)
         effects = list(self._out)
         self._out.clear()
@@ -307,14 +329,13 @@ class Node:
         if protocol is None:
             self._close(session, ByeReason.VERSION, LostReason.VERSION, 3_600)
             return
-        loser = self._sessions.loser_against(session)
-        if loser is not None:
-            self._close(loser, ByeReason.DUPLICATE, LostReason.DUPLICATE, 0)
-            if loser is session:
+        rival = self._sessions.rival_of(session)
+        if rival is not None:
+            stays, goes = rival
+            self._neighbors.on_settled(stays.link, stays.node_id)
+            self._close(goes, ByeReason.DUPLICATE, LostReason.DUPLICATE, 0)
+            if goes is session:
                 return
-            self._neighbors.on_connected(
-                session.link, session.node_id, now.instant, is_dialer=session.is_dialer
-            )
         self._judge_claims(session, now)
         self._disclosure.send(session.link, Welcome(protocol=protocol, features=0))
         self._open(session, now)
@@ -367,6 +388,7 @@ class Node:
             case Announce():
                 for entry in message.entries:
                     self._on_envelope(session, entry.envelope, entry.hops, now)
+                    self._on_told(session, entry.envelope)
             case Heads():
                 for envelope in message.envelopes:
                     self._on_envelope(session, envelope, 0, now)
@@ -413,6 +435,12 @@ class Node:
                 self._strike(session)
             elif verdict.retry is Retry.AFTER_TRUST:
                 self._disclosure.ask_heads(session, self._trust_lane())
+
+    def _on_told(self, session: Session, envelope: bytes) -> None:
+        prefix = self._dissemination.seen_prefix(envelope)
+        found = None if prefix is None else self._catalog.by_prefix(prefix)
+        if found is not None and prefix is not None:
+            self._holdings.on_announced(session.link, found[1].manifest.audience, prefix)
 
     def _strike(self, session: Session) -> None:
         session.strikes += 1
@@ -534,6 +562,9 @@ class Node:
                     self._close(session, ByeReason.SLOW, LostReason.TIMEOUT, 60)
             case WantDue():
                 self._fetching.on_due(timer.content_hash, timer.generation)
+            case AdvertiseDue():
+                self._intake.advertise(now)
+                self._is_advertising = False
             case RequestDue():
                 self._on_request_due(timer.request)
             case _:

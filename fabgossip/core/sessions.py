@@ -81,30 +81,28 @@ class Sessions:
         """All links, oldest first."""
         return tuple(self._by_link.values())
 
-    def loser_against(self, fresh: Session) -> Session | None:
-        """The link to give up now that `fresh` said hello, if there is another to the same node.
+    def rival_of(self, fresh: Session) -> tuple[Session, Session] | None:
+        """Of `fresh`, which just said hello, and another link to the same node that did: the one
+        that stays and the one to give up. None if there is no other.
 
         Another process at the other end: the older link is dead. The same process, so crossing
-        dials: the link dialled by the smaller node id stays.
+        dials: the link dialled by the smaller node id stays. A link that has said nothing yet is
+        judged when it does, so both ends give up the same one whatever arrives first.
         """
         other = next(
             (
                 one
                 for one in self._by_link.values()
-                if one.node_id == fresh.node_id and one.link != fresh.link
+                if one.node_id == fresh.node_id and one is not fresh and one.hello is not None
             ),
             None,
         )
         if other is None:
             return None
-        if (
-            other.boot_id is None
-            or other.boot_id != fresh.boot_id
-            or other.is_dialer == fresh.is_dialer
-        ):
-            return other
+        if other.boot_id != fresh.boot_id or other.is_dialer == fresh.is_dialer:
+            return fresh, other
         smaller_dialed = fresh.is_dialer == (self._own_id < fresh.node_id)
-        return other if smaller_dialed else fresh
+        return (fresh, other) if smaller_dialed else (other, fresh)
 
     def check(self) -> None:
         """Assert that an open link has passed both halves of the hello."""

@@ -7,11 +7,12 @@ turn. A queue that carries revocations never drops: the link closes instead.
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 import trio
 
 from fabgossip.core.events import LinkId, LostReason
+from fabgossip.daemon.tls import TlsStream
 from fabgossip.errors import WireError
 from fabgossip.model.authority import NodeIdentity
 from fabgossip.model.messages import (
@@ -40,13 +41,10 @@ _STRICT: Final = (TrafficClass.LINK, TrafficClass.TRUST, TrafficClass.TOMBSTONE)
 _SHARED: Final = (TrafficClass.SNAPSHOT, TrafficClass.POLICY, TrafficClass.BULK)
 BATCH_BYTES: Final = 64 * KIB
 """Small frames are encrypted together up to here."""
-READ_BYTES: Final = 256 * KIB
 CLEANUP_S: Final = 2.0
 """Longest time the last word of a link may take (*start*)."""
 WRITE_TIMEOUT_S: Final = 10.0
 """Longest time to hand one batch to the kernel."""
-
-TlsStream: TypeAlias = "trio.SSLStream[trio.SocketStream]"
 
 
 class Connection:
@@ -109,7 +107,6 @@ class Connection:
     async def send_bulk(self, frame: bytes, traffic: TrafficClass) -> None:
         """Queue a content frame, waiting for room: content is never dropped."""
         while self._queued[traffic] + len(frame) > QUEUE_BYTES_MAX[traffic] // 2:
-            self._drained = trio.Event()
             await self._drained.wait()
         self._queues[traffic].append(frame)
         self._queued[traffic] += len(frame)
@@ -140,7 +137,7 @@ class Connection:
     async def _read(self, on_frame: Callable[["Connection", Frame], None]) -> None:
         reader = FrameReader()
         while True:
-            data = await self._stream.receive_some(READ_BYTES)
+            data = await self._stream.receive_some()
             if not data:
                 self.lost = self.lost or LostReason.EOF
                 return
@@ -167,6 +164,7 @@ class Connection:
                 self.close(None, LostReason.WRITE_TIMEOUT)
                 await trio.lowlevel.checkpoint()
             self._drained.set()
+            self._drained = trio.Event()
 
     def _next_batch(self) -> bytes:
         """The next frames to encrypt together: a large one alone, small ones of one or more
@@ -209,4 +207,4 @@ class Connection:
                     await self._stream.send_all(b"".join(self._queues[TrafficClass.LINK]))
             except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
                 pass
-        await trio.aclose_forcefully(self._stream)
+        await self._stream.aclose_forcefully()

@@ -51,8 +51,8 @@ class Disk:
         self._local = local
         self._jobs: deque[_Job] = deque()
         self._wake = threading.Condition()
-        self._results: deque[tuple[_Job, bool]] = deque()
-        self._arrived = trio.Event()
+        self._fault: BaseException | None = None
+        self._faulted = trio.Event()
         self._stopping = False
         self._token: trio.lowlevel.TrioToken | None = None
         self._thread = threading.Thread(target=self._work, name="fabgossip-disk", daemon=True)
@@ -178,24 +178,28 @@ class Disk:
     def _report(self, results: list[tuple[_Job, bool]]) -> None:
         assert self._token is not None
 
-        self._results.extend(results)
         try:
-            self._token.run_sync_soon(self._has_results)
+            self._token.run_sync_soon(self._deliver, results)
         except trio.RunFinishedError:
             return
 
-    def _has_results(self) -> None:
-        self._arrived.set()
-
-    async def report_results(self) -> Never:
-        """Call back whoever asked, in the order they asked, for ever."""
-        while True:
-            while self._results:
-                job, ok = self._results.popleft()
+    def _deliver(self, results: list[tuple[_Job, bool]]) -> None:
+        """Call back whoever asked, in the order they asked. Runs in the loop itself, where an
+        exception would end the loop without a word: `report_faults` raises it instead."""
+        if self._fault is not None:
+            return
+        try:
+            for job, ok in results:
                 job.done(ok)
-            self._arrived = trio.Event()
-            if not self._results:
-                await self._arrived.wait()
+        except BaseException as error:  # noqa: BLE001  # raised again by `report_faults`
+            self._fault = error
+            self._faulted.set()
+
+    async def report_faults(self) -> Never:
+        """Raise what a callback raised, where the nursery sees it."""
+        await self._faulted.wait()
+        assert self._fault is not None
+        raise self._fault
 
     def _materialize(self, effect: Materialize) -> None:
         if effect.order is None or effect.manifest is None:

@@ -47,10 +47,11 @@ from fabgossip.core.events import (
     Unsent,
 )
 from fabgossip.core.node import Node
-from fabgossip.daemon.connections import Connection, TlsStream
+from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.endpoints import DialError, LinkNumbers, TlsContexts, accept_tls, dial
 from fabgossip.daemon.logs import Log, LogLevel
+from fabgossip.daemon.tls import TlsStream
 from fabgossip.daemon.transfers import Submission, Transfers
 from fabgossip.model.authority import NodeIdentity
 from fabgossip.model.ids import NodeId

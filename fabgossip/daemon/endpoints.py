@@ -17,7 +17,7 @@ from trio import TaskStatus
 
 from fabgossip.core.events import LinkId, LostReason
 from fabgossip.daemon.config import split_address
-from fabgossip.daemon.connections import TlsStream
+from fabgossip.daemon.tls import TlsStream
 from fabgossip.errors import ServiceError
 from fabgossip.model.authority import NodeIdentity, TrustBundle
 from fabgossip.model.ids import NodeId
@@ -29,6 +29,10 @@ DIAL_S: Final = 3.0
 BACKLOG: Final = 128
 USER_TIMEOUT_MS: Final = 10_000
 """The kernel gives up a link whose data stays unacknowledged for so long."""
+
+UNSENT_BYTES: Final = 256 << 10
+"""The kernel asks for more when less than this is unsent: one content frame, so a trust frame waits
+behind no more than that, and the next frame is encrypted while this one travels."""
 
 LeafJudge = Callable[[bytes], NodeIdentity | Rejection]
 
@@ -128,7 +132,7 @@ async def _dial_one(
         raise DialError(LostReason.CONNECT_FAILED, f"{address}: no answer within {DIAL_S:g} s")
     tls, identity = await _handshake(stream, context, judge, is_server=False)
     if identity.node_id != node_id:
-        await trio.aclose_forcefully(tls)
+        await tls.aclose_forcefully()
         raise DialError(LostReason.IDENTITY, f"{address}: another node answered than {node_id}")
     return tls, identity
 
@@ -138,30 +142,31 @@ async def _handshake(
 ) -> tuple[TlsStream, NodeIdentity]:
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-    tls = trio.SSLStream(stream, context, server_side=is_server, https_compatible=False)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    tls = TlsStream(stream, context, server_side=is_server)
     identity: NodeIdentity | Rejection | None = None
     try:
         with trio.move_on_after(HANDSHAKE_S):
             await tls.do_handshake()
             identity = _judged(tls, judge)
     except (trio.BrokenResourceError, ssl.SSLError) as error:
-        await trio.aclose_forcefully(tls)
+        await tls.aclose_forcefully()
         raise DialError(LostReason.HANDSHAKE_FAILED, f"TLS: {error.__cause__ or error}") from error
     except trio.Cancelled:
-        await trio.aclose_forcefully(tls)
+        await tls.aclose_forcefully()
         raise
     if isinstance(identity, NodeIdentity):
         return tls, identity
-    await trio.aclose_forcefully(tls)
+    await tls.aclose_forcefully()
     if identity is None:
         raise DialError(LostReason.HANDSHAKE_FAILED, f"TLS: no end within {HANDSHAKE_S:g} s")
     raise DialError(LostReason.IDENTITY, identity.detail)
 
 
 def _judged(tls: TlsStream, judge: LeafJudge) -> NodeIdentity | Rejection:
-    if tls.selected_alpn_protocol() != ALPN:
+    if tls.alpn() != ALPN:
         raise ssl.SSLError("the peer does not speak fabgossip/1")
-    der = tls.getpeercert(binary_form=True)
+    der = tls.peer_certificate()
     if der is None:
         raise ssl.SSLError("the peer showed no certificate")
     return judge(der)

@@ -289,7 +289,7 @@ async def _serve(config: Config, environment: Environment, parts: _Parts) -> Non
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             disk.start()
-            nursery.start_soon(disk.report_results, name="disk results")
+            nursery.start_soon(disk.report_faults, name="disk faults")
             driver = Driver(node, _world(config, parts, node, disk), nursery)
             driver.post(parts.state.started(disk))
             listening = [

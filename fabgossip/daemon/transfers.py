@@ -32,7 +32,7 @@ from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import Busy, ContentAsk, GetContent, NotAvailable, TrafficClass
 from fabgossip.storage.contents import IncomingContent
 from fabgossip.wire.codec import ContentHeader, content_header_bytes, parse_content_header
-from fabgossip.wire.framing import CONTENT_FRAME_BYTES_MAX, FrameKind, frame_bytes
+from fabgossip.wire.framing import CONTENT_FRAME_BYTES_MAX, FrameKind, frame_header
 
 OUTSTANDING_BYTES: Final = 8 << 20
 """Asked for and not yet written, per content (*start*)."""
@@ -391,7 +391,7 @@ class Transfers:
             await trio.sleep(WATCH_S)
             now = self._clock()
             for receiving in list(dict.fromkeys(self._receiving.values())):
-                if now - receiving.heard_at > receiving.idle_s and not receiving.arrived:
+                if now - receiving.heard_at > receiving.idle_s and not receiving.verifying:
                     self._fail(receiving, FetchFailure.STALLED)
 
     def serve(self, effect: ServeContent, connection: Connection) -> None:
@@ -467,8 +467,11 @@ def _chunks_of(item: ServeItem) -> range:
 def _content_frame(
     effect: ServeContent, item: int, offset: int, data: bytes | memoryview, *, is_last: bool
 ) -> bytes:
-    header = content_header_bytes(ContentHeader(item, is_last, offset))
-    return frame_bytes(FrameKind.CONTENT, effect.traffic, effect.stream, b"".join((header, data)))
+    """A whole frame, put together with one copy of the content."""
+    content_header = content_header_bytes(ContentHeader(item, is_last, offset))
+    size = len(content_header) + len(data)
+    header = frame_header(FrameKind.CONTENT, effect.traffic, effect.stream, size)
+    return b"".join((header, content_header, data))
 
 
 def _verify_and_write(

@@ -29,6 +29,9 @@ from fabgossip.model.persistence import (
 
 SCHEMA_VERSION: Final = 1
 CHECKPOINT_BYTES: Final = 16 << 20
+COMMITS_PER_LOOK: Final = 64
+"""The log's size is looked at this often: at 256 rows a commit it cannot outgrow its bound twice.
+"""
 BUSY_TIMEOUT_S: Final = 5.0
 _READ_TYPES: Final = tuple(one.value for one in ArtifactType if TYPE_RULES[one].is_read)
 _SCHEMA: Final = """
@@ -90,6 +93,7 @@ class NodeIndex:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        self._commits = 0
 
     @property
     def _db(self) -> sqlite3.Connection:
@@ -164,6 +168,9 @@ class NodeIndex:
             raise StorageError(f"{self._path}: {error}") from error
 
     def _checkpoint_if_large(self) -> None:
+        self._commits += 1
+        if self._commits % COMMITS_PER_LOOK:
+            return
         log = self._path.with_name(self._path.name + "-wal")
         if log.exists() and log.stat().st_size > CHECKPOINT_BYTES:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

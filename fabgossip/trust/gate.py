@@ -425,8 +425,11 @@ def _in_window(key: SigningKey, issued_at: UnixTime) -> bool:
 
 
 def _hold(admission: _Admission) -> Rejection | None:
+    """The trust lane is every node's, whatever became of its claims: it is the way to new ones."""
     manifest = admission.manifest
-    held = admission.facts.own
+    held, own_id = admission.facts.own, admission.facts.own_node_id
+    if manifest.artifact_type in TRUST_TYPES or manifest.namespace.node_id == own_id:
+        return None
     if not may_hold(manifest.audience, manifest.artifact_type.value, manifest.namespace.text, held):
         return admission.refuse(_Code.AUDIENCE_NOT_OURS, "this node may not know of it")
     return None

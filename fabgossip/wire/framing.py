@@ -119,7 +119,7 @@ class FrameReader:
         self._skip = 0
         self.skipped_frames = 0
 
-    def feed(self, data: bytes | bytearray) -> None:
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Add received bytes."""
         if self._skip:
             dropped = min(self._skip, len(data))

@@ -1,12 +1,12 @@
 """What a fetch costs between two daemon processes: durable, verified, over mutual TLS on loopback.
 
-Prints one JSON line per case, `{"peer", "case", "value", "unit"}`. Run it beside another system's in one sitting and
-quote the ratio: absolute figures on shared machines are noise.
+Prints one JSON line per case, `{"peer", "case", "value", "unit"}`. Run it beside another system's
+in one sitting and quote the ratio: absolute figures on shared machines are noise.
 
     .venv/bin/python tests/benchmarks/fetch.py [--quick]
 
-The receiving node stores on demand, so nothing arrives before it is asked for; every fetch is asked over its status
-socket and answered after its index commit returned.
+The receiving node stores on demand, so nothing arrives before it is asked for; every fetch is
+asked over its status socket and answered after its index commit returned.
 """
 
 import argparse

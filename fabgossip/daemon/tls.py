@@ -1,0 +1,121 @@
+"""TLS over a socket stream: the standard library's `SSLObject` between two memory buffers.
+
+The record layer hands out at most 16 KiB a call; a general-purpose wrapper pays its locks and
+checkpoints for each. Here everything that arrived in one read of the socket is decrypted before
+anybody is woken: on loopback a content moved twice as fast (decision 0007). One task reads and one
+writes; what the record layer wants to send by itself goes out in order.
+"""
+
+import ssl
+from typing import Final
+
+import trio
+
+READ_BYTES: Final = 256 << 10
+"""Taken from the socket at once."""
+
+
+class TlsStream:
+    """An authenticated, encrypted byte stream, after `do_handshake`."""
+
+    def __init__(
+        self, transport: trio.SocketStream, context: ssl.SSLContext, *, server_side: bool
+    ) -> None:
+        self._transport = transport
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
+        self._plain = memoryview(bytearray(READ_BYTES))
+        self._sending = trio.Lock()
+        self._is_over = False
+
+    async def do_handshake(self) -> None:
+        """Agree on keys and identities.
+
+        Raises:
+            ssl.SSLError: the peer, or its certificate, was refused.
+            trio.BrokenResourceError: the connection ended.
+        """
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._receive()
+                if self._is_over:
+                    raise trio.BrokenResourceError(
+                        "the connection ended in the handshake"
+                    ) from None
+                continue
+            except ssl.SSLError:
+                # The alert says why: without it the peer would see nothing but the end.
+                await self._flush()
+                raise
+            await self._flush()
+            return
+
+    def alpn(self) -> str | None:
+        """The application protocol both ends chose."""
+        return self._tls.selected_alpn_protocol()
+
+    def peer_certificate(self) -> bytes | None:
+        """The DER of the peer's certificate."""
+        return self._tls.getpeercert(binary_form=True)
+
+    async def receive_some(self) -> memoryview:
+        """Bytes that have arrived, empty at the end; valid until the next call.
+
+        Raises:
+            trio.BrokenResourceError: the connection broke, or the record layer refused what came.
+        """
+        while True:
+            count = self._decrypt()
+            if self._outgoing.pending:
+                await self._flush()
+            if count or self._is_over:
+                return self._plain[:count]
+            await self._receive()
+
+    def _decrypt(self) -> int:
+        count = 0
+        try:
+            while count < READ_BYTES:
+                # Into a buffer, the call gives a count, which its type does not say.
+                got = int(self._tls.read(READ_BYTES - count, self._plain[count:]))
+                if not got:
+                    self._is_over = True
+                    break
+                count += got
+        except ssl.SSLWantReadError:
+            pass
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            self._is_over = True
+        except ssl.SSLError as error:
+            raise trio.BrokenResourceError(f"TLS: {error}") from error
+        return count
+
+    async def _receive(self) -> None:
+        data = await self._transport.receive_some(READ_BYTES)
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+            self._is_over = True
+
+    async def send_all(self, data: bytes) -> None:
+        """Encrypt and hand all of `data` to the kernel; raises `trio.BrokenResourceError`."""
+        async with self._sending:
+            try:
+                self._tls.write(data)
+            except ssl.SSLError as error:
+                raise trio.BrokenResourceError(f"TLS: {error}") from error
+            await self._transport.send_all(self._outgoing.read())
+
+    async def _flush(self) -> None:
+        async with self._sending:
+            if self._outgoing.pending:
+                await self._transport.send_all(self._outgoing.read())
+
+    async def aclose_forcefully(self) -> None:
+        """Close the socket, without a word: the last frame was the farewell."""
+        await trio.aclose_forcefully(self._transport)
