@@ -12,13 +12,13 @@ import subprocess
 import sys
 import time
 from calendar import timegm
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from fabgossip.cli.client import StatusClient, UnreachableError
+from fabgossip.cli.client import Reply, StatusClient, UnreachableError
 from fabgossip.cli.control import submitter
 from fabgossip.control.authority import AuthorityFolder
 from fabgossip.control.enrollment import NodeRow, entitlements_of
@@ -112,7 +112,7 @@ class Node:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             try:
-                if StatusClient(self.socket).get("/v1/ready").code == 200:
+                if self._ask("/v1/ready").code == 200:
                     return
             except UnreachableError:
                 pass
@@ -149,11 +149,16 @@ class Node:
 
     def get(self, target: str) -> dict[str, object]:
         """Ask the status socket."""
-        return StatusClient(self.socket).get(target).body
+        return self._ask(target).body
+
+    def _ask(self, target: str) -> Reply:
+        with closing(StatusClient(self.socket)) as client:
+            return client.get(target)
 
     def fetch(self, content_hash: str) -> None:
         """Get a content now; raises `ServiceError`."""
-        reply = StatusClient(self.socket).post(f"/v1/fetch?content_hash={content_hash}")
+        with closing(StatusClient(self.socket)) as client:
+            reply = client.post(f"/v1/fetch?content_hash={content_hash}")
         if reply.code != 200:
             raise ServiceError(f"{self.row.node_id}: fetch: {reply.body.get('detail')}")
 
@@ -280,13 +285,14 @@ class Fabric:
         before = {key: one.manifest for key, one in authority.published().items()}
         signed = authority.compile(read_source(self.source), UnixTime(int(time.time())))
         began: dict[Key, float] = {}
-        submit = submitter(StatusClient(self.nodes[0].socket))
+        with closing(StatusClient(self.nodes[0].socket)) as client:
+            submit = submitter(client)
 
-        def submit_and_note(artifact: SignedArtifact) -> Delivery:
-            began[_key(artifact.manifest)] = time.time()
-            return submit(artifact)
+            def submit_and_note(artifact: SignedArtifact) -> Delivery:
+                began[_key(artifact.manifest)] = time.time()
+                return submit(artifact)
 
-        deliveries = publish(authority, submit_and_note, everything=False)
+            deliveries = publish(authority, submit_and_note, everything=False)
         refused = [one for one in deliveries if not one.is_accepted]
         if refused:
             raise ServiceError(

@@ -57,6 +57,9 @@ from fabgossip.wire.increments import increment_bytes
 
 RENEW_SHARE: Final = 2
 """An artifact is made anew once half of its refresh span is gone."""
+REVOCATIONS_EVERY_S: Final = 300
+"""The revocation list sooner: it is the sign of life by which nodes tell a quiet control plane from
+one they cannot hear (*start*)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,8 +345,10 @@ def _is_due(given: CompileInput, draft: _Draft, before: Manifest) -> bool:
     )
     if not same:
         return True
-    span = seconds_between(before.issued_at, before.refresh_by)
-    return seconds_between(before.issued_at, given.now) * RENEW_SHARE >= span
+    age = seconds_between(before.issued_at, given.now)
+    if draft.artifact_type is ArtifactType.REVOCATION_LIST and age >= REVOCATIONS_EVERY_S:
+        return True
+    return age * RENEW_SHARE >= seconds_between(before.issued_at, before.refresh_by)
 
 
 def _whole(given: CompileInput, draft: _Draft, before: PublishedHead | None) -> UnsignedArtifact:

@@ -8,32 +8,21 @@ Must not know: links, contents, disks.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fabgossip.core.mode import Freshness, Mode, mode_of
+from fabgossip.core.setup import OwnIdentity
 from fabgossip.model.artifact import NO_ORDER, VerifiedManifest
 from fabgossip.model.authority import Opening, RevocationList, TrustBundle, VerifiedClaims
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Now, UnixTime
 from fabgossip.model.persistence import StoredTrust
 from fabgossip.model.scope import Entitlements, Namespace
-from fabgossip.trust.bundle import PinnedTrust
 from fabgossip.trust.gate import ANYTHING, Asked, Line, ReadContent, TrustFacts, TrustGate
 from fabgossip.trust.identity import ClaimsTrust, verify_claims
 from fabgossip.trust.rejections import Rejection
 from fabgossip.trust.revocation import NOTHING_REVOKED, revoked_after
 from fabgossip.trust.signatures import Verifier
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnIdentity:
-    """What a node starts with beside its disk: who it is, its claims with every opening, the
-    pinned trust."""
-
-    node_id: NodeId
-    claims: bytes
-    openings: tuple[Opening, ...]
-    pinned: PinnedTrust
 
 
 class Beliefs:

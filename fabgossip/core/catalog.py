@@ -35,6 +35,8 @@ class HeadState(StrEnum):
     """Its content is held and being switched to."""
     CURRENT = "current"
     """Its content is held and is the local state of the namespace, or staged for its consumer."""
+    UNAPPLIED = "unapplied"
+    """Its content is held; switching to it failed and is tried again."""
     INVALID = "invalid"
     """Its content was held and does not say what its type demands."""
     WITHDRAWN = "withdrawn"
@@ -44,7 +46,9 @@ class HeadState(StrEnum):
 
 
 _AFTER_ALL_NAMESPACES: Final = "\uffff"
-HOLDING_STATES: Final = frozenset({HeadState.HELD, HeadState.APPLYING, HeadState.CURRENT})
+HOLDING_STATES: Final = frozenset(
+    {HeadState.HELD, HeadState.APPLYING, HeadState.UNAPPLIED, HeadState.CURRENT}
+)
 
 
 @dataclass(slots=True)

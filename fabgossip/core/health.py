@@ -37,6 +37,7 @@ class ProblemCode(StrEnum):
     REFRESH_OVERDUE = "refresh_overdue"
     CONTENT_MISSING = "content_missing"
     CONTENT_INVALID = "content_invalid"
+    NOT_MATERIALIZED = "not_materialized"
     EXPIRED = "expired"
     NO_CLAIMS = "no_claims"
 
@@ -151,17 +152,21 @@ def _summary(mode: Mode, problems: tuple[Problem, ...], beliefs: Beliefs, now: N
             return f"nothing newly signed for {age} s; the last valid configuration is in use"
         case Mode.FRESH:
             return (
-                f"{len(problems)} problems"
+                _count(problems)
                 if problems
                 else "everything this node is entitled to is here and fresh"
             )
+
+
+def _count(problems: tuple[Problem, ...]) -> str:
+    return "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
 
 
 def _problems(
     heads: tuple[Head, ...], beliefs: Beliefs, seen: NeighborsSnapshot, fetching: Fetching, now: Now
 ) -> tuple[Problem, ...]:
     problems = [*_trust_problems(beliefs, now)]
-    if seen.active == 0:
+    if seen.active == 0 and (seen.target > 0 or not heads):
         because = "no link is open; dialling the signed directories' peers and the bootstrap"
         problems.append(_problem(ProblemCode.NO_NEIGHBORS, "", because, "fabgossip peers"))
     for head in heads:
@@ -204,6 +209,9 @@ def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
     if head.state is HeadState.INVALID:
         because = "its signed content does not say what its type demands: the signer is at fault"
         return _problem(ProblemCode.CONTENT_INVALID, namespace, because, step)
+    if head.state is HeadState.UNAPPLIED:
+        because = "its content is held and could not be written to local/: see the daemon's log"
+        return _problem(ProblemCode.NOT_MATERIALIZED, namespace, because, step)
     if head.state is HeadState.EXPIRED:
         return _problem(ProblemCode.EXPIRED, namespace, "past its time of expiry: withdrawn", step)
     if head.state is HeadState.BEHIND:

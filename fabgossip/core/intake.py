@@ -439,6 +439,8 @@ class Intake:
         if not ok:
             fields = (("operation", "materialize"), ("namespace", namespace))
             self._m.out.append(Record(fact=Fact.STORAGE_FAILED, fields=fields))
+            if head is not None and head.state is HeadState.APPLYING:
+                head.state = HeadState.UNAPPLIED
             return
         if head is None or head.verified is not verified or head.state is not HeadState.APPLYING:
             return
@@ -447,6 +449,12 @@ class Intake:
         staged = verified.manifest.artifact_type in STAGED_TYPES
         fact = Fact.ARTIFACT_STAGED if staged else Fact.ARTIFACT_CURRENT
         self._m.out.append(Record(fact=fact, fields=_fields(verified, head.source)))
+
+    def apply_again(self) -> None:
+        """Try every switch that failed once more."""
+        for head in self._m.catalog.heads():
+            if head.state is HeadState.UNAPPLIED:
+                self._apply(head, head.verified)
 
     def on_expiry(self, now: Now, count: int) -> None:
         """Withdraw what has expired, at most `count` at a time."""

@@ -6,13 +6,11 @@ returns every effect.
 Must not know: trio, sockets, disks, clocks, logs.
 """
 
-from dataclasses import dataclass
 from random import Random
 from typing import Final, assert_never
 
-from fabgossip.core.beliefs import Beliefs, OwnIdentity
+from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import Catalog, Head, prefix_of
-from fabgossip.core.config import NodeConfig
 from fabgossip.core.disclosure import Disclosure, is_servable, traffic_of
 from fabgossip.core.dissemination import Dissemination
 from fabgossip.core.effects import (
@@ -64,8 +62,9 @@ from fabgossip.core.neighbors import Neighbors
 from fabgossip.core.placement import Placement
 from fabgossip.core.refresh import Refresh
 from fabgossip.core.sessions import Session, Sessions, shared_protocol
+from fabgossip.core.setup import NodeSetup
 from fabgossip.model.artifact import VerifiedManifest
-from fabgossip.model.ids import BootId, ContentHash, NodeId
+from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import (
     Announce,
     BadRequest,
@@ -90,7 +89,6 @@ from fabgossip.model.messages import (
 )
 from fabgossip.model.moment import Duration, Instant, Now, later
 from fabgossip.model.scope import may_share
-from fabgossip.model.topology import Endpoint
 from fabgossip.trust.authorization import may_disclose
 from fabgossip.trust.gate import TrustFacts
 from fabgossip.trust.rejections import Blame, Rejection, Retry
@@ -112,18 +110,6 @@ _FAILURE_CODES: Final = {
     FetchFailure.STALLED: "CANCELLED",
     FetchFailure.LOST: "CANCELLED",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeSetup:
-    """What a node is made of."""
-
-    config: NodeConfig
-    own: OwnIdentity
-    boot_id: BootId
-    bootstrap: tuple[Endpoint, ...]
-    seed: int
-    """Of the node's own chance: its machines draw from streams named after them."""
 
 
 def _stream(seed: int, name: str) -> Random:
@@ -575,6 +561,7 @@ class Node:
         know."""
         self._timer(RefreshDue(), self._refresh.next_at(now.instant))
         self._intake.on_expiry(now, EXPIRIES_PER_TURN_MAX)
+        self._intake.apply_again()
         link = self._refresh.next_link(tuple(one.link for one in self._sessions.open_sessions()))
         session = None if link is None else self._sessions.find(link)
         if session is None:

@@ -47,17 +47,20 @@ from fabgossip.core.events import (
     Unsent,
 )
 from fabgossip.core.node import Node
+from fabgossip.core.setup import NodeSetup
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.endpoints import DialError, LinkNumbers, TlsContexts, accept_tls, dial
 from fabgossip.daemon.logs import Log, LogLevel
 from fabgossip.daemon.tls import TlsStream
 from fabgossip.daemon.transfers import Submission, Transfers
-from fabgossip.model.authority import NodeIdentity
+from fabgossip.model.authority import NodeIdentity, TrustBundle
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import Busy, Bye, NotAvailable
 from fabgossip.model.moment import Instant, Now, UnixTime
+from fabgossip.trust.identity import verify_leaf
 from fabgossip.trust.rejections import Rejection
+from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.codec import parse_message
 from fabgossip.wire.framing import Frame, FrameKind
 
@@ -87,16 +90,16 @@ class World:
 
     disk: Disk
     log: Log
-    tls: Callable[[], TlsContexts]
-    judge: Callable[[bytes], NodeIdentity | Rejection]
+    tls: Callable[[TrustBundle], TlsContexts]
+    """The contexts of the trust bundle in force."""
     connections_max: int
 
 
 class Driver:
     """Owns the node. All methods are called from the loop."""
 
-    def __init__(self, node: Node, world: World, nursery: trio.Nursery) -> None:
-        self._node = node
+    def __init__(self, setup: NodeSetup, world: World, nursery: trio.Nursery) -> None:
+        self._node = Node(setup, Ed25519Verifier())
         self._world = world
         self._nursery = nursery
         self._events: deque[Event] = deque()
@@ -212,11 +215,18 @@ class Driver:
             with trio.move_on_after(max(0.0, wait)):
                 await self._timer_wake.wait()
 
+    def _tls(self) -> TlsContexts:
+        return self._world.tls(self._node.trust.bundle)
+
+    def _judge(self, der: bytes) -> NodeIdentity | Rejection:
+        facts = self._node.trust
+        return verify_leaf(der, facts.bundle, facts.revoked, read_clocks().unix)
+
     async def _dial(self, effect: Dial) -> None:
         world = self._world
         try:
             stream, identity = await dial(
-                effect.addresses, effect.node_id, world.tls().client, world.judge
+                effect.addresses, effect.node_id, self._tls().client, self._judge
             )
         except DialError as error:
             fields = (("peer", effect.node_id), ("detail", str(error)))
@@ -235,7 +245,7 @@ class Driver:
 
     async def _accept(self, stream: trio.SocketStream) -> None:
         try:
-            tls, identity = await accept_tls(stream, self._world.tls().server, self._world.judge)
+            tls, identity = await accept_tls(stream, self._tls().server, self._judge)
         except DialError as error:
             fields = (("reason", error.reason.value), ("detail", str(error)))
             self._world.log.emit("handshake_failed", LogLevel.INFO, fields)
@@ -311,9 +321,12 @@ class Driver:
         """The connection of a link, to read."""
         return self._connections.get(link)
 
+    def stop_accepting(self) -> None:
+        """Turn new connections away; those that are open go on."""
+        self._is_draining = True
+
     async def drain(self, bye: Bye) -> None:
         """Say goodbye on every link and wait until all have ended."""
-        self._is_draining = True
         for connection in list(self._connections.values()):
             connection.close(bye, LostReason.LOCAL)
         if self._connections:

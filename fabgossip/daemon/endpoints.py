@@ -70,9 +70,15 @@ class TlsContexts:
 
 
 async def serve_listener(
-    address: str, on_stream: Callable[[trio.SocketStream], None], *, task_status: TaskStatus[str]
+    address: str,
+    on_stream: Callable[[trio.SocketStream], None],
+    per_second_max: int,
+    *,
+    task_status: TaskStatus[str],
 ) -> Never:
-    """Accept connections for ever; gives the bound address.
+    """Accept connections for ever, at most `per_second_max` a second; gives the bound address.
+
+    Excess waits in the kernel's backlog.
 
     Raises:
         ServiceError: the address cannot be bound.
@@ -96,6 +102,7 @@ async def serve_listener(
             await trio.sleep(0.1)
             continue
         on_stream(stream)
+        await trio.sleep(1 / per_second_max)
 
 
 async def accept_tls(

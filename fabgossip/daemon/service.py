@@ -18,9 +18,8 @@ from typing import Final
 
 import trio
 
-from fabgossip.core.beliefs import OwnIdentity
 from fabgossip.core.events import Started
-from fabgossip.core.node import Node, NodeSetup
+from fabgossip.core.setup import NodeSetup, OwnIdentity
 from fabgossip.daemon.config import Config
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.driver import Driver, World, node_seed, read_clocks
@@ -30,7 +29,7 @@ from fabgossip.daemon.status import StatusServer, open_status_socket
 from fabgossip.daemon.systemd import Notifier, NotifyEnvironment
 from fabgossip.daemon.views import About
 from fabgossip.errors import ConfigError, ServiceError, StorageError, TrustError, WireError
-from fabgossip.model.authority import NodeClaims, NodeIdentity, Opening
+from fabgossip.model.authority import NodeClaims, NodeIdentity, Opening, TrustBundle
 from fabgossip.model.ids import BOOT_ID_BYTES, BootId, NodeId
 from fabgossip.model.messages import Bye, ByeReason
 from fabgossip.model.moment import UnixTime
@@ -48,6 +47,8 @@ from fabgossip.wire.statements import parse_claims, parse_own_claims
 
 UMASK: Final = 0o026
 """Leaves others the x of the folders on the way to `local/`, and nothing else."""
+GOODBYE_S: Final = 3.0
+"""Longest time all last words together may take."""
 STATE_MODE: Final = 0o751
 PRIVATE_BYTES_MAX: Final = 1 << 20
 
@@ -264,7 +265,7 @@ class _Parts:
     notifier: Notifier
 
 
-def _make_node(config: Config, parts: _Parts, environment: Environment, boot_id: BootId) -> Node:
+def _setup(config: Config, parts: _Parts, environment: Environment, boot_id: BootId) -> NodeSetup:
     loaded = parts.loaded
     own = OwnIdentity(
         node_id=loaded.node_id,
@@ -272,29 +273,32 @@ def _make_node(config: Config, parts: _Parts, environment: Environment, boot_id:
         openings=loaded.openings,
         pinned=loaded.pinned,
     )
-    setup = NodeSetup(
+    return NodeSetup(
         config=config.node,
         own=own,
         boot_id=boot_id,
         bootstrap=config.bootstrap,
         seed=node_seed(loaded.node_id, environment.entropy(16)),
     )
-    return Node(setup, Ed25519Verifier())
 
 
 async def _serve(config: Config, environment: Environment, parts: _Parts) -> None:
     boot_id = BootId(environment.entropy(BOOT_ID_BYTES))
-    node = _make_node(config, parts, environment, boot_id)
+    setup = _setup(config, parts, environment, boot_id)
     disk = parts.state.disk
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             disk.start()
             nursery.start_soon(disk.report_faults, name="disk faults")
-            driver = Driver(node, _world(config, parts, node, disk), nursery)
+            driver = Driver(setup, _world(config, parts, disk), nursery)
             driver.post(parts.state.started(disk))
             listening = [
                 await nursery.start(
-                    serve_listener, address, driver.on_stream, name=f"listen {address}"
+                    serve_listener,
+                    address,
+                    driver.on_stream,
+                    config.table.listen.handshakes_per_second_max,
+                    name=f"listen {address}",
                 )
                 for address in config.table.listen.addresses
             ]
@@ -316,25 +320,19 @@ async def _serve(config: Config, environment: Environment, parts: _Parts) -> Non
     disk.stop()
 
 
-def _world(config: Config, parts: _Parts, node: Node, disk: Disk) -> World:
+def _world(config: Config, parts: _Parts, disk: Disk) -> World:
     contexts = {parts.loaded.pinned.bundle: parts.contexts}
 
-    def tls() -> TlsContexts:
-        bundle = node.trust.bundle
+    def tls(bundle: TrustBundle) -> TlsContexts:
         if bundle not in contexts:
             contexts.clear()
             contexts[bundle] = TlsContexts(bundle, config.certificate, config.private_key)
         return contexts[bundle]
 
-    def judge(der: bytes) -> NodeIdentity | Rejection:
-        facts = node.trust
-        return verify_leaf(der, facts.bundle, facts.revoked, read_clocks().unix)
-
     return World(
         disk=disk,
         log=parts.log,
         tls=tls,
-        judge=judge,
         connections_max=config.table.listen.connections_max,
     )
 
@@ -378,6 +376,9 @@ async def _stop_asked_for(signals: AsyncIterator[int]) -> None:
 
 async def _stop(config: Config, parts: _Parts, driver: Driver) -> None:
     parts.notifier.stopping()
+    driver.stop_accepting()
     parts.log.emit("stopping", LogLevel.INFO)
     with trio.move_on_after(config.table.shutdown.drain_timeout_ms / 1_000):
+        await driver.transfers.finish()
+    with trio.move_on_after(GOODBYE_S):
         await driver.drain(Bye(reason=ByeReason.RESTART, retry_after_s=1))

@@ -22,7 +22,7 @@ import h11
 import trio
 from trio import TaskStatus
 
-from fabgossip.core.catalog import Head
+from fabgossip.core.catalog import Head, HeadState
 from fabgossip.core.effects import Answer, Outcome
 from fabgossip.core.events import FetchRequest, SubmitRequest
 from fabgossip.core.health import state_of
@@ -30,7 +30,7 @@ from fabgossip.daemon import views
 from fabgossip.daemon.driver import Driver, read_clocks
 from fabgossip.daemon.transfers import Submission, is_spooled
 from fabgossip.errors import ModelError, ServiceError
-from fabgossip.model.artifact import CONTENT_BYTES_MAX, chunk_count_of, chunk_size_of
+from fabgossip.model.artifact import CONTENT_BYTES_MAX, ArtifactType, chunk_count_of, chunk_size_of
 from fabgossip.model.envelope import ENVELOPE_BYTES_MAX
 from fabgossip.model.ids import ContentHash, parse_content_hash
 
@@ -39,7 +39,9 @@ CONNECTIONS_MAX: Final = 64
 HEAD_BYTES_MAX: Final = 16 << 10
 LIMIT_MAX: Final = 1_000
 REQUEST_S: Final = 5.0
-"""Longest time a request's head may take."""
+"""Longest time the rest of a refused request may take."""
+DRAINED_BYTES_MAX: Final = 1 << 20
+"""A refused body up to here is read and forgotten and the connection goes on; above, it closes."""
 SUBMIT_S: Final = 120.0
 FETCH_TIMEOUT_MS_MAX: Final = 600_000
 SO_PEERGROUPS: Final = 59
@@ -188,6 +190,8 @@ class StatusServer:
         limit = request.number("limit", 100, LIMIT_MAX)
         now = read_clocks()
         family, state = request.query.get("family"), request.query.get("state")
+        _expect("family", family, [one.value for one in ArtifactType])
+        _expect("state", state, ["stale", *(one.value for one in HeadState)])
         namespace = request.query.get("namespace")
         if namespace is not None:
             found = self._driver.node.find(namespace)
@@ -221,7 +225,7 @@ class StatusServer:
             head = next(iter(node.heads_of(_content_hash(text or ""))), None)
         if head is None:
             raise RefusedError(404, "unknown", "no verified manifest names it here")
-        return Reply(code=200, body=views.why(node, head, now))
+        return Reply(code=200, body=views.why(self._driver, head, now))
 
     async def on_events(self, _: "_Request") -> Reply:
         """`GET /v1/events`: the last facts, oldest first."""
@@ -332,6 +336,11 @@ class _SubmitBody:
         """Forget what came."""
         if self._incoming is not None:
             self._incoming.drop()
+
+
+def _expect(key: str, value: str | None, known: list[str]) -> None:
+    if value is not None and value not in known:
+        raise RefusedError(400, "query", f"{key}: expected one of {', '.join(known)}")
 
 
 def _content_hash(text: str) -> ContentHash:
@@ -464,8 +473,8 @@ class _Conversation:
         try:
             reply = await self._route(request)
         except RefusedError as error:
-            return error.reply
-        if self._http.their_state is h11.SEND_BODY:
+            reply = error.reply
+        if self._http.their_state is h11.SEND_BODY and request.body_bytes <= DRAINED_BYTES_MAX:
             with trio.move_on_after(REQUEST_S):
                 await self._read_body(_ignore)
         return reply
@@ -483,6 +492,8 @@ class _Conversation:
             {"schema_version": SCHEMA_VERSION, **reply.body}, ensure_ascii=True
         ).encode()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        if self._http.their_state is not h11.DONE:
+            headers.append(("Connection", "close"))
         head = self._http.send(h11.Response(status_code=reply.code, headers=headers)) or b""
         data = self._http.send(h11.Data(data=body)) or b""
         await self._stream.send_all(head + data + (self._http.send(h11.EndOfMessage()) or b""))

@@ -119,6 +119,7 @@ class Transfers:
         self._post = post
         self._clock = clock
         self._receiving: dict[tuple[LinkId, int], _Receiving] = {}
+        self._serving = 0
         self._busy = trio.Event()
         self._submissions: dict[RequestId, Submission] = {}
 
@@ -407,7 +408,13 @@ class Transfers:
                 return
         self._nursery.start_soon(self._serve, effect, connection, name="serve content")
 
+    async def finish(self) -> None:
+        """Wait until nothing is on its way, in or out."""
+        while self._receiving or self._serving:  # noqa: ASYNC110  # once in a process's life
+            await trio.sleep(WATCH_S)
+
     async def _serve(self, effect: ServeContent, connection: Connection) -> None:
+        self._serving += 1
         try:
             for item in effect.items:
                 if connection.lost is not None or not await self._serve_item(
@@ -415,6 +422,7 @@ class Transfers:
                 ):
                     break
         finally:
+            self._serving -= 1
             self._post(ContentServed(link=effect.link, stream=effect.stream))
 
     async def _serve_item(

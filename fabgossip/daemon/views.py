@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from fabgossip.core.catalog import Head
 from fabgossip.core.fetching import Attempt, EndedWant, Want
 from fabgossip.core.health import NodeSnapshot, state_of
-from fabgossip.core.node import Node
 from fabgossip.core.sessions import Session
 from fabgossip.daemon.driver import Driver
 from fabgossip.model.artifact import Order
@@ -150,11 +149,11 @@ def peer(driver: Driver, session: Session, now: Now) -> dict[str, object]:
     }
 
 
-def why(node: Node, head: Head, now: Now) -> dict[str, object]:
+def why(driver: Driver, head: Head, now: Now) -> dict[str, object]:
     """`GET /v1/why`: what is applied, who signed it, from whom it came, every try, what comes
     next."""
     manifest = head.manifest
-    want = node.want_of(manifest.content_hash)
+    want = driver.node.want_of(manifest.content_hash)
     return {
         "artifact": artifact(head, now),
         "signed": {
@@ -167,7 +166,7 @@ def why(node: Node, head: Head, now: Now) -> dict[str, object]:
             "order": str(Order(manifest.authority_epoch, manifest.config_version)),
             "from": head.source,
         },
-        "advertised_by": list(node.advertisers(head)),
+        "advertised_by": list(driver.node.advertisers(head)),
         "ladder": [] if want is None else [_attempt(one, now) for one in want.attempts],
         "want": None if want is None else _want(want, now),
     }

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from fabgossip.core.beliefs import OwnIdentity
+from fabgossip.core.setup import OwnIdentity
 from fabgossip.model.artifact import ArtifactType, Manifest
 from fabgossip.model.authority import NodeIdentity
-from fabgossip.model.ids import NodeId
+from fabgossip.model.ids import ManifestHash, NodeId
+from fabgossip.model.messages import PREFIX_BYTES
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import Entitlements, ScopeId
 from fabgossip.model.topology import Endpoint
@@ -37,8 +38,14 @@ class Issued:
     """A signed artifact: what the ledger holds as truth."""
 
     manifest: Manifest
+    manifest_hash: ManifestHash
     envelope: bytes = field(repr=False)
     content: bytes = field(repr=False)
+
+    @property
+    def prefix(self) -> bytes:
+        """The 16 bytes that stand for it between peers."""
+        return self.manifest_hash[:PREFIX_BYTES]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,14 @@ class LinkRule:
 class Paths:
     """All directed paths between the nodes of a run."""
 
-    __slots__ = ("_places", "_rules", "_rules_by_places", "_streams", "_streams_by_path")
+    __slots__ = (
+        "_places",
+        "_rules",
+        "_rules_by_pair",
+        "_rules_by_places",
+        "_streams",
+        "_streams_by_path",
+    )
 
     def __init__(
         self, places: dict[int, Place], rules: tuple[LinkRule, ...], streams: Streams
@@ -72,6 +79,7 @@ class Paths:
         self._places = places
         self._rules = rules
         self._rules_by_places: dict[tuple[Place, Place], LinkRule | None] = {}
+        self._rules_by_pair: dict[tuple[int, int], LinkRule] = {}
         self._streams = streams
         self._streams_by_path: dict[tuple[int, int], Stream] = {}
 
@@ -86,8 +94,11 @@ class Paths:
 
     def rule(self, source: int, destination: int) -> LinkRule:
         """The rule between two nodes; the run has checked that there is one."""
-        found = self.find_rule(source, destination)
-        assert found is not None
+        found = self._rules_by_pair.get((source, destination))
+        if found is None:
+            found = self.find_rule(source, destination)
+            assert found is not None
+            self._rules_by_pair[(source, destination)] = found
         return found
 
     def delay_ns(self, source: int, destination: int) -> int | None:

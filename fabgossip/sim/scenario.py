@@ -171,7 +171,7 @@ def _worked_out(table: ScenarioTable, problems: _Problems) -> Scenario:
         proves=table.proves,
         tags=table.tags,
         seeds=table.seeds,
-        config=_config(table.config or {}, problems),
+        config=_config(table.config, problems),
         end_ns=end_ns,
         nodes=nodes,
         links=_links(table, problems),
@@ -225,9 +225,7 @@ def _nodes(table: ScenarioTable, problems: _Problems) -> tuple[SimNode, ...]:
     )
 
 
-def _check_group(
-    path: str, group: GroupTable, table: ScenarioTable, problems: _Problems
-) -> None:
+def _check_group(path: str, group: GroupTable, table: ScenarioTable, problems: _Problems) -> None:
     for word in (group.name, group.role):
         problems.read(path, lambda text: parse_id(text, "name"), word, "")
     regions = {one.name for one in table.topology.regions}
@@ -353,9 +351,7 @@ def _publication(
     )
 
 
-def _times(
-    path: str, one: PublicationTable, end_ns: int, problems: _Problems
-) -> tuple[int, ...]:
+def _times(path: str, one: PublicationTable, end_ns: int, problems: _Problems) -> tuple[int, ...]:
     at = problems.read(f"{path}.at", parse_duration, one.at, 0)
     if not one.every:
         return (at,)

@@ -6,7 +6,7 @@ that are words of Python stand with an underscore here and without it in the fil
 Must not know: what a value leads to.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Final, cast
 
 from fabgossip.model.bounds import Bounds
@@ -151,7 +151,8 @@ class ScenarioTable:
     proves: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     seeds: tuple[Annotated[int, Bounds(0, 2**63 - 1)], ...] = (1,)
-    config: dict[str, int] = None  # type: ignore[assignment]  # a frozen default is no dict; read as empty
+    config: dict[str, int] = field(default_factory=dict)
+    """Settings of every node, by the daemon's own dotted names."""
     phases: PhasesTable = PhasesTable()
     publication: tuple[PublicationTable, ...] = ()
     act: tuple[ActTable, ...] = ()

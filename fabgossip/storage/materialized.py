@@ -23,8 +23,8 @@ from typing import Final
 from fabgossip.model.artifact import ArtifactType, Manifest, Order
 from fabgossip.storage.contents import sync_folder
 
-TOP_MODE: Final = 0o2751
-NAMESPACE_MODE: Final = 0o2750
+TOP_MODE: Final = 0o751
+NAMESPACE_MODE: Final = 0o750
 FILE_MODE: Final = 0o440
 _VERSION: Final = re.compile(r"v(\d+)\.(\d+)")
 _COPY_BYTES: Final = 1 << 20

@@ -630,7 +630,7 @@ PACKAGE = Path(fabgossip.__file__).parent
 MAKERS = {
     "VerifiedManifest": {"trust/gate.py"},
     "VerifiedClaims": {"trust/identity.py"},
-    "NodeIdentity": {"trust/identity.py", "sim"},
+    "NodeIdentity": {"trust/identity.py", "sim", "cli/sim.py"},
 }
 """Where each proof may be made; in `sim/` a certificate is a fact of the simulated world."""
 

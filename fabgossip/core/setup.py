@@ -1,0 +1,37 @@
+"""What a node is made of: who it is, what it pins, how it is configured.
+
+Decides: nothing.
+Keeps: every member is frozen; a node starts from these values and its disk alone.
+Must not know: which files they came from.
+"""
+
+from dataclasses import dataclass
+
+from fabgossip.core.config import NodeConfig
+from fabgossip.model.authority import Opening
+from fabgossip.model.ids import BootId, NodeId
+from fabgossip.model.topology import Endpoint
+from fabgossip.trust.bundle import PinnedTrust
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnIdentity:
+    """What a node starts with beside its disk: who it is, its claims with every opening, the
+    pinned trust."""
+
+    node_id: NodeId
+    claims: bytes
+    openings: tuple[Opening, ...]
+    pinned: PinnedTrust
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSetup:
+    """What a node is made of."""
+
+    config: NodeConfig
+    own: OwnIdentity
+    boot_id: BootId
+    bootstrap: tuple[Endpoint, ...]
+    seed: int
+    """Of the node's own chance: its machines draw from streams named after them."""

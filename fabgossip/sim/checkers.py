@@ -1,0 +1,326 @@
+"""Whether an invariant of safety broke, judged by the truth and never by a node's belief.
+
+Decides: held, violated or unproved, per checker.
+Keeps: a checker hears facts and changes nothing; what it never saw exercised is unproved.
+Must not know: what a node decides, or why.
+
+| id | an honest node never ... |
+|---|---|
+| S1 | sends envelope, content, holdings or list naming what its receiver may not know |
+| S2 | materialises an artifact whose audience it is not in |
+| S5 | materialises other bytes than were issued |
+| S6 | lowers a floor, crashes included; applies below one it persisted |
+| S19 | raises, fails its own `check()`, or sends what the codec refuses |
+| S21 | tells of an artifact, or of a content, before it is durable here |
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fabgossip.core.events import Started
+from fabgossip.model.artifact import NO_ORDER, Order, VerifiedManifest
+from fabgossip.model.ids import ContentHash
+from fabgossip.model.messages import (
+    Announce,
+    GetContent,
+    GetHeads,
+    Graft,
+    Have,
+    Heads,
+    Holdings,
+    HoldingsMode,
+    Message,
+)
+from fabgossip.model.scope import Audience
+from fabgossip.sim.authority import Issued
+from fabgossip.sim.disk import Local
+from fabgossip.sim.ledger import Ledger
+
+VIOLATIONS_MAX = 1_000
+"""Kept per run; beyond, only counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """One broken invariant."""
+
+    checker: str
+    signature: str
+    """The same failure in another run has the same signature: no ids, no times."""
+    index: int
+    at_ns: int
+    detail: str
+
+
+@dataclass(slots=True)
+class Count:
+    """What became of one checker."""
+
+    checks: int = 0
+    violations: int = 0
+
+    @property
+    def state(self) -> str:
+        """In one word."""
+        if self.violations:
+            return "violated"
+        return "held" if self.checks else "unproved"
+
+
+class Docket:
+    """Where checkers bring what they found; it knows the time."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self.counts: dict[str, Count] = {}
+        self.violations: list[Violation] = []
+
+    def open(self, checker: str) -> Count:
+        """The count of a checker."""
+        return self.counts.setdefault(checker, Count())
+
+    def violated(self, checker: str, what: str, index: int, detail: str) -> None:
+        """Note a violation."""
+        self.open(checker).violations += 1
+        if len(self.violations) < VIOLATIONS_MAX:
+            self.violations.append(
+                Violation(
+                    checker=checker,
+                    signature=f"{checker}/{what}",
+                    index=index,
+                    at_ns=self.now_ns,
+                    detail=detail,
+                )
+            )
+
+
+class Disclosed:
+    """S1: nothing leaves a node that its receiver may not know exists."""
+
+    def __init__(self, ledger: Ledger, docket: Docket) -> None:
+        self._ledger = ledger
+        self._docket = docket
+        self._count = docket.open("S1")
+        self._told: set[tuple[int, int, bytes]] = set()
+        """Sender, receiver, prefix: what the receiver itself has named."""
+
+    def on_sent(self, sender: int, receiver: int, message: Message) -> None:
+        """A message left."""
+        for issued, what in self._named(message):
+            self._count.checks += 1
+            prefix = issued.prefix
+            self._told.add((sender, receiver, prefix))
+            asked_back = (receiver, sender, prefix) in self._told
+            if not self._ledger.may_know(receiver, issued) and not asked_back:
+                self._violated(what, sender, receiver, issued.manifest.namespace.text)
+        for audience, what in _audiences(message):
+            self._count.checks += 1
+            if not self._ledger.may_share(receiver, audience):
+                names = " ".join(scope.text for scope in audience.scope_ids)
+                self._violated(what, sender, receiver, names)
+
+    def on_content_sent(self, sender: int, receiver: int, content_hash: ContentHash) -> None:
+        """Bytes of a content left."""
+        self._count.checks += 1
+        named = self._ledger.by_content(content_hash)
+        if not any(self._ledger.may_know(receiver, one) for one in named):
+            names = " ".join(one.manifest.namespace.text for one in named)
+            self._violated("content", sender, receiver, names)
+
+    def _violated(self, what: str, sender: int, receiver: int, name: str) -> None:
+        node_ids = self._ledger.node_id(sender), self._ledger.node_id(receiver)
+        self._docket.violated(
+            "S1", f"sent/{what}", sender, f"{node_ids[0]} told {node_ids[1]} of {name}"
+        )
+
+    def _named(self, message: Message) -> Iterable[tuple[Issued, str]]:
+        ledger = self._ledger
+        match message:
+            case Announce():
+                found = [(ledger.by_envelope(one.envelope), "announce") for one in message.entries]
+            case Heads():
+                found = [(ledger.by_envelope(one), "heads") for one in message.envelopes]
+            case Have() | Graft():
+                what = "have" if isinstance(message, Have) else "graft"
+                found = [(ledger.by_prefix(one), what) for one in message.prefixes]
+            case Holdings():
+                found = [
+                    (ledger.by_prefix(prefix), "holdings")
+                    for entry in message.entries
+                    for prefix in entry.prefixes
+                ]
+            case GetContent():
+                found = [
+                    (ledger.by_prefix(one.manifest_hash[:16]), "get_content")
+                    for one in message.items
+                ]
+            case GetHeads():
+                found = [
+                    (ledger.newest(one.namespace), "get_heads")
+                    for one in message.known
+                    if "/snapshots/node/" not in one.namespace  # its own, told to whoever knows it
+                ]
+            case _:
+                return ()
+        return ((issued, what) for issued, what in found if issued is not None)
+
+
+def _audiences(message: Message) -> Iterable[tuple[Audience, str]]:
+    match message:
+        case Have():
+            return ((message.audience, "have"),)
+        case Graft():
+            return ((message.audience, "graft"),)
+        case Holdings():
+            return tuple((entry.audience, "holdings") for entry in message.entries)
+        case _:
+            return ()
+
+
+class Applied:
+    """S2 and S5: what is materialised is for this node, and is what was issued."""
+
+    def __init__(self, ledger: Ledger, docket: Docket) -> None:
+        self._ledger = ledger
+        self._docket = docket
+        self._entitled = docket.open("S2")
+        self._bytes = docket.open("S5")
+
+    def on_materialized(self, index: int, namespace: str, local: Local) -> None:
+        """A namespace was switched."""
+        order = local.newest
+        if order is None:
+            return
+        issued = self._ledger.by_order(namespace, order)
+        node_id = self._ledger.node_id(index)
+        self._entitled.checks += 1
+        if issued is not None and not self._ledger.applies(index, issued):
+            detail = f"{node_id} applies {namespace} {order}"
+            self._docket.violated("S2", "materialized", index, detail)
+        self._bytes.checks += 1
+        if issued is None or local.versions[order] != issued.content:
+            detail = f"{node_id}: {namespace} {order} is not what was issued"
+            self._docket.violated("S5", "materialized", index, detail)
+
+
+class Floors:
+    """S6: a floor never sinks."""
+
+    def __init__(self, ledger: Ledger, docket: Docket) -> None:
+        self._ledger = ledger
+        self._docket = docket
+        self._count = docket.open("S6")
+        self._highest: dict[tuple[int, str], Order] = {}
+
+    def on_durable_manifest(self, index: int, verified: VerifiedManifest, floor: Order) -> None:
+        """A head and its floor are on the disk."""
+        namespace = verified.manifest.namespace.text
+        before = self._highest.get((index, namespace), NO_ORDER)
+        self._count.checks += 1
+        if floor < before or verified.manifest.order < before:
+            self._violated("persisted", index, f"{namespace}: {floor} after {before}")
+        self._highest[(index, namespace)] = max(floor, before)
+
+    def on_materialized(self, index: int, namespace: str, local: Local) -> None:
+        """A namespace was switched."""
+        floor = self._highest.get((index, namespace), NO_ORDER)
+        self._count.checks += 1
+        if local.newest is not None and local.newest < floor:
+            self._violated("applied", index, f"{namespace}: {local.newest} below {floor}")
+
+    def on_started(self, index: int, started: Started) -> None:
+        """A process found this on its disk."""
+        found = dict(started.floors)
+        for (place, namespace), floor in self._highest.items():
+            if place == index:
+                self._count.checks += 1
+                if found.get(namespace, NO_ORDER) < floor:
+                    detail = f"{namespace}: {found.get(namespace)} found, {floor} was durable"
+                    self._violated("restarted", index, detail)
+
+    def _violated(self, what: str, index: int, detail: str) -> None:
+        self._docket.violated("S6", what, index, f"{self._ledger.node_id(index)}: {detail}")
+
+
+class Sound:
+    """S19: a node neither raises nor contradicts itself."""
+
+    def __init__(self, ledger: Ledger, docket: Docket) -> None:
+        self._ledger = ledger
+        self._docket = docket
+        self._count = docket.open("S19")
+
+    def on_handled(self) -> None:
+        """An event was handled and the node checked itself."""
+        self._count.checks += 1
+
+    def on_raised(self, index: int, what: str, error: BaseException) -> None:
+        """It did not go well."""
+        detail = f"{self._ledger.node_id(index)}: {type(error).__name__}: {error}"
+        self._docket.violated("S19", f"{what}/{type(error).__name__}", index, detail)
+
+
+class Durable:
+    """S21: nothing is told before it is durable."""
+
+    def __init__(self, ledger: Ledger, docket: Docket) -> None:
+        self._ledger = ledger
+        self._docket = docket
+        self._count = docket.open("S21")
+        self._manifests: set[tuple[int, bytes]] = set()
+        self._contents: set[tuple[int, ContentHash]] = set()
+
+    def on_durable_manifest(self, index: int, verified: VerifiedManifest) -> None:
+        """A manifest is on the disk."""
+        self._manifests.add((index, verified.manifest_hash[:16]))
+
+    def on_durable_content(self, index: int, content_hash: ContentHash) -> None:
+        """A content is on the disk."""
+        self._contents.add((index, content_hash))
+
+    def on_sent(self, sender: int, message: Message) -> None:
+        """A message left."""
+        match message:
+            case Announce():
+                envelopes = [one.envelope for one in message.entries]
+                self._check(sender, "announce", map(self._ledger.by_envelope, envelopes))
+            case Heads():
+                self._check(sender, "heads", map(self._ledger.by_envelope, message.envelopes))
+            case Have():
+                self._check(sender, "have", map(self._ledger.by_prefix, message.prefixes))
+            case Holdings():
+                for entry in message.entries:
+                    if entry.mode is HoldingsMode.ONLY:
+                        named = map(self._ledger.by_prefix, entry.prefixes)
+                        self._check(sender, "holdings", named, with_content=True)
+            case _:
+                return
+
+    def on_content_sent(self, sender: int, content_hash: ContentHash) -> None:
+        """Bytes of a content left."""
+        self._count.checks += 1
+        if (sender, content_hash) not in self._contents:
+            self._violated("content", sender, content_hash.hex())
+
+    def _check(
+        self,
+        sender: int,
+        what: str,
+        named: Iterable[Issued | None],
+        *,
+        with_content: bool = False,
+    ) -> None:
+        for issued in named:
+            if issued is None:
+                continue
+            self._count.checks += 1
+            manifest = issued.manifest
+            is_durable = (sender, issued.prefix) in self._manifests and (
+                not with_content or (sender, manifest.content_hash) in self._contents
+            )
+            if not is_durable:
+                self._violated(what, sender, f"{manifest.namespace.text} {manifest.order}")
+
+    def _violated(self, what: str, index: int, name: str) -> None:
+        detail = f"{self._ledger.node_id(index)} told of {name} before it was durable"
+        self._docket.violated("S21", what, index, detail)

@@ -1,0 +1,270 @@
+"""A node's disk in memory: index, contents and local state, durable when they say so.
+
+Decides: when a write is durable; what a crash leaves.
+Keeps: one writer that commits all that waits together and reports in order, as the daemon's;
+what was reported survives a crash; a floor never sinks.
+Must not know: why something is written.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Protocol, TypeAlias
+
+from fabgossip.core.effects import Materialize, Persist
+from fabgossip.core.events import Started
+from fabgossip.model.artifact import NO_ORDER, TRUST_TYPES, TYPE_RULES, Order, VerifiedManifest
+from fabgossip.model.ids import ContentHash
+from fabgossip.model.persistence import (
+    Change,
+    PutHead,
+    PutIncrement,
+    PutTrust,
+    StoredHead,
+    StoredTrust,
+)
+from fabgossip.sim.streams import Stream
+from fabgossip.sim.trace import Happened, Kind, world_event
+from fabgossip.sim.world import World
+
+Done: TypeAlias = Callable[[bool], Happened]
+GROUP_MAX: Final = 256
+"""Jobs per commit, as the daemon's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskCosts:
+    """What a disk of one profile takes (*start*)."""
+
+    sync_ns: int
+    ns_per_kib: int
+    read_ns: int
+
+
+COSTS: Final = {
+    "instant": DiskCosts(sync_ns=0, ns_per_kib=0, read_ns=0),
+    "nvme": DiskCosts(sync_ns=500_000, ns_per_kib=1_000, read_ns=50_000),
+    "ssd": DiskCosts(sync_ns=2_000_000, ns_per_kib=3_000, read_ns=150_000),
+    "hdd": DiskCosts(sync_ns=15_000_000, ns_per_kib=8_000, read_ns=9_000_000),
+}
+
+
+class DiskTap(Protocol):
+    """Who hears what became durable."""
+
+    def durable_manifest(self, index: int, verified: VerifiedManifest, floor: Order) -> None:
+        """A manifest and its namespace's floor."""
+        ...
+
+    def durable_content(self, index: int, content_hash: ContentHash) -> None:
+        """A content."""
+        ...
+
+    def materialized(self, index: int, namespace: str, local: "Local") -> None:
+        """A namespace was switched."""
+        ...
+
+
+@dataclass(slots=True)
+class Local:
+    """The local state of one namespace."""
+
+    versions: dict[Order, bytes] = field(default_factory=dict)
+    current: Order | None = None
+    staged: Order | None = None
+
+    @property
+    def newest(self) -> Order | None:
+        """What consumers see, or may start."""
+        return self.staged if self.current is None else self.current
+
+
+@dataclass(slots=True)
+class _Job:
+    """Something to make durable, and whom to tell."""
+
+    write: Callable[[], bool]
+    done: Done | None
+    size: int
+    is_alone: bool = False
+
+
+class SimDisk:
+    """One node's disk; it outlives the node's processes."""
+
+    def __init__(
+        self, world: World, index: int, costs: DiskCosts, tap: DiskTap, stream: Stream
+    ) -> None:
+        self._world = world
+        self._index = index
+        self._costs = costs
+        self._tap = tap
+        self._stream = stream
+        self._jobs: deque[_Job] = deque()
+        self._group: list[_Job] = []
+        self._epoch = 0
+        """Counts crashes: what belongs to an earlier one is void."""
+        self.heads: dict[tuple[str, bool], VerifiedManifest] = {}
+        self.floors: dict[str, Order] = {}
+        self.contents: dict[ContentHash, bytes] = {}
+        self.trust: dict[int, StoredTrust] = {}
+        self.local: dict[str, Local] = {}
+
+    def persist(self, effect: Persist, done: Done) -> None:
+        """Make a `Persist` durable."""
+        self._put(_Job(lambda: self._commit(effect.changes), done, size=4_096))
+
+    def store(self, content_hash: ContentHash, data: bytes, done: Done) -> None:
+        """Make a verified content durable."""
+        self._put(_Job(lambda: self._store(content_hash, data), done, size=len(data)))
+
+    def remove(self, content_hash: ContentHash) -> None:
+        """Drop a content."""
+
+        def drop() -> bool:
+            self.contents.pop(content_hash, None)
+            return True
+
+        self._put(_Job(drop, None, size=0))
+
+    def materialize(self, effect: Materialize, done: Done) -> None:
+        """Switch a namespace, or withdraw it."""
+        size = 0 if effect.manifest is None else effect.manifest.content_size
+        self._put(_Job(lambda: self._materialize(effect), done, size=size, is_alone=True))
+
+    @property
+    def read_ns(self) -> int:
+        """How long a read takes."""
+        return self._costs.read_ns
+
+    def read(self, content_hash: ContentHash) -> bytes | None:
+        """A whole content, None if it is not held."""
+        return self.contents.get(content_hash)
+
+    def _put(self, job: _Job) -> None:
+        self._jobs.append(job)
+        if not self._group:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Start on the commits at the head of the queue together, or on one that runs alone."""
+        group = [self._jobs.popleft()]
+        while (
+            not group[0].is_alone
+            and self._jobs
+            and not self._jobs[0].is_alone
+            and len(group) < GROUP_MAX
+        ):
+            group.append(self._jobs.popleft())
+        self._group = group
+        size = sum(job.size for job in group)
+        cost = self._costs.sync_ns + size * self._costs.ns_per_kib // 1_024
+        self._world.schedule(
+            self._world.now_ns + cost,
+            self._index,
+            self._index,
+            partial(self._on_written, self._epoch),
+        )
+
+    def _on_written(self, epoch: int) -> Happened:
+        if epoch != self._epoch:
+            return world_event(Kind.DROP, "written by nobody")
+        group, self._group = self._group, []
+        for job in group:
+            self._report(job, ok=job.write())
+        if self._jobs:
+            self._begin()
+        return world_event(Kind.DISK, f"commit {len(group)}")
+
+    def _report(self, job: _Job, *, ok: bool) -> None:
+        if job.done is not None:
+            result = partial(self._on_result, self._epoch, job.done, ok)
+            self._world.schedule(self._world.now_ns, self._index, self._index, result)
+
+    def _on_result(self, epoch: int, done: Done, ok: bool) -> Happened:  # noqa: FBT001  # as the daemon gives it
+        if epoch != self._epoch:
+            return world_event(Kind.DROP, "for a process that is gone")
+        return done(ok)
+
+    def crash(self) -> None:
+        """The process is gone: what was under way landed or did not, the rest never began."""
+        group, self._group = self._group, []
+        self._jobs.clear()
+        self._epoch += 1
+        if group and self._stream.below(2):
+            for job in group:
+                job.write()
+
+    def started(self) -> Started:
+        """What a new process finds; contents nobody names are dropped."""
+        named = {verified.manifest.content_hash for verified in self.heads.values()}
+        self.contents = {key: data for key, data in self.contents.items() if key in named}
+        return Started(
+            trust=tuple(self.trust[version] for version in sorted(self.trust)),
+            heads=tuple(self._stored(*row) for row in sorted(self.heads)),
+            floors=tuple(sorted(self.floors.items())),
+        )
+
+    def _stored(self, namespace: str, is_increment: bool) -> StoredHead:  # noqa: FBT001  # a key of the index
+        verified = self.heads[(namespace, is_increment)]
+        kind = verified.manifest.artifact_type
+        content = self.contents.get(verified.manifest.content_hash)
+        return StoredHead(
+            envelope=verified.envelope,
+            order=verified.manifest.order,
+            is_held=content is not None,
+            is_increment=is_increment,
+            is_trust=kind in TRUST_TYPES,
+            content=content if TYPE_RULES[kind].is_read else None,
+        )
+
+    def _commit(self, changes: tuple[Change, ...]) -> bool:
+        for change in changes:
+            match change:
+                case PutHead():
+                    self._put_head(change.verified)
+                case PutIncrement():
+                    self._put_row(change.verified, is_increment=True)
+                case PutTrust():
+                    self.trust[change.version] = StoredTrust(
+                        version=change.version, envelope=change.envelope, content=change.content
+                    )
+        return True
+
+    def _put_head(self, verified: VerifiedManifest) -> None:
+        namespace, order = verified.manifest.namespace.text, verified.manifest.order
+        self.heads.pop((namespace, True), None)
+        self.floors[namespace] = max(order, self.floors.get(namespace, NO_ORDER))
+        self._put_row(verified, is_increment=False)
+
+    def _put_row(self, verified: VerifiedManifest, *, is_increment: bool) -> None:
+        namespace = verified.manifest.namespace.text
+        self.heads[(namespace, is_increment)] = verified
+        floor = self.floors.get(namespace, NO_ORDER)
+        self._tap.durable_manifest(self._index, verified, floor)
+
+    def _store(self, content_hash: ContentHash, data: bytes) -> bool:
+        self.contents[content_hash] = data
+        self._tap.durable_content(self._index, content_hash)
+        return True
+
+    def _materialize(self, effect: Materialize) -> bool:
+        local = self.local.setdefault(effect.namespace, Local())
+        if effect.order is None or effect.manifest is None:
+            local.current = local.staged = None
+            self._tap.materialized(self._index, effect.namespace, local)
+            return True
+        content = self.contents.get(effect.manifest.content_hash)
+        if content is None:
+            return False
+        local.versions[effect.order] = content
+        if effect.activate:
+            local.current = effect.order
+        else:
+            local.staged = effect.order
+        spare = sorted(one for one in local.versions if one not in (local.current, local.staged))
+        for order in spare[: max(0, len(spare) - effect.keep_versions)]:
+            del local.versions[order]
+        self._tap.materialized(self._index, effect.namespace, local)
+        return True

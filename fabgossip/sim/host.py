@@ -1,0 +1,454 @@
+"""The interpreter of effects in virtual time: owns a node, feeds it events, carries out what it
+wants.
+
+Decides: nothing; it does what `daemon/driver.py` does, in the same order.
+Keeps: effects are carried out in list order; one that fails comes back as an event; a dead process
+acts no more; the node checks itself as it goes.
+Must not know: the truth about entitlements; it only tells of facts.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from typing import Final, Protocol, assert_never
+
+from fabgossip.core.config import NodeConfig
+from fabgossip.core.effects import (
+    Answer,
+    Dial,
+    Disconnect,
+    Effect,
+    Materialize,
+    Persist,
+    ReceiveContent,
+    Record,
+    Remove,
+    Send,
+    ServeContent,
+    SetTimer,
+)
+from fabgossip.core.events import (
+    Event,
+    LinkId,
+    LostReason,
+    MessageReceived,
+    PeerConnected,
+    PeerLost,
+    Persisted,
+    RequestId,
+    RequestMade,
+    Started,
+    SubmitRequest,
+    Timer,
+    TimerFired,
+    Token,
+    Unsent,
+)
+from fabgossip.core.health import NodeSnapshot
+from fabgossip.core.node import Node
+from fabgossip.core.setup import NodeSetup
+from fabgossip.errors import WireError
+from fabgossip.model.authority import NodeIdentity
+from fabgossip.model.ids import BOOT_ID_BYTES, BootId, ContentHash, NodeId
+from fabgossip.model.messages import (
+    BadRequest,
+    BadRequestCode,
+    Busy,
+    Bye,
+    ByeReason,
+    Message,
+    NotAvailable,
+    TrafficClass,
+)
+from fabgossip.model.moment import Instant, Now, UnixTime, is_past
+from fabgossip.sim.authority import Issued, Papers
+from fabgossip.sim.codec import Codec
+from fabgossip.sim.disk import Done, SimDisk
+from fabgossip.sim.network import End, Network, SentFrame
+from fabgossip.sim.streams import Streams
+from fabgossip.sim.trace import DIGEST_BYTES, Happened, Kind, digest8, world_event
+from fabgossip.sim.transfers import Bench, Transfers
+from fabgossip.sim.watch import Watch
+from fabgossip.sim.world import NS_PER_MS, NS_PER_S, SpinError, World
+from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.signatures import Verifier
+from fabgossip.wire.framing import FrameKind
+
+FIRST_INSTANT: Final = 3_600_000
+"""Milliseconds every machine is up when a run begins."""
+FIRST_UNIX: Final = 1_800_000_000
+"""Wall clock when a run begins."""
+STEP_EVENTS_MAX: Final = 100_000
+"""Events a node may cause itself within one step."""
+
+
+class SimulatedNode(Protocol):
+    """What is under test: `core.node.Node`, or in a test of the simulator something worse."""
+
+    def handle(self, event: Event, now: Now) -> list[Effect]:
+        """See `Node.handle`."""
+        ...
+
+    def check(self) -> None:
+        """See `Node.check`."""
+        ...
+
+    def snapshot(self, now: Now) -> NodeSnapshot:
+        """See `Node.snapshot`."""
+        ...
+
+    @property
+    def trust(self) -> TrustFacts:
+        """See `Node.trust`."""
+        ...
+
+
+NodeMaker = Callable[[NodeSetup, Verifier], SimulatedNode]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What all hosts of a run share."""
+
+    world: World
+    network: Network
+    codec: Codec
+    watch: Watch
+    streams: Streams
+    verifier: Verifier
+    config: NodeConfig
+    make_node: NodeMaker
+    index_of: dict[NodeId, int]
+    check_every: int
+    """A node checks itself after so many of its events, and at the end."""
+
+
+def clocks(world: World) -> Now:
+    """Both clocks of every node."""
+    return Now(
+        instant=Instant(FIRST_INSTANT + world.now_ns // NS_PER_MS),
+        unix=UnixTime(FIRST_UNIX + world.now_ns // NS_PER_S),
+    )
+
+
+class Process:
+    """One incarnation of a daemon."""
+
+    def __init__(self, around: Surroundings, index: int, papers: Papers, disk: SimDisk) -> None:
+        self._around = around
+        self._index = index
+        self._disk = disk
+        self.identity = papers.certificate
+        self.is_dead = False
+        self._ends: dict[LinkId, End] = {}
+        self._links = 0
+        self._requests = 0
+        self._answers: dict[RequestId, Callable[[Answer | None], None]] = {}
+        self._events: deque[Event] = deque()
+        self._is_stepping = False
+        self._handled = 0
+        self._described = blake2b(digest_size=DIGEST_BYTES)
+        """Of all this process was told and wanted, in order."""
+        node_id = papers.own.node_id
+        setup = NodeSetup(
+            config=around.config,
+            own=papers.own,
+            boot_id=BootId(around.streams.of(f"boot/{node_id}").bytes(BOOT_ID_BYTES)),
+            bootstrap=papers.bootstrap,
+            seed=around.streams.of(f"node/{node_id}").draw(),
+        )
+        self.node = around.make_node(setup, around.verifier)
+        self._transfers = Transfers(self._bench())
+
+    def _bench(self) -> Bench:
+        watch, index = self._around.watch, self._index
+
+        def content_sent(end: End, content_hash: ContentHash) -> None:
+            watch.content_sent(index, end.peer.index, content_hash)
+
+        def content_received(content_hash: ContentHash) -> None:
+            watch.content_received(index, content_hash)
+
+        return Bench(
+            disk=self._disk,
+            network=self._around.network,
+            now_ns=lambda: self._around.world.now_ns,
+            wait=self._wait,
+            step=partial(self._step, Kind.DISK),
+            post=self._post,
+            send=self._send_on,
+            on_content_sent=content_sent,
+            on_content_received=content_received,
+        )
+
+    def _wait(self, at_ns: int, action: Callable[[], Happened]) -> None:
+        def act() -> Happened:
+            if self.is_dead:
+                return world_event(Kind.DROP, "of a process that is gone")
+            return action()
+
+        world = self._around.world
+        world.schedule(max(at_ns, world.now_ns), self._index, self._index, act)
+
+    def _post(self, event: Event) -> None:
+        self._step(Kind.LOCAL, event)
+
+    def start(self) -> Happened:
+        """Read the disk and begin."""
+        started = self._disk.started()
+        self._around.watch.started(self._index, started)
+        self._around.network.listen(self._index, self)
+        return self._step(Kind.RESTART, started)
+
+    def die(self) -> None:
+        """The process ends at once; its kernel closes what was open."""
+        self.is_dead = True
+        self._around.network.vanish(self._index, tuple(self._ends.values()))
+        self._ends.clear()
+        answers, self._answers = self._answers, {}
+        for on_answer in answers.values():
+            on_answer(None)
+
+    def _step(self, kind: Kind, event: Event) -> Happened:
+        """Give the node an event; what happens meanwhile waits in line behind it, as in the
+        driver."""
+        described = _event_bytes(event)
+        self._described.update(described)
+        self._events.append(event)
+        if not self._is_stepping and not self.is_dead:
+            self._is_stepping = True
+            try:
+                self._handle_all()
+            finally:
+                self._is_stepping = False
+        return kind, digest8(described), self._described.digest()
+
+    def _handle_all(self) -> None:
+        watch = self._around.watch
+        for _ in range(STEP_EVENTS_MAX):
+            try:
+                effects = self.node.handle(self._events.popleft(), clocks(self._around.world))
+            except Exception as error:  # noqa: BLE001  # whatever a node raises is its own fault: S19
+                watch.raised(self._index, "handle", error)
+                return
+            for effect in effects:
+                self._carry_out(effect)
+            self._handled += 1
+            if self._handled % self._around.check_every == 0 and not self.is_sound():
+                return
+            watch.handled()
+            if not self._events:
+                break
+        else:
+            spun = SpinError(self._index, self._around.world.now_ns)
+            watch.raised(self._index, "spin", spun)
+        for end in tuple(self._ends.values()):
+            if end.queues:
+                self._around.network.flush(end)
+
+    def is_sound(self) -> bool:
+        """Let the node check itself."""
+        try:
+            self.node.check()
+        except AssertionError as error:
+            self._around.watch.raised(self._index, "check", error)
+            return False
+        return True
+
+    def _carry_out(self, effect: Effect) -> None:
+        if not isinstance(effect, Send):
+            self._described.update(_effect_bytes(effect))
+        match effect:
+            case Send():
+                self._send(effect)
+            case Dial():
+                there = self._around.index_of.get(effect.node_id)
+                if there is None or not effect.addresses:
+                    reason = LostReason.CONNECT_FAILED
+                    self._post(PeerLost(link=None, node_id=effect.node_id, reason=reason))
+                else:
+                    self._around.network.dial((self._index, self), (there, effect.node_id))
+            case Disconnect():
+                self._disconnect(effect)
+            case SetTimer():
+                self._set_timer(effect)
+            case ReceiveContent():
+                end = None if effect.link is None else self._ends.get(effect.link)
+                self._transfers.receive(effect, end)
+            case ServeContent():
+                served = self._ends.get(effect.link)
+                if served is not None:
+                    self._transfers.serve(effect, served)
+            case Persist():
+                self._disk.persist(effect, self._persisted(effect.token))
+            case Materialize():
+                self._disk.materialize(effect, self._persisted(effect.token))
+            case Remove():
+                self._disk.remove(effect.content_hash)
+            case Answer():
+                on_answer = self._answers.pop(effect.request, None)
+                self._transfers.on_request_over(effect.request)
+                if on_answer is not None:
+                    on_answer(effect)
+            case Record():
+                """Facts go into the trace by their digest."""
+            case _:
+                assert_never(effect)
+
+    def _send(self, effect: Send) -> None:
+        end = self._ends.get(effect.link)
+        if end is None or end.lost is not None:
+            return
+        sent = self._send_on(end, effect.message, effect.traffic, effect.stream)
+        if not sent and effect.audience is not None:
+            self._post(Unsent(link=effect.link, audience=effect.audience))
+
+    def _send_on(self, end: End, message: Message, traffic: TrafficClass, stream: int) -> bool:
+        network = self._around.network
+        kind, body = self._around.codec.encode(message)
+        frame = SentFrame(kind, traffic, stream, body)
+        self._described.update(b"%d %d %d " % (end.link, kind, stream) + body)
+        if network.send(end, frame):
+            self._around.watch.sent(self._index, end.peer.index, message)
+            return True
+        if not network.drops(traffic):
+            self._close(end, Bye(reason=ByeReason.SLOW, retry_after_s=60), LostReason.BACKPRESSURE)
+        return False
+
+    def _disconnect(self, effect: Disconnect) -> None:
+        end = self._ends.get(effect.link)
+        if end is not None:
+            self._close(
+                end, Bye(reason=effect.bye, retry_after_s=effect.retry_after_s), effect.lost
+            )
+
+    def _close(self, end: End, farewell: Message, reason: LostReason) -> None:
+        kind, body = self._around.codec.encode(farewell)
+        self._around.network.close(end, SentFrame(kind, TrafficClass.LINK, 0, body), reason)
+
+    def _set_timer(self, effect: SetTimer) -> None:
+        at_ns = (effect.at - FIRST_INSTANT) * NS_PER_MS
+        self._wait(at_ns, partial(self._on_timer, effect.timer))
+
+    def _on_timer(self, timer: Timer) -> Happened:
+        return self._step(Kind.TIMER, TimerFired(timer=timer))
+
+    def _persisted(self, token: Token) -> Done:
+        return lambda ok: self._step(Kind.DISK, Persisted(token=token, ok=ok))
+
+    def accepts(self, identity: NodeIdentity) -> bool:
+        """What the leaf rules leave to judge: revocation and expiry."""
+        facts = self.node.trust
+        revoked, now = facts.revoked, clocks(self._around.world)
+        return not (
+            is_past(identity.expires_at, now.unix)
+            or revoked.has_certificate(identity.certificate_hash)
+            or revoked.has_node(facts.bundle.cluster_id, identity.node_id)
+        )
+
+    def connected(self, end: End) -> Happened:
+        """A link passed TLS and the leaf rules."""
+        self._links += 1
+        end.link = LinkId(self._links)
+        self._ends[end.link] = end
+        return self._step(
+            Kind.CONNECT,
+            PeerConnected(link=end.link, identity=end.identity, is_dialer=end.is_dialer),
+        )
+
+    def received(self, end: End, frame: SentFrame) -> Happened:
+        """A frame arrived: content goes to the transfers, the rest to the node."""
+        try:
+            if frame.kind is FrameKind.CONTENT:
+                self._transfers.on_content(end, frame)
+                self._around.network.flush(end)
+                return Kind.DELIVER, digest8(frame.body), digest8(b"content")
+            codec = self._around.codec
+            message = codec.decode(frame.kind, frame.traffic, frame.stream, frame.body)
+        except WireError as error:
+            self._around.watch.raised(self._index, "wire", error)
+            self._close(end, BadRequest(code=BadRequestCode.BODY), LostReason.PROTOCOL)
+            return world_event(Kind.DROP, error.code)
+        self._around.watch.delivered(self._index, message)
+        if isinstance(message, NotAvailable | Busy):
+            self._transfers.on_not_available(end, frame.stream, message)
+            return Kind.DELIVER, digest8(frame.body), digest8(b"content")
+        self._described.update(b"%d %d " % (end.link, frame.kind) + frame.body)
+        event = MessageReceived(link=end.link, stream=frame.stream, message=message)
+        return self._step(Kind.DELIVER, event)
+
+    def lost(self, link: LinkId | None, node_id: NodeId, reason: LostReason) -> Happened:
+        """A link ended, or a dial failed."""
+        if link is not None:
+            self._ends.pop(link, None)
+            self._transfers.on_lost(link)
+        return self._step(Kind.LOST, PeerLost(link=link, node_id=node_id, reason=reason))
+
+    def submit(self, issued: Issued, on_answer: Callable[[Answer | None], None]) -> Happened:
+        """Hand an artifact over as `fabgossip submit` does; one answer follows, None if the
+        process dies before."""
+        self._requests += 1
+        request = RequestId(self._requests)
+        self._answers[request] = on_answer
+        self._transfers.on_submission(request, issued.content)
+        body = SubmitRequest(envelope=issued.envelope)
+        return self._step(Kind.LOCAL, RequestMade(request=request, body=body))
+
+
+class Host:
+    """A machine: its disk, and the process on it if one runs."""
+
+    def __init__(self, around: Surroundings, index: int, papers: Papers, disk: SimDisk) -> None:
+        self._around = around
+        self.index = index
+        self.papers = papers
+        self.disk = disk
+        self.process: Process | None = None
+
+    def start(self) -> Happened:
+        """Start a process, unless one runs."""
+        if self.process is not None:
+            return world_event(Kind.DROP, "runs already")
+        self.process = Process(self._around, self.index, self.papers, self.disk)
+        return self.process.start()
+
+    def crash(self) -> Happened:
+        """End the process at once, if one runs."""
+        if self.process is not None:
+            process, self.process = self.process, None
+            process.die()
+            self.disk.crash()
+            self._around.watch.crashed(self.index)
+        return world_event(Kind.CRASH, self.papers.own.node_id)
+
+    def snapshot(self) -> str:
+        """The node as a checkpoint sees it."""
+        if self.process is None:
+            return "down"
+        return repr(self.process.node.snapshot(clocks(self._around.world)))
+
+
+def default_node(setup: NodeSetup, verifier: Verifier) -> SimulatedNode:
+    """The product itself."""
+    return Node(setup, verifier)
+
+
+def _event_bytes(event: Event) -> bytes:
+    match event:
+        case MessageReceived():
+            return b""  # its caller names the frame it came in
+        case Started():
+            rows = [row.envelope for row in event.heads]
+            return b"started" + b"".join(rows) + repr(event.floors).encode()
+        case _:
+            return repr(event).encode()
+
+
+def _effect_bytes(effect: Effect) -> bytes:
+    match effect:
+        case Persist():
+            return b"persist %d" % effect.token + repr(effect.changes).encode()
+        case _:
+            return repr(effect).encode()

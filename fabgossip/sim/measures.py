@@ -1,0 +1,193 @@
+"""How fast and how completely publications arrived: exact numbers from facts, never samples.
+
+Decides: nothing.
+Keeps: integers of true time; a node's own belief is no fact.
+Must not know: how anything arrived.
+
+- A pair is a publication's version and a node in its audience other than the first that accepted
+  it. It is measured from the moment that version was durable at the first node until the moment
+  this version, or a newer one of its namespace, was the pair's local state.
+- `missed` counts pairs that never came to that although the node was up throughout; nodes that
+  were down meanwhile are counted apart as `interrupted`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fabgossip.model.artifact import Order, VerifiedManifest
+from fabgossip.model.messages import Announce, Heads, Message
+from fabgossip.sim.authority import Issued
+from fabgossip.sim.disk import Local
+from fabgossip.sim.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """The measures of one publication, or of all."""
+
+    t50_ms: int | None
+    t99_ms: int | None
+    t_last_ms: int | None
+    missed: int
+    interrupted: int
+    pairs: int
+
+
+@dataclass(slots=True)
+class _Accepted:
+    """A version where it was first durable."""
+
+    issued: Issued
+    first: int
+    at_ns: int
+    arrived: dict[int, int] = field(default_factory=dict)
+    """By node."""
+    down: set[int] = field(default_factory=set)
+    """Nodes that were down at some time before it arrived."""
+
+
+class Measures:
+    """Listens to a run."""
+
+    def __init__(self, ledger: Ledger, is_up: Callable[[int], bool]) -> None:
+        self._ledger = ledger
+        self._is_up = is_up
+        self._accepted: dict[tuple[str, Order], _Accepted] = {}
+        self._names: dict[str, str] = {}
+        self._delivered: set[tuple[int, bytes]] = set()
+        self._unentitled: set[tuple[int, bytes]] = set()
+        self.refused: list[str] = []
+
+    def on_named(self, namespace: str, name: str) -> None:
+        """A namespace belongs to a publication of the scenario."""
+        self._names[namespace] = name
+
+    def on_refused(self, issued: Issued, outcome: str) -> None:
+        """The first node did not take an artifact."""
+        self.refused.append(f"{issued.manifest.namespace.text}: {outcome}")
+
+    def on_durable_manifest(self, index: int, verified: VerifiedManifest, now_ns: int) -> None:
+        """A manifest is durable at a node."""
+        manifest = verified.manifest
+        key = (manifest.namespace.text, manifest.order)
+        issued = self._ledger.by_order(*key)
+        if issued is None or key in self._accepted or manifest.base is not None:
+            return
+        accepted = _Accepted(issued, index, now_ns)
+        accepted.down = {one for one in self._ledger.indices() if not self._is_up(one)}
+        self._accepted[key] = accepted
+
+    def on_materialized(self, index: int, namespace: str, local: Local, now_ns: int) -> None:
+        """A namespace was switched."""
+        if local.newest is None:
+            return
+        for (name, order), accepted in self._accepted.items():
+            if name == namespace and order <= local.newest:
+                accepted.arrived.setdefault(index, now_ns)
+
+    def on_crashed(self, index: int) -> None:
+        """A node went down: whatever it had not yet does not count against it."""
+        for accepted in self._accepted.values():
+            if index not in accepted.arrived:
+                accepted.down.add(index)
+
+    def on_message(self, index: int, message: Message) -> None:
+        """A message arrived."""
+        match message:
+            case Announce():
+                envelopes = tuple(one.envelope for one in message.entries)
+            case Heads():
+                envelopes = message.envelopes
+            case _:
+                return
+        for envelope in envelopes:
+            issued = self._ledger.by_envelope(envelope)
+            if issued is not None:
+                self._on_delivered(index, issued)
+
+    def on_stored(self, index: int, issued: tuple[Issued, ...]) -> None:
+        """A whole content arrived: it counts for whichever artifact entitles to it."""
+        entitled = [one for one in issued if self._ledger.may_know(index, one)]
+        for one in entitled or issued:
+            self._on_delivered(index, one)
+
+    def _on_delivered(self, index: int, issued: Issued) -> None:
+        key = (index, issued.prefix)
+        self._delivered.add(key)
+        if not self._ledger.may_know(index, issued):
+            self._unentitled.add(key)
+
+    @property
+    def deliveries(self) -> int:
+        """Artifacts, by envelope or content, that came to nodes: each once per node."""
+        return len(self._delivered)
+
+    @property
+    def unentitled_deliveries(self) -> int:
+        """Those the node may not know of."""
+        return len(self._unentitled)
+
+    def by_publication(self) -> dict[str, Spread]:
+        """The spread of each publication of the scenario, in order of name."""
+        names = sorted(set(self._names.values()))
+        return {name: self._spread(self._of(name)) for name in names}
+
+    def over_all(self) -> Spread:
+        """The spread over all publications of the scenario."""
+        return self._spread([one for name in self._names.values() for one in self._of(name)])
+
+    def _of(self, name: str) -> list[_Accepted]:
+        return [
+            accepted
+            for (namespace, _), accepted in self._accepted.items()
+            if self._names.get(namespace) == name
+        ]
+
+    def _spread(self, rows: list[_Accepted]) -> Spread:
+        times: list[int] = []
+        missed = interrupted = 0
+        for row in rows:
+            for index in self._ledger.indices():
+                if index == row.first or not self._ledger.applies(index, row.issued):
+                    continue
+                if index in row.down:
+                    interrupted += 1
+                elif index in row.arrived:
+                    times.append(row.arrived[index] - row.at_ns)
+                else:
+                    missed += 1
+        times.sort()
+        return Spread(
+            t50_ms=_quantile_ms(times, 50),
+            t99_ms=_quantile_ms(times, 99),
+            t_last_ms=_quantile_ms(times, 100),
+            missed=missed,
+            interrupted=interrupted,
+            pairs=len(times) + missed,
+        )
+
+    def behind(self, local_of: Callable[[int, str], Local | None]) -> list[str]:
+        """L1: the nodes that are up and lack the newest accepted version of what they are entitled
+        to."""
+        newest: dict[str, _Accepted] = {}
+        for (namespace, order), accepted in self._accepted.items():
+            if namespace not in newest or newest[namespace].issued.manifest.order < order:
+                newest[namespace] = accepted
+        lacking = []
+        for namespace in sorted(newest):
+            issued = newest[namespace].issued
+            for index in self._ledger.indices():
+                if not self._is_up(index) or not self._ledger.applies(index, issued):
+                    continue
+                local = local_of(index, namespace)
+                if local is None or local.newest is None or local.newest < issued.manifest.order:
+                    lacking.append(f"{self._ledger.node_id(index)} {namespace}")
+        return lacking
+
+
+def _quantile_ms(ordered: list[int], percent: int) -> int | None:
+    """The nearest-rank quantile, rounded to a millisecond."""
+    if not ordered:
+        return None
+    rank = -(-len(ordered) * percent // 100)
+    return (ordered[rank - 1] + 500_000) // 1_000_000

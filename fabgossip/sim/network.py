@@ -1,0 +1,440 @@
+"""Connections between processes: ordered, delayed, cut and reset as TLS over TCP is.
+
+Decides: when a frame arrives, when a dial succeeds or fails, how a connection ends and for which
+reason each end learns of it.
+Keeps: order within one direction of one connection and nowhere else; a frame arrives at least
+1 us after it left; loss and cuts are delay until the sender's patience ends.
+Must not know: what a frame says, what a node decides.
+
+- A dial takes one round trip for TCP and one for TLS; the dialled end learns of it half a round
+  trip later, with the dialler's last handshake message.
+- Frames queued in one step leave at its end in the order of their classes, as the daemon's writer
+  takes them; what is queued in the step that closes a link is lost with it.
+- Behind a cut, packets wait; TCP tries again after 0.2, 0.6, 1.4 s .. from the first one waiting
+  and gives up after 10 s with a reset that the other end does not see.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Protocol
+
+from fabgossip.core.events import LinkId, LostReason
+from fabgossip.model.authority import NodeIdentity
+from fabgossip.model.ids import NodeId
+from fabgossip.model.messages import TrafficClass
+from fabgossip.sim.paths import RETRY_NS, Paths
+from fabgossip.sim.scenario import Cut
+from fabgossip.sim.trace import Happened, Kind, world_event
+from fabgossip.sim.world import NS_PER_S, World
+from fabgossip.wire.framing import HEADER_BYTES, FrameKind
+
+KIB: Final = 1 << 10
+NO_LINK: Final = LinkId(0)
+ARRIVAL_NS_MIN: Final = 1_000
+RECORD_BYTES_MAX: Final = 16 * KIB
+RECORD_OVERHEAD: Final = 22
+"""Bytes TLS adds to a record."""
+HANDSHAKE_BYTES: Final = 2_700
+"""Of one end (measured)."""
+DIAL_NS: Final = 3 * NS_PER_S
+HANDSHAKE_NS: Final = 5 * NS_PER_S
+USER_TIMEOUT_NS: Final = 10 * NS_PER_S
+"""The daemon's limits: a dial, a handshake, data unacknowledged."""
+QUEUE_BYTES_MAX: Final = {
+    TrafficClass.LINK: 64 * KIB,
+    TrafficClass.TRUST: 1024 * KIB,
+    TrafficClass.TOMBSTONE: 256 * KIB,
+    TrafficClass.SNAPSHOT: 2048 * KIB,
+    TrafficClass.POLICY: 2048 * KIB,
+    TrafficClass.BULK: 2048 * KIB,
+}
+"""The daemon's own; `test_network.py` holds them equal."""
+_NEVER_DROPPED: Final = frozenset({TrafficClass.LINK, TrafficClass.TRUST})
+_STRICT: Final = (TrafficClass.LINK, TrafficClass.TRUST, TrafficClass.TOMBSTONE)
+_SHARED: Final = (TrafficClass.SNAPSHOT, TrafficClass.POLICY, TrafficClass.BULK)
+
+
+class Port(Protocol):
+    """One process as the network sees it."""
+
+    identity: NodeIdentity
+
+    def accepts(self, identity: NodeIdentity) -> bool:
+        """Whether a peer's certificate passes."""
+        ...
+
+    def connected(self, end: "End") -> Happened:
+        """A link is there."""
+        ...
+
+    def received(self, end: "End", frame: "SentFrame") -> Happened:
+        """A frame arrived on a link that is not lost."""
+        ...
+
+    def lost(self, link: LinkId | None, node_id: NodeId, reason: LostReason) -> Happened:
+        """A link ended, or (link None) a dial failed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SentFrame:
+    """A frame on its way."""
+
+    kind: FrameKind
+    traffic: TrafficClass
+    stream: int
+    body: bytes = field(repr=False)
+
+    @property
+    def wire_bytes(self) -> int:
+        """Bytes on the wire, records included."""
+        size = HEADER_BYTES + len(self.body)
+        return size + RECORD_OVERHEAD * -(-size // RECORD_BYTES_MAX)
+
+
+@dataclass(slots=True)
+class _Parcel:
+    """What travels one direction: a frame, or the beginning or end of a connection."""
+
+    number: int
+    size: int
+    arrive: Callable[[], Happened]
+
+
+@dataclass(slots=True, eq=False)
+class End:
+    """One end of a connection."""
+
+    index: int
+    """Place of the node in the world."""
+    port: Port
+    identity: NodeIdentity
+    """Of the other end."""
+    is_dialer: bool
+    link: LinkId = NO_LINK
+    """Given by the port once it is connected."""
+    lost: LostReason | None = None
+    next_stream: int = 0
+    queues: dict[TrafficClass, list[SentFrame]] = field(default_factory=dict)
+    queued: dict[TrafficClass, int] = field(default_factory=dict)
+    turn: int = 0
+    parcels: int = 0
+    arrives_ns: int = 0
+    free_ns: int = 0
+    """When the path has taken all that was sent, where its rate is limited."""
+    held: list[_Parcel] | None = None
+    """What waits behind a cut, from the first packet that did not pass."""
+    held_since_ns: int = 0
+    has_ended: bool = False
+    """Whether the other end will hear, or has heard, that this one is gone."""
+    peer: "End" = field(init=False, repr=False)
+    """The other end."""
+
+    def take_stream(self) -> int:
+        """A request number never used on this link."""
+        self.next_stream += 2
+        return self.next_stream - 2
+
+    def is_own_stream(self, stream: int) -> bool:
+        """Whether this end opened a stream."""
+        return stream % 2 == self.next_stream % 2 and 0 < stream < self.next_stream
+
+
+def _ends(dialer: tuple[int, Port], dialed: tuple[int, Port]) -> tuple[End, End]:
+    one = End(dialer[0], dialer[1], dialed[1].identity, is_dialer=True, next_stream=1)
+    other = End(dialed[0], dialed[1], dialer[1].identity, is_dialer=False, next_stream=2)
+    one.peer, other.peer = other, one
+    return one, other
+
+
+class Network:
+    """All connections of a run."""
+
+    def __init__(self, world: World, paths: Paths) -> None:
+        self._world = world
+        self._paths = paths
+        self._ports: dict[int, Port] = {}
+        self._ends: list[End] = []
+        self._cuts: list[Cut] = []
+        self.frames_sent = 0
+        self.bytes_sent = 0
+
+    def listen(self, index: int, port: Port) -> None:
+        """A process is up."""
+        self._ports[index] = port
+
+    def vanish(self, index: int, ends: tuple[End, ...]) -> None:
+        """A process died: its kernel closes what it had open."""
+        self._ports.pop(index, None)
+        for end in ends:
+            if end.lost is None:
+                end.lost = LostReason.LOCAL
+                self._end(end)
+
+    def is_cut(self, one: int, other: int) -> bool:
+        """Whether no packet passes between two nodes now."""
+        return any(
+            (one in cut.sides[0] and other in cut.sides[1])
+            or (one in cut.sides[1] and other in cut.sides[0])
+            for cut in self._cuts
+        )
+
+    def cut(self, cut: Cut) -> None:
+        """Two sides cannot reach each other from now on."""
+        self._cuts.append(cut)
+
+    def mend(self, cut: Cut) -> None:
+        """They can again; what waits is sent when TCP tries next."""
+        self._cuts.remove(cut)
+        self._ends = [end for end in self._ends if end.lost is None or end.held is not None]
+        for end in self._ends:
+            if end.held is not None and not self.is_cut(end.index, end.peer.index):
+                self._world.schedule(
+                    self._next_try(end), end.index, end.index, partial(self._flush, end)
+                )
+
+    def _next_try(self, end: End) -> int:
+        at, wait = end.held_since_ns, RETRY_NS
+        while at < self._world.now_ns:
+            at += wait
+            wait *= 2
+        return at
+
+    def _flush(self, end: End) -> Happened:
+        if end.held is None or self.is_cut(end.index, end.peer.index):
+            return world_event(Kind.DROP, "nothing to send again")
+        parcels = sorted(end.held, key=lambda one: one.number)
+        end.held = None
+        for parcel in parcels:
+            self._transmit(end, parcel)
+        return world_event(Kind.DROP, f"sent again: {len(parcels)}")
+
+    def dial(self, dialer: tuple[int, Port], dialed: tuple[int, NodeId]) -> None:
+        """Try to connect; `connected` at both ends or `lost` at the dialler follows."""
+        here, (there, node_id) = dialer[0], dialed
+        started = self._world.now_ns
+        way = self._way(here, there)
+        if way is None or self.is_cut(here, there):
+            self._fail(dialer, node_id, LostReason.CONNECT_FAILED, started + DIAL_NS)
+            return
+        self._world.schedule(
+            started + way, here, there, partial(self._on_syn, dialer, dialed, started)
+        )
+
+    def _on_syn(
+        self, dialer: tuple[int, Port], dialed: tuple[int, NodeId], started: int
+    ) -> Happened:
+        """The first packet reached the other machine; the rest of the dial is told from here."""
+        (here, _), (there, node_id) = dialer, dialed
+        now = self._world.now_ns
+        ways = [self._way(there, here), self._way(here, there), self._way(there, here)]
+        back, rest = ways[0], [way for way in ways if way is not None]
+        if self.is_cut(here, there) or back is None or len(rest) < len(ways):
+            self._fail(dialer, node_id, LostReason.CONNECT_FAILED, started + DIAL_NS)
+        elif there not in self._ports:
+            self._fail(dialer, node_id, LostReason.CONNECT_FAILED, now + back)
+        else:
+            step = partial(self._on_handshake, dialer, (there, self._ports[there]), node_id)
+            self._world.schedule(now + sum(rest), here, there, partial(step, now + back))
+        return world_event(Kind.CONNECT, "syn")
+
+    def _on_handshake(
+        self,
+        dialer: tuple[int, Port],
+        dialed: tuple[int, Port],
+        node_id: NodeId,
+        connected_ns: int,
+    ) -> Happened:
+        """TLS is done as the dialler sees it."""
+        (here, port), (there, other) = dialer, dialed
+        if self._ports.get(here) is not port:
+            return world_event(Kind.DROP, "the dialler is gone")
+        if self.is_cut(here, there):
+            self._fail(dialer, node_id, LostReason.HANDSHAKE_FAILED, connected_ns + HANDSHAKE_NS)
+            return world_event(Kind.DROP, "handshake behind a cut")
+        if self._ports.get(there) is not other:
+            return port.lost(None, node_id, LostReason.HANDSHAKE_FAILED)
+        self.bytes_sent += 2 * HANDSHAKE_BYTES
+        if not port.accepts(other.identity):
+            return port.lost(None, node_id, LostReason.IDENTITY)
+        mine, theirs = _ends(dialer, dialed)
+        self._ends += [mine, theirs]
+        self._transmit(mine, self._parcel(mine, 0, partial(self._on_accepted, theirs)))
+        return port.connected(mine)
+
+    def _on_accepted(self, end: End) -> Happened:
+        if end.lost is not None or self._ports.get(end.index) is not end.port:
+            end.lost = end.lost or LostReason.LOCAL
+            self._end(end)
+            return world_event(Kind.DROP, "the dialled process is gone")
+        if not end.port.accepts(end.identity):
+            end.lost = LostReason.IDENTITY
+            self._end(end)
+            return world_event(Kind.LOST, "refused by its certificate")
+        return end.port.connected(end)
+
+    def _fail(
+        self, dialer: tuple[int, Port], node_id: NodeId, reason: LostReason, at_ns: int
+    ) -> None:
+        here, port = dialer
+
+        def failed() -> Happened:
+            if self._ports.get(here) is not port:
+                return world_event(Kind.DROP, "the dialler is gone")
+            return port.lost(None, node_id, reason)
+
+        self._world.schedule(max(at_ns, self._world.now_ns), here, here, failed)
+
+    def _way(self, source: int, destination: int) -> int | None:
+        delay = self._paths.delay_ns(source, destination)
+        return None if delay is None else max(delay, ARRIVAL_NS_MIN)
+
+    def send(self, end: End, frame: SentFrame) -> bool:
+        """Queue a frame; False if its class is full: see `drops`."""
+        size = HEADER_BYTES + len(frame.body)
+        if (
+            end.queued.get(frame.traffic, 0) + self._backlog(end) + size
+            > (QUEUE_BYTES_MAX[frame.traffic])
+        ):
+            return False
+        self.send_bulk(end, frame)
+        return True
+
+    @staticmethod
+    def drops(traffic: TrafficClass) -> bool:
+        """Whether a full queue of a class drops instead of ending the link."""
+        return traffic not in _NEVER_DROPPED
+
+    @staticmethod
+    def send_bulk(end: End, frame: SentFrame) -> None:
+        """Queue a frame whatever waits: the caller has waited for room."""
+        end.queues.setdefault(frame.traffic, []).append(frame)
+        size = HEADER_BYTES + len(frame.body)
+        end.queued[frame.traffic] = end.queued.get(frame.traffic, 0) + size
+
+    def room_at(self, end: End, traffic: TrafficClass) -> int:
+        """When there is room for another content frame."""
+        rate = self._paths.rule(end.index, end.peer.index).rate_bps
+        if not rate or self._backlog(end) <= QUEUE_BYTES_MAX[traffic] // 2:
+            return self._world.now_ns
+        return end.free_ns - QUEUE_BYTES_MAX[traffic] * 4 * NS_PER_S // rate
+
+    def _backlog(self, end: End) -> int:
+        rate = self._paths.rule(end.index, end.peer.index).rate_bps
+        return max(0, end.free_ns - self._world.now_ns) * rate // (8 * NS_PER_S) if rate else 0
+
+    def flush(self, end: End) -> None:
+        """Send what a step has queued, in the order of classes."""
+        if not end.queues:
+            return
+        for frame in _in_order(end):
+            self.frames_sent += 1
+            self.bytes_sent += frame.wire_bytes
+            arrive = partial(self._on_frame, end.peer, frame)
+            self._transmit(end, self._parcel(end, frame.wire_bytes, arrive))
+        end.queues.clear()
+        end.queued.clear()
+
+    def _on_frame(self, end: End, frame: SentFrame) -> Happened:
+        if end.lost is not None or self._ports.get(end.index) is not end.port:
+            if not end.has_ended:
+                self._end(end)  # its kernel answers what it does not know with a reset
+            return world_event(Kind.DROP, "the link is over")
+        return end.port.received(end, frame)
+
+    def close(self, end: End, farewell: SentFrame | None, reason: LostReason) -> None:
+        """End a link with a last word; what was queued in this step is lost."""
+        if end.lost is not None:
+            return
+        end.lost = reason
+        end.queues.clear()
+        end.queued.clear()
+        if farewell is not None:
+            self.frames_sent += 1
+            self.bytes_sent += farewell.wire_bytes
+            arrive = partial(self._on_frame, end.peer, farewell)
+            self._transmit(end, self._parcel(end, farewell.wire_bytes, arrive))
+        self._end(end)
+        self._world.schedule(
+            self._world.now_ns, end.index, end.index, partial(self._on_over, end, reason)
+        )
+
+    def _end(self, end: End) -> None:
+        end.has_ended = True
+        self._transmit(end, self._parcel(end, 0, partial(self._on_end, end.peer)))
+
+    def _on_end(self, end: End) -> Happened:
+        """The other end is gone, without a closing word of TLS."""
+        if end.lost is not None or self._ports.get(end.index) is not end.port:
+            return world_event(Kind.DROP, "over already")
+        end.lost = LostReason.RESET
+        end.has_ended = True
+        return self._on_over(end, LostReason.RESET)
+
+    def _on_over(self, end: End, reason: LostReason) -> Happened:
+        if self._ports.get(end.index) is not end.port or end.link == NO_LINK:
+            return world_event(Kind.DROP, "nobody to tell")
+        return end.port.lost(end.link, end.identity.node_id, reason)
+
+    @staticmethod
+    def _parcel(end: End, size: int, arrive: Callable[[], Happened]) -> _Parcel:
+        end.parcels += 1
+        return _Parcel(end.parcels, size, arrive)
+
+    def _transmit(self, end: End, parcel: _Parcel) -> None:
+        here, there = end.index, end.peer.index
+        if end.held is not None or self.is_cut(here, there):
+            self._hold(end, parcel)
+            return
+        way = self._way(here, there)
+        if way is None:
+            self._hold(end, parcel)  # lost eight times: the sender waits until its patience ends
+            return
+        leaves = self._world.now_ns
+        rate = self._paths.rule(here, there).rate_bps
+        if rate:
+            end.free_ns = max(end.free_ns, leaves) + parcel.size * 8 * NS_PER_S // rate
+            leaves = end.free_ns
+        end.arrives_ns = max(end.arrives_ns, leaves + way)
+        self._world.schedule(end.arrives_ns, there, here, partial(self._arrive, end, parcel))
+
+    def _arrive(self, end: End, parcel: _Parcel) -> Happened:
+        if end.held is not None or self.is_cut(end.index, end.peer.index):
+            self._hold(end, parcel)
+            return world_event(Kind.DROP, "waits behind a cut")
+        return parcel.arrive()
+
+    def _hold(self, end: End, parcel: _Parcel) -> None:
+        if end.held is None:
+            end.held = []
+            end.held_since_ns = self._world.now_ns
+            self._world.schedule(
+                self._world.now_ns + USER_TIMEOUT_NS,
+                end.index,
+                end.index,
+                partial(self._give_up, end, self._world.now_ns),
+            )
+        end.held.append(parcel)
+
+    def _give_up(self, end: End, since_ns: int) -> Happened:
+        """The kernel gives up a connection whose data stays unacknowledged."""
+        if end.held is None or end.held_since_ns != since_ns:
+            return world_event(Kind.DROP, "all acknowledged")
+        end.held = None
+        end.has_ended = False
+        if end.lost is not None:
+            return world_event(Kind.DROP, "over already")
+        end.lost = LostReason.RESET
+        return self._on_over(end, LostReason.RESET)
+
+
+def _in_order(end: End) -> list[SentFrame]:
+    """Link, trust and tombstones strictly, the other classes in turn."""
+    frames = [frame for traffic in _STRICT for frame in end.queues.get(traffic, ())]
+    shared = [list(end.queues.get(traffic, ())) for traffic in _SHARED]
+    while any(shared):
+        if shared[end.turn]:
+            frames.append(shared[end.turn].pop(0))
+        end.turn = (end.turn + 1) % len(_SHARED)
+    return frames

@@ -1,0 +1,286 @@
+"""One run: a scenario and a seed in, an outcome out.
+
+Decides: nothing but the order of building; everything planned is in the scenario.
+Keeps: the same scenario, seed and code give the same trace; whoever is told of progress changes
+nothing.
+Must not know: how artifacts are signed, how an outcome is shown.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from fabgossip.core.effects import Answer, Outcome
+from fabgossip.errors import ScenarioError
+from fabgossip.model.ids import NodeId
+from fabgossip.model.moment import UnixTime
+from fabgossip.sim.authority import Authority, AuthorityMaker, Draft, Issued
+from fabgossip.sim.checkers import Count, Violation
+from fabgossip.sim.codec import Codec
+from fabgossip.sim.disk import COSTS, Local, SimDisk
+from fabgossip.sim.host import FIRST_UNIX, Host, NodeMaker, Surroundings, clocks
+from fabgossip.sim.ledger import Ledger
+from fabgossip.sim.measures import Measures, Spread
+from fabgossip.sim.network import Network
+from fabgossip.sim.paths import Paths
+from fabgossip.sim.scenario import Act, Cut, Publication, Scenario, SimNode
+from fabgossip.sim.streams import Streams
+from fabgossip.sim.trace import Checkpoint, Happened, Key, Kind, Trace, world_event
+from fabgossip.sim.watch import Watch
+from fabgossip.sim.world import NS_PER_MS, NS_PER_S, WORLD, World
+from fabgossip.trust.signatures import Verifier
+
+STARTS_WITHIN_NS: Final = NS_PER_S
+"""The nodes of a fabric start within this time, each at a moment of its own."""
+FIRST_PUBLISH_NS: Final = NS_PER_S
+"""When the control plane hands out trust and directories."""
+RENEW_NS: Final = 300 * NS_PER_S
+"""How often it looks for what is due for renewal."""
+RETRY_NS: Final = NS_PER_S
+"""How long it waits when no node takes an artifact."""
+SMALL_NODES_MAX: Final = 10
+"""Up to here every node checks itself after each of its events."""
+CHECK_EVERY: Final = 16
+"""Above, after so many: a check costs as much as the event itself (measured 2026-11)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """What a run is given beside its scenario."""
+
+    make_authority: AuthorityMaker
+    verifier: Verifier
+    make_node: NodeMaker
+    on_progress: Callable[[int, int], None] = lambda _events, _time_ns: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    """All that is known after a run."""
+
+    scenario: str
+    seed: int
+    nodes: int
+    events: int
+    virtual_ms: int
+    trace_hash: str
+    checkpoints: tuple[Checkpoint, ...]
+    checkers: dict[str, Count]
+    violations: tuple[Violation, ...]
+    node_ids: dict[int, NodeId]
+    by_publication: dict[str, Spread]
+    over_all: Spread
+    deliveries: int
+    unentitled_deliveries: int
+    behind: tuple[str, ...]
+    refused: tuple[str, ...]
+    frames_sent: int
+    bytes_sent: int
+
+
+class Run:
+    """One run from its first event to its last."""
+
+    def __init__(self, scenario: Scenario, seed: int, engine: Engine) -> None:
+        self.scenario = scenario
+        self._seed = seed
+        self._engine = engine
+        self._streams = Streams(seed)
+        self.world = World()
+        self._authority: Authority = engine.make_authority(
+            scenario, self._streams, UnixTime(FIRST_UNIX)
+        )
+        places = {node.index: node.place for node in scenario.nodes}
+        paths = Paths(places, scenario.links, self._streams)
+        _check_paths(paths, scenario.nodes)
+        papers = {node.index: self._authority.papers(node.node_id) for node in scenario.nodes}
+        ledger = Ledger(papers.items())
+        self.measures = Measures(ledger, self._is_up)
+        self.watch = Watch(self.world, ledger, self.measures)
+        self.network = Network(self.world, paths)
+        around = Surroundings(
+            world=self.world,
+            network=self.network,
+            codec=Codec(),
+            watch=self.watch,
+            streams=self._streams,
+            verifier=engine.verifier,
+            config=scenario.config,
+            make_node=engine.make_node,
+            index_of={node.node_id: node.index for node in scenario.nodes},
+            check_every=1 if len(scenario.nodes) <= SMALL_NODES_MAX else CHECK_EVERY,
+        )
+        self.hosts: dict[int, Host] = {}
+        for node in scenario.nodes:
+            chance = self._streams.of(f"disk/{node.node_id}")
+            disk = SimDisk(self.world, node.index, COSTS[node.disk_profile], self.watch, chance)
+            self.hosts[node.index] = Host(around, node.index, papers[node.index], disk)
+        self.trace = Trace(self._snapshots)
+        self._queue: deque[tuple[Issued, str]] = deque()
+        self._is_handing_out = False
+        self._plan()
+
+    def _is_up(self, index: int) -> bool:
+        return self.hosts[index].process is not None
+
+    def _snapshots(self) -> bytes:
+        return "\n".join(host.snapshot() for host in self.hosts.values()).encode()
+
+    def _plan(self) -> None:
+        """Everything that is known beforehand, from chance of its own."""
+        starts = self._streams.of("plan/starts")
+        for host in self.hosts.values():
+            at_ns = starts.below(STARTS_WITHIN_NS)
+            self.world.schedule(at_ns, host.index, WORLD, host.start)
+        self._at(FIRST_PUBLISH_NS, partial(self._publish, (), ""))
+        for at_ns in range(RENEW_NS, self.scenario.end_ns, RENEW_NS):
+            self._at(at_ns, partial(self._publish, (), ""))
+        for at_ns, group in _planned(self.scenario.publications):
+            self._at(at_ns, partial(self._publish_all, group))
+        for act in self.scenario.acts:
+            self._at(act.at_ns, partial(self._act, act))
+        for cut in self.scenario.cuts:
+            self._at(cut.at_ns, partial(self._cut, cut))
+            self._at(cut.until_ns, partial(self._mend, cut))
+
+    def _at(self, at_ns: int, action: Callable[[], Happened]) -> None:
+        self.world.schedule(at_ns, WORLD, WORLD, action)
+
+    def _host(self, node_id: NodeId) -> Host:
+        return next(one for one in self.hosts.values() if one.papers.own.node_id == node_id)
+
+    def _act(self, act: Act) -> Happened:
+        host = self._host(act.node_id)
+        return host.crash() if act.kind == "crash" else host.start()
+
+    def _cut(self, cut: Cut) -> Happened:
+        self.network.cut(cut)
+        return world_event(Kind.FAULT_ON, "cut")
+
+    def _mend(self, cut: Cut) -> Happened:
+        self.network.mend(cut)
+        return world_event(Kind.FAULT_OFF, "cut")
+
+    def _publish_all(self, due: tuple[tuple[Publication, int], ...]) -> Happened:
+        drafts = tuple(self._draft(one, version) for one, version in due)
+        for one, _ in due:
+            self.measures.on_named(f"{self._authority.prefix}/{one.namespace}", one.name)
+        return self._publish(drafts, due[0][0].through)
+
+    def _draft(self, one: Publication, version: int) -> Draft:
+        chance = self._streams.of(f"publication/{one.name}/{version}")
+        size = one.size_min + chance.below(one.size_max - one.size_min + 1)
+        return Draft(
+            artifact_type=one.artifact_type,
+            namespace=one.namespace,
+            audience=one.audience,
+            content=chance.bytes(size),
+        )
+
+    def _publish(self, drafts: tuple[Draft, ...], through: str) -> Happened:
+        """Compile and sign at once; hand out one after the other."""
+        issued = self._authority.publish(drafts, clocks(self.world).unix)
+        for one in issued:
+            self.watch.issued(one)
+            self._queue.append((one, through))
+        if not self._is_handing_out:
+            self._hand_out()
+        return world_event(Kind.PUBLISH, " ".join(one.envelope.hex() for one in issued))
+
+    def _hand_out(self) -> None:
+        self._is_handing_out = bool(self._queue)
+        if not self._queue:
+            return
+        issued, through = self._queue[0]
+        host = self._first_up(through)
+        if host is None or host.process is None:
+            self._at(self.world.now_ns + RETRY_NS, self._try_again)
+            return
+        process = host.process
+        answered = partial(self._on_answer, issued)
+        self.world.schedule(
+            self.world.now_ns, host.index, WORLD, partial(process.submit, issued, answered)
+        )
+
+    def _try_again(self) -> Happened:
+        self._hand_out()
+        return world_event(Kind.PUBLISH, "again")
+
+    def _first_up(self, through: str) -> Host | None:
+        """The first running node of a group; for the control plane's own, of those that store for
+        the cluster."""
+        for node in self.scenario.nodes:
+            is_meant = node.group == through if through else "cluster" in node.assigned
+            if is_meant and self._is_up(node.index):
+                return self.hosts[node.index]
+        return None
+
+    def _on_answer(self, issued: Issued, answer: Answer | None) -> None:
+        if answer is None:
+            self._at(self.world.now_ns + RETRY_NS, self._try_again)
+            return
+        if answer.outcome not in (Outcome.ADMITTED, Outcome.ALREADY_CURRENT):
+            self.measures.on_refused(issued, f"{answer.outcome.value} {answer.code}")
+        self._queue.popleft()
+        self._hand_out()
+
+    def local_of(self, index: int, namespace: str) -> Local | None:
+        """The local state of a namespace at a node, in truth."""
+        return self.hosts[index].disk.local.get(namespace)
+
+    def run(self, until_ns: int | None = None) -> RunOutcome:
+        """Let it all happen; raises `SpinError`."""
+        end_ns = self.scenario.end_ns if until_ns is None else until_ns
+        self.world.run(end_ns, self._on_event)
+        for host in self.hosts.values():
+            if host.process is not None and not self.watch.docket.violations:
+                host.process.is_sound()
+        self.trace.checkpoint(self.world.now_ns)
+        counts, docket = self.watch.docket.counts, self.watch.docket
+        return RunOutcome(
+            scenario=self.scenario.name,
+            seed=self._seed,
+            nodes=len(self.hosts),
+            events=self.trace.events,
+            virtual_ms=self.world.now_ns // NS_PER_MS,
+            trace_hash=self.trace.hash_hex,
+            checkpoints=tuple(self.trace.checkpoints),
+            checkers={name: counts[name] for name in sorted(counts)},
+            violations=tuple(docket.violations),
+            node_ids={index: host.papers.own.node_id for index, host in self.hosts.items()},
+            by_publication=self.measures.by_publication(),
+            over_all=self.measures.over_all(),
+            deliveries=self.measures.deliveries,
+            unentitled_deliveries=self.measures.unentitled_deliveries,
+            behind=tuple(self.measures.behind(self.local_of)),
+            refused=tuple(self.measures.refused),
+            frames_sent=self.network.frames_sent,
+            bytes_sent=self.network.bytes_sent,
+        )
+
+    def _on_event(self, key: Key, happened: Happened) -> None:
+        self.trace.add(key, happened)
+        if self.trace.events % 1_000 == 0:
+            self._engine.on_progress(self.trace.events, key[0])
+
+
+def _planned(
+    publications: tuple[Publication, ...],
+) -> list[tuple[int, tuple[tuple[Publication, int], ...]]]:
+    """What is published when; what falls on one moment and group is compiled together."""
+    moments: dict[tuple[int, str], list[tuple[Publication, int]]] = {}
+    for one in publications:
+        for version, at_ns in enumerate(one.at_ns):
+            moments.setdefault((at_ns, one.through), []).append((one, version))
+    return [(key[0], tuple(moments[key])) for key in sorted(moments)]
+
+
+def _check_paths(paths: Paths, nodes: tuple[SimNode, ...]) -> None:
+    """Every pair of places has a rule; raises `ScenarioError`."""
+    samples = {node.place: node.index for node in nodes}
+    for first, one in samples.items():
+        for second, other in samples.items():
+            if paths.find_rule(one, other) is None:
+                raise ScenarioError(f"topology.link: nothing between {first} and {second}")

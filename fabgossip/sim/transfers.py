@@ -1,0 +1,340 @@
+"""Contents on their way, as the daemon carries them: asked for chunk by chunk, hashed before a
+byte is kept, hashed before a byte leaves.
+
+Decides: nothing the daemon's transfers do not decide; only waiting differs.
+Keeps: the same limits, the same reasons of failure, exactly one answer per `ReceiveContent` and
+per `ServeContent`.
+Must not know: why a content is wanted, who may have it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from typing import Final, TypeAlias
+
+from fabgossip.core.effects import ContentWanted, ReceiveContent, ServeContent, ServeItem
+from fabgossip.core.events import (
+    ContentFailed,
+    ContentServed,
+    ContentStored,
+    Event,
+    FetchFailure,
+    LinkId,
+    RequestId,
+)
+from fabgossip.model.artifact import chunk_size_of
+from fabgossip.model.ids import ContentHash
+from fabgossip.model.messages import (
+    Busy,
+    ContentAsk,
+    GetContent,
+    Message,
+    NotAvailable,
+    TrafficClass,
+)
+from fabgossip.sim.disk import SimDisk
+from fabgossip.sim.network import End, Network, SentFrame
+from fabgossip.sim.trace import Happened, Kind, world_event
+from fabgossip.sim.world import NS_PER_MS
+from fabgossip.wire.codec import ContentHeader, content_header_bytes, parse_content_header
+from fabgossip.wire.framing import CONTENT_FRAME_BYTES_MAX, FrameKind
+
+OUTSTANDING_BYTES: Final = 8 << 20
+OUTSTANDING_CHUNKS: Final = 4
+WATCH_NS: Final = 50 * NS_PER_MS
+"""The daemon's limits, and how often it looks for silent transfers."""
+Wait: TypeAlias = Callable[[int, Callable[[], Happened]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What transfers work with; every call is for the process they belong to."""
+
+    disk: SimDisk
+    network: Network
+    now_ns: Callable[[], int]
+    wait: Wait
+    """Call back at a time, unless the process is gone by then."""
+    step: Callable[[Event], Happened]
+    """Give the node an event, now."""
+    post: Callable[[Event], None]
+    """Give the node an event after the step under way."""
+    send: Callable[[End, Message, TrafficClass, int], bool]
+    on_content_sent: Callable[[End, ContentHash], None]
+    on_content_received: Callable[[ContentHash], None]
+
+
+@dataclass(slots=True)
+class _Chunk:
+    number: int
+    size: int
+    stream: int
+    data: bytearray = field(default_factory=bytearray)
+
+
+@dataclass(slots=True, eq=False)
+class _Receiving:
+    """One content being received from one link."""
+
+    wanted: ContentWanted
+    end: End
+    traffic: TrafficClass
+    idle_ns: int
+    heard_ns: int
+    chunk_bytes: int
+    chunk_count: int
+    next_chunk: int = 0
+    chunks: dict[int, _Chunk] = field(default_factory=dict)
+    arrived: dict[int, bytes] = field(default_factory=dict)
+    verified: list[bytes] = field(default_factory=list)
+    over: bool = False
+
+    @property
+    def received_bytes(self) -> int:
+        """Verified bytes so far."""
+        return min(len(self.verified) * self.chunk_bytes, self.wanted.size)
+
+
+class Transfers:
+    """Everything in flight of one process."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._receiving: dict[tuple[LinkId, int], _Receiving] = {}
+        self._submissions: dict[RequestId, bytes] = {}
+
+    def on_submission(self, request: RequestId, content: bytes) -> None:
+        """A content waits under a request's number."""
+        self._submissions[request] = content
+
+    def on_request_over(self, request: RequestId) -> None:
+        """A request was answered: what is left of its content goes."""
+        self._submissions.pop(request, None)
+
+    def receive(self, effect: ReceiveContent, end: End | None) -> None:
+        """Carry out a `ReceiveContent`."""
+        wanted = effect.wanted
+        if effect.request is not None:
+            self._take(wanted, effect.request)
+        elif effect.link is None:
+            at = self._bench.now_ns() + self._bench.disk.read_ns
+            self._bench.wait(at, lambda: self._bench.step(self._read_again(wanted)))
+        elif end is None or end.lost is not None:
+            self._bench.post(_failed(wanted, effect.link, FetchFailure.LOST, 0))
+        else:
+            self._ask(effect, end)
+
+    def _read_again(self, wanted: ContentWanted) -> Event:
+        content = self._bench.disk.read(wanted.content_hash)
+        if content is None or sha256(content).digest() != wanted.content_hash:
+            return _failed(wanted, None, FetchFailure.DISK, 0)
+        return ContentStored(content_hash=wanted.content_hash, link=None, content=content)
+
+    def _take(self, wanted: ContentWanted, request: RequestId) -> None:
+        """A submitted content must be exactly what the manifest signed."""
+        content = self._submissions.pop(request, None)
+        if content is None:
+            self._refuse(wanted, request, FetchFailure.MISSING)
+        elif len(content) != wanted.size:
+            self._refuse(wanted, request, FetchFailure.BAD_LENGTH)
+        elif sha256(content).digest() != wanted.content_hash:
+            self._refuse(wanted, request, FetchFailure.BAD_HASH)
+        else:
+            self._store(wanted, None, content)
+
+    def _refuse(self, wanted: ContentWanted, request: RequestId, reason: FetchFailure) -> None:
+        self._bench.post(
+            ContentFailed(
+                content_hash=wanted.content_hash,
+                link=None,
+                request=request,
+                reason=reason,
+                received=0,
+            )
+        )
+
+    def _store(self, wanted: ContentWanted, link: LinkId | None, content: bytes) -> None:
+        def done(ok: bool) -> Happened:  # noqa: FBT001  # the outcome of one disk job, given by position
+            if not ok:
+                return self._bench.step(_failed(wanted, link, FetchFailure.DISK, 0))
+            read = content if wanted.is_read else None
+            return self._bench.step(
+                ContentStored(content_hash=wanted.content_hash, link=link, content=read)
+            )
+
+        self._bench.disk.store(wanted.content_hash, content, done)
+
+    def _ask(self, effect: ReceiveContent, end: End) -> None:
+        wanted = effect.wanted
+        receiving = _Receiving(
+            wanted=wanted,
+            end=end,
+            traffic=effect.traffic,
+            idle_ns=effect.idle_ms * NS_PER_MS,
+            heard_ns=self._bench.now_ns(),
+            chunk_bytes=chunk_size_of(wanted.size) if wanted.chunk_hashes else max(wanted.size, 1),
+            chunk_count=len(wanted.chunk_hashes) or 1,
+        )
+        self._ask_more(receiving)
+        self._watch(receiving)
+
+    def _watch(self, receiving: _Receiving) -> None:
+        """Look again when the silence would be too long, at the pace the daemon looks."""
+        due = receiving.heard_ns + receiving.idle_ns
+        self._bench.wait(due - due % WATCH_NS + WATCH_NS, partial(self._on_watch, receiving))
+
+    def _on_watch(self, receiving: _Receiving) -> Happened:
+        if not receiving.over:
+            silent_ns = self._bench.now_ns() - receiving.heard_ns
+            if silent_ns > receiving.idle_ns and not receiving.arrived:
+                self._fail(receiving, FetchFailure.STALLED)
+            else:
+                self._watch(receiving)
+        return world_event(Kind.TIMER, "watch")
+
+    def _ask_more(self, receiving: _Receiving) -> None:
+        waiting = len(receiving.chunks) + len(receiving.arrived)
+        limit = max(1, min(OUTSTANDING_CHUNKS, OUTSTANDING_BYTES // receiving.chunk_bytes))
+        while waiting < limit and receiving.next_chunk < receiving.chunk_count:
+            end, wanted = receiving.end, receiving.wanted
+            stream = end.take_stream()
+            number = receiving.next_chunk
+            size = min(receiving.chunk_bytes, wanted.size - number * receiving.chunk_bytes)
+            ask = ContentAsk(wanted.manifest_hash, wanted.content_hash, number, 1)
+            receiving.chunks[stream] = _Chunk(number, size, stream)
+            self._receiving[(end.link, stream)] = receiving
+            if not self._bench.send(end, GetContent(items=(ask,)), receiving.traffic, stream):
+                self._fail(receiving, FetchFailure.LOST)
+                return
+            receiving.next_chunk += 1
+            waiting += 1
+
+    def on_content(self, end: End, frame: SentFrame) -> None:
+        """A content frame came; raises `WireError` if it is none."""
+        header, data = parse_content_header(memoryview(frame.body))
+        receiving = self._receiving.get((end.link, frame.stream))
+        if receiving is None:
+            return
+        chunk = receiving.chunks[frame.stream]
+        receiving.heard_ns = self._bench.now_ns()
+        expected = header.item == 0 and header.offset == len(chunk.data)
+        if not expected or len(chunk.data) + len(data) > chunk.size:
+            self._fail(receiving, FetchFailure.BAD_LENGTH)
+            return
+        chunk.data += data
+        if header.is_last:
+            self._on_chunk(receiving, chunk)
+
+    def _on_chunk(self, receiving: _Receiving, chunk: _Chunk) -> None:
+        self._forget(receiving, chunk)
+        if len(chunk.data) != chunk.size:
+            self._fail(receiving, FetchFailure.BAD_LENGTH)
+            return
+        receiving.arrived[chunk.number] = bytes(chunk.data)
+        while not receiving.over and len(receiving.verified) in receiving.arrived:
+            self._verify(receiving)
+
+    def _verify(self, receiving: _Receiving) -> None:
+        """Hash the next chunk in order; the last one ends the transfer."""
+        wanted, number = receiving.wanted, len(receiving.verified)
+        data = receiving.arrived.pop(number)
+        expected = wanted.chunk_hashes[number] if wanted.chunk_hashes else wanted.content_hash
+        if sha256(data).digest() != expected:
+            self._fail(receiving, FetchFailure.BAD_HASH)
+            return
+        receiving.verified.append(data)
+        if len(receiving.verified) < receiving.chunk_count:
+            self._ask_more(receiving)
+            return
+        content = data if receiving.chunk_count == 1 else b"".join(receiving.verified)
+        receiving.over = True
+        if wanted.chunk_hashes and sha256(content).digest() != wanted.content_hash:
+            failed = _failed(wanted, receiving.end.link, FetchFailure.BAD_HASH, wanted.size)
+            self._bench.post(failed)
+            return
+        self._bench.on_content_received(wanted.content_hash)
+        self._store(wanted, receiving.end.link, content)
+
+    def _forget(self, receiving: _Receiving, chunk: _Chunk) -> None:
+        receiving.chunks.pop(chunk.stream, None)
+        self._receiving.pop((receiving.end.link, chunk.stream), None)
+
+    def on_not_available(self, end: End, stream: int, message: NotAvailable | Busy) -> None:
+        """The peer has it not, or no time."""
+        receiving = self._receiving.get((end.link, stream))
+        if receiving is not None:
+            missing = isinstance(message, NotAvailable)
+            self._fail(receiving, FetchFailure.MISSING if missing else FetchFailure.BUSY)
+
+    def on_lost(self, link: LinkId) -> None:
+        """A link ended with all that came over it."""
+        for receiving in [one for (its, _), one in self._receiving.items() if its == link]:
+            self._fail(receiving, FetchFailure.LOST)
+
+    def _fail(self, receiving: _Receiving, reason: FetchFailure) -> None:
+        if receiving.over:
+            return
+        receiving.over = True
+        for chunk in list(receiving.chunks.values()):
+            self._forget(receiving, chunk)
+        self._bench.post(
+            _failed(receiving.wanted, receiving.end.link, reason, receiving.received_bytes)
+        )
+
+    def serve(self, effect: ServeContent, end: End) -> None:
+        """Carry out a `ServeContent`: read, hash, send, at the pace the path takes it."""
+        pieces = [(item, number) for item in effect.items for number in _chunks_of(item)]
+        at = self._bench.now_ns() + self._bench.disk.read_ns
+        self._bench.wait(at, partial(self._serve, effect, end, pieces))
+
+    def _serve(
+        self, effect: ServeContent, end: End, pieces: list[tuple[ServeItem, int]]
+    ) -> Happened:
+        while pieces and end.lost is None:
+            room_ns = self._bench.network.room_at(end, effect.traffic)
+            if room_ns > self._bench.now_ns():
+                self._bench.network.flush(end)
+                self._bench.wait(room_ns, partial(self._serve, effect, end, pieces))
+                return world_event(Kind.DISK, "waits for room")
+            self._send_piece(effect, end, *pieces.pop(0))
+        self._bench.network.flush(end)
+        return self._bench.step(ContentServed(link=effect.link, stream=effect.stream))
+
+    def _send_piece(self, effect: ServeContent, end: End, item: ServeItem, number: int) -> None:
+        """One chunk, or a whole small content; damaged or vanished is answered like absent."""
+        piece = self._piece(item, number)
+        if piece is None:
+            answer = NotAvailable(item=item.item)
+            self._bench.send(end, answer, effect.traffic, effect.stream)
+            return
+        self._bench.on_content_sent(end, item.content_hash)
+        for start in range(0, max(len(piece), 1), CONTENT_FRAME_BYTES_MAX):
+            part = piece[start : start + CONTENT_FRAME_BYTES_MAX]
+            is_last = start + len(part) == len(piece)
+            header = content_header_bytes(ContentHeader(item.item, is_last, start))
+            frame = SentFrame(FrameKind.CONTENT, effect.traffic, effect.stream, header + part)
+            self._bench.network.send_bulk(end, frame)
+
+    def _piece(self, item: ServeItem, number: int) -> bytes | None:
+        content = self._bench.disk.read(item.content_hash)
+        if content is None:
+            return None
+        if not item.chunk_hashes:
+            return content if sha256(content).digest() == item.content_hash else None
+        size = chunk_size_of(item.size)
+        piece = content[number * size : (number + 1) * size]
+        return piece if sha256(piece).digest() == item.chunk_hashes[number] else None
+
+
+def _chunks_of(item: ServeItem) -> range:
+    last = min(item.first_chunk + item.chunk_count, max(len(item.chunk_hashes), 1))
+    return range(item.first_chunk, last)
+
+
+def _failed(
+    wanted: ContentWanted, link: LinkId | None, reason: FetchFailure, received: int
+) -> ContentFailed:
+    return ContentFailed(
+        content_hash=wanted.content_hash, link=link, request=None, reason=reason, received=received
+    )

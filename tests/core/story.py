@@ -1,0 +1,286 @@
+"""The story: one node told one event at a time, and what it wants done about it.
+
+Real trust throughout: keys, bundle, claims and manifests of `tests/trust/factory.py`, the real gate
+and the real verifier. Every event ends with `check()`, so each story proves the invariants too.
+
+`then` states all effects in order; timers and records, which accompany almost everything, are asked
+for by `timers` and `facts`.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cache
+from hashlib import sha256
+from typing import Final, TypeVar
+
+from fabgossip.core.config import NodeConfig
+from fabgossip.core.effects import (
+    Effect,
+    Fact,
+    Materialize,
+    Persist,
+    ReceiveContent,
+    Record,
+    Send,
+    SetTimer,
+)
+from fabgossip.core.events import (
+    ContentStored,
+    Event,
+    LinkId,
+    MessageReceived,
+    PeerConnected,
+    Persisted,
+    Started,
+    Timer,
+    TimerFired,
+)
+from fabgossip.core.node import Node
+from fabgossip.core.setup import NodeSetup, OwnIdentity
+from fabgossip.model.artifact import Order
+from fabgossip.model.authority import NodeIdentity, Opening, TrustBundle
+from fabgossip.model.ids import BootId, NodeId
+from fabgossip.model.messages import (
+    Announce,
+    Announced,
+    Hello,
+    Message,
+    Welcome,
+)
+from fabgossip.model.moment import Duration, Instant, Now, UnixTime, elapsed, later
+from fabgossip.model.topology import Endpoint
+from fabgossip.trust.bundle import PinnedTrust, bundle_from_pinned
+from fabgossip.trust.signatures import Ed25519Verifier
+from fabgossip.wire.contents import bundle_bytes
+from tests.core.artifacts import Artifact
+from tests.trust import factory
+
+VERIFIER: Final = Ed25519Verifier()
+NOTHING_STORED: Final = Started(trust=(), heads=(), floors=())
+E = TypeVar("E", bound=Effect)
+
+
+@cache
+def pinned(bundle: TrustBundle = factory.BUNDLE) -> PinnedTrust:
+    """The bundle as a node is enrolled with it."""
+    envelope = factory.signed(factory.bundle_manifest(bundle))
+    return bundle_from_pinned(envelope, bundle_bytes(bundle), VERIFIER)
+
+
+@cache
+def claims_of(name: str, openings: tuple[Opening, ...], roles: tuple[str, ...]) -> bytes:
+    """Signed claims of a node."""
+    statement = replace(factory.claims(openings), node_id=NodeId(name), roles=tuple(sorted(roles)))
+    return factory.signed_claims(statement)
+
+
+def boot_id(name: str) -> BootId:
+    """A process, by name."""
+    return BootId(sha256(name.encode()).digest()[:16])
+
+
+def identity(name: str) -> NodeIdentity:
+    """Who stands at the other end of a link, as the certificate said."""
+    return NodeIdentity(
+        node_id=NodeId(name),
+        certificate_hash=sha256(f"certificate of {name}".encode()).digest(),
+        expires_at=UnixTime(factory.NOW + factory.DAY),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """Somebody at the other end: what it is entitled to, and how much of that it shows."""
+
+    name: str
+    holds: tuple[Opening, ...] = factory.OPENINGS
+    shows: tuple[Opening, ...] = factory.OPENINGS
+    roles: tuple[str, ...] = ("edge",)
+    boot: str = "first"
+
+    def hello(self) -> Hello:
+        return Hello(
+            protocol_min=1,
+            protocol_max=1,
+            features=0,
+            boot_id=boot_id(f"{self.name} {self.boot}"),
+            claims=claims_of(self.name, self.holds, self.roles),
+            openings=self.shows,
+            bundle_version=factory.BUNDLE.bundle_version,
+            revocation_version=0,
+            epoch=factory.BUNDLE.authority_epoch,
+        )
+
+
+class Story:
+    """A node `n1` in the factory's cluster, and what befalls it."""
+
+    def __init__(
+        self,
+        *,
+        name: str = "n1",
+        holds: tuple[Opening, ...] = factory.OPENINGS,
+        roles: tuple[str, ...] = ("edge",),
+        config: NodeConfig | None = None,
+        bootstrap: tuple[Endpoint, ...] = (),
+        started: Started = NOTHING_STORED,
+        seed: int = 1,
+    ) -> None:
+        own = OwnIdentity(
+            node_id=NodeId(name),
+            claims=claims_of(name, holds, roles),
+            openings=holds,
+            pinned=pinned(),
+        )
+        setup = NodeSetup(
+            config=config or NodeConfig(),
+            own=own,
+            boot_id=boot_id(f"{name} first"),
+            bootstrap=bootstrap,
+            seed=seed,
+        )
+        self.node = Node(setup, VERIFIER)
+        self.now = Now(instant=Instant(0), unix=factory.NOW)
+        self.effects: list[Effect] = []
+        self._links = 0
+        self._clock_step = 0
+        self._timers: list[SetTimer] = []
+        self.when(started)
+
+    def when(self, event: Event) -> "Story":
+        """One event happens."""
+        self.effects = self.node.handle(event, self.now)
+        self.node.check()
+        self._timers += self.find(SetTimer)
+        return self
+
+    def due(self, kind: type[Timer]) -> "Story":
+        """The newest timer of a kind comes due, at its time."""
+        newest = self._newest(kind)
+        self.wait(elapsed(self.now.instant, newest.at))
+        return self.when(TimerFired(timer=newest.timer))
+
+    def newest(self, kind: type[Timer]) -> int:
+        """Milliseconds until the newest timer of a kind comes due."""
+        return elapsed(self.now.instant, self._newest(kind).at)
+
+    def _newest(self, kind: type[Timer]) -> SetTimer:
+        return [one for one in self._timers if isinstance(one.timer, kind)][-1]
+
+    def wait(self, milliseconds: int) -> "Story":
+        """Time passes; nothing happens by itself."""
+        instant = later(self.now.instant, Duration(milliseconds))
+        self.now = Now(
+            instant=instant, unix=UnixTime(factory.NOW + instant // 1_000 + self._clock_step)
+        )
+        return self
+
+    def step_clock(self, seconds: int) -> "Story":
+        """The wall clock alone moves."""
+        self._clock_step += seconds
+        return self.wait(0)
+
+    # What the world tells the node.
+
+    def connect(self, name: str, *, is_dialer: bool = True) -> LinkId:
+        """A link to a node passes TLS."""
+        self._links += 1
+        link = LinkId(self._links)
+        self.when(PeerConnected(link=link, identity=identity(name), is_dialer=is_dialer))
+        return link
+
+    def hear(self, link: LinkId, message: Message, stream: int = 0) -> "Story":
+        """A message comes over a link."""
+        return self.when(MessageReceived(link=link, stream=stream, message=message))
+
+    def link(self, peer: Peer | str, *, is_dialer: bool = True) -> LinkId:
+        """A link to a peer opens."""
+        peer = Peer(name=peer) if isinstance(peer, str) else peer
+        link = self.connect(peer.name, is_dialer=is_dialer)
+        self.hear(link, peer.hello())
+        hello_effects = self.effects
+        self.hear(link, Welcome(protocol=1, features=0))
+        self.effects = hello_effects + self.effects
+        return link
+
+    def announce(self, artifact: Artifact, link: LinkId, hops: int = 0) -> "Story":
+        """A peer announces an artifact."""
+        return self.hear(link, Announce(entries=(Announced(artifact.envelope, hops),)))
+
+    def persisted(self, *, ok: bool = True) -> "Story":
+        """The disk says of the last change that it is durable."""
+        return self.when(Persisted(token=self.only(Persist).token, ok=ok))
+
+    def stored(self, artifact: Artifact, link: LinkId | None) -> "Story":
+        """The content of an artifact is here and durable."""
+        content = artifact.content if artifact.is_read else None
+        return self.when(
+            ContentStored(content_hash=artifact.content_hash, link=link, content=content)
+        )
+
+    def materialized(self) -> "Story":
+        """The local state was switched."""
+        return self.when(Persisted(token=self.only(Materialize).token, ok=True))
+
+    def accept(self, artifact: Artifact, link: LinkId) -> "Story":
+        """The whole way of an artifact, from a peer's announcement to the local state."""
+        self.announce(artifact, link).persisted()
+        if artifact.manifest.tombstone is not None:
+            return self
+        if self.find(ReceiveContent):
+            self.stored(artifact, link)
+        if self.find(Materialize):
+            effects = self.effects
+            self.materialized()
+            self.effects = effects + self.effects
+        return self
+
+    # What the node wants.
+
+    def then(self, *expected: Effect) -> None:
+        """These effects, all of them, in this order; timers and records apart."""
+        assert [one for one in self.effects if not isinstance(one, SetTimer | Record)] == list(
+            expected
+        )
+
+    def find(self, kind: type[E]) -> list[E]:
+        """All effects of a kind."""
+        return [one for one in self.effects if isinstance(one, kind)]
+
+    def only(self, kind: type[E]) -> E:
+        """The one effect of a kind."""
+        (found,) = self.find(kind)
+        return found
+
+    def sent(self, link: LinkId) -> list[Message]:
+        """The messages for a link, in order."""
+        return [one.message for one in self.find(Send) if one.link == link]
+
+    def timers(self) -> list[Timer]:
+        """The timers asked for."""
+        return [one.timer for one in self.find(SetTimer)]
+
+    def at(self, timer: Timer) -> int:
+        """When the last timer equal to this one is to come due, from now."""
+        return [one.at for one in self.find(SetTimer) if one.timer == timer][-1] - self.now.instant
+
+    def facts(self) -> list[Fact]:
+        """What was recorded."""
+        return [one.fact for one in self.find(Record)]
+
+    # What became of the world.
+
+    @property
+    def trusted(self) -> dict[str, tuple[Order, str]]:
+        """Every head by the tail of its namespace: order and state."""
+        return {
+            head.manifest.namespace.text.removeprefix(f"{factory.PREFIX}/"): (
+                head.manifest.order,
+                head.state.value,
+            )
+            for head in self.node.heads_after("", 1_000)
+        }
+
+
+def announcement(artifact: Artifact, hops: int = 1) -> Announce:
+    """What a node says of one artifact."""
+    return Announce(entries=(Announced(artifact.envelope, hops),))

@@ -1,0 +1,86 @@
+"""What a node believes: its entitlements follow the bundle in force, the trust lane never ends."""
+
+from dataclasses import replace
+
+from fabgossip.core.effects import Disconnect, Materialize, Persist
+from fabgossip.core.mode import Mode
+from fabgossip.model.authority import KeyStatus, Revocation, RevokedKind
+from fabgossip.model.moment import UnixTime
+from tests.core.artifacts import revocations, routes, sealed, trust
+from tests.core.story import Story
+from tests.trust import factory
+
+EPOCH = replace(factory.BUNDLE, bundle_version=4, authority_epoch=3)
+NO_CLAIMER = replace(
+    factory.BUNDLE,
+    bundle_version=4,
+    keys=tuple(
+        replace(key, status=KeyStatus.REVOKED) if key.key_id == factory.CLAIMER.key_id else key
+        for key in factory.BUNDLE.keys
+    ),
+)
+
+
+def revoked_key(story: Story) -> frozenset[tuple[RevokedKind, bytes]]:
+    return story.node.trust.revoked.values
+
+
+def test_a_node_whose_claims_count_no_more_keeps_the_trust_lane_and_nothing_else() -> None:
+    """It must be able to hear of the bundle that ends its exile; and nobody is blamed for it."""
+    story = Story()
+    origin = story.link("n2")
+    story.accept(trust(NO_CLAIMER), origin)
+    assert story.node.trust.own.scope_ids == frozenset()
+    story.announce(routes(), origin)
+    assert story.find(Persist) == []
+    for version in range(1, 12):
+        story.accept(revocations(version), origin)
+        assert story.find(Disconnect) == []
+    assert story.node.trust.revoked.version == 11
+    back = trust(replace(factory.BUNDLE, bundle_version=5))
+    story.accept(back, origin)
+    assert story.node.trust.own.scope_ids == factory.OWN.scope_ids
+
+
+def test_the_next_epoch_voids_the_claims_of_the_last() -> None:
+    story = Story()
+    story.accept(trust(EPOCH), story.link("n2"))
+    assert story.node.trust.bundle.authority_epoch == 3
+    assert story.node.trust.own.scope_ids == frozenset()
+
+
+def test_revocations_only_add_up() -> None:
+    """A later list that no longer names a key does not give it its trust back."""
+    story = Story()
+    origin = story.link("n2")
+    entry = Revocation(
+        kind=RevokedKind.SIGNING_KEY,
+        value=factory.POLICY.key_id,
+        reason="stolen",
+        since=factory.NOW,
+        until=UnixTime(0),
+    )
+    story.accept(revocations(1, entry), origin).accept(revocations(2), origin)
+    assert (RevokedKind.SIGNING_KEY, factory.POLICY.key_id) in revoked_key(story)
+    assert story.node.trust.revoked.version == 2
+
+
+def test_a_bundle_whose_content_is_another_is_not_believed() -> None:
+    """Signed by the roots, but it does not describe what it carries."""
+    story = Story()
+    origin = story.link("n2")
+    lie = replace(trust(EPOCH).manifest, authority_epoch=2)
+    story.announce(sealed(lie, trust(EPOCH).content), origin).persisted()
+    story.stored(sealed(lie, trust(EPOCH).content), origin)
+    assert story.node.trust.bundle == factory.BUNDLE
+    assert story.find(Materialize) == []
+
+
+def test_the_mode_follows_the_revocation_list() -> None:
+    story = Story()
+    origin = story.link("n2")
+    assert story.node.snapshot(story.now).mode is Mode.STALE
+    story.accept(revocations(1), origin)
+    assert story.node.snapshot(story.now).mode is Mode.PARTITIONED
+    story.step_clock(factory.HOUR)
+    assert story.node.snapshot(story.now).mode is Mode.STALE

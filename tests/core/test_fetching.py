@@ -1,0 +1,318 @@
+"""Getting content: the ladder in strict order, and a want that never gives up and never spins."""
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from fabgossip.core.config import FetchingConfig, NodeConfig
+from fabgossip.core.effects import Answer, Fact, Outcome, ReceiveContent
+from fabgossip.core.events import (
+    ContentFailed,
+    FetchFailure,
+    FetchRequest,
+    LinkId,
+    LostReason,
+    PeerLost,
+    RequestId,
+    RequestMade,
+    WantDue,
+)
+from fabgossip.core.fetching import (
+    ATTEMPTS_FIRST,
+    ATTEMPTS_MAX,
+    EndedWant,
+    Fetching,
+    Source,
+    Want,
+    WantState,
+)
+from fabgossip.model.ids import NodeId
+from fabgossip.model.messages import Holdings, HoldingsEntry, HoldingsMode, TrafficClass
+from fabgossip.model.moment import Duration, Instant, later
+from tests.core.artifacts import (
+    EVERYBODY,
+    Artifact,
+    peers,
+    record,
+    revocations,
+    routes,
+    stores,
+    tombstone,
+)
+from tests.core.story import Story
+
+NOW = Instant(1_000)
+
+
+def fail(story: Story, artifact: Artifact, reason: FetchFailure) -> Story:
+    """The try under way comes to nothing."""
+    link = story.only(ReceiveContent).link
+    failed = ContentFailed(
+        content_hash=artifact.content_hash, link=link, request=None, reason=reason, received=0
+    )
+    return story.when(failed)
+
+
+def advertise(story: Story, link: LinkId, *artifacts: Artifact) -> Story:
+    """A neighbour says what it holds now."""
+    entry = HoldingsEntry(EVERYBODY, HoldingsMode.ONLY, tuple(one.prefix for one in artifacts))
+    return story.hear(link, Holdings(sequence=9, is_whole=False, entries=(entry,)))
+
+
+def fabric() -> tuple[Story, dict[str, LinkId]]:
+    """Storage nodes in three places around n1, two plain neighbours, and who announces."""
+    story = Story()
+    first = story.link("announcer")
+    directory = peers(
+        record("n1", place="r1/z1/k1"),
+        record("same-rack", place="r1/z1/k1", is_storage=True),
+        record("same-zone", place="r1/z1/k2", is_storage=True),
+        record("far", place="r2/z1/k1", is_storage=True),
+        record("plain", place="r1/z1/k1"),
+        record("silent", place="r1/z1/k1"),
+        record("announcer", place="r9/z1/k1"),
+    )
+    story.accept(directory, first).accept(stores("same-rack", "same-zone", "far"), first)
+    names = ("far", "plain", "same-rack", "silent", "same-zone")
+    return story, {"announcer": first, **{name: story.link(name) for name in names}}
+
+
+def test_the_ladder_is_climbed_in_strict_order_and_says_so() -> None:
+    """Who announced it, the home endpoint, the other storage nodes by distance, then whoever
+    advertises it; who says nothing is never asked."""
+    story, links = fabric()
+    advertise(story, links["plain"], routes())
+    story.announce(routes(), links["announcer"]).persisted()
+    names = {link: name for name, link in links.items()}
+    asked = []
+    while story.find(ReceiveContent):
+        link = story.only(ReceiveContent).link
+        assert link is not None
+        asked.append(names[link])
+        fail(story, routes(), FetchFailure.MISSING)
+    assert asked == ["announcer", "same-rack", "same-zone", "far", "plain"]
+    want = story.node.want_of(routes().content_hash)
+    assert want is not None
+    assert [(one.step.value, one.node_id, one.outcome) for one in want.attempts] == [
+        ("normal", "announcer", "missing"),
+        ("normal", "same-rack", "missing"),
+        ("rung 1", "same-zone", "missing"),
+        ("rung 1", "far", "missing"),
+        ("rung 2", "plain", "missing"),
+    ]
+    assert want.state is WantState.PARKED
+
+
+def test_climbing_is_recorded_from_its_start_to_its_end() -> None:
+    story, links = fabric()
+    story.announce(routes(), links["announcer"]).persisted()
+    fail(story, routes(), FetchFailure.STALLED)
+    assert Fact.RECOVERY_STARTED not in story.facts()
+    fail(story, routes(), FetchFailure.STALLED)
+    assert Fact.RECOVERY_STARTED in story.facts()
+    story.stored(routes(), links["same-zone"])
+    assert Fact.RECOVERY_ENDED in story.facts()
+    ended = story.node.want_of(routes().content_hash)
+    assert isinstance(ended, EndedWant)
+    assert (ended.state, ended.attempts[-1].outcome) == (WantState.SATISFIED, "verified")
+
+
+def test_a_storage_node_that_says_it_lacks_a_content_is_not_asked() -> None:
+    story = Story()
+    origin, storage = story.link("n2"), story.link("n3")
+    story.accept(stores("n3"), origin)
+    entry = HoldingsEntry(EVERYBODY, HoldingsMode.ALL_EXCEPT, (routes().prefix,))
+    story.hear(storage, Holdings(sequence=9, is_whole=True, entries=(entry,)))
+    story.announce(routes(), origin).persisted()
+    assert fail(story, routes(), FetchFailure.MISSING).find(ReceiveContent) == []
+
+
+def test_who_tells_of_a_content_it_listed_as_lacking_is_asked_for_it() -> None:
+    """The announcement is the newer word."""
+    story = Story()
+    origin = story.link("n2")
+    entry = HoldingsEntry(EVERYBODY, HoldingsMode.ALL_EXCEPT, (routes().prefix,))
+    story.hear(origin, Holdings(sequence=9, is_whole=True, entries=(entry,)))
+    story.announce(routes(), origin).persisted()
+    assert story.only(ReceiveContent).link == origin
+
+
+def test_who_sent_a_wrong_byte_is_not_asked_again_whatever_it_says() -> None:
+    """Not after the wait, not when it advertises, not over a new link: the node is barred."""
+    story = Story()
+    origin = story.link("n2")
+    story.announce(routes(), origin).persisted()
+    fail(story, routes(), FetchFailure.BAD_HASH)
+    assert story.find(ReceiveContent) == []
+    story.wait(60_000).due(WantDue)
+    assert story.find(ReceiveContent) == []
+    assert advertise(story, origin, routes()).find(ReceiveContent) == []
+    story.when(PeerLost(link=origin, node_id=NodeId("n2"), reason=LostReason.EOF))
+    again = story.link("n2")
+    assert advertise(story, again, routes()).find(ReceiveContent) == []
+    other = story.link("n3")
+    assert advertise(story, other, routes()).only(ReceiveContent).link == other
+
+
+def test_a_parked_want_is_tried_again_after_a_wait_that_doubles() -> None:
+    story = Story()
+    origin = story.link("n2")
+    story.announce(routes(), origin).persisted()
+    waits = []
+    for _ in range(10):
+        fail(story, routes(), FetchFailure.BUSY)
+        waits.append(story.newest(WantDue))
+        story.wait(10_000)
+        story.due(WantDue)
+    limits = [min(500 << number, 30_000) for number in range(10)]
+    assert all(limit // 2 <= wait <= limit for wait, limit in zip(waits, limits, strict=True))
+
+
+@pytest.mark.parametrize("evidence", ["a link opens", "somebody advertises", "a copy comes"])
+def test_a_parked_want_is_woken_by_evidence(evidence: str) -> None:
+    story = Story()
+    origin, other = story.link("n2"), story.link("n3")
+    story.announce(routes(), origin).persisted()
+    fail(story, routes(), FetchFailure.MISSING)
+    assert story.find(ReceiveContent) == []
+    match evidence:
+        case "a link opens":
+            story.accept(stores("n4", version=8), origin)
+            story.link("n4")
+        case "somebody advertises":
+            advertise(story, other, routes())
+        case _:
+            story.announce(routes(), other)
+    assert len(story.find(ReceiveContent)) == 1
+
+
+def test_a_stale_timer_wakes_nothing() -> None:
+    """A want woken by evidence meanwhile is not started twice."""
+    story = Story()
+    origin, other = story.link("n2"), story.link("n3")
+    story.announce(routes(), origin).persisted()
+    fail(story, routes(), FetchFailure.MISSING)
+    advertise(story, other, routes())
+    story.due(WantDue)
+    story.then()
+
+
+def test_a_superseded_want_is_void_and_its_late_bytes_are_dropped() -> None:
+    story = Story()
+    origin = story.link("n2")
+    story.announce(routes(7), origin).persisted()
+    story.announce(tombstone(8), origin)
+    ended = story.node.want_of(routes(7).content_hash)
+    assert ended is not None
+    assert ended.state is WantState.VOID
+    story.persisted().stored(routes(7), origin)
+    assert [type(one).__name__ for one in story.effects] == ["Remove"]
+
+
+def test_one_want_whatever_the_number_of_announcers() -> None:
+    story = Story()
+    first, second = story.link("n2"), story.link("n3")
+    story.announce(routes(), first).persisted()
+    assert story.announce(routes(), second).find(ReceiveContent) == []
+    assert fail_from(story, first).only(ReceiveContent).link == second
+
+
+def fail_from(story: Story, link: LinkId) -> Story:
+    """The transfer from a link ends with it."""
+    return story.when(
+        ContentFailed(
+            content_hash=routes().content_hash,
+            link=link,
+            request=None,
+            reason=FetchFailure.LOST,
+            received=0,
+        )
+    )
+
+
+def test_transfers_from_one_link_stop_at_their_limit_and_go_on_when_one_ends() -> None:
+    config = NodeConfig(fetching=FetchingConfig(per_link_max=2))
+    story = Story(config=config)
+    origin = story.link("n2")
+    contents = [routes(7, name=f"r{n}", content=b"%d" % n) for n in range(3)]
+    started = [
+        len(story.announce(one, origin).persisted().find(ReceiveContent)) for one in contents
+    ]
+    assert started == [1, 1, 0]
+    story.stored(contents[0], origin)
+    assert story.only(ReceiveContent).wanted.content_hash == contents[2].content_hash
+
+
+def test_trust_waits_for_no_other_class() -> None:
+    """With every ordinary slot taken, a revocation list is fetched at once."""
+    config = NodeConfig(fetching=FetchingConfig(transfers_max=1))
+    story = Story(config=config)
+    origin = story.link("n2")
+    ordinary = [routes(7, name=f"r{n}", content=b"%d" % n) for n in range(2)]
+    for one in ordinary:
+        story.announce(one, origin).persisted()
+    assert story.find(ReceiveContent) == []
+    story.announce(revocations(1), origin).persisted()
+    assert story.only(ReceiveContent).traffic is TrafficClass.TRUST
+
+
+def test_beyond_the_limit_of_wants_duty_is_dropped_requests_are_refused_and_trust_is_not() -> None:
+    config = NodeConfig(fetching=FetchingConfig(wants_max=1))
+    story = Story(config=config)
+    origin = story.link("n2")
+    first, second = (routes(7, name=f"r{n}", content=b"%d" % n) for n in range(2))
+    assert len(story.announce(first, origin).persisted().find(ReceiveContent)) == 1
+    assert story.announce(second, origin).persisted().find(ReceiveContent) == []
+    assert story.node.want_of(second.content_hash) is None
+    body = FetchRequest(content_hash=second.content_hash, namespace=None, timeout_ms=1_000)
+    story.when(RequestMade(request=RequestId(1), body=body))
+    assert story.only(Answer).outcome is Outcome.FAILED
+    assert len(story.announce(revocations(1), origin).persisted().find(ReceiveContent)) == 1
+
+
+def _only(source: Source) -> Callable[[Want], tuple[Source, ...]]:
+    return lambda _: (source,)
+
+
+def test_of_many_tries_the_first_and_the_last_are_kept() -> None:
+    fetching = Fetching(FetchingConfig(), Random(1))
+    want = fetching.on_wanted(routes().verified, TrafficClass.POLICY, LinkId(1), NOW, is_read=False)
+    assert want is not None
+    total = ATTEMPTS_MAX + 5
+    now = NOW
+    for number in range(total):
+        source = Source(
+            link=LinkId(number),
+            node_id=NodeId(f"n{number}"),
+            is_storage=True,
+            distance=0,
+            says=True,
+        )
+        want.announcers[source.link] = None
+        started, _ = fetching.next_transfers(_only(source), now)
+        assert started == [want]
+        fetching.check()
+        now = later(now, Duration(1))
+        fetching.on_failed(routes().content_hash, FetchFailure.MISSING, 0, now)
+        fetching.check()
+    tried = [one.node_id for one in want.attempts]
+    last = ATTEMPTS_MAX - ATTEMPTS_FIRST
+    assert tried == [f"n{n}" for n in (*range(ATTEMPTS_FIRST), *range(total - last, total))]
+
+
+def test_a_content_gone_from_our_own_disk_is_wanted_again() -> None:
+    """The index said it is held, the file does not say so: peers are asked."""
+    story = Story()
+    origin = story.link("n2")
+    story.accept(routes(), origin)
+    advertise(story, origin, routes())
+    failed = ContentFailed(
+        content_hash=routes().content_hash,
+        link=None,
+        request=None,
+        reason=FetchFailure.DISK,
+        received=0,
+    )
+    story.when(failed)
+    assert story.find(ReceiveContent)[0].link == origin

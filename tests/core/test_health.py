@@ -1,0 +1,110 @@
+"""The verdict: every problem says why and what to type, and a healthy node has none."""
+
+from dataclasses import replace
+
+from fabgossip.core.events import ContentFailed, FetchFailure
+from fabgossip.core.health import BEHIND_GRACE_MS, PROBLEMS_MAX, Level, NodeSnapshot, ProblemCode
+from fabgossip.core.mode import Mode
+from fabgossip.model.artifact import ArtifactType
+from tests.core.artifacts import Artifact, artifact, revocations, routes, sealed, tombstone
+from tests.core.story import Story
+from tests.trust import factory
+
+FRESH_LIST = sealed(
+    replace(factory.manifest(ArtifactType.REVOCATION_LIST), issued_at=factory.NOW),
+    revocations(7).content,
+)
+
+
+def healthy() -> tuple[Story, int]:
+    story = Story()
+    origin = story.link("n2")
+    story.accept(FRESH_LIST, origin)
+    return story, origin
+
+
+def seen(story: Story) -> NodeSnapshot:
+    return story.node.snapshot(story.now)
+
+
+def codes(story: Story) -> list[ProblemCode]:
+    return [one.code for one in seen(story).problems]
+
+
+def accept(story: Story, *artifacts: Artifact) -> None:
+    origin = story.node.sessions()[0].link
+    for one in artifacts:
+        story.accept(one, origin)
+
+
+def test_a_healthy_node_has_no_problem_and_says_so() -> None:
+    story, _ = healthy()
+    accept(story, routes())
+    snapshot = seen(story)
+    assert (snapshot.level, snapshot.mode, snapshot.problems) == (Level.OK, Mode.FRESH, ())
+    assert (snapshot.namespaces.total, snapshot.namespaces.fresh) == (2, 2)
+
+
+def test_a_node_alone_without_a_revocation_list_is_degraded_for_both() -> None:
+    snapshot = seen(Story())
+    assert snapshot.level is Level.DEGRADED
+    assert {one.code for one in snapshot.problems} == {
+        ProblemCode.TRUST_STALE,
+        ProblemCode.NO_NEIGHBORS,
+    }
+    assert all(one.next_step.startswith("fabgossip ") for one in snapshot.problems)
+
+
+def test_a_content_nobody_has_becomes_a_problem_after_a_grace_and_names_the_last_try() -> None:
+    story, _ = healthy()
+    origin = story.node.sessions()[0].link
+    story.announce(routes(), origin).persisted()
+    failed = ContentFailed(
+        content_hash=routes().content_hash,
+        link=origin,
+        request=None,
+        reason=FetchFailure.MISSING,
+        received=0,
+    )
+    story.when(failed)
+    story.wait(BEHIND_GRACE_MS - 1)
+    assert codes(story) == []
+    story.wait(1)
+    (problem,) = seen(story).problems
+    assert problem.code is ProblemCode.CONTENT_MISSING
+    assert problem.namespace.endswith("routes/r1")
+    assert "n2: missing" in problem.because
+
+
+def test_past_its_refresh_time_a_namespace_is_stale_and_still_in_use() -> None:
+    story, _ = healthy()
+    accept(story, routes())
+    story.step_clock(factory.HOUR - 1)
+    assert ProblemCode.REFRESH_OVERDUE not in codes(story)
+    story.step_clock(1)
+    assert ProblemCode.REFRESH_OVERDUE in codes(story)
+    assert seen(story).namespaces.stale == 2
+    assert story.trusted["routes/r1"][1] == "current"
+
+
+def test_invalid_and_withdrawn_are_counted_apart() -> None:
+    story, _ = healthy()
+    nonsense = sealed(factory.manifest(ArtifactType.PEER_DIRECTORY), b"nonsense")
+    origin = story.node.sessions()[0].link
+    story.announce(nonsense, origin).persisted().stored(nonsense, origin)
+    accept(story, tombstone(8))
+    counts = seen(story).namespaces
+    assert (counts.invalid, counts.withdrawn) == (1, 1)
+    assert codes(story) == [ProblemCode.CONTENT_INVALID]
+
+
+def test_the_list_of_problems_is_cut_and_says_by_how_many() -> None:
+    story, _ = healthy()
+    many = [
+        artifact(ArtifactType.QOS_POLICY_BUNDLE, f"qos/q{number}", refresh_by=factory.NOW + 60)
+        for number in range(PROBLEMS_MAX + 2)
+    ]
+    accept(story, *many)
+    story.step_clock(60)
+    snapshot = seen(story)
+    assert (len(snapshot.problems), snapshot.problems_omitted) == (PROBLEMS_MAX, 2)

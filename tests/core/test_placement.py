@@ -1,0 +1,97 @@
+"""Who holds for others: the same on every node, as many as the policy says, never who may not."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fabgossip.core.effects import Materialize, ReceiveContent
+from fabgossip.core.placement import Placement
+from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.ids import NodeId
+from fabgossip.model.policy import ReplicationPolicy, ReplicationRule
+from fabgossip.model.topology import StorageDirectory
+from fabgossip.wire.contents import parse_storage_directory
+from tests.core.artifacts import artifact, routes, stores
+from tests.core.story import Story
+
+NAMES = [f"s{number}" for number in range(8)]
+KIND = ArtifactType.ROUTE_POLICY_BUNDLE
+
+
+def policy(replicas: int, *, on_demand: bool = False) -> ReplicationPolicy:
+    rule = ReplicationRule(artifact_type=KIND, replicas=replicas, on_demand=on_demand)
+    return ReplicationPolicy(rules=(rule,))
+
+
+def directory(replication: ReplicationPolicy, *names: str) -> StorageDirectory:
+    return parse_storage_directory(stores(*names, replication=replication).content)
+
+
+def holders(one: StorageDirectory, name: str = "r1") -> set[str]:
+    """Who says of itself that it holds the routes of this name."""
+    found = set()
+    for node_id in (*NAMES, "outsider"):
+        placement = Placement(NodeId(node_id))
+        placement.on_directory("storage", one)
+        if placement.has_duty(routes(name=name).manifest):
+            found.add(node_id)
+    return found
+
+
+@given(st.integers(1, 9), st.sets(st.sampled_from(NAMES), min_size=1))
+def test_every_node_computes_the_same_holders_and_as_many_as_asked(
+    replicas: int, names: set[str]
+) -> None:
+    found = holders(directory(policy(replicas), *names))
+    assert found <= names
+    assert len(found) == min(replicas, len(names))
+
+
+def test_a_storage_node_that_goes_moves_only_what_it_held() -> None:
+    """Rendezvous: losing one node gives its artifacts a new holder and moves no others."""
+    before = directory(policy(2), *NAMES)
+    after = directory(policy(2), *NAMES[1:])
+    for number in range(12):
+        old = holders(before, f"r{number}")
+        assert holders(after, f"r{number}") >= old - {NAMES[0]}
+
+
+def test_without_a_rule_whoever_may_hold_does() -> None:
+    assert holders(directory(ReplicationPolicy(), *NAMES)) == {*NAMES, "outsider"}
+
+
+def test_on_demand_nobody_holds_by_duty() -> None:
+    assert holders(directory(policy(1, on_demand=True), *NAMES)) == set()
+
+
+def test_a_directory_that_goes_takes_its_rules_along() -> None:
+    placement = Placement(NodeId("s0"))
+    placement.on_directory("storage", directory(policy(1, on_demand=True), *NAMES))
+    assert placement.is_storage(NodeId("s1"))
+    assert placement.keep_versions == 2
+    placement.on_directory("storage", None)
+    assert not placement.is_storage(NodeId("s1"))
+    assert placement.has_duty(routes().manifest)
+    assert placement.keep_versions == 0
+
+
+def test_what_is_not_ours_by_duty_is_known_and_not_fetched() -> None:
+    """The manifest is kept and passed on; the bytes stay where they belong."""
+    rule = ReplicationRule(
+        artifact_type=ArtifactType.SERVICE_ASSIGNMENT_BUNDLE, replicas=1, on_demand=True
+    )
+    story = Story()
+    origin = story.link("n2")
+    story.accept(stores("s1", replication=ReplicationPolicy(rules=(rule,))), origin)
+    for_globex = artifact(
+        ArtifactType.SERVICE_ASSIGNMENT_BUNDLE, "org/globex/services/web", content=b"web"
+    )
+    story.announce(for_globex, origin).persisted()
+    assert story.find(ReceiveContent) == []
+    assert story.trusted[for_globex.tail][1] == "known"
+
+
+def test_the_signed_number_of_versions_is_kept() -> None:
+    story = Story()
+    origin = story.link("n2")
+    story.accept(stores("s1", keep_versions=5), origin).accept(routes(), origin)
+    assert story.find(Materialize)[-1].keep_versions == 5

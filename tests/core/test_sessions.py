@@ -1,0 +1,210 @@
+"""Links from TLS to open: the order of the first words, and which of two links stays."""
+
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+
+from fabgossip.core.effects import Dial, Disconnect, Fact, Send
+from fabgossip.core.events import DialDue, HelloDue, LinkId, LostReason, PeerLost, TimerFired
+from fabgossip.core.sessions import shared_protocol
+from fabgossip.model.ids import NodeId
+from fabgossip.model.messages import (
+    Announce,
+    ByeReason,
+    GetContent,
+    GetHeads,
+    Have,
+    Hello,
+    Message,
+    Ping,
+    Welcome,
+)
+from fabgossip.model.topology import Endpoint
+from tests.core.artifacts import EVERYBODY, revocations, routes
+from tests.core.story import Peer, Story
+from tests.trust import factory
+
+WELCOME = Welcome(protocol=1, features=0)
+N2 = Peer(name="n2")
+
+
+def test_hello_is_the_first_word_and_welcome_its_answer() -> None:
+    story = Story()
+    link = story.connect("n2")
+    (hello,) = story.sent(link)
+    assert isinstance(hello, Hello)
+    assert hello.openings == ()
+    story.hear(link, N2.hello())
+    assert story.sent(link) == [WELCOME]
+    assert Fact.NEIGHBOR_CONNECTED not in story.facts()
+    story.hear(link, WELCOME)
+    assert Fact.NEIGHBOR_CONNECTED in story.facts()
+    assert isinstance(story.sent(link)[0], GetHeads)
+
+
+def test_a_welcome_may_overtake_nothing_but_the_hello() -> None:
+    """Each end sends both words without waiting: the link opens on the second, whichever it is."""
+    story = Story()
+    link = story.connect("n2")
+    story.hear(link, WELCOME)
+    assert story.effects == []
+    story.hear(link, N2.hello())
+    assert Fact.NEIGHBOR_CONNECTED in story.facts()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Ping(sequence=1),
+        Have(audience=EVERYBODY, prefixes=()),
+        GetHeads(known=()),
+        GetContent(items=()),
+        Announce(entries=()),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+@pytest.mark.parametrize("said", [(), (N2.hello(),), (WELCOME,)], ids=["", "hello", "welcome"])
+def test_any_other_word_before_the_link_is_open_is_a_broken_protocol(
+    said: tuple[Message, ...], message: Message
+) -> None:
+    story = Story()
+    link = story.connect("n2")
+    for one in said:
+        story.hear(link, one)
+    story.hear(link, message)
+    assert story.find(Send) == []
+    closed = story.only(Disconnect)
+    assert (closed.link, closed.bye, closed.lost) == (
+        link,
+        ByeReason.PROTOCOL,
+        LostReason.PROTOCOL,
+    )
+
+
+@pytest.mark.parametrize("message", [N2.hello(), WELCOME], ids=["hello", "welcome"])
+def test_the_first_words_are_said_once(message: Message) -> None:
+    story = Story()
+    link = story.link(N2)
+    story.hear(link, message)
+    assert story.only(Disconnect).lost is LostReason.PROTOCOL
+
+
+def test_a_half_open_link_is_told_nothing() -> None:
+    """An artifact that arrives meanwhile goes to open links only."""
+    story = Story()
+    origin, half = story.link("n2"), story.connect("n3")
+    story.hear(half, Peer(name="n3").hello())
+    story.accept(routes(), origin)
+    assert story.sent(half) == []
+
+
+def test_a_link_that_does_not_open_in_time_is_closed() -> None:
+    story = Story()
+    slow, open_link = story.connect("n2"), story.link("n3")
+    story.when(TimerFired(timer=HelloDue(link=open_link)))
+    story.then()
+    story.when(TimerFired(timer=HelloDue(link=slow)))
+    assert (story.only(Disconnect).link, story.only(Disconnect).bye) == (slow, ByeReason.SLOW)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "least", "spoken"),
+    [(1, 1, 1, 1), (1, 9, 1, 1), (0, 0, 1, None), (2, 9, 1, None), (1, 1, 2, None)],
+)
+def test_the_protocol_is_the_highest_both_speak_and_the_bundle_allows(
+    low: int, high: int, least: int, spoken: int | None
+) -> None:
+    hello = replace(N2.hello(), protocol_min=low, protocol_max=high)
+    assert shared_protocol(hello, least) == spoken
+
+
+def test_a_peer_without_a_shared_protocol_is_told_so() -> None:
+    story = Story()
+    link = story.connect("n2")
+    story.hear(link, replace(N2.hello(), protocol_min=2, protocol_max=3))
+    closed = story.only(Disconnect)
+    assert (closed.bye, closed.lost) == (ByeReason.VERSION, LostReason.VERSION)
+
+
+def _crossing(own: str, other: str, order: tuple[str, ...]) -> set[str]:
+    """Which of two crossing links `own` gives up: `mine` it dialled, `theirs` the other one did."""
+    story = Story(name=own)
+    links: dict[str, LinkId] = {}
+    closed: list[LinkId] = []
+    for step in order:
+        word, which = step.split()
+        if word == "connect":
+            links[which] = story.connect(other, is_dialer=which == "mine")
+        else:
+            story.hear(links[which], Peer(name=other).hello())
+            closed += [one.link for one in story.find(Disconnect)]
+    return {which for which, link in links.items() if link in closed}
+
+
+ORDERS = [
+    order
+    for order in permutations(("connect mine", "connect theirs", "hello mine", "hello theirs"))
+    if order.index("connect mine") < order.index("hello mine")
+    and order.index("connect theirs") < order.index("hello theirs")
+]
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=", ".join)
+def test_crossing_dials_settle_on_the_link_of_the_smaller_id(order: tuple[str, ...]) -> None:
+    """Whatever arrives first where, both ends give up the same link and keep the other."""
+    assert _crossing("n1", "n2", order) == {"theirs"}
+    assert _crossing("n2", "n1", order) == {"mine"}
+
+
+@pytest.mark.parametrize(("own", "other"), [("n1", "n2"), ("n2", "n1")])
+def test_the_loss_of_a_duplicate_is_no_loss_of_the_node(own: str, other: str) -> None:
+    """The surviving link counts as the neighbour: the node is neither missed nor dialled again."""
+    story = Story(name=own, bootstrap=(Endpoint(address=f"{other}:1", node_id=NodeId(other)),))
+    story.link(Peer(name=other), is_dialer=False)
+    duplicate = story.connect(other)
+    story.hear(duplicate, Peer(name=other).hello())
+    goes = story.only(Disconnect).link
+    story.when(PeerLost(link=goes, node_id=NodeId(other), reason=LostReason.DUPLICATE))
+    assert story.node.snapshot(story.now).neighbors.active == 1
+    story.wait(120_000).due(DialDue)
+    assert story.find(Dial) == []
+
+
+def test_another_process_at_the_other_end_replaces_the_older_link() -> None:
+    """A peer that restarted before its old link died is not turned away."""
+    story = Story()
+    old = story.link(N2)
+    new = story.connect("n2", is_dialer=False)
+    story.hear(new, replace(N2, boot="second").hello())
+    closed = story.only(Disconnect)
+    assert (closed.link, closed.bye) == (old, ByeReason.DUPLICATE)
+    assert story.sent(new) == [WELCOME]
+    lost = PeerLost(link=old, node_id=NodeId("n2"), reason=LostReason.DUPLICATE)
+    story.when(lost).hear(new, WELCOME)
+    assert [one.link for one in story.node.sessions()] == [new]
+    assert Fact.NEIGHBOR_CONNECTED in story.facts()
+
+
+def test_claims_of_another_node_leave_the_trust_lane_only() -> None:
+    """A stranger's papers open a link, and entitle to no more than a certificate alone."""
+    story = Story()
+    origin = story.link("n2")
+    story.accept(routes(), origin)
+    link = story.connect("n3")
+    story.hear(link, Peer(name="n2").hello()).hear(link, WELCOME)
+    assert not [one for one in story.sent(link) if isinstance(one, Have)]
+    story.announce(revocations(1), origin).persisted()
+    (told,) = [one for one in story.sent(link) if isinstance(one, Announce)]
+    assert told.entries[0].envelope == revocations(1).envelope
+
+
+def test_what_is_stored_at_a_link_ends_with_it() -> None:
+    """A new link to the same node starts from what it shows there, not from what it showed."""
+    story = Story()
+    first = story.link(N2)
+    story.when(PeerLost(link=first, node_id=NodeId("n2"), reason=LostReason.EOF))
+    story.accept(routes(), story.link("n3"))
+    again = story.link(replace(N2, holds=factory.OPENINGS, shows=()))
+    session = next(one for one in story.node.sessions() if one.link == again)
+    assert session.openings == ()

@@ -1,0 +1,201 @@
+"""Each checker fails where it must: fed the fact that breaks its invariant, and one that does not.
+
+The truth is that of the small fabric of `factory.py`; `edge-0` is of `acme`, `edge-1` of `zed`.
+"""
+
+from dataclasses import dataclass
+
+import pytest
+
+from fabgossip.core.effects import Effect
+from fabgossip.core.events import Event, MessageReceived, Started
+from fabgossip.core.node import Node
+from fabgossip.core.setup import NodeSetup
+from fabgossip.model.artifact import ArtifactType, Order, VerifiedManifest
+from fabgossip.model.messages import (
+    Announce,
+    Announced,
+    GetContent,
+    Have,
+    Heads,
+    Holdings,
+    HoldingsEntry,
+    HoldingsMode,
+    Message,
+    Ping,
+)
+from fabgossip.model.moment import Now
+from fabgossip.sim.authority import Issued
+from fabgossip.sim.checkers import Applied, Disclosed, Docket, Durable, Floors
+from fabgossip.sim.disk import Local
+from fabgossip.sim.host import SimulatedNode
+from fabgossip.sim.ledger import Ledger
+from fabgossip.trust.signatures import Verifier
+from tests.sim.factory import FIVE, OFTEN, SEVEN, TOPOLOGY, run_of, scenario
+
+STORE, ACME, ZED = 6, 2, 3
+BUNDLE = ArtifactType.SERVICE_ASSIGNMENT_BUNDLE
+
+
+@dataclass
+class Truth:
+    """A fabric that has published."""
+
+    ledger: Ledger
+    acme: Issued
+    verified: VerifiedManifest
+    docket: Docket
+
+
+@pytest.fixture(scope="module")
+def fabric() -> tuple[Ledger, Issued, VerifiedManifest]:
+    run = run_of(scenario('phases = { quiet = "13s" }', OFTEN, TOPOLOGY, SEVEN), 1)
+    outcome = run.run()
+    assert outcome.violations == ()
+    assert all(one.state == "held" for one in outcome.checkers.values())
+    namespace = "platform/p1/cluster/c1/org/acme/services/dns"
+    issued = run.watch.ledger.newest(namespace)
+    assert issued is not None
+    assert issued.manifest.artifact_type is BUNDLE
+    return run.watch.ledger, issued, run.hosts[STORE].disk.heads[(namespace, False)]
+
+
+@pytest.fixture
+def truth(fabric: tuple[Ledger, Issued, VerifiedManifest]) -> Truth:
+    return Truth(*fabric, Docket())
+
+
+def holdings(issued: Issued) -> Holdings:
+    entry = HoldingsEntry(issued.manifest.audience, HoldingsMode.ONLY, (issued.prefix,))
+    return Holdings(sequence=1, is_whole=False, entries=(entry,))
+
+
+def messages_about(issued: Issued) -> list[Message]:
+    return [
+        Announce(entries=(Announced(issued.envelope, 0),)),
+        Heads(envelopes=(issued.envelope,)),
+        Have(audience=issued.manifest.audience, prefixes=(issued.prefix,)),
+        holdings(issued),
+    ]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_s1_finds_a_message_naming_what_its_receiver_may_not_know(
+    truth: Truth, number: int
+) -> None:
+    message = messages_about(truth.acme)[number]
+    checker = Disclosed(truth.ledger, truth.docket)
+    checker.on_sent(STORE, ACME, message)
+    assert truth.docket.violations == []
+    checker.on_sent(STORE, ZED, message)
+    assert {one.checker for one in truth.docket.violations} == {"S1"}
+
+
+def test_s1_finds_an_audience_that_is_named_without_anything_in_it(truth: Truth) -> None:
+    checker = Disclosed(truth.ledger, truth.docket)
+    checker.on_sent(STORE, ZED, Have(audience=truth.acme.manifest.audience, prefixes=()))
+    assert [one.signature for one in truth.docket.violations] == ["S1/sent/have"]
+
+
+def test_s1_finds_content(truth: Truth) -> None:
+    checker = Disclosed(truth.ledger, truth.docket)
+    checker.on_content_sent(STORE, ACME, truth.acme.manifest.content_hash)
+    assert truth.docket.violations == []
+    checker.on_content_sent(STORE, ZED, truth.acme.manifest.content_hash)
+    assert [one.signature for one in truth.docket.violations] == ["S1/sent/content"]
+
+
+def test_s2_finds_an_artifact_applied_outside_its_audience(truth: Truth) -> None:
+    manifest = truth.acme.manifest
+    local = Local(versions={manifest.order: truth.acme.content}, current=manifest.order)
+    checker = Applied(truth.ledger, truth.docket)
+    checker.on_materialized(ACME, manifest.namespace.text, local)
+    assert truth.docket.violations == []
+    checker.on_materialized(ZED, manifest.namespace.text, local)
+    assert [one.checker for one in truth.docket.violations] == ["S2"]
+
+
+def test_s5_finds_other_bytes(truth: Truth) -> None:
+    manifest = truth.acme.manifest
+    other = truth.acme.content[:-1] + bytes([truth.acme.content[-1] ^ 1])
+    local = Local(versions={manifest.order: other}, current=manifest.order)
+    Applied(truth.ledger, truth.docket).on_materialized(ACME, manifest.namespace.text, local)
+    assert [one.checker for one in truth.docket.violations] == ["S5"]
+
+
+def test_s6_finds_a_floor_that_sinks(truth: Truth) -> None:
+    namespace = truth.verified.manifest.namespace.text
+    order = truth.verified.manifest.order
+    checker = Floors(truth.ledger, truth.docket)
+    checker.on_durable_manifest(ACME, truth.verified, order)
+    kept = Started(trust=(), heads=(), floors=((namespace, order),))
+    checker.on_started(ACME, kept)
+    assert truth.docket.violations == []
+    checker.on_started(ACME, Started(trust=(), heads=(), floors=()))
+    below = Order(order.epoch, order.version - 1)
+    checker.on_materialized(ACME, namespace, Local(versions={below: b""}, current=below))
+    checker.on_durable_manifest(ACME, truth.verified, below)
+    assert [one.signature for one in truth.docket.violations] == [
+        "S6/restarted",
+        "S6/applied",
+        "S6/persisted",
+    ]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_s21_finds_what_is_told_before_it_is_durable(truth: Truth, number: int) -> None:
+    message = messages_about(truth.acme)[number]
+    checker = Durable(truth.ledger, truth.docket)
+    checker.on_sent(STORE, message)
+    assert [one.checker for one in truth.docket.violations] == ["S21"]
+    checker.on_durable_manifest(STORE, truth.verified)
+    checker.on_durable_content(STORE, truth.acme.manifest.content_hash)
+    checker.on_sent(STORE, message)
+    checker.on_content_sent(STORE, truth.acme.manifest.content_hash)
+    assert len(truth.docket.violations) == 1
+
+
+def test_s21_finds_a_holding_whose_content_is_not_durable(truth: Truth) -> None:
+    checker = Durable(truth.ledger, truth.docket)
+    checker.on_durable_manifest(STORE, truth.verified)
+    checker.on_sent(STORE, holdings(truth.acme))
+    assert [one.signature for one in truth.docket.violations] == ["S21/holdings"]
+
+
+def test_a_message_about_nothing_is_no_check(truth: Truth) -> None:
+    Disclosed(truth.ledger, truth.docket).on_sent(STORE, ZED, Ping(sequence=1))
+    Disclosed(truth.ledger, truth.docket).on_sent(STORE, ZED, GetContent(items=()))
+    assert truth.docket.counts["S1"].state == "unproved"
+
+
+class RaisingNode(Node):
+    """Fails at the first ping."""
+
+    def handle(self, event: Event, now: Now) -> list[Effect]:
+        """As the node does, but for pings."""
+        if isinstance(event, MessageReceived) and isinstance(event.message, Ping):
+            raise KeyError("ping")
+        return super().handle(event, now)
+
+
+class UnsoundNode(Node):
+    """Does not agree with itself once it has a link."""
+
+    def check(self) -> None:
+        """As the node does, but for links."""
+        super().check()
+        assert not self.sessions(), "a link"
+
+
+@pytest.mark.parametrize(
+    ("kind", "signature"),
+    [(RaisingNode, "S19/handle/KeyError"), (UnsoundNode, "S19/check/AssertionError")],
+)
+def test_s19_finds_a_node_that_fails_and_ends_the_run(kind: type[Node], signature: str) -> None:
+    def make(setup: NodeSetup, verifier: Verifier) -> SimulatedNode:
+        return kind(setup, verifier)
+
+    made = scenario('phases = { quiet = "20s" }', TOPOLOGY, FIVE)
+    outcome = run_of(made, 1, make).run()
+    assert [one.signature for one in outcome.violations] == [signature]
+    assert outcome.virtual_ms < 20_000

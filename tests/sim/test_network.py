@@ -1,0 +1,60 @@
+"""The network keeps the daemon's limits, delays as its rules say and loses nothing over TCP."""
+
+from fabgossip.daemon import connections
+from fabgossip.sim import network
+from fabgossip.sim.paths import LinkRule, Paths, Place
+from fabgossip.sim.streams import Streams
+
+HERE, BESIDE, AWAY = Place("eu", "z1", "k1"), Place("eu", "z1", "k2"), Place("us", "z1", "k1")
+MS = 1_000_000
+
+
+def rule(within: str, between: tuple[str, str], rtt_ms: int, **kind: int) -> LinkRule:
+    return LinkRule(
+        within=within,
+        between=between,
+        rtt_ns=rtt_ms * MS,
+        jitter="uniform" if kind.get("jitter_ns") else "none",
+        jitter_ns=kind.get("jitter_ns", 0),
+        loss_ppm=kind.get("loss_ppm", 0),
+        rate_bps=0,
+    )
+
+
+def paths(*rules: LinkRule) -> Paths:
+    return Paths({1: HERE, 2: BESIDE, 3: AWAY, 4: HERE}, rules, Streams(1))
+
+
+def test_queues_hold_what_the_daemons_hold() -> None:
+    assert network.QUEUE_BYTES_MAX == connections.QUEUE_BYTES_MAX
+
+
+def test_the_most_specific_rule_wins() -> None:
+    made = paths(
+        rule("", ("*", "*"), 90),
+        rule("", ("eu", "us"), 80),
+        rule("region", ("", ""), 4),
+        rule("rack", ("", ""), 2),
+    )
+    assert [made.delay_ns(1, other) for other in (4, 2, 3)] == [1 * MS, 2 * MS, 40 * MS]
+    assert made.delay_ns(3, 1) == 40 * MS
+
+
+def test_jitter_stays_within_its_scale() -> None:
+    made = paths(rule("", ("*", "*"), 90, jitter_ns=MS))
+    delays = [made.delay_ns(1, 3) or 0 for _ in range(1_000)]
+    assert 45 * MS <= min(delays) < 45 * MS + MS // 20
+    assert 46 * MS - MS // 20 < max(delays) <= 46 * MS
+
+
+def test_loss_is_delay() -> None:
+    made = paths(rule("", ("*", "*"), 90, loss_ppm=200_000))
+    delays = [made.delay_ns(1, 3) for _ in range(10_000)]
+    in_time = sum(delay == 45 * MS for delay in delays)
+    assert 7_800 < in_time < 8_200
+    again = sum(delay == 245 * MS for delay in delays)
+    assert 1_450 < again < 1_750
+
+
+def test_a_path_that_loses_everything_delivers_nothing() -> None:
+    assert paths(rule("", ("*", "*"), 90, loss_ppm=1_000_000)).delay_ns(1, 3) is None

@@ -1,0 +1,79 @@
+"""A scenario file is refused whole, with every problem by its dotted path."""
+
+import pytest
+
+from fabgossip.errors import ScenarioError
+from fabgossip.sim.scenario import parse_scenario
+from tests.sim.factory import FIVE, HEAD, OFTEN, ROUTES, SEVEN, TOPOLOGY, scenario
+
+
+def problems(*parts: str) -> list[str]:
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario("\n".join(parts), "f.toml")
+    assert caught.value.exit_code == 78
+    return [line.removeprefix("f.toml: ") for line in str(caught.value).splitlines()]
+
+
+def test_every_problem_of_form_is_told_at_once() -> None:
+    lines = problems(
+        HEAD,
+        'seeds = ["one"]\nphases = { quit = "1s" }',
+        'nemesis = [{ kind = "cut", at = "1s", fro = "2s", between = ["eu", "us"] }]',
+        TOPOLOGY,
+        FIVE.replace("count = 3", "count = 0"),
+    )
+    paths = [line.partition(": ")[0] for line in lines]
+    assert sorted(paths) == [
+        "nemesis[0].for",
+        "nemesis[0].fro",
+        "phases.quit",
+        "seeds[0]",
+        "topology.group[1].count",
+    ]
+    assert 'did you mean "quiet"?' in next(line for line in lines if "quit" in line)
+
+
+def test_every_problem_of_meaning_is_told_at_once() -> None:
+    lines = problems(
+        HEAD.replace("redial_min_ms", "redial_min"),
+        'phases = { quiet = "soon" }',
+        "publication = [",
+        ROUTES.replace("2KiB", "2kb").replace("routes/core", "qos/core") % "nobody",
+        "]",
+        'act = [{ kind = "explode", at = "1s", node = "far-9" }]',
+        'nemesis = [{ kind = "cut", at = "1s", for = "1x", between = ["eu", "mars"] }]',
+        TOPOLOGY.replace('"10ms"', '"10"'),
+        FIVE,
+    )
+    assert sorted(line.partition(": ")[0] for line in lines) == [
+        "act[0].kind",
+        "act[0].node",
+        "config.neighbors.redial_min",
+        "nemesis[0].between",
+        "nemesis[0].for",
+        "phases.quiet",
+        "publication[0].namespace",
+        "publication[0].size",
+        "publication[0].through",
+        "topology.link[0].rtt",
+    ]
+
+
+def test_nodes_stand_in_order_of_their_ids_and_in_turn_in_regions_and_organisations() -> None:
+    made = scenario(TOPOLOGY, SEVEN)
+    rows = [(one.index, one.node_id, one.place.region, one.orgs) for one in made.nodes]
+    assert rows[:3] == [
+        (1, "control-0", "eu", ()),
+        (2, "edge-0", "eu", ("acme",)),
+        (3, "edge-1", "us", ("zed",)),
+    ]
+
+
+def test_a_publication_repeats_until_its_end() -> None:
+    made = scenario(OFTEN, TOPOLOGY, SEVEN)
+    assert [len(one.at_ns) for one in made.publications] == [14, 3]
+    assert made.publications[1].at_ns == (11 * 10**9, 15 * 10**9, 19 * 10**9)
+
+
+def test_settings_have_the_daemons_own_names() -> None:
+    assert scenario(TOPOLOGY, FIVE).config.neighbors.redial_min_ms == 200

@@ -1,0 +1,159 @@
+"""Content files: under a final name there is a whole, durable file or nothing."""
+
+import os
+import stat
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from fabgossip.errors import StorageError
+from fabgossip.model.ids import ContentHash
+from fabgossip.storage.contents import ContentFiles
+
+DATA = b"some content " * 2_000
+HASH = ContentHash(sha256(DATA).digest())
+OTHER = ContentHash(sha256(b"another").digest())
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> ContentFiles:
+    made = ContentFiles(tmp_path)
+    made.prepare()
+    return made
+
+
+def left_behind(folder: Path) -> list[Path]:
+    return [one for one in folder.rglob("*") if one.is_file() or one.is_symlink()]
+
+
+def store(files: ContentFiles, content_hash: ContentHash, data: bytes) -> None:
+    incoming = files.open_incoming(content_hash, len(data))
+    incoming.write_at(0, data)
+    files.adopt([(incoming, content_hash)])
+
+
+def test_nothing_stands_under_the_final_name_before_it_is_adopted(files: ContentFiles) -> None:
+    incoming = files.open_incoming(HASH, len(DATA))
+    assert not files.path_of(HASH).exists()
+    half = len(DATA) // 2
+    incoming.write_at(half, DATA[half:])
+    incoming.write_at(0, DATA[:half])
+    assert not files.path_of(HASH).exists()
+    files.adopt([(incoming, HASH)])
+    assert files.path_of(HASH).read_bytes() == DATA
+
+
+def test_an_adopted_content_is_readable_by_its_owner_only_and_not_writable(
+    files: ContentFiles,
+) -> None:
+    store(files, HASH, DATA)
+    assert stat.S_IMODE(files.path_of(HASH).stat().st_mode) == 0o400
+    assert stat.S_IMODE(files.path_of(HASH).parent.stat().st_mode) == 0o700
+
+
+def test_the_space_is_reserved_before_the_first_byte(files: ContentFiles, tmp_path: Path) -> None:
+    """A disk that is full says so at the start, not after 200 MiB."""
+    incoming = files.open_incoming(HASH, 1 << 20)
+    (path,) = left_behind(tmp_path)
+    assert path.stat().st_size == 1 << 20
+    assert path.stat().st_blocks * 512 >= 1 << 20
+    incoming.drop()
+
+
+def test_a_size_no_disk_has_fails_and_leaves_nothing(files: ContentFiles, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"\[Errno"):
+        files.open_incoming(HASH, 1 << 60)
+    assert left_behind(tmp_path) == []
+
+
+def test_a_dropped_content_leaves_nothing(files: ContentFiles, tmp_path: Path) -> None:
+    incoming = files.open_incoming(HASH, len(DATA))
+    incoming.write_at(0, DATA)
+    incoming.drop()
+    incoming.drop()
+    assert left_behind(tmp_path) == []
+
+
+def test_two_transfers_of_one_content_do_not_meet(files: ContentFiles) -> None:
+    first, second = (files.open_incoming(HASH, len(DATA)) for _ in range(2))
+    first.write_at(0, DATA)
+    second.write_at(0, b"x" * len(DATA))
+    files.adopt([(first, HASH)])
+    second.drop()
+    assert files.path_of(HASH).read_bytes() == DATA
+
+
+def test_an_empty_content_is_a_file_too(files: ContentFiles) -> None:
+    store(files, OTHER, b"")
+    assert files.path_of(OTHER).read_bytes() == b""
+
+
+def test_a_link_laid_under_the_temporary_name_is_not_followed(
+    files: ContentFiles, tmp_path: Path
+) -> None:
+    """Exclusive creation: a prepared name is refused, whatever it points at."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"untouched")
+    (tmp_path / "incoming" / f"{HASH.hex()}.1").symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        files.open_incoming(HASH, len(DATA))
+    assert victim.read_bytes() == b"untouched"
+
+
+def test_a_link_laid_under_the_final_name_is_not_followed(
+    files: ContentFiles, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    files.path_of(HASH).symlink_to(secret)
+    with pytest.raises(OSError, match="symbolic links"):
+        files.open_content(HASH)
+
+
+def test_nothing_is_renamed_where_one_of_them_cannot_be_made_durable(
+    files: ContentFiles,
+) -> None:
+    """All are synced before the first is renamed: a failure leaves no final name at all."""
+    good, bad = files.open_incoming(HASH, len(DATA)), files.open_incoming(OTHER, 7)
+    good.write_at(0, DATA)
+    os.close(bad._descriptor)  # noqa: SLF001 - stands for a disk that fails at fsync
+    with pytest.raises(OSError, match="descriptor"):
+        files.adopt([(good, HASH), (bad, OTHER)])
+    assert not files.path_of(HASH).exists()
+    assert not files.path_of(OTHER).exists()
+    bad._descriptor = -1  # noqa: SLF001
+    good.drop()
+    bad.drop()
+
+
+def test_a_failed_rename_leaves_no_final_name(files: ContentFiles) -> None:
+    incoming = files.open_incoming(HASH, len(DATA))
+    incoming.write_at(0, DATA)
+    files.path_of(HASH).mkdir()
+    with pytest.raises(OSError, match=r"\[Errno"):
+        files.adopt([(incoming, HASH)])
+    assert files.path_of(HASH).is_dir()
+
+
+def test_what_an_earlier_process_left_half_written_is_removed(
+    files: ContentFiles, tmp_path: Path
+) -> None:
+    store(files, OTHER, b"another")
+    files.open_incoming(HASH, len(DATA)).close()
+    ContentFiles(tmp_path).prepare()
+    assert left_behind(tmp_path) == [files.path_of(OTHER)]
+
+
+def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "objects").write_bytes(b"")
+    with pytest.raises(StorageError, match="content folders"):
+        ContentFiles(tmp_path).prepare()
+
+
+def test_removing_twice_is_no_fault(files: ContentFiles) -> None:
+    store(files, HASH, DATA)
+    files.remove(HASH)
+    files.remove(HASH)
+    with pytest.raises(FileNotFoundError):
+        files.open_content(HASH)

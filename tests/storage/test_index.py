@@ -1,0 +1,185 @@
+"""The node's index: what is written together lands together, and a floor never sinks."""
+
+import sqlite3
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fabgossip.errors import StorageError
+from fabgossip.model.artifact import Order
+from fabgossip.model.ids import ContentHash, NodeId
+from fabgossip.model.persistence import PutHead, PutIncrement, PutTrust, StoredTrust
+from fabgossip.storage.index import SCHEMA_VERSION, DropContent, NodeIndex, PutContent
+from tests.core.artifacts import Artifact, increment, node_snapshot, peers, record, routes
+
+OWN = NodeId("n1")
+NAME = routes().manifest.namespace.text
+
+
+def opened(folder: Path) -> NodeIndex:
+    index = NodeIndex(folder / "index.db")
+    index.open(OWN)
+    return index
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> NodeIndex:
+    return opened(tmp_path)
+
+
+def put(artifact: Artifact) -> PutHead:
+    return PutHead(verified=artifact.verified)
+
+
+def content_of(artifact: Artifact, *, inline: bool = True) -> PutContent:
+    return PutContent(
+        content_hash=artifact.content_hash,
+        size=len(artifact.content),
+        inline=artifact.content if inline else None,
+    )
+
+
+def nothing(_: ContentHash) -> bytes | None:
+    return None
+
+
+def test_a_head_and_its_floor_land_together_and_survive(index: NodeIndex, tmp_path: Path) -> None:
+    index.commit([put(routes(7))])
+    index.close()
+    again = opened(tmp_path)
+    (head,) = again.heads(nothing)
+    assert (head.envelope, head.order) == (routes(7).envelope, Order(2, 7))
+    assert again.floors() == ((NAME, Order(2, 7)),)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_a_floor_never_sinks_whatever_heads_are_put(versions: list[int]) -> None:
+    index = NodeIndex(Path(":memory:"))
+    index._connection = sqlite3.connect(":memory:", isolation_level=None)  # noqa: SLF001
+    index._migrate()  # noqa: SLF001
+    for count, version in enumerate(versions, 1):
+        index.commit([put(routes(version))])
+        assert index.floors() == ((NAME, Order(2, max(versions[:count]))),)
+
+
+def test_a_failed_transaction_leaves_nothing_of_it(index: NodeIndex) -> None:
+    """The second row is refused by the database: the first must not stand alone."""
+    index.commit([put(routes(7))])
+    broken = PutContent(content_hash=ContentHash(b"x"), size=None, inline=None)  # type: ignore[arg-type]
+    with pytest.raises(StorageError, match="NOT NULL"):
+        index.commit([put(routes(8)), content_of(routes(8)), broken])
+    assert index.floors() == ((NAME, Order(2, 7)),)
+    assert index.content(routes(8).content_hash) is None
+    index.commit([put(routes(9))])
+    assert index.floors() == ((NAME, Order(2, 9)),)
+
+
+def test_a_folder_of_another_node_is_refused(index: NodeIndex, tmp_path: Path) -> None:
+    index.close()
+    with pytest.raises(StorageError, match="data folder of node n1, this is n2"):
+        NodeIndex(tmp_path / "index.db").open(NodeId("n2"))
+
+
+def test_an_index_of_a_newer_schema_is_refused_and_left_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "index.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE of_the_future (x)")
+        db.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
+        db.execute("PRAGMA journal_mode=WAL")
+    before = sha256(path.read_bytes()).digest()
+    with pytest.raises(StorageError, match="newer fabgossip"):
+        NodeIndex(path).open(OWN)
+    assert sha256(path.read_bytes()).digest() == before
+
+
+@pytest.mark.parametrize("damage", ["no database", "a page overwritten"])
+def test_a_damaged_file_is_named_and_what_to_do(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "index.db"
+    if damage == "no database":
+        path.write_bytes(b"this was never a database" * 100)
+    else:
+        opened(tmp_path).close()
+        data = bytearray(path.read_bytes())
+        data[100:4_096] = b"\xff" * (4_096 - 100)
+        path.write_bytes(data)
+    with pytest.raises(StorageError, match=r"index\.db: .*set the folder aside"):
+        opened(tmp_path)
+
+
+def test_the_index_is_its_owner_s_alone(index: NodeIndex, tmp_path: Path) -> None:
+    assert (tmp_path / "index.db").stat().st_mode & 0o077 == 0
+
+
+def test_a_new_head_takes_the_old_head_s_increment_along(index: NodeIndex) -> None:
+    index.commit([put(node_snapshot(7)), PutIncrement(verified=increment(7).verified)])
+    assert [one.is_increment for one in index.heads(nothing)] == [False, True]
+    index.commit([put(node_snapshot(8))])
+    assert [one.is_increment for one in index.heads(nothing)] == [False]
+
+
+def test_an_increment_raises_no_floor(index: NodeIndex) -> None:
+    index.commit([PutIncrement(verified=increment(7).verified)])
+    assert index.floors() == ()
+
+
+def test_what_fabgossip_reads_comes_with_its_content_and_the_rest_without(
+    index: NodeIndex,
+) -> None:
+    directory = peers(record("n1"))
+    index.commit([put(directory), content_of(directory), put(routes()), content_of(routes())])
+    asked = []
+
+    def content(content_hash: ContentHash) -> bytes | None:
+        asked.append(content_hash)
+        return directory.content
+
+    rows = {one.envelope: one for one in index.heads(content)}
+    assert rows[directory.envelope].content == directory.content
+    assert rows[routes().envelope].content is None
+    assert all(one.is_held for one in rows.values())
+    assert asked == [directory.content_hash]
+
+
+def test_a_content_that_cannot_be_read_back_is_not_held(index: NodeIndex) -> None:
+    """The row says it is here, the file does not: it will be fetched again."""
+    directory = peers(record("n1"))
+    index.commit([put(directory), content_of(directory)])
+    (row,) = index.heads(nothing)
+    assert not row.is_held
+
+
+def test_orphans_are_what_no_head_names(index: NodeIndex) -> None:
+    index.commit([put(routes(7)), content_of(routes(7)), content_of(routes(8))])
+    assert index.orphans() == (routes(8).content_hash,)
+    index.commit([DropContent(content_hash=routes(8).content_hash)])
+    assert index.orphans() == ()
+
+
+def test_a_content_rests_inline_or_as_a_file(index: NodeIndex) -> None:
+    index.commit([content_of(routes(7)), content_of(routes(8), inline=False)])
+    inline, file = (index.content(routes(version).content_hash) for version in (7, 8))
+    assert inline is not None
+    assert file is not None
+    assert (inline.inline, file.inline) == (routes(7).content, None)
+    assert file.size == len(routes(8).content)
+
+
+def test_the_trust_chain_comes_back_in_order(index: NodeIndex) -> None:
+    for version in (3, 10, 2):
+        index.commit([PutTrust(version=version, envelope=b"e%d" % version, content=b"c")])
+    assert [one.version for one in index.trust_chain()] == [2, 3, 10]
+    assert index.trust_chain()[0] == StoredTrust(version=2, envelope=b"e2", content=b"c")
+
+
+def test_what_was_committed_survives_a_process_that_just_ends(
+    index: NodeIndex, tmp_path: Path
+) -> None:
+    """Without a close, the log beside the file holds it."""
+    index.commit([put(routes(7))])
+    again = NodeIndex(tmp_path / "index.db")
+    again.open(OWN)
+    assert again.floors() == ((NAME, Order(2, 7)),)

@@ -1,0 +1,207 @@
+"""The local state: a reader of `current` sees one whole version, and foreign files stay."""
+
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fabgossip.storage.materialized import LocalState, LocalVersion
+from tests.core.artifacts import Artifact, routes
+
+SETTINGS = b"settings"
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[LocalState]:
+    before = os.umask(0o026)
+    # Packaging makes the folder with a group of its own, which whatever is made below inherits.
+    tmp_path.chmod(0o2751)
+    state = LocalState(tmp_path)
+    state.prepare()
+    yield state
+    os.umask(before)
+
+
+def version(artifact: Artifact, *, keep: int = 0, activate: bool = True) -> LocalVersion:
+    return LocalVersion(
+        manifest=artifact.manifest,
+        envelope=artifact.envelope,
+        keep_versions=keep,
+        activate=activate,
+    )
+
+
+def switch(local: LocalState, number: int, *, keep: int = 0, activate: bool = True) -> Path:
+    artifact = routes(number)
+    local.switch(version(artifact, keep=keep, activate=activate), artifact.content, None)
+    return local.folder_of(artifact.manifest.namespace.text)
+
+
+def versions(folder: Path) -> list[str]:
+    return sorted(one.name for one in folder.iterdir() if not one.is_symlink())
+
+
+def test_a_version_is_the_content_the_envelope_and_a_page_for_people(local: LocalState) -> None:
+    folder = switch(local, 7)
+    current = folder / "current"
+    assert os.readlink(current) == "v2.7"
+    assert sorted(one.name for one in current.iterdir()) == ["content", "envelope", "manifest.json"]
+    assert (current / "content").read_bytes() == routes(7).content
+    assert (current / "envelope").read_bytes() == routes(7).envelope
+    assert '"config_version": 7' in (current / "manifest.json").read_text()
+
+
+def test_a_snapshot_s_settings_are_a_file_of_their_own(local: LocalState) -> None:
+    local.switch(version(routes(7)), b"whole", SETTINGS)
+    folder = local.folder_of(routes(7).manifest.namespace.text)
+    assert (folder / "current" / "settings").read_bytes() == SETTINGS
+
+
+def test_content_comes_from_a_descriptor_too_and_is_a_copy(
+    local: LocalState, tmp_path: Path
+) -> None:
+    """A consumer that damages its copy does not damage what is served."""
+    source = tmp_path / "source"
+    source.write_bytes(b"x" * 3_000_000)
+    descriptor = os.open(source, os.O_RDONLY)
+    local.switch(version(routes(7)), descriptor, None)
+    os.close(descriptor)
+    copy = local.folder_of(routes(7).manifest.namespace.text) / "current" / "content"
+    assert copy.read_bytes() == source.read_bytes()
+    assert copy.stat().st_ino != source.stat().st_ino
+
+
+def test_modes_let_the_group_read_and_nobody_else_look(local: LocalState, tmp_path: Path) -> None:
+    folder = switch(local, 7)
+    top = tmp_path / "local"
+
+    def mode(path: Path) -> int:
+        return stat.S_IMODE(path.stat().st_mode)
+
+    assert mode(top) == mode(folder.parent) == 0o2751
+    assert mode(folder) == mode(folder / "v2.7") == 0o2750
+    assert {mode(one) for one in (folder / "v2.7").iterdir()} == {0o440}
+
+
+def test_the_version_before_stays_reachable_and_older_ones_go(local: LocalState) -> None:
+    folder = [switch(local, number) for number in (7, 8, 9)][0]
+    assert os.readlink(folder / "current") == "v2.9"
+    assert os.readlink(folder / "previous") == "v2.8"
+    assert versions(folder) == ["v2.8", "v2.9"]
+
+
+def test_as_many_versions_stay_as_the_policy_says(local: LocalState) -> None:
+    folder = [switch(local, number, keep=3) for number in range(1, 8)][0]
+    assert versions(folder) == ["v2.4", "v2.5", "v2.6", "v2.7"]
+
+
+def test_a_staged_version_stands_beside_the_current_one(local: LocalState) -> None:
+    switch(local, 7)
+    folder = switch(local, 8, activate=False)
+    assert os.readlink(folder / "current") == "v2.7"
+    assert os.readlink(folder / "staged") == "v2.8"
+
+
+def test_withdrawing_takes_the_links_and_leaves_open_files_alone(local: LocalState) -> None:
+    folder = switch(local, 7)
+    with (folder / "current" / "content").open("rb") as reader:
+        local.withdraw(routes(7).manifest.namespace.text)
+        assert not (folder / "current").is_symlink()
+        assert reader.read() == routes(7).content
+    local.withdraw(routes(7).manifest.namespace.text)
+    local.withdraw("platform/p/cluster/c/routes/never-there")
+
+
+def test_switching_again_changes_nothing(local: LocalState) -> None:
+    folder = switch(local, 7)
+    before = (folder / "v2.7").stat().st_ino
+    assert switch(local, 7) == folder
+    assert (folder / "v2.7").stat().st_ino == before
+    assert not (folder / "previous").is_symlink()
+
+
+def test_a_half_built_version_of_an_earlier_process_is_built_anew(local: LocalState) -> None:
+    folder = switch(local, 7)
+    (folder / "tmp-v2.8").mkdir()
+    (folder / "tmp-v2.8" / "content").write_bytes(b"half")
+    (folder / "current.new").symlink_to("v2.7")
+    switch(local, 8)
+    assert (folder / "current" / "content").read_bytes() == routes(8).content
+    assert versions(folder) == ["v2.7", "v2.8"]
+
+
+def test_a_link_that_points_at_nothing_is_made_good(local: LocalState) -> None:
+    """The link is the truth, and a version folder somebody removed is not there."""
+    folder = switch(local, 7)
+    for one in (folder / "v2.7").iterdir():
+        one.unlink()
+    (folder / "v2.7").rmdir()
+    switch(local, 7)
+    assert (folder / "current" / "content").read_bytes() == routes(7).content
+
+
+def test_foreign_files_are_left_alone(local: LocalState) -> None:
+    folder = switch(local, 7)
+    (folder / "notes.txt").write_text("an operator's")
+    (folder / "v2.x").mkdir()
+    for number in (8, 9, 10):
+        switch(local, number)
+    assert (folder / "notes.txt").read_text() == "an operator's"
+    assert (folder / "v2.x").is_dir()
+
+
+def test_a_failed_switch_leaves_the_link_where_it_was(local: LocalState) -> None:
+    folder = switch(local, 7)
+    bad = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+    with pytest.raises(OSError, match=r"\[Errno"):
+        local.switch(version(routes(8)), bad, None)
+    os.close(bad)
+    assert os.readlink(folder / "current") == "v2.7"
+    assert (folder / "current" / "content").read_bytes() == routes(7).content
+    switch(local, 8)
+    assert os.readlink(folder / "current") == "v2.8"
+
+
+def test_a_reader_that_looks_all_the_time_sees_whole_versions_only(local: LocalState) -> None:
+    """Content and envelope opened through one folder belong together, in every moment."""
+    folder = switch(local, 1)
+    known = {routes(number).content: routes(number).envelope for number in range(1, 41)}
+    wrong: list[str] = []
+    seen: set[bytes] = set()
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.is_set():
+            try:
+                descriptor = os.open(folder / "current", os.O_RDONLY | os.O_DIRECTORY)
+            except OSError as error:
+                wrong.append(f"no link: {error}")
+                continue
+            try:
+                parts = [_read(name, descriptor) for name in ("content", "envelope")]
+            except FileNotFoundError:
+                # Two versions passed meanwhile and this one was removed: the reader looks again.
+                continue
+            finally:
+                os.close(descriptor)
+            seen.add(parts[0])
+            if known.get(parts[0]) != parts[1]:
+                wrong.append("a torn version")
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(2, 41):
+        switch(local, number, keep=2)
+    over.set()
+    reader.join()
+    assert wrong == []
+    assert seen
+
+
+def _read(name: str, folder: int) -> bytes:
+    descriptor = os.open(name, os.O_RDONLY, dir_fd=folder)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
