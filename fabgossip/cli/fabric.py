@@ -139,8 +139,16 @@ class Node:
 
     def stop(self) -> None:
         """Ask to stop, then insist."""
+        self.ask_to_stop()
+        self.wait_stopped()
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM, also to one that hangs."""
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
+
+    def wait_stopped(self) -> None:
+        """Wait for the end of one that was asked to stop; whoever does not is killed."""
         if self._process is not None:
             try:
                 self._process.wait(STOP_S)
@@ -269,10 +277,9 @@ class Fabric:
     def stop(self) -> None:
         """Stop every daemon."""
         for node in self.nodes:
-            node.signal(signal.SIGCONT)
-            node.signal(signal.SIGTERM)
+            node.ask_to_stop()
         for node in self.nodes:
-            node.stop()
+            node.wait_stopped()
 
     def node(self, node_id: str) -> Node:
         """A node by id."""

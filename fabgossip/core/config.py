@@ -55,6 +55,8 @@ class DisseminationConfig:
     seen_max: Annotated[int, Bounds(16, 1_000_000)] = 65_536
     """Envelopes remembered so that a late copy costs a look-up, not a verification; the oldest
     leaves."""
+    asked_max: Annotated[int, Bounds(1, 4_096)] = 256
+    """Manifests asked of one link and not yet answered: 180 KB at 0.7 KB each (*start*)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

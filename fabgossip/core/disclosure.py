@@ -17,6 +17,7 @@ from fabgossip.model.artifact import NO_ORDER, TRUST_TYPES, ArtifactType, Order,
 from fabgossip.model.authority import Opening
 from fabgossip.model.ids import BootId
 from fabgossip.model.messages import (
+    ANNOUNCE_ENTRIES_MAX,
     HAVE_PREFIXES_MAX,
     HEADS_ENTRIES_MAX,
     HOLDINGS_ENTRIES_MAX,
@@ -232,12 +233,16 @@ class Disclosure:
 
     def manifests(self, session: Session, prefixes: tuple[bytes, ...], now: Now) -> None:
         """The manifests a peer grafts, as far as it may know them."""
+        entries: dict[tuple[TrafficClass, Audience], list[Announced]] = {}
         for prefix in prefixes:
             found = self._catalog.by_prefix(prefix)
             if found is not None and found[0].is_durable and self.may_know(session, found[1], now):
-                message = Announce(entries=(Announced(found[1].envelope, 0),))
-                audience = found[1].manifest.audience
-                self.send(session.link, message, traffic_of(found[1]), audience=audience)
+                key = (traffic_of(found[1]), found[1].manifest.audience)
+                entries.setdefault(key, []).append(Announced(found[1].envelope, 0))
+        for (traffic, audience), announced in entries.items():
+            for start in range(0, len(announced), ANNOUNCE_ENTRIES_MAX):
+                run = tuple(announced[start : start + ANNOUNCE_ENTRIES_MAX])
+                self.send(session.link, Announce(entries=run), traffic, audience=audience)
 
     def heads(self, session: Session, known: tuple[HeadKnown, ...], now: Now) -> None:
         """Envelopes above what the peer knows, of namespaces it may know; the others lack."""

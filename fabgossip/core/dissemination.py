@@ -1,28 +1,37 @@
 """Which envelopes were handled already, and what a neighbour's list tells us we lack.
 
 Decides: whether an envelope is worth the gate; which prefixes of a `Have` to ask for.
-Keeps: a copy of what was judged for good costs a look-up; nothing is asked twice of one link.
+Keeps: a copy of what was judged for good costs a look-up; a link is never asked for more at once
+than its queue can answer.
 Must not know: what the gate thinks, who may know of what.
 """
 
 from collections import OrderedDict
 from hashlib import sha256
+from itertools import islice
+from typing import TypeVar
 
 from fabgossip.core.config import DisseminationConfig
 from fabgossip.core.events import LinkId
 from fabgossip.model.messages import GRAFT_PREFIXES_MAX
+from fabgossip.model.scope import Audience
+
+V = TypeVar("V")
 
 
 class Dissemination:
     """Memory of what came by."""
 
-    __slots__ = ("_config", "_grafted", "_seen", "_seen_prefixes")
+    __slots__ = ("_asked", "_config", "_lacking", "_seen", "_seen_prefixes")
 
     def __init__(self, config: DisseminationConfig) -> None:
         self._config = config
         self._seen: OrderedDict[bytes, bytes] = OrderedDict()
         self._seen_prefixes: OrderedDict[bytes, bytes] = OrderedDict()
-        self._grafted: dict[LinkId, OrderedDict[bytes, bytes]] = {}
+        self._lacking: dict[LinkId, OrderedDict[bytes, Audience]] = {}
+        """What a link listed and we never saw, in the order it was listed."""
+        self._asked: dict[LinkId, OrderedDict[bytes, Audience]] = {}
+        """What a link was asked for and did not send yet."""
 
     def seen_prefix(self, envelope: bytes) -> bytes | None:
         """The manifest prefix of exactly these bytes, if they were judged for good."""
@@ -32,31 +41,59 @@ class Dissemination:
         """These bytes were judged for good, whatever the verdict."""
         _remember(self._seen, sha256(envelope).digest(), prefix, self._config.seen_max)
         _remember(self._seen_prefixes, prefix, prefix, self._config.seen_max)
+        for asked in self._asked.values():
+            asked.pop(prefix, None)
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended: what was asked of it may be asked elsewhere."""
-        self._grafted.pop(link, None)
+        self._lacking.pop(link, None)
+        self._asked.pop(link, None)
 
-    def next_grafts(
-        self, link: LinkId, prefixes: tuple[bytes, ...]
-    ) -> tuple[tuple[bytes, ...], ...]:
-        """The prefixes never seen and not yet asked of this link, in runs of at most 64."""
-        asked = self._grafted.setdefault(link, OrderedDict())
-        wanted = [one for one in prefixes if one not in self._seen_prefixes and one not in asked]
-        for one in wanted:
-            _remember(asked, one, one, self._config.seen_max)
-        return tuple(
-            tuple(wanted[start : start + GRAFT_PREFIXES_MAX])
-            for start in range(0, len(wanted), GRAFT_PREFIXES_MAX)
-        )
+    def on_listed(self, link: LinkId, audience: Audience, prefixes: tuple[bytes, ...]) -> None:
+        """A link listed what it has: what was never seen is lacking."""
+        lacking = self._lacking.setdefault(link, OrderedDict())
+        asked = self._asked.setdefault(link, OrderedDict())
+        for prefix in prefixes:
+            if prefix not in self._seen_prefixes and prefix not in asked:
+                _remember(lacking, prefix, audience, self._config.seen_max)
+
+    def on_unanswered(self) -> None:
+        """What was asked for long ago and never came is lacking again: its frame was dropped, or
+        something newer took its place."""
+        for link, asked in self._asked.items():
+            lacking = self._lacking.setdefault(link, OrderedDict())
+            for prefix, audience in asked.items():
+                _remember(lacking, prefix, audience, self._config.seen_max)
+            asked.clear()
+
+    def next_graft(self, link: LinkId) -> tuple[Audience, tuple[bytes, ...]] | None:
+        """What to ask a link for now: at most 64 prefixes of one audience, and never more than
+        `asked_max` unanswered, so that no answer overfills the peer's queue."""
+        lacking = self._lacking.get(link)
+        if not lacking:
+            return None
+        asked = self._asked.setdefault(link, OrderedDict())
+        room = min(GRAFT_PREFIXES_MAX, self._config.asked_max - len(asked))
+        audience = next(iter(lacking.values()))
+        run: list[bytes] = []
+        for prefix, its in list(islice(lacking.items(), 4 * GRAFT_PREFIXES_MAX)):
+            if prefix in self._seen_prefixes:
+                del lacking[prefix]
+            elif its == audience and len(run) < room:
+                del lacking[prefix]
+                asked[prefix] = audience
+                run.append(prefix)
+        return (audience, tuple(sorted(run))) if run else None
 
     def check(self) -> None:
         """Assert the limits."""
         assert len(self._seen) <= self._config.seen_max
         assert len(self._seen_prefixes) <= self._config.seen_max
+        assert all(len(asked) <= self._config.asked_max for asked in self._asked.values())
+        assert all(len(lacking) <= self._config.seen_max for lacking in self._lacking.values())
 
 
-def _remember(rows: OrderedDict[bytes, bytes], key: bytes, value: bytes, rows_max: int) -> None:
+def _remember(rows: OrderedDict[bytes, V], key: bytes, value: V, rows_max: int) -> None:
     rows[key] = value
     rows.move_to_end(key)
     if len(rows) > rows_max:

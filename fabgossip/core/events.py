@@ -145,13 +145,20 @@ class AdvertiseDue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RepairDue:
+    """Time to list again what full queues dropped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestDue:
     """A local request has waited as long as it wanted to."""
 
     request: RequestId
 
 
-Timer: TypeAlias = RefreshDue | DialDue | PingDue | HelloDue | WantDue | AdvertiseDue | RequestDue
+Timer: TypeAlias = (
+    RefreshDue | DialDue | PingDue | HelloDue | WantDue | AdvertiseDue | RepairDue | RequestDue
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

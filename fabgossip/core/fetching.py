@@ -37,6 +37,9 @@ from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
 ATTEMPTS_MAX: Final = 32
 """Steps kept per want: the first 8 and the last 24 (*start*)."""
 ATTEMPTS_FIRST: Final = 8
+BUSY_LOOKS_MAX: Final = 4
+"""Wants passed over at a turn because all their sources are busy: the others will find no better.
+"""
 REQUESTS_PER_WANT_MAX: Final = 16
 BARRED: Final = Duration(86_400_000)
 """A source that sent a wrong byte is not asked for that content again for a day."""
@@ -326,6 +329,7 @@ class Fetching:
             return [], []
         started: list[Want] = []
         parked: list[Want] = []
+        busy = 0
         for _, content_hash in self._queue.items_after((-1, 0), self._config.transfers_max * 4):
             want = self._wants[content_hash]
             is_trust = want.traffic is TrafficClass.TRUST
@@ -338,7 +342,11 @@ class Fetching:
             if found is not None:
                 self._start(want, found, now)
                 started.append(want)
-            elif not is_busy:
+            elif is_busy:
+                busy += 1
+                if busy >= BUSY_LOOKS_MAX:
+                    break
+            else:
                 self._park(want, now)
                 parked.append(want)
         return started, parked

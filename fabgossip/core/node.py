@@ -44,6 +44,7 @@ from fabgossip.core.events import (
     Persisted,
     PingDue,
     RefreshDue,
+    RepairDue,
     RequestDue,
     RequestId,
     RequestMade,
@@ -99,6 +100,8 @@ CLOSED_RETRY_S: Final = 600
 """One constant for every reason of trust, authority or scope, so it tells nothing."""
 STRIKES_MAX: Final = 8
 """Refused envelopes a peer is to blame for before its link is closed (*start*)."""
+REPAIR_WAIT: Final = Duration(1_000)
+"""A queue that dropped something gets this long to drain before it is filled again (*start*)."""
 EXPIRIES_PER_TURN_MAX: Final = 1_024
 _FAILURE_CODES: Final = {
     FetchFailure.BAD_LENGTH: "LENGTH_MISMATCH",
@@ -131,6 +134,7 @@ class Node:
         "_holdings",
         "_intake",
         "_is_advertising",
+        "_is_repairing",
         "_neighbors",
         "_node_id",
         "_out",
@@ -173,6 +177,7 @@ class Node:
         )  # fmt: skip
         self._dial_generation = 0
         self._is_advertising = False
+        self._is_repairing = False
         self._submits: dict[RequestId, tuple[VerifiedManifest, Outcome]] = {}
         self._requests: dict[RequestId, ContentHash | str] = {}
 
@@ -267,10 +272,22 @@ class Node:
             self._out.append(Record(fact=Fact.NEIGHBOR_LOST, fields=fields))
 
     def _on_unsent(self, event: Unsent, now: Now) -> None:
-        """A list of what we have repairs whatever was dropped."""
+        """A list of what we have repairs whatever was dropped, once the queue had time to drain."""
         session = self._sessions.find(event.link)
-        if session is not None and session.is_open:
-            self._disclosure.have(session, event.audience, now)
+        if session is None:
+            return
+        session.dirty[event.audience] = None
+        if not self._is_repairing:
+            self._is_repairing = True
+            self._timer(RepairDue(), later(now.instant, REPAIR_WAIT))
+
+    def _on_repair_due(self, now: Now) -> None:
+        self._is_repairing = False
+        for session in self._sessions.open_sessions():
+            dirty = tuple(session.dirty)
+            session.dirty.clear()
+            for audience in dirty:
+                self._disclosure.have(session, audience, now)
 
     def _close(
         self,
@@ -375,6 +392,7 @@ class Node:
                 for entry in message.entries:
                     self._on_envelope(session, entry.envelope, entry.hops, now)
                     self._on_told(session, entry.envelope)
+                self._graft(session)
             case Heads():
                 for envelope in message.envelopes:
                     self._on_envelope(session, envelope, 0, now)
@@ -445,11 +463,15 @@ class Node:
         ):
             self._out.append(Record(fact=Fact.PROBE_SILENCED, fields=(("peer", session.node_id),)))
             return
-        for run in self._dissemination.next_grafts(session.link, message.prefixes):
-            graft = Graft(audience=message.audience, prefixes=run)
-            self._disclosure.send(
-                session.link, graft, TrafficClass.SNAPSHOT, audience=message.audience
-            )
+        self._dissemination.on_listed(session.link, message.audience, message.prefixes)
+        self._graft(session)
+
+    def _graft(self, session: Session) -> None:
+        """Ask for what the peer has and we lack, as much at once as it can answer."""
+        while (found := self._dissemination.next_graft(session.link)) is not None:
+            audience, prefixes = found
+            graft = Graft(audience=audience, prefixes=prefixes)
+            self._disclosure.send(session.link, graft, TrafficClass.SNAPSHOT, audience=audience)
 
     def _on_holdings(self, session: Session, message: Holdings) -> None:
         own = self._beliefs.facts.own
@@ -548,6 +570,8 @@ class Node:
                     self._close(session, ByeReason.SLOW, LostReason.TIMEOUT, 60)
             case WantDue():
                 self._fetching.on_due(timer.content_hash, timer.generation)
+            case RepairDue():
+                self._on_repair_due(now)
             case AdvertiseDue():
                 self._intake.advertise(now)
                 self._is_advertising = False
@@ -562,6 +586,9 @@ class Node:
         self._timer(RefreshDue(), self._refresh.next_at(now.instant))
         self._intake.on_expiry(now, EXPIRIES_PER_TURN_MAX)
         self._intake.apply_again()
+        self._dissemination.on_unanswered()
+        for one in self._sessions.open_sessions():
+            self._graft(one)
         link = self._refresh.next_link(tuple(one.link for one in self._sessions.open_sessions()))
         session = None if link is None else self._sessions.find(link)
         if session is None:

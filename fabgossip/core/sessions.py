@@ -6,13 +6,14 @@ rests on what it showed on this link alone.
 Must not know: what is told over an open link.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fabgossip.core.events import LinkId
 from fabgossip.model.authority import NodeIdentity, Opening, VerifiedClaims
 from fabgossip.model.ids import BootId, NodeId
 from fabgossip.model.messages import PROTOCOL, Hello
 from fabgossip.model.moment import Instant
+from fabgossip.model.scope import Audience
 
 
 @dataclass(slots=True)
@@ -34,6 +35,8 @@ class Session:
     holdings_sequence: int = 0
     strikes: int = 0
     serving: int = 0
+    dirty: dict[Audience, None] = field(default_factory=dict)
+    """Audiences about which something was dropped, in the order it was."""
 
     @property
     def node_id(self) -> NodeId:

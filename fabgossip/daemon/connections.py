@@ -66,7 +66,7 @@ class Connection:
         self._turn = 0
         self._next_stream = 1 if is_dialer else 2
         self._scope = trio.CancelScope()
-        self._farewell: Bye | None = None
+        self._farewell: Bye | BadRequest | None = None
         self.lost: LostReason | None = None
         self.frames_sent = 0
         self.bytes_received = 0
@@ -112,26 +112,29 @@ class Connection:
         self._queued[traffic] += len(frame)
         self._wake.set()
 
-    def close(self, bye: Bye | None, lost: LostReason) -> None:
+    def close(self, farewell: Bye | BadRequest | None, lost: LostReason) -> None:
         """End the link, with a last word if there is one; the first reason given stands."""
         if self.lost is None:
             self.lost = lost
-            self._farewell = bye
+            self._farewell = farewell
             self._scope.cancel()
 
     async def serve(self, on_frame: Callable[["Connection", Frame], None]) -> LostReason:
         """Read and write until the link ends; gives why it did."""
-        with self._scope:
-            try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write, name="writer")
-                    await self._read(on_frame)
-                    nursery.cancel_scope.cancel()
-            except* (trio.BrokenResourceError, trio.ClosedResourceError):
-                self.lost = self.lost or LostReason.RESET
-            except* WireError:
-                self.close(None, LostReason.PROTOCOL)
-        await self._say_goodbye()
+        try:
+            with self._scope:
+                try:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._write, name="writer")
+                        await self._read(on_frame)
+                        nursery.cancel_scope.cancel()
+                except* (trio.BrokenResourceError, trio.ClosedResourceError):
+                    self.lost = self.lost or LostReason.RESET
+                except* WireError:
+                    self.close(None, LostReason.PROTOCOL)
+        finally:
+            # Cancelled from outside as well: the descriptor is this task's to give back.
+            await self._say_goodbye()
         return self.lost or LostReason.EOF
 
     async def _read(self, on_frame: Callable[["Connection", Frame], None]) -> None:
@@ -147,8 +150,7 @@ class Connection:
                 for frame in reader.frames():
                     on_frame(self, frame)
             except WireError:
-                self._farewell = None
-                self.send(BadRequest(code=BadRequestCode.BODY), TrafficClass.LINK, 0)
+                self.close(BadRequest(code=BadRequestCode.BODY), LostReason.PROTOCOL)
                 raise
 
     async def _write(self) -> None:
@@ -203,8 +205,6 @@ class Connection:
                 if self._farewell is not None:
                     kind, body = message_body(self._farewell)
                     await self._stream.send_all(frame_bytes(kind, TrafficClass.LINK, 0, body))
-                elif self.lost is LostReason.PROTOCOL and self._queues[TrafficClass.LINK]:
-                    await self._stream.send_all(b"".join(self._queues[TrafficClass.LINK]))
             except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
                 pass
         await self._stream.aclose_forcefully()

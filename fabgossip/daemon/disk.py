@@ -68,7 +68,8 @@ class Disk:
         with self._wake:
             self._stopping = True
             self._wake.notify()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def persist(self, effect: Persist, done: Callable[[bool], None]) -> None:
         """Make a `Persist` durable."""

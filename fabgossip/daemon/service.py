@@ -236,6 +236,19 @@ async def run_daemon(config: Config, environment: Environment) -> None:
     Raises:
         ConfigError, LockedError, StorageError, ServiceError: it cannot start; nothing was sent.
     """
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with open_daemon(config, environment):
+            async for _ in signals:
+                break
+
+
+@asynccontextmanager
+async def open_daemon(config: Config, environment: Environment) -> AsyncIterator[Driver]:
+    """A daemon that serves until the block ends, then stops in order; gives its driver.
+
+    Raises:
+        ConfigError, LockedError, StorageError, ServiceError: it cannot start; nothing was sent.
+    """
     os.umask(UMASK)
     log = make_log(config, environment)
     notifier = Notifier(environment.notify)
@@ -247,7 +260,9 @@ async def run_daemon(config: Config, environment: Environment) -> None:
     notifier.status("opening the state folder")
     state = _State(config.storage, loaded.node_id)
     try:
-        await _serve(config, environment, _Parts(loaded, first_contexts, state, log, notifier))
+        parts = _Parts(loaded, first_contexts, state, log, notifier)
+        async with _serving(config, environment, parts) as driver:
+            yield driver
     finally:
         state.close()
         notifier.close()
@@ -282,27 +297,21 @@ def _setup(config: Config, parts: _Parts, environment: Environment, boot_id: Boo
     )
 
 
-async def _serve(config: Config, environment: Environment, parts: _Parts) -> None:
+@asynccontextmanager
+async def _serving(
+    config: Config, environment: Environment, parts: _Parts
+) -> AsyncIterator[Driver]:
     boot_id = BootId(environment.entropy(BOOT_ID_BYTES))
     setup = _setup(config, parts, environment, boot_id)
     disk = parts.state.disk
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    try:
         async with trio.open_nursery() as nursery:
             disk.start()
             nursery.start_soon(disk.report_faults, name="disk faults")
             driver = Driver(setup, _world(config, parts, disk), nursery)
             driver.post(parts.state.started(disk))
-            listening = [
-                await nursery.start(
-                    serve_listener,
-                    address,
-                    driver.on_stream,
-                    config.table.listen.handshakes_per_second_max,
-                    name=f"listen {address}",
-                )
-                for address in config.table.listen.addresses
-            ]
-            about = _about(config, parts, boot_id, tuple(listening))
+            listening = await _listen(config, driver, nursery)
+            about = _about(config, parts, boot_id, listening)
             server = StatusServer(driver, about, config.table.status.operator_group)
             async with _status_socket(config.socket) as listener:
                 await nursery.start(server.serve, listener, name="status")
@@ -310,14 +319,36 @@ async def _serve(config: Config, environment: Environment, parts: _Parts) -> Non
                 nursery.start_soon(driver.transfers.watch, name="transfer watch")
                 nursery.start_soon(_ping_watchdog, parts.notifier, name="watchdog")
                 server.is_ready = True
-                parts.notifier.ready(f"serving {about.node_id} on {', '.join(listening)}")
-                fields = (("node", about.node_id), ("listening", ", ".join(listening)))
-                parts.log.emit("ready", LogLevel.INFO, fields)
-                await _stop_asked_for(signals)
+                _tell_ready(parts, about)
+                yield driver
                 server.is_ready = False
             await _stop(config, parts, driver)
             nursery.cancel_scope.cancel()
-    disk.stop()
+    finally:
+        disk.stop()
+
+
+async def _listen(config: Config, driver: Driver, nursery: trio.Nursery) -> tuple[str, ...]:
+    """Listen on every configured address; gives what was bound."""
+    table = config.table.listen
+    bound: list[str] = []
+    for address in table.addresses:
+        bound.append(
+            await nursery.start(
+                serve_listener,
+                address,
+                driver.on_stream,
+                table.handshakes_per_second_max,
+                name=f"listen {address}",
+            )
+        )
+    return tuple(bound)
+
+
+def _tell_ready(parts: _Parts, about: About) -> None:
+    where = ", ".join(about.listening)
+    parts.notifier.ready(f"serving {about.node_id} on {where}")
+    parts.log.emit("ready", LogLevel.INFO, (("node", about.node_id), ("listening", where)))
 
 
 def _world(config: Config, parts: _Parts, disk: Disk) -> World:
@@ -367,11 +398,6 @@ async def _ping_watchdog(notifier: Notifier) -> None:
     while interval is not None:
         notifier.alive()
         await trio.sleep(interval)
-
-
-async def _stop_asked_for(signals: AsyncIterator[int]) -> None:
-    async for _ in signals:
-        return
 
 
 async def _stop(config: Config, parts: _Parts, driver: Driver) -> None:

@@ -111,6 +111,7 @@ class NodeIndex:
                 self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
             self._path.chmod(0o600)
+            self._refuse_newer()
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA wal_autocheckpoint=0")
@@ -122,14 +123,24 @@ class NodeIndex:
                 f"{self._path}: {error}; set the folder aside to start from peers again"
             ) from error
 
-    def _migrate(self) -> None:
+    def _schema_version(self) -> int:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        assert isinstance(version, int)
+        return version
+
+    def _refuse_newer(self) -> None:
+        """Asked before anything else: even the journal mode is a change to the file."""
+        version = self._schema_version()
         if version > SCHEMA_VERSION:
+            self._db.close()
+            self._connection = None
             raise StorageError(
                 f"{self._path}: written by a newer fabgossip (schema {version}); "
                 "it is left untouched"
             )
-        if version == 0:
+
+    def _migrate(self) -> None:
+        if self._schema_version() == 0:
             script = f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
             self._db.executescript(script)
 

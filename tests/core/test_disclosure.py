@@ -9,7 +9,15 @@ import pytest
 import fabgossip
 from fabgossip.core.config import FetchingConfig, NodeConfig
 from fabgossip.core.effects import Disconnect, Fact, Send, ServeContent
-from fabgossip.core.events import ContentServed, LinkId, LostReason, Started, Unsent
+from fabgossip.core.events import (
+    ContentServed,
+    LinkId,
+    LostReason,
+    RepairDue,
+    Started,
+    TimerFired,
+    Unsent,
+)
 from fabgossip.model.messages import (
     HAVE_PREFIXES_MAX,
     Announce,
@@ -324,6 +332,7 @@ def test_an_unsent_announcement_is_repaired_by_a_list() -> None:
     origin, link, outsider = story.link("n2"), story.link("n4"), story.link(OUTSIDER)
     story.accept(acme_routes(), origin)
     story.when(Unsent(link=link, audience=IN_ACME))
+    story.when(TimerFired(timer=RepairDue()))
     assert story.sent(link) == [Have(audience=IN_ACME, prefixes=(acme_routes().prefix,))]
     story.when(Unsent(link=outsider, audience=IN_ACME))
     assert story.sent(outsider) == []

@@ -24,21 +24,53 @@ def test_the_oldest_leaves_at_the_limit() -> None:
     assert memory.seen_prefix(b"envelope 16") == prefix(16)
 
 
-def test_grafts_ask_once_per_link_in_runs_of_the_limit() -> None:
+def grafts(memory: Dissemination, link: LinkId) -> list[int]:
+    """How many prefixes each graft of a link asks for until it asks no more."""
+    sizes = []
+    while (found := memory.next_graft(link)) is not None:
+        assert found[0] == EVERYBODY
+        sizes.append(len(found[1]))
+    return sizes
+
+
+def test_a_link_is_asked_for_no_more_than_it_can_answer() -> None:
+    """A thousand answers at once would overfill the peer's queue, and be dropped."""
+    memory = Dissemination(DisseminationConfig(asked_max=GRAFT_PREFIXES_MAX + 1))
+    listed = tuple(prefix(number) for number in range(3 * GRAFT_PREFIXES_MAX))
+    memory.on_listed(A, EVERYBODY, listed)
+    assert grafts(memory, A) == [GRAFT_PREFIXES_MAX, 1]
+    memory.check()
+    for number in range(3):
+        memory.on_judged(b"envelope %d" % number, prefix(number))
+    assert grafts(memory, A) == [3]
+
+
+def test_nothing_is_asked_twice_of_one_link_unless_it_never_came() -> None:
     memory = Dissemination(DisseminationConfig())
-    prefixes = tuple(prefix(number) for number in range(GRAFT_PREFIXES_MAX + 1))
-    runs = memory.next_grafts(A, prefixes)
-    assert [len(run) for run in runs] == [GRAFT_PREFIXES_MAX, 1]
-    assert memory.next_grafts(A, prefixes) == ()
-    assert memory.next_grafts(B, prefixes) == runs
+    memory.on_listed(A, EVERYBODY, (prefix(1), prefix(2)))
+    assert grafts(memory, A) == [2]
+    memory.on_listed(A, EVERYBODY, (prefix(1), prefix(2)))
+    assert grafts(memory, A) == []
+    memory.on_judged(b"envelope", prefix(1))
+    memory.on_unanswered()
+    assert memory.next_graft(A) == (EVERYBODY, (prefix(2),))
+
+
+def test_a_lost_link_is_asked_anew_and_another_link_at_once() -> None:
+    memory = Dissemination(DisseminationConfig())
+    memory.on_listed(A, EVERYBODY, (prefix(1),))
+    memory.on_listed(B, EVERYBODY, (prefix(1),))
+    assert (grafts(memory, A), grafts(memory, B)) == ([1], [1])
     memory.on_lost(A)
-    assert memory.next_grafts(A, prefixes) == runs
+    memory.on_listed(A, EVERYBODY, (prefix(1),))
+    assert grafts(memory, A) == [1]
 
 
 def test_what_was_judged_is_not_asked_for() -> None:
     memory = Dissemination(DisseminationConfig())
     memory.on_judged(b"envelope", prefix(1))
-    assert memory.next_grafts(A, (prefix(1), prefix(2))) == ((prefix(2),),)
+    memory.on_listed(A, EVERYBODY, (prefix(1), prefix(2)))
+    assert memory.next_graft(A) == (EVERYBODY, (prefix(2),))
 
 
 def test_a_list_is_answered_by_asking_for_what_is_lacking() -> None:

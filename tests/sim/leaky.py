@@ -20,8 +20,8 @@ class SetOrderNode(Node):
         """As the node does, but for the order."""
         effects = super().handle(event, now)
         turn = list({"first", "second", "third", "fourth", "fifth"}).index("first")
-        sends = [one for one in effects if isinstance(one, Send)]
-        others = [one for one in effects if not isinstance(one, Send)]
+        sends: list[Effect] = [one for one in effects if isinstance(one, Send)]
+        others: list[Effect] = [one for one in effects if not isinstance(one, Send)]
         return sends[turn:] + others + sends[:turn] if turn % 2 else others + sends
 
 

@@ -89,7 +89,6 @@ def test_an_index_of_a_newer_schema_is_refused_and_left_untouched(tmp_path: Path
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE of_the_future (x)")
         db.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
-        db.execute("PRAGMA journal_mode=WAL")
     before = sha256(path.read_bytes()).digest()
     with pytest.raises(StorageError, match="newer fabgossip"):
         NodeIndex(path).open(OWN)

@@ -87,14 +87,18 @@ def test_modes_let_the_group_read_and_nobody_else_look(local: LocalState, tmp_pa
 
 
 def test_the_version_before_stays_reachable_and_older_ones_go(local: LocalState) -> None:
-    folder = [switch(local, number) for number in (7, 8, 9)][0]
+    folder = local.folder_of(routes().manifest.namespace.text)
+    for number in (7, 8, 9):
+        switch(local, number)
     assert os.readlink(folder / "current") == "v2.9"
     assert os.readlink(folder / "previous") == "v2.8"
     assert versions(folder) == ["v2.8", "v2.9"]
 
 
 def test_as_many_versions_stay_as_the_policy_says(local: LocalState) -> None:
-    folder = [switch(local, number, keep=3) for number in range(1, 8)][0]
+    folder = local.folder_of(routes().manifest.namespace.text)
+    for number in range(1, 8):
+        switch(local, number, keep=3)
     assert versions(folder) == ["v2.4", "v2.5", "v2.6", "v2.7"]
 
 

@@ -20,6 +20,8 @@ from fabgossip.cli.fabric import Fabric, Node
 from fabgossip.control.authority import AuthorityFolder
 from fabgossip.control.enrollment import NodeRow
 from fabgossip.control.signing import SignedArtifact
+from fabgossip.control.sources.folder import read_source
+from fabgossip.model.moment import UnixTime
 
 CLUSTER = "c1"
 HANG_S = 15.0
@@ -76,10 +78,14 @@ class Daemon(Node):
         """Whether the process has not ended."""
         return self._process is not None and self._process.poll() is None
 
-    def terminate(self) -> int:
-        """SIGTERM; gives the exit code."""
+    def terminate(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask to stop; gives the exit code."""
+        self.signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the end; gives the exit code."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
         return self._process.wait(HANG_S)
 
     @property
@@ -187,6 +193,14 @@ def write_source(folder: Path, documents: tuple[Document, ...]) -> None:
 def signed_heads(fabric: Fabric) -> tuple[SignedArtifact, ...]:
     """What the authority last signed of each namespace."""
     return AuthorityFolder(fabric.authority_folder).heads()
+
+
+def compile_source(fabric: Fabric) -> tuple[SignedArtifact, ...]:
+    """Sign what is new in the source, and hand it to nobody."""
+    source = read_source(fabric.source)
+    # Its files' own times are the clock: what was written last is what there is to sign.
+    newest = max(one.stat().st_mtime for one in fabric.source.iterdir())
+    return AuthorityFolder(fabric.authority_folder).compile(source, UnixTime(int(newest)))
 
 
 def run_command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,258 @@
+"""The command line: one exit code for each kind of end, one JSON object where it is asked for."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fabgossip.cli.main import run
+from fabgossip.control.authority import AuthorityFolder
+from fabgossip.control.signing import SignedArtifact
+from fabgossip.control.sources.folder import Source
+from fabgossip.daemon.driver import read_clocks
+from fabgossip.model.artifact import ArtifactType
+from tests.control.fabric import ROUTES, STORE
+from tests.daemon import enrolled
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def fabric(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an authority that has compiled, and its node n1."""
+    folder = tmp_path_factory.mktemp("fabric")
+    enrolled.make(folder)
+    authority = AuthorityFolder(folder / "authority")
+    authority.save_node(STORE)
+    authority.compile(Source(documents=(ROUTES,)), read_clocks().unix)
+    return folder
+
+
+def artifact(fabric: Path, kind: ArtifactType) -> SignedArtifact:
+    heads = AuthorityFolder(fabric / "authority").heads()
+    return next(one for one in heads if one.manifest.artifact_type is kind)
+
+
+def outcome(output: Output, *arguments: str | Path) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    code: int | str | None
+    try:
+        code = run([str(one) for one in arguments])
+    except SystemExit as left:
+        code = left.code
+    assert isinstance(code, int)
+    captured = output.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",),
+        ("status", "--json"),
+        ("status", "--check"),
+        ("artifacts",),
+        ("peers",),
+        ("why", "some/namespace"),
+        ("fetch", "some/namespace"),
+        ("events",),
+    ],
+    ids=" ".join,
+)
+def test_without_a_daemon_the_code_is_3_and_the_line_says_how_to_start_one(
+    tmp_path: Path, capsys: Output, command: tuple[str, ...]
+) -> None:
+    code, out, err = outcome(capsys, *command, "--socket", tmp_path / "missing.sock")
+    assert (code, out) == (3, "")
+    assert err.startswith("fabgossip: no daemon answers on ")
+    assert "fabgossip run --config FILE" in err
+    assert err.count("\n") == 1
+
+
+def test_submit_and_publish_without_a_daemon_are_3_too(
+    fabric: Path, tmp_path: Path, capsys: Output
+) -> None:
+    missing = tmp_path / "missing.sock"
+    envelope = tmp_path / "envelope"
+    envelope.write_bytes(artifact(fabric, ArtifactType.ROUTE_POLICY_BUNDLE).envelope)
+    assert outcome(capsys, "submit", envelope, "--socket", missing)[0] == 3
+    authority = ("--authority", fabric / "authority")
+    assert outcome(capsys, "control", "publish", *authority, "--socket", missing)[0] == 3
+
+
+def test_a_file_to_submit_that_is_not_there_is_1(tmp_path: Path, capsys: Output) -> None:
+    code, _, err = outcome(capsys, "submit", tmp_path / "none", "--socket", tmp_path / "s")
+    assert code == 1
+    assert "No such file or directory" in err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status", "--no-such-option"),
+        ("fetch",),
+        ("verify", "envelope"),
+        ("control",),
+        ("control", "init", "--authority", "somewhere"),
+        ("control", "init", "--authority", "x", "--platform", "real", "--cluster", "prod"),
+        ("control", "init", "--authority", "x", "--platform", "demo-x", "--cluster", "Not One"),
+        ("control", "enroll", "n1"),
+        ("deploy", "show", "nothing-of-this-name"),
+    ],
+    ids=" ".join,
+)
+def test_arguments_that_make_no_sense_are_2(capsys: Output, command: tuple[str, ...]) -> None:
+    code, out, err = outcome(capsys, *command)
+    assert (code, out) == (2, "")
+    assert err
+
+
+@pytest.mark.parametrize("command", [(), ("no-such-command",)])
+@pytest.mark.slow
+def test_no_command_is_2(capsys: Output, command: tuple[str, ...]) -> None:
+    assert outcome(capsys, *command)[0] == 2
+
+
+def test_version_names_the_package_and_its_protocol(capsys: Output) -> None:
+    code, out, _ = outcome(capsys, "version", "--json")
+    assert code == 0
+    body = json.loads(out)
+    assert list(body) == ["schema_version", "version", "protocol"]
+    assert (body["schema_version"], body["protocol"]) == (1, 1)
+    code, out, _ = outcome(capsys, "version")
+    assert (code, out) == (0, f"fabgossip {body['version']} (protocol 1)\n")
+
+
+def test_a_good_configuration_is_0(fabric: Path, capsys: Output) -> None:
+    config = fabric / "n1" / "fabgossip.toml"
+    assert outcome(capsys, "check-config", "--config", config)[0] == 0
+    code, out, _ = outcome(capsys, "check-config", "--config", config, "--json")
+    assert (code, json.loads(out)) == (0, {"schema_version": 1, "problems": []})
+
+
+@pytest.mark.parametrize("command", ["check-config", "run"])
+def test_an_unknown_key_is_78(fabric: Path, tmp_path: Path, capsys: Output, command: str) -> None:
+    folder = enrolled.copied(fabric / "n1", tmp_path)
+    config = folder / "fabgossip.toml"
+    config.write_text(config.read_text() + "\n[storag]\n")
+    code, out, err = outcome(capsys, command, "--config", config)
+    assert (code, out) == (78, "")
+    assert "storag: unknown" in err
+    if command == "check-config":
+        code, out, _ = outcome(capsys, command, "--config", config, "--json")
+        body = json.loads(out)
+        assert (code, body["schema_version"]) == (78, 1)
+        (problem,) = body["problems"]
+        assert (problem["key"], problem["line"]) == ("storag", 24)
+
+
+def test_a_configuration_that_is_not_there_is_78(tmp_path: Path, capsys: Output) -> None:
+    assert outcome(capsys, "run", "--config", tmp_path / "none.toml")[0] == 78
+
+
+class Files:
+    """An artifact as files, and the bundle to judge it by."""
+
+    def __init__(self, fabric: Path, folder: Path, kind: ArtifactType) -> None:
+        one = artifact(fabric, kind)
+        self.envelope, self.content = folder / "envelope", folder / "content"
+        self.envelope.write_bytes(one.envelope)
+        self.content.write_bytes(one.content)
+        self.bootstrap = fabric / "authority" / "trust" / "bootstrap"
+
+    @property
+    def arguments(self) -> tuple[str | Path, ...]:
+        return (
+            "verify", self.envelope, "--content", self.content, "--bootstrap", self.bootstrap,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [ArtifactType.ROUTE_POLICY_BUNDLE, ArtifactType.PEER_DIRECTORY])
+def test_verify_of_what_was_signed_is_0(
+    fabric: Path, tmp_path: Path, capsys: Output, kind: ArtifactType
+) -> None:
+    code, out, _ = outcome(capsys, *Files(fabric, tmp_path, kind).arguments, "--json")
+    body = json.loads(out)
+    assert (code, body["schema_version"]) == (0, 1)
+    assert (body["verified"], body["content_checked"]) == (True, True)
+    assert body["family"] == kind.value
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        ("a truncated envelope", "TRUNCATED"),
+        ("an empty envelope", "TRUNCATED"),
+        ("a flipped bit of a signature", "SIG_INVALID"),
+        ("another content", "HASH_MISMATCH"),
+    ],
+)
+def test_verify_of_anything_else_is_5_and_says_why(
+    fabric: Path, tmp_path: Path, capsys: Output, spoil: str, code: str
+) -> None:
+    files = Files(fabric, tmp_path, ArtifactType.ROUTE_POLICY_BUNDLE)
+    raw = files.envelope.read_bytes()
+    match spoil:
+        case "a truncated envelope":
+            files.envelope.write_bytes(raw[:-5])
+        case "an empty envelope":
+            files.envelope.write_bytes(b"")
+        case "a flipped bit of a signature":
+            files.envelope.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+        case _:
+            files.content.write_bytes(b"other routes")
+    left, out, err = outcome(capsys, *files.arguments)
+    assert (left, out) == (5, "")
+    assert code in err
+    left, out, _ = outcome(capsys, *files.arguments, "--json")
+    body = json.loads(out)
+    assert (left, body["schema_version"], body["verified"], body["code"]) == (5, 1, False, code)
+
+
+def test_verify_by_a_bundle_that_does_not_verify_is_5(
+    fabric: Path, tmp_path: Path, capsys: Output
+) -> None:
+    files = Files(fabric, tmp_path, ArtifactType.ROUTE_POLICY_BUNDLE)
+    forged = tmp_path / "bootstrap"
+    data = bytearray(files.bootstrap.read_bytes())
+    data[-1] ^= 1
+    forged.write_bytes(data)
+    files.bootstrap = forged
+    assert outcome(capsys, *files.arguments)[0] == 5
+
+
+def test_the_control_plane_s_commands_say_what_they_did_as_json(
+    tmp_path: Path, capsys: Output
+) -> None:
+    authority = ("--authority", tmp_path / "authority", "--json")
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "fabric.toml").write_text("schema = 1\n")
+    made: tuple[tuple[str | Path, ...], ...] = (
+        ("init", *authority, "--platform", "demo-x", "--cluster", "prod"),
+        (
+            "enroll", "n1", *authority, "--out", tmp_path / "n1", "--address", "127.0.0.1:1",
+            "--stores", "cluster",
+        ),
+        ("enroll", "n1", *authority, "--out", tmp_path / "n1", "--renew"),
+        ("compile", *authority, source),
+        ("compile", *authority, source),
+    )  # fmt: skip
+    bodies = []
+    for command in made:
+        code, out, _ = outcome(capsys, "control", *command)
+        assert code == 0
+        bodies.append(json.loads(out))
+    assert all(body["schema_version"] == 1 for body in bodies)
+    assert len(bodies[3]["compiled"]) > 0
+    assert bodies[4]["compiled"] == []
+    assert bodies[1]["node_id"] == "n1"
+    assert outcome(capsys, "control", *made[0])[0] == 1
+
+
+def test_what_is_shipped_for_packaging_can_be_printed(capsys: Output) -> None:
+    code, out, _ = outcome(capsys, "deploy", "show")
+    assert code == 0
+    for name in out.split():
+        code, text, _ = outcome(capsys, "deploy", "show", name)
+        assert (code, bool(text)) == (0, True)

@@ -1,0 +1,147 @@
+"""Two ends on loopback: certificates of a real node CA, real TLS, and a disk of its own each.
+
+The certificates are judged by OpenSSL against the machine's clock, so they are made for now.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import trio
+
+from fabgossip.control.enrollment import (
+    certificate_der,
+    certificate_pem,
+    node_ca_certificate,
+    node_certificate,
+)
+from fabgossip.control.keystore import private_pem
+from fabgossip.core.events import Event, LinkId
+from fabgossip.daemon.connections import Connection
+from fabgossip.daemon.disk import Disk
+from fabgossip.daemon.driver import read_clocks
+from fabgossip.daemon.endpoints import TlsContexts, accept_tls, dial
+from fabgossip.daemon.transfers import Transfers
+from fabgossip.model.authority import NodeIdentity, TrustBundle
+from fabgossip.model.ids import NodeId
+from fabgossip.model.moment import seconds_after
+from fabgossip.storage.contents import ContentFiles
+from fabgossip.storage.index import NodeIndex
+from fabgossip.storage.materialized import LocalState
+from fabgossip.trust.identity import verify_leaf
+from fabgossip.trust.rejections import Rejection
+from fabgossip.trust.revocation import NOTHING_REVOKED
+from fabgossip.wire.framing import Frame
+from tests.trust import factory
+
+HANG_S = 15
+"""A test that waits this long hangs; nothing else is decided by the clock."""
+
+
+@cache
+def bundle_of(ca: str) -> TrustBundle:
+    """The factory's bundle with a node CA that is valid today."""
+    now = read_clocks().unix
+    certificate = node_ca_certificate(factory.p256_key(ca), factory.CLUSTER, now)
+    return replace(factory.BUNDLE, node_cas=(certificate_der(certificate),))
+
+
+def judge_by(bundle: TrustBundle) -> Callable[[bytes], NodeIdentity | Rejection]:
+    """The leaf rules under a bundle."""
+    return lambda der: verify_leaf(der, bundle, NOTHING_REVOKED, read_clocks().unix)
+
+
+def contexts(folder: Path, name: str, *, ca: str = "CA", believes: str = "CA") -> TlsContexts:
+    """The TLS contexts of a node certified by one CA that believes another."""
+    now, key = read_clocks().unix, factory.p256_key(f"{name} of {ca}")
+    times = (now, seconds_after(now, 3_600))
+    certificate = node_certificate(
+        NodeId(name), key.public_key(), bundle_of(ca), factory.p256_key(ca), times
+    )
+    paths = folder / f"{name}.{ca}.crt", folder / f"{name}.{ca}.key"
+    paths[0].write_bytes(certificate_pem(certificate))
+    paths[1].write_bytes(private_pem(key, None))
+    return TlsContexts(bundle_of(believes), *paths)
+
+
+@asynccontextmanager
+async def listening(
+    on_stream: Callable[[trio.SocketStream], object],
+) -> AsyncIterator[str]:
+    """A TCP listener on loopback; gives its address."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+
+    async def accept() -> None:
+        while True:
+            on_stream(await listener.accept())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(accept)
+        yield f"127.0.0.1:{listener.socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel()
+    await listener.aclose()
+
+
+@asynccontextmanager
+async def linked(folder: Path) -> AsyncIterator[tuple[Connection, Connection]]:
+    """Both ends of one link: who dialled, who accepted. Nobody reads or writes yet."""
+    judge = judge_by(bundle_of("CA"))
+    accepted: list[Connection] = []
+    done = trio.Event()
+    with trio.fail_after(HANG_S):
+        async with trio.open_nursery() as nursery:
+
+            async def accept(stream: trio.SocketStream) -> None:
+                tls, identity = await accept_tls(stream, contexts(folder, "b").server, judge)
+                accepted.append(Connection(LinkId(2), tls, identity, is_dialer=False))
+                done.set()
+
+            async with listening(lambda stream: nursery.start_soon(accept, stream)) as address:
+                tls, identity = await dial(
+                    (address,), NodeId("b"), contexts(folder, "a").client, judge
+                )
+                await done.wait()
+            yield Connection(LinkId(1), tls, identity, is_dialer=True), accepted[0]
+
+
+class End:
+    """A disk and its transfers, and the events they gave."""
+
+    def __init__(self, folder: Path, nursery: trio.Nursery) -> None:
+        folder.mkdir()
+        self.index, self.reader = (NodeIndex(folder / "index") for _ in range(2))
+        self.files, local = ContentFiles(folder), LocalState(folder)
+        for index in (self.index, self.reader):
+            index.open(NodeId("n1"))
+        self.files.prepare()
+        local.prepare()
+        self.disk = Disk(self.index, self.reader, self.files, local)
+        self.events: list[Event] = []
+        self._arrived = trio.Event()
+        self.transfers = Transfers(self.disk, nursery, self._on_event, trio.current_time)
+        self.disk.start()
+        nursery.start_soon(self.disk.report_faults)
+        nursery.start_soon(self.transfers.watch)
+
+    def _on_event(self, event: Event) -> None:
+        self.events.append(event)
+        self._arrived.set()
+
+    async def event(self) -> Event:
+        """The next event."""
+        while not self.events:
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+        return self.events.pop(0)
+
+    def close(self) -> None:
+        self.disk.stop()
+        self.index.close()
+        self.reader.close()
+
+
+def collector(frames: list[tuple[str, int, bytes]]) -> Callable[[Connection, Frame], None]:
+    """Keeps what arrives: kind, stream, body."""
+    return lambda _, frame: frames.append((frame.kind.name, frame.stream, bytes(frame.body)))

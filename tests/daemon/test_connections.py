@@ -1,0 +1,205 @@
+"""One link: frames in order and by class, and never a wait for one peer."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from fabgossip.core.events import LostReason
+from fabgossip.daemon.connections import QUEUE_BYTES_MAX, Connection
+from fabgossip.model.messages import Bye, ByeReason, Ping, TrafficClass
+from fabgossip.wire.codec import parse_message
+from fabgossip.wire.framing import Frame, FrameKind, frame_bytes
+from tests.daemon.fabric import HANG_S, linked
+
+BULK = b"x" * (64 << 10)
+
+
+class Reader:
+    """What an end has received."""
+
+    def __init__(self) -> None:
+        self.frames: list[tuple[FrameKind, TrafficClass, bytes]] = []
+        self._arrived = trio.Event()
+
+    def __call__(self, _: Connection, frame: Frame) -> None:
+        self.frames.append((frame.kind, frame.traffic, bytes(frame.body)))
+        self._arrived.set()
+
+    async def until(self, count: int) -> None:
+        while len(self.frames) < count:
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+
+    @property
+    def pings(self) -> list[int]:
+        found = [parse_message(kind, body) for kind, _, body in self.frames]
+        return [one.sequence for one in found if isinstance(one, Ping)]
+
+
+@asynccontextmanager
+async def served(
+    folder: Path,
+) -> AsyncIterator[tuple[Connection, Connection, Reader, trio.Nursery]]:
+    """A link whose accepting end reads."""
+    with trio.fail_after(HANG_S):
+        async with linked(folder) as (one, other), trio.open_nursery() as nursery:
+            reader = Reader()
+            nursery.start_soon(other.serve, reader)
+            yield one, other, reader, nursery
+            one.close(None, LostReason.LOCAL)
+            other.close(None, LostReason.LOCAL)
+
+
+def unread(_: Connection, __: Frame) -> None:
+    """Nobody is interested."""
+
+
+def have(body: bytes, traffic: TrafficClass) -> bytes:
+    return frame_bytes(FrameKind.CONTENT, traffic, 1, body)
+
+
+async def test_frames_of_a_class_arrive_in_the_order_they_were_sent(tmp_path: Path) -> None:
+    async with served(tmp_path) as (one, _, reader, nursery):
+        for number in range(500):
+            assert one.send(Ping(sequence=number), TrafficClass.LINK, 0)
+        nursery.start_soon(one.serve, unread)
+        await reader.until(500)
+        assert reader.pings == list(range(500))
+
+
+async def test_trust_overtakes_what_was_queued_before_it(tmp_path: Path) -> None:
+    """Classes 0, 1, 2 in that order; the others after them, in turn."""
+    order = [
+        TrafficClass.BULK,
+        TrafficClass.POLICY,
+        TrafficClass.SNAPSHOT,
+        TrafficClass.TOMBSTONE,
+        TrafficClass.TRUST,
+        TrafficClass.LINK,
+    ]
+    async with served(tmp_path) as (one, _, reader, nursery):
+        for traffic in (*order, *order):
+            assert one.send_frame(have(BULK[:100], traffic), traffic)
+        nursery.start_soon(one.serve, unread)
+        await reader.until(12)
+        arrived = [traffic.name for _, traffic, _ in reader.frames]
+        assert arrived[:6] == ["LINK", "LINK", "TRUST", "TRUST", "TOMBSTONE", "TOMBSTONE"]
+        assert arrived[6:] == ["SNAPSHOT", "POLICY", "BULK"] * 2
+
+
+async def test_a_full_queue_drops_and_says_so_but_one_that_carries_trust_closes(
+    tmp_path: Path,
+) -> None:
+    async with served(tmp_path) as (one, _, __, nursery):
+        for traffic in (TrafficClass.POLICY, TrafficClass.TRUST):
+            room = QUEUE_BYTES_MAX[traffic]
+            while room >= len(have(BULK, traffic)):
+                assert one.send_frame(have(BULK, traffic), traffic)
+                room -= len(have(BULK, traffic))
+            assert one.lost is None
+            assert not one.send_frame(have(BULK, traffic), traffic)
+            if traffic is TrafficClass.POLICY:
+                assert one.lost is None
+        assert one.lost is LostReason.BACKPRESSURE
+        nursery.start_soon(one.serve, unread)
+
+
+async def test_a_queue_takes_exactly_its_limit(tmp_path: Path) -> None:
+    async with served(tmp_path) as (one, _, __, nursery):
+        traffic, limit = TrafficClass.TOMBSTONE, QUEUE_BYTES_MAX[TrafficClass.TOMBSTONE]
+        assert one.send_frame(b"x" * limit, traffic)
+        assert one.queued_bytes == limit
+        assert not one.send_frame(b"x", traffic)
+        nursery.start_soon(one.serve, unread)
+
+
+async def test_a_stalled_peer_holds_up_nobody_else(tmp_path: Path) -> None:
+    """One end never reads: what is sent to the other one arrives, and no send ever waits."""
+    folders = tmp_path / "1", tmp_path / "2"
+    for folder in folders:
+        folder.mkdir()
+    async with (
+        served(folders[0]) as (good, _, reader, nursery),
+        linked(folders[1]) as (stalled, silent),
+    ):
+        nursery.start_soon(stalled.serve, unread)
+        nursery.start_soon(good.serve, unread)
+        while stalled.send_frame(have(BULK, TrafficClass.BULK), TrafficClass.BULK):
+            await trio.lowlevel.checkpoint()
+        for number in range(100):
+            assert good.send(Ping(sequence=number), TrafficClass.LINK, 0)
+        await reader.until(100)
+        assert reader.pings == list(range(100))
+        assert stalled.lost is None
+        stalled.close(None, LostReason.LOCAL)
+        silent.close(None, LostReason.LOCAL)
+        await silent.serve(unread)
+
+
+async def test_a_link_cancelled_from_outside_gives_its_descriptor_back(tmp_path: Path) -> None:
+    """Past the deadline of a shutdown nobody else would close it."""
+    async with linked(tmp_path) as (one, other):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await one.serve(unread)
+        assert await other.serve(unread) in (LostReason.EOF, LostReason.RESET)
+        with pytest.raises(trio.ClosedResourceError):
+            await one._stream.send_all(b"x")  # noqa: SLF001 - only the stream knows that it is closed
+
+
+async def test_two_senders_of_bulk_both_get_on(tmp_path: Path) -> None:
+    """Each waits for room; neither is forgotten when there is some."""
+    frames = 60
+    async with served(tmp_path) as (one, _, reader, nursery):
+
+        async def send(mark: bytes) -> None:
+            for _ in range(frames):
+                frame = have(mark * len(BULK), TrafficClass.POLICY)
+                await one.send_bulk(frame, TrafficClass.POLICY)
+
+        for mark in (b"a", b"b"):
+            nursery.start_soon(send, mark)
+        nursery.start_soon(one.serve, unread)
+        await reader.until(2 * frames)
+        marks = [body[-1:] for _, _, body in reader.frames]
+        assert (marks.count(b"a"), marks.count(b"b")) == (frames, frames)
+
+
+async def test_the_last_word_says_why(tmp_path: Path) -> None:
+    async with served(tmp_path) as (one, _, reader, nursery):
+        one.close(Bye(reason=ByeReason.RESTART, retry_after_s=7), LostReason.LOCAL)
+        one.close(Bye(reason=ByeReason.FULL, retry_after_s=1), LostReason.RESET)
+        assert one.lost is LostReason.LOCAL
+        nursery.start_soon(one.serve, unread)
+        await reader.until(1)
+        kind, _, body = reader.frames[0]
+        assert parse_message(kind, body) == Bye(reason=ByeReason.RESTART, retry_after_s=7)
+
+
+async def test_bytes_that_are_no_frame_close_the_link_and_tell_the_peer(tmp_path: Path) -> None:
+    with trio.fail_after(HANG_S):
+        async with linked(tmp_path) as (one, other):
+            reader, ends = Reader(), {}
+
+            async def serve(name: str, end: Connection, on_frame: object) -> None:
+                assert callable(on_frame)
+                ends[name] = await end.serve(on_frame)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(serve, "one", one, reader)
+                nursery.start_soon(serve, "other", other, unread)
+                await one._stream.send_all(b"\xff" * 64)  # noqa: SLF001 - a peer that is not us
+            assert ends["other"] is LostReason.PROTOCOL
+            assert [kind for kind, _, _ in reader.frames] == [FrameKind.BAD_REQUEST]
+
+
+async def test_a_peer_that_just_goes_is_an_end_of_file_or_a_reset(tmp_path: Path) -> None:
+    with trio.fail_after(HANG_S):
+        async with linked(tmp_path) as (one, other):
+            one.close(None, LostReason.LOCAL)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(one.serve, unread)
+                assert await other.serve(unread) in (LostReason.EOF, LostReason.RESET)

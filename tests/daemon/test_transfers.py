@@ -1,0 +1,336 @@
+"""Contents on their way: verified before a byte is kept, and whoever sent a wrong one is named."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import trio
+
+from fabgossip.control.compiler import chunk_hashes_of
+from fabgossip.core.effects import ContentWanted, ReceiveContent, ServeContent, ServeItem
+from fabgossip.core.events import (
+    ContentFailed,
+    ContentServed,
+    ContentStored,
+    FetchFailure,
+    LostReason,
+    RequestId,
+)
+from fabgossip.daemon.connections import Connection
+from fabgossip.daemon.transfers import Submission
+from fabgossip.model.artifact import chunk_size_of
+from fabgossip.model.ids import ContentHash, ManifestHash
+from fabgossip.model.messages import Busy, GetContent, NotAvailable, TrafficClass
+from fabgossip.storage.contents import IncomingContent
+from fabgossip.wire.codec import ContentHeader, content_header_bytes, parse_message
+from fabgossip.wire.framing import Frame, FrameKind, frame_bytes
+from tests.daemon.fabric import HANG_S, End, linked
+
+SMALL = b"small content"
+LARGE = bytes(range(256)) * (12 << 10)  # 3 MiB, so twelve chunks
+IDLE_MS = 10_000
+
+
+def wanted(content: bytes, *, is_read: bool = False) -> ContentWanted:
+    return ContentWanted(
+        manifest_hash=ManifestHash(b"m" * 32),
+        content_hash=ContentHash(sha256(content).digest()),
+        size=len(content),
+        chunk_hashes=chunk_hashes_of(content),
+        is_read=is_read,
+    )
+
+
+class Link:
+    """A receiving end at `here`, and a serving end whose answers the test decides."""
+
+    def __init__(self, here: End, there: End, ends: tuple[Connection, Connection]) -> None:
+        self.here, self.there = here, there
+        self.near, self.far = ends
+        self.spoil: dict[str, object] = {}
+        self.asked: list[GetContent] = []
+
+    def on_near(self, connection: Connection, frame: Frame) -> None:
+        if frame.kind is FrameKind.CONTENT:
+            self.here.transfers.on_content(connection, frame.stream, frame.body)
+            return
+        message = parse_message(frame.kind, bytes(frame.body))
+        assert isinstance(message, NotAvailable | Busy)
+        self.here.transfers.on_not_available(connection, frame.stream, message)
+
+    def on_far(self, connection: Connection, frame: Frame) -> None:
+        message = parse_message(frame.kind, bytes(frame.body))
+        assert isinstance(message, GetContent)
+        self.asked.append(message)
+        answer = self.spoil.get("answer")
+        if answer is not None:
+            assert callable(answer)
+            answer(connection, frame.stream, message)
+            return
+        (ask,) = message.items
+        content = self.spoil.get("content")
+        assert isinstance(content, bytes)
+        item = ServeItem(
+            item=0,
+            content_hash=ask.content_hash,
+            size=len(content),
+            chunk_hashes=chunk_hashes_of(content),
+            first_chunk=ask.first_chunk,
+            chunk_count=ask.chunk_count,
+        )
+        effect = ServeContent(
+            link=connection.link, stream=frame.stream, items=(item,), traffic=TrafficClass.POLICY
+        )
+        self.there.transfers.serve(effect, connection)
+
+    def receive(self, content: bytes, *, idle_ms: int = IDLE_MS, is_read: bool = False) -> None:
+        effect = ReceiveContent(
+            wanted=wanted(content, is_read=is_read), link=self.near.link, idle_ms=idle_ms
+        )
+        self.here.transfers.receive(effect, self.near)
+
+
+@asynccontextmanager
+async def link(folder: Path) -> AsyncIterator[Link]:
+    with trio.fail_after(HANG_S):
+        async with linked(folder) as ends, trio.open_nursery() as nursery:
+            here, there = End(folder / "here", nursery), End(folder / "there", nursery)
+            made = Link(here, there, ends)
+            nursery.start_soon(ends[0].serve, made.on_near)
+            nursery.start_soon(ends[1].serve, made.on_far)
+            yield made
+            for one in ends:
+                one.close(None, LostReason.LOCAL)
+            nursery.cancel_scope.cancel()
+        here.close()
+        there.close()
+
+
+async def store(end: End, content: bytes) -> None:
+    """Make an end hold a content, by the way a submitted one takes."""
+    one = wanted(content)
+    incoming: IncomingContent | None = None
+    if one.chunk_hashes:
+        incoming = end.transfers.open_incoming(one.content_hash, one.size)
+        incoming.write_at(0, content)
+    submission = Submission(
+        data=None if incoming else content,
+        incoming=incoming,
+        size=one.size,
+        whole_hash=one.content_hash,
+        chunk_hashes=one.chunk_hashes,
+    )
+    end.transfers.on_submission(RequestId(1), submission)
+    end.transfers.receive(ReceiveContent(wanted=one, request=RequestId(1)), None)
+    assert isinstance(await end.event(), ContentStored)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", SMALL, b"m" * 300_000, LARGE], ids=["empty", "inline", "file", "chunked"]
+)
+@pytest.mark.slow
+async def test_a_content_arrives_whole_and_is_durable(tmp_path: Path, content: bytes) -> None:
+    async with link(tmp_path) as one:
+        await store(one.there, content)
+        one.spoil["content"] = content
+        one.receive(content)
+        stored = await one.here.event()
+        assert stored == ContentStored(
+            content_hash=wanted(content).content_hash, link=one.near.link, content=None
+        )
+        assert one.here.disk.read(wanted(content).content_hash) == content
+        assert len(one.asked) == max(len(chunk_hashes_of(content)), 1)
+        served = [await one.there.event() for _ in one.asked]
+        assert all(isinstance(event, ContentServed) for event in served)
+
+
+async def test_a_content_fabgossip_reads_comes_with_its_bytes(tmp_path: Path) -> None:
+    async with link(tmp_path) as one:
+        await store(one.there, SMALL)
+        one.spoil["content"] = SMALL
+        one.receive(SMALL, is_read=True)
+        stored = await one.here.event()
+        assert isinstance(stored, ContentStored)
+        assert stored.content == SMALL
+
+
+def content_frame(stream: int, data: bytes, offset: int = 0, *, is_last: bool = True) -> bytes:
+    header = content_header_bytes(ContentHeader(0, is_last, offset))
+    return frame_bytes(FrameKind.CONTENT, TrafficClass.POLICY, stream, header + data)
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (bytes([SMALL[0] ^ 1]) + SMALL[1:], FetchFailure.BAD_HASH),
+        (SMALL[:-1], FetchFailure.BAD_LENGTH),
+        (SMALL + b"!", FetchFailure.BAD_LENGTH),
+    ],
+    ids=["a flipped bit", "short", "long"],
+)
+async def test_a_wrong_content_is_blamed_on_its_sender_and_nothing_is_kept(
+    tmp_path: Path, sent: bytes, reason: FetchFailure
+) -> None:
+    async with link(tmp_path) as one:
+        one.spoil["answer"] = lambda end, stream, _: end.send_frame(
+            content_frame(stream, sent), TrafficClass.POLICY
+        )
+        one.receive(SMALL)
+        failed = await one.here.event()
+        assert failed == ContentFailed(
+            content_hash=wanted(SMALL).content_hash,
+            link=one.near.link,
+            request=None,
+            reason=reason,
+            received=0,
+        )
+        assert one.here.disk.read(wanted(SMALL).content_hash) is None
+
+
+async def test_a_flipped_bit_in_one_chunk_counts_what_was_good_before_it(tmp_path: Path) -> None:
+    size = chunk_size_of(len(LARGE))
+
+    def answer(end: Connection, stream: int, message: GetContent) -> None:
+        number = message.items[0].first_chunk
+        data = bytearray(LARGE[number * size : (number + 1) * size])
+        if number == 2:
+            data[-1] ^= 1
+        end.send_frame(content_frame(stream, bytes(data)), TrafficClass.POLICY)
+
+    async with link(tmp_path) as one:
+        one.spoil["answer"] = answer
+        one.receive(LARGE)
+        failed = await one.here.event()
+        assert isinstance(failed, ContentFailed)
+        assert (failed.reason, failed.received) == (FetchFailure.BAD_HASH, 2 * size)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not one.here.files.path_of(wanted(LARGE).content_hash).exists()
+
+
+async def test_chunks_the_manifest_contradicts_are_refused_as_a_whole(tmp_path: Path) -> None:
+    """Every chunk is the one that was named, and the whole is not."""
+    async with link(tmp_path) as one:
+        await store(one.there, LARGE)
+        one.spoil["content"] = LARGE
+        right = wanted(LARGE)
+        lie = ContentWanted(
+            manifest_hash=right.manifest_hash,
+            content_hash=ContentHash(b"h" * 32),
+            size=right.size,
+            chunk_hashes=right.chunk_hashes,
+            is_read=False,
+        )
+        size = chunk_size_of(len(LARGE))
+        one.spoil["answer"] = lambda end, stream, message: end.send_frame(
+            content_frame(
+                stream,
+                LARGE[message.items[0].first_chunk * size :][:size],
+            ),
+            TrafficClass.POLICY,
+        )
+        effect = ReceiveContent(wanted=lie, link=one.near.link, idle_ms=IDLE_MS)
+        one.here.transfers.receive(effect, one.near)
+        failed = await one.here.event()
+        assert isinstance(failed, ContentFailed)
+        assert failed.reason is FetchFailure.BAD_HASH
+        assert not one.here.files.path_of(lie.content_hash).exists()
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (NotAvailable(item=0), FetchFailure.MISSING),
+        (Busy(item=0, retry_after_ms=1_000), FetchFailure.BUSY),
+    ],
+    ids=["not available", "busy"],
+)
+async def test_a_refusal_ends_the_try(
+    tmp_path: Path, message: NotAvailable | Busy, reason: FetchFailure
+) -> None:
+    async with link(tmp_path) as one:
+        one.spoil["answer"] = lambda end, stream, _: end.send(message, TrafficClass.POLICY, stream)
+        one.receive(SMALL)
+        failed = await one.here.event()
+        assert isinstance(failed, ContentFailed)
+        assert failed.reason is reason
+
+
+@pytest.mark.slow
+async def test_a_silent_source_loses_its_turn(tmp_path: Path) -> None:
+    async with link(tmp_path) as one:
+        one.spoil["answer"] = lambda *_: None
+        one.receive(SMALL, idle_ms=100)
+        failed = await one.here.event()
+        assert isinstance(failed, ContentFailed)
+        assert failed.reason is FetchFailure.STALLED
+
+
+async def test_a_lost_link_ends_every_transfer_once(tmp_path: Path) -> None:
+    async with link(tmp_path) as one:
+        one.spoil["answer"] = lambda *_: None
+        one.receive(SMALL)
+        one.receive(LARGE)
+        one.here.transfers.on_lost(one.near.link)
+        one.here.transfers.on_lost(one.near.link)
+        reasons = [await one.here.event() for _ in range(2)]
+        assert one.here.events == []
+        assert all(
+            isinstance(event, ContentFailed) and event.reason is FetchFailure.LOST
+            for event in reasons
+        )
+        one.receive(SMALL)
+
+
+async def test_a_damaged_content_is_not_served(tmp_path: Path) -> None:
+    """Hashed before it leaves: a rotten disk looks like an absent content."""
+    async with link(tmp_path) as one:
+        await store(one.there, LARGE)
+        path = one.there.files.path_of(wanted(LARGE).content_hash)
+        path.chmod(0o600)
+        path.write_bytes(b"\x00" * len(LARGE))
+        one.spoil["content"] = LARGE
+        one.receive(LARGE)
+        failed = await one.here.event()
+        assert isinstance(failed, ContentFailed)
+        assert failed.reason is FetchFailure.MISSING
+
+
+@pytest.mark.parametrize(
+    ("size", "whole", "reason"),
+    [
+        (len(SMALL) + 1, SMALL, FetchFailure.BAD_LENGTH),
+        (len(SMALL), b"another conte", FetchFailure.BAD_HASH),
+    ],
+)
+async def test_a_submitted_content_must_be_what_was_signed(
+    tmp_path: Path, size: int, whole: bytes, reason: FetchFailure
+) -> None:
+    async with link(tmp_path) as one:
+        submission = Submission(
+            data=whole,
+            incoming=None,
+            size=size,
+            whole_hash=ContentHash(sha256(whole).digest()),
+            chunk_hashes=(),
+        )
+        one.here.transfers.on_submission(RequestId(7), submission)
+        effect = ReceiveContent(wanted=wanted(SMALL), request=RequestId(7))
+        one.here.transfers.receive(effect, None)
+        failed = await one.here.event()
+        assert isinstance(failed, ContentFailed)
+        assert (failed.reason, failed.request) == (reason, RequestId(7))
+
+
+async def test_a_content_of_our_own_disk_is_hashed_when_it_is_read_again(tmp_path: Path) -> None:
+    async with link(tmp_path) as one:
+        await store(one.here, SMALL)
+        one.here.transfers.receive(ReceiveContent(wanted=wanted(SMALL)), None)
+        stored = await one.here.event()
+        assert isinstance(stored, ContentStored)
+        assert stored.content == SMALL
+        one.here.transfers.receive(ReceiveContent(wanted=wanted(b"never stored")), None)
+        failed = await one.here.event()
+        assert isinstance(failed, ContentFailed)
+        assert (failed.link, failed.reason) == (None, FetchFailure.DISK)
