@@ -8,13 +8,15 @@ in a temporary folder; nothing is left behind.
 import argparse
 import lzma
 import shutil
+import signal
 import sys
 import tarfile
 import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from types import FrameType
+from typing import Final, NoReturn
 
 from fabgossip.cli.fabric import Fabric, Key, Publication, percentile
 from fabgossip.cli.output import EXIT_FAILURE, EXIT_OK, bold, print_json, say
@@ -149,6 +151,8 @@ def run_demo(arguments: argparse.Namespace) -> int:
     folder = Path(tempfile.mkdtemp(prefix="fabgossip-"))
     fabric = Fabric(folder)
     kept = False
+    # Asked to end by whoever started it, it cleans up as it does for a Ctrl-C.
+    signal.signal(signal.SIGTERM, _interrupted)
     try:
         story = _tell(fabric, history)
         good = _report(fabric, story, as_json=arguments.json)
@@ -162,21 +166,25 @@ def run_demo(arguments: argparse.Namespace) -> int:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
 def _tell(fabric: Fabric, history: list[bytes] | None) -> _Story:
-    say("1 of 6  a control plane signs: trust bundle, node identities, claims")
+    say("1  a control plane signs: trust bundle, node identities, claims")
     fabric.create("demo-fabric", "c1", _ROWS)
-    say(f"2 of 6  seven daemons start: {', '.join(row.node_id for row in _ROWS)}")
+    say(f"2  seven daemons start: {', '.join(row.node_id for row in _ROWS)}")
     fabric.start(START_S)
     _write_source(fabric.source)
-    say("3 of 6  publish: services, routes, QoS, a snapshot, an update manifest, the CA bundle")
+    say("3  publish: services, routes, QoS, a snapshot, an update manifest, the CA bundle")
     publications = [_published(fabric, "first configuration")]
-    say("4 of 6  cut: storage-1 hangs; publish again; storage-2 fetches what storage-1 holds")
+    say("4  cut: storage-1 hangs; publish again; storage-2 fetches what storage-1 holds")
     climb, acknowledged = _cut(fabric, publications)
-    say("5 of 6  heal: storage-1 is killed and started again")
+    say("5  heal: storage-1 is killed and started again")
     recovered = _heal(fabric, acknowledged)
     told = None
     if history is not None:
-        say(f"6 of 6  publish {len(history)} versions of a real document, one after another")
+        say(f"6  publish {len(history)} versions of a real document, one after another")
         told = _publish_history(fabric, history, publications)
     return _Story(publications, climb, recovered, told)
 
@@ -321,7 +329,7 @@ def _print_history(told: dict[str, object]) -> None:
 
 def _print_next(fabric: Fabric) -> None:
     socket, control = fabric.node("acme-edge-1").socket, fabric.node("control-1").socket
-    command = f"{sys.executable} -m fabgossip.cli.main"
+    command = f"{sys.executable} -P -m fabgossip.cli.main"
     authority = fabric.authority_folder
     say("")
     print("It keeps running. Try:")
@@ -332,7 +340,8 @@ def _print_next(fabric: Fabric) -> None:
     print(f"  {command} control compile {fabric.source} --authority {authority}")
     print(f"  {command} control publish --authority {authority} --socket {control}")
     print("Stop it, and leave nothing behind:")
-    print(f"  kill {' '.join(str(one.pid) for one in fabric.nodes)}; rm -r {fabric.folder}")
+    pids = " ".join(str(one.pid) for one in fabric.nodes)
+    print(f"  kill {pids}; sleep 2; rm -r {fabric.folder}")
 
 
 def _write_source(folder: Path) -> None:

@@ -97,7 +97,7 @@ class Node:
     def start(self) -> None:
         """Start the daemon in a session of its own, so that a Ctrl-C at the terminal is ours to
         handle."""
-        command = [sys.executable, "-m", "fabgossip.cli.main", "run", "--config"]
+        command = [sys.executable, "-P", "-m", "fabgossip.cli.main", "run", "--config"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own file
                 [*command, str(self.folder / "fabgossip.toml")],

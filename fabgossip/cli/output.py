@@ -9,6 +9,7 @@ from collections.abc import Iterable
 SCHEMA_VERSION = 1
 EXIT_OK = 0
 EXIT_FAILURE = 1
+EXIT_USAGE = 2
 EXIT_DEGRADED = 4
 EXIT_REFUSED = 5
 EXIT_TRY_AGAIN = 75

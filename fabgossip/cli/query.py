@@ -17,6 +17,7 @@ from fabgossip.cli.output import (
     safe,
     say,
 )
+from fabgossip.errors import UsageError
 
 _FETCH_EXITS = {
     404: EXIT_FAILURE,
@@ -26,6 +27,7 @@ _FETCH_EXITS = {
     504: EXIT_TRY_AGAIN,
 }
 PAGE = 1_000
+TIMEOUT_MS_MAX = 600_000
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", socket: str) -> None:
@@ -271,7 +273,11 @@ def _print_why(body: dict[str, object]) -> None:
 def run_fetch(arguments: argparse.Namespace) -> int:
     """`fabgossip fetch`."""
     key, value = _subject(arguments.subject)
-    timeout_ms = max(1, int(arguments.timeout * 1_000))
+    timeout_ms = int(arguments.timeout * 1_000)
+    if not 1 <= timeout_ms <= TIMEOUT_MS_MAX:
+        raise UsageError(
+            f"--timeout {arguments.timeout:g}: expected 0.001 to {TIMEOUT_MS_MAX // 1_000} seconds"
+        )
     query = urlencode({key: value, "timeout_ms": str(timeout_ms)})
     client = StatusClient(arguments.socket, timeout_s=arguments.timeout + 10)
     reply = client.post(f"/v1/fetch?{query}")
@@ -313,7 +319,9 @@ def run_events(arguments: argparse.Namespace) -> int:
         return EXIT_OK
     for one in _rows(reply.body, "items"):
         words = " ".join(
-            f"{key}={safe(value)}" for key, value in one.items() if key != "event" and value != ""
+            f"{key}={safe(value)}"
+            for key, value in one.items()
+            if key not in ("at", "event") and value != ""
         )
-        print(f"{safe(one['event'])} {words}".rstrip())
+        print(f"{safe(one['at'])} {safe(one['event'])} {words}".rstrip())
     return EXIT_OK

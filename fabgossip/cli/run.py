@@ -66,10 +66,14 @@ def run_run(arguments: argparse.Namespace) -> int:
     environment = Environment(
         notify=notify, log_to_terminal=sys.stderr.isatty(), entropy=os.urandom, wall=time.time
     )
+    stopped_by: list[FabgossipError] = []
     try:
         trio.run(run_daemon, config, environment)
     except* FabgossipError as group:
-        raise _first(group) from group
+        # Raised in here, it would be wrapped in a group again.
+        stopped_by.append(_first(group))
+    if stopped_by:
+        raise stopped_by[0]
     return EXIT_OK
 
 

@@ -3,6 +3,7 @@
 Time and randomness are arguments, so a simulated control plane enrolls the same nodes every time.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,6 +38,8 @@ CLOCK_MARGIN_S = 60
 """A certificate begins this long before it is issued: clocks of a fabric are not equal."""
 CA_LIFE_S = 10 * 365 * 86_400
 ALL_TYPES = tuple(sorted(one.value for one in ArtifactType))
+
+_ADDRESS = re.compile(r"(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?):[0-9]{1,5}")
 
 Entropy = Callable[[int], bytes]
 
@@ -74,6 +77,9 @@ class NodeRow:
             self.rack,
         ):
             parse_id(word, "name")
+        for address in self.addresses:
+            if _ADDRESS.fullmatch(address) is None:
+                raise ValueError(f"address {address!r}: expected host:port")
         if self.peer_class not in {one.name.lower() for one in PeerClass}:
             raise ValueError("peer_class is core, full or thin")
         if self.peer_class == "thin" and self.stores:

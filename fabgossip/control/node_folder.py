@@ -24,11 +24,12 @@ from fabgossip.control.keystore import (
     random_bytes,
     write_private,
 )
-from fabgossip.errors import ControlError
+from fabgossip.errors import ControlError, WireError
 from fabgossip.model.authority import TrustBundle
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import UnixTime, seconds_after
-from fabgossip.wire.statements import own_claims_bytes
+from fabgossip.wire.envelopes import parse_envelope
+from fabgossip.wire.statements import own_claims_bytes, parse_claims, parse_own_claims
 
 BOOTSTRAP_ENTRIES: Final = 8
 PINNED_MODE: Final = 0o444
@@ -90,8 +91,20 @@ def renew_node(authority: AuthorityFolder, node_id: str, folder: Path, now: Unix
         raise ControlError(f"{folder}/identity/node.key: {error}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ControlError(f"{folder}/identity/node.key: not an elliptic-curve key")
+    _check_owner(folder, node_id)
     _write_papers(authority, row, folder, key.public_key(), now)
     return row
+
+
+def _check_owner(folder: Path, node_id: str) -> None:
+    """A folder of another node would lose its identity."""
+    try:
+        envelope, _ = parse_own_claims((folder / "identity" / "claims").read_bytes())
+        owner = parse_claims(parse_envelope(envelope).payload).node_id
+    except (OSError, WireError) as error:
+        raise ControlError(f"{folder}/identity/claims: {error}") from error
+    if owner != node_id:
+        raise ControlError(f"{folder}: is the folder of node {owner}, not of {node_id}")
 
 
 def _write_papers(

@@ -13,7 +13,13 @@ from dataclasses import replace
 from fabgossip.core.mode import Freshness, Mode, mode_of
 from fabgossip.core.setup import OwnIdentity
 from fabgossip.model.artifact import NO_ORDER, VerifiedManifest
-from fabgossip.model.authority import Opening, RevocationList, TrustBundle, VerifiedClaims
+from fabgossip.model.authority import (
+    Opening,
+    RevocationList,
+    RevokedKind,
+    TrustBundle,
+    VerifiedClaims,
+)
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Now, UnixTime
 from fabgossip.model.persistence import StoredTrust
@@ -21,7 +27,7 @@ from fabgossip.model.scope import Entitlements, Namespace
 from fabgossip.trust.gate import ANYTHING, Asked, Line, ReadContent, TrustFacts, TrustGate
 from fabgossip.trust.identity import ClaimsTrust, verify_claims
 from fabgossip.trust.rejections import Rejection
-from fabgossip.trust.revocation import NOTHING_REVOKED, revoked_after
+from fabgossip.trust.revocation import NOTHING_REVOKED, Revoked, revoked_after
 from fabgossip.trust.signatures import Verifier
 
 
@@ -54,8 +60,17 @@ class Beliefs:
             bundle_expires_at=pinned.manifest.expires_at,
         )
 
-    def on_started(self, chain: tuple[StoredTrust, ...], now: Now) -> Rejection | None:
+    def on_started(
+        self, chain: tuple[StoredTrust, ...], revoked: tuple[tuple[int, bytes], ...], now: Now
+    ) -> Rejection | None:
         """Verify the stored chain again, step by step; the first step that fails ends it."""
+        values = frozenset((RevokedKind(kind), value) for kind, value in revoked)
+        self.facts = replace(self.facts, revoked=Revoked(0, values))
+        broken = self._recall_chain(chain, now)
+        refused = self.on_own_claims(now)
+        return broken or refused
+
+    def _recall_chain(self, chain: tuple[StoredTrust, ...], now: Now) -> Rejection | None:
         for step in chain:
             if step.version <= self.facts.bundle.bundle_version:
                 continue
@@ -67,7 +82,7 @@ class Beliefs:
                 return value
             assert isinstance(value, TrustBundle)
             self.on_bundle(verified, value, now)
-        return self.on_own_claims(now)
+        return None
 
     def on_own_claims(self, now: Now) -> Rejection | None:
         """Judge our own claims under today's bundle; without good ones we are entitled to nothing

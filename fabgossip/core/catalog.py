@@ -41,10 +41,14 @@ class HeadState(StrEnum):
     """Its content was held and does not say what its type demands."""
     WITHDRAWN = "withdrawn"
     """A tombstone stands at the head."""
+    REFUSED = "refused"
+    """Accepted once; today's trust refuses it: revoked, or its key is."""
     EXPIRED = "expired"
     """Past `expires_at`: neither applied nor served."""
 
 
+GONE_STATES: Final = frozenset({HeadState.WITHDRAWN, HeadState.REFUSED, HeadState.EXPIRED})
+"""Neither applied nor served; only a higher order ends it."""
 _AFTER_ALL_NAMESPACES: Final = "\uffff"
 HOLDING_STATES: Final = frozenset(
     {HeadState.HELD, HeadState.APPLYING, HeadState.UNAPPLIED, HeadState.CURRENT}
@@ -62,6 +66,8 @@ class Head:
     increment: VerifiedManifest | None = None
     increment_is_held: bool = False
     current_since: UnixTime | None = None
+    replaces: "Head | None" = None
+    """The head before it, while that one's content may still be on the disk."""
     source: str = ""
     """Node id of who announced it, or how else it came; for `why`."""
 
@@ -130,9 +136,9 @@ class Catalog:
         """A change about this manifest is on its way to the disk."""
         self._pending[token] = (verified.manifest.namespace.text, verified.manifest_hash)
 
-    def on_persisted(self, token: Token) -> tuple[Head, VerifiedManifest] | None:
-        """The change is durable: gives the head and the manifest meant, or None if a newer head
-        came meanwhile."""
+    def on_persisted(self, token: Token, *, ok: bool) -> tuple[Head, VerifiedManifest] | None:
+        """The change is durable, or failed: gives the head and the manifest meant, or None if a
+        newer head came meanwhile."""
         pending = self._pending.pop(token, None)
         if pending is None:
             return None
@@ -140,7 +146,7 @@ class Catalog:
         if head is None:
             return None
         if head.verified.manifest_hash == pending[1]:
-            head.is_durable = True
+            head.is_durable = ok
             return head, head.verified
         if head.increment is not None and head.increment.manifest_hash == pending[1]:
             return head, head.increment
@@ -165,10 +171,12 @@ class Catalog:
         manifest = verified.manifest
         prefix = prefix_of(verified.manifest_hash)
         self._by_prefix.pop(prefix, None)
-        namespaces = self._by_content[manifest.content_hash]
-        namespaces.discard(manifest.namespace.text)
-        if not len(namespaces):
-            del self._by_content[manifest.content_hash]
+        # A snapshot and its increment may name one content: the first to go takes the row along.
+        namespaces = self._by_content.get(manifest.content_hash)
+        if namespaces is not None:
+            namespaces.discard(manifest.namespace.text)
+            if not len(namespaces):
+                del self._by_content[manifest.content_hash]
         prefixes = self._by_audience[manifest.audience]
         prefixes.discard(prefix)
         if not len(prefixes):

@@ -8,7 +8,7 @@ Must not know: how an artifact was admitted, where content comes from.
 """
 
 from fabgossip.core.beliefs import Beliefs
-from fabgossip.core.catalog import Catalog, Head, HeadState, prefix_of
+from fabgossip.core.catalog import GONE_STATES, Catalog, Head, HeadState, prefix_of
 from fabgossip.core.effects import Effect, Fact, Record, Send
 from fabgossip.core.events import LinkId
 from fabgossip.core.neighbors import Neighbors
@@ -154,7 +154,7 @@ class Disclosure:
 
     def everything(self, session: Session, now: Now) -> None:
         """A link opened, or the peer showed more: what it may know of what we have."""
-        self.whole_holdings(session)
+        self.whole_holdings(session, now)
         for audience in self._catalog.audiences():
             if may_disclose(session.claims, audience):
                 self.have(session, audience, now)
@@ -171,33 +171,48 @@ class Disclosure:
             message = Have(audience=audience, prefixes=run)
             self.send(session.link, message, TrafficClass.SNAPSHOT, audience=audience)
 
-    def whole_holdings(self, session: Session) -> None:
+    def whole_holdings(self, session: Session, now: Now) -> None:
         """Our own word about our holdings: everything current in each shared audience but what we
         lack."""
-        entries = []
+        is_whole = True
+        run: list[HoldingsEntry] = []
+        room = HOLDINGS_PREFIXES_MAX
         for audience in self._catalog.audiences():
-            if may_disclose(session.claims, audience):
-                entries.append(self._holdings_entry(audience))
-        for start in range(0, max(len(entries), 1), HOLDINGS_ENTRIES_MAX):
-            run = tuple(entries[start : start + HOLDINGS_ENTRIES_MAX])
-            session.holdings_sequence += 1
-            message = Holdings(sequence=session.holdings_sequence, is_whole=start == 0, entries=run)
-            self.send(session.link, message, TrafficClass.POLICY)
+            if not may_disclose(session.claims, audience):
+                continue
+            entry = self._holdings_entry(session, audience, now)
+            if len(entry.prefixes) > room or len(run) == HOLDINGS_ENTRIES_MAX // 4:
+                self._send_holdings(session, tuple(run), is_whole=is_whole)
+                is_whole, run, room = False, [], HOLDINGS_PREFIXES_MAX
+            run.append(entry)
+            room -= len(entry.prefixes)
+        self._send_holdings(session, tuple(run), is_whole=is_whole)
 
-    def _holdings_entry(self, audience: Audience) -> HoldingsEntry:
+    def _send_holdings(
+        self, session: Session, entries: tuple[HoldingsEntry, ...], *, is_whole: bool
+    ) -> None:
+        session.holdings_sequence += 1
+        message = Holdings(sequence=session.holdings_sequence, is_whole=is_whole, entries=entries)
+        self.send(session.link, message, TrafficClass.POLICY)
+
+    def _holdings_entry(self, session: Session, audience: Audience, now: Now) -> HoldingsEntry:
         lacking = tuple(
-            prefix for prefix in self._catalog.prefixes(audience) if not self._holds(prefix)
+            prefix
+            for prefix in self._catalog.prefixes(audience)
+            if self._lacks(session, prefix, now)
         )
         if len(lacking) > HOLDINGS_PREFIXES_MAX:
             return HoldingsEntry(audience, HoldingsMode.NONE, ())
         return HoldingsEntry(audience, HoldingsMode.ALL_EXCEPT, lacking)
 
-    def _holds(self, prefix: bytes) -> bool:
+    def _lacks(self, session: Session, prefix: bytes, now: Now) -> bool:
+        """Whether we know of something the peer may know too, and do not hold its content."""
         found = self._catalog.by_prefix(prefix)
-        if found is None:
+        if found is None or not found[0].is_durable or found[1].manifest.tombstone is not None:
             return False
         head, verified = found
-        return head.is_held if verified is head.verified else head.increment_is_held
+        is_held = head.is_held if verified is head.verified else head.increment_is_held
+        return not is_held and self.may_know(session, verified, now)
 
     def advertise(self, held: list[VerifiedManifest], now: Now) -> None:
         """Tell every neighbour which of these it may know that we hold now."""
@@ -296,5 +311,5 @@ class Disclosure:
 def is_servable(head: Head, verified: VerifiedManifest, now: Now) -> bool:
     """Whether a content is held, in order and in time to be served."""
     held = head.is_held if verified is head.verified else head.increment_is_held
-    usable = head.state not in (HeadState.WITHDRAWN, HeadState.INVALID, HeadState.EXPIRED)
+    usable = head.state not in GONE_STATES and head.state is not HeadState.INVALID
     return held and usable and verified.manifest.expires_at > now.unix

@@ -44,6 +44,11 @@ class Dissemination:
         for asked in self._asked.values():
             asked.pop(prefix, None)
 
+    def forget(self) -> None:
+        """Trust changed: what was refused under the old one is worth another look."""
+        self._seen.clear()
+        self._seen_prefixes.clear()
+
     def on_lost(self, link: LinkId) -> None:
         """A link ended: what was asked of it may be asked elsewhere."""
         self._lacking.pop(link, None)
@@ -70,20 +75,25 @@ class Dissemination:
         """What to ask a link for now: at most 64 prefixes of one audience, and never more than
         `asked_max` unanswered, so that no answer overfills the peer's queue."""
         lacking = self._lacking.get(link)
-        if not lacking:
-            return None
         asked = self._asked.setdefault(link, OrderedDict())
         room = min(GRAFT_PREFIXES_MAX, self._config.asked_max - len(asked))
-        audience = next(iter(lacking.values()))
-        run: list[bytes] = []
-        for prefix, its in list(islice(lacking.items(), 4 * GRAFT_PREFIXES_MAX)):
-            if prefix in self._seen_prefixes:
-                del lacking[prefix]
-            elif its == audience and len(run) < room:
-                del lacking[prefix]
-                asked[prefix] = audience
-                run.append(prefix)
-        return (audience, tuple(sorted(run))) if run else None
+        while lacking:
+            audience = next(iter(lacking.values()))
+            run: list[bytes] = []
+            before = len(lacking)
+            for prefix, its in list(islice(lacking.items(), 4 * GRAFT_PREFIXES_MAX)):
+                if prefix in self._seen_prefixes:
+                    del lacking[prefix]
+                elif its == audience and len(run) < room:
+                    del lacking[prefix]
+                    asked[prefix] = audience
+                    run.append(prefix)
+            if run:
+                return audience, tuple(sorted(run))
+            if len(lacking) == before:
+                return None
+            # All that was looked at had come over other links meanwhile: look further.
+        return None
 
     def check(self) -> None:
         """Assert the limits."""

@@ -67,6 +67,8 @@ class Started:
     trust: tuple[StoredTrust, ...]
     heads: tuple[StoredHead, ...]
     floors: tuple[tuple[str, Order], ...]
+    revoked: tuple[tuple[int, bytes], ...] = ()
+    """Number of the kind and 32 bytes of everything ever revoked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

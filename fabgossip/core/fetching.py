@@ -18,7 +18,7 @@ opens, somebody advertises it) or after a wait that doubles.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
@@ -33,13 +33,11 @@ from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import TrafficClass
 from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
+from fabgossip.model.scope import Audience
 
 ATTEMPTS_MAX: Final = 32
 """Steps kept per want: the first 8 and the last 24 (*start*)."""
 ATTEMPTS_FIRST: Final = 8
-BUSY_LOOKS_MAX: Final = 4
-"""Wants passed over at a turn because all their sources are busy: the others will find no better.
-"""
 REQUESTS_PER_WANT_MAX: Final = 16
 BARRED: Final = Duration(86_400_000)
 """A source that sent a wrong byte is not asked for that content again for a day."""
@@ -80,6 +78,8 @@ class Source:
     node_id: NodeId
     is_storage: bool
     distance: int
+    verified: VerifiedManifest
+    """The manifest to ask it with: one it may know."""
     says: bool | None
     """Its own word: holds it, does not, or said nothing."""
 
@@ -251,11 +251,17 @@ class Fetching:
         return want
 
     def on_failed(
-        self, content_hash: ContentHash, reason: FetchFailure, received: int, now: Instant
+        self,
+        content_hash: ContentHash,
+        link: LinkId,
+        reason: FetchFailure,
+        received: int,
+        now: Instant,
     ) -> Want | None:
         """A try came to nothing: the want queues for its next source."""
         want = self._wants.get(content_hash)
-        if want is None or want.state is not WantState.FETCHING or want.source is None:
+        if want is None or want.source is None or want.source.link != link:
+            # The try belonged to a want that was void meanwhile; this one asks somebody else.
             return None
         self._failed += 1
         source = want.source
@@ -267,6 +273,21 @@ class Fetching:
         want.state = WantState.QUEUED
         self._queue[want.key] = content_hash
         return want
+
+    def on_renamed(self, verified: VerifiedManifest, traffic: TrafficClass) -> None:
+        """The manifest a want asked with is gone; another one names the same content."""
+        want = self._wants.get(verified.manifest.content_hash)
+        if want is None or want.verified.manifest_hash == verified.manifest_hash:
+            return
+        is_queued = want.state is WantState.QUEUED
+        if is_queued:
+            self._queue.discard(want.key)
+        want.verified = verified
+        want.wanted = wanted_from(verified, is_read=want.wanted.is_read)
+        if want.state is not WantState.FETCHING:
+            want.traffic = traffic
+        if is_queued:
+            self._queue[want.key] = want.wanted.content_hash
 
     def on_void(self, content_hash: ContentHash) -> Want | None:
         """Nothing names the content any more. A transfer under way finishes; its bytes are
@@ -329,7 +350,7 @@ class Fetching:
             return [], []
         started: list[Want] = []
         parked: list[Want] = []
-        busy = 0
+        busy: list[Audience] = []
         for _, content_hash in self._queue.items_after((-1, 0), self._config.transfers_max * 4):
             want = self._wants[content_hash]
             is_trust = want.traffic is TrafficClass.TRUST
@@ -338,18 +359,21 @@ class Fetching:
                 if is_trust:
                     continue
                 break
+            if want.verified.manifest.audience in busy and self._are_full(want.announcers):
+                continue
             found, is_busy = self._next_source(want, sources_of(want), now)
             if found is not None:
                 self._start(want, found, now)
                 started.append(want)
             elif is_busy:
-                busy += 1
-                if busy >= BUSY_LOOKS_MAX:
-                    break
+                busy.append(want.verified.manifest.audience)
             else:
                 self._park(want, now)
                 parked.append(want)
         return started, parked
+
+    def _are_full(self, links: Iterable[LinkId]) -> bool:
+        return all(self._per_link.get(link, 0) >= self._config.per_link_max for link in links)
 
     def _next_source(
         self, want: Want, sources: tuple[Source, ...], now: Instant

@@ -8,11 +8,15 @@ Must not know: what this node holds or wants.
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Final
 
 from fabgossip.core.config import HoldingsConfig
 from fabgossip.core.events import LinkId
 from fabgossip.model.messages import Holdings, HoldingsMode
 from fabgossip.model.scope import Audience
+
+AUDIENCES_PER_LINK_MAX: Final = 256
+"""Audiences a link may speak of; of further ones its word is not kept."""
 
 
 @dataclass(slots=True)
@@ -49,8 +53,10 @@ class NeighborHoldings:
         for entry in holdings.entries:
             if entry.audience not in allowed:
                 continue
+            if entry.audience not in words and len(words) >= AUDIENCES_PER_LINK_MAX:
+                continue
             word = words.setdefault(entry.audience, _Word())
-            if holdings.is_whole:
+            if holdings.is_whole or entry.mode is HoldingsMode.ALL_EXCEPT:
                 word.is_whole = entry.mode is not HoldingsMode.NONE
                 word.all_except = entry.mode is HoldingsMode.ALL_EXCEPT
                 word.prefixes = OrderedDict.fromkeys(entry.prefixes)

@@ -14,7 +14,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fabgossip.core.beliefs import Beliefs
-from fabgossip.core.catalog import Catalog, Head, HeadState, prefix_of
+from fabgossip.core.catalog import (
+    GONE_STATES,
+    HOLDING_STATES,
+    Catalog,
+    Head,
+    HeadState,
+    prefix_of,
+)
 from fabgossip.core.disclosure import Disclosure, traffic_of
 from fabgossip.core.dissemination import Dissemination
 from fabgossip.core.effects import (
@@ -40,7 +47,7 @@ from fabgossip.model.artifact import (
 from fabgossip.model.authority import RevocationList, TrustBundle
 from fabgossip.model.ids import ContentHash, ManifestHash
 from fabgossip.model.moment import Now
-from fabgossip.model.persistence import PutHead, PutIncrement, PutTrust, StoredHead
+from fabgossip.model.persistence import PutHead, PutIncrement, PutRevoked, PutTrust, StoredHead
 from fabgossip.model.scope import Namespace, matches
 from fabgossip.model.topology import PeerDirectory, Snapshot, StorageDirectory
 from fabgossip.trust.gate import ANYTHING, Line, ReadContent
@@ -85,8 +92,10 @@ class Intake:
         "_next_token",
         "_pending",
         "_unadvertised",
+        "_unpersisted",
         "_untold",
         "facts_changed",
+        "failed_requests",
     )
 
     def __init__(self, machines: Machines) -> None:
@@ -98,6 +107,9 @@ class Intake:
         self._untold: dict[bytes, tuple[int, LinkId | None]] = {}
         """Prefixes of durable manifests not announced yet: hops and origin."""
         self._unadvertised: list[VerifiedManifest] = []
+        self._unpersisted: list[tuple[VerifiedManifest, _Pending]] = []
+        self.failed_requests: list[tuple[RequestId, str]] = []
+        """Local requests that cannot be answered any more, and why; the node clears it."""
         self.facts_changed = False
         """Whether links must be judged again; the node clears it."""
 
@@ -108,7 +120,7 @@ class Intake:
     def on_started(self, started: Started, now: Now) -> None:
         """Recall what the disk holds: trust first, then revocations, then the rest."""
         m = self._m
-        refused = m.beliefs.on_started(started.trust, now)
+        refused = m.beliefs.on_started(started.trust, started.revoked, now)
         if refused is not None:
             self._record(Fact.ARTIFACT_REJECTED, refused, source="disk")
         for namespace, order in started.floors:
@@ -117,6 +129,7 @@ class Intake:
             verified = m.beliefs.recall(stored.envelope, now)
             if isinstance(verified, Rejection):
                 self._record(Fact.ARTIFACT_REJECTED, verified, source="disk")
+                self._withdraw_local(stored.namespace)
                 continue
             self._recall(stored, verified, now)
 
@@ -205,28 +218,56 @@ class Intake:
             m.catalog.on_increment(verified)
             m.out.append(Persist(token=token, changes=(PutIncrement(verified=verified),)))
         else:
-            _, before = m.catalog.on_head(verified, source)
+            head, before = m.catalog.on_head(verified, source)
+            head.replaces = before
             m.out.append(Persist(token=token, changes=(PutHead(verified=verified),)))
-            if before is not None:
-                self._superseded(before)
         m.catalog.on_persisting(token, verified)
         m.out.append(Record(fact=Fact.ARTIFACT_ACCEPTED, fields=_fields(verified, source)))
 
-    def _superseded(self, before: Head) -> None:
-        """The old content leaves the disk once nothing names it; consumers have copies of their
-        own."""
-        for verified in (before.verified, before.increment):
-            if verified is not None:
-                self._untold.pop(prefix_of(verified.manifest_hash), None)
-                self._release(verified.manifest.content_hash)
+    def persist_again(self) -> None:
+        """Try once more what the disk refused, unless something newer took its place."""
+        failed, self._unpersisted = self._unpersisted, []
+        for verified, pending in failed:
+            found = self._m.catalog.by_prefix(prefix_of(verified.manifest_hash))
+            if found is None:
+                continue
+            token = self._token()
+            self._pending[token] = pending
+            put = PutHead(verified=verified)
+            is_increment = verified.manifest.artifact_type is ArtifactType.SNAPSHOT_INCREMENT
+            change = PutIncrement(verified=verified) if is_increment else put
+            self._m.out.append(Persist(token=token, changes=(change,)))
+            self._m.catalog.on_persisting(token, verified)
+
+    def _supersede(self, head: Head) -> None:
+        """Its content is here, or it has none: what it replaced leaves the disk where nothing
+        names it. Until then the last good content stays, whatever becomes of the new one."""
+        before, head.replaces = head.replaces, None
+        while before is not None:
+            for verified in (before.verified, before.increment):
+                if verified is not None:
+                    self._untold.pop(prefix_of(verified.manifest_hash), None)
+                    self._release(verified.manifest.content_hash)
+            before = before.replaces
 
     def _release(self, content_hash: ContentHash) -> None:
-        if self._m.catalog.is_named(content_hash):
+        """A manifest that named a content is gone."""
+        named = self._m.catalog.by_content(content_hash)
+        if named:
+            self._m.fetching.on_renamed(named[0][1], traffic_of(named[0][1]))
             return
-        self._m.fetching.on_void(content_hash)
+        self._void(content_hash)
         if content_hash in self._held:
             self._held.discard(content_hash)
             self._m.out.append(Remove(content_hash=content_hash))
+
+    def on_vanished(self, content_hash: ContentHash) -> None:
+        """A content that was held cannot be read any more."""
+        self._held.discard(content_hash)
+        for head, verified in self._m.catalog.by_content(content_hash):
+            if verified is head.verified:
+                head.is_held = False
+                head.state = HeadState.BEHIND if head.state in HOLDING_STATES else head.state
 
     def on_persisted(self, token: Token, now: Now, *, ok: bool) -> None:
         """A manifest is durable, or a namespace was switched."""
@@ -234,14 +275,24 @@ class Intake:
             self._on_materialized(token, now, ok=ok)
             return
         pending = self._pending.pop(token, None)
-        if not ok:
-            self._m.out.append(Record(fact=Fact.STORAGE_FAILED, fields=(("operation", "persist"),)))
-        found = self._m.catalog.on_persisted(token)
-        if found is None or pending is None or not ok:
+        found = self._m.catalog.on_persisted(token, ok=ok)
+        if found is None or pending is None:
             return
         head, verified = found
+        if not ok:
+            self._not_persisted(verified, pending)
+            return
         self._untold[prefix_of(verified.manifest_hash)] = (pending.hops + 1, pending.origin)
         self._follow(head, verified, pending, now)
+
+    def _not_persisted(self, verified: VerifiedManifest, pending: _Pending) -> None:
+        """Nobody is told of what is not durable; whoever submitted it hears that it failed."""
+        fields = (("operation", "persist"), ("namespace", verified.manifest.namespace.text))
+        self._m.out.append(Record(fact=Fact.STORAGE_FAILED, fields=fields))
+        if pending.request is not None:
+            self.failed_requests.append((pending.request, "the disk refused it"))
+            pending.request = None
+        self._unpersisted.append((verified, pending))
 
     def _follow(
         self,
@@ -255,6 +306,8 @@ class Intake:
         """What a durable manifest leads to: withdrawal, its content applied, or its content
         wanted."""
         manifest = verified.manifest
+        if head.state in GONE_STATES:
+            return
         if manifest.tombstone is not None:
             self._withdraw(head, HeadState.WITHDRAWN)
             self.tell(verified, now)
@@ -337,7 +390,7 @@ class Intake:
             return
         self._held.add(content_hash)
         for head, verified in self._m.catalog.by_content(content_hash):
-            if head.is_durable:
+            if head.is_durable and not _is_settled_already(head, verified):
                 self._on_held(head, verified, content, now)
 
     def _on_held(
@@ -359,6 +412,7 @@ class Intake:
                 self._record(Fact.ARTIFACT_REJECTED, value, source=head.source)
                 return
             self._learn(verified, value, content, now)
+        self._supersede(head)
         self._apply(head, verified)
         self._tell_held(verified, now)
 
@@ -393,9 +447,12 @@ class Intake:
             case TrustBundle():
                 if m.beliefs.on_bundle(verified, value, now):
                     self._bundle_changed(verified, value, content)
+                    self._judge_heads_again(now)
             case RevocationList():
                 if m.beliefs.on_revocations(verified, value):
                     self.facts_changed = True
+                    self._keep_revoked()
+                    self._judge_heads_again(now)
                 m.out.append(Record(fact=Fact.REVOCATION_ACCEPTED, fields=_fields(verified, "")))
             case PeerDirectory():
                 m.neighbors.on_directory(namespace, value)
@@ -405,10 +462,18 @@ class Intake:
             case Snapshot():
                 pass
 
+    def _keep_revoked(self) -> None:
+        """All that was ever revoked outlives the list it stood in, and this process."""
+        entries = tuple(
+            sorted((kind.value, value) for kind, value in self._m.beliefs.facts.revoked.values)
+        )
+        self._m.out.append(Persist(token=self._token(), changes=(PutRevoked(entries=entries),)))
+
     def _bundle_changed(
         self, verified: VerifiedManifest, bundle: TrustBundle, content: bytes
     ) -> None:
         self.facts_changed = True
+        self._m.dissemination.forget()
         put = PutTrust(version=bundle.bundle_version, envelope=verified.envelope, content=content)
         self._m.out.append(Persist(token=self._token(), changes=(put,)))
         self._m.out.append(Record(fact=Fact.BUNDLE_ACCEPTED, fields=_fields(verified, "")))
@@ -462,20 +527,57 @@ class Intake:
             self._withdraw(head, HeadState.EXPIRED)
 
     def _withdraw(self, head: Head, state: HeadState) -> None:
+        """Neither applied nor served from now on, and not wanted either."""
         head.state = state
-        namespace = head.manifest.namespace.text
-        if matches(head.manifest.audience, self._m.beliefs.facts.own):
-            self._m.out.append(Materialize(token=self._token(), namespace=namespace, order=None))
-        self._m.neighbors.on_directory(namespace, None)
-        self._m.placement.on_directory(namespace, None)
-        self._m.out.append(
-            Record(fact=Fact.ARTIFACT_WITHHELD, fields=_fields(head.verified, state.value))
-        )
+        manifest = head.manifest
+        self._supersede(head)
+        if self._m.fetching.find(manifest.content_hash) is not None and not any(
+            one.state not in GONE_STATES
+            for one, _ in self._m.catalog.by_content(manifest.content_hash)
+        ):
+            self._void(manifest.content_hash)
+        self._withdraw_local(manifest.namespace.text)
+        if manifest.artifact_type is ArtifactType.PEER_DIRECTORY:
+            self._m.neighbors.on_directory(manifest.namespace.text, None)
+            self.facts_changed = True
+        if manifest.artifact_type is ArtifactType.STORAGE_DIRECTORY:
+            self._m.placement.on_directory(manifest.namespace.text, None)
+        record = Record(fact=Fact.ARTIFACT_WITHHELD, fields=_fields(head.verified, state.value))
+        self._m.out.append(record)
+
+    def _withdraw_local(self, namespace: str) -> None:
+        """Where nothing was ever applied, there is nothing to withdraw and nothing happens."""
+        self._m.out.append(Materialize(token=self._token(), namespace=namespace, order=None))
+
+    def _void(self, content_hash: ContentHash) -> None:
+        want = self._m.fetching.on_void(content_hash)
+        if want is not None:
+            why = "its version was superseded or withdrawn; ask again"
+            self.failed_requests += [(request, why) for request in want.requests]
+
+    def _judge_heads_again(self, now: Now) -> None:
+        """A restriction reaches what was accepted before it."""
+        for head in self._m.catalog.heads():
+            if head.state in GONE_STATES or not head.is_durable:
+                continue
+            if head.manifest.artifact_type in TRUST_TYPES:
+                continue
+            verdict = self._m.beliefs.recall(head.verified.envelope, now)
+            if isinstance(verdict, Rejection):
+                self._record(Fact.ARTIFACT_REJECTED, verdict, source=head.source)
+                self._withdraw(head, HeadState.REFUSED)
 
     def check(self) -> None:
         """Assert that what heads call held is held."""
         for head in self._m.catalog.heads():
             assert not head.is_held or head.manifest.content_hash in self._held
+
+
+def _is_settled_already(head: Head, verified: VerifiedManifest) -> bool:
+    """Whether a content that came once more changes nothing for a head."""
+    if head.state in GONE_STATES:
+        return True
+    return verified is head.verified and head.is_held and head.state in HOLDING_STATES
 
 
 def _trust_first(heads: tuple[StoredHead, ...]) -> list[StoredHead]:

@@ -10,7 +10,7 @@ from random import Random
 from typing import Final, assert_never
 
 from fabgossip.core.beliefs import Beliefs
-from fabgossip.core.catalog import Catalog, Head, prefix_of
+from fabgossip.core.catalog import GONE_STATES, Catalog, Head, prefix_of
 from fabgossip.core.disclosure import Disclosure, is_servable, traffic_of
 from fabgossip.core.dissemination import Dissemination
 from fabgossip.core.effects import (
@@ -55,7 +55,7 @@ from fabgossip.core.events import (
     Unsent,
     WantDue,
 )
-from fabgossip.core.fetching import IDLE_MS, NOWHERE, EndedWant, Fetching, Source, Want
+from fabgossip.core.fetching import IDLE_MS, NOWHERE, EndedWant, Fetching, Source, Want, wanted_from
 from fabgossip.core.health import NodeSnapshot, node_snapshot
 from fabgossip.core.holdings import NeighborHoldings
 from fabgossip.core.intake import Intake, Machines
@@ -64,7 +64,8 @@ from fabgossip.core.placement import Placement
 from fabgossip.core.refresh import Refresh
 from fabgossip.core.sessions import Session, Sessions, shared_protocol
 from fabgossip.core.setup import NodeSetup
-from fabgossip.model.artifact import VerifiedManifest
+from fabgossip.model.artifact import TRUST_TYPES, VerifiedManifest
+from fabgossip.model.authority import COMMITMENTS_MAX
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import (
     Announce,
@@ -88,7 +89,7 @@ from fabgossip.model.messages import (
     TrafficClass,
     Welcome,
 )
-from fabgossip.model.moment import Duration, Instant, Now, later
+from fabgossip.model.moment import Duration, Instant, Now, is_due, is_past, later
 from fabgossip.model.scope import may_share
 from fabgossip.trust.authorization import may_disclose
 from fabgossip.trust.gate import TrustFacts
@@ -100,6 +101,10 @@ CLOSED_RETRY_S: Final = 600
 """One constant for every reason of trust, authority or scope, so it tells nothing."""
 STRIKES_MAX: Final = 8
 """Refused envelopes a peer is to blame for before its link is closed (*start*)."""
+ASK_TRUST_EVERY: Final = Duration(1_000)
+"""What newer trust could cure asks a link for it no more often (*start*)."""
+SERVED_PER_LINK_MAX: Final = 8
+"""Requests of one link served at once: a slow reader does not use up the slots of all (*start*)."""
 REPAIR_WAIT: Final = Duration(1_000)
 """A queue that dropped something gets this long to drain before it is filled again (*start*)."""
 EXPIRIES_PER_TURN_MAX: Final = 1_024
@@ -188,6 +193,7 @@ class Node:
             self._intake.facts_changed = False
             self._judge_links(now)
             self._dial(now)
+        self._answer_failed()
         if self._intake.has_unadvertised and not self._is_advertising:
             self._is_advertising = True
             wait = Duration(self._config.holdings.batch_ms)
@@ -420,7 +426,12 @@ class Node:
     def _on_claims(self, session: Session, message: Claims, now: Now) -> None:
         """Further openings widen what the peer may know; a forged one leaves it as it was."""
         assert session.hello is not None
-        openings = session.openings + message.openings
+        shown = {opening.salt for opening in session.openings}
+        fresh = tuple(one for one in message.openings if one.salt not in shown)
+        if not fresh or len(shown) + len(fresh) > COMMITMENTS_MAX:
+            self._strike(session)
+            return
+        openings = session.openings + fresh
         claims = self._beliefs.claims_of(session.hello.claims, openings, session.node_id, now)
         if isinstance(claims, Rejection):
             self._strike(session)
@@ -437,7 +448,8 @@ class Node:
         if isinstance(verdict, Rejection):
             if verdict.blame is Blame.PEER:
                 self._strike(session)
-            elif verdict.retry is Retry.AFTER_TRUST:
+            elif verdict.retry is Retry.AFTER_TRUST and is_due(session.ask_trust_at, now.instant):
+                session.ask_trust_at = later(now.instant, ASK_TRUST_EVERY)
                 self._disclosure.ask_heads(session, self._trust_lane())
 
     def _on_told(self, session: Session, envelope: bytes) -> None:
@@ -488,9 +500,10 @@ class Node:
     def _on_get_content(self, session: Session, message: GetContent, stream: int, now: Now) -> None:
         """Busy is decided before any look-up; absent, forbidden, withdrawn and revoked get one
         answer."""
+        serving = sum(one.serving for one in self._sessions.all_sessions())
         if (
-            sum(one.serving for one in self._sessions.all_sessions())
-            >= self._config.fetching.serve_streams_max
+            serving >= self._config.fetching.serve_streams_max
+            or session.serving >= SERVED_PER_LINK_MAX
         ):
             for item in range(len(message.items)):
                 busy = Busy(item=item, retry_after_ms=BUSY_RETRY_MS)
@@ -585,7 +598,9 @@ class Node:
         know."""
         self._timer(RefreshDue(), self._refresh.next_at(now.instant))
         self._intake.on_expiry(now, EXPIRIES_PER_TURN_MAX)
+        self._end_expired_links(now)
         self._intake.apply_again()
+        self._intake.persist_again()
         self._dissemination.on_unanswered()
         for one in self._sessions.open_sessions():
             self._graft(one)
@@ -602,6 +617,15 @@ class Node:
         lane = self._trust_lane()
         namespaces = (*lane, *(one for one in due if one not in lane))
         self._disclosure.ask_heads(session, namespaces)
+
+    def _end_expired_links(self, now: Now) -> None:
+        """An expired certificate or claims end a link, without grace: an outage grants nothing."""
+        for session in self._sessions.all_sessions():
+            claims = session.claims
+            if is_past(session.identity.expires_at, now.unix) or (
+                claims is not None and is_past(claims.claims.expires_at, now.unix)
+            ):
+                self._close(session, ByeReason.LIFE_OVER, LostReason.LIFE)
 
     def _on_ping_due(self, link: LinkId, now: Now) -> None:
         session = self._sessions.find(link)
@@ -644,10 +668,13 @@ class Node:
             self._on_submit_failed(event, event.request, now)
             return
         if event.link is None:
+            self._intake.on_vanished(content_hash)
             for _, verified in self._catalog.by_content(content_hash):
                 self._intake.want(verified, None, now)
             return
-        want = self._fetching.on_failed(content_hash, event.reason, event.received, now.instant)
+        want = self._fetching.on_failed(
+            content_hash, event.link, event.reason, event.received, now.instant
+        )
         if want is None:
             return
         fields = (
@@ -687,7 +714,7 @@ class Node:
                 self._out.append(Record(fact=Fact.RECOVERY_STARTED, fields=fields))
             self._out.append(
                 ReceiveContent(
-                    wanted=want.wanted,
+                    wanted=wanted_from(want.source.verified, is_read=want.wanted.is_read),
                     link=want.source.link,
                     traffic=want.traffic,
                     idle_ms=IDLE_MS[want.step],
@@ -699,28 +726,33 @@ class Node:
             self._intake.on_stuck(want.verified, now)
 
     def _sources_of(self, want: Want) -> tuple[Source, ...]:
-        """Open links whose peer may hold the content."""
-        manifest = want.verified.manifest
-        prefix = prefix_of(want.verified.manifest_hash)
+        """Open links whose peer may know a manifest that names the content."""
+        named = [one for _, one in self._catalog.by_content(want.wanted.content_hash)]
         sources = []
         for session in self._sessions.open_sessions():
-            if (
-                not may_disclose(session.claims, manifest.audience)
-                and session.link not in want.announcers
-            ):
+            known = self._known_to(session, named)
+            if known is None:
                 continue
             record = self._neighbors.record_of(session.node_id)
-            distance = NOWHERE if record is None else self._neighbors.distance_to(record)
+            prefix = prefix_of(known.manifest_hash)
             sources.append(
                 Source(
                     link=session.link,
                     node_id=session.node_id,
                     is_storage=self._placement.is_storage(session.node_id),
-                    distance=distance,
-                    says=self._holdings.says(session.link, manifest.audience, prefix),
+                    distance=NOWHERE if record is None else self._neighbors.distance_to(record),
+                    says=self._holdings.says(session.link, known.manifest.audience, prefix),
+                    verified=known,
                 )
             )
         return tuple(sources)
+
+    def _known_to(self, session: Session, named: list[VerifiedManifest]) -> VerifiedManifest | None:
+        """The manifest to ask a peer with: one it may know, or the hash of another would tell it
+        that the same bytes are in use elsewhere."""
+        trusted = (one for one in named if one.manifest.artifact_type in TRUST_TYPES)
+        shared = (one for one in named if may_disclose(session.claims, one.manifest.audience))
+        return next(shared, None) or next(trusted, None)
 
     def _on_request(self, event: RequestMade, now: Now) -> None:
         match event.body:
@@ -765,6 +797,13 @@ class Node:
             )
         )
 
+    def _answer_failed(self) -> None:
+        for request, why in self._intake.failed_requests:
+            self._submits.pop(request, None)
+            self._requests.pop(request, None)
+            self._out.append(Answer(request=request, outcome=Outcome.FAILED, detail=why))
+        self._intake.failed_requests.clear()
+
     def _answer_settled(self) -> None:
         """Submitted manifests whose content is durable too are acknowledged now, and not before."""
         settled = [
@@ -802,12 +841,18 @@ class Node:
         self._timer(RequestDue(request=request), later(now.instant, Duration(body.timeout_ms)))
 
     def _wanted_by(self, body: FetchRequest) -> VerifiedManifest | None:
+        """The durable, unexpired manifest that names what is asked for."""
         if body.content_hash is not None:
-            return next(
-                (verified for _, verified in self._catalog.by_content(body.content_hash)), None
-            )
-        head = None if body.namespace is None else self._catalog.find(body.namespace)
-        return None if head is None else head.verified
+            found = self._catalog.by_content(body.content_hash)
+        else:
+            head = None if body.namespace is None else self._catalog.find(body.namespace)
+            found = () if head is None else ((head, head.verified),)
+        usable = (
+            verified
+            for head, verified in found
+            if head.is_durable and head.state not in GONE_STATES
+        )
+        return next(usable, None)
 
     def _on_request_due(self, request: RequestId) -> None:
         if self._requests.pop(request, None) is None:

@@ -35,6 +35,8 @@ class Session:
     holdings_sequence: int = 0
     strikes: int = 0
     serving: int = 0
+    ask_trust_at: Instant = field(default_factory=lambda: Instant(0))
+    """When trust may be asked for again because something was refused for want of it."""
     dirty: dict[Audience, None] = field(default_factory=dict)
     """Audiences about which something was dropped, in the order it was."""
 

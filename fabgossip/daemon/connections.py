@@ -41,6 +41,7 @@ _STRICT: Final = (TrafficClass.LINK, TrafficClass.TRUST, TrafficClass.TOMBSTONE)
 _SHARED: Final = (TrafficClass.SNAPSHOT, TrafficClass.POLICY, TrafficClass.BULK)
 BATCH_BYTES: Final = 64 * KIB
 """Small frames are encrypted together up to here."""
+FRAMES_PER_TURN: Final = 32
 CLEANUP_S: Final = 2.0
 """Longest time the last word of a link may take (*start*)."""
 WRITE_TIMEOUT_S: Final = 10.0
@@ -147,8 +148,11 @@ class Connection:
             self.bytes_received += len(data)
             reader.feed(data)
             try:
-                for frame in reader.frames():
+                for number, frame in enumerate(reader.frames(), 1):
                     on_frame(self, frame)
+                    if number % FRAMES_PER_TURN == 0:
+                        # A peer that sends many small frames must not keep the others waiting.
+                        await trio.lowlevel.checkpoint()
             except WireError:
                 self.close(BadRequest(code=BadRequestCode.BODY), LostReason.PROTOCOL)
                 raise

@@ -9,7 +9,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Never
 
 import trio
@@ -36,7 +36,8 @@ class _Job:
     incoming: tuple[tuple[IncomingContent, ContentHash], ...] = ()
     alone: Callable[[], None] | None = None
     """Work that is no commit: runs by itself, after everything asked for before."""
-    after: list[Callable[[], None]] = field(default_factory=list)
+    removed: tuple[ContentHash, ...] = ()
+    """Contents whose bytes go once the rows are durable."""
 
 
 class Disk:
@@ -85,8 +86,14 @@ class Disk:
             return
         try:
             incoming = self.files.open_incoming(content_hash, len(data))
+        except OSError as error:
+            self.last_error = f"content: {error.strerror}"
+            done(False)  # noqa: FBT003  # the outcome of one disk job, given by position
+            return
+        try:
             incoming.write_at(0, data)
         except OSError as error:
+            incoming.drop()
             self.last_error = f"content: {error.strerror}"
             done(False)  # noqa: FBT003  # the outcome of one disk job, given by position
             return
@@ -105,9 +112,8 @@ class Disk:
 
     def remove(self, content_hash: ContentHash) -> None:
         """Drop a content: its row, then its bytes."""
-        job = _Job(_unheard, rows=(DropContent(content_hash=content_hash),))
-        job.after.append(lambda: self.files.remove(content_hash))
-        self._put(job)
+        row = DropContent(content_hash=content_hash)
+        self._put(_Job(_unheard, rows=(row,), removed=(content_hash,)))
 
     def materialize(self, effect: Materialize, done: Callable[[bool], None]) -> None:
         """Switch the local state of a namespace, or withdraw it."""
@@ -170,11 +176,24 @@ class Disk:
                 self._index.commit(row for job in group for row in job.rows)
         except (OSError, StorageError) as error:
             self.last_error = str(error)
+            for job in group:
+                for incoming, _ in job.incoming:
+                    incoming.drop()
             return [(job, False) for job in group]
-        for job in group:
-            for step in job.after:
-                step()
+        self._tidy_up(group)
         return [(job, True) for job in group]
+
+    def _tidy_up(self, group: list[_Job]) -> None:
+        """Remove the bytes whose rows are gone, unless the same commit brought them back."""
+        put = {row.content_hash for job in group for row in job.rows if isinstance(row, PutContent)}
+        for content_hash in (one for job in group for one in job.removed):
+            if content_hash in put:
+                continue
+            try:
+                self.files.remove(content_hash)
+            except OSError as error:
+                # Bytes without a row are an orphan file: found and removed when it is wanted again.
+                self.last_error = str(error)
 
     def _report(self, results: list[tuple[_Job, bool]]) -> None:
         assert self._token is not None
@@ -218,7 +237,8 @@ class Disk:
             raise StorageError(f"{effect.namespace}: its content is not held")
         if row.inline is not None or TYPE_RULES[manifest.artifact_type].is_read:
             content = self._read(self._index, manifest.content_hash)
-            assert content is not None
+            if content is None:
+                raise StorageError(f"{effect.namespace}: its content is gone from the disk")
             self._local.switch(version, content, _settings(effect, content))
             return
         descriptor = self.files.open_content(manifest.content_hash)

@@ -114,7 +114,7 @@ class Driver:
         self._is_draining = False
         self._all_closed = trio.Event()
         self.transfers = Transfers(world.disk, nursery, self.post, trio.current_time)
-        self.facts: deque[Record] = deque(maxlen=EVENTS_KEPT)
+        self.facts: deque[tuple[UnixTime, Record]] = deque(maxlen=EVENTS_KEPT)
         self.refused_connections = 0
 
     @property
@@ -190,13 +190,18 @@ class Driver:
         return done
 
     def _record(self, effect: Record) -> None:
-        self.facts.append(effect)
+        self.facts.append((read_clocks().unix, effect))
         level = LogLevel.INFO
         if effect.fact in _WARNINGS:
             level = LogLevel.WARNING
         elif effect.fact in _DETAILS:
             level = LogLevel.DEBUG
         self._world.log.emit(effect.fact.value, level, effect.fields)
+
+    def log_fault(self, event: str, error: Exception) -> None:
+        """Something of ours failed for one client; the daemon goes on."""
+        fields = (("error", type(error).__name__), ("detail", str(error)))
+        self._world.log.emit(event, LogLevel.ERROR, fields)
 
     def _set_timer(self, effect: SetTimer) -> None:
         self._timer_count += 1
@@ -216,7 +221,11 @@ class Driver:
                 await self._timer_wake.wait()
 
     def _tls(self) -> TlsContexts:
-        return self._world.tls(self._node.trust.bundle)
+        try:
+            return self._world.tls(self._node.trust.bundle)
+        except OSError as error:
+            # `ssl.SSLError` is one: a CA of the bundle, or our own key, is not to be used.
+            raise DialError(LostReason.HANDSHAKE_FAILED, f"TLS: {error}") from error
 
     def _judge(self, der: bytes) -> NodeIdentity | Rejection:
         facts = self._node.trust

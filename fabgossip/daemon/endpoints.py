@@ -128,12 +128,11 @@ async def dial(
 async def _dial_one(
     address: str, node_id: NodeId, context: ssl.SSLContext, judge: LeafJudge
 ) -> tuple[TlsStream, NodeIdentity]:
-    host, port = split_address(address)
     stream = None
     with trio.move_on_after(DIAL_S):
         try:
-            stream = await trio.open_tcp_stream(host, port)
-        except OSError as error:
+            stream = await trio.open_tcp_stream(*split_address(address))
+        except (OSError, ValueError) as error:
             raise DialError(LostReason.CONNECT_FAILED, f"{address}: {error}") from error
     if stream is None:
         raise DialError(LostReason.CONNECT_FAILED, f"{address}: no answer within {DIAL_S:g} s")

@@ -192,6 +192,7 @@ class _State:
             trust=self.index.trust_chain(),
             heads=self.index.heads(disk.read),
             floors=self.index.floors(),
+            revoked=self.index.revoked(),
         )
 
     def close(self) -> None:
@@ -238,8 +239,11 @@ async def run_daemon(config: Config, environment: Environment) -> None:
     """
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with open_daemon(config, environment):
+            await anext(signals)
+        # Impatient repetitions came while it stopped: taken here, they are not raised again.
+        with trio.move_on_after(0):
             async for _ in signals:
-                break
+                continue
 
 
 @asynccontextmanager

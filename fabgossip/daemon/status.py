@@ -38,6 +38,10 @@ SCHEMA_VERSION: Final = 1
 CONNECTIONS_MAX: Final = 64
 HEAD_BYTES_MAX: Final = 16 << 10
 LIMIT_MAX: Final = 1_000
+DIGITS_MAX: Final = 9
+"""Of any number a client may give."""
+IDLE_S: Final = 60.0
+"""Longest time a connection may take to bring the next request (*start*)."""
 REQUEST_S: Final = 5.0
 """Longest time the rest of a refused request may take."""
 DRAINED_BYTES_MAX: Final = 1 << 20
@@ -140,6 +144,8 @@ class StatusServer:
             await _Conversation(stream, self._route, _caller(stream)).run()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
+        except Exception as error:  # noqa: BLE001  # one client's request never ends the daemon
+            self._driver.log_fault("status_request_failed", error)
         finally:
             self._serving -= 1
             await trio.aclose_forcefully(stream)
@@ -229,7 +235,7 @@ class StatusServer:
 
     async def on_events(self, _: "_Request") -> Reply:
         """`GET /v1/events`: the last facts, oldest first."""
-        items = [{"event": fact.fact.value, **dict(fact.fields)} for fact in self._driver.facts]
+        items = [views.event(at, fact) for at, fact in self._driver.facts]
         return Reply(code=200, body={"items": items[-LIMIT_MAX:]})
 
     async def on_fetch(self, request: "_Request") -> Reply:
@@ -406,14 +412,16 @@ class _Request:
     def body_bytes(self) -> int:
         """The announced length."""
         length = self.headers.get(b"content-length", b"0")
-        return int(length) if length.isdigit() else 0
+        return int(length) if length.isdigit() and len(length) <= DIGITS_MAX else 0
 
     def number(self, key: str, default: int, high: int) -> int:
         """An integer of the query."""
         text = self.query.get(key)
         if text is None:
             return default
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= high:
+        if not (
+            text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX and 1 <= int(text) <= high
+        ):
             raise RefusedError(400, "query", f"{key}: expected an integer from 1 to {high}")
         return int(text)
 
@@ -430,15 +438,19 @@ class _Conversation:
         self._stream = stream
         self._route = route
         self._caller = caller
+        self._method = b""
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
 
     async def run(self) -> None:
         """Serve until the client leaves or breaks the protocol."""
         while True:
             try:
-                event = await self._next_event()
+                event = None
+                with trio.move_on_after(IDLE_S):
+                    event = await self._next_event()
                 if not isinstance(event, h11.Request):
                     return
+                self._method = event.method
                 reply = await self._answer(event)
             except h11.RemoteProtocolError as error:
                 reply = Reply(
@@ -461,7 +473,10 @@ class _Conversation:
             self._http.receive_data(await self._stream.receive_some(256 << 10))
 
     async def _answer(self, event: h11.Request) -> Reply:
-        parts = urlsplit(event.target.decode("ascii", "replace"))
+        try:
+            parts = urlsplit(event.target.decode("ascii", "replace"))
+        except ValueError:
+            return Reply(code=400, body={"code": "target", "detail": "not a request target"})
         request = _Request(
             method=event.method.decode("ascii", "replace"),
             path=parts.path,
@@ -495,7 +510,8 @@ class _Conversation:
         if self._http.their_state is not h11.DONE:
             headers.append(("Connection", "close"))
         head = self._http.send(h11.Response(status_code=reply.code, headers=headers)) or b""
-        data = self._http.send(h11.Data(data=body)) or b""
+        is_head = self._method == b"HEAD"
+        data = b"" if is_head else self._http.send(h11.Data(data=body)) or b""
         await self._stream.send_all(head + data + (self._http.send(h11.EndOfMessage()) or b""))
 
 

@@ -39,6 +39,9 @@ OUTSTANDING_BYTES: Final = 8 << 20
 OUTSTANDING_CHUNKS: Final = 4
 HASH_INLINE_MAX: Final = 64 << 10
 """Hashing this much takes 40 us, less than handing it to a thread."""
+WINDOW_S: Final = 5.0
+RATE_MIN: Final = 64 << 10
+"""Bytes a second a source must bring over a window, or it loses its turn (*start*)."""
 WATCH_S: Final = 0.05
 """How often silent transfers are looked for."""
 
@@ -84,6 +87,9 @@ class _Receiving:
     verifying: bool = False
     verified: int = 0
     incoming: IncomingContent | None = None
+    window_at: float = 0.0
+    window_bytes: int = 0
+    arrived_bytes: int = 0
     whole: Digest = field(default_factory=sha256)
     over: bool = False
 
@@ -242,6 +248,7 @@ class Transfers:
             except OSError:
                 self._post(_failed(wanted, connection.link, FetchFailure.DISK, 0))
                 return
+        receiving.window_at = receiving.heard_at
         self._ask_more(receiving)
 
     def _ask_more(self, receiving: _Receiving) -> None:
@@ -284,6 +291,7 @@ class Transfers:
             self._fail(receiving, FetchFailure.BAD_LENGTH)
             return
         chunk.data += data
+        receiving.arrived_bytes += len(data)
         if header.is_last:
             self._on_chunk(receiving, chunk)
 
@@ -392,8 +400,18 @@ class Transfers:
             await trio.sleep(WATCH_S)
             now = self._clock()
             for receiving in list(dict.fromkeys(self._receiving.values())):
-                if now - receiving.heard_at > receiving.idle_s and not receiving.verifying:
+                is_silent = now - receiving.heard_at > receiving.idle_s
+                if (is_silent or self._is_too_slow(receiving, now)) and not receiving.verifying:
                     self._fail(receiving, FetchFailure.STALLED)
+
+    @staticmethod
+    def _is_too_slow(receiving: _Receiving, now: float) -> bool:
+        """Whether less than the least rate came over the last window: a drip holds no slot."""
+        if now - receiving.window_at < WINDOW_S:
+            return False
+        arrived = receiving.arrived_bytes - receiving.window_bytes
+        receiving.window_at, receiving.window_bytes = now, receiving.arrived_bytes
+        return arrived < RATE_MIN * WINDOW_S
 
     def serve(self, effect: ServeContent, connection: Connection) -> None:
         """Carry out a `ServeContent`: small contents at once, the others by a task of their own."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fabgossip.core.catalog import Head
+from fabgossip.core.effects import Record
 from fabgossip.core.fetching import Attempt, EndedWant, Want
 from fabgossip.core.health import NodeSnapshot, state_of
 from fabgossip.core.sessions import Session
@@ -129,6 +130,11 @@ def artifact(head: Head, now: Now) -> dict[str, object]:
         "current_at": rfc3339(head.current_since),
         "source": head.source,
     }
+
+
+def event(at: UnixTime, fact: Record) -> dict[str, object]:
+    """One item of `GET /v1/events`."""
+    return {"at": rfc3339(at), "event": fact.fact.value, **dict(fact.fields)}
 
 
 def peer(driver: Driver, session: Session, now: Now) -> dict[str, object]:

@@ -10,6 +10,7 @@ from fabgossip.model.artifact import Order, VerifiedManifest
 class StoredHead:
     """A head row of the node's own index."""
 
+    namespace: str
     envelope: bytes
     order: Order
     is_held: bool
@@ -55,4 +56,11 @@ class PutTrust:
     content: bytes = field(repr=False)
 
 
-Change: TypeAlias = PutHead | PutIncrement | PutTrust
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutRevoked:
+    """Add to what was ever revoked: (number of the kind, 32 bytes), never taken back by a list."""
+
+    entries: tuple[tuple[int, bytes], ...]
+
+
+Change: TypeAlias = PutHead | PutIncrement | PutTrust | PutRevoked

@@ -10,6 +10,7 @@
   cannot disagree.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b, sha256
@@ -262,6 +263,7 @@ _GRAMMAR: Final = (
     "platform/ID/cluster/ID/[org/ID/] and trust, snapshots, peers, storage, services, routes, qos "
     "or updates"
 )
+_LOCAL_NAME: Final = re.compile(r"current|previous|staged|(?:tmp-)?v[0-9]+\.[0-9]+|.*\.new")
 _ONE_SEGMENT: Final = {"routes": Family.ROUTES, "qos": Family.QOS, "updates": Family.UPDATES}
 _TWO_SEGMENTS: Final = {
     ("snapshots", "node"): Family.SNAPSHOT_NODE,
@@ -314,10 +316,20 @@ def _family(rest: list[str], text: str) -> tuple[Family, tuple[str, ...]]:
             return family, (parse_scope_id(rest[2]).text,)
         return family, (parse_id(rest[2], "namespace segment"),)
     if len(rest) in (2, 3) and rest[0] == "services":
-        return Family.SERVICES, tuple(parse_id(part, "namespace segment") for part in rest[1:])
+        return Family.SERVICES, tuple(_service_segment(part) for part in rest[1:])
     if len(rest) == 2 and rest[0] in _ONE_SEGMENT:
         return _ONE_SEGMENT[rest[0]], (parse_id(rest[1], "namespace segment"),)
     raise ModelError(f"namespace {shown(text)}: expected {_GRAMMAR}")
+
+
+def _service_segment(text: str) -> str:
+    """A service's own namespace is the folder its parts lie in: none may be named like a version
+    or a link of it."""
+    if _LOCAL_NAME.fullmatch(text):
+        raise ModelError(
+            f"namespace segment {shown(text)}: names a version or a link of the local state"
+        )
+    return parse_id(text, "namespace segment")
 
 
 def _check_scope_segment(namespace: Namespace) -> None:

@@ -20,6 +20,7 @@ from fabgossip.model.persistence import (
     Change,
     PutHead,
     PutIncrement,
+    PutRevoked,
     PutTrust,
     StoredHead,
     StoredTrust,
@@ -107,6 +108,7 @@ class SimDisk:
         """Counts crashes: what belongs to an earlier one is void."""
         self.heads: dict[tuple[str, bool], VerifiedManifest] = {}
         self.floors: dict[str, Order] = {}
+        self.revoked: set[tuple[int, bytes]] = set()
         self.contents: dict[ContentHash, bytes] = {}
         self.trust: dict[int, StoredTrust] = {}
         self.local: dict[str, Local] = {}
@@ -204,6 +206,7 @@ class SimDisk:
             trust=tuple(self.trust[version] for version in sorted(self.trust)),
             heads=tuple(self._stored(*row) for row in sorted(self.heads)),
             floors=tuple(sorted(self.floors.items())),
+            revoked=tuple(sorted(self.revoked)),
         )
 
     def _stored(self, namespace: str, is_increment: bool) -> StoredHead:  # noqa: FBT001  # a key of the index
@@ -211,6 +214,7 @@ class SimDisk:
         kind = verified.manifest.artifact_type
         content = self.contents.get(verified.manifest.content_hash)
         return StoredHead(
+            namespace=namespace,
             envelope=verified.envelope,
             order=verified.manifest.order,
             is_held=content is not None,
@@ -222,6 +226,8 @@ class SimDisk:
     def _commit(self, changes: tuple[Change, ...]) -> bool:
         for change in changes:
             match change:
+                case PutRevoked():
+                    self.revoked |= set(change.entries)
                 case PutHead():
                     self._put_head(change.verified)
                 case PutIncrement():

@@ -22,6 +22,7 @@ from fabgossip.model.persistence import (
     Change,
     PutHead,
     PutIncrement,
+    PutRevoked,
     PutTrust,
     StoredHead,
     StoredTrust,
@@ -37,13 +38,22 @@ _READ_TYPES: Final = tuple(one.value for one in ArtifactType if TYPE_RULES[one].
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE head (
-    namespace TEXT NOT NULL, is_increment INTEGER NOT NULL, epoch INTEGER NOT NULL, version INTEGER
-    NOT NULL, artifact_type TEXT NOT NULL, content_hash BLOB NOT NULL, envelope BLOB NOT NULL,
-    PRIMARY KEY (namespace, is_increment) ) WITHOUT ROWID; CREATE INDEX head_by_content ON head
-    (content_hash); CREATE TABLE floor (namespace TEXT PRIMARY KEY, epoch INTEGER NOT NULL, version
-    INTEGER NOT NULL) WITHOUT ROWID; CREATE TABLE content (content_hash BLOB PRIMARY KEY, size
-    INTEGER NOT NULL, inline BLOB) WITHOUT ROWID; CREATE TABLE trust (version INTEGER PRIMARY KEY,
-    envelope BLOB NOT NULL, content BLOB NOT NULL);
+    namespace TEXT NOT NULL, is_increment INTEGER NOT NULL,
+    epoch INTEGER NOT NULL, version INTEGER NOT NULL, artifact_type TEXT NOT NULL,
+    content_hash BLOB NOT NULL, envelope BLOB NOT NULL,
+    PRIMARY KEY (namespace, is_increment)
+) WITHOUT ROWID;
+CREATE INDEX head_by_content ON head (content_hash);
+CREATE TABLE floor (
+    namespace TEXT PRIMARY KEY, epoch INTEGER NOT NULL, version INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE content (
+    content_hash BLOB PRIMARY KEY, size INTEGER NOT NULL, inline BLOB
+) WITHOUT ROWID;
+CREATE TABLE revoked (
+    kind INTEGER NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, value)
+) WITHOUT ROWID;
+CREATE TABLE trust (version INTEGER PRIMARY KEY, envelope BLOB NOT NULL, content BLOB NOT NULL);
 """
 
 
@@ -53,8 +63,8 @@ ON CONFLICT (namespace) DO UPDATE SET epoch = excluded.epoch, version = excluded
 WHERE (excluded.epoch, excluded.version) > (epoch, version)
 """
 _HEADS: Final = """
-SELECT head.epoch, head.version, head.is_increment, head.artifact_type, head.envelope,
-    head.content_hash, content.content_hash IS NOT NULL
+SELECT head.namespace, head.epoch, head.version, head.is_increment, head.artifact_type,
+    head.envelope, head.content_hash, content.content_hash IS NOT NULL
 FROM head LEFT JOIN content USING (content_hash)
 ORDER BY head.namespace, head.is_increment
 """
@@ -195,6 +205,8 @@ class NodeIndex:
             case PutTrust():
                 values = (row.version, row.envelope, row.content)
                 self._db.execute("INSERT OR REPLACE INTO trust VALUES (?, ?, ?)", values)
+            case PutRevoked():
+                self._db.executemany("INSERT OR IGNORE INTO revoked VALUES (?, ?)", row.entries)
             case PutContent():
                 entry = (row.content_hash, row.size, row.inline)
                 self._db.execute("INSERT OR REPLACE INTO content VALUES (?, ?, ?)", entry)
@@ -239,6 +251,11 @@ class NodeIndex:
         rows = self._db.execute("SELECT version, envelope, content FROM trust ORDER BY version")
         return tuple(StoredTrust(version=row[0], envelope=row[1], content=row[2]) for row in rows)
 
+    def revoked(self) -> tuple[tuple[int, bytes], ...]:
+        """Number of the kind and 32 bytes of everything ever revoked, in order."""
+        rows = self._db.execute("SELECT kind, value FROM revoked ORDER BY kind, value")
+        return tuple((row[0], row[1]) for row in rows)
+
     def floors(self) -> tuple[tuple[str, Order], ...]:
         """All floors in namespace order."""
         rows = self._db.execute("SELECT namespace, epoch, version FROM floor ORDER BY namespace")
@@ -248,11 +265,13 @@ class NodeIndex:
         """All heads in namespace order; `content_of` reads those fabgossip itself reads."""
         heads = []
         for row in self._db.execute(_HEADS).fetchall():
-            epoch, version, is_increment, artifact_type, envelope, content_hash, is_held = row
+            namespace, epoch, version, is_increment, artifact_type = row[:5]
+            envelope, content_hash, is_held = row[5:]
             is_read = is_held and artifact_type in _READ_TYPES
             content = content_of(ContentHash(content_hash)) if is_read else None
             heads.append(
                 StoredHead(
+                    namespace=namespace,
                     envelope=envelope,
                     order=Order(epoch, version),
                     is_held=bool(is_held) and (content is not None or not is_read),

@@ -362,6 +362,8 @@ def _bind_namespace(admission: _Admission) -> Rejection | None:
         return admission.refuse(
             _Code.NAMESPACE_MISMATCH, "this type does not live under this namespace"
         )
+    if manifest.tombstone is not None and manifest.artifact_type in TRUST_TYPES:
+        return admission.refuse(_Code.NAMESPACE_MISMATCH, "trust is replaced, never withdrawn")
     if not implies_audience(manifest.namespace, manifest.audience):
         return admission.refuse(_Code.NAMESPACE_MISMATCH, "namespace and scope ids disagree")
     return None
@@ -492,6 +494,8 @@ def _order(admission: _Admission) -> Rejection | None:
 
 def _bundle_order(admission: _Admission, line: Line) -> Rejection | None:
     version, ours = admission.manifest.config_version, admission.facts.bundle.bundle_version
+    if admission.manifest.order < line.floor:
+        return admission.refuse(_Code.VERSION_ROLLBACK, f"below the floor {line.floor}")
     if version < ours:
         return admission.refuse(
             _Code.VERSION_ROLLBACK, f"bundle {version}, bundle {ours} is in force"

@@ -118,6 +118,8 @@ _RETRY: Final[dict[RejectionCode, Retry]] = {
             _C.TRUST_TOO_OLD,
             _C.REVOCATION_TOO_OLD,
             _C.TRUST_EXPIRED,
+            _C.SIZE_OVER_CAP,
+            _C.AUDIENCE_NOT_OURS,
         ),
         Retry.AFTER_TRUST,
     ),

@@ -54,9 +54,9 @@ class FrameKind(IntEnum):
 
 
 BODY_BYTES_MAX: Final[dict[FrameKind, int]] = {
-    FrameKind.HELLO: 32 * KIB,
+    FrameKind.HELLO: 64 * KIB,
     FrameKind.WELCOME: 64,
-    FrameKind.CLAIMS: 32 * KIB,
+    FrameKind.CLAIMS: 64 * KIB,
     FrameKind.PING: 64,
     FrameKind.PONG: 32,
     FrameKind.BYE: 16,

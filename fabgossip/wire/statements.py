@@ -70,6 +70,8 @@ from fabgossip.wire.packing import (
     unpack,
 )
 
+TIME_MAX: Final = 253_402_300_799
+"""The last second of the year 9999, the last one RFC 3339 can write."""
 CLAIMS_FORMAT: Final = 1
 OPENINGS_MAX: Final = COMMITMENTS_MAX
 SCOPE_ID_BYTES_MAX: Final = ID_BYTES_MAX + 8
@@ -159,9 +161,9 @@ def parse_manifest(payload: bytes) -> Manifest:
         namespace=word(parse_namespace, fields[5], "namespace", length_max=NAMESPACE_BYTES_MAX),
         config_version=as_int(fields[6], "config version", low=1),
         authority_epoch=as_int(fields[7], "authority epoch", low=1),
-        issued_at=UnixTime(as_int(fields[8], "issued at")),
-        refresh_by=UnixTime(as_int(fields[9], "refresh by")),
-        expires_at=UnixTime(as_int(fields[10], "expires at")),
+        issued_at=UnixTime(as_int(fields[8], "issued at", high=TIME_MAX)),
+        refresh_by=UnixTime(as_int(fields[9], "refresh by", high=TIME_MAX)),
+        expires_at=UnixTime(as_int(fields[10], "expires at", high=TIME_MAX)),
         signer_key_ids=_signer_key_ids(fields[11]),
         content_hash=ContentHash(as_bytes(fields[12], "content hash", length=HASH_BYTES)),
         content_size=as_int(fields[13], "content size", high=CONTENT_BYTES_MAX),

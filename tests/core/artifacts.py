@@ -241,6 +241,7 @@ def stored_head(one: Artifact, *, is_held: bool = True) -> StoredHead:
     """The row of an artifact in the node's own index."""
     kind = one.manifest.artifact_type
     return StoredHead(
+        namespace=one.manifest.namespace.text,
         envelope=one.envelope,
         order=one.manifest.order,
         is_held=is_held,

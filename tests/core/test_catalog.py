@@ -45,12 +45,12 @@ def test_what_is_persisted_after_a_newer_head_came_is_nobody_s() -> None:
     for token, version in ((Token(1), 7), (Token(2), 8)):
         catalog.on_head(routes(version).verified, "n2")
         catalog.on_persisting(token, routes(version).verified)
-    assert catalog.on_persisted(Token(1)) is None
-    found = catalog.on_persisted(Token(2))
+    assert catalog.on_persisted(Token(1), ok=True) is None
+    found = catalog.on_persisted(Token(2), ok=True)
     assert found is not None
     assert found[0].is_durable
-    assert catalog.on_persisted(Token(2)) is None
-    assert catalog.on_persisted(Token(99)) is None
+    assert catalog.on_persisted(Token(2), ok=True) is None
+    assert catalog.on_persisted(Token(99), ok=True) is None
 
 
 def test_audiences_and_contents_lead_to_their_heads() -> None:

@@ -73,6 +73,17 @@ def test_what_was_judged_is_not_asked_for() -> None:
     assert memory.next_graft(A) == (EVERYBODY, (prefix(2),))
 
 
+def test_what_came_over_another_link_meanwhile_does_not_hide_the_rest() -> None:
+    """Neither another audience behind it nor what stands far behind it waits for the next turn."""
+    memory = Dissemination(DisseminationConfig())
+    many = tuple(prefix(number) for number in range(8 * GRAFT_PREFIXES_MAX))
+    memory.on_listed(A, EVERYBODY, many)
+    memory.on_listed(A, IN_ACME, (b"q" * 16,))
+    for number, one in enumerate(many):
+        memory.on_judged(b"envelope %d" % number, one)
+    assert memory.next_graft(A) == (IN_ACME, (b"q" * 16,))
+
+
 def test_a_list_is_answered_by_asking_for_what_is_lacking() -> None:
     story = Story()
     origin, other = story.link("n2"), story.link("n3")

@@ -202,11 +202,11 @@ def test_a_superseded_want_is_void_and_its_late_bytes_are_dropped() -> None:
     story = Story()
     origin = story.link("n2")
     story.announce(routes(7), origin).persisted()
-    story.announce(tombstone(8), origin)
+    story.announce(tombstone(8), origin).persisted()
     ended = story.node.want_of(routes(7).content_hash)
     assert ended is not None
     assert ended.state is WantState.VOID
-    story.persisted().stored(routes(7), origin)
+    story.stored(routes(7), origin)
     assert [type(one).__name__ for one in story.effects] == ["Remove"]
 
 
@@ -287,6 +287,7 @@ def test_of_many_tries_the_first_and_the_last_are_kept() -> None:
             node_id=NodeId(f"n{number}"),
             is_storage=True,
             distance=0,
+            verified=routes().verified,
             says=True,
         )
         want.announcers[source.link] = None
@@ -294,7 +295,7 @@ def test_of_many_tries_the_first_and_the_last_are_kept() -> None:
         assert started == [want]
         fetching.check()
         now = later(now, Duration(1))
-        fetching.on_failed(routes().content_hash, FetchFailure.MISSING, 0, now)
+        fetching.on_failed(routes().content_hash, source.link, FetchFailure.MISSING, 0, now)
         fetching.check()
     tried = [one.node_id for one in want.attempts]
     last = ATTEMPTS_MAX - ATTEMPTS_FIRST

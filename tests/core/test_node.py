@@ -114,11 +114,11 @@ def test_a_tombstone_is_durable_before_it_is_passed_on_and_takes_the_content_awa
         Persist(
             token=story.only(Persist).token, changes=(PutHead(verified=tombstone(8).verified),)
         ),
-        Remove(content_hash=routes(7).content_hash),
     )
     story.persisted()
     switch = story.only(Materialize)
     story.then(
+        Remove(content_hash=routes(7).content_hash),
         switch,
         Send(
             link=other,
@@ -131,10 +131,14 @@ def test_a_tombstone_is_durable_before_it_is_passed_on_and_takes_the_content_awa
     assert story.trusted == {"routes/r1": (Order(2, 8), "withdrawn")}
 
 
-def test_a_newer_version_removes_the_content_nobody_names_any_more() -> None:
+def test_a_newer_version_removes_the_content_nobody_names_once_its_own_is_here() -> None:
+    """Whatever becomes of the new content, the last good one stays until then."""
     story = Story()
     origin = story.link("n2")
     story.accept(routes(7), origin).announce(routes(8), origin)
+    assert story.find(Remove) == []
+    assert story.persisted().find(Remove) == []
+    story.stored(routes(8), origin)
     assert story.find(Remove) == [Remove(content_hash=routes(7).content_hash)]
 
 

@@ -63,6 +63,7 @@ from fabgossip.wire.envelopes import envelope_bytes, parse_envelope
 from fabgossip.wire.framing import FrameKind, FrameReader
 from fabgossip.wire.packing import Value, pack, unpack
 from fabgossip.wire.statements import (
+    TIME_MAX,
     claims_bytes,
     manifest_bytes,
     opening_value,
@@ -81,7 +82,7 @@ ids = st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?", fullmatch=True).fil
 )
 hashes = st.binary(min_size=32, max_size=32)
 counts = st.integers(1, INTEGER_MAX)
-moments = st.integers(0, INTEGER_MAX).map(UnixTime)
+moments = st.integers(0, TIME_MAX).map(UnixTime)
 scopes = st.builds(
     lambda kind, name: ScopeId(f"{kind.value}:{name}"), st.sampled_from(ScopeKind), ids
 )

@@ -2,7 +2,8 @@
 
 import os
 import stat
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,43 +170,53 @@ def test_a_failed_switch_leaves_the_link_where_it_was(local: LocalState) -> None
     assert os.readlink(folder / "current") == "v2.8"
 
 
-def test_a_reader_that_looks_all_the_time_sees_whole_versions_only(local: LocalState) -> None:
-    """Content and envelope opened through one folder belong together, in every moment."""
-    folder = switch(local, 1)
-    known = {routes(number).content: routes(number).envelope for number in range(1, 41)}
-    wrong: list[str] = []
-    seen: set[bytes] = set()
-    over = threading.Event()
-
-    def read() -> None:
-        while not over.is_set():
-            try:
-                descriptor = os.open(folder / "current", os.O_RDONLY | os.O_DIRECTORY)
-            except OSError as error:
-                wrong.append(f"no link: {error}")
-                continue
-            try:
-                parts = [_read(name, descriptor) for name in ("content", "envelope")]
-            except FileNotFoundError:
-                # Two versions passed meanwhile and this one was removed: the reader looks again.
-                continue
-            finally:
-                os.close(descriptor)
-            seen.add(parts[0])
-            if known.get(parts[0]) != parts[1]:
-                wrong.append("a torn version")
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    for number in range(2, 41):
-        switch(local, number, keep=2)
-    over.set()
-    reader.join()
-    assert wrong == []
-    assert seen
+READER = """
+import os, sys
+folder, wrong, seen = sys.argv[1], [], set()
+known = dict(line.split() for line in open(sys.argv[2]))
+print("ready", flush=True)
+while not os.path.exists(sys.argv[3]):
+    try:
+        current = os.open(folder + "/current", os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        wrong.append(f"no link: {error}")
+        continue
+    parts = []
+    for name in ("content", "envelope"):
+        part = os.open(name, os.O_RDONLY, dir_fd=current)
+        parts.append(os.read(part, 1 << 20).hex())
+        os.close(part)
+    os.close(current)
+    seen.add(parts[0])
+    if known.get(parts[0]) != parts[1]:
+        wrong.append("a torn version")
+print(len(seen), *wrong[:3], sep="\\n")
+"""
 
 
-def _read(name: str, folder: int) -> bytes:
-    descriptor = os.open(name, os.O_RDONLY, dir_fd=folder)
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read()
+@pytest.mark.slow
+@pytest.mark.system
+def test_a_reader_that_looks_all_the_time_sees_whole_versions_only(
+    local: LocalState, tmp_path: Path
+) -> None:
+    """Another process, so that it runs between any two steps of a switch: the link is always
+    there, and content and envelope opened through one folder belong together."""
+    folder = local.folder_of(routes().manifest.namespace.text)
+    for number in (8, 7):
+        switch(local, number, keep=8)
+    pairs, over = tmp_path / "pairs", tmp_path / "over"
+    pairs.write_text(
+        "".join(f"{one.content.hex()} {one.envelope.hex()}\n" for one in (routes(7), routes(8)))
+    )
+    command = [sys.executable, "-c", READER, str(folder), str(pairs), str(over)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "ready\n"
+        try:
+            for number in (8, 7) * 200:
+                switch(local, number, keep=8)
+        finally:
+            over.touch()
+        seen, *wrong = reader.stdout.read().split("\n")
+    assert [line for line in wrong if line] == []
+    assert int(seen) == 2
