@@ -3,12 +3,16 @@
 import ast
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
 import fabgossip
-from fabgossip.core.config import FetchingConfig, NodeConfig
-from fabgossip.core.effects import Disconnect, Fact, Send, ServeContent
+from fabgossip.core.beliefs import Beliefs
+from fabgossip.core.catalog import Catalog
+from fabgossip.core.config import ConnectionsConfig, FetchingConfig, NeighborsConfig, NodeConfig
+from fabgossip.core.disclosure import Disclosure
+from fabgossip.core.effects import Disconnect, Effect, Fact, Send, ServeContent
 from fabgossip.core.events import (
     ContentServed,
     LinkId,
@@ -18,6 +22,11 @@ from fabgossip.core.events import (
     TimerFired,
     Unsent,
 )
+from fabgossip.core.neighbors import Neighbors
+from fabgossip.core.sessions import Session, Sessions
+from fabgossip.core.setup import OwnIdentity
+from fabgossip.model.authority import VerifiedClaims
+from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import (
     HAVE_PREFIXES_MAX,
     Announce,
@@ -36,6 +45,7 @@ from fabgossip.model.messages import (
     NotAvailable,
     Welcome,
 )
+from fabgossip.model.moment import Instant, Now
 from tests.core.artifacts import (
     EVERYBODY,
     IN_ACME,
@@ -48,7 +58,7 @@ from tests.core.artifacts import (
     stored_head,
     tombstone,
 )
-from tests.core.story import Peer, Story, announcement
+from tests.core.story import VERIFIER, Peer, Story, announcement, identity, pinned
 from tests.trust import factory
 
 OUTSIDER = Peer(name="n3", shows=())
@@ -94,6 +104,28 @@ def _calls_of_send(tree: ast.AST) -> list[ast.Call]:
         and isinstance(node.func, ast.Name)
         and node.func.id == Send.__name__
     ]
+
+
+def test_the_choke_point_itself_judges_the_audience() -> None:
+    """Whatever its caller forgot to ask: no audience passes to who did not show a right to it."""
+    out: list[Effect] = []
+    beliefs = Beliefs(
+        OwnIdentity(node_id=NodeId("n1"), claims=b"", openings=(), pinned=pinned()), VERIFIER
+    )
+    sessions = Sessions(NodeId("n1"))
+    configs = (NeighborsConfig(), ConnectionsConfig())
+    neighbors = Neighbors(NodeId("n1"), factory.CLUSTER, configs, (), Random(1))
+    disclosure = Disclosure(beliefs, Catalog(), sessions, neighbors, out)
+    now = Now(instant=Instant(0), unix=factory.NOW)
+    for link, peer in enumerate((Peer(name="n2"), OUTSIDER)):
+        session = Session(LinkId(link), identity(peer.name), is_dialer=True, since=now.instant)
+        claims = beliefs.claims_of(peer.hello().claims, peer.shows, NodeId(peer.name), now)
+        assert isinstance(claims, VerifiedClaims)
+        session.claims = claims
+        sessions.on_connected(session)
+    for link in range(3):
+        disclosure.send(LinkId(link), Have(audience=IN_ACME, prefixes=()), audience=IN_ACME)
+    assert [one.link for one in out if isinstance(one, Send)] == [LinkId(0)]
 
 
 def test_everybody_entitled_is_told_but_not_where_it_came_from() -> None:

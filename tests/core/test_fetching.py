@@ -16,6 +16,7 @@ from fabgossip.core.events import (
     PeerLost,
     RequestId,
     RequestMade,
+    TimerFired,
     WantDue,
 )
 from fabgossip.core.fetching import (
@@ -188,14 +189,16 @@ def test_a_parked_want_is_woken_by_evidence(evidence: str) -> None:
 
 
 def test_a_stale_timer_wakes_nothing() -> None:
-    """A want woken by evidence meanwhile is not started twice."""
+    """Woken by evidence, failed and parked again: the timer of the first wait counts no more."""
     story = Story()
     origin, other = story.link("n2"), story.link("n3")
     story.announce(routes(), origin).persisted()
     fail(story, routes(), FetchFailure.MISSING)
+    (stale,) = [one for one in story.timers() if isinstance(one, WantDue)]
     advertise(story, other, routes())
-    story.due(WantDue)
-    story.then()
+    fail(story, routes(), FetchFailure.MISSING)
+    story.when(TimerFired(timer=stale))
+    assert story.effects == []
 
 
 def test_a_superseded_want_is_void_and_its_late_bytes_are_dropped() -> None:

@@ -125,29 +125,29 @@ def test_every_audience_is_one_component_whoever_is_in_it(fabric: Fabric) -> Non
             assert len(links[name] & inside) >= min(THIN_LINKS, len(inside))
 
 
-@given(st.integers(1, 20), st.randoms(use_true_random=False))
-def test_every_member_but_the_first_keeps_a_link_to_an_earlier_one(count: int, rng: Random) -> None:
-    """One arrow upward each, so there is a way to the first from everywhere."""
-    directory = directory_of([PeerClass.FULL] * count)
-    links = settled(directory, SMALL)
-    firsts = [
-        one.node_id
-        for one in directory.peers
-        if not _missing_upward(directory, one.node_id, links, rng)
-    ]
-    assert len(firsts) == count
-
-
-def _missing_upward(
-    directory: PeerDirectory, name: str, links: dict[str, set[str]], rng: Random
-) -> bool:
-    """Whether a node with all its links but those would still dial: then it lacks one upward."""
-    one = machine(name, directory, SMALL)
-    others = sorted(links[name])
-    rng.shuffle(others)
-    for number, other in enumerate(others):
-        one.on_connected(LinkId(number), NodeId(other), NOW, is_dialer=True)
-    return bool(one.next_dials(NOW))
+@given(st.lists(st.sampled_from((PeerClass.CORE, PeerClass.FULL)), min_size=5, max_size=9))
+def test_every_member_but_the_first_keeps_a_link_to_an_earlier_one(
+    classes: list[PeerClass],
+) -> None:
+    """A full quota of later members is not enough: the others point upwards, in one order."""
+    config = NeighborsConfig(mesh_members_max=1, quota_per_audience=1, dials_max=64)
+    directory = directory_of(classes)
+    names = [one.node_id for one in directory.peers]
+    enough: dict[str, set[str]] = {}
+    for name in names:
+        asked: dict[str, set[str]] = {}
+        for other in names:
+            if other != name:
+                one = machine(name, directory, config)
+                one.on_connected(LinkId(1), other, NOW, is_dialer=True)
+                asked[other] = {candidate.node_id for candidate in one.next_dials(NOW)}
+        enough[name] = {other for other, dials in asked.items() if not dials}
+        # Whoever lacks an earlier member dials earlier members and nobody else.
+        assert all(dials == enough[name] for dials in asked.values() if dials)
+    count = len(names)
+    assert sorted(map(len, enough.values())) == [*range(1, count), count - 1]
+    core = {one.node_id for one in directory.peers if one.peer_class is PeerClass.CORE}
+    assert all(core <= enough[name] for name in names if name not in core)
 
 
 @pytest.mark.parametrize("count", [2, 6, 7])
