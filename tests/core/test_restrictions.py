@@ -1,0 +1,100 @@
+"""Restriction always lands: on what was accepted before it, across a restart, and in any order.
+
+And authority never comes from a failure: what the disk refused is not told, what came too late is
+not applied, and a peer that holds an old signed thing cannot push out a newer one.
+"""
+
+from dataclasses import replace
+
+from fabgossip.core.effects import Materialize, Persist, Remove
+from fabgossip.core.events import RefreshDue, Started, TimerFired
+from fabgossip.model.artifact import ArtifactType, Order
+from fabgossip.model.authority import Revocation, RevokedKind
+from fabgossip.model.messages import Announce
+from fabgossip.model.moment import UnixTime
+from fabgossip.model.persistence import PutHead, PutRevoked
+from tests.core.artifacts import artifact, revocations, routes, stored_head
+from tests.core.story import Story
+from tests.trust import factory
+
+NOTHING_STORED = Started(trust=(), heads=(), floors=())
+NAME = routes().manifest.namespace.text
+
+
+def revoked(kind: RevokedKind, value: bytes) -> Revocation:
+    return Revocation(kind=kind, value=value, reason="stolen", since=factory.NOW, until=UnixTime(0))
+
+
+def withdrawn(story: Story) -> list[str]:
+    return [one.namespace for one in story.find(Materialize) if one.order is None]
+
+
+def test_a_revoked_manifest_that_is_current_is_withdrawn_at_once() -> None:
+    story = Story()
+    origin = story.link("n2")
+    story.accept(routes(7), origin)
+    listed = revocations(8, revoked(RevokedKind.MANIFEST, routes(7).verified.manifest_hash))
+    story.announce(listed, origin).persisted().stored(listed, origin)
+    assert withdrawn(story) == [NAME]
+    assert story.trusted["routes/r1"] == (Order(2, 7), "refused")
+
+
+def test_what_a_revoked_key_signed_is_withdrawn_too() -> None:
+    story = Story()
+    origin = story.link("n2")
+    story.accept(routes(7), origin)
+    listed = revocations(8, revoked(RevokedKind.SIGNING_KEY, factory.POLICY.key_id))
+    story.announce(listed, origin).persisted().stored(listed, origin)
+    assert withdrawn(story) == [NAME]
+
+
+def test_what_was_ever_revoked_outlives_the_list_it_stood_in() -> None:
+    """A later list without the entry, or a crash before its content came, must not give it back."""
+    value = routes(7).verified.manifest_hash
+    story = Story()
+    origin = story.link("n2")
+    listed = revocations(8, revoked(RevokedKind.MANIFEST, value))
+    story.announce(listed, origin).persisted().stored(listed, origin)
+    kept = [change for one in story.find(Persist) for change in one.changes]
+    entry = (RevokedKind.MANIFEST.value, bytes(value))
+    assert kept == [PutRevoked(entries=(entry,))]
+
+    again = Story(started=replace(NOTHING_STORED, revoked=(entry,)))
+    again.announce(routes(7), again.link("n2"))
+    assert again.find(Persist) == []
+
+
+def test_a_head_that_is_refused_at_start_leaves_the_local_state() -> None:
+    entry = (RevokedKind.MANIFEST.value, bytes(routes(7).verified.manifest_hash))
+    stored = replace(NOTHING_STORED, heads=(stored_head(routes(7)),), revoked=(entry,))
+    assert withdrawn(Story(started=stored)) == [NAME]
+
+
+def test_a_content_that_comes_after_its_expiry_is_not_applied() -> None:
+    short = artifact(
+        ArtifactType.QOS_POLICY_BUNDLE, refresh_by=factory.NOW + 30, expires_at=factory.NOW + 60
+    )
+    story = Story()
+    origin = story.link("n2")
+    story.announce(short, origin).persisted()
+    story.step_clock(61).when(TimerFired(timer=RefreshDue()))
+    story.stored(short, origin)
+    assert [one for one in story.find(Materialize) if one.order is not None] == []
+
+
+def test_what_the_disk_refused_is_told_to_nobody_and_written_again() -> None:
+    story = Story()
+    origin = story.link("n2")
+    story.announce(routes(7), origin).persisted(ok=False)
+    late = story.link("n3")
+    assert not any(isinstance(one, Announce) for one in story.sent(late))
+    story.when(TimerFired(timer=RefreshDue()))
+    assert story.only(Persist).changes == (PutHead(verified=routes(7).verified),)
+
+
+def test_the_last_good_content_stays_while_the_new_one_cannot_be_had() -> None:
+    story = Story()
+    origin = story.link("n2")
+    story.accept(routes(7), origin)
+    story.announce(routes(8), origin).persisted()
+    assert story.find(Remove) == []
