@@ -38,6 +38,8 @@ from fabgossip.model.scope import Audience
 ATTEMPTS_MAX: Final = 32
 """Steps kept per want: the first 8 and the last 24 (*start*)."""
 ATTEMPTS_FIRST: Final = 8
+BUSY_WAIT: Final = Duration(200)
+"""A source that was only busy is asked again after this: its slots turn over in less (*start*)."""
 REQUESTS_PER_WANT_MAX: Final = 16
 BARRED: Final = Duration(86_400_000)
 """A source that sent a wrong byte is not asked for that content again for a day."""
@@ -269,7 +271,8 @@ class Fetching:
         self._release(want)
         if reason in (FetchFailure.BAD_HASH, FetchFailure.BAD_LENGTH):
             want.barred[source.node_id] = later(now, BARRED)
-        want.passed_over[source.link] = later(now, Duration(self._config.missing_ms))
+        wait = BUSY_WAIT if reason is FetchFailure.BUSY else Duration(self._config.missing_ms)
+        want.passed_over[source.link] = later(now, wait)
         want.state = WantState.QUEUED
         self._queue[want.key] = content_hash
         return want

@@ -103,7 +103,7 @@ STRIKES_MAX: Final = 8
 """Refused envelopes a peer is to blame for before its link is closed (*start*)."""
 ASK_TRUST_EVERY: Final = Duration(1_000)
 """What newer trust could cure asks a link for it no more often (*start*)."""
-SERVED_PER_LINK_MAX: Final = 8
+SERVED_PER_LINK_MAX: Final = 16
 """Requests of one link served at once: a slow reader does not use up the slots of all (*start*)."""
 REPAIR_WAIT: Final = Duration(1_000)
 """A queue that dropped something gets this long to drain before it is filled again (*start*)."""
