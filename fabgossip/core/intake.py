@@ -55,7 +55,6 @@ from fabgossip.trust.rejections import Rejection, Retry
 
 STAGED_TYPES: Final = frozenset({ArtifactType.UPDATE_MANIFEST})
 """Never activated by the daemon itself: what they do is for their consumer to start."""
-MATERIALIZED_NAMESPACES_MAX: Final = 4_096
 
 
 @dataclass(slots=True)

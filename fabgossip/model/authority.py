@@ -3,7 +3,7 @@ entitled to.
 """
 
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Final
 
 from fabgossip.model.artifact import ArtifactType
@@ -127,13 +127,6 @@ class RevocationList:
     """All that no longer counts, as of one version."""
 
     entries: tuple[Revocation, ...] = ()
-
-
-class ItemKind(StrEnum):
-    """What a hidden claim item can be."""
-
-    SCOPE = "scope"
-    ASSIGNMENT = "assignment"
 
 
 @dataclass(frozen=True, slots=True)

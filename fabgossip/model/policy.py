@@ -9,10 +9,6 @@ from fabgossip.model.artifact import ArtifactType
 
 REPLICAS_MAX: Final = 9
 REPLICATION_RULES_MAX: Final = 64
-ALL_STORAGE_NODES: Final = 0
-"""`replicas` value of the default rule: every storage node whose assignment covers the artifact
-holds it.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
