@@ -42,6 +42,7 @@ _SHARED: Final = (TrafficClass.SNAPSHOT, TrafficClass.POLICY, TrafficClass.BULK)
 BATCH_BYTES: Final = 64 * KIB
 """Small frames are encrypted together up to here."""
 FRAMES_PER_TURN: Final = 32
+"""Frames of one peer taken before the others get their turn (*start*)."""
 CLEANUP_S: Final = 2.0
 """Longest time the last word of a link may take (*start*)."""
 WRITE_TIMEOUT_S: Final = 10.0
