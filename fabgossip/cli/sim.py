@@ -157,12 +157,11 @@ class SeededAuthority:
 
     def papers(self, node_id: NodeId) -> Papers:
         """See `Authority`."""
-        row, claims_key = self._rows[node_id], self._keys["claims"][0]
+        row = self._rows[node_id]
         times = (self._now, seconds_after(self._now, CERT_LIFE_MAX_S))
-        entropy = self._streams.of(f"authority/claims/{node_id}").bytes
         own = OwnIdentity(
             node_id=node_id,
-            claims=claims_envelope(row, self._bundle, claims_key, times, entropy),
+            claims=claims_envelope(row, self._bundle, self._keys["claims"], times),
             openings=openings_of(row, CLUSTER),
             pinned=self._pinned,
         )

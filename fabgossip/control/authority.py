@@ -36,18 +36,22 @@ from fabgossip.control.keystore import (
     new_artifact_key,
     new_node_key,
 )
-from fabgossip.control.signing import SignedArtifact, sign_artifact
+from fabgossip.control.signing import SignedArtifact, sign_artifact, signing_keys
 from fabgossip.control.sources.folder import Source
 from fabgossip.errors import ControlError, WireError
 from fabgossip.model.artifact import TYPE_RULES, ArtifactType
 from fabgossip.model.authority import (
     CERT_LIFE_MAX_S,
+    MEMBER_ROLE,
     ContentCap,
     KeyStatus,
+    NodeCa,
     RevocationList,
     Right,
+    RoleRule,
     SigningKey,
     TrustBundle,
+    Verb,
 )
 from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import ClusterId, PlatformId
@@ -62,6 +66,12 @@ KEY_LIFE_S: Final = 10 * 365 * 86_400
 ROOTS: Final = 3
 ROOT_THRESHOLD: Final = 2
 CLAIMS_ROLE: Final = PayloadKind.NODE_CLAIMS.value
+MEMBER_RULE: Final = RoleRule(
+    role=MEMBER_ROLE,
+    verbs=tuple(sorted(Verb)),
+    types=tuple(sorted(ArtifactType)),
+)
+"""Every member may know and fetch every type, within its scopes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +96,7 @@ KEY_ROLES: Final = (
     KeyRole(name="release", count=2, threshold=2, kinds=("update_manifest",)),
     KeyRole(name="revocation", count=1, threshold=1, kinds=("revocation_list",)),
     KeyRole(name="claims", count=1, threshold=1, kinds=(CLAIMS_ROLE,)),
+    KeyRole(name="grants", count=1, threshold=1, kinds=(PayloadKind.FETCH_GRANT.value,)),
 )  # fmt: skip
 """A stolen key of one role says nothing about the others' artifacts; releases take two."""
 
@@ -131,10 +142,11 @@ def first_bundle(
         root_keys=tuple(sorted(key.public_key for key in keys["root"])),
         keys=tuple(signing),
         rights=tuple(rights),
-        node_cas=(node_ca,),
+        node_cas=(NodeCa(node_ca),),
         cert_life_max_s=CERT_LIFE_MAX_S,
         protocol_min=1,
         content_caps=caps,
+        role_rules=(MEMBER_RULE,),
     )
     faults = bundle_faults(bundle)
     if faults:
@@ -244,12 +256,10 @@ class AuthorityFolder:
         """The pinned file every node gets."""
         return (self.folder / "trust" / "bootstrap").read_bytes()
 
-    def claims_key(self) -> ArtifactKey:
-        """The key that signs claims; raises `ControlError`."""
-        keys = self._keys.ring().of_role("claims")
-        if not keys:
-            raise ControlError(f"{self.folder}/keys: the claims key is not here")
-        return keys[0]
+    def claims_keys(self) -> tuple[ArtifactKey, ...]:
+        """The keys that sign claims, as many as must; raises `ControlError`."""
+        bundle = self.bundle()
+        return signing_keys(bundle, self._keys.ring(), CLAIMS_ROLE, bundle.prefix)
 
     def node_ca(self) -> ec.EllipticCurvePrivateKey:
         """The key that issues node certificates; raises `ControlError`."""

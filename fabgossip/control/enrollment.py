@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Annotated
 
 from cryptography import x509
@@ -19,8 +20,10 @@ from fabgossip.control.signing import signed_envelope
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import (
     COMMITMENTS_STEP,
+    MEMBER_ROLE,
     SALT_BYTES,
     ClaimItem,
+    KeyStatus,
     NodeClaims,
     Opening,
     TrustBundle,
@@ -37,6 +40,9 @@ from fabgossip.wire.statements import claims_bytes, commitment_of
 CLOCK_MARGIN_S = 60
 """A certificate begins this long before it is issued: clocks of a fabric are not equal."""
 CA_LIFE_S = 10 * 365 * 86_400
+NO_AUDIT_KEY = "00" * HASH_BYTES
+PADDING = "padding"
+_PADDING_DOMAIN = b"fabgossip padding v1\x00"
 ALL_TYPES = tuple(sorted(one.value for one in ArtifactType))
 
 _ADDRESS = re.compile(r"(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?):[0-9]{1,5}")
@@ -63,6 +69,10 @@ class NodeRow:
     claims_version: Annotated[int, Bounds(1, 2**53 - 1)] = 1
     salts: dict[str, str] = field(default_factory=dict)
     """Hexadecimal salt per claim item: a renewal keeps them, so openings stay good."""
+    audit_key: str = NO_AUDIT_KEY
+    """Hexadecimal public key of the node's audit checkpoints."""
+    state_generation: Annotated[int, Bounds(0, 2**53 - 1)] = 0
+    """Starts the node is known to have behind it: a disk that counts fewer is an old one."""
 
     def __post_init__(self) -> None:
         """Every word is of its grammar."""
@@ -106,12 +116,17 @@ def assignments_of(row: NodeRow, cluster_id: str) -> tuple[StorageAssignment, ..
     return tuple(assignments)
 
 
+def all_roles(row: NodeRow) -> tuple[str, ...]:
+    """The roles of a node, ascending; every node is a member."""
+    return tuple(sorted({*row.roles, MEMBER_ROLE}))
+
+
 def entitlements_of(row: NodeRow, cluster_id: str) -> Entitlements:
     """All a node is entitled to."""
     scopes = {scope_id(ScopeKind.CLUSTER, cluster_id), scope_id(ScopeKind.NODE, row.node_id)}
     scopes |= {scope_id(ScopeKind.ORG, org) for org in row.orgs}
     scopes |= {scope_id(ScopeKind.SERVICE, service) for service in row.services}
-    scopes |= {scope_id(ScopeKind.ROLE, role) for role in row.roles}
+    scopes |= {scope_id(ScopeKind.ROLE, role) for role in all_roles(row)}
     return Entitlements(frozenset(scopes), assignments_of(row, cluster_id))
 
 
@@ -126,7 +141,7 @@ def _items(row: NodeRow, cluster_id: str) -> list[tuple[str, ClaimItem]]:
 
 def salts_for(row: NodeRow, cluster_id: str, entropy: Entropy) -> dict[str, str]:
     """The salts of a row, with fresh ones for items that had none."""
-    names = [name for name, _ in _items(row, cluster_id)]
+    names = [*(name for name, _ in _items(row, cluster_id)), PADDING]
     return {name: row.salts.get(name) or entropy(SALT_BYTES).hex() for name in names}
 
 
@@ -140,15 +155,18 @@ def openings_of(row: NodeRow, cluster_id: str) -> tuple[Opening, ...]:
 def claims_envelope(
     row: NodeRow,
     bundle: TrustBundle,
-    key: ArtifactKey,
+    keys: tuple[ArtifactKey, ...],
     times: tuple[UnixTime, UnixTime],
-    entropy: Entropy,
+    min_versions: tuple[int, int] = (0, 0),
 ) -> bytes:
-    """The signed claims of a node: roles in the open, the rest as commitments padded with random
-    ones."""
+    """The signed claims of a node: roles in the open, the rest as commitments padded to a multiple
+    of 16 with hashes of a secret salt, so that the same row always gives the same commitments.
+    `min_versions` are the trust and revocation versions a node needs to act on them."""
     commitments = [commitment_of(opening) for opening in openings_of(row, bundle.cluster_id)]
+    salt = bytes.fromhex(row.salts[PADDING])
     while len(commitments) % COMMITMENTS_STEP or not commitments:
-        commitments.append(entropy(HASH_BYTES))
+        number = len(commitments).to_bytes(2, "big")
+        commitments.append(sha256(_PADDING_DOMAIN + salt + number).digest())
     claims = NodeClaims(
         platform_id=bundle.platform_id,
         cluster_id=bundle.cluster_id,
@@ -157,10 +175,14 @@ def claims_envelope(
         authority_epoch=bundle.authority_epoch,
         issued_at=times[0],
         expires_at=times[1],
-        roles=tuple(sorted(row.roles)),
+        min_trust_version=min_versions[0],
+        min_revocation_version=min_versions[1],
+        state_generation=row.state_generation,
+        audit_key=bytes.fromhex(row.audit_key),
+        roles=all_roles(row),
         commitments=tuple(sorted(commitments)),
     )
-    return signed_envelope(PayloadKind.NODE_CLAIMS, claims_bytes(claims), (key,))
+    return signed_envelope(PayloadKind.NODE_CLAIMS, claims_bytes(claims), keys)
 
 
 def org_scopes(row: NodeRow) -> frozenset[ScopeId]:
@@ -197,6 +219,11 @@ def node_ca_certificate(
     )
 
 
+def active_node_ca(bundle: TrustBundle) -> bytes:
+    """The DER of the CA that issues now: the last active one of the bundle."""
+    return [one.der for one in bundle.node_cas if one.status is KeyStatus.ACTIVE][-1]
+
+
 def node_certificate(
     node_id: NodeId,
     public_key: ec.EllipticCurvePublicKey,
@@ -205,7 +232,7 @@ def node_certificate(
     times: tuple[UnixTime, UnixTime],
 ) -> x509.Certificate:
     """A node's identity: one SPIFFE URI, client and server, signed directly by the node CA."""
-    ca = x509.load_der_x509_certificate(bundle.node_cas[0])
+    ca = x509.load_der_x509_certificate(active_node_ca(bundle))
     uri = x509.UniformResourceIdentifier(spiffe_id(bundle.platform_id, bundle.cluster_id, node_id))
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
     authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())

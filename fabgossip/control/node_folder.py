@@ -19,6 +19,7 @@ from fabgossip.control.enrollment import (
 )
 from fabgossip.control.keystore import (
     FOLDER_MODE,
+    new_artifact_key,
     new_node_key,
     private_pem,
     random_bytes,
@@ -58,7 +59,12 @@ def enroll_node(
             f"{row.node_id} is enrolled already; --renew gives it a new certificate and claims"
         )
     bundle = authority.bundle()
-    row = replace(row, salts=salts_for(row, bundle.cluster_id, random_bytes))
+    audit_key = new_artifact_key()
+    row = replace(
+        row,
+        salts=salts_for(row, bundle.cluster_id, random_bytes),
+        audit_key=audit_key.public_key.hex(),
+    )
     try:
         folder.mkdir(mode=FOLDER_MODE, parents=True)
         for name in ("identity", "trust"):
@@ -67,6 +73,7 @@ def enroll_node(
         raise ControlError(f"{folder}: {error.strerror}") from error
     key = new_node_key()
     write_private(folder / "identity" / "node.key", private_pem(key, None))
+    write_private(folder / "identity" / "audit.key", private_pem(audit_key.private, None))
     pinned = authority.bootstrap()
     write_private(folder / "trust" / "bootstrap", pinned)
     (folder / "trust" / "bootstrap").chmod(PINNED_MODE)
@@ -119,7 +126,7 @@ def _write_papers(
     certificate = node_certificate(
         NodeId(row.node_id), public_key, bundle, authority.node_ca(), times
     )
-    claims = claims_envelope(row, bundle, authority.claims_key(), times, random_bytes)
+    claims = claims_envelope(row, bundle, authority.claims_keys(), times)
     papers = {
         "node.crt": certificate_pem(certificate),
         "claims": own_claims_bytes(claims, openings_of(row, bundle.cluster_id)),

@@ -69,6 +69,7 @@ from fabgossip.model.authority import COMMITMENTS_MAX
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import (
     Announce,
+    AuditHead,
     BadRequest,
     Busy,
     Bye,
@@ -415,6 +416,8 @@ class Node:
                 self._on_get_content(session, message, stream, now)
             case BadRequest():
                 self._broken(session)
+            case AuditHead():
+                """Kept by who watches the sender."""
             case NotAvailable() | Busy() | Cancel():
                 """Answers to content requests are the interpreter's: these came late or for
                 nothing."""

@@ -19,7 +19,7 @@ from fabgossip.core.events import LinkId, LostReason
 from fabgossip.daemon.config import split_address
 from fabgossip.daemon.tls import TlsStream
 from fabgossip.errors import ServiceError
-from fabgossip.model.authority import NodeIdentity, TrustBundle
+from fabgossip.model.authority import KeyStatus, NodeIdentity, TrustBundle
 from fabgossip.model.ids import NodeId
 from fabgossip.trust.rejections import Rejection
 
@@ -64,7 +64,8 @@ class TlsContexts:
         context.verify_flags |= ssl.VERIFY_X509_STRICT
         context.set_alpn_protocols([ALPN])
         for ca in bundle.node_cas:
-            context.load_verify_locations(cadata=ca)
+            if ca.status is KeyStatus.ACTIVE:
+                context.load_verify_locations(cadata=ca.der)
         context.load_cert_chain(certificate, private_key)
         return context
 

@@ -3,13 +3,13 @@ entitled to.
 """
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Final
 
 from fabgossip.model.artifact import ArtifactType
-from fabgossip.model.ids import ClusterId, KeyId, NodeId, PlatformId
+from fabgossip.model.ids import ClusterId, KeyId, ManifestHash, NodeId, PlatformId
 from fabgossip.model.moment import UnixTime
-from fabgossip.model.scope import Entitlements, StorageAssignment
+from fabgossip.model.scope import Entitlements, ScopeId, StorageAssignment
 
 DEMO_PREFIX: Final = "demo-"
 """Platforms so named are throw-away: one root key is enough, and a daemon refuses them unless told
@@ -18,10 +18,13 @@ otherwise.
 CONTROL_ENDPOINT_ROLE: Final = "control-endpoint"
 """Role of the daemon beside the control plane: every node may show it everything it is entitled to.
 """
+MEMBER_ROLE: Final = "member"
+"""The role every enrolled node has."""
 ROOT_KEYS_MAX: Final = 8
 KEYS_MAX: Final = 256
 RIGHTS_MAX: Final = 512
 NODE_CAS_MAX: Final = 8
+ROLE_RULES_MAX: Final = 64
 CERT_LIFE_MAX_S: Final = 7 * 86_400
 ROLES_MAX: Final = 32
 COMMITMENTS_MAX: Final = 128
@@ -29,6 +32,10 @@ COMMITMENTS_STEP: Final = 16
 """Commitments are padded to a multiple of this, so their number says little."""
 SALT_BYTES: Final = 16
 REVOCATIONS_MAX: Final = 50_000
+GRANT_ID_BYTES: Final = 16
+GRANT_LIFE_MAX_S: Final = 600
+GRANT_MANIFESTS_MAX: Final = 64
+GRANT_USES_MAX: Final = 65_536
 
 
 class KeyStatus(Enum):
@@ -69,6 +76,30 @@ class ContentCap:
     size_max: int
 
 
+@dataclass(frozen=True, slots=True)
+class NodeCa:
+    """A certificate that issues node identities; only an active one does."""
+
+    der: bytes
+    status: KeyStatus = KeyStatus.ACTIVE
+
+
+class Verb(StrEnum):
+    """What a peer may ask to do with an artifact."""
+
+    KNOW = "know"
+    FETCH = "fetch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleRule:
+    """What nodes of a role may do, with which types; without a rule a role may do nothing."""
+
+    role: str
+    verbs: tuple[Verb, ...]
+    types: tuple[ArtifactType, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustBundle:
     """Version N of whom a cluster believes; N+1 is signed by the roots of both."""
@@ -82,11 +113,11 @@ class TrustBundle:
     """Raw 32-byte public keys, ascending."""
     keys: tuple[SigningKey, ...]
     rights: tuple[Right, ...]
-    node_cas: tuple[bytes, ...]
-    """DER certificates that issue node identities."""
+    node_cas: tuple[NodeCa, ...]
     cert_life_max_s: int
     protocol_min: int
     content_caps: tuple[ContentCap, ...] = ()
+    role_rules: tuple[RoleRule, ...] = ()
 
     @property
     def prefix(self) -> str:
@@ -117,6 +148,7 @@ class Revocation:
     kind: RevokedKind
     value: bytes
     reason: str
+    since_epoch: int
     since: UnixTime
     until: UnixTime
     """0: for ever."""
@@ -156,9 +188,50 @@ class NodeClaims:
     authority_epoch: int
     issued_at: UnixTime
     expires_at: UnixTime
+    min_trust_version: int
+    min_revocation_version: int
+    state_generation: int
+    """Starts of this node the control plane has heard of: a disk that counts fewer is an old one.
+    """
+    audit_key: bytes
+    """Raw Ed25519 key that signs the node's audit checkpoints and nothing else."""
     roles: tuple[str, ...]
     commitments: tuple[bytes, ...]
     """Ascending SHA-256 values, padded with random ones to a multiple of 16."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchGrant:
+    """Short-lived permission to fetch, for one node with one certificate: adds items to the one
+    request that carries it, never a cluster or an organisation, never anything to apply.
+    """
+
+    platform_id: PlatformId
+    cluster_id: ClusterId
+    authority_epoch: int
+    grant_id: bytes
+    node_id: NodeId
+    certificate_hash: bytes
+    verbs: tuple[Verb, ...]
+    types: tuple[ArtifactType, ...]
+    scope_ids: tuple[ScopeId, ...]
+    """Of the kinds service, role and node only."""
+    manifest_hashes: tuple[ManifestHash, ...] | None
+    """None: any manifest within types and scope ids."""
+    not_before: UnixTime
+    expires_at: UnixTime
+    max_uses: int
+    min_trust_version: int
+    min_revocation_version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Narrowing:
+    """How much less than its right a request wants to use; None leaves a field as it is."""
+
+    scope_ids: tuple[ScopeId, ...] | None = None
+    types: tuple[ArtifactType, ...] | None = None
+    manifest_hashes: tuple[ManifestHash, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,3 +260,5 @@ class NodeIdentity:
     certificate_hash: bytes
     """SHA-256 of the DER."""
     expires_at: UnixTime
+    issuer_hash: bytes = b""
+    """SHA-256 of the DER of the node CA that signed it."""

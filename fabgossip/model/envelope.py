@@ -19,7 +19,7 @@ _SUFFIX: Final = ".v1+msgpack"
 
 
 class PayloadKind(StrEnum):
-    """What an envelope can carry: the ten artifact types, claims and grants."""
+    """What an envelope can carry: the ten artifact types, claims, grants and audit checkpoints."""
 
     TRUST_BUNDLE = "trust_bundle"
     REVOCATION_LIST = "revocation_list"
@@ -33,6 +33,7 @@ class PayloadKind(StrEnum):
     UPDATE_MANIFEST = "update_manifest"
     NODE_CLAIMS = "node_claims"
     FETCH_GRANT = "fetch_grant"
+    AUDIT_CHECKPOINT = "audit_checkpoint"
 
     @property
     def payload_type(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Final, TypeAlias
 
-from fabgossip.model.authority import Opening
+from fabgossip.model.authority import Narrowing, Opening
 from fabgossip.model.ids import BootId, ContentHash, ManifestHash
 from fabgossip.model.scope import Audience
 
@@ -93,9 +93,13 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """Further openings, once the peer is known to be entitled to see them."""
+    """Further openings, once the peer is known to be entitled to see them; with newer claims, all
+    openings shown to this peer.
+    """
 
     openings: tuple[Opening, ...]
+    claims: bytes = b""
+    """Envelope of newer claims, empty where those of the hello stand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +221,10 @@ class GetContent:
     """Asks for content by hash; each item is answered by content, `NotAvailable` or `Busy`."""
 
     items: tuple[ContentAsk, ...]
+    grant: bytes = b""
+    """Envelope of a fetch grant that widens this one request, empty for none."""
+    narrowing: Narrowing | None = None
+    """How much less than the asker's right this request uses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +250,13 @@ class BadRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditHead:
+    """A signed checkpoint of the sender's audit log, kept by its neighbours."""
+
+    checkpoint: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cancel:
     """The request of this stream is not needed any more."""
 
@@ -264,4 +279,5 @@ Message: TypeAlias = (
     | Busy
     | BadRequest
     | Cancel
+    | AuditHead
 )

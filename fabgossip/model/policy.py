@@ -3,12 +3,15 @@ still be used for.
 """
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from fabgossip.model.artifact import ArtifactType
 
 REPLICAS_MAX: Final = 9
 REPLICATION_RULES_MAX: Final = 64
+DEGRADED_ACTIONS_MAX: Final = 16
+ACTION_BYTES_MAX: Final = 63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +47,43 @@ class RetentionPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DegradedRule:
-    """How long after `refresh_by` artifacts of a type may still be used."""
+    """How long after `refresh_by` artifacts of a type may still be used, and what becomes of the
+    local state after that.
+    """
 
     artifact_type: ArtifactType
     max_age_s: int
+    withhold: bool = False
+    """Whether the link to the current version goes once it is over age."""
+
+
+class DegradedMode(Enum):
+    """Conditions a policy may allow something under. Numbers of the wire; never reused."""
+
+    PARTITIONED = 1
+    STALE = 2
+    CLOCK_SUSPECT = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DegradedAction:
+    """What consumers may still do under which conditions."""
+
+    action: str
+    modes: tuple[DegradedMode, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DegradedPolicy:
-    """Rules by type; a type without one may not be used once stale."""
+    """Rules by type and by action; a type or an action without one is refused."""
 
     rules: tuple[DegradedRule, ...] = ()
+    actions: tuple[DegradedAction, ...] = ()
+
+    def rule_for(self, artifact_type: ArtifactType) -> DegradedRule | None:
+        """The rule of this type, or None."""
+        return next((rule for rule in self.rules if rule.artifact_type is artifact_type), None)
+
+    def allows(self, action: str, mode: DegradedMode) -> bool:
+        """Whether an action is allowed under a condition."""
+        return any(one.action == action and mode in one.modes for one in self.actions)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from fabgossip.model.ids import NodeId
+from fabgossip.model.artifact import Order
+from fabgossip.model.ids import ManifestHash, NodeId
 from fabgossip.model.policy import DegradedPolicy, ReplicationPolicy, RetentionPolicy
 from fabgossip.model.scope import Audience, ScopeId, StorageAssignment
 
@@ -17,6 +18,10 @@ DIRECTORY_PEERS_MAX: Final = 50_000
 AUDIENCES_MAX: Final = 1_024
 """Narrower audiences a directory can declare."""
 ENDPOINTS_MAX: Final = 64
+COVERS_MAX: Final = 64
+LISTINGS_MAX: Final = 50_000
+WINDOW_MAX: Final = 8
+"""Earlier manifests a listing names as worth keeping."""
 
 
 class PeerClass(Enum):
@@ -99,11 +104,29 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """A namespace as a snapshot lists it: which manifest is the current one there."""
+
+    namespace: str
+    order: Order
+    manifest_hash: ManifestHash
+    window: tuple[ManifestHash, ...] = ()
+    """Earlier manifests worth keeping, newest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """A cluster snapshot: where to start from again, what an outage allows, and opaque settings for
     consumers.
+
+    `covers` are the namespaces and prefixes it is complete for: what lies under one of them and is
+    not listed is not current. A node's own snapshot also carries its newest claims.
     """
 
     endpoints: tuple[Endpoint, ...]
     degraded: DegradedPolicy
     settings: bytes
+    covers: tuple[str, ...] = ()
+    listings: tuple[Listing, ...] = ()
+    claims: bytes = b""
+    """Envelope of the newest claims of the node the snapshot is for; empty in others."""

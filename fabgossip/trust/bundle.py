@@ -24,9 +24,11 @@ from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import parse_manifest
 
 RIGHT_KINDS: Final = frozenset(kind.value for kind in PayloadKind) - {
-    PayloadKind.TRUST_BUNDLE.value
+    PayloadKind.TRUST_BUNDLE.value,
+    PayloadKind.AUDIT_CHECKPOINT.value,
 }
-"""A right on trust bundles would be a second root."""
+"""A right on trust bundles would be a second root; checkpoints are signed by each node's own key.
+"""
 
 
 def bundle_faults(bundle: TrustBundle) -> tuple[str, ...]:
@@ -74,8 +76,16 @@ def _lone_key_faults(bundle: TrustBundle) -> Iterable[str]:
 
 
 def _ca_faults(bundle: TrustBundle) -> Iterable[str]:
-    if not bundle.node_cas:
-        yield "no node CA"
+    if not any(is_active(ca.status) for ca in bundle.node_cas):
+        yield "no active node CA"
+    if len({ca.der for ca in bundle.node_cas}) != len(bundle.node_cas):
+        yield "a node CA stands twice"
+
+
+def _role_faults(bundle: TrustBundle) -> Iterable[str]:
+    roles = [rule.role for rule in bundle.role_rules]
+    if len(set(roles)) != len(roles):
+        yield "two rules for one role"
 
 
 _LINT: Final[tuple[Callable[[TrustBundle], Iterable[str]], ...]] = (
@@ -84,6 +94,7 @@ _LINT: Final[tuple[Callable[[TrustBundle], Iterable[str]], ...]] = (
     _right_faults,
     _lone_key_faults,
     _ca_faults,
+    _role_faults,
 )
 
 

@@ -81,8 +81,12 @@ def verify_leaf(
     certificate_hash = sha256(der).digest()
     if revoked.has_certificate(certificate_hash) or revoked.has_node(bundle.cluster_id, node_id):
         return _identity_invalid("the node or its certificate is revoked")
-    expires_at = UnixTime(int(certificate.not_valid_after_utc.timestamp()))
-    return NodeIdentity(node_id=node_id, certificate_hash=certificate_hash, expires_at=expires_at)
+    return NodeIdentity(
+        node_id=node_id,
+        certificate_hash=certificate_hash,
+        expires_at=UnixTime(int(certificate.not_valid_after_utc.timestamp())),
+        issuer_hash=sha256(issuer_of(certificate, bundle) or b"").digest(),
+    )
 
 
 def _identity_invalid(detail: str) -> Rejection:
@@ -129,13 +133,21 @@ def _check_critical_name(certificate: x509.Certificate, _: TrustBundle) -> None:
 
 
 def _check_issuer(certificate: x509.Certificate, bundle: TrustBundle) -> None:
+    if issuer_of(certificate, bundle) is None:
+        raise LeafRefusedError("not issued by an active node CA of the trust bundle")
+
+
+def issuer_of(certificate: x509.Certificate, bundle: TrustBundle) -> bytes | None:
+    """The DER of the active node CA that signed a certificate; None if none did."""
     for ca in bundle.node_cas:
+        if not is_active(ca.status):
+            continue
         try:
-            certificate.verify_directly_issued_by(x509.load_der_x509_certificate(ca))
+            certificate.verify_directly_issued_by(x509.load_der_x509_certificate(ca.der))
         except (InvalidSignature, TypeError, *_UNREADABLE):
             continue
-        return
-    raise LeafRefusedError("not issued by a node CA of the trust bundle")
+        return ca.der
+    return None
 
 
 _LEAF_RULES: Final[tuple[Callable[[x509.Certificate, TrustBundle], None], ...]] = (

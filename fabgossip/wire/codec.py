@@ -35,7 +35,14 @@ from fabgossip.wire.packing import (
     pack,
     unpack,
 )
-from fabgossip.wire.statements import audience_from, audience_value, opening_value, openings_from
+from fabgossip.wire.statements import (
+    audience_from,
+    audience_value,
+    narrowing_from,
+    narrowing_value,
+    opening_value,
+    openings_from,
+)
 
 HOPS_MAX: Final = 255
 VERSION_MAX: Final = 255
@@ -120,8 +127,11 @@ def _parse_welcome(value: Value) -> m.Welcome:
 
 
 def _parse_claims(value: Value) -> m.Claims:
-    (openings,) = as_array(value, "claims", length=1)
-    return m.Claims(openings=openings_from(openings))
+    openings, claims = as_array(value, "claims", length=2)
+    return m.Claims(
+        openings=openings_from(openings),
+        claims=as_bytes(claims, "claims envelope", length_max=ENVELOPE_BYTES_MAX),
+    )
 
 
 def _parse_ping(value: Value) -> m.Ping:
@@ -226,15 +236,17 @@ def _parse_heads(value: Value) -> m.Heads:
 
 
 def _get_content(value: m.GetContent) -> Value:
-    return [
+    items: list[Value] = [
         [one.manifest_hash, one.content_hash, one.first_chunk, one.chunk_count]
         for one in value.items
     ]
+    return [items, value.grant, narrowing_value(value.narrowing)]
 
 
 def _parse_get_content(value: Value) -> m.GetContent:
     items = []
-    for row in as_array(value, "get content", length_max=m.CONTENT_ITEMS_MAX):
+    rows, grant, narrowing = as_array(value, "get content", length=3)
+    for row in as_array(rows, "content items", length_max=m.CONTENT_ITEMS_MAX):
         manifest_hash, content_hash, first, count = as_array(row, "content item", length=4)
         items.append(
             m.ContentAsk(
@@ -246,7 +258,11 @@ def _parse_get_content(value: Value) -> m.GetContent:
         )
     if not items:
         raise WireError(MALFORMED, "a content request without items")
-    return m.GetContent(items=tuple(items))
+    return m.GetContent(
+        items=tuple(items),
+        grant=as_bytes(grant, "grant", length_max=ENVELOPE_BYTES_MAX),
+        narrowing=narrowing_from(narrowing),
+    )
 
 
 def _parse_not_available(value: Value) -> m.NotAvailable:
@@ -265,6 +281,11 @@ def _parse_busy(value: Value) -> m.Busy:
 def _parse_bad_request(value: Value) -> m.BadRequest:
     (code,) = as_array(value, "bad request", length=1)
     return m.BadRequest(code=as_enum(code, m.BadRequestCode, "code"))
+
+
+def _parse_audit_head(value: Value) -> m.AuditHead:
+    (checkpoint,) = as_array(value, "audit head", length=1)
+    return m.AuditHead(checkpoint=as_bytes(checkpoint, "checkpoint", length_max=ENVELOPE_BYTES_MAX))
 
 
 def _parse_cancel(value: Value) -> m.Cancel:
@@ -290,6 +311,7 @@ _PARSERS: Final[dict[FrameKind, Callable[[Value], m.Message]]] = {
     FrameKind.BUSY: _parse_busy,
     FrameKind.BAD_REQUEST: _parse_bad_request,
     FrameKind.CANCEL: _parse_cancel,
+    FrameKind.AUDIT_HEAD: _parse_audit_head,
 }
 
 
@@ -306,7 +328,8 @@ def _value_of(message: m.Message) -> tuple[FrameKind, Value]:
         case m.Welcome():
             return FrameKind.WELCOME, [message.protocol, message.features]
         case m.Claims():
-            return FrameKind.CLAIMS, [[opening_value(opening) for opening in message.openings]]
+            shown: list[Value] = [opening_value(opening) for opening in message.openings]
+            return FrameKind.CLAIMS, [shown, message.claims]
         case m.Ping():
             return FrameKind.PING, [message.sequence]
         case m.Pong():
@@ -337,6 +360,8 @@ def _value_of(message: m.Message) -> tuple[FrameKind, Value]:
             return FrameKind.BAD_REQUEST, [message.code.value]
         case m.Cancel():
             return FrameKind.CANCEL, []
+        case m.AuditHead():
+            return FrameKind.AUDIT_HEAD, [message.checkpoint]
 
 
 def parse_message(kind: FrameKind, body: bytes) -> m.Message:

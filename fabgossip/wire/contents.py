@@ -8,26 +8,31 @@ peer's bytes: a signer can be wrong too.
 from typing import Final
 
 from fabgossip.errors import WireError
-from fabgossip.model.artifact import CONTENT_BYTES_MAX, ArtifactType
+from fabgossip.model.artifact import CONTENT_BYTES_MAX, ArtifactType, Order
 from fabgossip.model.authority import (
     CERT_LIFE_MAX_S,
     KEYS_MAX,
     NODE_CAS_MAX,
     REVOCATIONS_MAX,
     RIGHTS_MAX,
+    ROLE_RULES_MAX,
     ROOT_KEYS_MAX,
     ContentCap,
     KeyStatus,
+    NodeCa,
     Revocation,
     RevocationList,
     RevokedKind,
     Right,
+    RoleRule,
     SigningKey,
     TrustBundle,
 )
+from fabgossip.model.envelope import ENVELOPE_BYTES_MAX
 from fabgossip.model.ids import (
     HASH_BYTES,
     KeyId,
+    ManifestHash,
     key_id_of,
     parse_cluster_id,
     parse_id,
@@ -36,8 +41,11 @@ from fabgossip.model.ids import (
 )
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.policy import (
+    DEGRADED_ACTIONS_MAX,
     REPLICAS_MAX,
     REPLICATION_RULES_MAX,
+    DegradedAction,
+    DegradedMode,
     DegradedPolicy,
     DegradedRule,
     ReplicationPolicy,
@@ -49,10 +57,14 @@ from fabgossip.model.topology import (
     ADDRESS_BYTES_MAX,
     ADDRESSES_MAX,
     AUDIENCES_MAX,
+    COVERS_MAX,
     DIRECTORY_PEERS_MAX,
     ENDPOINTS_MAX,
+    LISTINGS_MAX,
+    WINDOW_MAX,
     Endpoint,
     FailureDomain,
+    Listing,
     PeerClass,
     PeerDirectory,
     PeerRecord,
@@ -79,6 +91,8 @@ from fabgossip.wire.statements import (
     assignment_value,
     audience_from,
     audience_value,
+    types_from,
+    verbs_from,
     word,
 )
 
@@ -114,10 +128,14 @@ def bundle_bytes(bundle: TrustBundle) -> bytes:
                 [right.kind, right.prefix, right.threshold, list(right.key_ids)]
                 for right in bundle.rights
             ],
-            list(bundle.node_cas),
+            [[ca.der, ca.status.value] for ca in bundle.node_cas],
             bundle.cert_life_max_s,
             bundle.protocol_min,
             [[cap.artifact_type.value, cap.size_max] for cap in bundle.content_caps],
+            [
+                [rule.role, [one.value for one in rule.verbs], [one.value for one in rule.types]]
+                for rule in bundle.role_rules
+            ],
         ]
     )
 
@@ -128,7 +146,7 @@ def parse_bundle(content: bytes) -> TrustBundle:
     Raises:
         WireError: TRUNCATED MALFORMED NONCANONICAL SCHEMA ID_SYNTAX.
     """
-    fields = as_array(unpack(content), "trust bundle", length=13)
+    fields = as_array(unpack(content), "trust bundle", length=14)
     _format(fields[0], "trust bundle")
     roots = as_array(fields[6], "root keys", length_max=ROOT_KEYS_MAX)
     root_keys = tuple(as_bytes(root, "root key", length=HASH_BYTES) for root in roots)
@@ -143,12 +161,32 @@ def parse_bundle(content: bytes) -> TrustBundle:
         root_keys=root_keys,
         keys=tuple(_key(row) for row in as_array(fields[7], "keys", length_max=KEYS_MAX)),
         rights=tuple(_right(row) for row in as_array(fields[8], "rights", length_max=RIGHTS_MAX)),
-        node_cas=tuple(as_bytes(ca, "node CA", length_max=CERTIFICATE_BYTES_MAX) for ca in cas),
+        node_cas=tuple(_node_ca(row) for row in cas),
         cert_life_max_s=as_int(fields[10], "certificate life", low=1, high=CERT_LIFE_MAX_S),
         protocol_min=as_int(fields[11], "minimum protocol", low=1, high=255),
         content_caps=tuple(
             _cap(row) for row in as_array(fields[12], "content caps", length_max=len(ArtifactType))
         ),
+        role_rules=tuple(
+            _role_rule(row) for row in as_array(fields[13], "role rules", length_max=ROLE_RULES_MAX)
+        ),
+    )
+
+
+def _node_ca(value: Value) -> NodeCa:
+    der, status = as_array(value, "node CA", length=2)
+    return NodeCa(
+        as_bytes(der, "node CA", length_max=CERTIFICATE_BYTES_MAX),
+        as_enum(status, KeyStatus, "node CA status"),
+    )
+
+
+def _role_rule(value: Value) -> RoleRule:
+    role, verbs, types = as_array(value, "role rule", length=3)
+    return RoleRule(
+        role=word(lambda text: parse_id(text, "role"), role, "role"),
+        verbs=verbs_from(verbs),
+        types=types_from(types),
     )
 
 
@@ -190,7 +228,8 @@ def _cap(value: Value) -> ContentCap:
 def revocations_bytes(revocations: RevocationList) -> bytes:
     """The content of a revocation list."""
     rows = [
-        [one.kind.value, one.value, one.reason, one.since, one.until] for one in revocations.entries
+        [one.kind.value, one.value, one.reason, one.since_epoch, one.since, one.until]
+        for one in revocations.entries
     ]
     return pack([CONTENT_FORMAT, rows])
 
@@ -207,11 +246,12 @@ def parse_revocations(content: bytes) -> RevocationList:
 
 
 def _revocation(value: Value) -> Revocation:
-    kind, data, reason, since, until = as_array(value, "revocation", length=5)
+    kind, data, reason, epoch, since, until = as_array(value, "revocation", length=6)
     return Revocation(
         kind=as_enum(kind, RevokedKind, "revoked kind"),
         value=as_bytes(data, "revoked", length=HASH_BYTES),
         reason=as_text(reason, "reason", length_max=REASON_BYTES_MAX),
+        since_epoch=as_int(epoch, "since epoch", low=1),
         since=UnixTime(as_int(since, "since")),
         until=UnixTime(as_int(until, "until")),
     )
@@ -344,20 +384,76 @@ def _replication_rule(value: Value) -> ReplicationRule:
 def snapshot_bytes(snapshot: Snapshot) -> bytes:
     """The content of a cluster snapshot."""
     endpoints = [[endpoint.address, endpoint.node_id] for endpoint in snapshot.endpoints]
-    degraded = [[rule.artifact_type.value, rule.max_age_s] for rule in snapshot.degraded.rules]
-    return pack([CONTENT_FORMAT, endpoints, degraded, snapshot.settings])
+    rules: list[Value] = [
+        [rule.artifact_type.value, rule.max_age_s, rule.withhold]
+        for rule in snapshot.degraded.rules
+    ]
+    actions: list[Value] = [
+        [one.action, [mode.value for mode in one.modes]] for one in snapshot.degraded.actions
+    ]
+    listings: list[Value] = [
+        [one.namespace, one.order.epoch, one.order.version, one.manifest_hash, list(one.window)]
+        for one in snapshot.listings
+    ]
+    return pack(
+        [
+            CONTENT_FORMAT,
+            endpoints,
+            [rules, actions],
+            snapshot.settings,
+            list(snapshot.covers),
+            listings,
+            snapshot.claims,
+        ]
+    )
 
 
 def parse_snapshot(content: bytes) -> Snapshot:
     """The snapshot these bytes state; raises `WireError`."""
-    fields = as_array(unpack(content), "snapshot", length=4)
+    fields = as_array(unpack(content), "snapshot", length=7)
     _format(fields[0], "snapshot")
     endpoints = as_array(fields[1], "endpoints", length_max=ENDPOINTS_MAX)
-    rules = as_array(fields[2], "degraded policy", length_max=len(ArtifactType))
+    rules, actions = as_array(fields[2], "degraded policy", length=2)
+    covers = tuple(
+        as_text(one, "covered prefix", length_max=NAMESPACE_BYTES_MAX)
+        for one in as_array(fields[4], "covers", length_max=COVERS_MAX)
+    )
+    expect_ascending(covers, "covers")
+    listings = tuple(
+        _listing(row) for row in as_array(fields[5], "listings", length_max=LISTINGS_MAX)
+    )
+    expect_ascending([one.namespace for one in listings], "listings")
     return Snapshot(
         endpoints=tuple(_endpoint(row) for row in endpoints),
-        degraded=DegradedPolicy(rules=tuple(_degraded_rule(row) for row in rules)),
+        degraded=DegradedPolicy(
+            rules=tuple(
+                _degraded_rule(row)
+                for row in as_array(rules, "degraded rules", length_max=len(ArtifactType))
+            ),
+            actions=tuple(
+                _degraded_action(row)
+                for row in as_array(actions, "degraded actions", length_max=DEGRADED_ACTIONS_MAX)
+            ),
+        ),
         settings=as_bytes(fields[3], "settings"),
+        covers=covers,
+        listings=listings,
+        claims=as_bytes(fields[6], "claims", length_max=ENVELOPE_BYTES_MAX),
+    )
+
+
+def _listing(value: Value) -> Listing:
+    namespace, epoch, version, manifest_hash, window = as_array(value, "listing", length=5)
+    return Listing(
+        namespace=as_text(namespace, "namespace", length_max=NAMESPACE_BYTES_MAX),
+        order=Order(
+            as_int(epoch, "authority epoch", low=1), as_int(version, "config version", low=1)
+        ),
+        manifest_hash=ManifestHash(as_bytes(manifest_hash, "manifest hash", length=HASH_BYTES)),
+        window=tuple(
+            ManifestHash(as_bytes(one, "manifest hash", length=HASH_BYTES))
+            for one in as_array(window, "retention window", length_max=WINDOW_MAX)
+        ),
     )
 
 
@@ -370,10 +466,20 @@ def _endpoint(value: Value) -> Endpoint:
 
 
 def _degraded_rule(value: Value) -> DegradedRule:
-    artifact_type, max_age_s = as_array(value, "degraded rule", length=2)
+    artifact_type, max_age_s, withhold = as_array(value, "degraded rule", length=3)
     return DegradedRule(
         artifact_type=as_enum(artifact_type, ArtifactType, "artifact type"),
         max_age_s=as_int(max_age_s, "maximum age"),
+        withhold=as_bool(withhold, "withhold"),
+    )
+
+
+def _degraded_action(value: Value) -> DegradedAction:
+    action, rows = as_array(value, "degraded action", length=2)
+    modes = as_array(rows, "modes", length_max=len(DegradedMode))
+    return DegradedAction(
+        action=word(lambda text: parse_id(text, "action"), action, "action"),
+        modes=tuple(as_enum(one, DegradedMode, "mode") for one in modes),
     )
 
 

@@ -19,6 +19,7 @@ from enum import IntEnum
 from typing import Final
 
 from fabgossip.errors import WireError
+from fabgossip.model.envelope import ENVELOPE_BYTES_MAX
 from fabgossip.model.messages import TrafficClass
 from fabgossip.wire.packing import FRAME_TOO_LARGE, MALFORMED, UNSUPPORTED
 
@@ -51,6 +52,7 @@ class FrameKind(IntEnum):
     BUSY = 67
     BAD_REQUEST = 68
     CANCEL = 69
+    AUDIT_HEAD = 80
 
 
 BODY_BYTES_MAX: Final[dict[FrameKind, int]] = {
@@ -66,12 +68,13 @@ BODY_BYTES_MAX: Final[dict[FrameKind, int]] = {
     FrameKind.HOLDINGS: 32 * KIB,
     FrameKind.GET_HEADS: 160 * KIB,
     FrameKind.HEADS: 64 * KIB,
-    FrameKind.GET_CONTENT: 96 * KIB,
+    FrameKind.GET_CONTENT: 112 * KIB,
     FrameKind.CONTENT: CONTENT_FRAME_BYTES_MAX + CONTENT_HEADER_BYTES,
     FrameKind.NOT_AVAILABLE: 16,
     FrameKind.BUSY: 16,
     FrameKind.BAD_REQUEST: 16,
     FrameKind.CANCEL: 1,
+    FrameKind.AUDIT_HEAD: ENVELOPE_BYTES_MAX + 8,
 }
 """Greatest body per kind. An announcement of 16 envelopes of 10,240 bytes and a hello with all
 openings fit.

@@ -24,11 +24,18 @@ from fabgossip.model.artifact import (
 from fabgossip.model.authority import (
     COMMITMENTS_MAX,
     COMMITMENTS_STEP,
+    GRANT_ID_BYTES,
+    GRANT_LIFE_MAX_S,
+    GRANT_MANIFESTS_MAX,
+    GRANT_USES_MAX,
     ROLES_MAX,
     SALT_BYTES,
     ClaimItem,
+    FetchGrant,
+    Narrowing,
     NodeClaims,
     Opening,
+    Verb,
 )
 from fabgossip.model.ids import (
     HASH_BYTES,
@@ -36,6 +43,7 @@ from fabgossip.model.ids import (
     NOTHING_HASH,
     ContentHash,
     KeyId,
+    ManifestHash,
     parse_artifact_id,
     parse_cluster_id,
     parse_id,
@@ -73,6 +81,7 @@ from fabgossip.wire.packing import (
 TIME_MAX: Final = 253_402_300_799
 """The last second of the year 9999, the last one RFC 3339 can write."""
 CLAIMS_FORMAT: Final = 1
+GRANT_FORMAT: Final = 1
 OPENINGS_MAX: Final = COMMITMENTS_MAX
 SCOPE_ID_BYTES_MAX: Final = ID_BYTES_MAX + 8
 SHARDS: Final = 256
@@ -340,6 +349,10 @@ def claims_bytes(claims: NodeClaims) -> bytes:
             claims.authority_epoch,
             claims.issued_at,
             claims.expires_at,
+            claims.min_trust_version,
+            claims.min_revocation_version,
+            claims.state_generation,
+            claims.audit_key,
             list(claims.roles),
             list(claims.commitments),
         ]
@@ -352,11 +365,11 @@ def parse_claims(payload: bytes) -> NodeClaims:
     Raises:
         WireError: TRUNCATED MALFORMED NONCANONICAL SCHEMA ID_SYNTAX.
     """
-    fields = as_array(unpack(payload, elements_max=256), "claims", length=10)
+    fields = as_array(unpack(payload, elements_max=256), "claims", length=14)
     if as_int(fields[0], "claims format") != CLAIMS_FORMAT:
         raise WireError(SCHEMA, "claims format")
-    roles = as_array(fields[8], "roles", length_max=ROLES_MAX)
-    commitments = as_array(fields[9], "commitments", length_max=COMMITMENTS_MAX)
+    roles = as_array(fields[12], "roles", length_max=ROLES_MAX)
+    commitments = as_array(fields[13], "commitments", length_max=COMMITMENTS_MAX)
     claims = NodeClaims(
         platform_id=word(parse_platform_id, fields[1], "platform id"),
         cluster_id=word(parse_cluster_id, fields[2], "cluster id"),
@@ -365,6 +378,10 @@ def parse_claims(payload: bytes) -> NodeClaims:
         authority_epoch=as_int(fields[5], "authority epoch", low=1),
         issued_at=UnixTime(as_int(fields[6], "issued at")),
         expires_at=UnixTime(as_int(fields[7], "expires at")),
+        min_trust_version=as_int(fields[8], "minimum trust version"),
+        min_revocation_version=as_int(fields[9], "minimum revocation version"),
+        state_generation=as_int(fields[10], "state generation"),
+        audit_key=as_bytes(fields[11], "audit key", length=HASH_BYTES),
         roles=tuple(word(lambda text: parse_id(text, "role"), role, "role") for role in roles),
         commitments=tuple(as_bytes(one, "commitment", length=HASH_BYTES) for one in commitments),
     )
@@ -390,3 +407,119 @@ def parse_own_claims(data: bytes) -> tuple[bytes, tuple[Opening, ...]]:
     if as_int(claims_format, "claims file format") != CLAIMS_FORMAT:
         raise WireError(SCHEMA, "claims file format")
     return as_bytes(envelope, "claims envelope"), openings_from(openings)
+
+
+def grant_bytes(grant: FetchGrant) -> bytes:
+    """The payload of a fetch grant."""
+    manifests: Value = None if grant.manifest_hashes is None else list(grant.manifest_hashes)
+    return pack(
+        [
+            GRANT_FORMAT,
+            grant.platform_id,
+            grant.cluster_id,
+            grant.authority_epoch,
+            grant.grant_id,
+            grant.node_id,
+            grant.certificate_hash,
+            [verb.value for verb in grant.verbs],
+            [one.value for one in grant.types],
+            [scope.text for scope in grant.scope_ids],
+            manifests,
+            grant.not_before,
+            grant.expires_at,
+            grant.max_uses,
+            grant.min_trust_version,
+            grant.min_revocation_version,
+        ]
+    )
+
+
+def parse_grant(payload: bytes) -> FetchGrant:
+    """The grant these bytes state.
+
+    Raises:
+        WireError: TRUNCATED MALFORMED NONCANONICAL SCHEMA ID_SYNTAX.
+    """
+    fields = as_array(unpack(payload, elements_max=256), "grant", length=16)
+    if as_int(fields[0], "grant format") != GRANT_FORMAT:
+        raise WireError(SCHEMA, "grant format")
+    grant = FetchGrant(
+        platform_id=word(parse_platform_id, fields[1], "platform id"),
+        cluster_id=word(parse_cluster_id, fields[2], "cluster id"),
+        authority_epoch=as_int(fields[3], "authority epoch", low=1),
+        grant_id=as_bytes(fields[4], "grant id", length=GRANT_ID_BYTES),
+        node_id=word(parse_node_id, fields[5], "node id"),
+        certificate_hash=as_bytes(fields[6], "certificate hash", length=HASH_BYTES),
+        verbs=verbs_from(fields[7]),
+        types=types_from(fields[8]),
+        scope_ids=_grant_scopes(fields[9]),
+        manifest_hashes=_manifests(fields[10]),
+        not_before=UnixTime(as_int(fields[11], "not before", high=TIME_MAX)),
+        expires_at=UnixTime(as_int(fields[12], "expires at", high=TIME_MAX)),
+        max_uses=as_int(fields[13], "uses", low=1, high=GRANT_USES_MAX),
+        min_trust_version=as_int(fields[14], "minimum trust version"),
+        min_revocation_version=as_int(fields[15], "minimum revocation version"),
+    )
+    if not 0 < grant.expires_at - grant.not_before <= GRANT_LIFE_MAX_S:
+        raise WireError(SCHEMA, f"a grant lives at most {GRANT_LIFE_MAX_S} s")
+    return grant
+
+
+def verbs_from(value: Value) -> tuple[Verb, ...]:
+    """Ascending verbs; raises `WireError` SCHEMA."""
+    verbs = tuple(
+        as_enum(row, Verb, "verb") for row in as_array(value, "verbs", length_max=len(Verb))
+    )
+    expect_ascending(verbs, "verbs")
+    return verbs
+
+
+def types_from(value: Value) -> tuple[ArtifactType, ...]:
+    """Ascending artifact types; raises `WireError` SCHEMA."""
+    rows = as_array(value, "types", length_max=len(ArtifactType))
+    types = tuple(as_enum(row, ArtifactType, "artifact type") for row in rows)
+    expect_ascending([one.value for one in types], "types")
+    return types
+
+
+def _grant_scopes(value: Value) -> tuple[ScopeId, ...]:
+    scope_ids = scope_ids_from(value, "grant scopes")
+    expect_ascending([scope.text for scope in scope_ids], "grant scopes")
+    if any(scope.kind in (ScopeKind.CLUSTER, ScopeKind.ORG) for scope in scope_ids):
+        raise WireError(SCHEMA, "grant scopes: never a cluster or an organisation")
+    return scope_ids
+
+
+def _manifests(value: Value) -> tuple[ManifestHash, ...] | None:
+    if value is None:
+        return None
+    rows = _hashes(value, "manifest hashes", GRANT_MANIFESTS_MAX)
+    expect_ascending(rows, "manifest hashes")
+    return tuple(ManifestHash(row) for row in rows)
+
+
+def narrowing_value(narrowing: Narrowing | None) -> Value:
+    """The wire form of a narrowing."""
+    if narrowing is None:
+        return None
+    scopes, types, manifests = narrowing.scope_ids, narrowing.types, narrowing.manifest_hashes
+    return [
+        None if scopes is None else [scope.text for scope in scopes],
+        None if types is None else [one.value for one in types],
+        None if manifests is None else list(manifests),
+    ]
+
+
+def narrowing_from(value: Value) -> Narrowing | None:
+    """A narrowing from its wire form; raises `WireError` SCHEMA or ID_SYNTAX."""
+    if value is None:
+        return None
+    scopes, types, manifests = as_array(value, "narrowing", length=3)
+    scope_ids = None if scopes is None else scope_ids_from(scopes, "narrowed scopes")
+    if scope_ids is not None:
+        expect_ascending([scope.text for scope in scope_ids], "narrowed scopes")
+    return Narrowing(
+        scope_ids=scope_ids,
+        types=None if types is None else types_from(types),
+        manifest_hashes=_manifests(manifests),
+    )

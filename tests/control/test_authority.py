@@ -116,6 +116,7 @@ def test_a_node_folder_is_complete_and_a_node_enrolled_once(
     names = {one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_file()}
     assert names == {
         "fabgossip.toml", "identity/node.key", "identity/node.crt", "identity/claims",
+        "identity/audit.key",
         "trust/bootstrap",
     }  # fmt: skip
     assert fingerprint(authority.bootstrap()) in (folder / "fabgossip.toml").read_text()

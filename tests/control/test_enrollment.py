@@ -22,7 +22,7 @@ from fabgossip.control.enrollment import (
     salts_for,
 )
 from fabgossip.daemon.driver import read_clocks
-from fabgossip.model.authority import VerifiedClaims
+from fabgossip.model.authority import NodeCa, VerifiedClaims
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Instant, Now, UnixTime, seconds_after
 from fabgossip.trust.identity import ClaimsTrust, verify_claims, verify_leaf
@@ -46,7 +46,7 @@ def counted(count: int) -> bytes:
 
 def test_a_certificate_is_accepted_by_the_leaf_rules() -> None:
     ca = node_ca_certificate(CA_KEY, factory.CLUSTER, NOW)
-    trusting = replace(bundle(), node_cas=(certificate_der(ca),))
+    trusting = replace(bundle(), node_cas=(NodeCa(certificate_der(ca)),))
     key = factory.p256_key("n1").public_key()
     leaf = node_certificate(NodeId("n1"), key, trusting, CA_KEY, TIMES)
     identity = verify_leaf(certificate_der(leaf), trusting, NOTHING_REVOKED, NOW)
@@ -63,7 +63,7 @@ def test_a_certificate_is_accepted_by_the_leaf_rules() -> None:
 def test_a_certificate_is_accepted_by_another_program(tmp_path: Path) -> None:
     now = read_clocks().unix
     ca = node_ca_certificate(CA_KEY, factory.CLUSTER, now)
-    trusting = replace(bundle(), node_cas=(certificate_der(ca),))
+    trusting = replace(bundle(), node_cas=(NodeCa(certificate_der(ca)),))
     key = factory.p256_key("n1").public_key()
     times = (now, seconds_after(now, 86_400))
     leaf = node_certificate(NodeId("n1"), key, trusting, CA_KEY, times)
@@ -81,7 +81,7 @@ def enrolled(row: NodeRow) -> NodeRow:
 
 
 def claims_of(row: NodeRow) -> bytes:
-    return claims_envelope(row, bundle(), keys()["claims"][0], TIMES, counted)
+    return claims_envelope(row, bundle(), keys()["claims"], TIMES)
 
 
 @pytest.mark.parametrize("row", NODES, ids=lambda row: row.node_id)

@@ -57,6 +57,7 @@ def test_revocations_only_add_up() -> None:
         kind=RevokedKind.SIGNING_KEY,
         value=factory.POLICY.key_id,
         reason="stolen",
+        since_epoch=1,
         since=factory.NOW,
         until=UnixTime(0),
     )

@@ -37,7 +37,9 @@ SECOND = replace(factory.BUNDLE, bundle_version=5)
 
 
 def revoked(kind: RevokedKind, value: bytes) -> Revocation:
-    return Revocation(kind=kind, value=value, reason="stolen", since=factory.NOW, until=UnixTime(0))
+    return Revocation(
+        kind=kind, value=value, reason="stolen", since_epoch=1, since=factory.NOW, until=UnixTime(0)
+    )
 
 
 def started(*held: Artifact, floors: dict[str, Order] | None = None) -> Started:

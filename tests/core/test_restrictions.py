@@ -22,7 +22,9 @@ NAME = routes().manifest.namespace.text
 
 
 def revoked(kind: RevokedKind, value: bytes) -> Revocation:
-    return Revocation(kind=kind, value=value, reason="stolen", since=factory.NOW, until=UnixTime(0))
+    return Revocation(
+        kind=kind, value=value, reason="stolen", since_epoch=1, since=factory.NOW, until=UnixTime(0)
+    )
 
 
 def withdrawn(story: Story) -> list[str]:

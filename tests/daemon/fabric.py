@@ -24,7 +24,7 @@ from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.driver import read_clocks
 from fabgossip.daemon.endpoints import TlsContexts, accept_tls, dial
 from fabgossip.daemon.transfers import Transfers
-from fabgossip.model.authority import NodeIdentity, TrustBundle
+from fabgossip.model.authority import NodeCa, NodeIdentity, TrustBundle
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import seconds_after
 from fabgossip.storage.contents import ContentFiles
@@ -45,7 +45,7 @@ def bundle_of(ca: str) -> TrustBundle:
     """The factory's bundle with a node CA that is valid today."""
     now = read_clocks().unix
     certificate = node_ca_certificate(factory.p256_key(ca), factory.CLUSTER, now)
-    return replace(factory.BUNDLE, node_cas=(certificate_der(certificate),))
+    return replace(factory.BUNDLE, node_cas=(NodeCa(certificate_der(certificate)),))
 
 
 def judge_by(bundle: TrustBundle) -> Callable[[bytes], NodeIdentity | Rejection]:

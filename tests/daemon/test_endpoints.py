@@ -135,7 +135,7 @@ async def test_no_alpn_at_all_is_refused_by_who_has_one(tmp_path: Path) -> None:
     for purpose in (ssl.PROTOCOL_TLS_CLIENT, ssl.PROTOCOL_TLS_SERVER):
         bare = ssl.SSLContext(purpose)
         bare.check_hostname = False
-        bare.load_verify_locations(cadata=bundle_of("CA").node_cas[0])
+        bare.load_verify_locations(cadata=bundle_of("CA").node_cas[0].der)
         bare.verify_mode = ssl.CERT_REQUIRED
         bare.load_cert_chain(tmp_path / "c.CA.crt", tmp_path / "c.CA.key")
         if purpose == ssl.PROTOCOL_TLS_CLIENT:

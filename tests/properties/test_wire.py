@@ -19,6 +19,7 @@ from fabgossip.model.artifact import ArtifactType, Manifest, Tombstone
 from fabgossip.model.authority import (
     ClaimItem,
     KeyStatus,
+    NodeCa,
     Opening,
     Revocation,
     RevocationList,
@@ -178,7 +179,14 @@ def bundles(draw: st.DrawFn) -> TrustBundle:
                 key_ids=tuple(KeyId(one) for one in draw(hash_sets(4))),
             ),
         ),
-        node_cas=tuple(draw(st.lists(st.binary(max_size=100), max_size=8))),
+        node_cas=tuple(
+            draw(
+                st.lists(
+                    st.builds(NodeCa, st.binary(max_size=100), st.sampled_from(KeyStatus)),
+                    max_size=8,
+                )
+            )
+        ),
     )
 
 
@@ -188,6 +196,7 @@ revocation_lists = st.lists(
         kind=st.sampled_from(RevokedKind),
         value=hashes,
         reason=ids,
+        since_epoch=counts,
         since=moments,
         until=moments,
     ),
@@ -202,7 +211,12 @@ snapshots = st.builds(
     degraded=st.builds(
         DegradedPolicy,
         rules=st.lists(
-            st.builds(DegradedRule, artifact_type=types, max_age_s=st.integers(0, INTEGER_MAX)),
+            st.builds(
+                DegradedRule,
+                artifact_type=types,
+                max_age_s=st.integers(0, INTEGER_MAX),
+                withhold=st.booleans(),
+            ),
             max_size=5,
         ).map(tuple),
     ),

@@ -27,13 +27,18 @@ from fabgossip.model.artifact import (
 from fabgossip.model.authority import (
     CERT_LIFE_MAX_S,
     COMMITMENTS_STEP,
+    MEMBER_ROLE,
     ClaimItem,
+    FetchGrant,
     KeyStatus,
+    NodeCa,
     NodeClaims,
     Opening,
     Right,
+    RoleRule,
     SigningKey,
     TrustBundle,
+    Verb,
 )
 from fabgossip.model.envelope import Envelope, PayloadKind, Signature
 from fabgossip.model.ids import (
@@ -63,7 +68,12 @@ from fabgossip.trust.revocation import Revoked
 from fabgossip.trust.signatures import Ed25519Verifier, signed_bytes
 from fabgossip.wire.contents import bundle_bytes
 from fabgossip.wire.envelopes import envelope_bytes, parse_envelope
-from fabgossip.wire.statements import claims_bytes, commitment_of, manifest_bytes
+from fabgossip.wire.statements import (
+    claims_bytes,
+    commitment_of,
+    grant_bytes,
+    manifest_bytes,
+)
 
 NOW = UnixTime(1_800_000_000)
 BOTH_CLOCKS = Now(instant=later(Instant(0), Duration(5_000)), unix=NOW)
@@ -106,6 +116,7 @@ REVOKER = signer("revoker")
 CLAIMER = signer("claims")
 GRANTER = signer("grants")
 STRANGER = signer("stranger")
+AUDITOR = signer("audit key of n1")
 SIGNING = (COMPILER, DIRECTORY, POLICY, *RELEASES, REVOKER, CLAIMER, GRANTER)
 
 SIGNERS_OF: dict[ArtifactType, tuple[Signer, ...]] = {
@@ -250,6 +261,13 @@ def leaf_der(leaf: Leaf) -> bytes:
     return certificate.public_bytes(serialization.Encoding.DER)
 
 
+def role_rule(role: str, *types: ArtifactType) -> RoleRule:
+    """A rule that allows everything, or everything with these types."""
+    return RoleRule(
+        role=role, verbs=tuple(sorted(Verb)), types=tuple(sorted(types or ArtifactType))
+    )
+
+
 def bundle(roots: tuple[Signer, ...] = ROOTS) -> TrustBundle:
     """A sound bundle: two of three roots, and a right for everything that can be signed."""
     rights = [
@@ -271,9 +289,10 @@ def bundle(roots: tuple[Signer, ...] = ROOTS) -> TrustBundle:
             right(PayloadKind.NODE_CLAIMS.value, CLAIMER),
             right(PayloadKind.FETCH_GRANT.value, GRANTER),
         ),
-        node_cas=(NODE_CA.der,),
+        node_cas=(NodeCa(NODE_CA.der),),
         cert_life_max_s=CERT_LIFE_MAX_S,
         protocol_min=1,
+        role_rules=(role_rule(MEMBER_ROLE), role_rule("edge")),
     )
 
 
@@ -421,6 +440,10 @@ def claims(openings: tuple[Opening, ...] = OPENINGS) -> NodeClaims:
         authority_epoch=BUNDLE.authority_epoch,
         issued_at=UnixTime(NOW - HOUR),
         expires_at=UnixTime(NOW + DAY),
+        min_trust_version=0,
+        min_revocation_version=0,
+        state_generation=0,
+        audit_key=AUDITOR.public_key,
         roles=("edge",),
         commitments=tuple(sorted(real + padding)),
     )
@@ -428,6 +451,31 @@ def claims(openings: tuple[Opening, ...] = OPENINGS) -> NodeClaims:
 
 def signed_claims(statement: NodeClaims, *signers: Signer) -> bytes:
     return sealed(PayloadKind.NODE_CLAIMS, claims_bytes(statement), *(signers or (CLAIMER,)))
+
+
+def grant() -> FetchGrant:
+    """A grant of everything a gateway may fetch, for node n1."""
+    return FetchGrant(
+        platform_id=PLATFORM,
+        cluster_id=CLUSTER,
+        authority_epoch=BUNDLE.authority_epoch,
+        grant_id=b"g" * 16,
+        node_id=NODE,
+        certificate_hash=sha256(b"certificate of n1").digest(),
+        verbs=(Verb.FETCH,),
+        types=(ArtifactType.ROUTE_POLICY_BUNDLE,),
+        scope_ids=(parse_scope_id("role:gateway"),),
+        manifest_hashes=None,
+        not_before=UnixTime(NOW - 60),
+        expires_at=UnixTime(NOW + 300),
+        max_uses=3,
+        min_trust_version=0,
+        min_revocation_version=0,
+    )
+
+
+def signed_grant(statement: FetchGrant, *signers: Signer) -> bytes:
+    return sealed(PayloadKind.FETCH_GRANT, grant_bytes(statement), *(signers or (GRANTER,)))
 
 
 def claims_trust(facts: TrustFacts = FACTS) -> ClaimsTrust:

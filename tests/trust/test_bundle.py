@@ -98,7 +98,7 @@ UNSOUND: dict[str, tuple[TrustBundle, str]] = {
         with_right(f.right("qos_policy_bundle", f.GRANTER, prefix=f"{f.PREFIX}/qos")),
         "second right",
     ),
-    "no node CA": (replace(f.BUNDLE, node_cas=()), "no node CA"),
+    "no node CA": (replace(f.BUNDLE, node_cas=()), "no active node CA"),
 }
 
 

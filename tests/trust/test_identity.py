@@ -12,6 +12,7 @@ from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import (
     ClaimItem,
     KeyStatus,
+    NodeCa,
     NodeClaims,
     NodeIdentity,
     Opening,
@@ -165,13 +166,13 @@ def test_a_leaf_at_the_edge_of_the_rules_is_an_identity(leaf: f.Leaf) -> None:
 def test_a_leaf_of_any_ca_of_the_bundle_counts() -> None:
     second = f.authority("second CA")
     der = f.leaf_der(replace(GOOD, issuer=second))
-    both = replace(f.BUNDLE, node_cas=(f.NODE_CA.der, second.der))
+    both = replace(f.BUNDLE, node_cas=(NodeCa(f.NODE_CA.der), NodeCa(second.der)))
     assert isinstance(verify_leaf(der, both, NOTHING_REVOKED, f.NOW), NodeIdentity)
     assert is_refused(verify_leaf(der, f.BUNDLE, NOTHING_REVOKED, f.NOW))
 
 
 def test_an_unreadable_ca_in_the_bundle_hides_no_other() -> None:
-    bundle = replace(f.BUNDLE, node_cas=(b"no certificate", f.NODE_CA.der))
+    bundle = replace(f.BUNDLE, node_cas=(NodeCa(b"no certificate"), NodeCa(f.NODE_CA.der)))
     verdict = verify_leaf(f.leaf_der(GOOD), bundle, NOTHING_REVOKED, f.NOW)
     assert isinstance(verdict, NodeIdentity)
 

@@ -12,7 +12,9 @@ NODE = NodeId("n1")
 
 
 def entry(kind: RevokedKind, value: bytes) -> Revocation:
-    return Revocation(kind=kind, value=value, reason="stolen", since=UnixTime(1), until=UnixTime(0))
+    return Revocation(
+        kind=kind, value=value, reason="stolen", since_epoch=1, since=UnixTime(1), until=UnixTime(0)
+    )
 
 
 def revoked(kind: RevokedKind, value: bytes = VALUE) -> Revoked:

@@ -9,9 +9,12 @@ from typing import TypeAlias
 
 from fabgossip.errors import WireError
 from fabgossip.model import messages as m
-from fabgossip.model.artifact import ArtifactType, Base, Manifest, Tombstone
+from fabgossip.model.artifact import ArtifactType, Base, Manifest, Order, Tombstone
 from fabgossip.model.authority import (
     ContentCap,
+    FetchGrant,
+    Narrowing,
+    NodeCa,
     NodeClaims,
     Revocation,
     RevocationList,
@@ -22,6 +25,8 @@ from fabgossip.model.envelope import Envelope
 from fabgossip.model.ids import NOTHING_HASH, BootId, ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.policy import (
+    DegradedAction,
+    DegradedMode,
     DegradedPolicy,
     DegradedRule,
     ReplicationPolicy,
@@ -32,6 +37,7 @@ from fabgossip.model.scope import parse_scope_id
 from fabgossip.model.topology import (
     Endpoint,
     FailureDomain,
+    Listing,
     PeerClass,
     PeerDirectory,
     PeerRecord,
@@ -68,9 +74,11 @@ from fabgossip.wire.packing import (
 )
 from fabgossip.wire.statements import (
     claims_bytes,
+    grant_bytes,
     manifest_bytes,
     own_claims_bytes,
     parse_claims,
+    parse_grant,
     parse_manifest,
     parse_own_claims,
 )
@@ -79,6 +87,7 @@ from tests.trust import factory as f
 Readable: TypeAlias = (
     Manifest
     | NodeClaims
+    | FetchGrant
     | TrustBundle
     | RevocationList
     | PeerDirectory
@@ -159,9 +168,26 @@ STORES = StorageDirectory(
 SNAPSHOT = Snapshot(
     endpoints=(Endpoint(address="control.example:7400", node_id=NodeId("c1")),),
     degraded=DegradedPolicy(
-        rules=(DegradedRule(artifact_type=ArtifactType.PEER_DIRECTORY, max_age_s=7 * f.DAY),)
+        rules=(
+            DegradedRule(
+                artifact_type=ArtifactType.PEER_DIRECTORY, max_age_s=7 * f.DAY, withhold=True
+            ),
+        ),
+        actions=(
+            DegradedAction(action="route", modes=(DegradedMode.PARTITIONED, DegradedMode.STALE)),
+        ),
     ),
     settings=b"opaque \x00\xff",
+    covers=(f"{f.PREFIX}/qos", f"{f.PREFIX}/routes"),
+    listings=(
+        Listing(
+            namespace=ROUTES.namespace.text,
+            order=Order(2, 7),
+            manifest_hash=ManifestHash(b"\x07" * 32),
+            window=(ManifestHash(b"\x06" * 32),),
+        ),
+    ),
+    claims=f.signed_claims(f.claims()),
 )
 REVOCATIONS = RevocationList(
     entries=tuple(
@@ -169,6 +195,7 @@ REVOCATIONS = RevocationList(
             kind=kind,
             value=bytes([kind.value]) * 32,
             reason="stolen",
+            since_epoch=2,
             since=f.NOW,
             until=UnixTime(0),
         )
@@ -179,7 +206,7 @@ BUNDLE = replace(
     f.BUNDLE,
     keys=f.BUNDLE.keys[:2],
     rights=f.BUNDLE.rights[:2],
-    node_cas=(b"certificate",),
+    node_cas=(NodeCa(b"certificate"),),
     content_caps=(ContentCap(artifact_type=ArtifactType.UPDATE_MANIFEST, size_max=5),),
 )
 ENVELOPE = f.signed(ROUTES, f.POLICY, f.COMPILER)
@@ -201,7 +228,7 @@ MESSAGES: tuple[m.Message, ...] = (
         epoch=2,
     ),
     m.Welcome(protocol=1, features=0),
-    m.Claims(openings=f.OPENINGS),
+    m.Claims(openings=f.OPENINGS, claims=CLAIMS_ENVELOPE),
     m.Ping(sequence=2**32 - 1),
     m.Pong(sequence=0),
     m.Bye(reason=m.ByeReason.CLOSED, retry_after_s=30),
@@ -220,11 +247,18 @@ MESSAGES: tuple[m.Message, ...] = (
     m.Heads(envelopes=(ENVELOPE,)),
     m.GetContent(
         items=(m.ContentAsk(ManifestHash(HASHES[0]), f.hash_of(f.CONTENT), 63, 64),),
+        grant=f.signed_grant(f.grant()),
+        narrowing=Narrowing(
+            scope_ids=AUDIENCE.scope_ids,
+            types=(ArtifactType.ROUTE_POLICY_BUNDLE,),
+            manifest_hashes=(ManifestHash(HASHES[0]),),
+        ),
     ),
     m.NotAvailable(item=1_023),
     m.Busy(item=0, retry_after_ms=250),
     m.BadRequest(code=m.BadRequestCode.LIMIT),
     m.Cancel(),
+    m.AuditHead(checkpoint=CLAIMS_ENVELOPE),
 )
 
 
@@ -277,6 +311,13 @@ SAMPLES: tuple[Sample, ...] = (
         claims_bytes(f.claims()),
         parse_claims,
         lambda data: claims_bytes(parse_claims(data)),
+    ),
+    Sample(
+        "grant",
+        f.grant(),
+        grant_bytes(f.grant()),
+        parse_grant,
+        lambda data: grant_bytes(parse_grant(data)),
     ),
     Sample(
         "own claims",

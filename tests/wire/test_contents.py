@@ -21,7 +21,7 @@ KEY_2 = bytes(range(1, 33))
 DOMAIN = ["eu", "eu-1", "r7"]
 PEER = ["n1", ["a:1"], DOMAIN, 1, False, [0]]
 NODE = ["s1", DOMAIN, [[["cluster:prod"], ["peer_directory"], None]]]
-ROW = [1, KEY, "stolen", 0, 0]
+ROW = [1, KEY, "stolen", 1, 0, 0]
 START = {sample.name: msgpack.unpackb(sample.data, raw=False) for sample in SAMPLES}
 PARSERS = {
     "bundle": parse_bundle,
@@ -75,8 +75,9 @@ REFUSED: list[tuple[str, int, object, str]] = [
     ("revocations", 1, [changed(ROW, 0, 7)], "SCHEMA"),
     ("revocations", 1, [changed(ROW, 1, KEY[:31])], "SCHEMA"),
     ("revocations", 1, [changed(ROW, 2, "x" * 64)], "SCHEMA"),
-    ("revocations", 1, [changed(ROW, 3, -1)], "SCHEMA"),
-    ("revocations", 1, [ROW[:4]], "SCHEMA"),
+    ("revocations", 1, [changed(ROW, 4, -1)], "SCHEMA"),
+    ("revocations", 1, [changed(ROW, 3, 0)], "SCHEMA"),
+    ("revocations", 1, [ROW[:5]], "SCHEMA"),
     ("peer directory", 0, 0, "SCHEMA"),
     ("peer directory", 1, "edge", "ID_SYNTAX"),
     ("peer directory", 2, [["org:a"]], "SCHEMA"),

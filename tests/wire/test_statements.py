@@ -187,16 +187,16 @@ CLAIMS_REFUSED: dict[str, tuple[str, int, object]] = {
     "version 0": ("SCHEMA", 4, 0),
     "epoch 0": ("SCHEMA", 5, 0),
     "issued at expiry": ("SCHEMA", 6, f.claims().expires_at),
-    "role twice": ("SCHEMA", 8, ["edge", "edge"]),
-    "roles descending": ("SCHEMA", 8, ["edge", "core"]),
-    "33 roles": ("SCHEMA", 8, [f"r{n:02}" for n in range(33)]),
-    "role out of grammar": ("ID_SYNTAX", 8, ["role:edge"]),
-    "commitments not padded": ("SCHEMA", 9, COMMITMENTS[:15]),
-    "one commitment more": ("SCHEMA", 9, [*COMMITMENTS, b"\xff" * 32]),
-    "commitment twice": ("SCHEMA", 9, [*COMMITMENTS[:15], COMMITMENTS[14]]),
-    "commitments descending": ("SCHEMA", 9, COMMITMENTS[::-1]),
-    "short commitment": ("SCHEMA", 9, [*COMMITMENTS[:15], b"\xff" * 31]),
-    "144 commitments": ("SCHEMA", 9, [bytes([n]) * 32 for n in range(144)]),
+    "role twice": ("SCHEMA", 12, ["edge", "edge"]),
+    "roles descending": ("SCHEMA", 12, ["edge", "core"]),
+    "33 roles": ("SCHEMA", 12, [f"r{n:02}" for n in range(33)]),
+    "role out of grammar": ("ID_SYNTAX", 12, ["role:edge"]),
+    "commitments not padded": ("SCHEMA", 13, COMMITMENTS[:15]),
+    "one commitment more": ("SCHEMA", 13, [*COMMITMENTS, b"\xff" * 32]),
+    "commitment twice": ("SCHEMA", 13, [*COMMITMENTS[:15], COMMITMENTS[14]]),
+    "commitments descending": ("SCHEMA", 13, COMMITMENTS[::-1]),
+    "short commitment": ("SCHEMA", 13, [*COMMITMENTS[:15], b"\xff" * 31]),
+    "144 commitments": ("SCHEMA", 13, [bytes([n]) * 32 for n in range(144)]),
 }
 
 
@@ -209,7 +209,7 @@ def test_a_claims_field_out_of_bounds_is_refused(code: str, place: int, value: o
 
 @pytest.mark.parametrize("count", [0, 16, 128])
 def test_commitments_come_in_steps_of_16(count: int) -> None:
-    data = claims_with(9, [bytes([n]) * 32 for n in range(count)])
+    data = claims_with(13, [bytes([n]) * 32 for n in range(count)])
     assert len(parse_claims(data).commitments) == count
 
 
