@@ -12,7 +12,7 @@ from fabgossip.core.events import LinkId
 from fabgossip.model.authority import NodeIdentity, Opening, VerifiedClaims
 from fabgossip.model.ids import BootId, NodeId
 from fabgossip.model.messages import PROTOCOL, Hello
-from fabgossip.model.moment import Instant
+from fabgossip.model.moment import Duration, Instant
 from fabgossip.model.scope import Audience
 
 
@@ -24,12 +24,20 @@ class Session:
     identity: NodeIdentity
     is_dialer: bool
     since: Instant
+    life: Duration
+    """How long the link may last."""
     hello: Hello | None = None
     claims: VerifiedClaims | None = None
+    """In force: what the peer may know rests on these."""
+    offered: VerifiedClaims | None = None
+    """Verified, and not in force: waits for the disk, or for a mode that lets us take them up."""
+    claims_envelope: bytes = b""
     openings: tuple[Opening, ...] = ()
     """What the peer has shown so far."""
     shown: frozenset[bytes] = frozenset()
     """Salts of the openings we have shown the peer."""
+    is_refused: bool = False
+    """Whether the claims shown last are not good, as far as we know."""
     is_welcomed: bool = False
     is_open: bool = False
     holdings_sequence: int = 0

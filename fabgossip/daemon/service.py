@@ -193,6 +193,7 @@ class _State:
             heads=self.index.heads(disk.read),
             floors=self.index.floors(),
             revoked=self.index.revoked(),
+            memory=self.index.begin(),
         )
 
     def close(self) -> None:
@@ -291,6 +292,7 @@ def _setup(config: Config, parts: _Parts, environment: Environment, boot_id: Boo
         claims=loaded.claims_envelope,
         openings=loaded.openings,
         pinned=loaded.pinned,
+        certificate=(None if isinstance(loaded.certificate, Rejection) else loaded.certificate),
     )
     return NodeSetup(
         config=config.node,

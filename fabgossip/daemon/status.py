@@ -24,7 +24,7 @@ from trio import TaskStatus
 
 from fabgossip.core.catalog import Head, HeadState
 from fabgossip.core.effects import Answer, Outcome
-from fabgossip.core.events import FetchRequest, SubmitRequest
+from fabgossip.core.events import FetchRequest, GateRequest, SubmitRequest
 from fabgossip.core.health import state_of
 from fabgossip.daemon import views
 from fabgossip.daemon.driver import Driver, read_clocks
@@ -32,7 +32,7 @@ from fabgossip.daemon.transfers import Submission, is_spooled
 from fabgossip.errors import ModelError, ServiceError
 from fabgossip.model.artifact import CONTENT_BYTES_MAX, ArtifactType, chunk_count_of, chunk_size_of
 from fabgossip.model.envelope import ENVELOPE_BYTES_MAX
-from fabgossip.model.ids import ContentHash, parse_content_hash
+from fabgossip.model.ids import ContentHash, parse_content_hash, parse_id
 
 SCHEMA_VERSION: Final = 1
 CONNECTIONS_MAX: Final = 64
@@ -48,6 +48,8 @@ DRAINED_BYTES_MAX: Final = 1 << 20
 """A refused body up to here is read and forgotten and the connection goes on; above, it closes."""
 SUBMIT_S: Final = 120.0
 FETCH_TIMEOUT_MS_MAX: Final = 600_000
+GATE_QUESTIONS_MAX: Final = 64
+"""Questions of consumers answered at once (*start*)."""
 SO_PEERGROUPS: Final = 59
 """`SO_PEERGROUPS` of Linux, which Python does not name."""
 PEER_GROUPS_BYTES: Final = 4 * 256
@@ -123,6 +125,7 @@ class StatusServer:
         self._about = about
         self._operator_gid = _group_id(operator_group)
         self._serving = 0
+        self._asking = 0
         self.is_ready = False
 
     async def serve(self, listener: socket.socket, *, task_status: TaskStatus[None]) -> Never:
@@ -238,6 +241,28 @@ class StatusServer:
         items = [views.event(at, fact) for at, fact in self._driver.facts]
         return Reply(code=200, body={"items": items[-LIMIT_MAX:]})
 
+    async def on_gate(self, request: "_Request") -> Reply:
+        """`GET /v1/gate?action=&namespace=|content_hash=`: 200 whatever the answer is; any other
+        code means no."""
+        action = _action(request.query.get("action"))
+        text, namespace = request.query.get("content_hash"), request.query.get("namespace")
+        if text is not None and namespace is not None:
+            raise RefusedError(400, "query", "at most one of content_hash and namespace")
+        if self._asking >= GATE_QUESTIONS_MAX:
+            raise RefusedError(503, "busy", "too many questions at once: this means no")
+        body = GateRequest(
+            action=action,
+            content_hash=None if text is None else _content_hash(text),
+            namespace=namespace,
+        )
+        self._asking += 1
+        try:
+            answer = await self._driver.ask(self._driver.next_request(), body)
+        finally:
+            self._asking -= 1
+        assert answer.permit is not None
+        return Reply(code=200, body=views.permit(answer.permit))
+
     async def on_fetch(self, request: "_Request") -> Reply:
         """`POST /v1/fetch?content_hash=|namespace=&timeout_ms=`."""
         text, namespace = request.query.get("content_hash"), request.query.get("namespace")
@@ -349,6 +374,13 @@ def _expect(key: str, value: str | None, known: list[str]) -> None:
         raise RefusedError(400, "query", f"{key}: expected one of {', '.join(known)}")
 
 
+def _action(text: str | None) -> str:
+    try:
+        return parse_id(text or "", "action")
+    except ModelError as error:
+        raise RefusedError(400, "action", str(error)) from error
+
+
 def _content_hash(text: str) -> ContentHash:
     try:
         return parse_content_hash(text)
@@ -360,6 +392,7 @@ _CODES: Final = {
     Outcome.ADMITTED: 200,
     Outcome.ALREADY_CURRENT: 200,
     Outcome.HELD: 200,
+    Outcome.DECIDED: 200,
     Outcome.REFUSED: 422,
     Outcome.UNKNOWN: 404,
     Outcome.TIMED_OUT: 504,
@@ -542,6 +575,9 @@ _ROUTES: Final[dict[tuple[str, str], _Route]] = {
     ("GET", "/v1/peers"): _Route(StatusServer.on_peers),
     ("GET", "/v1/why"): _Route(StatusServer.on_why, query=("namespace", "content_hash")),
     ("GET", "/v1/events"): _Route(StatusServer.on_events),
+    ("GET", "/v1/gate"): _Route(
+        StatusServer.on_gate, query=("action", "namespace", "content_hash")
+    ),
     ("POST", "/v1/fetch"): _Route(
         StatusServer.on_fetch, is_operate=True, query=("content_hash", "namespace", "timeout_ms")
     ),

@@ -4,6 +4,7 @@ entitled to.
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from hashlib import sha256
 from typing import Final
 
 from fabgossip.model.artifact import ArtifactType
@@ -82,6 +83,11 @@ class NodeCa:
 
     der: bytes
     status: KeyStatus = KeyStatus.ACTIVE
+
+    @property
+    def der_hash(self) -> bytes:
+        """How a node's certificate names its issuer here, and how a revocation names it."""
+        return sha256(self.der).digest()
 
 
 class Verb(StrEnum):
@@ -243,11 +249,23 @@ class VerifiedClaims:
     claims: NodeClaims
     claims_hash: bytes
     entitlements: Entitlements
+    signed_by: tuple[KeyId, ...] = ()
+    """Keys whose signatures counted."""
 
     @property
     def is_control_endpoint(self) -> bool:
         """Whether this node stands beside the control plane."""
         return CONTROL_ENDPOINT_ROLE in self.claims.roles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedGrant:
+    """A grant whose signature, binding and time were found good for one connection; made only in
+    `trust/grants.py`.
+    """
+
+    grant: FetchGrant
+    signed_by: tuple[KeyId, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from fabgossip.errors import ModelError, WireError
 from fabgossip.model.authority import (
+    KeyStatus,
     NodeClaims,
     NodeIdentity,
     Opening,
@@ -30,10 +31,10 @@ from fabgossip.model.authority import (
     VerifiedClaims,
 )
 from fabgossip.model.envelope import PayloadKind
-from fabgossip.model.ids import ClusterId, NodeId, PlatformId, parse_node_id
+from fabgossip.model.ids import ClusterId, KeyId, NodeId, PlatformId, parse_node_id
 from fabgossip.model.moment import Now, UnixTime, is_past
 from fabgossip.model.scope import Entitlements, ScopeId, ScopeKind, StorageAssignment, scope_id
-from fabgossip.trust.bundle import is_active, right_for
+from fabgossip.trust.bundle import counts, is_active, right_for
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.revocation import Revoked
 from fabgossip.trust.signatures import Verifier, signed_bytes
@@ -199,13 +200,16 @@ def verify_claims(
             raise ClaimsRefusedError("another kind of envelope")
         right, signers = _check_signed(raw, trust)
         claims = parse_claims(envelope.payload)
-        _check_windows(right, signers, claims)
+        signed_by = _check_windows(right, signers, claims, now.unix)
         _check_claims(claims, node_id, trust, now.unix)
         entitlements = _entitlements(claims, openings)
     except (ClaimsRefusedError, WireError) as error:
         return Rejection(code=RejectionCode.CLAIMS_INVALID, detail=str(error))
     return VerifiedClaims(
-        claims=claims, claims_hash=sha256(envelope.payload).digest(), entitlements=entitlements
+        claims=claims,
+        claims_hash=sha256(envelope.payload).digest(),
+        entitlements=entitlements,
+        signed_by=signed_by,
     )
 
 
@@ -220,16 +224,20 @@ class ClaimsTrust:
         self.verifier = verifier
 
 
-def _check_signed(raw: bytes, trust: ClaimsTrust) -> tuple[Right, tuple[SigningKey, ...]]:
+def good_signers(
+    raw: bytes, kind: PayloadKind, trust: "ClaimsTrust"
+) -> tuple[Right, tuple[SigningKey, ...]] | None:
+    """The right on statements of this kind about the cluster, and the keys of it whose signature on
+    the envelope is good; None if nobody has the right. Revoked keys count for nothing."""
     envelope = parse_envelope(raw)
-    right = right_for(trust.bundle, PayloadKind.NODE_CLAIMS.value, trust.bundle.prefix)
+    right = right_for(trust.bundle, kind.value, trust.bundle.prefix)
     if right is None:
-        raise ClaimsRefusedError("no key has a right on claims")
+        return None
     keys = {
         key.key_id: key
         for key in trust.bundle.keys
         if key.key_id in right.key_ids
-        and is_active(key.status)
+        and key.status is not KeyStatus.REVOKED
         and not trust.revoked.has_key(key.key_id)
     }
     message = signed_bytes(envelope.kind, envelope.payload)
@@ -239,15 +247,25 @@ def _check_signed(raw: bytes, trust: ClaimsTrust) -> tuple[Right, tuple[SigningK
         if one.key_id in keys
         and trust.verifier.is_good(keys[one.key_id].public_key, message, one.value)
     )
-    if len(good) < right.threshold:
-        raise ClaimsRefusedError("not signed by enough keys with a right on claims")
     return right, good
 
 
-def _check_windows(right: Right, signers: tuple[SigningKey, ...], claims: NodeClaims) -> None:
-    within = [key for key in signers if key.not_before <= claims.issued_at <= key.not_after]
+def _check_signed(raw: bytes, trust: "ClaimsTrust") -> tuple[Right, tuple[SigningKey, ...]]:
+    found = good_signers(raw, PayloadKind.NODE_CLAIMS, trust)
+    if found is None:
+        raise ClaimsRefusedError("no key has a right on claims")
+    if len(found[1]) < found[0].threshold:
+        raise ClaimsRefusedError("not signed by enough keys with a right on claims")
+    return found
+
+
+def _check_windows(
+    right: Right, signers: tuple[SigningKey, ...], claims: NodeClaims, now: UnixTime
+) -> tuple[KeyId, ...]:
+    within = tuple(key.key_id for key in signers if counts(key, claims.issued_at, now))
     if len(within) < right.threshold:
-        raise ClaimsRefusedError("issued outside the time its keys may sign in")
+        raise ClaimsRefusedError("issued, or first seen, outside the time its keys may sign in")
+    return within
 
 
 def _check_claims(claims: NodeClaims, node_id: NodeId, trust: ClaimsTrust, now: UnixTime) -> None:
@@ -262,6 +280,16 @@ def _check_claims(claims: NodeClaims, node_id: NodeId, trust: ClaimsTrust, now: 
         raise ClaimsRefusedError("claims issued in the future")
     if is_past(claims.expires_at, now):
         raise ClaimsRefusedError("claims expired")
+    if claims.min_trust_version > bundle.bundle_version:
+        raise ClaimsRefusedError(f"claims need trust bundle {claims.min_trust_version}")
+    if claims.min_revocation_version > trust.revoked.version:
+        raise ClaimsRefusedError(f"claims need revocation list {claims.min_revocation_version}")
+
+
+def committed(claims: NodeClaims, openings: tuple[Opening, ...]) -> tuple[Opening, ...]:
+    """Those of a node's openings that these claims commit to: newer ones may have dropped some."""
+    known = frozenset(claims.commitments)
+    return tuple(one for one in openings if commitment_of(one) in known)
 
 
 def _entitlements(claims: NodeClaims, openings: tuple[Opening, ...]) -> Entitlements:

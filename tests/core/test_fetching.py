@@ -256,7 +256,7 @@ def test_trust_waits_for_no_other_class() -> None:
     for one in ordinary:
         story.announce(one, origin).persisted()
     assert story.find(ReceiveContent) == []
-    story.announce(revocations(1), origin).persisted()
+    story.announce(revocations(2), origin).persisted()
     assert story.only(ReceiveContent).traffic is TrafficClass.TRUST
 
 
@@ -271,7 +271,7 @@ def test_beyond_the_limit_of_wants_duty_is_dropped_requests_are_refused_and_trus
     body = FetchRequest(content_hash=second.content_hash, namespace=None, timeout_ms=1_000)
     story.when(RequestMade(request=RequestId(1), body=body))
     assert story.only(Answer).outcome is Outcome.FAILED
-    assert len(story.announce(revocations(1), origin).persisted().find(ReceiveContent)) == 1
+    assert len(story.announce(revocations(2), origin).persisted().find(ReceiveContent)) == 1
 
 
 def _only(source: Source) -> Callable[[Want], tuple[Source, ...]]:

@@ -50,6 +50,7 @@ from fabgossip.model.ids import (
     PlatformId,
     key_id_of,
 )
+from fabgossip.model.mode import Freshness
 from fabgossip.model.moment import Duration, Instant, Now, UnixTime, later
 from fabgossip.model.scope import (
     Audience,
@@ -61,7 +62,7 @@ from fabgossip.model.scope import (
     parse_namespace,
     parse_scope_id,
 )
-from fabgossip.trust.gate import ANYTHING, Asked, Line, TrustFacts, TrustGate
+from fabgossip.trust.gate import ANYTHING, Asked, Line, Listed, TrustFacts, TrustGate
 from fabgossip.trust.identity import ClaimsTrust
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.revocation import Revoked
@@ -382,7 +383,30 @@ FACTS = TrustFacts(
     own=OWN,
     own_node_id=NODE,
     bundle_expires_at=UnixTime(NOW + 100 * DAY),
+    freshness=Freshness(
+        newest_issued_at=UnixTime(NOW - 60),
+        bundle_refresh_by=UnixTime(NOW + DAY),
+        revocations_refresh_by=UnixTime(NOW + HOUR),
+        snapshot_refresh_by=UnixTime(NOW + HOUR),
+    ),
+    revocations_expires_at=UnixTime(NOW + DAY),
 )
+
+
+class Accepted:
+    """What a gate is told was accepted before: one line, and what a snapshot lists."""
+
+    def __init__(self, line: Line, listed: Listed | None = None) -> None:
+        self._line = line
+        self._listed = listed
+
+    def line_of(self, _: Namespace, /) -> Line:
+        return self._line
+
+    def listed(self, _: Manifest, /) -> Listed | None:
+        return self._listed
+
+
 NO_LINE = Line(floor=NO_ORDER, manifest_hash=None, withdrawn=NO_ORDER)
 
 
@@ -392,11 +416,13 @@ def admit(
     facts: TrustFacts = FACTS,
     asked: Asked = ANYTHING,
     line: Line | None = None,
+    listed: Listed | None = None,
     now: UnixTime = NOW,
 ) -> VerifiedManifest | Rejection:
     """The gate's verdict, with a real verifier that remembers nothing."""
     held = _line_for(raw) if line is None else line
-    return TrustGate(Ed25519Verifier()).admit(raw, asked, facts, lambda _: held, now)
+    known = Accepted(held, listed)
+    return TrustGate(Ed25519Verifier()).admit(raw, asked, facts, known, now)
 
 
 def _line_for(raw: bytes) -> Line:

@@ -381,7 +381,9 @@ def with_key(**fields: object) -> ClaimsTrust:
 
 
 DISTRUSTED: dict[str, ClaimsTrust] = {
-    "the key is retired": with_key(status=KeyStatus.RETIRED),
+    "the key is retired, and this turns up long after": with_key(
+        status=KeyStatus.RETIRED, not_after=UnixTime(f.NOW - f.DAY - 1)
+    ),
     "the key is revoked in the bundle": with_key(status=KeyStatus.REVOKED),
     "the key is revoked by list": ClaimsTrust(
         f.BUNDLE,
