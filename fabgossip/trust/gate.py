@@ -493,9 +493,10 @@ def _order(admission: _Admission) -> Rejection | None:
 
 
 def _bundle_order(admission: _Admission, line: Line) -> Rejection | None:
+    """Exactly the next, whatever the floor: a bundle that was found bad once read, or a chain that
+    was lost, must not shut out the right one (`tests/attacks/test_succession.py`).
+    """
     version, ours = admission.manifest.config_version, admission.facts.bundle.bundle_version
-    if admission.manifest.order < line.floor:
-        return admission.refuse(_Code.VERSION_ROLLBACK, f"below the floor {line.floor}")
     if version < ours:
         return admission.refuse(
             _Code.VERSION_ROLLBACK, f"bundle {version}, bundle {ours} is in force"
