@@ -1,6 +1,6 @@
 """A story with an attacker in it, judged by everything it caused and not by its last step."""
 
-from fabgossip.core.effects import Effect, Fact, Persist, ReceiveContent, Record, Send
+from fabgossip.core.effects import Effect, Fact, Materialize, Persist, ReceiveContent, Record, Send
 from fabgossip.core.events import Event, Started
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import (
@@ -38,11 +38,12 @@ class Scene(Story):
     def offer(self, artifact: Artifact) -> "Scene":
         """The attacker announces something and brings its content as soon as it is asked for."""
         self.announce(artifact, self.attacker)
-        if not self.find(Persist):
-            return self
-        self.persisted()
-        if artifact.manifest.tombstone is None and self.find(ReceiveContent):
+        if self.find(Persist):
+            self.persisted()
+        if self.find(ReceiveContent):
             self.stored(artifact, self.attacker)
+        if self.find(Materialize):
+            self.materialized()
         return self
 
     def publish(self, *artifacts: Artifact) -> "Scene":
