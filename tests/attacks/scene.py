@@ -1,7 +1,7 @@
 """A story with an attacker in it, judged by everything it caused and not by its last step."""
 
 from fabgossip.core.effects import Effect, Fact, Materialize, Persist, ReceiveContent, Record, Send
-from fabgossip.core.events import Event, Started
+from fabgossip.core.events import Event, Persisted, Started
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import (
     PREFIX_BYTES,
@@ -42,8 +42,8 @@ class Scene(Story):
             self.persisted()
         if self.find(ReceiveContent):
             self.stored(artifact, self.attacker)
-        if self.find(Materialize):
-            self.materialized()
+        for switch in self.find(Materialize):
+            self.when(Persisted(token=switch.token, ok=True))
         return self
 
     def publish(self, *artifacts: Artifact) -> "Scene":
@@ -83,20 +83,30 @@ class Scene(Story):
         """Whether anybody at all learned from this node that an artifact exists."""
         return any(_speaks_of(artifact, message) for message in self._messages())
 
+    def says_it_holds(self, artifact: Artifact) -> bool:
+        """Whether this node told anybody that it has the content."""
+        return any(
+            _prefix(artifact) in entry.prefixes
+            for message in self._messages()
+            if isinstance(message, Holdings)
+            for entry in message.entries
+        )
+
     def _messages(self) -> list[Message]:
         return [one.message for one in self.caused if isinstance(one, Send)]
 
 
+def _prefix(artifact: Artifact) -> bytes:
+    return factory.parts(artifact.envelope).manifest_hash[:PREFIX_BYTES]
+
+
 def _speaks_of(artifact: Artifact, message: Message) -> bool:
-    prefix = factory.parts(artifact.envelope).manifest_hash[:PREFIX_BYTES]
     match message:
         case Announce():
             return any(one.envelope == artifact.envelope for one in message.entries)
         case Heads():
             return artifact.envelope in message.envelopes
         case Have():
-            return prefix in message.prefixes
-        case Holdings():
-            return any(prefix in entry.prefixes for entry in message.entries)
+            return _prefix(artifact) in message.prefixes
         case _:
             return False
