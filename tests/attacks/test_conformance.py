@@ -75,6 +75,7 @@ test_rollback
 
 test_updater_delegation_graphs
   test_graph_traversal: tests/trust/test_bundle.py test_the_right_with_the_longest_prefix_counts_in_any_order
+  test_graph_traversal with thresholds: test_a_narrower_right_has_a_threshold_of_its_own
   test_targetfile_search: test_a_narrower_right_takes_the_place_of_the_wider_one
   the diamond of pull request 405: test_authority_under_one_prefix_is_none_under_another
 
@@ -469,8 +470,10 @@ WIDE, NARROW = f.POLICY, f.DIRECTORY
 """Who signs routes of the cluster, and who those of one organisation."""
 
 
-def delegating() -> Artifact:
-    narrow = f.right("route_policy_bundle", NARROW, prefix=f"{f.PREFIX}/org/acme")
+def delegating(*others: f.Signer, threshold: int = 1) -> Artifact:
+    """The next bundle, in which routes of one organisation are signed by others."""
+    prefix = f"{f.PREFIX}/org/acme"
+    narrow = f.right("route_policy_bundle", NARROW, *others, threshold=threshold, prefix=prefix)
     return next_bundle(replace(f.BUNDLE, rights=(*f.BUNDLE.rights, narrow)))
 
 
@@ -490,6 +493,16 @@ def test_a_narrower_right_takes_the_place_of_the_wider_one(
     scene = Scene().publish(delegating())
     refused(scene, routes_by(other, tail), "KEY_NOT_FOR_NAMESPACE")
     assert scene.offer(routes_by(owner, tail)).trusted[tail] == CURRENT_7
+
+
+def test_a_narrower_right_has_a_threshold_of_its_own() -> None:
+    """What would be enough elsewhere is too little here."""
+    tail = "org/acme/routes/r1"
+    names = tuple(sorted(one.key_id for one in (NARROW, WIDE)))
+    statement = replace(f.manifest(T.ROUTE_POLICY_BUNDLE, tail), signer_key_ids=names)
+    scene = Scene().publish(delegating(WIDE, threshold=2))
+    refused(scene, signed(statement, WIDE), "SIG_THRESHOLD")
+    assert scene.offer(signed(statement, WIDE, NARROW)).trusted[tail] == CURRENT_7
 
 
 @pytest.mark.parametrize("is_first_good", [True, False], ids=["good first", "bad first"])
