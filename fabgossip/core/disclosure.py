@@ -305,14 +305,14 @@ class Disclosure:
         self.send(session.link, Heads(envelopes=tuple(envelopes)), TrafficClass.SNAPSHOT)
 
     def _newer(self, known: HeadKnown) -> tuple[VerifiedManifest, ...]:
+        if known.namespace == f"{self._beliefs.facts.bundle.prefix}/trust/bundle":
+            # Each bundle is judged by the one before it: who is behind needs every step.
+            steps = [step.verified for step in self._beliefs.chain]
+            return tuple(one for one in steps if one.manifest.config_version > known.version)
         order = Order(known.epoch, known.version)
         head = self._catalog.find(known.namespace)
         if head is None or not _is_told(head) or head.manifest.order <= order:
             return ()
-        if head.manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
-            # Each bundle is judged by the one before it: who is behind needs every step.
-            steps = [step.verified for step in self._beliefs.chain]
-            return tuple(one for one in steps if one.manifest.config_version > known.version)
         return (head.verified,) if head.increment is None else (head.verified, head.increment)
 
     def ask_heads(self, session: Session, namespaces: tuple[str, ...]) -> None:

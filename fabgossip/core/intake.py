@@ -6,8 +6,8 @@ restriction needs no wait.
 Must not know: sockets, what a peer may know (it asks `Disclosure`).
 
 A node tells others of an artifact once it can serve it, or at once where it does not want the
-content itself: so the first neighbour to be asked has it. Trust, tombstones and stuck contents are
-told at once.
+content itself: so the first neighbour to be asked has it. Revocation lists, tombstones and stuck
+contents are told at once; a trust bundle once it was read and met the thresholds of both sides.
 """
 
 from dataclasses import dataclass, field, replace
@@ -457,7 +457,7 @@ class Intake:
             return
         head.state = HeadState.BEHIND if head_only else head.state
         self.want(verified, None if pending is None else pending.origin, now)
-        if manifest.artifact_type in TRUST_TYPES:
+        if manifest.artifact_type is ArtifactType.REVOCATION_LIST:
             self.tell(verified, now)
 
     def _follow_side(self, verified: VerifiedManifest, now: Now) -> None:

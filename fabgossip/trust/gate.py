@@ -607,6 +607,9 @@ def _order(admission: _Admission) -> Rejection | None:
 
 
 def _bundle_order(admission: _Admission, line: Line) -> Rejection | None:
+    """Exactly the next, whatever the floor: a bundle that was found bad once read, or a chain that
+    was lost, must not shut out the right one (`tests/attacks/test_succession.py`).
+    """
     manifest = admission.manifest
     version, ours = manifest.config_version, admission.facts.bundle.bundle_version
     if version < ours:
@@ -621,8 +624,6 @@ def _bundle_order(admission: _Admission, line: Line) -> Rejection | None:
             return admission.refuse(_Code.TRUST_FORK, f"another bundle {ours} is in force")
         if manifest.issued_at <= line.issued_at:
             return admission.refuse(_Code.ALREADY_CURRENT, f"bundle {ours} is in force")
-    if manifest.order < line.floor:
-        return admission.refuse(_Code.VERSION_ROLLBACK, f"below the floor {line.floor}")
     return None
 
 

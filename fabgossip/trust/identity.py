@@ -75,6 +75,7 @@ def verify_leaf(
             rule(certificate, bundle)
         node_id = _node_id(certificate, bundle)
         _check_times(certificate, bundle, now)
+        issuer = _issuer(certificate, bundle, now)
     except LeafRefusedError as error:
         return _identity_invalid(str(error))
     except _UNREADABLE as error:
@@ -85,8 +86,8 @@ def verify_leaf(
     return NodeIdentity(
         node_id=node_id,
         certificate_hash=certificate_hash,
-        expires_at=UnixTime(int(certificate.not_valid_after_utc.timestamp())),
-        issuer_hash=sha256(issuer_of(certificate, bundle) or b"").digest(),
+        expires_at=_window(certificate)[1],
+        issuer_hash=sha256(issuer).digest(),
     )
 
 
@@ -133,31 +134,12 @@ def _check_critical_name(certificate: x509.Certificate, _: TrustBundle) -> None:
         raise LeafRefusedError("the alternative name must be critical where the subject is empty")
 
 
-def _check_issuer(certificate: x509.Certificate, bundle: TrustBundle) -> None:
-    if issuer_of(certificate, bundle) is None:
-        raise LeafRefusedError("not issued by an active node CA of the trust bundle")
-
-
-def issuer_of(certificate: x509.Certificate, bundle: TrustBundle) -> bytes | None:
-    """The DER of the active node CA that signed a certificate; None if none did."""
-    for ca in bundle.node_cas:
-        if not is_active(ca.status):
-            continue
-        try:
-            certificate.verify_directly_issued_by(x509.load_der_x509_certificate(ca.der))
-        except (InvalidSignature, TypeError, *_UNREADABLE):
-            continue
-        return ca.der
-    return None
-
-
 _LEAF_RULES: Final[tuple[Callable[[x509.Certificate, TrustBundle], None], ...]] = (
     _check_key,
     _check_constraints,
     _check_usage,
     _check_extended_usage,
     _check_critical_name,
-    _check_issuer,
 )
 
 
@@ -176,14 +158,42 @@ def _node_id(certificate: x509.Certificate, bundle: TrustBundle) -> NodeId:
 
 
 def _check_times(certificate: x509.Certificate, bundle: TrustBundle, now: UnixTime) -> None:
-    begins = int(certificate.not_valid_before_utc.timestamp())
-    ends = int(certificate.not_valid_after_utc.timestamp())
+    begins, ends = _window(certificate)
     if begins > now + CLOCK_TOLERANCE_S:
         raise LeafRefusedError("not valid yet")
-    if is_past(UnixTime(ends), now):
+    if is_past(ends, now):
         raise LeafRefusedError("expired")
     if ends - begins > bundle.cert_life_max_s:
         raise LeafRefusedError(f"valid for more than {bundle.cert_life_max_s} s")
+
+
+def _window(certificate: x509.Certificate) -> tuple[UnixTime, UnixTime]:
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return UnixTime(int(begins.timestamp())), UnixTime(int(ends.timestamp()))
+
+
+def _issuer(certificate: x509.Certificate, bundle: TrustBundle, now: UnixTime) -> bytes:
+    """The DER of the active node CA that signed a certificate."""
+    for ca in bundle.node_cas:
+        if is_active(ca.status) and _has_issued(ca.der, certificate, now):
+            return ca.der
+    raise LeafRefusedError("not issued by an active node CA of the trust bundle")
+
+
+def _has_issued(ca_der: bytes, certificate: x509.Certificate, now: UnixTime) -> bool:
+    """A place in the bundle makes no CA of a certificate: it must be one, and in time
+    (`tests/oracles/test_chains.py`).
+    """
+    try:
+        ca = x509.load_der_x509_certificate(ca_der)
+        certificate.verify_directly_issued_by(ca)
+        constraints = ca.extensions.get_extension_for_class(x509.BasicConstraints).value
+        usage = ca.extensions.get_extension_for_class(x509.KeyUsage).value
+    except (InvalidSignature, TypeError, *_UNREADABLE):
+        return False
+    begins, ends = _window(ca)
+    is_in_time = begins <= now + CLOCK_TOLERANCE_S and not is_past(ends, now)
+    return constraints.ca and usage.key_cert_sign and is_in_time
 
 
 class ClaimsRefusedError(Exception):

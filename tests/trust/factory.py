@@ -189,23 +189,6 @@ def date(moment: int) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(moment, datetime.UTC)
 
 
-def authority(name: str) -> Authority:
-    private = p256_key(name)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(common_name(name))
-        .issuer_name(common_name(name))
-        .public_key(private.public_key())
-        .serial_number(1)
-        .not_valid_before(date(NOW - DAY))
-        .not_valid_after(date(NOW + 30 * DAY))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(private, hashes.SHA256(), ecdsa_deterministic=True)
-    )
-    return Authority(name, private, certificate)
-
-
-NODE_CA = authority("node CA")
 SIGNATURE_ONLY = x509.KeyUsage(
     digital_signature=True,
     content_commitment=False,
@@ -217,6 +200,52 @@ SIGNATURE_ONLY = x509.KeyUsage(
     encipher_only=False,
     decipher_only=False,
 )
+ISSUING_ONLY = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+def authority(
+    name: str,
+    *,
+    is_ca: bool | None = True,
+    usage: x509.KeyUsage | None = ISSUING_ONLY,
+    has_identifier: bool = True,
+    not_before: int = NOW - DAY,
+    not_after: int = NOW + 30 * DAY,
+) -> Authority:
+    """A node CA as enrollment makes it; None or False leaves a part out."""
+    private = p256_key(name)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(private.public_key())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(common_name(name))
+        .issuer_name(common_name(name))
+        .public_key(private.public_key())
+        .serial_number(1)
+        .not_valid_before(date(not_before))
+        .not_valid_after(date(not_after))
+    )
+    if is_ca is not None:
+        constraints = x509.BasicConstraints(is_ca, path_length=0 if is_ca else None)
+        builder = builder.add_extension(constraints, critical=True)
+    if usage is not None:
+        builder = builder.add_extension(usage, critical=True)
+    if has_identifier:
+        builder = builder.add_extension(identifier, critical=False)
+    certificate = builder.sign(private, hashes.SHA256(), ecdsa_deterministic=True)
+    return Authority(name, private, certificate)
+
+
+NODE_CA = authority("node CA")
 NAMELESS = x509.Name([])
 BOTH_ENDS = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
 NODE_URI = f"spiffe://{PLATFORM}/cluster/{CLUSTER}/node/{NODE}"
@@ -224,7 +253,8 @@ NODE_URI = f"spiffe://{PLATFORM}/cluster/{CLUSTER}/node/{NODE}"
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf:
-    """What to ask of a certificate; the defaults keep every leaf rule, None leaves a part out."""
+    """What to ask of a certificate; the defaults keep every leaf rule, None or False leaves a part
+    out."""
 
     issuer: Authority = NODE_CA
     public_key: Callable[[], CertificatePublicKeyTypes] = p256_key("leaf").public_key
@@ -235,6 +265,7 @@ class Leaf:
     usage: x509.KeyUsage | None = SIGNATURE_ONLY
     usage_critical: bool = True
     ends: tuple[x509.ObjectIdentifier, ...] | None = BOTH_ENDS
+    names_issuer_key: bool = True
     not_before: int = NOW - HOUR
     not_after: int = NOW + DAY
 
@@ -258,6 +289,11 @@ def leaf_der(leaf: Leaf) -> bytes:
     if leaf.names:
         names = x509.SubjectAlternativeName(leaf.names)
         builder = builder.add_extension(names, critical=leaf.names_critical)
+    if leaf.names_issuer_key:
+        issuer_key = leaf.issuer.certificate.public_key()
+        assert isinstance(issuer_key, ec.EllipticCurvePublicKey)
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key)
+        builder = builder.add_extension(identifier, critical=False)
     certificate = builder.sign(leaf.issuer.private, hashes.SHA256(), ecdsa_deterministic=True)
     return certificate.public_bytes(serialization.Encoding.DER)
 

@@ -177,6 +177,39 @@ def test_an_unreadable_ca_in_the_bundle_hides_no_other() -> None:
     assert isinstance(verdict, NodeIdentity)
 
 
+NO_ISSUERS: dict[str, f.Authority] = {
+    "expired": f.authority("CA", not_after=f.NOW),
+    "not valid yet": f.authority("CA", not_before=f.NOW + 121),
+    "no CA": f.authority("CA", is_ca=False),
+    "silent whether it is a CA": f.authority("CA", is_ca=None),
+    "without key usage": f.authority("CA", usage=None),
+    "not for signing certificates": f.authority("CA", usage=f.SIGNATURE_ONLY),
+}
+GOOD_ISSUER = f.authority("CA")
+
+
+@pytest.mark.parametrize("issuer", NO_ISSUERS.values(), ids=NO_ISSUERS.keys())
+def test_a_place_in_the_bundle_makes_no_ca_of_a_certificate(issuer: f.Authority) -> None:
+    """Nor does it hide another certificate of the same key that is one."""
+    der = f.leaf_der(replace(GOOD, issuer=issuer))
+    alone = replace(f.BUNDLE, node_cas=(NodeCa(issuer.der),))
+    renewed = replace(f.BUNDLE, node_cas=(NodeCa(issuer.der), NodeCa(GOOD_ISSUER.der)))
+    assert is_refused(verify_leaf(der, alone, NOTHING_REVOKED, f.NOW))
+    identity = verify_leaf(der, renewed, NOTHING_REVOKED, f.NOW)
+    assert isinstance(identity, NodeIdentity)
+    assert identity.issuer_hash == f.hash_of(GOOD_ISSUER.der)
+
+
+def test_a_ca_at_the_edge_of_its_time_issues() -> None:
+    for issuer in (
+        f.authority("CA", not_after=f.NOW + 1),
+        f.authority("CA", not_before=f.NOW + 120),
+    ):
+        der = f.leaf_der(replace(GOOD, issuer=issuer))
+        bundle = replace(f.BUNDLE, node_cas=(NodeCa(issuer.der),))
+        assert isinstance(verify_leaf(der, bundle, NOTHING_REVOKED, f.NOW), NodeIdentity)
+
+
 def test_the_ca_itself_is_no_node() -> None:
     assert is_refused(verify_leaf(f.NODE_CA.der, f.BUNDLE, NOTHING_REVOKED, f.NOW))
 
