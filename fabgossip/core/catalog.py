@@ -207,6 +207,23 @@ class Catalog:
         fresh.replaces = before
         return fresh
 
+    def on_discarded(self, head: Head) -> Head | None:
+        """A head was no good once read; gives the one it replaced, which stands again."""
+        namespace = head.manifest.namespace.text
+        self._unlink(head)
+        self._heads.discard(namespace)
+        floor = self.floor(namespace)
+        if floor.manifest_hash == head.verified.manifest_hash:
+            del self._floors[namespace]
+        before, head.replaces = head.replaces, None
+        if before is not None:
+            self._heads[namespace] = before
+            self._floors[namespace] = Floor(before.manifest.order, before.verified.manifest_hash)
+            for one in before.statements:
+                self._link(one)
+            self._by_expiry[(before.manifest.expires_at, namespace)] = namespace
+        return before
+
     def on_increment(self, verified: VerifiedManifest) -> Head | None:
         """An admitted increment stands beside its snapshot; None if that is not the head."""
         head = self._heads.find(verified.manifest.namespace.text)

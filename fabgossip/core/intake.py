@@ -54,6 +54,7 @@ from fabgossip.model.mode import Action
 from fabgossip.model.moment import Now
 from fabgossip.model.persistence import (
     Change,
+    DropHead,
     PutEvidence,
     PutFloor,
     PutHead,
@@ -550,11 +551,26 @@ class Intake:
             if isinstance(value, Rejection):
                 head.state = HeadState.INVALID
                 self._record(Fact.ARTIFACT_REJECTED, value, source=head.source)
+                if verified.manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
+                    self._discard(head)
                 return
             self._learn(verified, value, content, now)
         self._supersede(head)
         self._apply(head, verified, now)
         self._tell_held(verified, now)
+
+    def _discard(self, head: Head) -> None:
+        """A bundle that proved to be none leaves nothing behind: the one in force stands as before,
+        here and on the disk."""
+        before = self._m.catalog.on_discarded(head)
+        namespace = head.manifest.namespace.text
+        drop = DropHead(namespace=namespace, manifest_hash=head.verified.manifest_hash)
+        changes: tuple[Change, ...] = (drop,)
+        if before is not None:
+            changes = (drop, PutHead(verified=before.verified))
+        self._untold.pop(prefix_of(head.verified.manifest_hash), None)
+        self._m.out.append(Persist(token=self.next_token(), changes=changes))
+        self._release(head.manifest.content_hash)
 
     def _on_side_held(self, verified: VerifiedManifest, content: bytes | None, now: Now) -> None:
         if verified.manifest.artifact_type is not ArtifactType.REVOCATION_LIST or content is None:

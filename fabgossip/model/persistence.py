@@ -43,6 +43,14 @@ class PutHead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DropHead:
+    """Forget the head of a namespace: it was a trust bundle, and once read no bundle at all."""
+
+    namespace: str
+    manifest_hash: ManifestHash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PutIncrement:
     """Keep an increment beside the head of its namespace; it raises no floor."""
 
@@ -157,6 +165,7 @@ WHOLE_MEMORY: Final = StoredMemory()
 
 Change: TypeAlias = (
     PutHead
+    | DropHead
     | PutIncrement
     | PutTrust
     | PutRevoked

@@ -20,6 +20,7 @@ from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
     Change,
+    DropHead,
     PutClaimsSeen,
     PutEvidence,
     PutFloor,
@@ -281,6 +282,11 @@ class SimDisk:
                     self.is_whole = change.is_whole
                 case PutHead():
                     self._put_head(change.verified)
+                case DropHead():
+                    self.heads.pop((change.namespace, False), None)
+                    floor = self.floors.get(change.namespace)
+                    if floor is not None and floor.manifest_hash == change.manifest_hash:
+                        del self.floors[change.namespace]
                 case PutIncrement():
                     self._put_row(change.verified, is_increment=True)
                 case PutTrust():

@@ -22,6 +22,7 @@ from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
     Change,
+    DropHead,
     PutClaimsSeen,
     PutEvidence,
     PutFloor,
@@ -228,6 +229,12 @@ class NodeIndex:
                 self._put_head(row.verified, is_increment=False)
             case PutIncrement():
                 self._put_head(row.verified, is_increment=True)
+            case DropHead():
+                self._db.execute("DELETE FROM head WHERE namespace = ?", (row.namespace,))
+                dropped = (row.namespace, row.manifest_hash)
+                self._db.execute(
+                    "DELETE FROM floor WHERE namespace = ? AND manifest_hash = ?", dropped
+                )
             case PutTrust():
                 content_hash = sha256(row.content).digest()
                 values = (row.version, row.envelope, row.content, content_hash)

@@ -102,7 +102,7 @@ from fabgossip.model.artifact import TRUST_TYPES, ArtifactType, Manifest, Order
 from fabgossip.model.authority import TrustBundle
 from fabgossip.model.messages import GetHeads, Heads
 from fabgossip.model.moment import UnixTime
-from fabgossip.model.persistence import PutHead
+from fabgossip.model.persistence import PutEvidence, PutHead, StoredFloor
 from fabgossip.wire.envelopes import envelope_bytes
 from tests.attacks.scene import Scene
 from tests.core.artifacts import (
@@ -175,15 +175,15 @@ def test_a_fresh_link_is_asked_for_trust_first() -> None:
     (asked,) = [one for one in story.sent(link) if isinstance(one, GetHeads)]
     tails = [one.namespace.removeprefix(f"{f.PREFIX}/") for one in asked.known]
     assert tails == ["trust/bundle", "trust/revocations", "snapshots/node/n1"]
-    assert {(one.epoch, one.version) for one in asked.known} == {(0, 0)}
-    answered = (trust(f.BUNDLE), revocations(1), node_snapshot(1))
+    assert [(one.epoch, one.version) for one in asked.known] == [(2, 3), (2, 1), (2, 1)]
+    answered = (next_bundle(f.BUNDLE), revocations(2), node_snapshot(2))
     story.hear(link, Heads(envelopes=tuple(one.envelope for one in answered)))
     changes = [one.changes for one in story.find(Persist)]
     assert changes == [(PutHead(verified=one.verified),) for one in answered]
     assert story.trusted == {
-        "trust/bundle": (Order(2, 3), "persisting"),
-        "trust/revocations": (Order(2, 1), "persisting"),
-        "snapshots/node/n1": (Order(2, 1), "persisting"),
+        "trust/bundle": (Order(2, 4), "persisting"),
+        "trust/revocations": (Order(2, 2), "persisting"),
+        "snapshots/node/n1": (Order(2, 2), "persisting"),
     }
 
 
@@ -216,8 +216,13 @@ def test_what_is_not_signed_by_its_keys_is_refused(kind: ArtifactType, who: str,
 
 def test_the_same_version_with_another_content_changes_nothing() -> None:
     scene = Scene().publish(routes(7))
-    refused(scene, routes(7, content=b"other routes"), "EQUIVOCATION")
-    assert scene.trusted == {"routes/r1": CURRENT_7}
+    other = routes(7, content=b"other routes")
+    scene.offer(other)
+    assert scene.codes == ["EQUIVOCATION"]
+    assert scene.trusted == {"routes/r1": (Order(2, 7), "disputed")}
+    assert [type(one) for one in scene.durable] == [PutEvidence]
+    assert scene.fetched == []
+    assert switched(scene) == []
 
 
 def test_bytes_are_kept_and_told_as_they_came() -> None:
@@ -284,7 +289,8 @@ def test_one_type_is_not_passed_off_as_another(said: ArtifactType) -> None:
     is_trust = said in TRUST_TYPES
     others = tuple(one for one in f.BUNDLE.rights if one.kind != said.value)
     both = replace(f.BUNDLE, rights=(*others, f.right(said.value, f.POLICY)))
-    scene = Scene().publish(next_bundle(f.BUNDLE if is_trust else both))
+    scene = Scene().offer(next_bundle(f.BUNDLE if is_trust else both))
+    scene.caused.clear()
     assert scene.node.trust.bundle.bundle_version == 4
     read = f.parts(routes(7).envelope)
     raw = envelope_bytes(said.payload_kind, read.payload, read.signatures)
@@ -334,7 +340,7 @@ def test_what_expired_here_gives_way_to_what_is_fresh() -> None:
     ends = f.NOW + 60
     short = artifact(T.QOS_POLICY_BUNDLE, content=b"short", refresh_by=ends, expires_at=ends)
     scene.publish(short)
-    scene.step_clock(60).when(TimerFired(timer=RefreshDue()))
+    scene.wait(60_000).when(TimerFired(timer=RefreshDue()))
     assert scene.trusted == {"qos/q1": (Order(2, 7), "expired")}
     assert switched(scene) == [("qos/q1", None)]
     refused(scene, artifact(T.QOS_POLICY_BUNDLE, version=6, content=b"older"), "VERSION_ROLLBACK")
@@ -414,7 +420,7 @@ def test_a_bundle_that_asks_for_more_keys_than_it_names_is_unsound() -> None:
     scene = Scene().publish(update(7)).offer(asking(4))
     assert scene.codes == ["BUNDLE_INVALID"]
     assert scene.node.trust.bundle == f.BUNDLE
-    assert scene.trusted == {"trust/bundle": (Order(2, 4), "invalid"), "updates/u1": CURRENT_7}
+    assert scene.trusted == {"updates/u1": CURRENT_7}
     assert not scene.told(asking(4))
 
 
@@ -436,7 +442,10 @@ def test_an_older_version_is_refused_warm_and_cold(kind: ArtifactType) -> None:
     floor alone."""
     newer, older = sample(kind, 8), sample(kind, 7)
     name = newer.manifest.namespace.text
-    floors = ((name, newer.manifest.order),)
+    floor = StoredFloor(
+        namespace=name, order=newer.manifest.order, manifest_hash=newer.verified.manifest_hash
+    )
+    floors = (floor,)
     held = replace(NOTHING_STORED, heads=(stored_head(newer),), floors=floors)
     for scene in (
         Scene().publish(newer),
@@ -454,12 +463,12 @@ def test_only_a_new_epoch_undoes_a_fast_forward() -> None:
     again = node_snapshot(1)
     next_epoch = replace(again.manifest, authority_epoch=3)
     recovery = signed(next_epoch, content=again.content)
-    refused(scene, recovery, "EPOCH_UNKNOWN")
+    refused(Scene(), recovery, "EPOCH_UNKNOWN")
     scene.publish(next_bundle(replace(f.BUNDLE, authority_epoch=3)))
     refused(scene, node_snapshot(VERSION_MAX), "EPOCH_STALE")
     scene.offer(recovery)
     assert scene.trusted == {
-        "snapshots/node/n1": (Order(3, 1), "behind"),
+        "snapshots/node/n1": (Order(3, 1), "current"),
         "trust/bundle": (Order(3, 4), "held"),
     }
 

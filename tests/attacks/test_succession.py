@@ -20,10 +20,19 @@ from tuf.api.metadata import Metadata, Role, Root, Snapshot  # type: ignore[attr
 from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
 from tuf.ngclient.config import EnvelopeType
 
-from fabgossip.model.artifact import ArtifactType, Order, VerifiedManifest
+from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.authority import TrustBundle
-from fabgossip.model.ids import PlatformId
-from fabgossip.model.persistence import PutHead, PutTrust, StoredTrust
+from fabgossip.model.ids import ManifestHash, PlatformId
+from fabgossip.model.moment import UnixTime
+from fabgossip.model.persistence import (
+    Change,
+    DropHead,
+    PutEvidence,
+    PutHead,
+    PutTrust,
+    StoredFloor,
+    StoredTrust,
+)
 from fabgossip.model.scope import parse_namespace
 from fabgossip.trust.bundle import bundle_from_pinned
 from fabgossip.trust.gate import TrustGate
@@ -320,6 +329,8 @@ class Attempt:
     """What stands at `trust/bundle` afterwards."""
     is_read: bool = False
     """Admitted by the roots in force, so that its content is fetched, read and found bad."""
+    is_evidence: bool = False
+    """Kept, because it shows that the roots contradict themselves."""
     heads_asked: int = 0
 
 
@@ -328,25 +339,20 @@ ATTEMPTS: dict[str, Attempt] = {
     "lower": Attempt(replace(f.BUNDLE, bundle_version=2), "VERSION_ROLLBACK"),
     "equal, with another content": Attempt(
         replace(f.BUNDLE, protocol_min=2),
-        "BUNDLE_INVALID",
-        trusted=(Order(2, 3), "invalid"),
-        is_read=True,
+        "TRUST_FORK",
+        is_evidence=True,
     ),
     "older but still signed": Attempt(
         FOUR, "VERSION_ROLLBACK", published=(FOUR, FIVE_TH), trusted=(Order(2, 5), "current")
     ),
-    "failed by its own threshold": Attempt(
-        UNMET, "BUNDLE_INVALID", trusted=(Order(2, 4), "invalid"), is_read=True
-    ),
-    "failed, of the next epoch": Attempt(
-        UNMET_NEXT_EPOCH, "BUNDLE_INVALID", trusted=(Order(3, 4), "invalid"), is_read=True
-    ),
+    "failed by its own threshold": Attempt(UNMET, "BUNDLE_INVALID", is_read=True),
+    "failed, of the next epoch": Attempt(UNMET_NEXT_EPOCH, "BUNDLE_INVALID", is_read=True),
     "a second N+1": Attempt(
         OTHER_FOUR,
-        "BUNDLE_INVALID",
+        "TRUST_FORK",
         published=(FOUR,),
-        trusted=(Order(2, 4), "invalid"),
-        is_read=True,
+        trusted=(Order(2, 4), "disputed"),
+        is_evidence=True,
     ),
 }
 
@@ -355,27 +361,33 @@ ATTEMPTS: dict[str, Attempt] = {
 def test_exactly_next(attempt: Attempt) -> None:
     """Whatever is refused leaves the bundle in force, no step in the chain, and no word to anybody.
 
-    One that the roots in force did sign leaves its manifest on the disk, as evidence and because
-    its content is fetched; it is found bad again whenever it is read.
+    One that the roots in force did sign has its content fetched; once that is read and found bad,
+    nothing of it is left. Two of one version are a fork: the second is kept as evidence, and passed
+    on as that.
     """
     offered = trust(attempt.offered)
     scene = Scene().publish(*(trust(one) for one in attempt.published))
     in_force = scene.node.trust
     scene.offer(offered)
     assert scene.codes == [attempt.code]
-    assert scene.node.trust == in_force
+    assert scene.node.trust.bundle == in_force.bundle
+    assert scene.node.trust.freshness.is_disputed is attempt.is_evidence
     assert scene.trusted == ({} if attempt.trusted is None else {"trust/bundle": attempt.trusted})
-    assert scene.durable == ([PutHead(verified=verified(offered))] if attempt.is_read else [])
+    assert _left(scene.durable) == ([PutEvidence] if attempt.is_evidence else [])
     assert scene.fetched == ([offered.content_hash] if attempt.is_read else [])
     assert scene.heads_asked == attempt.heads_asked
-    assert not scene.told(offered)
+    assert scene.told(offered) is (attempt.is_evidence and bool(attempt.published))
 
 
-def verified(artifact: Artifact) -> VerifiedManifest:
-    """As the node holds it; the facts it was judged by do not show in it."""
-    version = artifact.manifest.config_version
-    before = replace(f.BUNDLE, bundle_version=max(version - 1, 3))
-    return f.admitted(artifact.envelope, replace(f.FACTS, bundle=before))
+def _left(changes: list[Change]) -> list[type[Change]]:
+    """The kinds of change whose rows are still there: what was put and dropped again is not."""
+    dropped = {one.manifest_hash for one in changes if isinstance(one, DropHead)}
+    return [
+        type(one)
+        for one in changes
+        if not isinstance(one, DropHead)
+        and not (isinstance(one, PutHead) and one.verified.manifest_hash in dropped)
+    ]
 
 
 @pytest.mark.parametrize("failed", [UNMET, UNMET_NEXT_EPOCH], ids=["this epoch", "the next epoch"])
@@ -407,10 +419,14 @@ def test_a_failed_bundle_is_refused_after_a_restart_too(failed: TrustBundle) -> 
         assert not scene.told(bad)
 
 
+def _floor(name: str) -> StoredFloor:
+    return StoredFloor(namespace=name, order=Order(2, 5), manifest_hash=ManifestHash(bytes(32)))
+
+
 def test_a_node_that_lost_its_chain_climbs_it_again_under_its_floors() -> None:
     """The floor of trust bundles says 5; the chain begins again at the pinned 3."""
     name = trust(FOUR).manifest.namespace.text
-    scene = Scene(started=replace(NOTHING_STORED, floors=((name, Order(2, 5)),)))
+    scene = Scene(started=replace(NOTHING_STORED, floors=(_floor(name),)))
     scene.offer(trust(FOUR)).offer(trust(FIVE_TH))
     assert scene.codes == []
     assert scene.node.trust.bundle == FIVE_TH
@@ -431,7 +447,9 @@ def test_both_halves_of_a_fork_meet_at_the_next_bundle() -> None:
 
 
 def test_the_bundle_in_force_signed_again_adds_no_step_to_the_chain() -> None:
-    scene = Scene().offer(trust(f.BUNDLE))
+    statement = replace(trust(f.BUNDLE).manifest, issued_at=UnixTime(f.NOW - 30))
+    again = Artifact(statement, f.signed(statement), trust(f.BUNDLE).content)
+    scene = Scene().offer(again)
     assert scene.codes == []
-    assert scene.durable == [PutHead(verified=trust(f.BUNDLE).verified)]
-    assert scene.node.trust == Scene().node.trust
+    assert [type(one) for one in scene.durable] == [PutHead]
+    assert scene.node.trust.bundle == Scene().node.trust.bundle
