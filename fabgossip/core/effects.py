@@ -181,6 +181,7 @@ class Fact(StrEnum):
     STORAGE_FAILED = "storage_failed"
     SUBMITTED = "submitted"
     PROBE_SILENCED = "probe_silenced"
+    IDENTITY_CLONED = "identity_cloned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from fabgossip.core.catalog import Catalog, Head, HeadState
 from fabgossip.core.fetching import Fetching, FetchingSnapshot, Want, WantState
 from fabgossip.core.mode import Mode
 from fabgossip.core.neighbors import Neighbors, NeighborsSnapshot
+from fabgossip.core.policing import PolicingSnapshot
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Now, UnixTime, elapsed, is_past, seconds_between
 
@@ -40,6 +41,7 @@ class ProblemCode(StrEnum):
     NOT_MATERIALIZED = "not_materialized"
     EXPIRED = "expired"
     NO_CLAIMS = "no_claims"
+    IDENTITY_CLONED = "identity_cloned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,7 @@ class NodeSnapshot:
     last_change_at: UnixTime | None
     neighbors: NeighborsSnapshot
     fetching: FetchingSnapshot
+    policing: PolicingSnapshot
     problems: tuple[Problem, ...]
     problems_omitted: int
 
@@ -100,13 +103,15 @@ def node_snapshot(
     catalog: Catalog,
     neighbors: Neighbors,
     fetching: Fetching,
+    policing: PolicingSnapshot,
     now: Now,
 ) -> NodeSnapshot:
     """The node as it is now. Cost: O(heads)."""
     heads = catalog.heads()
     mode = beliefs.mode(now)
     seen = neighbors.snapshot()
-    problems = _problems(heads, beliefs, seen, fetching, now)
+    clones = tuple(_clone_problem(node_id) for node_id in policing.clones)
+    problems = clones + _problems(heads, beliefs, seen, fetching, now)
     facts = beliefs.facts
     return NodeSnapshot(
         node_id=node_id,
@@ -123,6 +128,7 @@ def node_snapshot(
         ),
         neighbors=seen,
         fetching=fetching.snapshot(),
+        policing=policing,
         problems=problems[:PROBLEMS_MAX],
         problems_omitted=max(0, len(problems) - PROBLEMS_MAX),
     )
@@ -178,6 +184,11 @@ def _problems(
 
 def _problem(code: ProblemCode, namespace: str, because: str, next_step: str) -> Problem:
     return Problem(code=code, namespace=namespace, because=because, next_step=next_step)
+
+
+def _clone_problem(node_id: NodeId) -> Problem:
+    because = f"{node_id} says hello from changing processes: two machines may hold its key"
+    return _problem(ProblemCode.IDENTITY_CLONED, "", because, "fabgossip peers")
 
 
 def _trust_problems(beliefs: Beliefs, now: Now) -> list[Problem]:

@@ -73,6 +73,7 @@ _WARNINGS: Final = frozenset(
         Fact.SESSION_CUT,
         Fact.ARTIFACT_WITHHELD,
         Fact.FETCH_DENIED,
+        Fact.IDENTITY_CLONED,
     }
 )
 _DETAILS: Final = frozenset({Fact.FETCH_FAILED, Fact.ARTIFACT_ACCEPTED, Fact.PROBE_SILENCED})

@@ -44,6 +44,7 @@ class RejectionCode(StrEnum):
     CRITICAL_UNKNOWN = "CRITICAL_UNKNOWN"
     HASH_MISMATCH = "HASH_MISMATCH"
     LENGTH_MISMATCH = "LENGTH_MISMATCH"
+    TOO_SLOW = "TOO_SLOW"
     SIG_INVALID = "SIG_INVALID"
     SIG_THRESHOLD = "SIG_THRESHOLD"
     SIG_TOO_MANY = "SIG_TOO_MANY"
@@ -73,6 +74,7 @@ class RejectionCode(StrEnum):
     TRUST_TOO_OLD = "TRUST_TOO_OLD"
     REVOCATION_TOO_OLD = "REVOCATION_TOO_OLD"
     IDENTITY_INVALID = "IDENTITY_INVALID"
+    IDENTITY_CLONED = "IDENTITY_CLONED"
     CLAIMS_INVALID = "CLAIMS_INVALID"
 
 
@@ -83,11 +85,13 @@ _BEFORE_SIGNATURE: Final = frozenset(
 _PEER: Final = _BEFORE_SIGNATURE | {
     _C.HASH_MISMATCH,
     _C.LENGTH_MISMATCH,
+    _C.TOO_SLOW,
     _C.SIG_INVALID,
     _C.SIG_TOO_MANY,
     _C.TYPE_MISMATCH,
     _C.AUDIENCE_NOT_OURS,
     _C.IDENTITY_INVALID,
+    _C.IDENTITY_CLONED,
     _C.CLAIMS_INVALID,
 }
 _SIGNER: Final = frozenset(
@@ -106,7 +110,9 @@ _SIGNER: Final = frozenset(
 )
 _RETRY: Final[dict[RejectionCode, Retry]] = {
     **dict.fromkeys(_BEFORE_SIGNATURE, Retry.OTHER_SOURCE),
-    **dict.fromkeys((_C.HASH_MISMATCH, _C.LENGTH_MISMATCH, _C.SIG_INVALID), Retry.OTHER_SOURCE),
+    **dict.fromkeys(
+        (_C.HASH_MISMATCH, _C.LENGTH_MISMATCH, _C.TOO_SLOW, _C.SIG_INVALID), Retry.OTHER_SOURCE
+    ),
     **dict.fromkeys(
         (
             _C.SIG_THRESHOLD,
