@@ -15,9 +15,9 @@ from fabgossip.model.moment import Duration, Instant, later
 
 GRID_MS: Final = 10
 """Answers leave when the clock is a multiple of this (*start*)."""
-ANSWERS_MAX: Final = 4_096
-"""Answers of one link that may wait; a request that could exceed it is told `Busy`. Four requests
-of the greatest size (*start*)."""
+ANSWERS_MAX: Final = 2_048
+"""Answers of one link that may wait; a request that could exceed it is told `Busy`. Two requests of
+the greatest size (*start*)."""
 
 
 @dataclass(frozen=True, slots=True)

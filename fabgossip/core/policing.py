@@ -113,7 +113,6 @@ class Policing:
             return
         session.is_behind = True
         if isinstance(message, Holdings):
-            # Part of its word is lost, so none of it decides anything any more.
             self._holdings.on_lost(session.link)
 
     def ask_lists(self, session: Session) -> None:
