@@ -6,10 +6,11 @@ The certificates are judged by OpenSSL against the machine's clock, so they are 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import trio
+import trio.testing
 
 from fabgossip.control.enrollment import (
     certificate_der,
@@ -22,7 +23,7 @@ from fabgossip.core.events import Event, LinkId
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.driver import read_clocks
-from fabgossip.daemon.endpoints import TlsContexts, accept_tls, dial
+from fabgossip.daemon.endpoints import TlsContexts, accept_tls, dial, handshake
 from fabgossip.daemon.transfers import Transfers
 from fabgossip.model.authority import NodeCa, NodeIdentity, TrustBundle
 from fabgossip.model.ids import NodeId
@@ -106,6 +107,26 @@ async def linked(folder: Path) -> AsyncIterator[tuple[Connection, Connection]]:
             yield Connection(LinkId(1), tls, identity, is_dialer=True), accepted[0]
 
 
+async def in_memory(folder: Path) -> tuple[Connection, Connection]:
+    """Both ends of one link over memory streams, for a clock that jumps: who dialled, who
+    accepted. Nobody reads or writes yet."""
+    near, far = trio.testing.memory_stream_pair()
+    judge = judge_by(bundle_of("CA"))
+    ends: dict[bool, Connection] = {}
+
+    async def secure(stream: trio.abc.Stream, name: str, *, is_server: bool) -> None:
+        pair = contexts(folder, name)
+        context = pair.server if is_server else pair.client
+        tls, identity = await handshake(stream, context, judge, is_server=is_server)
+        link = LinkId(2 if is_server else 1)
+        ends[is_server] = Connection(link, tls, identity, is_dialer=not is_server)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(secure, near, "a", is_server=False))
+        nursery.start_soon(partial(secure, far, "b", is_server=True))
+    return ends[False], ends[True]
+
+
 class End:
     """A disk and its transfers, and the events they gave."""
 
@@ -119,6 +140,8 @@ class End:
         local.prepare()
         self.disk = Disk(self.index, self.reader, self.files, local)
         self.events: list[Event] = []
+        self.ended_at: list[float] = []
+        """When each event came."""
         self._arrived = trio.Event()
         self.transfers = Transfers(self.disk, nursery, self._on_event, trio.current_time)
         self.disk.start()
@@ -127,6 +150,7 @@ class End:
 
     def _on_event(self, event: Event) -> None:
         self.events.append(event)
+        self.ended_at.append(trio.current_time())
         self._arrived.set()
 
     async def event(self) -> Event:
