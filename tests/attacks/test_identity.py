@@ -12,15 +12,12 @@ import pytest
 import trio
 
 from fabgossip.control.enrollment import certificate_der, node_certificate
-from fabgossip.core.config import NodeConfig
 from fabgossip.core.effects import Disconnect, Fact, Record
 from fabgossip.core.events import LinkId, LostReason, PeerLost
 from fabgossip.core.health import Level, ProblemCode
-from fabgossip.core.setup import NodeSetup, OwnIdentity
 from fabgossip.core.standing import BOOT_CHANGES_SPAN
-from fabgossip.daemon.driver import Driver, World, read_clocks
+from fabgossip.daemon.driver import read_clocks
 from fabgossip.daemon.endpoints import dial
-from fabgossip.daemon.logs import Log, LogLevel
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import Announce, Announced, ByeReason, Have, Welcome
 from fabgossip.model.moment import seconds_after
@@ -28,8 +25,8 @@ from fabgossip.trust.identity import verify_leaf
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.revocation import NOTHING_REVOKED
 from tests.core.artifacts import acme_routes, routes
-from tests.core.story import NOTHING_STORED, Peer, Story, boot_id, claims_of, pinned
-from tests.daemon.fabric import HANG_S, End, bundle_of, contexts, judge_by, listening
+from tests.core.story import Peer, Story
+from tests.daemon.fabric import HANG_S, End, bundle_of, contexts, driver_of, judge_by, listening
 from tests.trust import factory
 
 SELF_MADE: Final = 1_000
@@ -57,16 +54,6 @@ def test_a_thousand_self_made_certificates_are_refused_whatever_they_claim() -> 
         assert verdict.code is RejectionCode.IDENTITY_INVALID
 
 
-def setup() -> NodeSetup:
-    own = OwnIdentity(
-        node_id=NodeId("n1"),
-        claims=claims_of("n1", factory.OPENINGS, ("edge",)),
-        openings=factory.OPENINGS,
-        pinned=pinned(),
-    )
-    return NodeSetup(config=NodeConfig(), own=own, boot_id=boot_id("n1"), bootstrap=(), seed=1)
-
-
 @pytest.mark.slow
 async def test_strangers_at_the_door_leave_a_daemon_as_it_was(tmp_path: Path) -> None:
     """No link, no task, no slot, nothing in the node's view; and a member still gets in."""
@@ -76,16 +63,7 @@ async def test_strangers_at_the_door_leave_a_daemon_as_it_was(tmp_path: Path) ->
     with trio.fail_after(HANG_S):
         async with trio.open_nursery() as nursery:
             end = End(tmp_path / "disk", nursery)
-            log = Log(LogLevel.ERROR, lambda: 0.0, as_json=True, write=lambda _: None)
-            world = World(
-                disk=end.disk,
-                log=log,
-                tls=lambda _: ours,
-                connections_max=8,
-                handshakes_in_flight_max=8,
-            )
-            driver = Driver(setup(), world, nursery)
-            driver.post(NOTHING_STORED)
+            driver = driver_of(end, ours, nursery)
             before = driver.node.snapshot(read_clocks())
             async with listening(driver.on_stream) as address:
                 for _ in range(AT_THE_DOOR):
@@ -99,6 +77,7 @@ async def test_strangers_at_the_door_leave_a_daemon_as_it_was(tmp_path: Path) ->
                 assert driver.node.sessions() == ()
                 assert replace(after, summary=before.summary) == before
                 tls, _ = await dial((address,), NodeId("n1"), member.client, judge)
+                assert len(await tls.receive_some()) > 0
                 await tls.aclose_forcefully()
             nursery.cancel_scope.cancel()
         end.close()

@@ -101,7 +101,7 @@ async def driven(script: list[Arrival], folder: Path) -> Outcome:
                 await trio.sleep_until(start + at / 1_000)
                 end.transfers.on_content(link, 1, memoryview(body))
             failed = await end.event()
-            ended_ms = end.ended_at[0] - start
+            ended_ms = end.event_times[0] - start
             nursery.cancel_scope.cancel()
     assert isinstance(failed, ContentFailed)
     return failed.reason, round(ended_ms * 1_000 / WATCH_MS)
