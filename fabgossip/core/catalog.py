@@ -302,6 +302,10 @@ class Catalog:
                 return head, one
         return None
 
+    def first(self) -> tuple[Head, VerifiedManifest] | None:
+        """The first head, to ask about in place of one that is not there."""
+        return next(((head, head.verified) for head in self._heads.values()), None)
+
     def by_content(self, content_hash: ContentHash) -> tuple[tuple[Head, VerifiedManifest], ...]:
         """Every head, and the manifest of it, that names this content."""
         found = []

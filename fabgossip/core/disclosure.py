@@ -331,10 +331,11 @@ class Disclosure:
             message = GetHeads(known=tuple(known[start : start + HEADS_ENTRIES_MAX]))
             self.send(session.link, message, TrafficClass.TRUST)
 
-    def deny(self, session: Session, decision: Decision) -> None:
-        """Note a denial; the peer sees the same answer as for what does not exist."""
+    def deny(self, session: Session, decision: Decision, items: int) -> None:
+        """Note the denials of one request, once, by the first of them; the peer sees the same
+        answer as for what does not exist."""
         denied_by = decision.denied_by or ""
-        fields = (("peer", session.node_id), ("check", denied_by))
+        fields = (("peer", session.node_id), ("check", denied_by), ("items", items))
         self._out.append(Record(fact=Fact.FETCH_DENIED, fields=fields))
 
 

@@ -60,6 +60,7 @@ class FetchFailure(StrEnum):
     BAD_HASH = "bad_hash"
     BAD_LENGTH = "bad_length"
     STALLED = "stalled"
+    TOO_SLOW = "too_slow"
     LOST = "lost"
     DISK = "disk"
     CANCELLED = "cancelled"
@@ -158,6 +159,13 @@ class RepairDue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnswersDue:
+    """Time to send what is not available on a link."""
+
+    link: LinkId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestDue:
     """A local request has waited as long as it wanted to."""
 
@@ -165,7 +173,15 @@ class RequestDue:
 
 
 Timer: TypeAlias = (
-    RefreshDue | DialDue | PingDue | HelloDue | WantDue | AdvertiseDue | RepairDue | RequestDue
+    RefreshDue
+    | DialDue
+    | PingDue
+    | HelloDue
+    | WantDue
+    | AdvertiseDue
+    | RepairDue
+    | AnswersDue
+    | RequestDue
 )
 
 

@@ -12,6 +12,7 @@ from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import Catalog, Head, HeadState
 from fabgossip.core.fetching import Fetching, FetchingSnapshot, Want, WantState
 from fabgossip.core.neighbors import Neighbors, NeighborsSnapshot
+from fabgossip.core.policing import PolicingSnapshot
 from fabgossip.model.ids import NodeId
 from fabgossip.model.mode import Mode
 from fabgossip.model.moment import Now, UnixTime, elapsed, is_past, seconds_between
@@ -49,6 +50,7 @@ class ProblemCode(StrEnum):
     UNLISTED = "unlisted"
     REFUSED = "refused"
     AUDIT_STOPPED = "audit_stopped"
+    IDENTITY_CLONED = "identity_cloned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,7 @@ class NodeSnapshot:
     last_change_at: UnixTime | None
     neighbors: NeighborsSnapshot
     fetching: FetchingSnapshot
+    policing: PolicingSnapshot
     problems: tuple[Problem, ...]
     problems_omitted: int
 
@@ -114,13 +117,15 @@ def node_snapshot(
     catalog: Catalog,
     neighbors: Neighbors,
     fetching: Fetching,
+    policing: PolicingSnapshot,
     now: Now,
 ) -> NodeSnapshot:
     """The node as it is now. Cost: O(heads)."""
     heads = catalog.heads()
     mode = beliefs.mode(now)
     seen = neighbors.snapshot()
-    problems = _problems(heads, beliefs, seen, fetching, now)
+    clones = tuple(_clone_problem(node_id) for node_id in policing.clones)
+    problems = clones + _problems(heads, beliefs, seen, fetching, now)
     facts = beliefs.facts
     return NodeSnapshot(
         node_id=node_id,
@@ -137,6 +142,7 @@ def node_snapshot(
         ),
         neighbors=seen,
         fetching=fetching.snapshot(),
+        policing=policing,
         problems=problems[:PROBLEMS_MAX],
         problems_omitted=max(0, len(problems) - PROBLEMS_MAX),
     )
@@ -201,6 +207,11 @@ def _problems(
 
 def _problem(code: ProblemCode, namespace: str, because: str, next_step: str) -> Problem:
     return Problem(code=code, namespace=namespace, because=because, next_step=next_step)
+
+
+def _clone_problem(node_id: NodeId) -> Problem:
+    because = f"{node_id} says hello from changing processes: two machines may hold its key"
+    return _problem(ProblemCode.IDENTITY_CLONED, "", because, "fabgossip peers")
 
 
 def _trust_problems(beliefs: Beliefs, now: Now) -> list[Problem]:

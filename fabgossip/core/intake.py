@@ -253,8 +253,7 @@ class Intake:
             return
         want = self._m.fetching.find(found[1].manifest.content_hash)
         if want is not None:
-            want.announcers[origin] = None
-            self._m.fetching.on_advertised(origin, found[1].manifest.content_hash)
+            self._m.fetching.on_announced(want, origin)
 
     def _refused(self, raw: bytes, verdict: Rejection, source: str) -> None:
         if verdict.retry is Retry.NEVER and verdict.manifest_hash is not None:

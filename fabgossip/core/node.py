@@ -29,6 +29,7 @@ from fabgossip.core.effects import (
 )
 from fabgossip.core.events import (
     AdvertiseDue,
+    AnswersDue,
     AuditChanged,
     ContentFailed,
     ContentServed,
@@ -68,6 +69,7 @@ from fabgossip.core.listings import Listings
 from fabgossip.core.neighbors import Neighbors
 from fabgossip.core.permits import Permits
 from fabgossip.core.placement import Placement
+from fabgossip.core.policing import CLOSED_RETRY_S, Policing
 from fabgossip.core.refresh import Refresh
 from fabgossip.core.sessions import Session, Sessions, shared_protocol
 from fabgossip.core.setup import NodeSetup
@@ -102,17 +104,12 @@ from fabgossip.model.messages import (
 from fabgossip.model.mode import Mode
 from fabgossip.model.moment import Duration, Instant, Now, is_due, is_past, later
 from fabgossip.model.persistence import PutClaimsSeen, PutMemory, PutTimeFloor
-from fabgossip.model.scope import may_share
-from fabgossip.trust.authorization import Subject, may_disclose
+from fabgossip.model.scope import Audience, may_share
+from fabgossip.trust.authorization import Decision, Subject, may_disclose
 from fabgossip.trust.gate import TrustFacts
 from fabgossip.trust.rejections import Blame, Rejection, RejectionCode, Retry
 from fabgossip.trust.signatures import Verifier
 
-BUSY_RETRY_MS: Final = 1_000
-CLOSED_RETRY_S: Final = 600
-"""One constant for every reason of trust, authority or scope, so it tells nothing."""
-STRIKES_MAX: Final = 8
-"""Refused envelopes a peer is to blame for before its link is closed (*start*)."""
 ASK_TRUST_EVERY: Final = Duration(1_000)
 """What newer trust could cure asks a link for it no more often (*start*)."""
 SERVED_PER_LINK_MAX: Final = 16
@@ -133,6 +130,7 @@ _FAILURE_CODES: Final = {
     FetchFailure.MISSING: "LENGTH_MISMATCH",
     FetchFailure.BUSY: "CANCELLED",
     FetchFailure.STALLED: "CANCELLED",
+    FetchFailure.TOO_SLOW: "TOO_SLOW",
     FetchFailure.LOST: "CANCELLED",
 }
 
@@ -163,6 +161,7 @@ class Node:
         "_out",
         "_permits",
         "_placement",
+        "_policing",
         "_refresh",
         "_requests",
         "_sessions",
@@ -204,6 +203,9 @@ class Node:
                 self._placement, self._disclosure, Listings(), self._waiting, self._out,
             )
         )  # fmt: skip
+        self._policing = Policing(
+            self._disclosure, self._catalog, self._neighbors, self._holdings, self._out
+        )
         self._dial_generation = 0
         self._is_advertising = False
         self._is_repairing = False
@@ -334,6 +336,8 @@ class Node:
         if self._beliefs.freshness.is_revoked or self._beliefs.has_lost_trust(event.identity):
             self._close(session, ByeReason.CLOSED, LostReason.REVOKED)
             return
+        if not self._policing.admits(session, now.instant):
+            return
         self._disclosure.hello(session, self._boot_id)
         self._timer(
             HelloDue(link=event.link),
@@ -351,16 +355,18 @@ class Node:
         self._dissemination.on_lost(event.link)
         self._holdings.on_lost(event.link)
         self._fetching.on_lost(event.link)
+        self._policing.on_lost(event.link)
         if session is not None and session.is_open:
             self._out.append(Record(fact=Fact.NEIGHBOR_LOST, fields=fields))
 
     def _on_unsent(self, event: Unsent, now: Now) -> None:
         """A list of what we have repairs whatever was dropped, once the queue had time to drain."""
         session = self._sessions.find(event.link)
-        if session is None:
-            return
-        session.dirty[event.audience] = None
-        if not self._is_repairing:
+        if session is not None:
+            self._owe_list(session, event.audience, now)
+
+    def _owe_list(self, session: Session, audience: Audience, now: Now) -> None:
+        if self._policing.owe_list(session, audience) and not self._is_repairing:
             self._is_repairing = True
             self._timer(RepairDue(), later(now.instant, REPAIR_WAIT))
 
@@ -391,7 +397,9 @@ class Node:
         if isinstance(message, Bye):
             self._close(session, ByeReason.DRAIN, LostReason.BYE, 0)
         elif session.is_open:
-            self._on_open_message(session, message, event.stream, now)
+            passed = self._policing.passed(session, message, event.stream, now.instant)
+            if passed is not None:
+                self._on_open_message(session, passed, event.stream, now)
         else:
             self._on_early_message(session, message, now)
 
@@ -412,6 +420,7 @@ class Node:
     def _on_hello(self, session: Session, hello: Hello, now: Now) -> None:
         session.hello = hello
         session.claims_envelope, session.openings = hello.claims, hello.openings
+        self._policing.on_hello(session, now.instant)
         protocol = shared_protocol(hello, self._beliefs.facts.bundle.protocol_min)
         if protocol is None:
             self._close(session, ByeReason.VERSION, LostReason.VERSION, 3_600)
@@ -530,7 +539,7 @@ class Node:
                 for envelope in message.envelopes:
                     self._on_envelope(session, envelope, 0, now)
             case Have():
-                self._on_have(session, message)
+                self._on_have(session, message, now)
             case Graft():
                 if may_disclose(session.claims, message.audience):
                     self._disclosure.manifests(session, message.prefixes, now)
@@ -560,13 +569,13 @@ class Node:
         shown = {opening.salt for opening in session.openings}
         fresh = tuple(one for one in message.openings if one.salt not in shown)
         if not fresh or len(shown) + len(fresh) > COMMITMENTS_MAX:
-            self._strike(session)
+            self._policing.on_failed(session, now.instant)
             return
         openings = session.openings + fresh
         claims = self._beliefs.claims_of(session.claims_envelope, openings, session.node_id, now)
         if isinstance(claims, Rejection):
             if not session.is_refused:
-                self._strike(session)
+                self._policing.on_failed(session, now.instant)
             return
         session.openings = openings
         self._judge_claims(session, now)
@@ -587,7 +596,7 @@ class Node:
         )
         if isinstance(verdict, Rejection):
             if verdict.blame is Blame.PEER and not self._is_my_fault(verdict):
-                self._strike(session)
+                self._policing.on_failed(session, now.instant)
             elif verdict.retry is Retry.AFTER_TRUST and is_due(session.ask_trust_at, now.instant):
                 session.ask_trust_at = later(now.instant, ASK_TRUST_EVERY)
                 self._disclosure.ask_heads(session, self._trust_lane())
@@ -603,22 +612,16 @@ class Node:
         if found is not None and prefix is not None:
             self._holdings.on_announced(session.link, found[1].manifest.audience, prefix)
 
-    def _strike(self, session: Session) -> None:
-        session.strikes += 1
-        if session.strikes == STRIKES_MAX:
-            self._out.append(
-                Record(
-                    fact=Fact.SESSION_CUT, fields=(("peer", session.node_id), ("reason", "strikes"))
-                )
-            )
-            self._close(session, ByeReason.CLOSED, LostReason.PROTOCOL)
-
-    def _on_have(self, session: Session, message: Have) -> None:
-        """A list of an audience we may not know gets no answer, as if it did not exist."""
+    def _on_have(self, session: Session, message: Have, now: Now) -> None:
+        """A list of an audience we may not know gets no answer, as if it did not exist; an empty
+        one asks for ours."""
         if not may_share(message.audience, self._beliefs.facts.own) or not may_disclose(
             session.claims, message.audience
         ):
-            self._out.append(Record(fact=Fact.PROBE_SILENCED, fields=(("peer", session.node_id),)))
+            self._policing.on_probe(session, now.instant)
+            return
+        if not message.prefixes:
+            self._owe_list(session, message.audience, now)
             return
         self._dissemination.on_listed(session.link, message.audience, message.prefixes)
         self._graft(session)
@@ -628,6 +631,7 @@ class Node:
         while (found := self._dissemination.next_graft(session.link)) is not None:
             audience, prefixes = found
             graft = Graft(audience=audience, prefixes=prefixes)
+            self._policing.on_asked(session.link, len(prefixes))
             self._disclosure.send(session.link, graft, TrafficClass.SNAPSHOT, audience=audience)
 
     def _on_holdings(self, session: Session, message: Holdings) -> None:
@@ -649,8 +653,9 @@ class Node:
         if (
             serving >= self._config.fetching.serve_streams_max
             or session.serving >= SERVED_PER_LINK_MAX
+            or not self._policing.has_room(session, message)
         ):
-            self._busy(session, message, stream)
+            self._policing.busy(session, message, stream)
             return
         grant = None
         if message.grant:
@@ -658,11 +663,6 @@ class Node:
             if grant is None:
                 return
         self._serve(session, message, stream, grant, now)
-
-    def _busy(self, session: Session, message: GetContent, stream: int) -> None:
-        for item in range(len(message.items)):
-            busy = Busy(item=item, retry_after_ms=BUSY_RETRY_MS)
-            self._disclosure.send(session.link, busy, TrafficClass.POLICY, stream=stream)
 
     def _grant_of(
         self, session: Session, message: GetContent, stream: int, now: Now
@@ -719,13 +719,12 @@ class Node:
             narrowing=message.narrowing,
         )
         items = []
+        denied: list[Decision] = []
         traffic = TrafficClass.POLICY
         for number, ask in enumerate(message.items):
-            served = self._served(session, request, ask, now)
+            served = self._served(session, request, ask, denied, now)
             if served is None:
-                self._disclosure.send(
-                    session.link, NotAvailable(item=number), traffic, stream=stream
-                )
+                self._policing.not_available(session, stream, number, now.instant)
                 continue
             traffic = min(traffic, traffic_of(served))
             items.append(
@@ -738,6 +737,8 @@ class Node:
                     chunk_count=ask.chunk_count,
                 )
             )
+        if denied:
+            self._disclosure.deny(session, denied[0], len(denied))
         if items:
             session.serving += 1
             self._out.append(
@@ -745,17 +746,25 @@ class Node:
             )
 
     def _served(
-        self, session: Session, request: Subject, ask: ContentAsk, now: Now
+        self,
+        session: Session,
+        request: Subject,
+        ask: ContentAsk,
+        denied: list[Decision],
+        now: Now,
     ) -> VerifiedManifest | None:
-        """The statement under which an item is served. Absent, forbidden and withdrawn take the
-        same steps: what is found is judged, and what is not found is judged as nothing."""
+        """The statement under which an item is served. Whether there is such a thing or not, the
+        same is asked about it: for what is absent, of the first head there is."""
         found = self._find_asked(ask, now)
-        decision = self._disclosure.decide(request, found, Verb.FETCH, now)
-        if decision.allow and found is not None:
-            return found[1]
-        if found is not None:
-            self._disclosure.deny(session, decision)
-        return None
+        decision = self._disclosure.decide(
+            request, self._catalog.first() if found is None else found, Verb.FETCH, now
+        )
+        if found is None:
+            return None
+        if not decision.allow:
+            denied.append(decision)
+            return None
+        return found[1]
 
     def _find_asked(self, ask: ContentAsk, now: Now) -> Found:
         prefix = prefix_of(ask.manifest_hash)
@@ -818,6 +827,8 @@ class Node:
                 self._fetching.on_due(timer.content_hash, timer.generation)
             case RepairDue():
                 self._on_repair_due(now)
+            case AnswersDue():
+                self._policing.on_answers_due(timer.link)
             case AdvertiseDue():
                 self._intake.advertise(now)
                 self._is_advertising = False
@@ -837,6 +848,7 @@ class Node:
         self._intake.persist_again()
         self._dissemination.on_unanswered()
         for one in self._sessions.open_sessions():
+            self._policing.ask_lists(one)
             self._graft(one)
         link = self._refresh.next_link(tuple(one.link for one in self._sessions.open_sessions()))
         session = None if link is None else self._sessions.find(link)
@@ -1134,8 +1146,15 @@ class Node:
 
     def snapshot(self, now: Now) -> NodeSnapshot:
         """The node as a reader may see it. Cost: O(heads)."""
+        policing = self._policing.snapshot(now.instant)
         return node_snapshot(
-            self._node_id, self._beliefs, self._catalog, self._neighbors, self._fetching, now
+            self._node_id,
+            self._beliefs,
+            self._catalog,
+            self._neighbors,
+            self._fetching,
+            policing,
+            now,
         )
 
     @property
@@ -1195,5 +1214,6 @@ class Node:
             self._beliefs,
             self._waiting,
             self._uses,
+            self._policing,
         ):
             machine.check()

@@ -41,12 +41,13 @@ class Session:
     is_welcomed: bool = False
     is_open: bool = False
     holdings_sequence: int = 0
-    strikes: int = 0
     serving: int = 0
     ask_trust_at: Instant = field(default_factory=lambda: Instant(0))
     """When trust may be asked for again because something was refused for want of it."""
     dirty: dict[Audience, None] = field(default_factory=dict)
-    """Audiences about which something was dropped, in the order it was."""
+    """Audiences about which something was dropped or asked, in the order it was."""
+    is_behind: bool = False
+    """Whether something the peer told was skipped: it is asked for its lists."""
 
     @property
     def node_id(self) -> NodeId:

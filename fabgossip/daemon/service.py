@@ -371,6 +371,7 @@ def _world(config: Config, parts: _Parts, disk: Disk) -> World:
         log=parts.log,
         tls=tls,
         connections_max=config.table.listen.connections_max,
+        handshakes_in_flight_max=config.table.listen.handshakes_in_flight_max,
     )
 
 

@@ -26,6 +26,7 @@ from fabgossip.core.catalog import Head, HeadState
 from fabgossip.core.effects import Answer, Outcome
 from fabgossip.core.events import FetchRequest, GateRequest, SubmitRequest
 from fabgossip.core.health import state_of
+from fabgossip.core.pace import BYTES_PER_S_MIN
 from fabgossip.daemon import views
 from fabgossip.daemon.driver import Driver, read_clocks
 from fabgossip.daemon.transfers import Submission, is_spooled
@@ -46,7 +47,10 @@ REQUEST_S: Final = 5.0
 """Longest time the rest of a refused request may take."""
 DRAINED_BYTES_MAX: Final = 1 << 20
 """A refused body up to here is read and forgotten and the connection goes on; above, it closes."""
+REPLY_S: Final = 10.0
+"""Longest time a client may take to read an answer (*start*)."""
 SUBMIT_S: Final = 120.0
+"""Longest time a submitted body may take, whatever its size."""
 FETCH_TIMEOUT_MS_MAX: Final = 600_000
 GATE_QUESTIONS_MAX: Final = 64
 """Questions of consumers answered at once (*start*)."""
@@ -284,17 +288,25 @@ class StatusServer:
                 400, "envelope", f"header Fabgossip-Envelope-Bytes: 1 to {ENVELOPE_BYTES_MAX}"
             )
         body = _SubmitBody(self._driver, int(length), request.body_bytes)
-        with trio.move_on_after(SUBMIT_S) as scope:
+        with trio.move_on_after(submit_s(request.body_bytes)) as scope:
             await request.read_body(body.add)
         if scope.cancelled_caught or not body.is_complete:
             body.drop()
-            raise RefusedError(400, "truncated", "the body ended before the length it announced")
+            raise RefusedError(
+                400, "truncated", "the body ended, or its time did, before the length it announced"
+            )
         answer = await self._driver.ask(
             self._driver.next_request(),
             SubmitRequest(envelope=bytes(body.envelope)),
             body.submission(),
         )
         return _reply(answer)
+
+
+def submit_s(body_bytes: int) -> float:
+    """How long a submitted body of this size may take: the pace of a peer's content is its least
+    too, so that a trickle holds no connection."""
+    return min(REQUEST_S + body_bytes / BYTES_PER_S_MIN, SUBMIT_S)
 
 
 class _SubmitBody:
@@ -489,7 +501,10 @@ class _Conversation:
                 reply = Reply(
                     code=error.error_status_hint, body={"code": "http", "detail": str(error)}
                 )
-            await self._send(reply)
+            with trio.move_on_after(REPLY_S) as scope:
+                await self._send(reply)
+            if scope.cancelled_caught:
+                return
             if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
                 return
             self._http.start_next_cycle()

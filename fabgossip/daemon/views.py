@@ -98,6 +98,10 @@ def status(snapshot: NodeSnapshot, about: About) -> dict[str, object]:
             "fetched": fetching.fetched,
             "failed": fetching.failed,
         },
+        "limits": {
+            "reduced": dict(snapshot.policing.reduced),
+            "cut": snapshot.policing.cut,
+        },
         "config": {"path": about.config_path, "storage": about.storage_path},
         "problems": [
             {

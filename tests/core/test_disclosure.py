@@ -14,6 +14,7 @@ from fabgossip.core.config import ConnectionsConfig, FetchingConfig, NeighborsCo
 from fabgossip.core.disclosure import Disclosure
 from fabgossip.core.effects import Disconnect, Effect, Fact, Send, ServeContent
 from fabgossip.core.events import (
+    AnswersDue,
     ContentServed,
     LinkId,
     LostReason,
@@ -180,6 +181,10 @@ def test_absent_and_forbidden_get_the_identical_answer(held: bool) -> None:  # n
     if held:
         story.accept(acme_routes(), origin)
     story.hear(outsider, ask(acme_routes()), 6)
+    # Only our own record tells the two apart.
+    assert (Fact.FETCH_DENIED in story.facts()) is held
+    assert story.find(ServeContent) == []
+    story.due(AnswersDue)
     assert story.find(Send) == [
         Send(
             link=outsider,
@@ -189,9 +194,6 @@ def test_absent_and_forbidden_get_the_identical_answer(held: bool) -> None:  # n
         )
     ]
     assert story.find(Send)[0].traffic.name == "POLICY"
-    assert story.find(ServeContent) == []
-    # Only our own record tells the two apart.
-    assert (Fact.FETCH_DENIED in story.facts()) is held
 
 
 def test_a_known_manifest_with_another_content_hash_is_not_available() -> None:
@@ -200,7 +202,7 @@ def test_a_known_manifest_with_another_content_hash_is_not_available() -> None:
     link = story.link("n2")
     story.accept(routes(), link)
     item = ContentAsk(routes().verified.manifest_hash, acme_routes().content_hash, 0, 1)
-    story.hear(link, GetContent(items=(item,)), 2)
+    story.hear(link, GetContent(items=(item,)), 2).due(AnswersDue)
     assert story.sent(link) == [NotAvailable(item=0)]
 
 
@@ -210,10 +212,10 @@ def test_what_is_held_is_served_by_its_place_in_the_request() -> None:
     story.accept(routes(), link)
     items = (ask(acme_routes()).items[0], ask(routes()).items[0])
     story.hear(link, GetContent(items=items), 2)
-    assert story.sent(link) == [NotAvailable(item=0)]
     served = story.only(ServeContent)
     assert [(one.item, one.content_hash) for one in served.items] == [(1, routes().content_hash)]
     assert served.stream == 2
+    assert story.due(AnswersDue).sent(link) == [NotAvailable(item=0)]
 
 
 @pytest.mark.parametrize("artifact", [routes(), acme_routes(99)], ids=["held", "absent"])
@@ -240,11 +242,12 @@ def test_what_is_withdrawn_or_expired_is_not_served() -> None:
     link = story.link("n2")
     story.accept(routes(), link).accept(tombstone(8), link)
     story.hear(link, ask(routes()), 2)
-    assert story.sent(link) == [NotAvailable(item=0)]
+    assert story.find(ServeContent) == []
+    assert story.due(AnswersDue).sent(link) == [NotAvailable(item=0)]
     story.accept(routes(7, name="r2"), link).step_clock(factory.DAY)
     story.hear(link, ask(routes(7, name="r2")), 4)
-    assert story.sent(link) == [NotAvailable(item=0)]
     assert story.find(ServeContent) == []
+    assert story.due(AnswersDue).sent(link) == [NotAvailable(item=0)]
 
 
 def test_only_durable_heads_are_listed_and_grafted() -> None:
