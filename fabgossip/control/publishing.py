@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from fabgossip.control.authority import AuthorityFolder
 from fabgossip.control.signing import SignedArtifact
+from fabgossip.model.artifact import ArtifactType
+from fabgossip.trust.rejections import RejectionCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +21,12 @@ class Delivery:
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the node has it now."""
-        return self.outcome in ("admitted", "already_current")
+        """Whether the node has it now. A step of the trust chain it is past, it had."""
+        is_past = (
+            self.artifact.manifest.artifact_type is ArtifactType.TRUST_BUNDLE
+            and self.code == RejectionCode.VERSION_ROLLBACK
+        )
+        return is_past or self.outcome in ("admitted", "already_current")
 
 
 Submit = Callable[[SignedArtifact], Delivery]

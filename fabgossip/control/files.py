@@ -1,0 +1,29 @@
+"""Files of the control plane: old or new after a crash, never between."""
+
+import os
+from pathlib import Path
+
+from fabgossip.errors import ControlError
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file whole and durably in place of the one there; raises `ControlError`."""
+    fresh = path.with_name(path.name + ".new")
+    try:
+        with fresh.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise ControlError(f"{path}: {error.strerror}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename is durable only with its folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
