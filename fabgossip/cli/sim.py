@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from fabgossip.cli.output import EXIT_OK, say
-from fabgossip.control.authority import bundle_artifact
 from fabgossip.control.bundles import KEY_ROLES, ROOTS, first_bundle
-from fabgossip.control.compiler import compile_artifacts, head_after
+from fabgossip.control.compiler import bundle_step, compile_artifacts, head_after
 from fabgossip.control.drafts import CompileInput, PublishedHead
 from fabgossip.control.enrollment import (
     NodeRow,
@@ -127,7 +126,7 @@ class SeededAuthority:
         )
 
     def _pin(self) -> PinnedTrust:
-        unsigned = bundle_artifact(None, self._bundle, self._now)
+        unsigned = bundle_step(None, self._bundle, self._now)
         signed = sign_artifact(self._bundle, self._ring, unsigned.manifest, unsigned.content)
         return bundle_from_pinned(signed.envelope, signed.content, Ed25519Verifier())
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from fabgossip.cli.authority import add_root_keys, add_verb, authority_of, wall_now
 from fabgossip.cli.output import EXIT_OK, print_json, print_table, say
-from fabgossip.control.authority import AuthorityFolder, RotationWish, fingerprint
+from fabgossip.control.authority import AuthorityFolder, fingerprint
 from fabgossip.control.bundles import KEY_ROLES, OldKeys, key_role, role_key_ids
 from fabgossip.control.granting import (
     GrantWish,
@@ -18,6 +18,7 @@ from fabgossip.control.granting import (
 )
 from fabgossip.control.keystore import write_private
 from fabgossip.control.revoking import RevocationRow
+from fabgossip.control.rotation import RotationWish, rotate
 from fabgossip.errors import ControlError, ModelError, UsageError
 from fabgossip.model.artifact import ArtifactType, Tombstone
 from fabgossip.model.authority import (
@@ -51,36 +52,36 @@ def add_trust_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _add_rotate(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    rotate = add_verb(verbs, "rotate", "make the next trust bundle and sign it", run_rotate)
-    rotate.add_argument(
+    parser = add_verb(verbs, "rotate", "make the next trust bundle and sign it", run_rotate)
+    parser.add_argument(
         "--role",
         action="append",
         default=[],
         choices=[one.name for one in KEY_ROLES],
         help="new keys for this role; repeatable",
     )
-    rotate.add_argument(
+    parser.add_argument(
         "--keep-old",
         choices=[OldKeys.RETIRE.value, OldKeys.REVOKE.value],
         help="old keys of the role: retired (destroyed) or revoked (stolen); else one day more",
     )
-    rotate.add_argument("--roots", action="store_true", help="a new set of root keys")
-    rotate.add_argument("--node-ca", action="store_true", help="a new CA for node certificates")
-    old = rotate.add_mutually_exclusive_group()
+    parser.add_argument("--roots", action="store_true", help="a new set of root keys")
+    parser.add_argument("--node-ca", action="store_true", help="a new CA for node certificates")
+    old = parser.add_mutually_exclusive_group()
     old.add_argument("--retire-node-ca", action="store_true", help="end all CAs but the newest")
     old.add_argument(
         "--revoke-old", action="store_true", help="with --node-ca: old CAs are revoked at once"
     )
-    rotate.add_argument("--new-epoch", action="store_true", help="everything is signed anew")
-    rotate.add_argument(
+    parser.add_argument("--new-epoch", action="store_true", help="everything is signed anew")
+    parser.add_argument(
         "--lift",
         action="append",
         default=[],
         metavar="ENTRY",
         help="with --new-epoch: an entry the revocation list drops; repeatable",
     )
-    rotate.add_argument("--min-protocol", type=int, metavar="N", help="peers speak N or newer")
-    add_root_keys(rotate)
+    parser.add_argument("--min-protocol", type=int, metavar="N", help="peers speak N or newer")
+    add_root_keys(parser)
 
 
 def _wish(arguments: argparse.Namespace) -> RotationWish:
@@ -108,7 +109,7 @@ def run_rotate(arguments: argparse.Namespace) -> int:
     wish = _wish(arguments)
     authority = authority_of(arguments)
     with authority.locked():
-        bundle = authority.rotate(wish, wall_now(), tuple(arguments.root_keys))
+        bundle = rotate(authority, wish, wall_now(), tuple(arguments.root_keys))
     keys = {name: _active_ids(bundle, name) for name in sorted(wish.roles)}
     steps = _next_steps(wish)
     if arguments.json:

@@ -21,7 +21,7 @@ import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -33,23 +33,16 @@ from fabgossip.control.bundles import (
     CLAIMS_ROLE,
     KEY_ROLES,
     ROOTS,
-    OldKeys,
-    Rotation,
     first_bundle,
-    key_role,
-    next_bundle,
-    role_key_ids,
     takes_away,
 )
-from fabgossip.control.compiler import compile_artifacts, compile_trust, tombstone_of
+from fabgossip.control.compiler import bundle_step, compile_artifacts, compile_trust, tombstone_of
 from fabgossip.control.drafts import (
     CompileInput,
     Minimums,
     PublishedHead,
     UnsignedArtifact,
-    draft_of,
     manifest_hash_of,
-    manifest_of,
     revoked_keys,
 )
 from fabgossip.control.enrollment import (
@@ -73,7 +66,6 @@ from fabgossip.control.signing import (
     SignedArtifact,
     Signers,
     sign_artifact,
-    sign_successor,
     signing_keys,
 )
 from fabgossip.control.sources.folder import Source
@@ -81,7 +73,6 @@ from fabgossip.errors import ControlError, WireError
 from fabgossip.model.artifact import TRUST_TYPES, ArtifactType, Tombstone
 from fabgossip.model.authority import (
     ContentCap,
-    KeyStatus,
     RevocationList,
     RevokedKind,
     TrustBundle,
@@ -89,7 +80,7 @@ from fabgossip.model.authority import (
 from fabgossip.model.ids import ClusterId, KeyId, NodeId, PlatformId, key_id_of
 from fabgossip.model.moment import UnixTime, seconds_between
 from fabgossip.trust.revocation import node_token
-from fabgossip.wire.contents import bundle_bytes, parse_bundle, pinned_bytes
+from fabgossip.wire.contents import parse_bundle, pinned_bytes
 from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import parse_manifest
 from fabgossip.wire.tables import TableError, structure_table
@@ -98,27 +89,12 @@ RENEW_SHARE: Final = 2
 """A trust bundle is issued anew once half of its refresh span is gone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RotationWish:
-    """What an operator wants the next bundle to change."""
-
-    roles: tuple[str, ...] = ()
-    old_keys: OldKeys = OldKeys.KEEP
-    roots: bool = False
-    node_ca: bool = False
-    old_node_cas: KeyStatus = KeyStatus.ACTIVE
-    opens_epoch: bool = False
-    lifted: tuple[str, ...] = ()
-    """Entries of the revocation list that end with the epoch."""
-    protocol_min: int | None = None
-
-
 class AuthorityFolder:
     """The control plane's state on disk."""
 
     def __init__(self, folder: Path, passphrase: bytes | None = None) -> None:
         self.folder = folder
-        self._keys = KeyFolder(folder / "keys", passphrase)
+        self.keys = KeyFolder(folder / "keys", passphrase)
         self._published = PublishedFolder(folder)
 
     @contextmanager
@@ -157,29 +133,25 @@ class AuthorityFolder:
             raise ControlError(
                 f"{self.folder}: {error.strerror}; an authority is never overwritten"
             ) from error
-        keys = {role.name: _new_keys(role.count) for role in KEY_ROLES} | {"root": _new_keys(ROOTS)}
+        keys = {role.name: new_keys(role.count) for role in KEY_ROLES} | {"root": new_keys(ROOTS)}
         for role, ring in keys.items():
             for key in ring:
-                self._keys.add(role, key)
-        ca = self._new_node_ca(cluster_id, now)
+                self.keys.add(role, key)
+        ca_key = new_node_key()
+        ca = certificate_der(node_ca_certificate(ca_key, cluster_id, now))
+        self.keys.add_node_ca(ca_key, ca)
         bundle = first_bundle(platform_id, cluster_id, keys, ca, now, caps)
-        unsigned = bundle_artifact(None, bundle, now)
-        signed = sign_artifact(bundle, self._keys.ring(), unsigned.manifest, unsigned.content)
-        self._put_in_force(bundle, signed)
-        self._settle()
+        unsigned = bundle_step(None, bundle, now)
+        signed = sign_artifact(bundle, self.keys.ring(), unsigned.manifest, unsigned.content)
+        self.put_in_force(bundle, signed)
         return bundle
 
-    def _new_node_ca(self, cluster_id: ClusterId, now: UnixTime) -> bytes:
-        """Draw a node CA and keep its key; gives its DER."""
-        key = new_node_key()
-        certificate = certificate_der(node_ca_certificate(key, cluster_id, now))
-        self._keys.add_node_ca(key, certificate)
-        return certificate
-
-    def _put_in_force(self, bundle: TrustBundle, signed: SignedArtifact) -> None:
+    def put_in_force(self, bundle: TrustBundle, signed: SignedArtifact) -> None:
+        """Make a bundle the newest of the chain; what it needs is written already."""
         trust = self.folder / "trust"
         replace_file(trust / f"{bundle.bundle_version}.content", signed.content)
         replace_file(trust / f"{bundle.bundle_version}.envelope", signed.envelope)
+        self._settle()
 
     def _settle(self) -> None:
         """What follows from the newest bundle: nodes are handed it, new ones pin it."""
@@ -243,11 +215,11 @@ class AuthorityFolder:
     def signing_keys(self, kind: str, now: UnixTime) -> tuple[ArtifactKey, ...]:
         """The keys that sign claims or grants, as many as must; raises `ControlError`."""
         signers = self.signers(now)
-        return signing_keys(signers, self._keys.ring(), kind, signers.bundle.prefix, now)
+        return signing_keys(signers, self.keys.ring(), kind, signers.bundle.prefix, now)
 
     def node_ca(self) -> ec.EllipticCurvePrivateKey:
         """The key that issues node certificates now; raises `ControlError`."""
-        return self._keys.node_ca(active_node_ca(self.bundle()))
+        return self.keys.node_ca(active_node_ca(self.bundle()))
 
     def nodes(self) -> tuple[NodeRow, ...]:
         """Every enrolled node, by id; raises `ControlError`."""
@@ -281,6 +253,10 @@ class AuthorityFolder:
             json.dumps(asdict(row), indent=2).encode(),
         )
 
+    def save_book(self, book: RevocationBook) -> None:
+        """Replace what was revoked."""
+        write_book(self.folder / "revocations.json", book)
+
     def book(self) -> RevocationBook:
         """What was ever revoked; raises `ControlError`."""
         return read_book(self.folder / "revocations.json")
@@ -308,7 +284,7 @@ class AuthorityFolder:
             row, since_epoch=bundle.authority_epoch, listed_in=self.list_version() + 1
         )
         book = before.with_row(numbered, now)
-        write_book(self.folder / "revocations.json", book)
+        self.save_book(book)
         return book is not before
 
     def _check_revocable(self, row: RevocationRow, now: UnixTime) -> None:
@@ -368,7 +344,7 @@ class AuthorityFolder:
     ) -> tuple[SignedArtifact, ...]:
         """Sign and record the revocation list, and the trust bundle where that is due: neither
         waits for a source to be right."""
-        ring = self._keys.ring(root_folders)
+        ring = self.keys.ring(root_folders)
         return self._sign(compile_trust(self._given(Source(), now, ring)), ring)
 
     def compile(
@@ -381,7 +357,7 @@ class AuthorityFolder:
     ) -> tuple[SignedArtifact, ...]:
         """Compile, sign and record what is new; `restored` are withdrawn namespaces, below the
         cluster, that may come back. Raises `ControlError`; then nothing is recorded."""
-        ring = self._keys.ring(root_folders)
+        ring = self.keys.ring(root_folders)
         given = self._given(source, now, ring)
         given = replace(
             given,
@@ -408,57 +384,10 @@ class AuthorityFolder:
     def tombstone(self, path: str, tombstone: Tombstone, now: UnixTime) -> SignedArtifact:
         """Withdraw the namespace of a path below the cluster; raises `ControlError`,
         `ModelError`."""
-        ring = self._keys.ring()
+        ring = self.keys.ring()
         unsigned = tombstone_of(self._given(Source(), now, ring), path, tombstone)
         (signed,) = self._sign((unsigned,), ring)
         return signed
-
-    def rotate(
-        self, wish: RotationWish, now: UnixTime, root_folders: tuple[Path, ...] = ()
-    ) -> TrustBundle:
-        """Make the next trust bundle and put it in force.
-
-        Raises:
-            ControlError: before anything is written: every fault the bundle would have, or roots
-                that are not at hand.
-        """
-        if wish.lifted and not wish.opens_epoch:
-            raise ControlError("an entry is lifted only with --new-epoch")
-        bundle = self.bundle()
-        ring = self._keys.ring(root_folders)
-        fresh = [(name, _new_keys(key_role(name).count)) for name in sorted(set(wish.roles))]
-        if wish.roots:
-            fresh.append(("root", _new_keys(len(bundle.root_keys))))
-        ca_key = new_node_key()
-        ca = certificate_der(node_ca_certificate(ca_key, bundle.cluster_id, now))
-        successor = next_bundle(bundle, _rotation(wish, fresh, ca), now)
-        book = self.book()
-        if wish.opens_epoch:
-            book = book.lifted(wish.lifted, successor.authority_epoch, now)
-        unsigned = bundle_artifact(bundle, successor, now)
-        signed = sign_successor(
-            (bundle, successor), ring.with_keys(fresh), unsigned.manifest, unsigned.content
-        )
-        for role, keys in fresh:
-            for key in keys:
-                self._keys.add(role, key)
-        if wish.node_ca:
-            self._keys.add_node_ca(ca_key, ca)
-        write_book(self.folder / "revocations.json", book)
-        self._put_in_force(successor, signed)
-        self._settle()
-        self._remove_revoked(bundle, successor)
-        return successor
-
-    def _remove_revoked(self, before: TrustBundle, after: TrustBundle) -> None:
-        """Private keys a bundle revoked sign nothing any more; the others stay until the operator
-        removes them."""
-        for name in KEY_ROLES:
-            for key_id in role_key_ids(before, name) - role_key_ids(after, name):
-                self._keys.remove(key_id)
-        for ca in after.node_cas:
-            if ca.status is KeyStatus.REVOKED:
-                self._keys.remove_node_ca(ca.der)
 
     def record(self, artifacts: tuple[SignedArtifact, ...]) -> None:
         """See `PublishedFolder.record`."""
@@ -477,47 +406,8 @@ class AuthorityFolder:
         self._published.mark_delivered(artifacts)
 
 
-def _new_keys(count: int) -> tuple[ArtifactKey, ...]:
+def new_keys(count: int) -> tuple[ArtifactKey, ...]:
     return tuple(new_artifact_key() for _ in range(count))
-
-
-def _rotation(
-    wish: RotationWish, fresh: list[tuple[str, tuple[ArtifactKey, ...]]], ca: bytes
-) -> Rotation:
-    roots = next((keys for name, keys in fresh if name == "root"), None)
-    return Rotation(
-        keys=tuple((name, keys) for name, keys in fresh if name != "root"),
-        old_keys=wish.old_keys,
-        root_keys=None if roots is None else tuple(key.public_key for key in roots),
-        node_ca=ca if wish.node_ca else None,
-        old_node_cas=wish.old_node_cas,
-        opens_epoch=wish.opens_epoch,
-        protocol_min=wish.protocol_min,
-    )
-
-
-def bundle_artifact(
-    before: TrustBundle | None, bundle: TrustBundle, now: UnixTime
-) -> UnsignedArtifact:
-    """The step of the chain from `before` to `bundle`: names the roots of both, as both must
-    sign."""
-    given = CompileInput(
-        bundle=bundle,
-        nodes=(),
-        source=Source(),
-        revocations=RevocationList(),
-        published={},
-        now=now,
-        claims_keys=(),
-    )
-    kind = ArtifactType.TRUST_BUNDLE
-    draft = draft_of(bundle, kind, "trust/bundle", bundle_bytes(bundle))
-    manifest = manifest_of(given, draft, kind, bundle.bundle_version, draft.content)
-    roots = {*bundle.root_keys, *(() if before is None else before.root_keys)}
-    signers = tuple(sorted(key_id_of(root) for root in roots))
-    return UnsignedArtifact(
-        manifest=replace(manifest, signer_key_ids=signers), content=draft.content
-    )
 
 
 def fingerprint(data: bytes) -> str:

@@ -10,6 +10,7 @@ is left alone, so a second compile of the same input makes nothing new. Due is:
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -27,7 +28,7 @@ from fabgossip.control.drafts import (
     namespace_of,
 )
 from fabgossip.control.snapshots import node_path, node_snapshots, snapshot_of
-from fabgossip.control.sources.folder import COMPILED_TYPES, Document
+from fabgossip.control.sources.folder import COMPILED_TYPES, Document, Source
 from fabgossip.errors import ControlError, ModelError
 from fabgossip.model.artifact import (
     TYPE_RULES,
@@ -36,8 +37,9 @@ from fabgossip.model.artifact import (
     Manifest,
     Tombstone,
 )
-from fabgossip.model.ids import ManifestHash
-from fabgossip.model.moment import is_past, seconds_between
+from fabgossip.model.authority import RevocationList, TrustBundle
+from fabgossip.model.ids import ManifestHash, key_id_of
+from fabgossip.model.moment import UnixTime, is_past, seconds_between
 from fabgossip.model.topology import WINDOW_MAX
 from fabgossip.trust.gate import size_max_of
 from fabgossip.wire.contents import bundle_bytes, revocations_bytes
@@ -217,6 +219,25 @@ def _trust_drafts(given: CompileInput) -> list[Draft]:
             revocations_bytes(given.revocations),
         ),
     ]
+
+
+def bundle_step(before: TrustBundle | None, bundle: TrustBundle, now: UnixTime) -> UnsignedArtifact:
+    """The step of the chain from `before` to `bundle`: it names the roots of both, as both must
+    sign."""
+    given = CompileInput(
+        bundle=bundle,
+        nodes=(),
+        source=Source(),
+        revocations=RevocationList(),
+        published={},
+        now=now,
+        claims_keys=(),
+    )
+    draft = _trust_drafts(given)[0]
+    whole = _whole(given, draft, None)
+    roots = {*bundle.root_keys, *(() if before is None else before.root_keys)}
+    signers = tuple(sorted(key_id_of(root) for root in roots))
+    return replace(whole, manifest=replace(whole.manifest, signer_key_ids=signers))
 
 
 def _document_draft(given: CompileInput, document: Document) -> Draft:

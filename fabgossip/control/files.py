@@ -1,6 +1,7 @@
 """Files of the control plane: old or new after a crash, never between."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from fabgossip.errors import ControlError
@@ -8,16 +9,25 @@ from fabgossip.errors import ControlError
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file whole and durably in place of the one there; raises `ControlError`."""
-    fresh = path.with_name(path.name + ".new")
-    try:
-        with fresh.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise ControlError(f"{path}: {error.strerror}") from error
+    replace_files([(path, data)])
+
+
+def replace_files(files: Iterable[tuple[Path, bytes]]) -> None:
+    """Write files, each whole; all are durable at the end. Raises `ControlError`."""
+    folders = set()
+    for path, data in files:
+        fresh = path.with_name(path.name + ".new")
+        try:
+            with fresh.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.rename(path)
+        except OSError as error:
+            raise ControlError(f"{path}: {error.strerror}") from error
+        folders.add(path.parent)
+    for folder in sorted(folders):
+        _sync_folder(folder)
 
 
 def _sync_folder(folder: Path) -> None:

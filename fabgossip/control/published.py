@@ -13,7 +13,7 @@ from typing import Final
 
 from fabgossip.control.compiler import head_after
 from fabgossip.control.drafts import PublishedHead
-from fabgossip.control.files import replace_file
+from fabgossip.control.files import replace_file, replace_files
 from fabgossip.control.signing import SignedArtifact
 from fabgossip.errors import ControlError, WireError
 from fabgossip.model.artifact import ArtifactType, Manifest, Order
@@ -73,10 +73,16 @@ class PublishedFolder:
         data = json.dumps([asdict(row) for row in rows], indent=1)
         replace_file(self._folder / "heads.json", data.encode())
 
+    def _envelope_path(self, row: HeadRow) -> Path:
+        return self._folder / "published" / f"{row.manifest_hash}.envelope"
+
+    def _content_path(self, row: HeadRow) -> Path:
+        return self._folder / "content" / row.content_hash
+
     def _signed(self, row: HeadRow) -> SignedArtifact:
         try:
-            envelope = (self._folder / "published" / f"{row.manifest_hash}.envelope").read_bytes()
-            content = (self._folder / "content" / row.content_hash).read_bytes()
+            envelope = self._envelope_path(row).read_bytes()
+            content = self._content_path(row).read_bytes()
             manifest = parse_manifest(parse_envelope(envelope).payload)
         except (OSError, WireError) as error:
             raise ControlError(f"{row.namespace}: {error}") from error
@@ -106,6 +112,7 @@ class PublishedFolder:
         nobody names."""
         rows = self._rows()
         before = self.newest()
+        files = []
         for one in artifacts:
             manifest = one.manifest
             name = manifest.namespace.text
@@ -119,8 +126,8 @@ class PublishedFolder:
                 window=() if manifest.base is not None else tuple(h.hex() for h in head.window),
                 step=manifest.config_version if is_step else 0,
             )
-            replace_file(self._folder / "published" / f"{row.manifest_hash}.envelope", one.envelope)
-            replace_file(self._folder / "content" / row.content_hash, one.content)
+            files.append((self._envelope_path(row), one.envelope))
+            files.append((self._content_path(row), one.content))
             rows.pop((name, True, 0), None)
             if is_step:
                 rows.pop((name, False, 0), None)
@@ -128,6 +135,7 @@ class PublishedFolder:
             rows[row.key] = row
             if not row.is_increment:
                 before[name] = head
+        replace_files(files)
         self._save(rows.values())
 
     def undelivered(self) -> tuple[SignedArtifact, ...]:
