@@ -275,7 +275,10 @@ def run_publish(arguments: argparse.Namespace) -> int:
     authority = authority_of(arguments)
     with authority.locked():
         deliveries = publish(
-            authority, submitter(StatusClient(arguments.socket)), everything=arguments.all
+            authority,
+            submitter(StatusClient(arguments.socket)),
+            wall_now(),
+            everything=arguments.all,
         )
     refused = [one for one in deliveries if not one.is_accepted]
     if arguments.json:

@@ -36,7 +36,13 @@ from fabgossip.control.bundles import (
     first_bundle,
     takes_away,
 )
-from fabgossip.control.compiler import bundle_step, compile_artifacts, compile_trust, tombstone_of
+from fabgossip.control.compiler import (
+    bundle_step,
+    compile_artifacts,
+    compile_trust,
+    is_worth_handing,
+    tombstone_of,
+)
 from fabgossip.control.drafts import (
     CompileInput,
     Minimums,
@@ -400,6 +406,13 @@ class AuthorityFolder:
     def heads(self) -> tuple[SignedArtifact, ...]:
         """See `PublishedFolder.all`."""
         return self._published.all()
+
+    def handouts(self, now: UnixTime, *, everything: bool) -> tuple[SignedArtifact, ...]:
+        """What no node has accepted yet, or everything, less what today's trust takes away from:
+        until the next compile nothing may stand in its place."""
+        given = self._given(Source(), now, KeyRing(()))
+        found = self.heads() if everything else self.undelivered()
+        return tuple(one for one in found if is_worth_handing(given, one.manifest))
 
     def mark_delivered(self, artifacts: tuple[SignedArtifact, ...]) -> None:
         """See `PublishedFolder.mark_delivered`."""

@@ -181,6 +181,16 @@ def withdrawal(given: CompileInput, before: Manifest, tombstone: Tombstone) -> U
     return UnsignedArtifact(manifest=manifest, content=b"")
 
 
+def is_worth_handing(given: CompileInput, manifest: Manifest) -> bool:
+    """Whether nodes that know today's trust would take what was once published. Steps of the trust
+    chain they take or are past."""
+    if manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
+        return True
+    is_over = is_past(manifest.expires_at, given.now) and manifest.tombstone is None
+    of_revoked = given.is_revoked(manifest.namespace.node_id)
+    return not is_over and not of_revoked and _still_stands(given, manifest)
+
+
 def tombstone_of(given: CompileInput, path: str, tombstone: Tombstone) -> UnsignedArtifact:
     """The withdrawal of a namespace.
 

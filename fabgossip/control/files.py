@@ -16,18 +16,23 @@ def replace_files(files: Iterable[tuple[Path, bytes]]) -> None:
     """Write files, each whole; all are durable at the end. Raises `ControlError`."""
     folders = set()
     for path, data in files:
-        fresh = path.with_name(path.name + ".new")
-        try:
-            with fresh.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.rename(path)
-        except OSError as error:
-            raise ControlError(f"{path}: {error.strerror}") from error
+        replace_one(path, data)
         folders.add(path.parent)
     for folder in sorted(folders):
         _sync_folder(folder)
+
+
+def replace_one(path: Path, data: bytes) -> None:
+    """Write one file whole; its name is durable only with its folder. Raises `ControlError`."""
+    fresh = path.with_name(path.name + ".new")
+    try:
+        with fresh.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(path)
+    except OSError as error:
+        raise ControlError(f"{path}: {error.strerror}") from error
 
 
 def _sync_folder(folder: Path) -> None:
