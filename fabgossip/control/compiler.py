@@ -53,7 +53,9 @@ one they cannot hear (*start*)."""
 
 
 def compile_artifacts(given: CompileInput) -> tuple[UnsignedArtifact, ...]:
-    """The artifacts that are new, changed or due for renewal, trust first, snapshots last.
+    """The artifacts that are new, changed or due for renewal, in the order to hand them out: trust;
+    what takes away; each node's own snapshot, without which a new node believes nothing else; who
+    is who; documents; and snapshots that may list all of that.
 
     Raises:
         ControlError: every problem of the input, a line each; nothing is made then.
@@ -62,19 +64,32 @@ def compile_artifacts(given: CompileInput) -> tuple[UnsignedArtifact, ...]:
     work = _Work(given)
     for draft in _trust_drafts(given):
         work.make(draft)
-    for draft in (*peer_directories(given), *storage_directories(given)):
-        work.make(draft)
     documents = sorted(given.source.documents, key=lambda one: one.namespace)
-    for document in documents:
-        if document.artifact_type is not ArtifactType.CLUSTER_SNAPSHOT:
-            work.attempt(partial(_document_draft, given, document))
     work.withdraw_again(documents)
     for draft in node_snapshots(given):
         work.make(draft)
-    for document in documents:
-        if document.artifact_type is ArtifactType.CLUSTER_SNAPSHOT:
-            work.attempt(partial(snapshot_of, given, document, tuple(work.newest.values())))
+    own, others, lists = _phases(given, documents)
+    for document in own:
+        work.attempt(partial(snapshot_of, given, document))
+    for draft in (*peer_directories(given), *storage_directories(given)):
+        work.make(draft)
+    for document in others:
+        work.attempt(partial(_document_draft, given, document))
+    for document in lists:
+        work.attempt(partial(snapshot_of, given, document, tuple(work.newest.values())))
     return work.result()
+
+
+def _phases(
+    given: CompileInput, documents: list[Document]
+) -> tuple[list[Document], list[Document], list[Document]]:
+    """Documents for a node's own snapshot, those that are no snapshot, and all other snapshots."""
+    named = {node_path(node_id) for node_id in given.members}
+    kind = ArtifactType.CLUSTER_SNAPSHOT
+    snapshots = [one for one in documents if one.artifact_type is kind]
+    own = [one for one in snapshots if one.namespace in named and not one.covers]
+    others = [one for one in documents if one.artifact_type is not kind]
+    return own, others, [one for one in snapshots if one not in own]
 
 
 def compile_trust(given: CompileInput) -> tuple[UnsignedArtifact, ...]:

@@ -19,6 +19,7 @@ from fabgossip.errors import ControlError, WireError
 from fabgossip.model.artifact import ArtifactType, Manifest, Order
 from fabgossip.model.ids import ManifestHash
 from fabgossip.model.moment import UnixTime
+from fabgossip.wire.contents import parse_snapshot
 from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import parse_manifest
 from fabgossip.wire.tables import TableError, structure_table
@@ -164,8 +165,9 @@ def _moment(manifest: Manifest) -> tuple[Order, UnixTime]:
 
 
 def _delivery_order(one: SignedArtifact) -> tuple[int, int, int, str, bool]:
-    """Trust, chain step after chain step; what takes away; who is who; documents; and snapshots,
-    which list the others, an increment after its snapshot."""
+    """Trust, chain step after chain step; what takes away; each node's own snapshot, without which
+    a new node believes nothing else; who is who; documents; and snapshots that may list them, an
+    increment after its snapshot."""
     manifest = one.manifest
     kind = manifest.artifact_type
     if kind is ArtifactType.TRUST_BUNDLE:
@@ -174,10 +176,20 @@ def _delivery_order(one: SignedArtifact) -> tuple[int, int, int, str, bool]:
         rank = 1
     elif manifest.tombstone is not None:
         rank = 2
-    elif kind in (ArtifactType.PEER_DIRECTORY, ArtifactType.STORAGE_DIRECTORY):
+    elif _is_own_snapshot(one):
         rank = 3
-    elif kind in (ArtifactType.CLUSTER_SNAPSHOT, ArtifactType.SNAPSHOT_INCREMENT):
-        rank = 5
-    else:
+    elif kind in (ArtifactType.PEER_DIRECTORY, ArtifactType.STORAGE_DIRECTORY):
         rank = 4
+    elif kind in (ArtifactType.CLUSTER_SNAPSHOT, ArtifactType.SNAPSHOT_INCREMENT):
+        rank = 6
+    else:
+        rank = 5
     return rank, 0, 0, manifest.namespace.text, kind is ArtifactType.SNAPSHOT_INCREMENT
+
+
+def _is_own_snapshot(one: SignedArtifact) -> bool:
+    """Whether this is a node's own snapshot, and lists nothing that has to come before."""
+    manifest = one.manifest
+    if manifest.artifact_type is not ArtifactType.CLUSTER_SNAPSHOT:
+        return False
+    return manifest.namespace.node_id is not None and not parse_snapshot(one.content).covers

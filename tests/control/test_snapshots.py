@@ -184,6 +184,26 @@ def test_what_is_listed_is_made_before_its_list() -> None:
     assert tails.index("updates/agent") < tails.index("snapshots/role/edge")
 
 
+def test_a_nodes_own_snapshot_comes_before_all_but_trust_unless_it_lists_the_rest() -> None:
+    own = replace(SNAPSHOT, namespace="snapshots/node/n1", increments=False)
+    order = [
+        ranks(compile_artifacts(given(EDGE_ROUTES, COVERING, one)))
+        for one in (
+            own,
+            replace(own, audience=EDGE_ROUTES.audience, covers=("routes",)),
+        )
+    ]
+    (plain, listing) = order
+    assert plain["snapshots/node/n1"] < plain["peers/scope/cluster:prod"] < plain["routes/main"]
+    assert listing["snapshots/node/n2"] < listing["peers/scope/cluster:prod"]
+    assert listing["routes/main"] < listing["snapshots/node/n1"]
+
+
+def ranks(made: tuple[UnsignedArtifact, ...]) -> dict[str, int]:
+    names = (one.manifest.namespace.text.removeprefix(f"{PREFIX}/") for one in made)
+    return {name: number for number, name in enumerate(names)}
+
+
 def test_a_listing_follows_and_keeps_a_window_of_earlier_ones() -> None:
     source = Source(retention=RetentionPolicy(keep_versions=2))
     heads: dict[str, PublishedHead] = {}
