@@ -1,23 +1,30 @@
 """`fabgossip control`: the commands of the control plane."""
 
 import argparse
-import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from fabgossip.cli.authority import (
+    add_root_keys,
+    add_verb,
+    authority_of,
+    passphrase_of,
+    wall_now,
+)
 from fabgossip.cli.client import StatusClient
 from fabgossip.cli.output import EXIT_OK, EXIT_REFUSED, print_json, print_table, say
+from fabgossip.cli.trust import add_trust_verbs
 from fabgossip.control.authority import AuthorityFolder, fingerprint
 from fabgossip.control.enrollment import NodeRow
-from fabgossip.control.node_folder import NodePlaces, enroll_node, renew_node
+from fabgossip.control.node_folder import NodePlaces, change_node, enroll_node, renew_node
 from fabgossip.control.publishing import Delivery, publish
 from fabgossip.control.signing import SignedArtifact
 from fabgossip.control.sources.folder import read_source
-from fabgossip.errors import ControlError, ModelError, UsageError
+from fabgossip.errors import ModelError, UsageError
 from fabgossip.model.artifact import CONTENT_BYTES_MAX, ArtifactType
 from fabgossip.model.authority import DEMO_PREFIX, ContentCap
 from fabgossip.model.ids import parse_cluster_id, parse_platform_id
-from fabgossip.model.moment import UnixTime
 from fabgossip.model.topology import PeerClass
 
 _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20}
@@ -29,7 +36,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     verbs = commands.add_parser("control", help=text, description=text).add_subparsers(
         metavar="VERB", required=True
     )
-    init = _verb(
+    init = add_verb(
         verbs, "init", "make an authority: keys, trust bundle 1, the file nodes pin", run_init
     )
     init.add_argument(
@@ -39,11 +46,22 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     init.add_argument(
         "--content-cap", action="append", default=[], metavar="TYPE=SIZE", help="e.g. 256MiB"
     )
-    enroll = _verb(verbs, "enroll", "register a node and write its complete folder", run_enroll)
+    enroll = add_verb(verbs, "enroll", "register a node and write its complete folder", run_enroll)
     enroll.add_argument("node", metavar="NODE", help="node id")
     enroll.add_argument("--out", type=Path, required=True, help="the node's folder to write")
     enroll.add_argument(
         "--renew", action="store_true", help="only a new certificate and new claims"
+    )
+    enroll.add_argument(
+        "--change",
+        action="store_true",
+        help="entitlements of an enrolled node as named now, and new claims",
+    )
+    enroll.add_argument(
+        "--state-generation",
+        type=int,
+        metavar="N",
+        help="with --renew: starts the node has behind it; a disk that counts fewer is an old one",
     )
     enroll.add_argument("--address", default="", metavar="HOST:PORT", help="where peers reach it")
     enroll.add_argument(
@@ -62,59 +80,32 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     enroll.add_argument(
         "--class",
         dest="peer_class",
-        default="full",
         choices=[one.name.lower() for one in PeerClass],
     )
     for name, value in (("region", "r1"), ("zone", "z1"), ("rack", "k1")):
-        enroll.add_argument(f"--{name}", default=value, help=f"failure domain ({value})")
+        enroll.add_argument(f"--{name}", help=f"failure domain ({value})")
     enroll.add_argument(
         "--storage", default="state", help="its data folder (state, beside the configuration)"
     )
     enroll.add_argument("--socket", default="status.sock", help="its status socket (status.sock)")
-    compile_ = _verb(
+    compile_ = add_verb(
         verbs, "compile", "nodes and a folder of files become signed artifacts", run_compile
     )
     compile_.add_argument("source", type=Path, help="folder with fabric.toml")
-    publish_ = _verb(verbs, "publish", "hand what is new to a running node", run_publish)
+    compile_.add_argument(
+        "--restore",
+        action="append",
+        default=[],
+        metavar="NAMESPACE",
+        help="a withdrawn namespace that may come back; repeatable",
+    )
+    add_root_keys(compile_)
+    publish_ = add_verb(verbs, "publish", "hand what is new to a running node", run_publish)
     publish_.add_argument("--socket", type=Path, required=True, help="the node's status socket")
     publish_.add_argument(
         "--all", action="store_true", help="everything current, not only what is new"
     )
-
-
-def _verb(
-    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    text: str,
-    run: Callable[[argparse.Namespace], int],
-) -> argparse.ArgumentParser:
-    parser = verbs.add_parser(name, help=text, description=text)
-    parser.add_argument("--authority", type=Path, required=True, help="the authority folder")
-    parser.add_argument(
-        "--passphrase-file", type=Path, help="first line: what encrypts the private keys"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _now() -> UnixTime:
-    return UnixTime(int(time.time()))
-
-
-def _passphrase(arguments: argparse.Namespace) -> bytes | None:
-    path: Path | None = arguments.passphrase_file
-    if path is None:
-        return None
-    try:
-        first = path.read_bytes().splitlines()[0]
-    except (OSError, IndexError) as error:
-        raise ControlError(f"{path}: no passphrase in it: {error}") from error
-    return first
-
-
-def _authority(arguments: argparse.Namespace) -> AuthorityFolder:
-    return AuthorityFolder(arguments.authority, _passphrase(arguments))
+    add_trust_verbs(verbs)
 
 
 def _cap(text: str) -> ContentCap:
@@ -141,7 +132,7 @@ def run_init(arguments: argparse.Namespace) -> int:
         )
     except ModelError as error:
         raise UsageError(str(error)) from error
-    passphrase = _passphrase(arguments)
+    passphrase = passphrase_of(arguments)
     if passphrase is None and not platform.startswith(DEMO_PREFIX):
         raise UsageError(
             "private keys are encrypted: give --passphrase-file, "
@@ -149,7 +140,7 @@ def run_init(arguments: argparse.Namespace) -> int:
         )
     authority = AuthorityFolder(arguments.authority, passphrase)
     caps = tuple(map(_cap, arguments.content_cap))
-    bundle = authority.create(platform, cluster, _now(), caps)
+    bundle = authority.create(platform, cluster, wall_now(), caps)
     pinned = fingerprint(authority.bootstrap())
     if arguments.json:
         where = str(arguments.authority)
@@ -168,33 +159,51 @@ def run_init(arguments: argparse.Namespace) -> int:
 
 def run_enroll(arguments: argparse.Namespace) -> int:
     """`fabgossip control enroll`."""
-    authority = _authority(arguments)
+    authority = authority_of(arguments)
+    if arguments.renew and arguments.change:
+        raise UsageError("enroll: --renew and --change are two commands")
+    if arguments.state_generation is not None and not arguments.renew:
+        raise UsageError("enroll: --state-generation goes with --renew")
     with authority.locked():
-        if arguments.renew:
-            row = renew_node(authority, arguments.node, arguments.out, _now())
-        else:
-            row = enroll_node(authority, _row(arguments), arguments.out, _places(arguments), _now())
+        row, done = _enroll(authority, arguments)
     if arguments.json:
-        print_json(
-            {"node_id": row.node_id, "folder": str(arguments.out), "renewed": arguments.renew}
-        )
+        body = {"node_id": row.node_id, "folder": str(arguments.out), "renewed": arguments.renew}
+        print_json({**body, "claims_version": row.claims_version})
+        return EXIT_OK
+    print(f"{done} {row.node_id} in {arguments.out}")
+    if arguments.change:
+        say("next: compile and publish; carry identity/claims to the node and restart it")
     else:
-        print(f"{'renewed' if arguments.renew else 'enrolled'} {row.node_id} in {arguments.out}")
         say(f"next: fabgossip run --config {arguments.out / 'fabgossip.toml'}")
     return EXIT_OK
 
 
-def _row(arguments: argparse.Namespace) -> NodeRow:
+def _enroll(authority: AuthorityFolder, arguments: argparse.Namespace) -> tuple[NodeRow, str]:
+    now = wall_now()
+    if arguments.renew:
+        generation = arguments.state_generation
+        row = renew_node(authority, arguments.node, arguments.out, now, state_generation=generation)
+        return row, "renewed"
+    if arguments.change:
+        wanted = _row(arguments, authority.member(arguments.node, now))
+        return change_node(authority, wanted, arguments.out, now), "changed"
     if not arguments.address:
         raise UsageError("enroll: --address HOST:PORT says where peers reach the node")
+    row = enroll_node(authority, _row(arguments, None), arguments.out, _places(arguments), now)
+    return row, "enrolled"
+
+
+def _row(arguments: argparse.Namespace, before: NodeRow | None) -> NodeRow:
+    """All a node is entitled to is named each time; where it stands stays what it was."""
     try:
-        return NodeRow(
-            node_id=arguments.node,
-            addresses=(arguments.address,),
-            region=arguments.region,
-            zone=arguments.zone,
-            rack=arguments.rack,
-            peer_class=arguments.peer_class,
+        base = before or NodeRow(node_id=arguments.node, addresses=())
+        return replace(
+            base,
+            addresses=(arguments.address,) if arguments.address else base.addresses,
+            region=arguments.region or base.region,
+            zone=arguments.zone or base.zone,
+            rack=arguments.rack or base.rack,
+            peer_class=arguments.peer_class or base.peer_class,
             orgs=tuple(sorted(set(arguments.org))),
             services=tuple(sorted(set(arguments.service))),
             roles=tuple(sorted(set(arguments.role))),
@@ -214,9 +223,17 @@ def _places(arguments: argparse.Namespace) -> NodePlaces:
 
 def run_compile(arguments: argparse.Namespace) -> int:
     """`fabgossip control compile`."""
-    authority = _authority(arguments)
+    authority = authority_of(arguments)
+    now, roots = wall_now(), tuple(arguments.root_keys)
     with authority.locked():
-        signed = authority.compile(read_source(arguments.source), _now())
+        signed = authority.compile_trust(now, roots)
+        source = read_source(arguments.source)
+        signed += authority.compile(
+            source, now, root_folders=roots, restored=tuple(arguments.restore)
+        )
+        is_due = authority.is_bundle_due(now)
+    if is_due:
+        say("the trust bundle needs fresh times: compile with --root-keys FOLDER")
     rows = [
         (
             one.manifest.namespace.text,
@@ -255,10 +272,13 @@ def submitter(client: StatusClient) -> Callable[[SignedArtifact], Delivery]:
 
 def run_publish(arguments: argparse.Namespace) -> int:
     """`fabgossip control publish`."""
-    authority = _authority(arguments)
+    authority = authority_of(arguments)
     with authority.locked():
         deliveries = publish(
-            authority, submitter(StatusClient(arguments.socket)), everything=arguments.all
+            authority,
+            submitter(StatusClient(arguments.socket)),
+            wall_now(),
+            everything=arguments.all,
         )
     refused = [one for one in deliveries if not one.is_accepted]
     if arguments.json:

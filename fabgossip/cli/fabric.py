@@ -299,7 +299,8 @@ class Fabric:
                 began[_key(artifact.manifest)] = time.time()
                 return submit(artifact)
 
-            deliveries = publish(authority, submit_and_note, everything=False)
+            now = UnixTime(int(time.time()))
+            deliveries = publish(authority, submit_and_note, now, everything=False)
         refused = [one for one in deliveries if not one.is_accepted]
         if refused:
             raise ServiceError(

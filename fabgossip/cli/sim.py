@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from fabgossip.cli.output import EXIT_OK, say
-from fabgossip.control.authority import KEY_ROLES, ROOTS, first_bundle
-from fabgossip.control.compiler import CompileInput, PublishedHead, compile_artifacts
+from fabgossip.control.bundles import KEY_ROLES, ROOTS, first_bundle
+from fabgossip.control.compiler import bundle_step, compile_artifacts, head_after
+from fabgossip.control.drafts import CompileInput, PublishedHead
 from fabgossip.control.enrollment import (
     NodeRow,
     claims_envelope,
@@ -117,6 +118,7 @@ class SeededAuthority:
             revocations=RevocationList(),
             published=self._published,
             now=now,
+            claims_keys=self._keys["claims"],
         )
         return tuple(
             sign_artifact(self._bundle, self._ring, one.manifest, one.content)
@@ -124,11 +126,8 @@ class SeededAuthority:
         )
 
     def _pin(self) -> PinnedTrust:
-        signed = next(
-            one
-            for one in self._compile(self._now)
-            if one.manifest.artifact_type is ArtifactType.TRUST_BUNDLE
-        )
+        unsigned = bundle_step(None, self._bundle, self._now)
+        signed = sign_artifact(self._bundle, self._ring, unsigned.manifest, unsigned.content)
         return bundle_from_pinned(signed.envelope, signed.content, Ed25519Verifier())
 
     def publish(self, drafts: tuple[Draft, ...], now: UnixTime) -> tuple[Issued, ...]:
@@ -143,8 +142,11 @@ class SeededAuthority:
         signed = self._compile(now)
         for one in signed:
             if one.manifest.base is None:
-                head = PublishedHead(manifest=one.manifest, content=None)
-                self._published[one.manifest.namespace.text] = head
+                name = one.manifest.namespace.text
+                keeps = one.manifest.artifact_type is ArtifactType.CLUSTER_SNAPSHOT
+                self._published[name] = head_after(
+                    self._published.get(name), one.manifest, one.content if keeps else None
+                )
         return tuple(
             Issued(
                 manifest=one.manifest,

@@ -1,168 +1,98 @@
-"""The authority folder: keys, trust chain, enrolled nodes, what was published.
+"""The authority folder: keys, trust chain, enrolled nodes, what was revoked and published.
 
 ```
 authority/ (0700)
-  lock                       one changing command at a time
-  keys/<role>/<key id>.pem   0600, encrypted unless the platform is demo-...
-  trust/bootstrap            the pinned file every node gets; <n>.envelope and <n>.content are the
-  chain nodes/<node id>.json       what is registered of each node published/<hash>.envelope  every
-  artifact ever published, content/<hash> beside it heads.json                 the newest of each
-  namespace, in order of publication, and whether it was delivered
+  lock                            one changing command at a time
+  keys/<role>/<key id>.pem        0600, encrypted unless the platform is demo-...
+  keys/node-ca/<certificate>.pem  the same, named by the SHA-256 of the CA's DER
+  trust/<n>.content <n>.envelope  the chain, as each step was first signed
+  trust/bootstrap                 the newest bundle as a file: what new nodes pin
+  nodes/<node id>.json            what is registered of each node
+  revocations.json                what was revoked
+  published/<hash>.envelope       every artifact ever published, content/<hash> beside it
+  heads.json                      the newest of each namespace, and whether it was delivered
 ```
+
+A new bundle is in force once its envelope has its name in `trust/`; what has to follow from that is
+made good by the next command that takes the lock, should this one be cut short.
 """
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fabgossip.control.compiler import CompileInput, PublishedHead, compile_artifacts
+from fabgossip.control.bundles import (
+    CLAIMS_ROLE,
+    KEY_ROLES,
+    ROOTS,
+    first_bundle,
+    takes_away,
+)
+from fabgossip.control.compiler import (
+    bundle_step,
+    compile_artifacts,
+    compile_trust,
+    is_worth_handing,
+    tombstone_of,
+)
+from fabgossip.control.drafts import (
+    CompileInput,
+    Minimums,
+    PublishedHead,
+    UnsignedArtifact,
+    manifest_hash_of,
+    revoked_keys,
+)
 from fabgossip.control.enrollment import (
     NodeRow,
+    active_node_ca,
     certificate_der,
     node_ca_certificate,
 )
+from fabgossip.control.files import replace_file
 from fabgossip.control.keystore import (
     FOLDER_MODE,
     ArtifactKey,
     KeyFolder,
+    KeyRing,
     new_artifact_key,
     new_node_key,
 )
-from fabgossip.control.signing import SignedArtifact, sign_artifact, signing_keys
+from fabgossip.control.published import FOLDERS, PublishedFolder
+from fabgossip.control.revoking import RevocationBook, RevocationRow, read_book, write_book
+from fabgossip.control.signing import (
+    SignedArtifact,
+    Signers,
+    sign_artifact,
+    signing_keys,
+)
 from fabgossip.control.sources.folder import Source
 from fabgossip.errors import ControlError, WireError
-from fabgossip.model.artifact import TYPE_RULES, ArtifactType
+from fabgossip.model.artifact import TRUST_TYPES, ArtifactType, Tombstone
 from fabgossip.model.authority import (
-    CERT_LIFE_MAX_S,
-    MEMBER_ROLE,
     ContentCap,
-    KeyStatus,
-    NodeCa,
     RevocationList,
-    Right,
-    RoleRule,
-    SigningKey,
+    RevokedKind,
     TrustBundle,
-    Verb,
 )
-from fabgossip.model.envelope import PayloadKind
-from fabgossip.model.ids import ClusterId, PlatformId
-from fabgossip.model.moment import UnixTime, seconds_after
-from fabgossip.trust.bundle import bundle_faults
+from fabgossip.model.ids import ClusterId, KeyId, NodeId, PlatformId, key_id_of
+from fabgossip.model.moment import UnixTime, seconds_between
+from fabgossip.trust.revocation import node_token
 from fabgossip.wire.contents import parse_bundle, pinned_bytes
 from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import parse_manifest
 from fabgossip.wire.tables import TableError, structure_table
 
-KEY_LIFE_S: Final = 10 * 365 * 86_400
-ROOTS: Final = 3
-ROOT_THRESHOLD: Final = 2
-CLAIMS_ROLE: Final = PayloadKind.NODE_CLAIMS.value
-MEMBER_RULE: Final = RoleRule(
-    role=MEMBER_ROLE,
-    verbs=tuple(sorted(Verb)),
-    types=tuple(sorted(ArtifactType)),
-)
-"""Every member may know and fetch every type, within its scopes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyRole:
-    """A role of the authority: how many keys, how many must sign, about what."""
-
-    name: str
-    count: int
-    threshold: int
-    kinds: tuple[str, ...]
-
-
-KEY_ROLES: Final = (
-    KeyRole(
-        name="compiler", count=1, threshold=1,
-        kinds=("cluster_snapshot", "snapshot_increment", "service_assignment_bundle"),
-    ),
-    KeyRole(name="directory", count=1, threshold=1, kinds=("peer_directory", "storage_directory")),
-    KeyRole(
-        name="policy", count=1, threshold=1, kinds=("route_policy_bundle", "qos_policy_bundle"),
-    ),
-    KeyRole(name="release", count=2, threshold=2, kinds=("update_manifest",)),
-    KeyRole(name="revocation", count=1, threshold=1, kinds=("revocation_list",)),
-    KeyRole(name="claims", count=1, threshold=1, kinds=(CLAIMS_ROLE,)),
-    KeyRole(name="grants", count=1, threshold=1, kinds=(PayloadKind.FETCH_GRANT.value,)),
-)  # fmt: skip
-"""A stolen key of one role says nothing about the others' artifacts; releases take two."""
-
-
-def first_bundle(
-    platform_id: PlatformId,
-    cluster_id: ClusterId,
-    keys: dict[str, tuple[ArtifactKey, ...]],
-    node_ca: bytes,
-    now: UnixTime,
-    caps: tuple[ContentCap, ...] = (),
-) -> TrustBundle:
-    """Trust bundle 1 of a cluster, from the keys of each role (`root` included)."""
-    prefix = f"platform/{platform_id}/cluster/{cluster_id}"
-    window = (seconds_after(now, -3_600), seconds_after(now, KEY_LIFE_S))
-    signing = [
-        SigningKey(
-            key_id=key.key_id,
-            public_key=key.public_key,
-            status=KeyStatus.ACTIVE,
-            not_before=window[0],
-            not_after=window[1],
-        )
-        for role in KEY_ROLES
-        for key in keys[role.name]
-    ]
-    rights = [
-        Right(
-            kind=kind,
-            prefix=prefix,
-            threshold=role.threshold,
-            key_ids=tuple(sorted(key.key_id for key in keys[role.name])),
-        )
-        for role in KEY_ROLES
-        for kind in role.kinds
-    ]
-    bundle = TrustBundle(
-        platform_id=platform_id,
-        cluster_id=cluster_id,
-        bundle_version=1,
-        authority_epoch=1,
-        root_threshold=ROOT_THRESHOLD,
-        root_keys=tuple(sorted(key.public_key for key in keys["root"])),
-        keys=tuple(signing),
-        rights=tuple(rights),
-        node_cas=(NodeCa(node_ca),),
-        cert_life_max_s=CERT_LIFE_MAX_S,
-        protocol_min=1,
-        content_caps=caps,
-        role_rules=(MEMBER_RULE,),
-    )
-    faults = bundle_faults(bundle)
-    if faults:
-        raise ControlError(f"trust bundle: {'; '.join(faults)}")
-    return bundle
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadRow:
-    """A line of `heads.json`."""
-
-    namespace: str
-    manifest_hash: str
-    content_hash: str
-    is_increment: bool
-    delivered: bool
+RENEW_SHARE: Final = 2
+"""A trust bundle is issued anew once half of its refresh span is gone."""
 
 
 class AuthorityFolder:
@@ -170,7 +100,8 @@ class AuthorityFolder:
 
     def __init__(self, folder: Path, passphrase: bytes | None = None) -> None:
         self.folder = folder
-        self._keys = KeyFolder(folder / "keys", passphrase)
+        self.keys = KeyFolder(folder / "keys", passphrase)
+        self._published = PublishedFolder(folder)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -188,6 +119,7 @@ class AuthorityFolder:
                 raise ControlError(
                     f"{self.folder}: another control command is at work; try again"
                 ) from error
+            self._settle()
             yield
 
     def create(
@@ -201,69 +133,99 @@ class AuthorityFolder:
         exists."""
         try:
             self.folder.mkdir(mode=FOLDER_MODE, parents=True)
-            for name in ("trust", "nodes", "published", "content"):
+            for name in ("trust", "nodes", *FOLDERS):
                 (self.folder / name).mkdir(mode=FOLDER_MODE)
         except OSError as error:
             raise ControlError(
                 f"{self.folder}: {error.strerror}; an authority is never overwritten"
             ) from error
-        keys = {
-            role.name: tuple(new_artifact_key() for _ in range(role.count)) for role in KEY_ROLES
-        }
-        keys["root"] = tuple(new_artifact_key() for _ in range(ROOTS))
+        keys = {role.name: new_keys(role.count) for role in KEY_ROLES} | {"root": new_keys(ROOTS)}
         for role, ring in keys.items():
             for key in ring:
-                self._keys.add(role, key)
+                self.keys.add(role, key)
         ca_key = new_node_key()
-        self._keys.add_node_ca(ca_key)
         ca = certificate_der(node_ca_certificate(ca_key, cluster_id, now))
+        self.keys.add_node_ca(ca_key, ca)
         bundle = first_bundle(platform_id, cluster_id, keys, ca, now, caps)
-        self._publish_bundle(bundle, now)
+        unsigned = bundle_step(None, bundle, now)
+        signed = sign_artifact(bundle, self.keys.ring(), unsigned.manifest, unsigned.content)
+        self.put_in_force(bundle, signed)
         return bundle
 
-    def _publish_bundle(self, bundle: TrustBundle, now: UnixTime) -> None:
-        given = CompileInput(
-            bundle=bundle,
-            nodes=(_SEED_NODE,),
-            source=Source(),
-            revocations=RevocationList(),
-            published={},
-            now=now,
-        )
-        unsigned = next(
-            one
-            for one in compile_artifacts(given)
-            if one.manifest.artifact_type is ArtifactType.TRUST_BUNDLE
-        )
-        signed = sign_artifact(bundle, self._keys.ring(), unsigned.manifest, unsigned.content)
+    def put_in_force(self, bundle: TrustBundle, signed: SignedArtifact) -> None:
+        """Make a bundle the newest of the chain; what it needs is written already."""
         trust = self.folder / "trust"
-        _write_new(trust / f"{bundle.bundle_version}.envelope", signed.envelope)
-        _write_new(trust / f"{bundle.bundle_version}.content", signed.content)
-        _write_new(trust / "bootstrap", pinned_bytes(signed.envelope, signed.content))
-        self.record((signed,))
+        replace_file(trust / f"{bundle.bundle_version}.content", signed.content)
+        replace_file(trust / f"{bundle.bundle_version}.envelope", signed.envelope)
+        self._settle()
+
+    def _settle(self) -> None:
+        """What follows from the newest bundle: nodes are handed it, new ones pin it."""
+        version = self._versions()[-1]
+        signed = self._step(version)
+        pinned = pinned_bytes(signed.envelope, signed.content)
+        path = self.folder / "trust" / "bootstrap"
+        if path.is_file() and path.read_bytes() == pinned:
+            return
+        self._published.record((signed,), is_step=True)
+        replace_file(path, pinned)
+
+    def _versions(self) -> list[int]:
+        """The bundles of the chain, ascending; raises `ControlError`."""
+        found = sorted(int(path.stem) for path in (self.folder / "trust").glob("*.envelope"))
+        if not found:
+            raise ControlError(f"{self.folder}: no trust bundle; fabgossip control init makes one")
+        return found
+
+    def _step(self, version: int) -> SignedArtifact:
+        trust = self.folder / "trust"
+        try:
+            envelope = (trust / f"{version}.envelope").read_bytes()
+            content = (trust / f"{version}.content").read_bytes()
+            manifest = parse_manifest(parse_envelope(envelope).payload)
+        except (OSError, WireError) as error:
+            raise ControlError(f"{trust}: {error}") from error
+        return SignedArtifact(manifest=manifest, envelope=envelope, content=content)
+
+    def chain(self) -> tuple[TrustBundle, ...]:
+        """Every trust bundle, the newest last; raises `ControlError`."""
+        try:
+            return tuple(parse_bundle(self._step(one).content) for one in self._versions())
+        except WireError as error:
+            raise ControlError(f"{self.folder}/trust: {error}") from error
 
     def bundle(self) -> TrustBundle:
         """The newest trust bundle; raises `ControlError`."""
-        versions = [int(path.stem) for path in (self.folder / "trust").glob("*.content")]
-        if not versions:
-            raise ControlError(f"{self.folder}: no trust bundle; fabgossip control init makes one")
-        try:
-            return parse_bundle((self.folder / "trust" / f"{max(versions)}.content").read_bytes())
-        except (OSError, WireError) as error:
-            raise ControlError(f"{self.folder}/trust: {error}") from error
+        return self.chain()[-1]
 
     def bootstrap(self) -> bytes:
-        """The pinned file every node gets."""
+        """The pinned file every new node gets."""
         return (self.folder / "trust" / "bootstrap").read_bytes()
 
-    def claims_keys(self) -> tuple[ArtifactKey, ...]:
-        """The keys that sign claims, as many as must; raises `ControlError`."""
-        bundle = self.bundle()
-        return signing_keys(bundle, self._keys.ring(), CLAIMS_ROLE, bundle.prefix)
+    def minimums(self, now: UnixTime) -> Minimums:
+        """The bundle that revoked something last, and the list that has every key and node revoked
+        so far."""
+        chain = self.chain()
+        trust = [
+            after.bundle_version for before, after in pairwise(chain) if takes_away(before, after)
+        ]
+        return Minimums(
+            trust=max(trust, default=0),
+            revocation=self.book().version_min(chain[-1].authority_epoch, now),
+        )
+
+    def signers(self, now: UnixTime) -> Signers:
+        """Whose signatures count."""
+        return Signers(bundle=self.bundle(), revoked=revoked_keys(self._revocations(now)))
+
+    def signing_keys(self, kind: str, now: UnixTime) -> tuple[ArtifactKey, ...]:
+        """The keys that sign claims or grants, as many as must; raises `ControlError`."""
+        signers = self.signers(now)
+        return signing_keys(signers, self.keys.ring(), kind, signers.bundle.prefix, now)
 
     def node_ca(self) -> ec.EllipticCurvePrivateKey:
-        """The key that issues node certificates; raises `ControlError`."""
-        return self._keys.node_ca()
+        """The key that issues node certificates now; raises `ControlError`."""
+        return self.keys.node_ca(active_node_ca(self.bundle()))
 
     def nodes(self) -> tuple[NodeRow, ...]:
         """Every enrolled node, by id; raises `ControlError`."""
@@ -279,137 +241,186 @@ class AuthorityFolder:
         """What is registered of a node."""
         return next((row for row in self.nodes() if row.node_id == node_id), None)
 
+    def member(self, node_id: str, now: UnixTime) -> NodeRow:
+        """An enrolled node that is not revoked; raises `ControlError`."""
+        row = self.find_node(node_id)
+        if row is None:
+            raise ControlError(f"{node_id} is not enrolled")
+        bundle = self.bundle()
+        token = node_token(bundle.cluster_id, NodeId(node_id))
+        if any(one.value == token for one in self._revocations(now).entries):
+            raise ControlError(f"{node_id} is revoked")
+        return row
+
     def save_node(self, row: NodeRow) -> None:
         """Register a node, or a new version of it."""
-        _replace(
+        replace_file(
             self.folder / "nodes" / f"{row.node_id}.json",
             json.dumps(asdict(row), indent=2).encode(),
         )
 
-    def _heads(self) -> dict[tuple[str, bool], HeadRow]:
+    def save_book(self, book: RevocationBook) -> None:
+        """Replace what was revoked."""
+        write_book(self.folder / "revocations.json", book)
+
+    def book(self) -> RevocationBook:
+        """What was ever revoked; raises `ControlError`."""
+        return read_book(self.folder / "revocations.json")
+
+    def _revocations(self, now: UnixTime) -> RevocationList:
+        return self.book().listed(self.bundle().authority_epoch, now)
+
+    def list_version(self) -> int:
+        """Version of the newest revocation list of this epoch; 0: none yet."""
+        bundle = self.bundle()
+        head = self.published().get(f"{bundle.prefix}/trust/revocations")
+        if head is None or head.manifest.authority_epoch != bundle.authority_epoch:
+            return 0
+        return head.manifest.config_version
+
+    def revoke(self, row: RevocationRow, now: UnixTime) -> bool:
+        """Put an entry into the book, for the next list; whether it was not in force already.
+
+        Raises:
+            ControlError: what it names must not be taken away by a list, or no list can hold it.
+        """
+        self._check_revocable(row, now)
+        bundle, before = self.bundle(), self.book()
+        numbered = replace(
+            row, since_epoch=bundle.authority_epoch, listed_in=self.list_version() + 1
+        )
+        book = before.with_row(numbered, now)
+        self.save_book(book)
+        return book is not before
+
+    def _check_revocable(self, row: RevocationRow, now: UnixTime) -> None:
+        bundle = self.bundle()
+        value = bytes.fromhex(row.value)
+        if row.revoked_kind is RevokedKind.SIGNING_KEY:
+            if value in {key_id_of(root) for root in bundle.root_keys}:
+                raise ControlError(
+                    "a root key: no list takes it away; fabgossip control rotate --roots does"
+                )
+            if value not in {key.key_id for key in bundle.keys}:
+                raise ControlError(f"{row.subject}: no key of the trust bundle has this id")
+            self._check_list_key(KeyId(value), now)
+        heads = (one.manifest for one in self.published().values())
+        trust = [one for one in heads if one.artifact_type in TRUST_TYPES]
+        hashes: dict[RevokedKind, set[bytes]] = {
+            RevokedKind.MANIFEST: {manifest_hash_of(one) for one in trust},
+            RevokedKind.CONTENT: {one.content_hash for one in trust},
+        }
+        if value in hashes.get(row.revoked_kind, set()):
+            raise ControlError("trust in force: it is replaced, never revoked")
+
+    def _check_list_key(self, key_id: KeyId, now: UnixTime) -> None:
+        signers = self.signers(now)
+        left = replace(signers, revoked=signers.revoked | {key_id})
+        kind = ArtifactType.REVOCATION_LIST.value
         try:
-            rows = json.loads((self.folder / "heads.json").read_bytes())
-        except FileNotFoundError:
-            return {}
-        heads = [HeadRow(**row) for row in rows]
-        return {(one.namespace, one.is_increment): one for one in heads}
-
-    def _save_heads(self, heads: dict[tuple[str, bool], HeadRow]) -> None:
-        rows = [asdict(one) for one in heads.values()]
-        _replace(self.folder / "heads.json", json.dumps(rows, indent=1).encode())
-
-    def _signed(self, row: HeadRow) -> SignedArtifact:
-        envelope = (self.folder / "published" / f"{row.manifest_hash}.envelope").read_bytes()
-        content = (self.folder / "content" / row.content_hash).read_bytes()
-        manifest = parse_manifest(parse_envelope(envelope).payload)
-        return SignedArtifact(manifest=manifest, envelope=envelope, content=content)
+            left.named(kind, f"{signers.bundle.prefix}/trust/revocations", now)
+        except ControlError as error:
+            raise ControlError(
+                "no list takes away the key that signs it: "
+                "fabgossip control rotate --role revocation --keep-old revoke"
+            ) from error
 
     def published(self) -> dict[str, PublishedHead]:
-        """The newest of each namespace, with content where an increment may follow."""
-        heads = {}
-        for row in self._heads().values():
-            if row.is_increment:
-                continue
-            envelope = (self.folder / "published" / f"{row.manifest_hash}.envelope").read_bytes()
-            manifest = parse_manifest(parse_envelope(envelope).payload)
-            content = None
-            if manifest.artifact_type is ArtifactType.CLUSTER_SNAPSHOT:
-                content = (self.folder / "content" / row.content_hash).read_bytes()
-            heads[row.namespace] = PublishedHead(manifest=manifest, content=content)
-        return heads
+        """The newest of each namespace, with content where the next version needs it."""
+        return self._published.newest()
 
-    def compile(self, source: Source, now: UnixTime) -> tuple[SignedArtifact, ...]:
-        """Compile, sign and record what is new; raises `ControlError`."""
-        bundle, ring = self.bundle(), self._keys.ring()
-        given = CompileInput(
+    def _given(self, source: Source, now: UnixTime, ring: KeyRing) -> CompileInput:
+        """What a compile depends on, but for the keys of claims."""
+        bundle = self.bundle()
+        roots = [ring.find(key_id_of(root)) for root in bundle.root_keys]
+        return CompileInput(
             bundle=bundle,
             nodes=self.nodes(),
             source=source,
-            revocations=RevocationList(),
+            revocations=self._revocations(now),
             published=self.published(),
             now=now,
+            claims_keys=(),
+            minimums=self.minimums(now),
+            renews_bundle=len(roots) - roots.count(None) >= bundle.root_threshold,
         )
-        signed = tuple(
-            sign_artifact(bundle, ring, one.manifest, one.content)
-            for one in compile_artifacts(given)
+
+    def compile_trust(
+        self, now: UnixTime, root_folders: tuple[Path, ...] = ()
+    ) -> tuple[SignedArtifact, ...]:
+        """Sign and record the revocation list, and the trust bundle where that is due: neither
+        waits for a source to be right."""
+        ring = self.keys.ring(root_folders)
+        return self._sign(compile_trust(self._given(Source(), now, ring)), ring)
+
+    def compile(
+        self,
+        source: Source,
+        now: UnixTime,
+        *,
+        root_folders: tuple[Path, ...] = (),
+        restored: tuple[str, ...] = (),
+    ) -> tuple[SignedArtifact, ...]:
+        """Compile, sign and record what is new; `restored` are withdrawn namespaces, below the
+        cluster, that may come back. Raises `ControlError`; then nothing is recorded."""
+        ring = self.keys.ring(root_folders)
+        given = self._given(source, now, ring)
+        given = replace(
+            given,
+            claims_keys=self.signing_keys(CLAIMS_ROLE, now),
+            restored=frozenset(f"{given.bundle.prefix}/{one}" for one in restored),
         )
+        return self._sign(compile_artifacts(given), ring)
+
+    def _sign(
+        self, artifacts: tuple[UnsignedArtifact, ...], ring: KeyRing
+    ) -> tuple[SignedArtifact, ...]:
+        bundle = self.bundle()
+        signed = tuple(sign_artifact(bundle, ring, one.manifest, one.content) for one in artifacts)
         self.record(signed)
         return signed
 
+    def is_bundle_due(self, now: UnixTime) -> bool:
+        """Whether the trust bundle should be issued with fresh times: its roots must be at hand for
+        that."""
+        manifest = self.published()[f"{self.bundle().prefix}/trust/bundle"].manifest
+        age = seconds_between(manifest.issued_at, now)
+        return age * RENEW_SHARE >= seconds_between(manifest.issued_at, manifest.refresh_by)
+
+    def tombstone(self, path: str, tombstone: Tombstone, now: UnixTime) -> SignedArtifact:
+        """Withdraw the namespace of a path below the cluster; raises `ControlError`,
+        `ModelError`."""
+        ring = self.keys.ring()
+        unsigned = tombstone_of(self._given(Source(), now, ring), path, tombstone)
+        (signed,) = self._sign((unsigned,), ring)
+        return signed
+
     def record(self, artifacts: tuple[SignedArtifact, ...]) -> None:
-        """Write artifacts, then the list of heads that names them: a crash between leaves files
-        nobody names."""
-        heads = self._heads()
-        for one in artifacts:
-            row = HeadRow(
-                namespace=one.manifest.namespace.text,
-                manifest_hash=parse_envelope(one.envelope).manifest_hash.hex(),
-                content_hash=one.manifest.content_hash.hex(),
-                is_increment=one.manifest.artifact_type is ArtifactType.SNAPSHOT_INCREMENT,
-                delivered=False,
-            )
-            _replace(self.folder / "published" / f"{row.manifest_hash}.envelope", one.envelope)
-            _replace(self.folder / "content" / row.content_hash, one.content)
-            heads.pop((row.namespace, True), None)
-            heads[(row.namespace, row.is_increment)] = row
-        self._save_heads(heads)
+        """See `PublishedFolder.record`."""
+        self._published.record(artifacts)
 
     def undelivered(self) -> tuple[SignedArtifact, ...]:
-        """The heads no node has accepted yet: trust first, an increment after its snapshot."""
-        rows = [row for row in self._heads().values() if not row.delivered]
-        signed = [self._signed(row) for row in rows]
-        return tuple(sorted(signed, key=_delivery_order))
+        """See `PublishedFolder.undelivered`."""
+        return self._published.undelivered()
 
     def heads(self) -> tuple[SignedArtifact, ...]:
-        """All heads, in the order they are to be handed out."""
-        return tuple(sorted(map(self._signed, self._heads().values()), key=_delivery_order))
+        """See `PublishedFolder.all`."""
+        return self._published.all()
+
+    def handouts(self, now: UnixTime, *, everything: bool) -> tuple[SignedArtifact, ...]:
+        """What no node has accepted yet, or everything, less what today's trust takes away from:
+        until the next compile nothing may stand in its place."""
+        given = self._given(Source(), now, KeyRing(()))
+        found = self.heads() if everything else self.undelivered()
+        return tuple(one for one in found if is_worth_handing(given, one.manifest))
 
     def mark_delivered(self, artifacts: tuple[SignedArtifact, ...]) -> None:
-        """Note that a node accepted these."""
-        heads = self._heads()
-        names = {parse_envelope(one.envelope).manifest_hash.hex() for one in artifacts}
-        for key, row in heads.items():
-            if row.manifest_hash in names:
-                heads[key] = HeadRow(**{**asdict(row), "delivered": True})
-        self._save_heads(heads)
+        """See `PublishedFolder.mark_delivered`."""
+        self._published.mark_delivered(artifacts)
 
 
-_SEED_NODE: Final = NodeRow(node_id="seed", addresses=(), peer_class="core", stores=("cluster",))
-"""A fabric of nobody: the first bundle is made before the first node."""
-
-
-def _delivery_order(one: SignedArtifact) -> tuple[int, str, bool]:
-    kind = one.manifest.artifact_type
-    rank = (
-        list(TYPE_RULES).index(kind)
-        if kind in (ArtifactType.TRUST_BUNDLE, ArtifactType.REVOCATION_LIST)
-        else 2
-    )
-    directories = (ArtifactType.PEER_DIRECTORY, ArtifactType.STORAGE_DIRECTORY)
-    if rank == 2 and kind not in directories:
-        rank = 3
-    return rank, one.manifest.namespace.text, kind is ArtifactType.SNAPSHOT_INCREMENT
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise ControlError(f"{path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Old or new, never between."""
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
+def new_keys(count: int) -> tuple[ArtifactKey, ...]:
+    return tuple(new_artifact_key() for _ in range(count))
 
 
 def fingerprint(data: bytes) -> str:

@@ -1,58 +1,48 @@
 """Sources to artifacts: same nodes, documents, published state and time in, same bytes out.
 
 Rows are ordered by key; no clock, no randomness. What has not changed and is not due for renewal
-is left alone, so a second compile of the same input makes nothing new.
+is left alone, so a second compile of the same input makes nothing new. Due is:
+
+- what says something else than before, or to somebody else, or in another epoch;
+- what names a key that does not count any more, or was itself revoked;
+- what is past half of its refresh span; the revocation list sooner;
+- a tombstone only by epoch and keys: it withdraws until its expiry, and nothing need be fresh.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from hashlib import sha256
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
-from fabgossip.control.enrollment import NodeRow, assignments_of, entitlements_of, org_scopes
-from fabgossip.control.signing import signers_of
-from fabgossip.control.sources.folder import Document, Source
+from fabgossip.control.directories import peer_directories, storage_directories
+from fabgossip.control.drafts import (
+    CompileInput,
+    Draft,
+    PublishedHead,
+    UnsignedArtifact,
+    audience_of,
+    content_hash_of,
+    draft_of,
+    manifest_hash_of,
+    manifest_of,
+    namespace_of,
+)
+from fabgossip.control.snapshots import node_path, node_snapshots, snapshot_of
+from fabgossip.control.sources.folder import COMPILED_TYPES, Document, Source
 from fabgossip.errors import ControlError, ModelError
 from fabgossip.model.artifact import (
     TYPE_RULES,
-    WHOLE_BYTES_MAX,
     ArtifactType,
     Base,
     Manifest,
-    chunk_size_of,
+    Tombstone,
 )
 from fabgossip.model.authority import RevocationList, TrustBundle
-from fabgossip.model.ids import ArtifactId, ClusterId, ContentHash, NodeId
-from fabgossip.model.moment import UnixTime, seconds_after, seconds_between
-from fabgossip.model.scope import (
-    Audience,
-    Entitlements,
-    Namespace,
-    ScopeId,
-    ScopeKind,
-    audience_from_scope_ids,
-    implies_audience,
-    may_share,
-    parse_namespace,
-    scope_id,
-)
-from fabgossip.model.topology import (
-    Endpoint,
-    PeerClass,
-    PeerDirectory,
-    PeerRecord,
-    Snapshot,
-    StorageDirectory,
-    StorageNode,
-)
+from fabgossip.model.ids import ManifestHash, key_id_of
+from fabgossip.model.moment import UnixTime, is_past, seconds_between
+from fabgossip.model.topology import WINDOW_MAX
 from fabgossip.trust.gate import size_max_of
-from fabgossip.wire.contents import (
-    bundle_bytes,
-    peer_directory_bytes,
-    revocations_bytes,
-    snapshot_bytes,
-    storage_directory_bytes,
-)
+from fabgossip.wire.contents import bundle_bytes, revocations_bytes
 from fabgossip.wire.increments import increment_bytes
 
 RENEW_SHARE: Final = 2
@@ -62,102 +52,193 @@ REVOCATIONS_EVERY_S: Final = 300
 one they cannot hear (*start*)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedHead:
-    """The newest version of a namespace as the control plane knows it."""
-
-    manifest: Manifest
-    content: bytes | None
-    """Kept where the next version may come as an increment."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompileInput:
-    """Everything a compile depends on."""
-
-    bundle: TrustBundle
-    nodes: tuple[NodeRow, ...]
-    source: Source
-    revocations: RevocationList
-    published: dict[str, PublishedHead]
-    now: UnixTime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnsignedArtifact:
-    """A manifest ready to be signed, and its content."""
-
-    manifest: Manifest
-    content: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Draft:
-    """What a namespace is to say now."""
-
-    artifact_type: ArtifactType
-    namespace: Namespace
-    audience: Audience
-    content: bytes
-    increments: bool = False
-
-
 def compile_artifacts(given: CompileInput) -> tuple[UnsignedArtifact, ...]:
-    """The artifacts that are new, changed or due for renewal, trust first.
+    """The artifacts that are new, changed or due for renewal, in the order to hand them out: trust;
+    what takes away; each node's own snapshot, without which a new node believes nothing else; who
+    is who; documents; and snapshots that may list all of that.
 
     Raises:
         ControlError: every problem of the input, a line each; nothing is made then.
     """
     _check_nodes(given)
-    drafts = [*_trust_drafts(given), *_directory_drafts(given), *_storage_drafts(given)]
-    problems: list[str] = []
-    for document in sorted(given.source.documents, key=lambda one: one.namespace):
+    work = _Work(given)
+    for draft in _trust_drafts(given):
+        work.make(draft)
+    documents = sorted(given.source.documents, key=lambda one: one.namespace)
+    work.withdraw_again(documents)
+    for draft in node_snapshots(given):
+        work.make(draft)
+    own, others, lists = _phases(given, documents)
+    for document in own:
+        work.attempt(partial(snapshot_of, given, document))
+    for draft in (*peer_directories(given), *storage_directories(given)):
+        work.make(draft)
+    for document in others:
+        work.attempt(partial(_document_draft, given, document))
+    for document in lists:
+        work.attempt(partial(snapshot_of, given, document, tuple(work.newest.values())))
+    return work.result()
+
+
+def _phases(
+    given: CompileInput, documents: list[Document]
+) -> tuple[list[Document], list[Document], list[Document]]:
+    """Documents for a node's own snapshot, those that are no snapshot, and all other snapshots."""
+    named = {node_path(node_id) for node_id in given.members}
+    kind = ArtifactType.CLUSTER_SNAPSHOT
+    snapshots = [one for one in documents if one.artifact_type is kind]
+    own = [one for one in snapshots if one.namespace in named and not one.covers]
+    others = [one for one in documents if one.artifact_type is not kind]
+    return own, others, [one for one in snapshots if one not in own]
+
+
+def compile_trust(given: CompileInput) -> tuple[UnsignedArtifact, ...]:
+    """Of the above only the trust bundle and the revocation list: a restriction waits for no other
+    part of the input to be right."""
+    work = _Work(given)
+    for draft in _trust_drafts(given):
+        work.make(draft)
+    return work.result()
+
+
+class _Work:
+    """The artifacts made so far, what is newest of each namespace, and what was wrong."""
+
+    __slots__ = ("_given", "_made", "_names", "_problems", "newest")
+
+    def __init__(self, given: CompileInput) -> None:
+        self._given = given
+        self._made: list[UnsignedArtifact] = []
+        self._names: set[str] = set()
+        self._problems: list[str] = []
+        self.newest = dict(given.published)
+
+    def attempt(self, draw: Callable[[], Draft]) -> None:
+        """Draft a document and make what is due of it; what is wrong with it is kept."""
         try:
-            drafts.append(_document_draft(given, document))
+            draft = draw()
+            if self._given.is_revoked(draft.namespace.node_id):
+                return
+            _check_document(self._given, draft)
+            self.make(draft)
         except (ModelError, ControlError) as error:
-            problems.append(str(error))
-    names = [draft.namespace.text for draft in drafts]
-    problems += [
-        f"{name}: named twice" for name in sorted({one for one in names if names.count(one) > 1})
-    ]
-    if problems:
-        raise ControlError("\n".join(problems))
-    return tuple(artifact for draft in drafts for artifact in _versions(given, draft))
+            self._problems.append(str(error))
+
+    def make(self, draft: Draft) -> None:
+        """What is due of a draft."""
+        name = draft.namespace.text
+        if name in self._names:
+            self._problems.append(f"{name}: named twice")
+            return
+        self._names.add(name)
+        for one in _versions(self._given, draft):
+            self._add(one)
+
+    def withdraw_again(self, documents: list[Document]) -> None:
+        """Tombstones of an older epoch, or of keys that do not count any more."""
+        prefix = self._given.bundle.prefix
+        spoken = {f"{prefix}/{one.namespace}" for one in documents}
+        for name, head in sorted(self._given.published.items()):
+            before = head.manifest
+            if before.tombstone is None or name in spoken | self._names:
+                continue
+            # What it withdrew has expired by the time it expires.
+            is_over = is_past(before.expires_at, self._given.now)
+            if not is_over and not _still_stands(self._given, before):
+                self._add(withdrawal(self._given, before, before.tombstone))
+
+    def _add(self, one: UnsignedArtifact) -> None:
+        self._made.append(one)
+        if one.manifest.base is None:
+            self.newest[one.manifest.namespace.text] = head_after(
+                self.newest.get(one.manifest.namespace.text), one.manifest, one.content
+            )
+
+    def result(self) -> tuple[UnsignedArtifact, ...]:
+        """All that was made; raises `ControlError` with all that was wrong."""
+        prefix = self._given.bundle.prefix
+        for name in sorted(self._given.restored):
+            head = self._given.published.get(name)
+            if head is None or head.manifest.tombstone is None:
+                self._problems.append(f"{name.removeprefix(prefix + '/')}: is not withdrawn")
+        if self._problems:
+            raise ControlError("\n".join(sorted(self._problems)))
+        return tuple(self._made)
+
+
+def head_after(
+    before: PublishedHead | None, manifest: Manifest, content: bytes | None
+) -> PublishedHead:
+    """The head of a namespace once this manifest is published."""
+    window: tuple[ManifestHash, ...] = ()
+    if before is not None and _is_history(before.manifest, manifest):
+        window = (manifest_hash_of(before.manifest), *before.window)[:WINDOW_MAX]
+    return PublishedHead(manifest=manifest, content=content, window=window)
+
+
+def _is_history(before: Manifest, manifest: Manifest) -> bool:
+    """Whether a replaced manifest is worth keeping: of this epoch, and nothing was withdrawn."""
+    is_of_epoch = before.authority_epoch == manifest.authority_epoch
+    return is_of_epoch and before.tombstone is None and manifest.tombstone is None
+
+
+def withdrawal(given: CompileInput, before: Manifest, tombstone: Tombstone) -> UnsignedArtifact:
+    """The tombstone that follows a manifest, for the same audience under the same rights; raises
+    `ControlError` where too few keys may sign it."""
+    draft = Draft(
+        artifact_type=before.artifact_type,
+        namespace=before.namespace,
+        audience=before.audience,
+        content=b"",
+    )
+    version = _next_version(given, before)
+    manifest = manifest_of(given, draft, draft.artifact_type, version, b"", tombstone=tombstone)
+    return UnsignedArtifact(manifest=manifest, content=b"")
+
+
+def is_worth_handing(given: CompileInput, manifest: Manifest) -> bool:
+    """Whether nodes that know today's trust would take what was once published. Steps of the trust
+    chain they take or are past."""
+    if manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
+        return True
+    is_over = is_past(manifest.expires_at, given.now) and manifest.tombstone is None
+    of_revoked = given.is_revoked(manifest.namespace.node_id)
+    return not is_over and not of_revoked and _still_stands(given, manifest)
+
+
+def tombstone_of(given: CompileInput, path: str, tombstone: Tombstone) -> UnsignedArtifact:
+    """The withdrawal of a namespace.
+
+    Raises:
+        ControlError: there is nothing to withdraw, or the compiler itself makes what lives there.
+        ModelError: `path` is no namespace.
+    """
+    namespace = namespace_of(given.bundle, path)
+    head = given.published.get(namespace.text)
+    if head is None:
+        raise ControlError(f"{path}: nothing was ever published there")
+    if head.manifest.artifact_type in COMPILED_TYPES:
+        raise ControlError(f"{path}: is made from the enrolled nodes; it cannot be withdrawn")
+    if any(path == node_path(node_id) for node_id in given.members):
+        raise ControlError(f"{path}: every enrolled node has its own snapshot; revoke the node")
+    if head.manifest.tombstone is not None and _still_stands(given, head.manifest):
+        raise ControlError(f"{path}: is withdrawn already, by {head.manifest.order}")
+    return withdrawal(given, head.manifest, tombstone)
 
 
 def _check_nodes(given: CompileInput) -> None:
-    if not given.nodes:
+    if not given.members:
         raise ControlError("no node is enrolled: fabgossip control enroll NODE")
-    if not any(row.stores for row in given.nodes):
+    if not any(row.stores for row in given.members.values()):
         raise ControlError("no enrolled node stores for others: enroll one with --stores cluster")
 
 
-def _namespace(given: CompileInput, path: str) -> Namespace:
-    return parse_namespace(f"{given.bundle.prefix}/{path}")
-
-
-def _audience(namespace: Namespace, extra: Iterable[ScopeId] = ()) -> Audience:
-    audience = audience_from_scope_ids(tuple(sorted({*namespace.implied, *extra})))
-    if not implies_audience(namespace, audience):
-        raise ControlError(f"{namespace.text}: its audience contradicts its namespace")
-    return audience
-
-
-def _draft(given: CompileInput, artifact_type: ArtifactType, path: str, content: bytes) -> _Draft:
-    namespace = _namespace(given, path)
-    return _Draft(
-        artifact_type=artifact_type,
-        namespace=namespace,
-        audience=_audience(namespace),
-        content=content,
-    )
-
-
-def _trust_drafts(given: CompileInput) -> list[_Draft]:
+def _trust_drafts(given: CompileInput) -> list[Draft]:
+    bundle = given.bundle
     return [
-        _draft(given, ArtifactType.TRUST_BUNDLE, "trust/bundle", bundle_bytes(given.bundle)),
-        _draft(
-            given,
+        draft_of(bundle, ArtifactType.TRUST_BUNDLE, "trust/bundle", bundle_bytes(bundle)),
+        draft_of(
+            bundle,
             ArtifactType.REVOCATION_LIST,
             "trust/revocations",
             revocations_bytes(given.revocations),
@@ -165,170 +246,60 @@ def _trust_drafts(given: CompileInput) -> list[_Draft]:
     ]
 
 
-def _document_draft(given: CompileInput, document: Document) -> _Draft:
-    namespace = _namespace(given, document.namespace)
-    if namespace.family not in TYPE_RULES[document.artifact_type].families:
-        raise ControlError(
-            f"{document.namespace}: {document.artifact_type.value} does not live there"
-        )
-    content = document.content
-    if document.artifact_type is ArtifactType.CLUSTER_SNAPSHOT:
-        content = snapshot_bytes(_snapshot(given, document.content))
-    size_max = size_max_of(given.bundle, document.artifact_type)
-    if len(content) > size_max:
-        raise ControlError(
-            f"{document.namespace}: {len(content)} bytes, "
-            f"{document.artifact_type.value} may have {size_max}"
-        )
-    return _Draft(
+def bundle_step(before: TrustBundle | None, bundle: TrustBundle, now: UnixTime) -> UnsignedArtifact:
+    """The step of the chain from `before` to `bundle`: it names the roots of both, as both must
+    sign."""
+    given = CompileInput(
+        bundle=bundle,
+        nodes=(),
+        source=Source(),
+        revocations=RevocationList(),
+        published={},
+        now=now,
+        claims_keys=(),
+    )
+    draft = _trust_drafts(given)[0]
+    whole = _whole(given, draft, None)
+    roots = {*bundle.root_keys, *(() if before is None else before.root_keys)}
+    signers = tuple(sorted(key_id_of(root) for root in roots))
+    return replace(whole, manifest=replace(whole.manifest, signer_key_ids=signers))
+
+
+def _document_draft(given: CompileInput, document: Document) -> Draft:
+    namespace = namespace_of(given.bundle, document.namespace)
+    return Draft(
         artifact_type=document.artifact_type,
         namespace=namespace,
-        audience=_audience(namespace, document.audience),
-        content=content,
+        audience=audience_of(namespace, document.audience),
+        content=document.content,
         increments=document.increments,
     )
 
 
-def _snapshot(given: CompileInput, settings: bytes) -> Snapshot:
-    """Endpoints to start from again: core nodes that store for the whole cluster, which every
-    member may know."""
-    rows = [row for row in _public(given) if row.kind is PeerClass.CORE and "cluster" in row.stores]
-    endpoints = [
-        Endpoint(address=address, node_id=NodeId(row.node_id))
-        for row in rows
-        for address in row.addresses
-    ]
-    return Snapshot(endpoints=tuple(endpoints), degraded=given.source.degraded, settings=settings)
+def _check_document(given: CompileInput, draft: Draft) -> None:
+    """Raises `ControlError` if a document cannot be what its namespace is to say."""
+    kind, path = draft.artifact_type, draft.namespace.text.removeprefix(f"{given.bundle.prefix}/")
+    if draft.namespace.family not in TYPE_RULES[kind].families:
+        raise ControlError(f"{path}: {kind.value} does not live there")
+    size_max = size_max_of(given.bundle, kind)
+    if len(draft.content) > size_max:
+        raise ControlError(f"{path}: {len(draft.content)} bytes, {kind.value} may have {size_max}")
+    if given.revoked.has_artifact(_NO_MANIFEST, content_hash_of(draft.content)):
+        raise ControlError(f"{path}: this content is revoked")
+    before = given.published.get(draft.namespace.text)
+    if before is None or before.manifest.tombstone is None:
+        return
+    if draft.namespace.text not in given.restored:
+        raise ControlError(
+            f"{path}: is withdrawn by {before.manifest.order}, and the source still names it; take "
+            f"it out, or compile with --restore {path}"
+        )
 
 
-def _rows(given: CompileInput) -> tuple[NodeRow, ...]:
-    return tuple(sorted(given.nodes, key=lambda row: row.node_id))
+_NO_MANIFEST: Final = ManifestHash(bytes(32))
 
 
-def _public(given: CompileInput) -> tuple[NodeRow, ...]:
-    """Nodes every member of the cluster may know: the core, and whoever belongs to no
-    organisation."""
-    return tuple(row for row in _rows(given) if row.kind is PeerClass.CORE or not org_scopes(row))
-
-
-def _audiences_in_use(given: CompileInput) -> tuple[Audience, ...]:
-    """Audiences of documents that are of the grammar; the others are reported where they are
-    drafted."""
-    audiences = set()
-    for document in given.source.documents:
-        try:
-            audiences.add(_audience(_namespace(given, document.namespace), document.audience))
-        except (ModelError, ControlError):
-            continue
-    return tuple(sorted(audiences, key=lambda one: one.scope_ids))
-
-
-def _directory_drafts(given: CompileInput) -> list[_Draft]:
-    """A directory per scope, each listing only nodes that all its readers may know."""
-    cluster = scope_id(ScopeKind.CLUSTER, given.bundle.cluster_id)
-    public = _public(given)
-    drafts = [_directory(given, cluster, "", public)]
-    for service in _names(row.services for row in given.nodes):
-        members = [row for row in public if service in row.services or "cluster" in row.stores]
-        drafts.append(_directory(given, scope_id(ScopeKind.SERVICE, service), "", members))
-    for org in _names(
-        [*row.orgs, *(one for one in row.stores if one != "cluster")] for row in given.nodes
-    ):
-        inside = [row for row in _rows(given) if org in row.orgs or org in row.stores]
-        drafts.append(_directory(given, scope_id(ScopeKind.ORG, org), f"org/{org}/", inside))
-        for service in _names(row.services for row in inside if org in row.orgs):
-            members = [row for row in inside if service in row.services or org in row.stores]
-            drafts.append(
-                _directory(given, scope_id(ScopeKind.SERVICE, service), f"org/{org}/", members)
-            )
-    return drafts
-
-
-def _names(groups: Iterable[Iterable[str]]) -> list[str]:
-    return sorted({name for group in groups for name in group})
-
-
-def _directory(given: CompileInput, scope: ScopeId, below: str, rows: Iterable[NodeRow]) -> _Draft:
-    namespace = _namespace(given, f"{below}peers/scope/{scope.text}")
-    audience = _audience(namespace)
-    declared = (
-        audience,
-        *(one for one in _audiences_in_use(given) if one != audience and _is_inside(one, audience)),
-    )
-    peers = []
-    for row in rows:
-        held = entitlements_of(row, given.bundle.cluster_id)
-        peers.append(_record(row, declared, held, is_storage=not audience_holds(scope, held)))
-    directory = PeerDirectory(scope=scope, audiences=declared, peers=tuple(peers))
-    return _Draft(
-        artifact_type=ArtifactType.PEER_DIRECTORY,
-        namespace=namespace,
-        audience=audience,
-        content=peer_directory_bytes(directory),
-    )
-
-
-def _is_inside(audience: Audience, reader: Audience) -> bool:
-    """Whether every reader of a directory may know that the audience is in use."""
-    org = audience.org
-    if org is not None and org not in reader.scope_ids:
-        return False
-    services = audience.ids_of(ScopeKind.SERVICE)
-    return not services or any(one in reader.scope_ids for one in services)
-
-
-def audience_holds(scope: ScopeId, held: Entitlements) -> bool:
-    """Whether a node is a member of a scope, not only a store for it."""
-    return scope in held.scope_ids
-
-
-def _record(
-    row: NodeRow, declared: tuple[Audience, ...], held: Entitlements, *, is_storage: bool
-) -> PeerRecord:
-    return PeerRecord(
-        node_id=NodeId(row.node_id),
-        addresses=row.addresses,
-        domain=row.domain,
-        peer_class=row.kind,
-        is_storage=is_storage,
-        audiences=tuple(
-            index for index, audience in enumerate(declared) if may_share(audience, held)
-        ),
-    )
-
-
-def _storage_drafts(given: CompileInput) -> list[_Draft]:
-    """Storage nodes per scope; an organisation's directory tells nothing of another one's
-    assignments."""
-    cluster = scope_id(ScopeKind.CLUSTER, given.bundle.cluster_id)
-    drafts = [_storage(given, cluster, "", "cluster")]
-    for name in _names((one for one in row.stores if one != "cluster") for row in given.nodes):
-        drafts.append(_storage(given, scope_id(ScopeKind.ORG, name), f"org/{name}/", name))
-    return drafts
-
-
-def _storage(given: CompileInput, scope: ScopeId, below: str, store: str) -> _Draft:
-    nodes = []
-    for row in _rows(given):
-        for name, assignment in zip(
-            row.stores, assignments_of(row, given.bundle.cluster_id), strict=True
-        ):
-            if name == store:
-                node = StorageNode(
-                    node_id=NodeId(row.node_id), domain=row.domain, assignments=(assignment,)
-                )
-                nodes.append(node)
-    directory = StorageDirectory(
-        scope=scope,
-        nodes=tuple(nodes),
-        replication=given.source.replication,
-        retention=given.source.retention,
-    )
-    path = f"{below}storage/scope/{scope.text}"
-    return _draft(given, ArtifactType.STORAGE_DIRECTORY, path, storage_directory_bytes(directory))
-
-
-def _versions(given: CompileInput, draft: _Draft) -> list[UnsignedArtifact]:
+def _versions(given: CompileInput, draft: Draft) -> list[UnsignedArtifact]:
     before = given.published.get(draft.namespace.text)
     if before is not None and not _is_due(given, draft, before.manifest):
         return []
@@ -337,27 +308,40 @@ def _versions(given: CompileInput, draft: _Draft) -> list[UnsignedArtifact]:
     return [whole] if increment is None else [whole, increment]
 
 
-def _is_due(given: CompileInput, draft: _Draft, before: Manifest) -> bool:
-    same = (
-        before.content_hash == sha256(draft.content).digest()
-        and before.audience == draft.audience
-        and before.authority_epoch == given.bundle.authority_epoch
-    )
-    if not same:
-        return True
+def _is_due(given: CompileInput, draft: Draft, before: Manifest) -> bool:
     age = seconds_between(before.issued_at, given.now)
-    if draft.artifact_type is ArtifactType.REVOCATION_LIST and age >= REVOCATIONS_EVERY_S:
+    is_half_gone = age * RENEW_SHARE >= seconds_between(before.issued_at, before.refresh_by)
+    if draft.artifact_type is ArtifactType.TRUST_BUNDLE and before.content_hash == content_hash_of(
+        draft.content
+    ):
+        return is_half_gone and given.renews_bundle
+    same = (
+        before.content_hash == content_hash_of(draft.content)
+        and before.audience == draft.audience
+        and before.tombstone is None
+    )
+    if not same or not _still_stands(given, before):
         return True
-    return age * RENEW_SHARE >= seconds_between(before.issued_at, before.refresh_by)
+    is_sign_of_life = draft.artifact_type is ArtifactType.REVOCATION_LIST
+    return is_half_gone or (is_sign_of_life and age >= REVOCATIONS_EVERY_S)
 
 
-def _whole(given: CompileInput, draft: _Draft, before: PublishedHead | None) -> UnsignedArtifact:
+def _still_stands(given: CompileInput, before: Manifest) -> bool:
+    """Whether nodes that know today's trust still believe a manifest, times apart."""
+    return (
+        before.authority_epoch == given.bundle.authority_epoch
+        and all(given.signers.counts(one, before.issued_at) for one in before.signer_key_ids)
+        and not given.revoked.has_artifact(manifest_hash_of(before), before.content_hash)
+    )
+
+
+def _whole(given: CompileInput, draft: Draft, before: PublishedHead | None) -> UnsignedArtifact:
     if draft.artifact_type is ArtifactType.TRUST_BUNDLE:
         # A bundle's version is its own; the same bundle is only ever issued again with fresh times.
         version = given.bundle.bundle_version
     else:
         version = 1 if before is None else _next_version(given, before.manifest)
-    manifest = _manifest(given, draft, draft.artifact_type, version, draft.content)
+    manifest = manifest_of(given, draft, draft.artifact_type, version, draft.content)
     return UnsignedArtifact(manifest=manifest, content=draft.content)
 
 
@@ -366,12 +350,12 @@ def _next_version(given: CompileInput, before: Manifest) -> int:
 
 
 def _increment(
-    given: CompileInput, draft: _Draft, before: PublishedHead | None, whole: Manifest
+    given: CompileInput, draft: Draft, before: PublishedHead | None, whole: Manifest
 ) -> UnsignedArtifact | None:
     """What changed since the version before, where that pays and both are of one epoch."""
     if (
         before is None
-        or before.content is None
+        or not before.content
         or before.manifest.authority_epoch != whole.authority_epoch
     ):
         return None
@@ -385,53 +369,5 @@ def _increment(
         result_size=whole.content_size,
     )
     kind = ArtifactType.SNAPSHOT_INCREMENT
-    manifest = _manifest(given, draft, kind, whole.config_version, frame, base=base)
+    manifest = manifest_of(given, draft, kind, whole.config_version, frame, base=base)
     return UnsignedArtifact(manifest=manifest, content=frame)
-
-
-def _manifest(
-    given: CompileInput,
-    draft: _Draft,
-    kind: ArtifactType,
-    version: int,
-    content: bytes,
-    *,
-    base: Base | None = None,
-) -> Manifest:
-    rule, bundle = TYPE_RULES[kind], given.bundle
-    namespace = draft.namespace.text
-    return Manifest(
-        artifact_id=_artifact_id(kind, namespace, bundle.authority_epoch, version),
-        artifact_type=kind,
-        cluster_id=ClusterId(bundle.cluster_id),
-        audience=draft.audience,
-        namespace=draft.namespace,
-        config_version=version,
-        authority_epoch=bundle.authority_epoch,
-        issued_at=given.now,
-        refresh_by=seconds_after(given.now, rule.refresh_s),
-        expires_at=seconds_after(given.now, rule.expiry_s),
-        signer_key_ids=signers_of(bundle, kind.value, namespace),
-        content_hash=ContentHash(sha256(content).digest()),
-        content_size=len(content),
-        chunk_hashes=chunk_hashes_of(content),
-        base=base,
-    )
-
-
-def _artifact_id(kind: ArtifactType, namespace: str, epoch: int, version: int) -> ArtifactId:
-    """For people and audit: type, a token of the namespace, and the order."""
-    token = sha256(namespace.encode("ascii")).hexdigest()[:8]
-    return ArtifactId(f"{kind.value.replace('_', '-')}-{token}-{epoch}.{version}")
-
-
-def chunk_hashes_of(content: bytes) -> tuple[ContentHash, ...]:
-    """The chunk hashes a manifest of this content carries: none up to 1 MiB."""
-    if len(content) <= WHOLE_BYTES_MAX:
-        return ()
-    size = chunk_size_of(len(content))
-    view = memoryview(content)
-    return tuple(
-        ContentHash(sha256(view[start : start + size]).digest())
-        for start in range(0, len(content), size)
-    )

@@ -152,22 +152,22 @@ def openings_of(row: NodeRow, cluster_id: str) -> tuple[Opening, ...]:
     )
 
 
-def claims_envelope(
+def node_claims(
     row: NodeRow,
     bundle: TrustBundle,
-    keys: tuple[ArtifactKey, ...],
     times: tuple[UnixTime, UnixTime],
     min_versions: tuple[int, int] = (0, 0),
-) -> bytes:
-    """The signed claims of a node: roles in the open, the rest as commitments padded to a multiple
-    of 16 with hashes of a secret salt, so that the same row always gives the same commitments.
-    `min_versions` are the trust and revocation versions a node needs to act on them."""
+) -> NodeClaims:
+    """What there is to sign about a node: roles in the open, the rest as commitments padded to a
+    multiple of 16 with hashes of a secret salt, so that the same row always gives the same
+    commitments. `min_versions` are the trust and revocation versions a node needs to act on
+    them."""
     commitments = [commitment_of(opening) for opening in openings_of(row, bundle.cluster_id)]
     salt = bytes.fromhex(row.salts[PADDING])
     while len(commitments) % COMMITMENTS_STEP or not commitments:
         number = len(commitments).to_bytes(2, "big")
         commitments.append(sha256(_PADDING_DOMAIN + salt + number).digest())
-    claims = NodeClaims(
+    return NodeClaims(
         platform_id=bundle.platform_id,
         cluster_id=bundle.cluster_id,
         node_id=NodeId(row.node_id),
@@ -182,6 +182,17 @@ def claims_envelope(
         roles=all_roles(row),
         commitments=tuple(sorted(commitments)),
     )
+
+
+def claims_envelope(
+    row: NodeRow,
+    bundle: TrustBundle,
+    keys: tuple[ArtifactKey, ...],
+    times: tuple[UnixTime, UnixTime],
+    min_versions: tuple[int, int] = (0, 0),
+) -> bytes:
+    """The signed claims of a node."""
+    claims = node_claims(row, bundle, times, min_versions)
     return signed_envelope(PayloadKind.NODE_CLAIMS, claims_bytes(claims), keys)
 
 

@@ -7,6 +7,7 @@ draws keys.
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -71,6 +72,11 @@ class KeyRing:
             self._by_role.setdefault(role, []).append(key)
             self._by_id[key.key_id] = key
 
+    def with_keys(self, keys: Iterable[tuple[str, tuple[ArtifactKey, ...]]]) -> "KeyRing":
+        """This ring and further keys, by role."""
+        mine = [(role, key) for role, ring in self._by_role.items() for key in ring]
+        return KeyRing([*mine, *((role, key) for role, ring in keys for key in ring)])
+
     def of_role(self, role: str) -> tuple[ArtifactKey, ...]:
         """The keys of a role, in the order they were added."""
         return tuple(self._by_role.get(role, ()))
@@ -119,29 +125,49 @@ class KeyFolder:
         """Write an artifact key; raises `ControlError`."""
         self._write(role, key.key_id.hex(), private_pem(key.private, self._passphrase))
 
-    def add_node_ca(self, key: ec.EllipticCurvePrivateKey) -> None:
-        """Write the key that issues node certificates; raises `ControlError`."""
-        self._write("node-ca", "node-ca", private_pem(key, self._passphrase))
+    def add_node_ca(self, key: ec.EllipticCurvePrivateKey, certificate: bytes) -> None:
+        """Write the key of a node CA, named by the SHA-256 of its DER; raises `ControlError`."""
+        name = self._node_ca_path(certificate).stem
+        self._write("node-ca", name, private_pem(key, self._passphrase))
 
     def _write(self, role: str, name: str, pem: bytes) -> None:
         folder = self._folder / role
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         write_private(folder / f"{name}.pem", pem)
 
-    def ring(self) -> KeyRing:
-        """All artifact keys of the folder; raises `ControlError`."""
-        rows = []
-        for path in sorted(self._folder.glob("*/*.pem")):
-            if path.parent.name != "node-ca":
-                key = self._load(path)
-                if not isinstance(key, Ed25519PrivateKey):
-                    raise ControlError(f"{path}: not an Ed25519 key")
-                rows.append((path.parent.name, ArtifactKey(key)))
+    def ring(self, root_folders: tuple[Path, ...] = ()) -> KeyRing:
+        """All artifact keys of the folder, and root keys that lie elsewhere; raises
+        `ControlError`."""
+        paths = [one for one in self._folder.glob("*/*.pem") if one.parent.name != "node-ca"]
+        rows = [(path.parent.name, self._artifact_key(path)) for path in sorted(paths)]
+        for folder in root_folders:
+            found = sorted(folder.glob("*.pem"))
+            if not found:
+                raise ControlError(f"{folder}: no *.pem in it")
+            rows += [("root", self._artifact_key(path)) for path in found]
         return KeyRing(rows)
 
-    def node_ca(self) -> ec.EllipticCurvePrivateKey:
-        """The key that issues node certificates; raises `ControlError`."""
-        path = self._folder / "node-ca" / "node-ca.pem"
+    def _artifact_key(self, path: Path) -> ArtifactKey:
+        key = self._load(path)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise ControlError(f"{path}: not an Ed25519 key")
+        return ArtifactKey(key)
+
+    def remove(self, key_id: KeyId) -> None:
+        """Delete the private key of an id, in whatever role; raises `ControlError`."""
+        for path in self._folder.glob(f"*/{key_id.hex()}.pem"):
+            _unlink(path)
+
+    def remove_node_ca(self, certificate: bytes) -> None:
+        """Delete the key of the node CA with this DER; raises `ControlError`."""
+        _unlink(self._node_ca_path(certificate))
+
+    def _node_ca_path(self, certificate: bytes) -> Path:
+        return self._folder / "node-ca" / f"{sha256(certificate).hexdigest()}.pem"
+
+    def node_ca(self, certificate: bytes) -> ec.EllipticCurvePrivateKey:
+        """The key of the node CA with this DER; raises `ControlError`."""
+        path = self._node_ca_path(certificate)
         key = self._load(path)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ControlError(f"{path}: not an elliptic-curve key")
@@ -157,3 +183,10 @@ class KeyFolder:
                 else "wrong passphrase?"
             )
             raise ControlError(f"{path}: cannot be read ({error}); {hint}") from error
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ControlError(f"{path}: {error.strerror}") from error

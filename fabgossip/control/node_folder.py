@@ -9,16 +9,19 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fabgossip.control.authority import AuthorityFolder, fingerprint
+from fabgossip.control.bundles import CLAIMS_ROLE
 from fabgossip.control.enrollment import (
     NodeRow,
     certificate_pem,
     claims_envelope,
+    entitlements_of,
     node_certificate,
     openings_of,
     salts_for,
 )
 from fabgossip.control.keystore import (
     FOLDER_MODE,
+    ArtifactKey,
     new_artifact_key,
     new_node_key,
     private_pem,
@@ -84,12 +87,18 @@ def enroll_node(
     return row
 
 
-def renew_node(authority: AuthorityFolder, node_id: str, folder: Path, now: UnixTime) -> NodeRow:
-    """Write a new certificate and new claims, for the same key, into a node's folder; raises
+def renew_node(
+    authority: AuthorityFolder,
+    node_id: str,
+    folder: Path,
+    now: UnixTime,
+    *,
+    state_generation: int | None = None,
+) -> NodeRow:
+    """Write a new certificate and new claims, for the same key, into a node's folder; from
+    `state_generation` starts on, a disk of this node that counts fewer is an old one. Raises
     `ControlError`."""
-    row = authority.find_node(node_id)
-    if row is None:
-        raise ControlError(f"{node_id} is not enrolled")
+    row = authority.member(node_id, now)
     try:
         key = serialization.load_pem_private_key(
             (folder / "identity" / "node.key").read_bytes(), None
@@ -99,7 +108,45 @@ def renew_node(authority: AuthorityFolder, node_id: str, folder: Path, now: Unix
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ControlError(f"{folder}/identity/node.key: not an elliptic-curve key")
     _check_owner(folder, node_id)
+    if state_generation is not None:
+        if state_generation < row.state_generation:
+            raise ControlError(
+                f"{node_id}: state generation {state_generation}, it has {row.state_generation}"
+            )
+        row = replace(row, state_generation=state_generation)
+        authority.save_node(row)
     _write_papers(authority, row, folder, key.public_key(), now)
+    return row
+
+
+def change_node(
+    authority: AuthorityFolder, wanted: NodeRow, folder: Path, now: UnixTime
+) -> NodeRow:
+    """Give an enrolled node the entitlements, place and addresses of `wanted`, and write its new
+    claims with their openings into a folder; raises `ControlError`.
+
+    The row is saved first: claims of one version must never say two things. Doing it again with the
+    same wish only writes the file again.
+    """
+    before = authority.member(wanted.node_id, now)
+    if (folder / "identity" / "claims").exists():
+        _check_owner(folder, wanted.node_id)
+    row = replace(
+        wanted,
+        salts=before.salts,
+        audit_key=before.audit_key,
+        state_generation=before.state_generation,
+        claims_version=before.claims_version,
+    )
+    bundle = authority.bundle()
+    if entitlements_of(row, bundle.cluster_id) != entitlements_of(before, bundle.cluster_id):
+        row = replace(row, claims_version=before.claims_version + 1)
+    row = replace(row, salts=salts_for(row, bundle.cluster_id, random_bytes))
+    keys = authority.signing_keys(CLAIMS_ROLE, now)
+    authority.save_node(row)
+    (folder / "identity").mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    times = (now, seconds_after(now, bundle.cert_life_max_s))
+    _write_paper(folder, "claims", _claims_file(authority, row, keys, times))
     return row
 
 
@@ -126,16 +173,28 @@ def _write_papers(
     certificate = node_certificate(
         NodeId(row.node_id), public_key, bundle, authority.node_ca(), times
     )
-    claims = claims_envelope(row, bundle, authority.claims_keys(), times)
-    papers = {
-        "node.crt": certificate_pem(certificate),
-        "claims": own_claims_bytes(claims, openings_of(row, bundle.cluster_id)),
-    }
-    for name, data in papers.items():
-        fresh = folder / "identity" / f"{name}.new"
-        fresh.unlink(missing_ok=True)
-        write_private(fresh, data)
-        fresh.rename(folder / "identity" / name)
+    keys = authority.signing_keys(CLAIMS_ROLE, now)
+    _write_paper(folder, "node.crt", certificate_pem(certificate))
+    _write_paper(folder, "claims", _claims_file(authority, row, keys, times))
+
+
+def _claims_file(
+    authority: AuthorityFolder,
+    row: NodeRow,
+    keys: tuple[ArtifactKey, ...],
+    times: tuple[UnixTime, UnixTime],
+) -> bytes:
+    bundle, minimums = authority.bundle(), authority.minimums(times[0])
+    versions = (minimums.trust, minimums.revocation)
+    claims = claims_envelope(row, bundle, keys, times, versions)
+    return own_claims_bytes(claims, openings_of(row, bundle.cluster_id))
+
+
+def _write_paper(folder: Path, name: str, data: bytes) -> None:
+    fresh = folder / "identity" / f"{name}.new"
+    fresh.unlink(missing_ok=True)
+    write_private(fresh, data)
+    fresh.rename(folder / "identity" / name)
 
 
 def _config_text(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from fabgossip.control.authority import AuthorityFolder
 from fabgossip.control.signing import SignedArtifact
+from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.moment import UnixTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +29,21 @@ Submit = Callable[[SignedArtifact], Delivery]
 
 
 def publish(
-    authority: AuthorityFolder, submit: Submit, *, everything: bool
+    authority: AuthorityFolder, submit: Submit, now: UnixTime, *, everything: bool
 ) -> tuple[Delivery, ...]:
-    """Hand over what no node has accepted yet, or everything; notes what was accepted."""
-    artifacts = authority.heads() if everything else authority.undelivered()
-    deliveries = tuple(submit(artifact) for artifact in artifacts)
-    authority.mark_delivered(tuple(one.artifact for one in deliveries if one.is_accepted))
-    return deliveries
+    """Hand over what no node has accepted yet, or everything; notes what was accepted.
+
+    Earlier steps of the trust chain are refused by a node that is past them, each for a reason of
+    its own: that the node accepted the newest says that it had them all.
+    """
+    deliveries = [submit(artifact) for artifact in authority.handouts(now, everything=everything)]
+    bundles = [one for one in deliveries if _is_bundle(one)]
+    earlier = bundles[:-1] if bundles and bundles[-1].is_accepted else []
+    settled = [one for one in deliveries if one not in earlier or one.is_accepted]
+    done = [one.artifact for one in deliveries if one.is_accepted or one in earlier]
+    authority.mark_delivered(tuple(done))
+    return tuple(settled)
+
+
+def _is_bundle(delivery: Delivery) -> bool:
+    return delivery.artifact.manifest.artifact_type is ArtifactType.TRUST_BUNDLE

@@ -1,14 +1,20 @@
-"""Envelopes made from payloads: who has the right signs, as often as the right demands."""
+"""Envelopes made from payloads: who has the right signs, as often as the right demands.
 
+A key signs while the bundle calls it active, within its window, and while no revocation list takes
+it away. Among those that may, the one the bundle names last is the newest and comes first.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fabgossip.control.keystore import ArtifactKey, KeyRing
 from fabgossip.errors import ControlError
-from fabgossip.model.artifact import ArtifactType, Manifest
+from fabgossip.model.artifact import SIGNER_KEYS_MAX, ArtifactType, Manifest
 from fabgossip.model.authority import TrustBundle
 from fabgossip.model.envelope import PayloadKind, Signature
 from fabgossip.model.ids import KeyId, key_id_of
-from fabgossip.trust.bundle import right_for
+from fabgossip.model.moment import UnixTime
+from fabgossip.trust.bundle import is_active, right_for
 from fabgossip.trust.signatures import signed_bytes
 from fabgossip.wire.envelopes import envelope_bytes
 from fabgossip.wire.statements import manifest_bytes
@@ -23,35 +29,73 @@ class SignedArtifact:
     content: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signers:
+    """Whose signatures count: the keys of the bundle, less what the revocation list names."""
+
+    bundle: TrustBundle
+    revoked: frozenset[KeyId] = frozenset()
+
+    def counts(self, key_id: KeyId, issued_at: UnixTime) -> bool:
+        """Whether what this key signed at that time is believed today."""
+        return any(
+            key.key_id == key_id
+            and is_active(key.status)
+            and key.not_before <= issued_at <= key.not_after
+            and key_id not in self.revoked
+            for key in self.bundle.keys
+        )
+
+    def named(self, kind: str, namespace: str, now: UnixTime) -> tuple[KeyId, ...]:
+        """The keys that may sign now, newest first.
+
+        Raises:
+            ControlError: nobody has a right there, or fewer may sign than must.
+        """
+        right = right_for(self.bundle, kind, namespace)
+        if right is None:
+            raise ControlError(f"{namespace}: no key has a right on {kind} there")
+        entitled = (one for one in right.key_ids if self.counts(one, now))
+        keys = _newest_first(self.bundle, entitled)[:SIGNER_KEYS_MAX]
+        if len(keys) < right.threshold:
+            raise ControlError(
+                f"{namespace}: {len(keys)} keys may sign {kind}, {right.threshold} must; "
+                "fabgossip control rotate --role makes new ones"
+            )
+        return keys
+
+
+def _newest_first(bundle: TrustBundle, key_ids: Iterable[KeyId]) -> tuple[KeyId, ...]:
+    place = {key.key_id: number for number, key in enumerate(bundle.keys)}
+    return tuple(sorted(key_ids, key=lambda one: (-place.get(one, 0), one)))
+
+
 def signed_envelope(kind: PayloadKind, payload: bytes, keys: tuple[ArtifactKey, ...]) -> bytes:
     """The envelope of a payload signed by these keys. Ed25519 is deterministic: the same input,
     the same bytes."""
     message = signed_bytes(kind, payload)
+    ascending = sorted(keys, key=lambda key: key.key_id)
     return envelope_bytes(
-        kind, payload, tuple(Signature(key.key_id, key.private.sign(message)) for key in keys)
+        kind, payload, tuple(Signature(key.key_id, key.private.sign(message)) for key in ascending)
     )
 
 
-def signers_of(bundle: TrustBundle, kind: str, namespace: str) -> tuple[KeyId, ...]:
-    """The key ids a manifest has to name: those of the one right, or the roots for a trust
-    bundle."""
-    if kind == ArtifactType.TRUST_BUNDLE.value:
-        return tuple(sorted(key_id_of(root) for root in bundle.root_keys))
-    right = right_for(bundle, kind, namespace)
-    if right is None:
-        raise ControlError(f"{namespace}: no key has a right on {kind} there")
-    return right.key_ids
-
-
 def signing_keys(
-    bundle: TrustBundle, ring: KeyRing, kind: str, namespace: str
+    signers: Signers, ring: KeyRing, kind: str, namespace: str, now: UnixTime
 ) -> tuple[ArtifactKey, ...]:
-    """As many private keys as the right's threshold; raises `ControlError` where the ring has too
-    few."""
+    """As many private keys as the right's threshold; raises `ControlError` where too few may sign
+    or the ring has too few."""
+    named = signers.named(kind, namespace, now)
+    return _from_ring(signers.bundle, ring, named, kind, namespace)
+
+
+def _from_ring(
+    bundle: TrustBundle, ring: KeyRing, named: Iterable[KeyId], kind: str, namespace: str
+) -> tuple[ArtifactKey, ...]:
     right = right_for(bundle, kind, namespace)
     is_root = kind == ArtifactType.TRUST_BUNDLE.value
     threshold = bundle.root_threshold if is_root or right is None else right.threshold
-    found = [key for key in map(ring.find, signers_of(bundle, kind, namespace)) if key is not None]
+    found = [key for key in map(ring.find, named) if key is not None]
     if len(found) < threshold:
         raise ControlError(
             f"{namespace}: {len(found)} private keys for {kind} are here, {threshold} must sign"
@@ -62,8 +106,31 @@ def signing_keys(
 def sign_artifact(
     bundle: TrustBundle, ring: KeyRing, manifest: Manifest, content: bytes
 ) -> SignedArtifact:
-    """Sign a manifest with the keys its type and namespace call for; raises `ControlError`."""
+    """Sign a manifest with keys it names, newest first, as many as its type and namespace call for;
+    raises `ControlError` where the ring has too few."""
     kind = manifest.artifact_type
-    keys = signing_keys(bundle, ring, kind.value, manifest.namespace.text)
+    named = _newest_first(bundle, manifest.signer_key_ids)
+    keys = _from_ring(bundle, ring, named, kind.value, manifest.namespace.text)
     envelope = signed_envelope(kind.payload_kind, manifest_bytes(manifest), keys)
+    return SignedArtifact(manifest=manifest, envelope=envelope, content=content)
+
+
+def sign_successor(
+    bundles: tuple[TrustBundle, TrustBundle], ring: KeyRing, manifest: Manifest, content: bytes
+) -> SignedArtifact:
+    """Sign a trust bundle by the thresholds of its predecessor's roots and of its own; raises
+    `ControlError` naming the set that lacks keys."""
+    keys: dict[KeyId, ArtifactKey] = {}
+    for bundle in bundles:
+        roots = map(ring.find, sorted(key_id_of(root) for root in bundle.root_keys))
+        found = [key for key in roots if key is not None]
+        if len(found) < bundle.root_threshold:
+            raise ControlError(
+                f"{len(found)} root keys of trust bundle {bundle.bundle_version} are here, "
+                f"{bundle.root_threshold} must sign; --root-keys FOLDER names where others lie"
+            )
+        keys |= {key.key_id: key for key in found[: bundle.root_threshold]}
+    envelope = signed_envelope(
+        PayloadKind.TRUST_BUNDLE, manifest_bytes(manifest), tuple(keys.values())
+    )
     return SignedArtifact(manifest=manifest, envelope=envelope, content=content)

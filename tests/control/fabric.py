@@ -4,9 +4,10 @@ from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 
-from fabgossip.control.authority import KEY_ROLES, first_bundle
-from fabgossip.control.compiler import CompileInput, PublishedHead, UnsignedArtifact
-from fabgossip.control.enrollment import NodeRow
+from fabgossip.control.bundles import KEY_ROLES, first_bundle
+from fabgossip.control.compiler import head_after
+from fabgossip.control.drafts import CompileInput, PublishedHead, UnsignedArtifact
+from fabgossip.control.enrollment import NodeRow, salts_for
 from fabgossip.control.keystore import ArtifactKey, KeyRing, artifact_key_from_seed
 from fabgossip.control.sources.folder import Document, Source
 from fabgossip.model.artifact import ArtifactType
@@ -44,10 +45,12 @@ def bundle() -> TrustBundle:
 
 def node(name: str, **facts: tuple[str, ...] | str) -> NodeRow:
     """An enrolled node."""
-    return replace(
+    row = replace(
         NodeRow(node_id=name, addresses=(f"{name}.example:7420",)),
         **facts,  # type: ignore[arg-type]
     )
+    entropy = sha256(f"salts of {name}".encode()).digest()
+    return replace(row, salts=salts_for(row, factory.CLUSTER, lambda count: entropy[:count]))
 
 
 STORE = node("store", stores=("cluster",), peer_class="core")
@@ -108,13 +111,15 @@ def given(
         revocations=RevocationList(),
         published=published or {},
         now=UnixTime(now),
+        claims_keys=keys()["claims"],
     )
 
 
 def published(made: tuple[UnsignedArtifact, ...]) -> dict[str, PublishedHead]:
-    """What the control plane remembers of a compile."""
-    return {
-        one.manifest.namespace.text: PublishedHead(manifest=one.manifest, content=one.content)
-        for one in made
-        if one.manifest.artifact_type is not ArtifactType.SNAPSHOT_INCREMENT
-    }
+    """What the control plane remembers of compiles, one after the other."""
+    heads: dict[str, PublishedHead] = {}
+    for one in made:
+        name = one.manifest.namespace.text
+        if one.manifest.artifact_type is not ArtifactType.SNAPSHOT_INCREMENT:
+            heads[name] = head_after(heads.get(name), one.manifest, one.content)
+    return heads

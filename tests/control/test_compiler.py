@@ -13,7 +13,8 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 import fabgossip
-from fabgossip.control.compiler import UnsignedArtifact, compile_artifacts
+from fabgossip.control.compiler import compile_artifacts
+from fabgossip.control.drafts import UnsignedArtifact
 from fabgossip.control.enrollment import NodeRow, entitlements_of, org_scopes
 from fabgossip.control.signing import sign_artifact
 from fabgossip.errors import ControlError
@@ -110,7 +111,7 @@ def test_an_artifact_is_made_anew_at_half_its_refresh_span_and_not_before() -> N
 def test_an_increment_turns_the_version_before_into_this_one() -> None:
     """By the library's own decoder, the old content as prefix, to the very bytes."""
     made = compile_artifacts(given(SNAPSHOT))
-    (before,) = [one for one in made if "snapshots/" in one.manifest.namespace.text]
+    (before,) = [one for one in made if "snapshots/role/" in one.manifest.namespace.text]
     changed = replace(SNAPSHOT, content=SNAPSHOT.content[:-1] + b"!")
     fresh = compile_artifacts(given(changed, published=published(made), now=NOW + 60))
     whole, step = fresh

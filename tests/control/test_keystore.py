@@ -51,17 +51,17 @@ def test_keys_are_found_by_role_and_id(tmp_path: Path) -> None:
     other = new_artifact_key()
     folder.add("claims", KEY)
     folder.add("policy", other)
-    folder.add_node_ca(new_node_key())
+    folder.add_node_ca(new_node_key(), b"certificate")
     ring = folder.ring()
     assert [one.key_id for one in ring.of_role("policy")] == [other.key_id]
     assert ring.of_role("nobody") == ()
     assert ring.find(new_artifact_key().key_id) is None
-    assert folder.node_ca().curve.name == "secp256r1"
+    assert folder.node_ca(b"certificate").curve.name == "secp256r1"
 
 
 def test_a_key_of_another_kind_in_a_role_is_refused(tmp_path: Path) -> None:
     folder = KeyFolder(tmp_path, None)
-    folder.add_node_ca(new_node_key())
+    folder.add_node_ca(new_node_key(), b"certificate")
     (tmp_path / "node-ca").rename(tmp_path / "claims")
     with pytest.raises(ControlError, match="not an Ed25519 key"):
         folder.ring()

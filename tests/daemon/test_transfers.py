@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from fabgossip.control.compiler import chunk_hashes_of
+from fabgossip.control.drafts import chunk_hashes_of
 from fabgossip.core.effects import ContentWanted, ReceiveContent, ServeContent, ServeItem
 from fabgossip.core.events import (
     ContentFailed,

@@ -8,7 +8,11 @@ from typing import Annotated, Final
 from fabgossip.errors import ControlError, ModelError
 from fabgossip.model.artifact import CONTENT_BYTES_MAX, TYPE_RULES, ArtifactType
 from fabgossip.model.bounds import Bounds
+from fabgossip.model.ids import parse_id
 from fabgossip.model.policy import (
+    DEGRADED_ACTIONS_MAX,
+    DegradedAction,
+    DegradedMode,
     DegradedPolicy,
     DegradedRule,
     ReplicationPolicy,
@@ -16,6 +20,7 @@ from fabgossip.model.policy import (
     RetentionPolicy,
 )
 from fabgossip.model.scope import ScopeId, parse_scope_id
+from fabgossip.model.topology import COVERS_MAX
 from fabgossip.wire.tables import TableError, parse_toml, structure_table
 
 SOURCE_NAME: Final = "fabric.toml"
@@ -28,6 +33,8 @@ COMPILED_TYPES: Final = frozenset(
     }
 )  # fmt: skip
 """Made by the compiler itself, never named in a source."""
+COVERED_HEADS: Final = ("peers", "storage", "services", "routes", "qos", "updates")
+"""Heads of the namespace tree a snapshot can cover."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +49,8 @@ class ArtifactTable:
     """Scope ids beside those the namespace implies."""
     increments: bool = False
     """For a snapshot: publish what changed since the version before, beside the whole."""
+    covers: tuple[str, ...] = ()
+    """For a snapshot: the prefixes it lists completely, below `platform/…/cluster/…/`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +68,16 @@ class DegradedTable:
 
     type: str
     max_age_s: Annotated[int, Bounds(0, 10 * 365 * 86_400)]
+    withhold: bool = False
+    """Whether the link to the current version goes once it is over age."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DegradedActionTable:
+    """`[[degraded_action]]`: under which conditions consumers may still do something."""
+
+    action: str
+    modes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +88,7 @@ class SourceTable:
     artifact: tuple[ArtifactTable, ...] = ()
     replication: tuple[ReplicationTable, ...] = ()
     degraded: tuple[DegradedTable, ...] = ()
+    degraded_action: tuple[DegradedActionTable, ...] = ()
     keep_versions: Annotated[int, Bounds(0, 16)] = 2
 
 
@@ -81,6 +101,29 @@ class Document:
     audience: tuple[ScopeId, ...]
     content: bytes
     increments: bool = False
+    covers: tuple[str, ...] = ()
+
+
+_DAY_S: Final = 86_400
+DEFAULT_DEGRADED: Final = DegradedPolicy(
+    rules=tuple(
+        DegradedRule(artifact_type=artifact_type, max_age_s=max_age_s)
+        for artifact_type, max_age_s in (
+            (ArtifactType.CLUSTER_SNAPSHOT, _DAY_S),
+            (ArtifactType.PEER_DIRECTORY, _DAY_S),
+            (ArtifactType.STORAGE_DIRECTORY, 3 * _DAY_S),
+            (ArtifactType.SERVICE_ASSIGNMENT_BUNDLE, _DAY_S),
+            (ArtifactType.ROUTE_POLICY_BUNDLE, _DAY_S),
+            (ArtifactType.QOS_POLICY_BUNDLE, _DAY_S),
+            (ArtifactType.UPDATE_MANIFEST, 0),
+        )
+    ),
+    actions=tuple(
+        DegradedAction(action=action, modes=(DegradedMode.PARTITIONED, DegradedMode.STALE))
+        for action in ("route", "start-service")
+    ),
+)
+"""What an outage allows where a source says nothing about a type or an action (*start*)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +133,7 @@ class Source:
     documents: tuple[Document, ...] = ()
     replication: ReplicationPolicy = field(default_factory=ReplicationPolicy)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
-    degraded: DegradedPolicy = field(default_factory=DegradedPolicy)
+    degraded: DegradedPolicy = DEFAULT_DEGRADED
 
 
 def read_source(folder: Path) -> Source:
@@ -133,10 +176,10 @@ def _policies(table: SourceTable, problems: list[str]) -> tuple[ReplicationPolic
     """The policies of a source; what is wrong with them is added to `problems`."""
     try:
         replication = ReplicationPolicy(rules=tuple(_replication(one) for one in table.replication))
-        degraded = DegradedPolicy(rules=tuple(_degraded(one) for one in table.degraded))
-    except ControlError as error:
+        degraded = _degraded_policy(table)
+    except (ControlError, ModelError) as error:
         problems.append(f"{SOURCE_NAME}: {error}")
-        return ReplicationPolicy(), DegradedPolicy()
+        return ReplicationPolicy(), DEFAULT_DEGRADED
     return replication, degraded
 
 
@@ -201,7 +244,25 @@ def _document(folder: Path, table: ArtifactTable) -> Document:
         audience=tuple(parse_scope_id(one) for one in table.audience),
         content=_read(folder / table.file, CONTENT_BYTES_MAX),
         increments=table.increments,
+        covers=_covers(table, artifact_type),
     )
+
+
+def _covers(table: ArtifactTable, artifact_type: ArtifactType) -> tuple[str, ...]:
+    """The covered prefixes, ascending: never trust, which has its own rules, nor snapshots, which
+    would list each other."""
+    if table.covers and artifact_type is not ArtifactType.CLUSTER_SNAPSHOT:
+        raise ControlError("covers: only a cluster_snapshot covers prefixes")
+    for prefix in table.covers:
+        parts = prefix.split("/")
+        below = parts[2:] if parts[0] == "org" else parts
+        if not below or below[0] not in COVERED_HEADS or "" in parts:
+            raise ControlError(
+                f"covers {prefix!r}: expected [org/ID/] and {' or '.join(COVERED_HEADS)}"
+            )
+    if len(table.covers) > COVERS_MAX:
+        raise ControlError(f"covers: at most {COVERS_MAX} prefixes")
+    return tuple(sorted(set(table.covers)))
 
 
 def _replication(table: ReplicationTable) -> ReplicationRule:
@@ -210,5 +271,32 @@ def _replication(table: ReplicationTable) -> ReplicationRule:
     )
 
 
+def _degraded_policy(table: SourceTable) -> DegradedPolicy:
+    """The defaults, with what the source says instead."""
+    rules = {one.artifact_type: one for one in DEFAULT_DEGRADED.rules}
+    rules |= {one.artifact_type: one for one in map(_degraded, table.degraded)}
+    actions = {one.action: one for one in DEFAULT_DEGRADED.actions}
+    actions |= {one.action: one for one in map(_degraded_action, table.degraded_action)}
+    if len(actions) > DEGRADED_ACTIONS_MAX:
+        raise ControlError(f"degraded_action: at most {DEGRADED_ACTIONS_MAX} actions")
+    return DegradedPolicy(
+        rules=tuple(rules[one] for one in ArtifactType if one in rules),
+        actions=tuple(actions[one] for one in sorted(actions)),
+    )
+
+
 def _degraded(table: DegradedTable) -> DegradedRule:
-    return DegradedRule(artifact_type=_type(table.type), max_age_s=table.max_age_s)
+    return DegradedRule(
+        artifact_type=_type(table.type), max_age_s=table.max_age_s, withhold=table.withhold
+    )
+
+
+def _degraded_action(table: DegradedActionTable) -> DegradedAction:
+    known = {one.name.lower().replace("_", "-"): one for one in DegradedMode}
+    unknown = sorted(set(table.modes) - set(known))
+    if unknown:
+        raise ControlError(
+            f"degraded_action {table.action}: mode {unknown[0]!r}: expected {', '.join(known)}"
+        )
+    modes = tuple(mode for name, mode in known.items() if name in table.modes)
+    return DegradedAction(action=parse_id(table.action, "action"), modes=modes)

@@ -1,0 +1,382 @@
+"""The verbs of `fabgossip control` that change whom nodes believe: rotate, revoke, tombstone,
+grant."""
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from fabgossip.cli.authority import add_root_keys, add_verb, authority_of, wall_now
+from fabgossip.cli.output import EXIT_OK, print_json, print_table, say
+from fabgossip.control.authority import AuthorityFolder, fingerprint
+from fabgossip.control.bundles import KEY_ROLES, OldKeys, key_role, role_key_ids
+from fabgossip.control.granting import (
+    GrantWish,
+    certificate_hash_of,
+    make_grant,
+    read_certificate,
+)
+from fabgossip.control.keystore import write_private
+from fabgossip.control.revoking import RevocationRow
+from fabgossip.control.rotation import RotationWish, rotate
+from fabgossip.errors import ControlError, ModelError, UsageError
+from fabgossip.model.artifact import ArtifactType, Tombstone
+from fabgossip.model.authority import (
+    GRANT_ID_BYTES,
+    GRANT_LIFE_MAX_S,
+    KeyStatus,
+    RevokedKind,
+    TrustBundle,
+)
+from fabgossip.model.ids import ManifestHash, NodeId, parse_content_hash, parse_id, parse_key_id
+from fabgossip.model.moment import UnixTime
+from fabgossip.model.scope import parse_scope_id
+from fabgossip.trust.revocation import grant_token, node_token
+
+_UNITS: Final = {"s": 1, "m": 60}
+
+
+def add_trust_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verbs to the command group."""
+    _add_rotate(verbs)
+    _add_revoke(verbs)
+    tombstone = add_verb(
+        verbs, "tombstone", "withdraw a namespace by a signed statement", run_tombstone
+    )
+    tombstone.add_argument("namespace", metavar="NAMESPACE", help="as in fabric.toml")
+    tombstone.add_argument("--reason", required=True, metavar="ID", help="one word; nodes see it")
+    tombstone.add_argument(
+        "--purge", action="store_true", help="nodes remove its bytes, not only its use"
+    )
+    _add_grant(verbs)
+
+
+def _add_rotate(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = add_verb(verbs, "rotate", "make the next trust bundle and sign it", run_rotate)
+    parser.add_argument(
+        "--role",
+        action="append",
+        default=[],
+        choices=[one.name for one in KEY_ROLES],
+        help="new keys for this role; repeatable",
+    )
+    parser.add_argument(
+        "--keep-old",
+        choices=[OldKeys.RETIRE.value, OldKeys.REVOKE.value],
+        help="old keys of the role: retired (destroyed) or revoked (stolen); else one day more",
+    )
+    parser.add_argument("--roots", action="store_true", help="a new set of root keys")
+    parser.add_argument("--node-ca", action="store_true", help="a new CA for node certificates")
+    old = parser.add_mutually_exclusive_group()
+    old.add_argument("--retire-node-ca", action="store_true", help="end all CAs but the newest")
+    old.add_argument(
+        "--revoke-old", action="store_true", help="with --node-ca: old CAs are revoked at once"
+    )
+    parser.add_argument("--new-epoch", action="store_true", help="everything is signed anew")
+    parser.add_argument(
+        "--lift",
+        action="append",
+        default=[],
+        metavar="ENTRY",
+        help="with --new-epoch: an entry the revocation list drops; repeatable",
+    )
+    parser.add_argument("--min-protocol", type=int, metavar="N", help="peers speak N or newer")
+    add_root_keys(parser)
+
+
+def _wish(arguments: argparse.Namespace) -> RotationWish:
+    if arguments.keep_old and not arguments.role:
+        raise UsageError("rotate: --keep-old goes with --role")
+    if arguments.revoke_old and not arguments.node_ca:
+        raise UsageError("rotate: --revoke-old goes with --node-ca")
+    if arguments.lift and not arguments.new_epoch:
+        raise UsageError("rotate: --lift goes with --new-epoch: within an epoch nothing is lifted")
+    old_node_cas = KeyStatus.REVOKED if arguments.revoke_old else KeyStatus.ACTIVE
+    return RotationWish(
+        roles=tuple(arguments.role),
+        old_keys=OldKeys(arguments.keep_old or OldKeys.KEEP),
+        roots=arguments.roots,
+        node_ca=arguments.node_ca,
+        old_node_cas=KeyStatus.RETIRED if arguments.retire_node_ca else old_node_cas,
+        opens_epoch=arguments.new_epoch,
+        lifted=tuple(arguments.lift),
+        protocol_min=arguments.min_protocol,
+    )
+
+
+def run_rotate(arguments: argparse.Namespace) -> int:
+    """`fabgossip control rotate`."""
+    wish = _wish(arguments)
+    authority = authority_of(arguments)
+    with authority.locked():
+        bundle = rotate(authority, wish, wall_now(), tuple(arguments.root_keys))
+    keys = {name: _active_ids(bundle, name) for name in sorted(wish.roles)}
+    steps = _next_steps(wish)
+    if arguments.json:
+        print_json(
+            {
+                "bundle_version": bundle.bundle_version,
+                "epoch": bundle.authority_epoch,
+                "bootstrap_sha256": fingerprint(authority.bootstrap()),
+                "active_keys": keys,
+                "next": steps,
+            }
+        )
+        return EXIT_OK
+    print(f"trust bundle {bundle.bundle_version}, epoch {bundle.authority_epoch}")
+    for name, ids in keys.items():
+        print(f"  {name.ljust(10)}  signs with {', '.join(ids)}")
+    for number, step in enumerate(steps, 1):
+        say(f"next {number}: {step}")
+    return EXIT_OK
+
+
+def _active_ids(bundle: TrustBundle, role: str) -> list[str]:
+    entitled = role_key_ids(bundle, key_role(role))
+    return [
+        key.key_id.hex()
+        for key in bundle.keys
+        if key.key_id in entitled and key.status is KeyStatus.ACTIVE
+    ]
+
+
+def _next_steps(wish: RotationWish) -> list[str]:
+    steps = ["fabgossip control compile SOURCE", "fabgossip control publish --socket SOCKET"]
+    renew = "fabgossip control enroll NODE --renew --out FOLDER, for every node; carry both files"
+    if wish.node_ca:
+        steps.append(renew)
+        if wish.old_node_cas is KeyStatus.ACTIVE:
+            steps.append("fabgossip control rotate --retire-node-ca once every node has them")
+    elif wish.opens_epoch or ("claims" in wish.roles and wish.old_keys is not OldKeys.KEEP):
+        steps.append(renew)
+    if wish.roots:
+        steps.append("move the new files of keys/root away; destroy the old ones once all have it")
+    return steps
+
+
+def _add_revoke(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    revoke = add_verb(verbs, "revoke", "take trust away by the revocation list", run_revoke)
+    what = revoke.add_mutually_exclusive_group(required=True)
+    what.add_argument("--node", metavar="ID", help="a node's membership")
+    what.add_argument("--key", metavar="KEYID", help="a signing key, 64 hexadecimal digits")
+    what.add_argument("--certificate", type=Path, metavar="FILE", help="a node's certificate")
+    what.add_argument("--grant", metavar="HEX", help="a fetch grant, by its id")
+    what.add_argument("--manifest", metavar="HASH", help="one signed statement")
+    what.add_argument("--content", metavar="HASH", help="bytes, whatever names them")
+    what.add_argument("--list", action="store_true", help="show what is revoked")
+    what.add_argument("--lift", metavar="ENTRY", help="refused: see control rotate --new-epoch")
+    revoke.add_argument("--reason", metavar="TEXT", help="at most 63 characters; nodes see it")
+    revoke.add_argument(
+        "--until", metavar="TIME", help="when it ends, as 2027-01-31 or 2027-01-31T12:00:00Z"
+    )
+
+
+def run_revoke(arguments: argparse.Namespace) -> int:
+    """`fabgossip control revoke`."""
+    if arguments.lift is not None:
+        raise ControlError(
+            f"{arguments.lift}: within an epoch the list only grows, as every node keeps the union "
+            f"of all it saw; fabgossip control rotate --new-epoch --lift {arguments.lift}"
+        )
+    authority = authority_of(arguments)
+    if arguments.list:
+        return _show_list(authority, as_json=arguments.json)
+    if not arguments.reason:
+        raise UsageError("revoke: --reason TEXT says why, to every node")
+    now = wall_now()
+    with authority.locked():
+        row = _revocation(authority, arguments, now)
+        is_new = authority.revoke(row, now)
+    if arguments.json:
+        print_json({"entry": row.entry_id, "kind": row.kind.lower(), "new": is_new})
+        return EXIT_OK
+    done = "revoked" if is_new else "is revoked already:"
+    print(f"{done} {row.kind.lower()} {row.subject}  entry {row.entry_id}")
+    say("next: fabgossip control compile SOURCE, then publish")
+    if row.revoked_kind is RevokedKind.SIGNING_KEY:
+        say("then: fabgossip control rotate --role ROLE --keep-old revoke")
+    return EXIT_OK
+
+
+def _revocation(
+    authority: AuthorityFolder, arguments: argparse.Namespace, now: UnixTime
+) -> RevocationRow:
+    kind, value, subject = _revoked(authority, arguments)
+    return RevocationRow(
+        kind=kind.name,
+        value=value.hex(),
+        subject=subject,
+        reason=arguments.reason,
+        since_epoch=authority.bundle().authority_epoch,
+        since=now,
+        until=_until(arguments.until, now),
+    )
+
+
+def _revoked(
+    authority: AuthorityFolder, arguments: argparse.Namespace
+) -> tuple[RevokedKind, bytes, str]:
+    """Kind and value of an entry, and how the operator named it; raises `UsageError`,
+    `ControlError`."""
+    try:
+        if arguments.node is not None:
+            if authority.find_node(arguments.node) is None:
+                raise ControlError(f"{arguments.node} is not enrolled")
+            token = node_token(authority.bundle().cluster_id, NodeId(arguments.node))
+            return RevokedKind.NODE, token, arguments.node
+        if arguments.key is not None:
+            return RevokedKind.SIGNING_KEY, parse_key_id(arguments.key), arguments.key
+        if arguments.certificate is not None:
+            certificate = read_certificate(_read(arguments.certificate))
+            value = certificate_hash_of(certificate)
+            return RevokedKind.CERTIFICATE, value, arguments.certificate.name
+        if arguments.grant is not None:
+            grant_id = bytes.fromhex(arguments.grant)
+            if len(grant_id) != GRANT_ID_BYTES:
+                raise UsageError(f"revoke: a grant id has {2 * GRANT_ID_BYTES} hexadecimal digits")
+            return RevokedKind.GRANT, grant_token(grant_id), arguments.grant
+        if arguments.manifest is not None:
+            return RevokedKind.MANIFEST, parse_content_hash(arguments.manifest), arguments.manifest
+        return RevokedKind.CONTENT, parse_content_hash(arguments.content), arguments.content
+    except (ModelError, ValueError) as error:
+        raise UsageError(f"revoke: {error}") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ControlError(f"{path}: {error.strerror}") from error
+
+
+def _until(text: str | None, now: UnixTime) -> int:
+    if text is None:
+        return 0
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"revoke: --until {text!r}: expected a date or a time") from error
+    until = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    if until <= now:
+        raise UsageError(f"revoke: --until {text!r} is past")
+    return until
+
+
+def _show_list(authority: AuthorityFolder, *, as_json: bool) -> int:
+    rows = authority.book().in_force(authority.bundle().authority_epoch, wall_now())
+    if as_json:
+        entries = [
+            {
+                "entry": row.entry_id,
+                "kind": row.kind.lower(),
+                "subject": row.subject,
+                "reason": row.reason,
+                "since": _shown(row.since),
+                "until": _shown(row.until),
+            }
+            for row in rows
+        ]
+        print_json({"version": authority.list_version(), "entries": entries})
+        return EXIT_OK
+    lines = [
+        (
+            row.entry_id,
+            row.kind.lower(),
+            row.subject,
+            _shown(row.since),
+            _shown(row.until),
+            row.reason,
+        )
+        for row in rows
+    ]
+    print_table(("ENTRY", "KIND", "SUBJECT", "SINCE", "UNTIL", "REASON"), lines)
+    return EXIT_OK
+
+
+def _shown(moment: int) -> str | None:
+    return datetime.fromtimestamp(moment, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
+
+
+def run_tombstone(arguments: argparse.Namespace) -> int:
+    """`fabgossip control tombstone`."""
+    authority = authority_of(arguments)
+    path = arguments.namespace.removeprefix(f"{authority.bundle().prefix}/")
+    try:
+        reason = parse_id(arguments.reason, "reason")
+        with authority.locked():
+            tombstone = Tombstone(reason=reason, purge=arguments.purge)
+            signed = authority.tombstone(path, tombstone, wall_now())
+    except ModelError as error:
+        raise UsageError(f"tombstone: {error}") from error
+    manifest = signed.manifest
+    if arguments.json:
+        print_json({"namespace": manifest.namespace.text, "order": str(manifest.order)})
+        return EXIT_OK
+    print(f"withdrawn: {path}, everything up to {manifest.order}")
+    say("next: take it out of fabric.toml; fabgossip control publish --socket SOCKET")
+    return EXIT_OK
+
+
+def _add_grant(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    grant = add_verb(verbs, "grant", "let one node fetch something for some minutes", run_grant)
+    grant.add_argument("node", metavar="NODE", help="node id of the holder")
+    grant.add_argument(
+        "--certificate", type=Path, required=True, metavar="FILE", help="the holder's, now"
+    )
+    grant.add_argument("--type", action="append", required=True, help="artifact type; repeatable")
+    grant.add_argument(
+        "--scope",
+        action="append",
+        required=True,
+        help="service:, role: or node: id; repeatable",
+    )
+    grant.add_argument(
+        "--manifest", action="append", default=[], metavar="HASH", help="only these; repeatable"
+    )
+    grant.add_argument("--uses", type=int, default=1, metavar="N", help="how many fetches (1)")
+    grant.add_argument(
+        "--for", dest="life", default="10m", metavar="TIME", help="such as 90s or 10m (10m)"
+    )
+    grant.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
+
+
+def run_grant(arguments: argparse.Namespace) -> int:
+    """`fabgossip control grant`."""
+    wish = _grant_wish(arguments)
+    certificate = read_certificate(_read(arguments.certificate))
+    authority = authority_of(arguments)
+    with authority.locked():
+        signed = make_grant(authority, wish, certificate, wall_now())
+    write_private(arguments.out, signed.envelope)
+    grant_id, ends = signed.grant.grant_id.hex(), _shown(signed.grant.expires_at)
+    if arguments.json:
+        print_json({"grant": grant_id, "file": str(arguments.out), "expires_at": ends})
+    else:
+        print(f"grant {grant_id} for {wish.node_id} until {ends}: {arguments.out}")
+    return EXIT_OK
+
+
+def _grant_wish(arguments: argparse.Namespace) -> GrantWish:
+    try:
+        return GrantWish(
+            node_id=NodeId(parse_id(arguments.node, "node id")),
+            types=tuple(ArtifactType(one) for one in arguments.type),
+            scope_ids=tuple(parse_scope_id(one) for one in arguments.scope),
+            manifest_hashes=tuple(
+                ManifestHash(parse_content_hash(one)) for one in arguments.manifest
+            ),
+            uses=arguments.uses,
+            life_s=_seconds(arguments.life),
+        )
+    except (ModelError, ValueError) as error:
+        raise UsageError(f"grant: {error}") from error
+
+
+def _seconds(text: str) -> int:
+    number, unit = text[:-1], text[-1:]
+    if not number.isdecimal() or unit not in _UNITS:
+        raise UsageError(f"--for {text!r}: expected such as 90s or 10m")
+    seconds = int(number) * _UNITS[unit]
+    if not 0 < seconds <= GRANT_LIFE_MAX_S:
+        raise UsageError(f"--for {text!r}: at most {GRANT_LIFE_MAX_S // 60}m")
+    return seconds

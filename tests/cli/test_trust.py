@@ -1,0 +1,211 @@
+"""The verbs that change trust, as an operator types them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fabgossip.control.authority import AuthorityFolder
+from fabgossip.daemon.driver import read_clocks
+from fabgossip.wire.envelopes import parse_envelope
+from fabgossip.wire.statements import parse_grant
+from tests.cli.test_commands import Output, outcome
+
+FABRIC = """schema = 1
+[[artifact]]
+type = "route_policy_bundle"
+namespace = "routes/main"
+file = "routes"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, capsys: Output) -> Path:
+    """An authority, a storage node, a node `n1`, a source; nothing compiled."""
+    control(tmp_path, capsys, "init", "--platform", "demo-cli", "--cluster", "c1")
+    store = ("--stores", "cluster", "--class", "core", "--address", "127.0.0.1:1")
+    control(tmp_path, capsys, "enroll", "store", "--out", tmp_path / "store", *store)
+    edge = ("--org", "acme", "--role", "edge", "--address", "127.0.0.1:2", "--zone", "z7")
+    control(tmp_path, capsys, "enroll", "n1", "--out", tmp_path / "n1", *edge)
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "fabric.toml").write_text(FABRIC)
+    (tmp_path / "source" / "routes").write_text("routes")
+    return tmp_path
+
+
+def tried(folder: Path, capsys: Output, verb: str, *more: str | Path) -> tuple[int, str]:
+    """Exit code and what was said."""
+    authority = ("--authority", folder / "authority")
+    code, out, err = outcome(capsys, "control", verb, *authority, *more)
+    return code, out + err
+
+
+def control(folder: Path, capsys: Output, verb: str, *more: str | Path) -> str:
+    code, said = tried(folder, capsys, verb, *more)
+    assert code == 0, said
+    return said
+
+
+def as_json(folder: Path, capsys: Output, verb: str, *more: str | Path) -> dict[str, object]:
+    found = json.loads(control(folder, capsys, verb, *more, "--json"))
+    assert isinstance(found, dict)
+    return found
+
+
+def compiled(folder: Path, capsys: Output, *more: str) -> set[str]:
+    """Ends of the namespaces a compile made."""
+    items = as_json(folder, capsys, "compile", folder / "source", *more)["compiled"]
+    assert isinstance(items, list)
+    return {one["namespace"].removeprefix("platform/demo-cli/cluster/c1/") for one in items}
+
+
+def test_rotate_says_what_is_in_force_and_what_to_do_next(folder: Path, capsys: Output) -> None:
+    said = control(folder, capsys, "rotate", "--role", "policy", "--keep-old", "revoke")
+    assert "trust bundle 2, epoch 1" in said
+    assert "next 1: fabgossip control compile" in said
+    found = as_json(folder, capsys, "rotate", "--roots", "--node-ca", "--new-epoch")
+    assert (found["bundle_version"], found["epoch"]) == (3, 2)
+    steps = str(found["next"])
+    assert "--retire-node-ca" in steps
+    assert "keys/root" in steps
+    control(folder, capsys, "enroll", "n2", "--out", folder / "n2", "--address", "127.0.0.1:3")
+    assert str(found["bootstrap_sha256"]) in (folder / "n2" / "fabgossip.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "nothing to change"),
+        (("--keep-old", "revoke"), "goes with --role"),
+        (("--node-ca", "--revoke-old", "--retire-node-ca"), "not allowed with"),
+        (("--revoke-old",), "goes with --node-ca"),
+        (("--lift", "ab"), "goes with --new-epoch"),
+        (("--role", "root"), "invalid choice"),
+        (("--min-protocol", "9"), "protocol 9"),
+    ],
+)
+def test_a_rotation_that_makes_no_sense_is_refused(
+    arguments: tuple[str, ...], words: str, folder: Path, capsys: Output
+) -> None:
+    code, said = tried(folder, capsys, "rotate", *arguments)
+    assert code in (1, 2)
+    assert words in said
+    assert AuthorityFolder(folder / "authority").bundle().bundle_version == 1
+
+
+def test_a_revoked_node_is_listed_and_lifted_only_by_a_new_epoch(
+    folder: Path, capsys: Output
+) -> None:
+    compiled(folder, capsys)
+    entry = as_json(folder, capsys, "revoke", "--node", "n1", "--reason", "stolen laptop")["entry"]
+    assert isinstance(entry, str)
+    assert "trust/revocations" in compiled(folder, capsys)
+    listed = as_json(folder, capsys, "revoke", "--list")
+    assert listed["version"] == 2
+    (row,) = listed["entries"] if isinstance(listed["entries"], list) else []
+    assert (row["subject"], row["reason"], row["until"]) == ("n1", "stolen laptop", None)
+    assert "stolen laptop" in control(folder, capsys, "revoke", "--list")
+    code, said = tried(folder, capsys, "revoke", "--lift", entry)
+    assert code == 1
+    assert f"rotate --new-epoch --lift {entry}" in said
+    code, said = tried(folder, capsys, "enroll", "n1", "--out", folder / "n1", "--renew")
+    assert (code, "n1 is revoked" in said) == (1, True)
+    control(folder, capsys, "rotate", "--new-epoch", "--lift", entry)
+    assert "snapshots/node/n1" in compiled(folder, capsys)
+    assert as_json(folder, capsys, "revoke", "--list")["entries"] == []
+
+
+def test_everything_a_list_can_name_is_named_by_an_option(folder: Path, capsys: Output) -> None:
+    compiled(folder, capsys)
+    (key,) = (folder / "authority" / "keys" / "policy").glob("*.pem")
+    certificate = folder / "n1" / "identity" / "node.crt"
+    for option, value in (
+        ("--key", key.stem),
+        ("--certificate", certificate),
+        ("--grant", "ab" * 16),
+        ("--manifest", "cd" * 32),
+        ("--content", "ef" * 32),
+    ):
+        until = ("--until", "2099-01-31")
+        control(folder, capsys, "revoke", option, value, "--reason", "test", *until)
+    entries = as_json(folder, capsys, "revoke", "--list")["entries"]
+    assert isinstance(entries, list)
+    assert [one["kind"] for one in entries] == [
+        "signing_key", "certificate", "grant", "manifest", "content"
+    ]  # fmt: skip
+    assert {one["until"] for one in entries} == {"2099-01-31T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--node", "n1"), 2, "--reason TEXT"),
+        (("--reason", "why"), 2, "required"),
+        (("--node", "nobody", "--reason", "why"), 1, "nobody is not enrolled"),
+        (("--key", "ab", "--reason", "why"), 2, "64 lower-case"),
+        (("--grant", "ab", "--reason", "why"), 2, "32 hexadecimal"),
+        (("--node", "n1", "--reason", "why", "--until", "soon"), 2, "expected a date"),
+        (("--node", "n1", "--reason", "why", "--until", "2001-01-01"), 2, "is past"),
+        (("--certificate", "/nowhere", "--reason", "why"), 1, "No such file"),
+    ],
+)
+def test_a_revocation_that_names_nothing_is_refused(
+    arguments: tuple[str, ...], code: int, words: str, folder: Path, capsys: Output
+) -> None:
+    found, said = tried(folder, capsys, "revoke", *arguments)
+    assert (found, words in said) == (code, True), said
+    assert as_json(folder, capsys, "revoke", "--list")["entries"] == []
+
+
+def test_a_broken_source_holds_up_no_revocation(folder: Path, capsys: Output) -> None:
+    compiled(folder, capsys)
+    control(folder, capsys, "revoke", "--node", "n1", "--reason", "stolen")
+    (folder / "source" / "fabric.toml").write_text("no toml")
+    code, _ = tried(folder, capsys, "compile", folder / "source")
+    assert code == 1
+    assert as_json(folder, capsys, "revoke", "--list")["version"] == 2
+
+
+def test_a_tombstone_and_its_return(folder: Path, capsys: Output) -> None:
+    compiled(folder, capsys)
+    said = control(folder, capsys, "tombstone", "routes/main", "--reason", "bad-routes")
+    assert "everything up to 1.2" in said
+    code, said = tried(folder, capsys, "compile", folder / "source")
+    assert (code, "--restore routes/main" in said) == (1, True)
+    assert "routes/main" in compiled(folder, capsys, "--restore", "routes/main")
+    full = "platform/demo-cli/cluster/c1/routes/main"
+    found = as_json(folder, capsys, "tombstone", full, "--reason", "bad", "--purge")
+    assert (found["namespace"], found["order"]) == (full, "1.4")
+    for name, reason, code in (("routes/main", "Not an id", 2), ("no/such", "bad", 2)):
+        assert tried(folder, capsys, "tombstone", name, "--reason", reason)[0] == code
+
+
+def test_a_grant_is_written_once(folder: Path, capsys: Output) -> None:
+    certificate = ("--certificate", folder / "n1" / "identity" / "node.crt")
+    what = ("--type", "route_policy_bundle", "--scope", "role:edge", "--for", "90s")
+    out = ("--out", folder / "grant")
+    found = as_json(folder, capsys, "grant", "n1", *certificate, *what, *out)
+    grant = parse_grant(parse_envelope((folder / "grant").read_bytes()).payload)
+    assert grant.grant_id.hex() == found["grant"]
+    assert grant.expires_at - grant.not_before == 90
+    assert tried(folder, capsys, "grant", "n1", *certificate, *what, *out)[0] == 1
+    for life in ("11m", "m", "1h", "0s"):
+        more = (*what[:-1], life, "--out", folder / "other")
+        assert tried(folder, capsys, "grant", "n1", *certificate, *more)[0] == 2
+
+
+def test_a_change_names_everything_the_node_is_entitled_to(folder: Path, capsys: Output) -> None:
+    compiled(folder, capsys)
+    out = ("--out", folder / "n1")
+    found = as_json(folder, capsys, "enroll", "n1", *out, "--change", "--org", "zed")
+    assert found["claims_version"] == 2
+    row = AuthorityFolder(folder / "authority").member("n1", read_clocks().unix)
+    assert (row.orgs, row.roles, row.zone) == (("zed",), (), "z7")
+    assert row.addresses == ("127.0.0.1:2",)
+    assert "snapshots/node/n1" in compiled(folder, capsys)
+    for more in (("--change", "--renew"), ("--change", "--state-generation", "1")):
+        assert tried(folder, capsys, "enroll", "n1", *out, *more)[0] == 2
+    control(folder, capsys, "enroll", "n1", *out, "--renew", "--state-generation", "3")
+    assert (
+        AuthorityFolder(folder / "authority").member("n1", read_clocks().unix).state_generation == 3
+    )

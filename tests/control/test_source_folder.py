@@ -1,0 +1,78 @@
+"""`fabric.toml`: what a snapshot covers, and what an outage allows."""
+
+from pathlib import Path
+
+import pytest
+
+from fabgossip.control.sources.folder import DEFAULT_DEGRADED, Source, read_source
+from fabgossip.errors import ControlError
+from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.policy import DegradedAction, DegradedMode, DegradedRule
+
+SNAPSHOT = (
+    '[[artifact]]\ntype = "cluster_snapshot"\nnamespace = "snapshots/role/edge"\nfile = "s"\n'
+)
+
+
+def source(folder: Path, text: str) -> Source:
+    (folder / "s").write_bytes(b"settings")
+    (folder / "fabric.toml").write_text(f"schema = 1\n{text}")
+    return read_source(folder)
+
+
+def test_covered_prefixes_stand_in_one_order(tmp_path: Path) -> None:
+    text = SNAPSHOT + 'covers = ["routes", "qos/gold", "org/acme/routes"]\n'
+    (document,) = source(tmp_path, text).documents
+    assert document.covers == ("org/acme/routes", "qos/gold", "routes")
+
+
+@pytest.mark.parametrize("prefix", ["trust", "snapshots", "", "org/acme", "routes/", "nowhere"])
+def test_what_no_snapshot_covers_is_refused(prefix: str, tmp_path: Path) -> None:
+    with pytest.raises(ControlError, match="covers"):
+        source(tmp_path, SNAPSHOT + f'covers = ["{prefix}"]\n')
+
+
+def test_only_a_snapshot_covers(tmp_path: Path) -> None:
+    text = '[[artifact]]\ntype = "qos_policy_bundle"\nnamespace = "qos/q"\nfile = "s"\n'
+    with pytest.raises(ControlError, match="only a cluster_snapshot"):
+        source(tmp_path, text + 'covers = ["routes"]\n')
+
+
+def test_what_is_not_said_of_an_outage_has_a_default(tmp_path: Path) -> None:
+    assert source(tmp_path, "").degraded == DEFAULT_DEGRADED
+
+
+def test_what_is_said_of_an_outage_counts_instead(tmp_path: Path) -> None:
+    text = """
+[[degraded]]
+type = "route_policy_bundle"
+max_age_s = 60
+withhold = true
+[[degraded_action]]
+action = "route"
+modes = ["clock-suspect", "partitioned"]
+[[degraded_action]]
+action = "keep-running"
+modes = []
+"""
+    degraded = source(tmp_path, text).degraded
+    kind = ArtifactType.ROUTE_POLICY_BUNDLE
+    expected = DegradedRule(artifact_type=kind, max_age_s=60, withhold=True)
+    assert degraded.rule_for(kind) == expected
+    other = ArtifactType.QOS_POLICY_BUNDLE
+    assert degraded.rule_for(other) == DEFAULT_DEGRADED.rule_for(other)
+    modes = (DegradedMode.PARTITIONED, DegradedMode.CLOCK_SUSPECT)
+    assert DegradedAction(action="route", modes=modes) in degraded.actions
+    assert DegradedAction(action="keep-running", modes=()) in degraded.actions
+    assert degraded.allows("start-service", DegradedMode.STALE)
+
+
+@pytest.mark.parametrize(
+    ("action", "mode", "words"),
+    [("route", "fresh", "expected partitioned, stale"), ("Route!", "stale", "action")],
+)
+def test_an_unknown_mode_or_action_is_said(
+    action: str, mode: str, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ControlError, match=words):
+        source(tmp_path, f'[[degraded_action]]\naction = "{action}"\nmodes = ["{mode}"]\n')
