@@ -87,7 +87,7 @@ class CompileInput:
     @cached_property
     def revoked(self) -> Revoked:
         """What the list takes away."""
-        return revoked_after(NOTHING_REVOKED, 0, self.revocations)
+        return revoked_after(NOTHING_REVOKED, self.bundle.authority_epoch, 0, self.revocations)
 
     @cached_property
     def members(self) -> dict[str, NodeRow]:
