@@ -3,11 +3,13 @@ nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from fabgossip.control.authority import AuthorityFolder
 from fabgossip.control.signing import SignedArtifact
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.moment import UnixTime
+from fabgossip.trust.rejections import RejectionCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,7 @@ class Delivery:
         return self.outcome in ("admitted", "already_current")
 
 
+MODE_DENIED: Final = RejectionCode.MODE_DENIED.value
 Submit = Callable[[SignedArtifact], Delivery]
 
 
@@ -36,13 +39,29 @@ def publish(
     Earlier steps of the trust chain are refused by a node that is past them, each for a reason of
     its own: that the node accepted the newest says that it had them all.
     """
-    deliveries = [submit(artifact) for artifact in authority.handouts(now, everything=everything)]
+    deliveries = _hand_over(authority.handouts(now, everything=everything), submit)
     bundles = [one for one in deliveries if _is_bundle(one)]
     earlier = bundles[:-1] if bundles and bundles[-1].is_accepted else []
     settled = [one for one in deliveries if one not in earlier or one.is_accepted]
     done = [one.artifact for one in deliveries if one.is_accepted or one in earlier]
     authority.mark_delivered(tuple(done))
     return tuple(settled)
+
+
+def _hand_over(artifacts: tuple[SignedArtifact, ...], submit: Submit) -> list[Delivery]:
+    """One after the other; what the node's mode does not let it take yet is offered again once it
+    took something else. A new node takes nothing before it has trust, the list and its own
+    snapshot."""
+    deliveries: dict[int, Delivery] = {}
+    waiting = list(range(len(artifacts)))
+    while waiting:
+        for number in waiting:
+            deliveries[number] = submit(artifacts[number])
+        left = [number for number in waiting if deliveries[number].code == MODE_DENIED]
+        if len(left) == len(waiting):
+            break
+        waiting = left
+    return [deliveries[number] for number in range(len(artifacts))]
 
 
 def _is_bundle(delivery: Delivery) -> bool:

@@ -317,8 +317,14 @@ class Intake:
             withdrawn = head.manifest.order if head.manifest.tombstone is not None else NO_ORDER
             line = replace(line, withdrawn=withdrawn, has_increment=head.increment is not None)
         if namespace.family is Family.TRUST_BUNDLE:
-            _, content_hash, issued_at = self._m.beliefs.bundle_line()
-            line = replace(line, content_hash=content_hash, issued_at=issued_at)
+            in_force, content_hash, issued_at = self._m.beliefs.bundle_line()
+            line = replace(
+                line,
+                manifest_hash=in_force,
+                is_here=head is not None and head.verified.manifest_hash == in_force,
+                content_hash=content_hash,
+                issued_at=issued_at,
+            )
         return line
 
     def listed(self, manifest: Manifest) -> Listed | None:
