@@ -271,6 +271,19 @@ class Disclosure:
                 shared = audience if may_disclose(session.claims, audience) else None
                 self.send(session.link, message, traffic_of(verified), audience=shared)
 
+    def trust_lane(self, session: Session, now: Now) -> None:
+        """What every member must hear before it can believe anything else: told anew once this
+        node, which could not vouch for it before, can."""
+        prefix = self._beliefs.facts.bundle.prefix
+        own = f"{prefix}/snapshots/node/{session.node_id}"
+        for namespace in (f"{prefix}/trust/bundle", f"{prefix}/trust/revocations", own):
+            head = self._catalog.find(namespace)
+            if head is None or not _is_told(head):
+                continue
+            if self.may_know(session, head.verified, now):
+                message = Announce(entries=(Announced(head.verified.envelope, 0),))
+                self.send(session.link, message, traffic_of(head.verified))
+
     def manifests(self, session: Session, prefixes: tuple[bytes, ...], now: Now) -> None:
         """The manifests a peer grafts, as far as it may know them."""
         entries: dict[tuple[TrafficClass, Audience], list[Announced]] = {}

@@ -260,6 +260,8 @@ class Node:
         if self._beliefs.has_recovered(now):
             change = PutMemory(is_whole=True)
             self._out.append(Persist(token=self._intake.next_token(), changes=(change,)))
+            for session in self._sessions.open_sessions():
+                self._disclosure.trust_lane(session, now)
 
     def _route(self, event: Event, now: Now) -> None:
         match event:
@@ -499,6 +501,7 @@ class Node:
         """What the peer may know rests on other claims than before."""
         self._disclosure.further_claims(session)
         self._disclosure.everything(session, now)
+        self._policing.ask_lists(session)
         self._fetching.on_opened()
 
     def _open(self, session: Session, now: Now) -> None:
@@ -614,7 +617,9 @@ class Node:
 
     def _on_have(self, session: Session, message: Have, now: Now) -> None:
         """A list of an audience we may not know gets no answer, as if it did not exist; an empty
-        one asks for ours."""
+        one asks for ours. Who is not known well enough yet is asked again once it is."""
+        if not self._is_known_well(session):
+            return
         if not may_share(message.audience, self._beliefs.facts.own) or not may_disclose(
             session.claims, message.audience
         ):
@@ -634,7 +639,16 @@ class Node:
             self._policing.on_asked(session.link, len(prefixes))
             self._disclosure.send(session.link, graft, TrafficClass.SNAPSHOT, audience=audience)
 
+    def _is_known_well(self, session: Session) -> bool:
+        """Whether claims stand on both sides; what is said before is lost, and asked for later."""
+        if session.claims is not None and self._beliefs.facts.own.scope_ids:
+            return True
+        session.is_behind = True
+        return False
+
     def _on_holdings(self, session: Session, message: Holdings) -> None:
+        if not self._is_known_well(session):
+            return
         own = self._beliefs.facts.own
         allowed = tuple(
             entry.audience

@@ -88,8 +88,8 @@ class Rate:
 
 RATES: Final[dict[Kind, Rate]] = {
     Kind.CLAIMS: Rate("messages", 1, 60_000, 3, Beyond.UNANSWERED),
-    Kind.PING: Rate("messages", 2, 1_000, 4, Beyond.UNANSWERED),
-    Kind.PONG: Rate("messages", 2, 1_000, 4, Beyond.UNANSWERED),
+    Kind.PING: Rate("messages", 20, 1_000, 40, Beyond.UNANSWERED),
+    Kind.PONG: Rate("messages", 20, 1_000, 40, Beyond.UNANSWERED),
     Kind.ANNOUNCE: Rate("envelopes", 200, 1_000, 2_000, Beyond.SKIPPED),
     Kind.TRUST: Rate("envelopes", 20, 1_000, 100, Beyond.SKIPPED),
     Kind.HAVE: Rate("messages", 50, 1_000, 600, Beyond.SKIPPED),
@@ -101,9 +101,9 @@ RATES: Final[dict[Kind, Rate]] = {
     Kind.CANCEL: Rate("messages", 100, 1_000, 400, Beyond.UNANSWERED),
     Kind.AUDIT_HEAD: Rate("messages", 1, 30_000, 3, Beyond.UNANSWERED),
 }
-"""The one table (*start*). An honest node stays far below each: it asks for content one chunk at a
-time, sixteen at once, grafts 256 prefixes before it waits, and lists each shared audience once when
-a link opens."""
+"""The one table (*start*). An honest node stays below each: it pings ten times a second at most,
+asks for content one chunk at a time, sixteen at once, grafts 256 prefixes before it waits, and
+lists each shared audience once when a link opens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from fabgossip.core.pace import WINDOW
 from fabgossip.daemon import status
 from fabgossip.daemon.connections import FRAME_S, Connection
 from fabgossip.daemon.endpoints import HANDSHAKE_S, DialError, handshake
+from fabgossip.daemon.tls import TlsStream
 from fabgossip.model.ids import ContentHash, ManifestHash
 from fabgossip.model.messages import Bye, ByeReason, Ping, TrafficClass
 from fabgossip.trust.rejections import Blame, Rejection, RejectionCode, Retry
@@ -250,6 +251,39 @@ async def test_handshakes_of_one_address_leave_room_for_another(tmp_path: Path) 
                     for one in silent:
                         await one.aclose()
                 nursery.cancel_scope.cancel()
+
+
+@pytest.mark.slow
+async def test_handshakes_that_began_in_time_do_not_overfill_the_links(tmp_path: Path) -> None:
+    """Two begin while there is room for one: the second to finish is turned away."""
+    judge = judge_by(bundle_of("CA"))
+    with trio.fail_after(HANG_S):
+        async with trio.open_nursery() as nursery:
+            with closing(End(tmp_path / "disk", nursery)) as end:
+                tls = contexts(tmp_path, "n1")
+                driver = driver_of(end, tls, nursery, connections_max=1)
+                async with listening(driver.on_stream) as address:
+                    host, _, port = address.partition(":")
+                    streams = [await trio.open_tcp_stream(host, int(port)) for _ in range(2)]
+                    received = []
+                    for number, stream in enumerate(streams):
+                        context = contexts(tmp_path, f"n{number + 2}").client
+                        link, _ = await handshake(stream, context, judge, is_server=False)
+                        received.append(await heard_from(link))
+                    assert received == [True, False]
+                    assert len(driver.node.sessions()) == 1
+                    assert driver.refused_connections == 1
+                    for stream in streams:
+                        await stream.aclose()
+                nursery.cancel_scope.cancel()
+
+
+async def heard_from(link: TlsStream) -> bool:
+    """Whether the other end said anything before it closed."""
+    try:
+        return len(await link.receive_some()) > 0
+    except trio.BrokenResourceError:
+        return False
 
 
 @pytest.mark.parametrize(

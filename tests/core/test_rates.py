@@ -5,7 +5,14 @@ from typing import Final
 import pytest
 
 from fabgossip.core.effects import Disconnect, Fact, Send
-from fabgossip.core.events import LinkId, LostReason, RefreshDue, RepairDue
+from fabgossip.core.events import (
+    LinkId,
+    LostReason,
+    PeerConnected,
+    PeerLost,
+    RefreshDue,
+    RepairDue,
+)
 from fabgossip.core.rates import (
     ASKED_MAX,
     FLOOD_FACTOR,
@@ -15,6 +22,7 @@ from fabgossip.core.rates import (
     Kind,
     Rates,
 )
+from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import (
     Announce,
     Announced,
@@ -36,10 +44,11 @@ from fabgossip.model.messages import (
     Message,
     Ping,
     Pong,
+    Welcome,
 )
 from fabgossip.model.moment import Duration, Instant, later
 from tests.core.artifacts import EVERYBODY, revocations, routes
-from tests.core.story import Story
+from tests.core.story import Peer, Story, identity
 
 A, B = LinkId(1), LinkId(2)
 START: Final = Instant(1_000_000)
@@ -204,6 +213,18 @@ def test_skipped_announcements_are_found_again_by_the_peers_list() -> None:
     assert question not in story.sent(origin)
 
 
+def test_the_buckets_of_a_link_end_with_it() -> None:
+    """Or every link there ever was would be remembered."""
+    story = Story()
+    link = story.link("n2")
+    flood(story, link, ONE_UNIT[Kind.PING], RATES[Kind.PING].burst + 1)
+    assert story.sent(link) == []
+    story.when(PeerLost(link=link, node_id=NodeId("n2"), reason=LostReason.EOF))
+    story.when(PeerConnected(link=link, identity=identity("n2"), is_dialer=True))
+    story.hear(link, Peer(name="n2").hello()).hear(link, Welcome(protocol=1, features=0))
+    assert story.hear(link, ONE_UNIT[Kind.PING]).sent(link) == [Pong(sequence=1)]
+
+
 def test_an_empty_list_asks_for_ours_and_is_answered_once_a_second() -> None:
     story = Story()
     origin, asker = story.link("n2"), story.link("n3")
@@ -221,6 +242,7 @@ def test_a_question_above_the_rate_asks_nothing_back() -> None:
     """Two nodes that skip each other's questions must not ask each other for ever."""
     story = Story()
     asker = story.link("n3")
+    story.accept(routes(), story.link("n2"))
     flood(story, asker, Have(audience=EVERYBODY, prefixes=()), RATES[Kind.HAVE].burst + 1)
     story.due(RefreshDue)
     assert Have(audience=EVERYBODY, prefixes=()) not in story.sent(asker)

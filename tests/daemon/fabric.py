@@ -177,7 +177,12 @@ def collector(frames: list[tuple[str, int, bytes]]) -> Callable[[Connection, Fra
 
 
 def driver_of(
-    end: End, tls: TlsContexts, nursery: trio.Nursery, *, handshakes_in_flight_max: int = 8
+    end: End,
+    tls: TlsContexts,
+    nursery: trio.Nursery,
+    *,
+    handshakes_in_flight_max: int = 8,
+    connections_max: int = 8,
 ) -> Driver:
     """A driver of node `n1` on a disk, started with nothing stored; it keeps no log."""
     own = OwnIdentity(
@@ -191,7 +196,7 @@ def driver_of(
         disk=end.disk,
         log=Log(LogLevel.ERROR, lambda: 0.0, as_json=True, write=lambda _: None),
         tls=lambda _: tls,
-        connections_max=8,
+        connections_max=connections_max,
         handshakes_in_flight_max=handshakes_in_flight_max,
     )
     driver = Driver(setup, world, nursery)

@@ -452,6 +452,7 @@ CASES: dict[str, Case] = {
 }
 REACHABLE_ELSEWHERE = {
     Code.LENGTH_MISMATCH,  # of content, by whoever receives it
+    Code.TOO_SLOW,
     Code.CONTENT_INVALID,  # by `read`
     Code.BUNDLE_INVALID,
     Code.IDENTITY_INVALID,  # by `trust/identity.py`
