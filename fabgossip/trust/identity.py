@@ -51,13 +51,15 @@ def spiffe_id(platform_id: PlatformId, cluster_id: ClusterId, node_id: NodeId) -
 
 _UNREADABLE: Final = (
     ValueError,
+    TypeError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.ExtensionNotFound,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
-"""What the library raises for a certificate it cannot read; only some of it is a `ValueError`."""
+"""What the library raises for a certificate it cannot read; only some of it is a `ValueError`, and a
+name that is a bit string is a `TypeError`."""
 
 
 class LeafRefusedError(Exception):
@@ -132,7 +134,7 @@ def _check_issuer(certificate: x509.Certificate, bundle: TrustBundle) -> None:
     for ca in bundle.node_cas:
         try:
             certificate.verify_directly_issued_by(x509.load_der_x509_certificate(ca))
-        except (InvalidSignature, TypeError, *_UNREADABLE):
+        except (InvalidSignature, *_UNREADABLE):
             continue
         return
     raise LeafRefusedError("not issued by a node CA of the trust bundle")

@@ -229,6 +229,16 @@ def test_a_name_of_an_unknown_kind_is_refused_not_raised() -> None:
         assert is_refused(verify_leaf(changed, f.BUNDLE, NOTHING_REVOKED, f.NOW))
 
 
+def test_a_subject_of_any_type_of_text_is_refused_not_raised() -> None:
+    der = f.leaf_der(replace(GOOD, subject=f.common_name("n1")))
+    text = b"\x0c\x02n1"
+    assert der.count(text) == 1
+    for tag in range(1, 32):
+        changed = der.replace(text, bytes([tag]) + text[1:])
+        if changed != der:
+            assert is_refused(verify_leaf(changed, f.BUNDLE, NOTHING_REVOKED, f.NOW)), tag
+
+
 @pytest.mark.parametrize("der", [b"", b"\x30", b"\x30\x80", b"\xff" * 4_000, b"\x30\x84\xff\xff"])
 def test_bytes_that_are_no_certificate_are_refused(der: bytes) -> None:
     assert is_refused(verify_leaf(der, f.BUNDLE, NOTHING_REVOKED, f.NOW))
