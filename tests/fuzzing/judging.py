@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from fabgossip.errors import TrustError, WireError
 from fabgossip.model.artifact import TYPE_RULES, ArtifactType, VerifiedManifest
@@ -32,6 +34,7 @@ from fabgossip.wire.statements import (
     parse_own_claims,
 )
 from tests.core import artifacts
+from tests.fuzzing import der
 from tests.fuzzing.target import Target, read_script
 from tests.trust import factory
 from tests.wire import samples
@@ -44,6 +47,8 @@ ENVELOPES: Final = (
     artifacts.acme_routes().envelope,
     artifacts.trust(factory.NEXT_BUNDLE).envelope,
 )
+SEQUENCE: Final = 0x30
+BIT_STRING: Final = 0x03
 LEAF: Final = factory.leaf_der(factory.Leaf())
 PINNED: Final = pinned_bytes(
     factory.signed(factory.bundle_manifest(factory.BUNDLE)), bundle_bytes(factory.BUNDLE)
@@ -251,6 +256,29 @@ def leaf(data: bytes) -> None:
         assert verdict.code is RejectionCode.IDENTITY_INVALID
 
 
+def leaf_signed(data: bytes) -> None:
+    """A certificate the node CA signed whatever it says: a node of this cluster, or refused."""
+    whole = der.parts_of(data)
+    parts = None if whole is None or len(whole) != 1 else der.parts_of(whole[0][1])
+    if parts is None or len(parts) != 3:
+        return
+    signed = der.der_of(parts[:1])
+    signature = factory.NODE_CA.private.sign(
+        signed, ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
+    )
+    made = der.der_of(
+        [(SEQUENCE, der.der_of([parts[0], parts[1], (BIT_STRING, b"\x00" + signature)]))]
+    )
+    verdict = verify_leaf(made, factory.BUNDLE, NOTHING_REVOKED, factory.NOW)
+    if isinstance(verdict, NodeIdentity):
+        uri = f"spiffe://{factory.PLATFORM}/cluster/{factory.CLUSTER}/node/{verdict.node_id}"
+        assert uri.encode() in signed
+        assert verdict.expires_at >= factory.NOW
+        assert verdict.certificate_hash == factory.hash_of(made)
+    else:
+        assert verdict.code is RejectionCode.IDENTITY_INVALID
+
+
 def node_ca(data: bytes) -> None:
     """A node CA of a signed bundle: a strange one beside the good one spoils nothing."""
     bundle = replace(factory.BUNDLE, node_cas=(data, factory.NODE_CA.der))
@@ -295,5 +323,6 @@ JUDGES: Final = (
     Target(name="claims-file", run=claims, seeds=lambda: (CLAIMS_FILE,)),
     Target(name="claims-signed", run=claims_signed, seeds=lambda: (CLAIMS_FILE,)),
     Target(name="leaf", run=leaf, seeds=_leaves),
+    Target(name="leaf-signed", run=leaf_signed, seeds=_leaves),
     Target(name="node-ca", run=node_ca, seeds=lambda: (factory.NODE_CA.der, LEAF)),
 )

@@ -3,7 +3,7 @@
 Formats here have one encoding each, so nearly every blind change ends at the scan in front of the
 decoder. A change of the value and not of its bytes goes on to the rules behind it; bytes that pack
 a value themselves (an envelope inside an announcement, a payload inside that envelope) are changed
-from inside as well.
+from inside as well. Certificates are changed by their parts.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 from fabgossip.errors import WireError
 from fabgossip.wire.packing import DEPTH_MAX, INTEGER_MAX, Value, pack, unpack
+from tests.fuzzing import der
 
 Tree: TypeAlias = "int | str | bytes | bool | list[Tree] | None"
 """A value that can be changed in place."""
@@ -37,7 +38,8 @@ def mutated(data: bytes, rng: Random, blindly: Blindly) -> bytes:
         return blindly(data)
     tree = _tree_of(data)
     if tree is None:
-        return blindly(data)
+        parts = der.parts_of(data)
+        return der.changed(parts, rng) if parts else blindly(data)
     for _ in range(rng.randint(1, CHANGES_MAX)):
         tree = _changed(tree, rng, blindly)
     return pack(tree)
