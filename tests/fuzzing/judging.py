@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from fabgossip.errors import TrustError, WireError
 from fabgossip.model.artifact import TYPE_RULES, ArtifactType, VerifiedManifest
-from fabgossip.model.authority import NodeIdentity, TrustBundle, VerifiedClaims
+from fabgossip.model.authority import KeyStatus, NodeIdentity, TrustBundle, VerifiedClaims
 from fabgossip.model.envelope import Envelope, PayloadKind
+from fabgossip.model.topology import PeerDirectory
 from fabgossip.trust.bundle import PinnedTrust, bundle_from_pinned
 from fabgossip.trust.gate import ReadContent, TrustGate
 from fabgossip.trust.identity import verify_claims, verify_leaf
@@ -40,13 +41,24 @@ from tests.trust import factory
 from tests.wire import samples
 
 SIGNERS: Final = {one.key_id: one for one in (*factory.ROOTS, *factory.SIGNING, factory.STRANGER)}
+ACME_BY_ITS_OWN: Final = replace(
+    artifacts.acme_routes().manifest,
+    signer_key_ids=tuple(sorted((factory.POLICY.key_id, factory.DIRECTORY.key_id))),
+)
+BY_ALL_RELEASES: Final = replace(
+    factory.manifest(ArtifactType.UPDATE_MANIFEST),
+    signer_key_ids=tuple(sorted(one.key_id for one in factory.RELEASES)),
+)
 ENVELOPES: Final = (
     *(factory.signed(factory.manifest(kind)) for kind in ArtifactType),
     *(factory.signed(one) for one in (samples.TOMBSTONE, samples.LARGE)),
     samples.ENVELOPE,
-    artifacts.acme_routes().envelope,
+    factory.signed(artifacts.acme_routes().manifest, factory.POLICY, factory.DIRECTORY),
+    factory.signed(ACME_BY_ITS_OWN, factory.POLICY, factory.DIRECTORY),
+    factory.signed(BY_ALL_RELEASES, *factory.RELEASES),
     artifacts.trust(factory.NEXT_BUNDLE).envelope,
 )
+ACME: Final = f"{factory.PREFIX}/org/acme"
 SEQUENCE: Final = 0x30
 BIT_STRING: Final = 0x03
 LEAF: Final = factory.leaf_der(factory.Leaf())
@@ -61,6 +73,25 @@ SIGNED: Final = {
     )
 }
 """Everything the factory signed that a target may be shown."""
+
+
+DIVIDED: Final = replace(
+    factory.FACTS,
+    bundle=replace(
+        factory.BUNDLE,
+        keys=tuple(
+            replace(one, status=KeyStatus.RETIRED)
+            if one.key_id == factory.RELEASES[2].key_id
+            else one
+            for one in factory.BUNDLE.keys
+        ),
+        rights=(
+            *factory.BUNDLE.rights,
+            factory.right("route_policy_bundle", factory.DIRECTORY, prefix=ACME),
+        ),
+    ),
+)
+"""Routes of one organisation are another key's than the cluster's, and one key is retired."""
 
 
 def resigned(envelope: Envelope) -> bytes:
@@ -90,12 +121,18 @@ def gate_signed(data: bytes) -> None:
     except WireError:
         return
     raw = resigned(envelope)
-    verdict = factory.admit(raw)
+    verdict = factory.admit(raw, facts=DIVIDED)
     if isinstance(verdict, VerifiedManifest):
         _stands(verdict, envelope)
+        is_acme = verdict.manifest.namespace.text.startswith(f"{factory.PREFIX}/org/acme/")
+        is_routes = verdict.manifest.artifact_type is ArtifactType.ROUTE_POLICY_BUNDLE
+        assert factory.RELEASES[2].key_id not in verdict.signed_by
+        assert not is_routes or set(verdict.signed_by) == {
+            factory.DIRECTORY.key_id if is_acme else factory.POLICY.key_id
+        }
     else:
         _refused(verdict)
-    again = TrustGate(Ed25519Verifier()).recall(raw, factory.FACTS, factory.NOW)
+    again = TrustGate(Ed25519Verifier()).recall(raw, DIVIDED, factory.NOW)
     assert isinstance(again, VerifiedManifest) or not isinstance(verdict, VerifiedManifest)
 
 
@@ -116,7 +153,13 @@ def _stands(verdict: VerifiedManifest, envelope: Envelope) -> None:
 
 
 def _with_a_right(kind: ArtifactType) -> tuple[factory.Signer, ...]:
-    return factory.RELEASES if kind is ArtifactType.UPDATE_MANIFEST else factory.SIGNERS_OF[kind]
+    match kind:
+        case ArtifactType.UPDATE_MANIFEST:
+            return factory.RELEASES
+        case ArtifactType.ROUTE_POLICY_BUNDLE:
+            return (factory.POLICY, factory.DIRECTORY)
+        case _:
+            return factory.SIGNERS_OF[kind]
 
 
 def _refused(verdict: object) -> None:
@@ -153,9 +196,17 @@ def contents(data: bytes) -> None:
         _refused(read)
     if isinstance(read, TrustBundle):
         _judge_by(read)
+    if isinstance(read, PeerDirectory):
+        _judge_directory(read)
 
 
 VERIFIED: Final = tuple(one.verified for one in CONTENTS)
+
+
+def _judge_directory(directory: PeerDirectory) -> None:
+    """A peer's audiences are places in the list beside it."""
+    for peer in directory.peers:
+        assert all(directory.audiences[place] is not None for place in peer.audiences)
 
 
 def _judge_by(bundle: TrustBundle) -> None:

@@ -312,7 +312,6 @@ def _judge_beliefs(story: Story) -> None:
     assert node.trust.bundle in BUNDLES
     assert node.trust.revoked.values <= {(REVOKED.kind, REVOKED.value)}
     assert node.trust.own.scope_ids <= factory.OWN.scope_ids
-    node.snapshot(story.now)
 
 
 def _judge_manifest(verified: VerifiedManifest) -> None:
@@ -359,6 +358,7 @@ def node(data: bytes) -> None:
     for step in script[:STEPS_MAX]:
         what, who, which, more, content = parts_of(step)
         STEPS[what % len(STEPS)](stage, who, which, more, content)
+    stage.story.node.snapshot(stage.story.now)
 
 
 def parts_of(step: Value) -> tuple[int, int, int, int, bytes]:
