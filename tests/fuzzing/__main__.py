@@ -158,11 +158,11 @@ def _run(target: Target, flags: list[str], corpus: Path, folder: Path) -> Result
     seconds = time.perf_counter() - begin
     said = log.read_text("utf-8", "replace")
     new = sorted(set(found.iterdir()) - before)
-    finding = _finding(said, new) if new or ended.returncode else None
-    return _result(target, said, json.loads(notes.read_text()), seconds, finding)
+    finding = finding_of(said, new) if new or ended.returncode else None
+    return result_of(target, said, json.loads(notes.read_text()), seconds, finding)
 
 
-def _finding(log: str, saved: list[Path]) -> Finding:
+def finding_of(log: str, saved: list[Path]) -> Finding:
     tail = "\n".join(
         line for line in log.splitlines() if not re.match(r"#\d+|INFO|WARNING|stat::", line)
     )
@@ -174,7 +174,7 @@ def _finding(log: str, saved: list[Path]) -> Finding:
     return Finding(kind=kind, path=str(saved[0]), input_hex=data, log=words)
 
 
-def _result(
+def result_of(
     target: Target,
     log: str,
     notes: dict[str, float | str],
