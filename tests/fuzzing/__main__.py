@@ -12,6 +12,7 @@ import argparse
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,14 +23,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from tests.fuzzing.target import INPUT_BYTES_MAX, Target
+from tests.fuzzing.target import INPUT_BYTES_MAX, RSS_MIB_MAX, Target
 from tests.fuzzing.targets import TARGETS
 
 CHECKOUT: Final = Path(__file__).parents[2]
 FOUND: Final = CHECKOUT / ".venv" / "cache" / "fuzzing"
 INPUTS: Final = 100_000
-RSS_MIB_MAX: Final = 256
-"""Of one process: about twice what the hungriest target takes (measured 2026-11)."""
 HANG_S: Final = 20
 """By the clock on the wall, for an input that never ends; slow ones are judged by the engine."""
 HEX_SHOWN_MAX: Final = 1_024
@@ -130,7 +129,7 @@ def _run_all(chosen: list[Target], arguments: argparse.Namespace) -> Iterator[Re
 
 
 def _run(target: Target, flags: list[str], corpus: Path, folder: Path) -> Result:
-    seeds, found = folder / "seeds" / target.name, FOUND / target.name
+    seeds, found = folder / "seeds" / target.name, folder / "found" / target.name
     for one in (seeds, found, corpus):
         one.mkdir(parents=True, exist_ok=True)
     for seed in target.seeds():
@@ -146,7 +145,7 @@ def _run(target: Target, flags: list[str], corpus: Path, folder: Path) -> Result
         f"-artifact_prefix={found}/",
     ]
     command = [sys.executable, "-m", "tests.fuzzing.engine", target.name, str(notes)]
-    before, begin = set(found.iterdir()), time.perf_counter()
+    begin = time.perf_counter()
     with log.open("w") as output:
         ended = subprocess.run(
             [*command, *flags, *fixed, str(corpus), str(seeds)],
@@ -157,9 +156,17 @@ def _run(target: Target, flags: list[str], corpus: Path, folder: Path) -> Result
         )
     seconds = time.perf_counter() - begin
     said = log.read_text("utf-8", "replace")
-    new = sorted(set(found.iterdir()) - before)
-    finding = finding_of(said, new) if new or ended.returncode else None
+    kept = _kept(found, FOUND / target.name)
+    finding = finding_of(said, kept) if kept or ended.returncode else None
     return result_of(target, said, json.loads(notes.read_text()), seconds, finding)
+
+
+def _kept(found: Path, folder: Path) -> list[Path]:
+    """The inputs of this run, copied where they outlast it."""
+    paths = sorted(found.iterdir())
+    if paths:
+        folder.mkdir(parents=True, exist_ok=True)
+    return [Path(shutil.copy(one, folder)) for one in paths]
 
 
 def finding_of(log: str, saved: list[Path]) -> Finding:

@@ -7,6 +7,7 @@ process ends.
 """
 
 import json
+import resource
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ import atheris
 
 with atheris.instrument_imports(include=["fabgossip", "h11"]):
     from tests.fuzzing.mutation import mutated
-    from tests.fuzzing.target import Target
+    from tests.fuzzing.target import RSS_MIB_MAX, Target
     from tests.fuzzing.targets import TARGETS
 
 INPUT_S_MAX: Final = 2.0
@@ -26,6 +27,10 @@ INPUT_S_MAX: Final = 2.0
 
 class TooSlowError(Exception):
     """An input took longer than one may."""
+
+
+class TooLargeError(Exception):
+    """An input took more memory than one may, if only for a moment."""
 
 
 class Engine:
@@ -48,6 +53,10 @@ class Engine:
             )
         if took_s > INPUT_S_MAX:
             raise TooSlowError(f"one input took {took_s:.1f} s of processor time")
+        # The fuzzer looks once a second only, and sees what is in use then.
+        peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if peak_kib > RSS_MIB_MAX << 10:
+            raise TooLargeError(f"the process took {peak_kib >> 10} MiB")
 
 
 def mutate(data: bytes, size_max: int, seed: int) -> bytes:
