@@ -58,8 +58,8 @@ _UNREADABLE: Final = (
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
-"""What the library raises for a certificate it cannot read; only some of it is a `ValueError`. A name
-that is a bit string, read only when asked for, is a `TypeError`.
+"""What the library raises for a certificate it cannot read; only some of it is a `ValueError`. A
+name that is a bit string, read only when asked for, is a `TypeError`.
 """
 
 
