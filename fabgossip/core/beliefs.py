@@ -41,7 +41,7 @@ from fabgossip.trust.gate import (
     TrustGate,
 )
 from fabgossip.trust.grants import verify_grant
-from fabgossip.trust.identity import ClaimsTrust, committed, verify_claims
+from fabgossip.trust.identity import ClaimsTrust, committed, node_ca_hash, verify_claims
 from fabgossip.trust.modes import NONE, Circumstances, conditions_of, may
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.revocation import NOTHING_REVOKED, Revoked, revoked_after
@@ -332,7 +332,7 @@ class Beliefs:
         ):
             return True
         return any(
-            ca.status is KeyStatus.REVOKED and ca.der_hash == identity.issuer_hash
+            ca.status is KeyStatus.REVOKED and node_ca_hash(ca.der) == identity.issuer_hash
             for ca in bundle.node_cas
         )
 

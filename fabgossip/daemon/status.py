@@ -283,7 +283,9 @@ class StatusServer:
     async def on_submit(self, request: "_Request") -> Reply:
         """`POST /v1/submit`: envelope, then content; the header says where one ends."""
         length = request.headers.get(ENVELOPE_HEADER, b"")
-        if not length.isdigit() or not 0 < int(length) <= ENVELOPE_BYTES_MAX:
+        if not (length.isdigit() and len(length) <= DIGITS_MAX) or not (
+            0 < int(length) <= ENVELOPE_BYTES_MAX
+        ):
             raise RefusedError(
                 400, "envelope", f"header Fabgossip-Envelope-Bytes: 1 to {ENVELOPE_BYTES_MAX}"
             )
@@ -489,6 +491,7 @@ class _Conversation:
     async def run(self) -> None:
         """Serve until the client leaves or breaks the protocol."""
         while True:
+            self._method = b""
             try:
                 event = None
                 with trio.move_on_after(IDLE_S):

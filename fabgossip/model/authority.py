@@ -4,7 +4,6 @@ entitled to.
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from hashlib import sha256
 from typing import Final
 
 from fabgossip.model.artifact import ArtifactType
@@ -83,11 +82,6 @@ class NodeCa:
 
     der: bytes
     status: KeyStatus = KeyStatus.ACTIVE
-
-    @property
-    def der_hash(self) -> bytes:
-        """How a node's certificate names its issuer here, and how a revocation names it."""
-        return sha256(self.der).digest()
 
 
 class Verb(StrEnum):
@@ -276,7 +270,7 @@ class NodeIdentity:
 
     node_id: NodeId
     certificate_hash: bytes
-    """SHA-256 of the DER."""
+    """SHA-256 of what the CA signed of it."""
     expires_at: UnixTime
     issuer_hash: bytes = b""
-    """SHA-256 of the DER of the node CA that signed it."""
+    """The same of the node CA that signed it."""

@@ -52,13 +52,33 @@ def spiffe_id(platform_id: PlatformId, cluster_id: ClusterId, node_id: NodeId) -
 
 _UNREADABLE: Final = (
     ValueError,
+    TypeError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.ExtensionNotFound,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
-"""What the library raises for a certificate it cannot read; only some of it is a `ValueError`."""
+"""What the library raises for a certificate it cannot read; only some of it is a `ValueError`. A
+name that is a bit string, read only when asked for, is a `TypeError`.
+"""
+
+
+def certificate_hash_of(certificate: x509.Certificate) -> bytes:
+    """How a certificate is named in revocations and grants: SHA-256 of the part its CA signed.
+
+    Not of the DER: whoever has one good ECDSA signature can make a second of it, so the same
+    certificate would come back under a hash nobody revoked (`test_identity.py`).
+    """
+    return sha256(certificate.tbs_certificate_bytes).digest()
+
+
+def node_ca_hash(der: bytes) -> bytes | None:
+    """The hash of a node CA of the bundle; None if its bytes are no certificate."""
+    try:
+        return certificate_hash_of(x509.load_der_x509_certificate(der))
+    except (TypeError, *_UNREADABLE):
+        return None
 
 
 class LeafRefusedError(Exception):
@@ -80,14 +100,17 @@ def verify_leaf(
         return _identity_invalid(str(error))
     except _UNREADABLE as error:
         return _identity_invalid(f"certificate not readable: {error}")
-    certificate_hash = sha256(der).digest()
+    certificate_hash = certificate_hash_of(certificate)
     if revoked.has_certificate(certificate_hash) or revoked.has_node(bundle.cluster_id, node_id):
         return _identity_invalid("the node or its certificate is revoked")
+    issuer_hash = certificate_hash_of(x509.load_der_x509_certificate(issuer))
+    if revoked.has_certificate(issuer_hash):
+        return _identity_invalid("the node CA that signed it is revoked")
     return NodeIdentity(
         node_id=node_id,
         certificate_hash=certificate_hash,
         expires_at=_window(certificate)[1],
-        issuer_hash=sha256(issuer).digest(),
+        issuer_hash=issuer_hash,
     )
 
 

@@ -6,6 +6,10 @@ from dataclasses import dataclass, replace
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from fabgossip.model.artifact import ArtifactType
@@ -72,7 +76,8 @@ def test_a_leaf_that_keeps_every_rule_names_its_node() -> None:
     identity = verify_leaf(der, f.BUNDLE, NOTHING_REVOKED, f.NOW)
     assert isinstance(identity, NodeIdentity)
     assert identity.node_id == f.NODE
-    assert identity.certificate_hash == f.hash_of(der)
+    signed = x509.load_der_x509_certificate(der).tbs_certificate_bytes
+    assert identity.certificate_hash == f.hash_of(signed)
     assert identity.expires_at == GOOD.not_after
 
 
@@ -261,6 +266,16 @@ def test_a_name_of_an_unknown_kind_is_refused_not_raised() -> None:
     for tag in (0x81, 0x82, 0x83, 0x84, 0x85, 0x87, 0x88, 0xA0, 0xA3, 0xA4, 0xA5, 0x9F):
         changed = der.replace(uri, bytes([tag]) + uri[1:])
         assert is_refused(verify_leaf(changed, f.BUNDLE, NOTHING_REVOKED, f.NOW))
+
+
+def test_a_subject_of_any_type_of_text_is_refused_not_raised() -> None:
+    der = f.leaf_der(replace(GOOD, subject=f.common_name("n1")))
+    text = b"\x0c\x02n1"
+    assert der.count(text) == 1
+    for tag in range(1, 32):
+        changed = der.replace(text, bytes([tag]) + text[1:])
+        if changed != der:
+            assert is_refused(verify_leaf(changed, f.BUNDLE, NOTHING_REVOKED, f.NOW)), tag
 
 
 @pytest.mark.parametrize("der", [b"", b"\x30", b"\x30\x80", b"\xff" * 4_000, b"\x30\x84\xff\xff"])
@@ -469,3 +484,38 @@ def test_the_role_beside_the_control_plane_is_told_from_others() -> None:
     endpoint = replace(f.claims(), roles=("control-endpoint", "edge"))
     assert verified(endpoint).is_control_endpoint
     assert parse_scope_id("role:control-endpoint") in verified(endpoint).entitlements.scope_ids
+
+
+LEAF_DER = f.leaf_der(f.Leaf())
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+def twin_of(der: bytes) -> bytes:
+    """The same certificate under the other of the two signatures that verify: anybody can make
+    it."""
+    certificate = x509.load_der_x509_certificate(der)
+    r, s = decode_dss_signature(certificate.signature)
+    other = encode_dss_signature(r, P256_ORDER - s)
+    bits = bytes((0x03, len(other) + 1, 0)) + other
+    signed = certificate.tbs_certificate_bytes
+    start = 4 + len(signed)
+    algorithm = der[start : start + 2 + der[start + 1]]
+    body = signed + algorithm + bits
+    return b"\x30\x82" + len(body).to_bytes(2, "big") + body
+
+
+def test_a_revoked_certificate_does_not_come_back_as_its_twin() -> None:
+    twin = twin_of(LEAF_DER)
+    assert twin != LEAF_DER
+    first, second = (verify_leaf(one, f.BUNDLE, NOTHING_REVOKED, f.NOW) for one in (LEAF_DER, twin))
+    assert isinstance(first, NodeIdentity)
+    assert first == second
+    gone = Revoked(1, frozenset({(RevokedKind.CERTIFICATE, first.certificate_hash)}))
+    assert f.code_of(verify_leaf(twin, f.BUNDLE, gone, f.NOW)) is RejectionCode.IDENTITY_INVALID
+
+
+def test_a_revoked_node_ca_takes_its_leaves_along() -> None:
+    first = verify_leaf(LEAF_DER, f.BUNDLE, NOTHING_REVOKED, f.NOW)
+    assert isinstance(first, NodeIdentity)
+    gone = Revoked(1, frozenset({(RevokedKind.CERTIFICATE, first.issuer_hash)}))
+    assert f.code_of(verify_leaf(LEAF_DER, f.BUNDLE, gone, f.NOW)) is RejectionCode.IDENTITY_INVALID
