@@ -181,6 +181,7 @@ class Fact(StrEnum):
     STORAGE_FAILED = "storage_failed"
     SUBMITTED = "submitted"
     PROBE_SILENCED = "probe_silenced"
+    AUDIT_FORKED = "audit_forked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from fabgossip.model.artifact import Order
 from fabgossip.model.authority import NodeIdentity
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import Message
-from fabgossip.model.persistence import StoredHead, StoredTrust
+from fabgossip.model.persistence import PutCheckpoints, StoredHead, StoredTrust
 from fabgossip.model.scope import Audience
 
 LinkId = NewType("LinkId", int)
@@ -69,6 +69,8 @@ class Started:
     floors: tuple[tuple[str, Order], ...]
     revoked: tuple[tuple[int, bytes], ...] = ()
     """Number of the kind and 32 bytes of everything ever revoked."""
+    checkpoints: tuple[PutCheckpoints, ...] = ()
+    """What is kept of other nodes' audit logs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +212,13 @@ class Persisted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSigned:
+    """The own audit log has a new checkpoint, durable and ready to be shown to others."""
+
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitRequest:
     """Take this envelope and its content, which the interpreter holds ready under the request's
     number."""
@@ -249,4 +258,5 @@ Event: TypeAlias = (
     | ContentServed
     | Persisted
     | RequestMade
+    | CheckpointSigned
 )

@@ -9,6 +9,7 @@ Must not know: trio, sockets, disks, clocks, logs.
 from random import Random
 from typing import Final, assert_never
 
+from fabgossip.core.audits import Audits
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import GONE_STATES, Catalog, Head, prefix_of
 from fabgossip.core.disclosure import Disclosure, is_servable, traffic_of
@@ -28,6 +29,7 @@ from fabgossip.core.effects import (
 )
 from fabgossip.core.events import (
     AdvertiseDue,
+    CheckpointSigned,
     ContentFailed,
     ContentServed,
     ContentStored,
@@ -91,6 +93,7 @@ from fabgossip.model.messages import (
     Welcome,
 )
 from fabgossip.model.moment import Duration, Instant, Now, is_due, is_past, later
+from fabgossip.model.persistence import KeptCheckpoint
 from fabgossip.model.scope import may_share
 from fabgossip.trust.authorization import may_disclose
 from fabgossip.trust.gate import TrustFacts
@@ -129,6 +132,7 @@ class Node:
     """The core of a daemon, and of a simulated node."""
 
     __slots__ = (
+        "_audits",
         "_beliefs",
         "_boot_id",
         "_catalog",
@@ -156,6 +160,7 @@ class Node:
         self._config = config
         self._node_id = own.node_id
         self._boot_id = setup.boot_id
+        self._audits = Audits(own.pinned.bundle.cluster_id, verifier)
         self._beliefs = Beliefs(own, verifier)
         self._catalog = Catalog()
         self._sessions = Sessions(own.node_id)
@@ -231,6 +236,9 @@ class Node:
                 self._answer_settled()
             case RequestMade():
                 self._on_request(event, now)
+            case CheckpointSigned():
+                self._audits.on_signed(event.envelope)
+                self._show_audit_head()
             case _:
                 assert_never(event)
 
@@ -239,6 +247,7 @@ class Node:
 
     def _on_started(self, event: Started, now: Now) -> None:
         self._out.append(Record(fact=Fact.STARTED, fields=(("node", self._node_id),)))
+        self._audits.on_started(event.checkpoints)
         self._intake.on_started(event, now)
         self._timer(RefreshDue(), self._refresh.next_at(now.instant))
         self._dial(now)
@@ -377,6 +386,7 @@ class Node:
         self._disclosure.ask_heads(session, self._trust_lane())
         self._disclosure.everything(session, now)
         self._fetching.on_opened()
+        self._show_audit_head()
 
     def _trust_lane(self) -> tuple[str, ...]:
         prefix = self._beliefs.facts.bundle.prefix
@@ -417,7 +427,7 @@ class Node:
             case BadRequest():
                 self._broken(session)
             case AuditHead():
-                """Kept by who watches the sender."""
+                self._on_audit_head(session, message, now)
             case NotAvailable() | Busy() | Cancel():
                 """Answers to content requests are the interpreter's: these came late or for
                 nothing."""
@@ -454,6 +464,21 @@ class Node:
             elif verdict.retry is Retry.AFTER_TRUST and is_due(session.ask_trust_at, now.instant):
                 session.ask_trust_at = later(now.instant, ASK_TRUST_EVERY)
                 self._disclosure.ask_heads(session, self._trust_lane())
+
+    def _show_audit_head(self) -> None:
+        """Witnesses who have not seen the newest checkpoint of our log are shown it."""
+        linked = {one.node_id: one for one in self._sessions.open_sessions()}
+        claims = {node_id: one.claims for node_id, one in linked.items()}
+        for node_id in self._audits.next_witnesses(claims):
+            head = AuditHead(checkpoint=self._audits.own)
+            self._disclosure.send(linked[node_id].link, head, TrafficClass.POLICY)
+
+    def _on_audit_head(self, session: Session, message: AuditHead, now: Now) -> None:
+        sender, claims = session.node_id, session.claims
+        verdict = self._audits.on_head(sender, claims, message.checkpoint, now.instant)
+        self._out.extend(verdict.effects)
+        if verdict.is_bad:
+            self._strike(session)
 
     def _on_told(self, session: Session, envelope: bytes) -> None:
         prefix = self._dissemination.seen_prefix(envelope)
@@ -905,6 +930,10 @@ class Node:
             if self._holdings.says(session.link, audience, prefix)
         )
 
+    def checkpoints_of(self, node_id: NodeId) -> tuple[KeptCheckpoint, ...]:
+        """What is kept of a node's audit log, oldest first."""
+        return self._audits.kept_of(node_id)
+
     def sessions(self) -> tuple[Session, ...]:
         """All links, to read and not to keep."""
         return self._sessions.all_sessions()
@@ -922,6 +951,7 @@ class Node:
     def check(self) -> None:
         """Assert the invariants of every machine."""
         for machine in (
+            self._audits,
             self._catalog,
             self._sessions,
             self._neighbors,

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fabgossip.model.artifact import Order, VerifiedManifest
+from fabgossip.model.ids import NodeId
+from fabgossip.model.moment import UnixTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,4 +65,24 @@ class PutRevoked:
     entries: tuple[tuple[int, bytes], ...]
 
 
-Change: TypeAlias = PutHead | PutIncrement | PutTrust | PutRevoked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptCheckpoint:
+    """A verified checkpoint of an audit log, a peer's or our own, and what it says."""
+
+    size: int
+    head: bytes
+    wall: UnixTime
+    envelope: bytes = field(repr=False)
+    is_evidence: bool = False
+    """Whether another one of the same size names another head."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutCheckpoints:
+    """These are all checkpoints kept of a node, oldest first; none: it is forgotten."""
+
+    node_id: NodeId
+    kept: tuple[KeptCheckpoint, ...]
+
+
+Change: TypeAlias = PutHead | PutIncrement | PutTrust | PutRevoked | PutCheckpoints

@@ -15,9 +15,11 @@ from typing import Final, Protocol, TypeAlias
 from fabgossip.core.effects import Materialize, Persist
 from fabgossip.core.events import Started
 from fabgossip.model.artifact import NO_ORDER, TRUST_TYPES, TYPE_RULES, Order, VerifiedManifest
-from fabgossip.model.ids import ContentHash
+from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.persistence import (
     Change,
+    KeptCheckpoint,
+    PutCheckpoints,
     PutHead,
     PutIncrement,
     PutRevoked,
@@ -112,6 +114,7 @@ class SimDisk:
         self.contents: dict[ContentHash, bytes] = {}
         self.trust: dict[int, StoredTrust] = {}
         self.local: dict[str, Local] = {}
+        self.checkpoints: dict[NodeId, tuple[KeptCheckpoint, ...]] = {}
 
     def persist(self, effect: Persist, done: Done) -> None:
         """Make a `Persist` durable."""
@@ -207,6 +210,10 @@ class SimDisk:
             heads=tuple(self._stored(*row) for row in sorted(self.heads)),
             floors=tuple(sorted(self.floors.items())),
             revoked=tuple(sorted(self.revoked)),
+            checkpoints=tuple(
+                PutCheckpoints(node_id=one, kept=self.checkpoints[one])
+                for one in sorted(self.checkpoints)
+            ),
         )
 
     def _stored(self, namespace: str, is_increment: bool) -> StoredHead:  # noqa: FBT001  # a key of the index
@@ -228,6 +235,8 @@ class SimDisk:
             match change:
                 case PutRevoked():
                     self.revoked |= set(change.entries)
+                case PutCheckpoints():
+                    self.checkpoints[change.node_id] = change.kept
                 case PutHead():
                     self._put_head(change.verified)
                 case PutIncrement():
