@@ -142,6 +142,9 @@ class _Walk:
         self._doubt: tuple[_Link, bytes] | None = None
         """A line that does not name the one before it, and the hash of that: the next tells which
         of the two was changed."""
+        self._refuted: tuple[int, bytes] | None = None
+        """A record that a checkpoint contradicts, and the hash that was signed: the next line tells
+        whether it alone was changed."""
         self._dropped = 0
         """The last record a gap record tells to have left."""
         self.begins_at: int | None = None
@@ -178,6 +181,8 @@ class _Walk:
             if line.endswith(b"\n") or len(line) > LINE_BYTES_MAX:
                 return self._settled(fault), None
             return None, fault
+        if self._refuted is not None:
+            return self._contradicted(link.prev), None
         fits = self._fits(link)
         if link.seq != seq:
             if fits and not self._is_first:
@@ -218,6 +223,8 @@ class _Walk:
 
     def _settled(self, fault: ChainFault | None) -> ChainFault | None:
         """The earlier of a fault and of a doubt nothing came to resolve."""
+        if self._refuted is not None:
+            return self._contradicted(None)
         if self._doubt is None:
             return fault
         return self._blame(self._signed.get(self._doubt[0].seq))
@@ -229,11 +236,20 @@ class _Walk:
         if self._doubt is not None:
             return self._blame(signed)
         if signed != self.head.line_hash:
-            detail = f"checkpoint of size {seq} was signed over another record"
-            return _fault(FaultKind.REWRITTEN, self._vouched + 1, seq, detail)
+            self._refuted = seq, signed
+            return None
         self._vouched = seq
         self.agreeing += 1
         return None
+
+    def _contradicted(self, told: bytes | None) -> ChainFault:
+        """What a checkpoint contradicts; `told` is the hash the next line names, None at the end."""
+        assert self._refuted is not None
+        seq, signed = self._refuted
+        if told == signed:
+            return _fault(FaultKind.ALTERED, seq, seq, "neither signed nor what the next names")
+        detail = f"the checkpoint of size {seq} was signed over another record"
+        return _fault(FaultKind.REWRITTEN, self._vouched + 1, seq, detail)
 
     def _out_of_place(self, found: int, what: str) -> ChainFault:
         seq = self.head.size + 1

@@ -550,7 +550,7 @@ def parse_checkpoint(payload: bytes) -> AuditCheckpoint:
     Raises:
         WireError: TRUNCATED MALFORMED NONCANONICAL SCHEMA ID_SYNTAX.
     """
-    fields = as_array(unpack(payload, elements_max=8), "checkpoint", length=7)
+    fields = as_array(unpack(payload, elements_max=16), "checkpoint", length=7)
     if as_int(fields[0], "checkpoint format") != CHECKPOINT_FORMAT:
         raise WireError(SCHEMA, "checkpoint format")
     return AuditCheckpoint(
