@@ -20,7 +20,7 @@ from fabgossip.model.ids import BootId, ClusterId, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import KeptCheckpoint
 from fabgossip.storage.checkpoints import CheckpointFile
-from fabgossip.storage.records import GAP_EVENT, ChainHead, Entry, RecordChain
+from fabgossip.storage.records import ChainHead, Entry, RecordChain, gap_entry
 from fabgossip.trust.checkpoints import CheckpointSigner, verify_checkpoint
 from fabgossip.trust.rejections import Rejection
 from fabgossip.trust.signatures import Ed25519Verifier
@@ -108,10 +108,10 @@ class Recorder:
         with self._wake:
             if self._found is not None:
                 code, size = self._found
-                self._queue.append(_gap(entry, code, ("signed", size)))
+                self._queue.append(gap_entry(entry, code, ("signed", size)))
                 self._found = None
             if self._lost and len(self._queue) < QUEUE_MAX - 1:
-                self._queue.append(_gap(entry, "queue_full", ("records", self._lost)))
+                self._queue.append(gap_entry(entry, "queue_full", ("records", self._lost)))
                 self._lost = 0
             if len(self._queue) >= QUEUE_MAX:
                 self._lost += 1
@@ -224,7 +224,3 @@ def _kept(checkpoint: AuditCheckpoint, envelope: bytes) -> KeptCheckpoint:
     return KeptCheckpoint(
         size=checkpoint.size, head=checkpoint.head, wall=checkpoint.wall, envelope=envelope
     )
-
-
-def _gap(entry: Entry, code: str, told: tuple[str, int]) -> Entry:
-    return Entry(wall=entry.wall, mono=entry.mono, event=GAP_EVENT, code=code, inputs=(told,))

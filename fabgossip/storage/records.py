@@ -253,15 +253,14 @@ class RecordChain:
         least one. Gives how many.
 
         Raises:
-            StorageError: none of them is; the chain is as before, and the next append tries again.
+            StorageError: none of them is, and the next append goes on where the chain ended before.
         """
         assert entries
         try:
             if not self._is_sound:
                 self._mend()
             if self._torn_bytes:
-                torn = (("bytes", self._torn_bytes),)
-                self._append([_gap(entries[0], "torn", torn)])
+                self._append([gap_entry(entries[0], "torn", ("bytes", self._torn_bytes))])
                 self._torn_bytes = 0
             return self._append(entries)
         except OSError as error:
@@ -315,8 +314,8 @@ class RecordChain:
         leaving = self._firsts[: max(0, len(self._firsts) - self._segments_max)]
         if leaving:
             last = self._firsts[len(leaving)] - 1
-            told = (("first", leaving[0]), ("last", last))
-            self._append([_gap(entry, "segments_dropped", told)])
+            left = ("first", leaving[0]), ("last", last)
+            self._append([gap_entry(entry, "segments_dropped", *left)])
             for one in leaving:
                 self._path(one).unlink(missing_ok=True)
             del self._firsts[: len(leaving)]
@@ -328,7 +327,8 @@ class RecordChain:
             self._descriptor = -1
 
 
-def _gap(entry: Entry, code: str, inputs: tuple[tuple[str, str | int], ...]) -> Entry:
+def gap_entry(entry: Entry, code: str, *inputs: tuple[str, int]) -> Entry:
+    """What tells of records that are not there, at the time of the entry that comes after them."""
     return Entry(wall=entry.wall, mono=entry.mono, event=GAP_EVENT, code=code, inputs=inputs)
 
 

@@ -243,7 +243,7 @@ class _Walk:
         return None
 
     def _contradicted(self, told: bytes | None) -> ChainFault:
-        """What a checkpoint contradicts; `told` is the hash the next line names, None at the end."""
+        """What a checkpoint contradicts; `told` is the hash the next line names, None for none."""
         assert self._refuted is not None
         seq, signed = self._refuted
         if told == signed:
