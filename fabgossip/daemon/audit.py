@@ -170,8 +170,7 @@ class Audit:
         for fold in self._folds.values():
             self._put_repeats(fold, now)
         self._folds.clear()
-        self._recorder.put(Entry(wall=now.unix, mono=now.instant, event="stopped"))
-        self._recorder.stop(now.unix)
+        self._recorder.stop(Entry(wall=now.unix, mono=now.instant, event="stopped"))
 
     def view(self) -> AuditView:
         """For status."""

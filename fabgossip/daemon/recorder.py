@@ -131,11 +131,15 @@ class Recorder:
             self._is_retrying = True
             self._wake.notify()
 
-    def stop(self, wall: UnixTime) -> None:
-        """Write what is queued, a checkpoint over it all, and end; a disk that refuses is tried
-        once. Blocks."""
+    def stop(self, last: Entry) -> None:
+        """Write what is queued, this entry, a checkpoint over it all, and end; a disk that refuses
+        is tried once. Blocks."""
         with self._wake:
-            self._sign_at = wall
+            if self._lost:
+                self._queue.append(gap_entry(last, "queue_full", ("records", self._lost)))
+            # A queue may be full, but what it lost and that it ended is told all the same.
+            self._queue.append(last)
+            self._sign_at = UnixTime(last.wall)
             self._is_stopping = True
             self._wake.notify()
         if self._thread.ident is not None:

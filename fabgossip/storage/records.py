@@ -102,7 +102,7 @@ def packed_line(row: Mapping[str, object]) -> bytes:
 
 def _cut(text: str) -> str:
     text = text[:TEXT_BYTES_MAX]
-    while len(json.dumps(text)) > TEXT_BYTES_MAX:
+    while len(json.dumps(text)) - 2 > TEXT_BYTES_MAX:  # the quotes
         text = text[: len(text) * 7 // 8]
     return text
 

@@ -116,6 +116,11 @@ def test_a_torn_last_line_is_tolerated_unless_a_checkpoint_covers_it() -> None:
     assert found(torn, *ANCHORS) == [(FaultKind.CUT, SIZE, SIZE)]
 
 
+def test_a_line_written_in_another_way_is_found_without_any_checkpoint() -> None:
+    spaced = LINES[-1].replace(b'","', b'", "', 1)
+    assert found([*LINES[:-1], spaced]) == [(FaultKind.ALTERED, SIZE, SIZE)]
+
+
 def test_a_torn_line_in_the_middle_is_none() -> None:
     assert found([*LINES[:4], LINES[4][:-9], *LINES[5:]]) == [(FaultKind.ALTERED, 5, 5)]
 

@@ -224,6 +224,15 @@ def test_for_one_node_more_the_one_heard_of_longest_ago_leaves_the_disk_too() ->
     audits.check()
 
 
+def test_a_node_heard_of_again_is_not_the_next_to_leave() -> None:
+    audits = full(caught=False)
+    m0 = NodeId("m0")
+    again = f.signed_checkpoint(replace(f.checkpoint(5), node_id=m0))
+    audits.on_head(m0, claims("edge"), again, Instant(0))
+    audits.on_head(N1, claims("edge"), signed(5), Instant(0))
+    assert (sizes(audits, m0), sizes(audits, NodeId("m1"))) == ([1, 5], [])
+
+
 def test_nobody_who_was_caught_leaves_for_a_node_more() -> None:
     audits = full(caught=True)
     assert audits.on_head(N1, claims("edge"), signed(5), Instant(0)).effects == ()

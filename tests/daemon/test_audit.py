@@ -16,6 +16,7 @@ from fabgossip.daemon.recorder import CHECKPOINT_RECORDS, QUEUE_MAX
 from fabgossip.model.authority import AuditCheckpoint
 from fabgossip.model.moment import Duration, Instant, Now, UnixTime, later
 from fabgossip.storage.checkpoints import FILE_NAME, read_envelopes
+from fabgossip.storage.records import SEGMENT_BYTES_MAX, segments_of
 from fabgossip.storage.verifying import verify_folder
 from fabgossip.trust.checkpoints import verify_checkpoint
 from fabgossip.trust.signatures import Ed25519Verifier
@@ -225,6 +226,21 @@ async def test_a_checkpoint_is_signed_every_so_many_records(tmp_path: Path) -> N
     assert (verdict.faults, verdict.agreeing) == ((), 2)
 
 
+@pytest.mark.slow
+async def test_a_checkpoint_is_signed_when_a_segment_is_full(tmp_path: Path) -> None:
+    async with kept(tmp_path / "audit") as log:
+        long = (("namespace", "n" * 600), ("one", "1" * 600), ("two", "2" * 600))
+        for number in range(SEGMENT_BYTES_MAX // 2_000):
+            log.audit.record(Record(fact=Fact.BUNDLE_ACCEPTED, fields=long))
+            while log.audit.view().sequence < number - QUEUE_MAX // 2:
+                await trio.lowlevel.checkpoint()
+    first, second = segments_of(log.audit.folder)
+    sizes = [checkpoint_in(one).size for one in read_envelopes(log.audit.folder / FILE_NAME)]
+    assert first.path.stat().st_size > SEGMENT_BYTES_MAX - 4_096
+    assert second.first - 1 in sizes
+    assert (second.first - 1) % CHECKPOINT_RECORDS
+
+
 async def test_a_checkpoint_is_signed_a_minute_after_the_last_if_there_is_more(
     tmp_path: Path,
 ) -> None:
@@ -331,6 +347,15 @@ async def test_what_the_queue_could_not_hold_is_counted_in_its_place(
         STOPPED,
     ]
     assert verify_folder(log.audit.folder).faults == ()
+
+
+async def test_what_the_queue_could_not_hold_is_counted_at_the_end_too(tmp_path: Path) -> None:
+    log = Kept(tmp_path / "audit")
+    for number in range(QUEUE_MAX + 5):
+        log.audit.record(bundle(number))
+    log.start()
+    rows = await log.settled()
+    assert short(rows)[QUEUE_MAX:] == [("audit_gap", "queue_full", "", {"records": 5}), STOPPED]
 
 
 async def test_a_disk_that_refuses_to_the_end_does_not_hold_up_the_stop(

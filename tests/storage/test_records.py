@@ -197,6 +197,19 @@ def test_a_disk_that_refuses_leaves_the_chain_as_it_was(
     assert verify_folder(chain.folder).head == chain.head
 
 
+def test_what_a_failed_write_left_is_gone_behind_a_shorter_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Refusing(monkeypatch, "pwrite", errno.ENOSPC)
+    chain = opened(tmp_path)
+    disk.is_refusing = True
+    with pytest.raises(StorageError):
+        chain.append(entries(40))
+    disk.is_refusing = False
+    append_all(chain, [entry(1)])
+    assert lines_in(chain.folder) == chained([entry(1)])
+
+
 def test_what_a_crash_leaves_of_a_failed_write_is_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
