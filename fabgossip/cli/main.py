@@ -24,6 +24,7 @@ _GROUPS = {
     "submit": "fabgossip.cli.query",
     "events": "fabgossip.cli.query",
     "verify": "fabgossip.cli.verify",
+    "audit": "fabgossip.cli.audit",
     "control": "fabgossip.cli.control",
     "sim": "fabgossip.cli.sim",
     "demo": "fabgossip.cli.demo",
@@ -31,7 +32,8 @@ _GROUPS = {
     "version": "fabgossip.cli.version",
 }
 """Which module knows each command."""
-_QUERY = "fabgossip.cli.query"
+_ASKING = ("fabgossip.cli.query", "fabgossip.cli.audit")
+"""Modules whose commands ask a daemon."""
 
 
 def main() -> int:
@@ -71,7 +73,7 @@ def _parser(modules: list[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name in modules:
         module = importlib.import_module(name)
-        if name == _QUERY:
+        if name in _ASKING:
             module.register(commands, os.environ.get("FABGOSSIP_SOCKET", DEFAULT_SOCKET))
         else:
             module.register(commands)

@@ -198,6 +198,7 @@ class Fact(StrEnum):
     GATE_ANSWERED = "gate_answered"
     CONTENT_PURGED = "content_purged"
     IDENTITY_CLONED = "identity_cloned"
+    AUDIT_FORKED = "audit_forked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import Message
 from fabgossip.model.persistence import (
     WHOLE_MEMORY,
+    PutCheckpoints,
     StoredFloor,
     StoredHead,
     StoredMemory,
@@ -76,6 +77,8 @@ class Started:
     revoked: tuple[tuple[int, bytes], ...] = ()
     """Number of the kind and 32 bytes of everything revoked in `memory.revoked_epoch`."""
     memory: StoredMemory = WHOLE_MEMORY
+    checkpoints: tuple[PutCheckpoints, ...] = ()
+    """What is kept of other nodes' audit logs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +242,13 @@ class AuditChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSigned:
+    """The own audit log has a new checkpoint, durable and ready to be shown to others."""
+
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitRequest:
     """Take this envelope and its content, which the interpreter holds ready under the request's
     number."""
@@ -288,4 +298,5 @@ Event: TypeAlias = (
     | Persisted
     | AuditChanged
     | RequestMade
+    | CheckpointSigned
 )

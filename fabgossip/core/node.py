@@ -9,6 +9,7 @@ Must not know: trio, sockets, disks, clocks, logs.
 from random import Random
 from typing import Final, assert_never
 
+from fabgossip.core.audits import Audits
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import GONE_STATES, Catalog, Head, prefix_of
 from fabgossip.core.disclosure import Disclosure, Found, is_servable, traffic_of
@@ -31,6 +32,7 @@ from fabgossip.core.events import (
     AdvertiseDue,
     AnswersDue,
     AuditChanged,
+    CheckpointSigned,
     ContentFailed,
     ContentServed,
     ContentStored,
@@ -103,7 +105,7 @@ from fabgossip.model.messages import (
 )
 from fabgossip.model.mode import Mode
 from fabgossip.model.moment import Duration, Instant, Now, is_due, is_past, later
-from fabgossip.model.persistence import PutClaimsSeen, PutMemory, PutTimeFloor
+from fabgossip.model.persistence import KeptCheckpoint, PutClaimsSeen, PutMemory, PutTimeFloor
 from fabgossip.model.scope import Audience, may_share
 from fabgossip.trust.authorization import Decision, Subject, may_disclose
 from fabgossip.trust.gate import TrustFacts
@@ -143,6 +145,7 @@ class Node:
     """The core of a daemon, and of a simulated node."""
 
     __slots__ = (
+        "_audits",
         "_beliefs",
         "_boot_id",
         "_catalog",
@@ -177,6 +180,7 @@ class Node:
         self._node_id = own.node_id
         self._boot_id = setup.boot_id
         self._chance = _stream(setup.seed, "links")
+        self._audits = Audits(own.pinned.bundle.cluster_id, verifier)
         self._beliefs = Beliefs(own, verifier)
         self._catalog = Catalog()
         self._sessions = Sessions(own.node_id)
@@ -291,6 +295,9 @@ class Node:
                 self._beliefs.audit_is_writable = event.is_writable
             case RequestMade():
                 self._on_request(event, now)
+            case CheckpointSigned():
+                self._audits.on_signed(event.envelope)
+                self._show_audit_head()
             case _:
                 assert_never(event)
 
@@ -300,6 +307,7 @@ class Node:
     def _on_started(self, event: Started, now: Now) -> None:
         self._out.append(Record(fact=Fact.STARTED, fields=(("node", self._node_id),)))
         self._uses.on_started(event.memory.grant_uses)
+        self._audits.on_started(event.checkpoints)
         self._intake.on_started(event, now)
         self._timer(RefreshDue(), self._refresh.next_at(now.instant))
         self._dial(now)
@@ -515,6 +523,7 @@ class Node:
         self._disclosure.ask_heads(session, self._trust_lane())
         self._disclosure.everything(session, now)
         self._fetching.on_opened()
+        self._show_audit_head()
 
     def _trust_lane(self) -> tuple[str, ...]:
         prefix = self._beliefs.facts.bundle.prefix
@@ -555,7 +564,7 @@ class Node:
             case BadRequest():
                 self._broken(session)
             case AuditHead():
-                """Kept by who watches the sender."""
+                self._on_audit_head(session, message, now)
             case NotAvailable() | Busy() | Cancel():
                 """Answers to content requests are the interpreter's: these came late or for
                 nothing."""
@@ -608,6 +617,21 @@ class Node:
         """Without claims of our own nobody can know what is for us."""
         no_claims = not self._beliefs.facts.own.scope_ids
         return verdict.code is RejectionCode.AUDIENCE_NOT_OURS and no_claims
+
+    def _show_audit_head(self) -> None:
+        """Witnesses who have not seen the newest checkpoint of our log are shown it."""
+        linked = {one.node_id: one for one in self._sessions.open_sessions()}
+        claims = {node_id: one.claims for node_id, one in linked.items()}
+        for node_id in self._audits.next_witnesses(claims):
+            head = AuditHead(checkpoint=self._audits.own)
+            self._disclosure.send(linked[node_id].link, head, TrafficClass.POLICY)
+
+    def _on_audit_head(self, session: Session, message: AuditHead, now: Now) -> None:
+        sender, claims = session.node_id, session.claims
+        verdict = self._audits.on_head(sender, claims, message.checkpoint, now.instant)
+        self._out.extend(verdict.effects)
+        if verdict.is_bad:
+            self._policing.on_failed(session, now.instant)
 
     def _on_told(self, session: Session, envelope: bytes) -> None:
         prefix = self._dissemination.seen_prefix(envelope)
@@ -1201,6 +1225,10 @@ class Node:
             if self._holdings.says(session.link, audience, prefix)
         )
 
+    def checkpoints_of(self, node_id: NodeId) -> tuple[KeptCheckpoint, ...]:
+        """What is kept of a node's audit log, oldest first."""
+        return self._audits.kept_of(node_id)
+
     def sessions(self) -> tuple[Session, ...]:
         """All links, to read and not to keep."""
         return self._sessions.all_sessions()
@@ -1218,6 +1246,7 @@ class Node:
     def check(self) -> None:
         """Assert the invariants of every machine."""
         for machine in (
+            self._audits,
             self._catalog,
             self._sessions,
             self._neighbors,

@@ -99,7 +99,7 @@ RATES: Final[dict[Kind, Rate]] = {
     Kind.HEADS: Rate("envelopes", 200, 1_000, 2_000, Beyond.UNANSWERED),
     Kind.GET_CONTENT: Rate("items", 1_000, 1_000, 4_000, Beyond.BUSY),
     Kind.CANCEL: Rate("messages", 100, 1_000, 400, Beyond.UNANSWERED),
-    Kind.AUDIT_HEAD: Rate("messages", 1, 30_000, 3, Beyond.UNANSWERED),
+    Kind.AUDIT_HEAD: Rate("messages", 1, 10_000, 8, Beyond.UNANSWERED),
 }
 """The one table (*start*). An honest node stays below each: it pings ten times a second at most,
 asks for content one chunk at a time, sixteen at once, grafts 256 prefixes before it waits, and

@@ -24,6 +24,7 @@ from fabgossip.errors import ConfigError, ModelError
 from fabgossip.model.bounds import Bounds
 from fabgossip.model.ids import NodeId, parse_node_id
 from fabgossip.model.topology import Endpoint
+from fabgossip.storage.records import SEGMENTS_MAX
 from fabgossip.wire.tables import PROBLEMS_MAX, Problem, TableError, parse_toml, structure_table
 
 CONFIG_BYTES_MAX: Final = 256 * 1024
@@ -100,6 +101,16 @@ class StorageTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditTable:
+    """The log of what provably happened."""
+
+    key: str = "identity/audit.key"
+    """Signs its checkpoints; the public half is in the node's claims."""
+    segments_max: Annotated[int, Bounds(2, 4_096)] = SEGMENTS_MAX
+    """Of 8 MiB each; the oldest leaves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusTable:
     """The socket local software asks."""
 
@@ -141,6 +152,7 @@ class ConfigTable:
     storage: StorageTable
     bootstrap: tuple[BootstrapTable, ...] = ()
     listen: ListenTable = field(default_factory=ListenTable)
+    audit: AuditTable = field(default_factory=AuditTable)
     status: StatusTable = field(default_factory=StatusTable)
     log: LogTable = field(default_factory=LogTable)
     shutdown: ShutdownTable = field(default_factory=ShutdownTable)
@@ -161,6 +173,7 @@ class Config:
     certificate: Path
     private_key: Path
     claims: Path
+    audit_key: Path
     trust_bootstrap: Path
     storage: Path
     socket: Path
@@ -332,6 +345,7 @@ def _with_paths(path: Path, table: ConfigTable, credentials: Path | None) -> Con
         certificate=resolved(table.identity.certificate),
         private_key=resolved(table.identity.private_key),
         claims=resolved(table.identity.claims),
+        audit_key=resolved(table.audit.key),
         trust_bootstrap=resolved(table.trust.bootstrap),
         storage=resolved(table.storage.path),
         socket=resolved(table.status.socket),
@@ -344,6 +358,7 @@ def _file_problems(config: Config) -> list[Problem]:
         *_readable("identity.certificate", config.certificate),
         *_private("identity.private_key", config.private_key, table.identity.private_key),
         *_private("identity.claims", config.claims, table.identity.claims),
+        *_private("audit.key", config.audit_key, table.audit.key),
         *_readable("trust.bootstrap", config.trust_bootstrap),
     ]
     for path in (config.path, config.path.parent, config.trust_bootstrap):

@@ -31,6 +31,8 @@ from fabgossip.core.effects import (
     SetTimer,
 )
 from fabgossip.core.events import (
+    AuditChanged,
+    CheckpointSigned,
     Event,
     LinkId,
     LostReason,
@@ -49,6 +51,7 @@ from fabgossip.core.events import (
 from fabgossip.core.node import Node
 from fabgossip.core.setup import NodeSetup
 from fabgossip.daemon.admission import Handshakes, Slot
+from fabgossip.daemon.audit import Audit
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.endpoints import DialError, LinkNumbers, TlsContexts, accept_tls, dial
@@ -75,6 +78,7 @@ _WARNINGS: Final = frozenset(
         Fact.ARTIFACT_WITHHELD,
         Fact.FETCH_DENIED,
         Fact.IDENTITY_CLONED,
+        Fact.AUDIT_FORKED,
     }
 )
 _DETAILS: Final = frozenset({Fact.FETCH_FAILED, Fact.ARTIFACT_ACCEPTED, Fact.PROBE_SILENCED})
@@ -91,6 +95,7 @@ class World:
     """What the driver acts on."""
 
     disk: Disk
+    audit: Audit
     log: Log
     tls: Callable[[TrustBundle], TlsContexts]
     """The contexts of the trust bundle in force."""
@@ -195,12 +200,32 @@ class Driver:
 
     def _record(self, effect: Record) -> None:
         self.facts.append((read_clocks().unix, effect))
+        self._world.audit.record(effect)
         level = LogLevel.INFO
         if effect.fact in _WARNINGS:
             level = LogLevel.WARNING
         elif effect.fact in _DETAILS:
             level = LogLevel.DEBUG
         self._world.log.emit(effect.fact.value, level, effect.fields)
+
+    @property
+    def audit(self) -> Audit:
+        """The audit log."""
+        return self._world.audit
+
+    def on_checkpoint_signed(self, envelope: bytes) -> None:
+        """The audit log has a new checkpoint to show."""
+        self.post(CheckpointSigned(envelope=envelope))
+
+    def on_audit_writable_changed(self, is_writable: bool) -> None:  # noqa: FBT001  # given by position
+        """The audit log cannot be written, or can again: the node allows nothing of high risk
+        meanwhile."""
+        self.post(AuditChanged(is_writable=is_writable and self._world.audit.is_intact))
+        if is_writable:
+            self._world.log.emit("audit_resumed", LogLevel.WARNING)
+        else:
+            detail = (("detail", self._world.audit.last_error),)
+            self._world.log.emit("audit_stopped", LogLevel.ERROR, detail)
 
     def log_fault(self, event: str, error: Exception) -> None:
         """Something of ours failed for one client; the daemon goes on."""

@@ -20,11 +20,13 @@ import trio
 
 from fabgossip.core.events import Started
 from fabgossip.core.setup import NodeSetup, OwnIdentity
+from fabgossip.daemon.audit import FOLDER, Audit
 from fabgossip.daemon.config import Config
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.driver import Driver, World, node_seed, read_clocks
 from fabgossip.daemon.endpoints import TlsContexts, serve_listener
 from fabgossip.daemon.logs import Log, LogLevel
+from fabgossip.daemon.recorder import LogOwner
 from fabgossip.daemon.status import StatusServer, open_status_socket
 from fabgossip.daemon.systemd import Notifier, NotifyEnvironment
 from fabgossip.daemon.views import About
@@ -37,6 +39,7 @@ from fabgossip.storage.contents import ContentFiles
 from fabgossip.storage.index import DropContent, NodeIndex
 from fabgossip.storage.materialized import LocalState
 from fabgossip.trust.bundle import PinnedTrust, bundle_from_pinned
+from fabgossip.trust.checkpoints import CheckpointSigner
 from fabgossip.trust.identity import verify_leaf
 from fabgossip.trust.rejections import Rejection
 from fabgossip.trust.revocation import NOTHING_REVOKED
@@ -78,6 +81,7 @@ class _Loaded:
     claims: NodeClaims
     openings: tuple[Opening, ...]
     certificate: NodeIdentity | Rejection
+    signer: CheckpointSigner
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -115,7 +119,8 @@ def load_identity(config: Config, now: UnixTime) -> _Loaded:
             f"identity.claims: {config.claims}: {error}; enroll the node again"
         ) from error
     certificate = verify_leaf(_der(config), pinned.bundle, NOTHING_REVOKED, now)
-    loaded = _Loaded(pinned, envelope, claims, openings, certificate)
+    signer = _signer(config, claims)
+    loaded = _Loaded(pinned, envelope, claims, openings, certificate, signer)
     if claims.cluster_id != pinned.bundle.cluster_id:
         raise ConfigError(
             f"identity.claims: of cluster {claims.cluster_id}, "
@@ -132,6 +137,20 @@ def load_identity(config: Config, now: UnixTime) -> _Loaded:
             f"identity: certificate of {certificate.node_id}, claims of {claims.node_id}"
         )
     return loaded
+
+
+def _signer(config: Config, claims: NodeClaims) -> CheckpointSigner:
+    """A key other nodes would not know signs nothing anybody believes."""
+    try:
+        signer = CheckpointSigner(_bytes(config.audit_key))
+    except TrustError as error:
+        raise ConfigError(f"audit.key: {config.audit_key}: {error}") from error
+    if signer.public_key != claims.audit_key:
+        raise ConfigError(
+            f"audit.key: {config.audit_key}: is not the key named in identity.claims; "
+            "take both from one enrollment"
+        )
+    return signer
 
 
 def _bytes(path: Path) -> bytes:
@@ -194,6 +213,7 @@ class _State:
             floors=self.index.floors(),
             revoked=self.index.revoked(),
             memory=self.index.begin(),
+            checkpoints=self.index.checkpoints(),
         )
 
     def close(self) -> None:
@@ -309,12 +329,15 @@ async def _serving(
 ) -> AsyncIterator[Driver]:
     boot_id = BootId(environment.entropy(BOOT_ID_BYTES))
     setup = _setup(config, parts, environment, boot_id)
-    disk = parts.state.disk
+    disk, audit = parts.state.disk, _audit(config, parts, boot_id)
+    audit.open()
     try:
         async with trio.open_nursery() as nursery:
             disk.start()
             nursery.start_soon(disk.report_faults, name="disk faults")
-            driver = Driver(setup, _world(config, parts, disk), nursery)
+            driver = Driver(setup, _world(config, parts, disk, audit), nursery)
+            audit.start(driver.on_checkpoint_signed, driver.on_audit_writable_changed)
+            nursery.start_soon(audit.run, name="audit")
             driver.post(parts.state.started(disk))
             listening = await _listen(config, driver, nursery)
             about = _about(config, parts, boot_id, listening)
@@ -331,7 +354,19 @@ async def _serving(
             await _stop(config, parts, driver)
             nursery.cancel_scope.cancel()
     finally:
+        audit.stop()
         disk.stop()
+
+
+def _audit(config: Config, parts: _Parts, boot_id: BootId) -> Audit:
+    owner = LogOwner(
+        cluster_id=parts.loaded.claims.cluster_id,
+        node_id=parts.loaded.node_id,
+        boot_id=boot_id,
+        signer=parts.loaded.signer,
+    )
+    folder = config.storage / FOLDER
+    return Audit(folder, owner, config.table.audit.segments_max, read_clocks)
 
 
 async def _listen(config: Config, driver: Driver, nursery: trio.Nursery) -> tuple[str, ...]:
@@ -357,7 +392,7 @@ def _tell_ready(parts: _Parts, about: About) -> None:
     parts.log.emit("ready", LogLevel.INFO, (("node", about.node_id), ("listening", where)))
 
 
-def _world(config: Config, parts: _Parts, disk: Disk) -> World:
+def _world(config: Config, parts: _Parts, disk: Disk, audit: Audit) -> World:
     contexts = {parts.loaded.pinned.bundle: parts.contexts}
 
     def tls(bundle: TrustBundle) -> TlsContexts:
@@ -368,6 +403,7 @@ def _world(config: Config, parts: _Parts, disk: Disk) -> World:
 
     return World(
         disk=disk,
+        audit=audit,
         log=parts.log,
         tls=tls,
         connections_max=config.table.listen.connections_max,

@@ -30,10 +30,11 @@ from fabgossip.core.pace import BYTES_PER_S_MIN
 from fabgossip.daemon import views
 from fabgossip.daemon.driver import Driver, read_clocks
 from fabgossip.daemon.transfers import Submission, is_spooled
-from fabgossip.errors import ModelError, ServiceError
+from fabgossip.errors import ModelError, ServiceError, StorageError
 from fabgossip.model.artifact import CONTENT_BYTES_MAX, ArtifactType, chunk_count_of, chunk_size_of
 from fabgossip.model.envelope import ENVELOPE_BYTES_MAX
-from fabgossip.model.ids import ContentHash, parse_content_hash, parse_id
+from fabgossip.model.ids import ContentHash, parse_content_hash, parse_id, parse_node_id
+from fabgossip.storage.records import SEQUENCE_DIGITS, read_records
 
 SCHEMA_VERSION: Final = 1
 CONNECTIONS_MAX: Final = 64
@@ -167,6 +168,7 @@ class StatusServer:
                 404, "not_found", f"{request.path}: known are {', '.join(sorted(known))}"
             )
         if route.is_operate and not self._may_operate(request.caller):
+            self._driver.audit.refused(f"uid:{request.caller.uid}", request.path)
             raise RefusedError(
                 403, "forbidden", "root, the daemon's user or its operator group only"
             )
@@ -182,9 +184,9 @@ class StatusServer:
 
     async def on_status(self, _: "_Request") -> Reply:
         """`GET /v1/status`."""
-        return Reply(
-            code=200, body=views.status(self._driver.node.snapshot(read_clocks()), self._about)
-        )
+        snapshot = self._driver.node.snapshot(read_clocks())
+        body = views.status(snapshot, self._about, self._driver.audit.view())
+        return Reply(code=200, body=body)
 
     async def on_health(self, _: "_Request") -> Reply:
         """`GET /v1/health`: the loop turns, or this would not be answered."""
@@ -266,6 +268,31 @@ class StatusServer:
             self._asking -= 1
         assert answer.permit is not None
         return Reply(code=200, body=views.permit(answer.permit))
+
+    async def on_audit(self, request: "_Request") -> Reply:
+        """`GET /v1/audit?after=`: records of the log, oldest first."""
+        after = request.sequence("after")
+        folder = self._driver.audit.folder
+        try:
+            rows = await trio.to_thread.run_sync(read_records, folder, after, LIMIT_MAX)
+        except StorageError as error:
+            raise RefusedError(503, "storage", str(error)) from error
+        items = [views.audit_record(seq, line) for seq, line in rows]
+        return Reply(
+            code=200, body={"items": items, "next": rows[-1][0] if len(rows) == LIMIT_MAX else None}
+        )
+
+    async def on_checkpoints(self, request: "_Request") -> Reply:
+        """`GET /v1/checkpoints?node=`: what is kept of a node's audit log."""
+        try:
+            node_id = parse_node_id(request.query.get("node", ""))
+        except ModelError as error:
+            raise RefusedError(400, "query", f"node: {error}") from error
+        kept = self._driver.node.checkpoints_of(node_id)
+        if not kept:
+            raise RefusedError(404, "unknown", "no checkpoint of such a node is kept here")
+        items = [views.checkpoint(one) for one in kept]
+        return Reply(code=200, body={"node_id": node_id, "items": items})
 
     async def on_fetch(self, request: "_Request") -> Reply:
         """`POST /v1/fetch?content_hash=|namespace=&timeout_ms=`."""
@@ -472,6 +499,13 @@ class _Request:
             raise RefusedError(400, "query", f"{key}: expected an integer from 1 to {high}")
         return int(text)
 
+    def sequence(self, key: str) -> int:
+        """A place in the audit log, 0 where the query has none."""
+        text = self.query.get(key, "0")
+        if not (text.isascii() and text.isdigit() and len(text) <= SEQUENCE_DIGITS):
+            raise RefusedError(400, "query", f"{key}: expected a sequence number")
+        return int(text)
+
 
 class _Conversation:
     """One client connection: requests in turn, kept alive."""
@@ -595,6 +629,10 @@ _ROUTES: Final[dict[tuple[str, str], _Route]] = {
     ("GET", "/v1/events"): _Route(StatusServer.on_events),
     ("GET", "/v1/gate"): _Route(
         StatusServer.on_gate, query=("action", "namespace", "content_hash")
+    ),
+    ("GET", "/v1/audit"): _Route(StatusServer.on_audit, is_operate=True, query=("after",)),
+    ("GET", "/v1/checkpoints"): _Route(
+        StatusServer.on_checkpoints, is_operate=True, query=("node",)
     ),
     ("POST", "/v1/fetch"): _Route(
         StatusServer.on_fetch, is_operate=True, query=("content_hash", "namespace", "timeout_ms")

@@ -10,12 +10,15 @@ from fabgossip.core.effects import Record
 from fabgossip.core.fetching import Attempt, EndedWant, Want
 from fabgossip.core.health import NodeSnapshot, state_of
 from fabgossip.core.sessions import Session
+from fabgossip.daemon.audit import AuditView
 from fabgossip.daemon.driver import Driver
 from fabgossip.model.artifact import Order
 from fabgossip.model.ids import BootId
 from fabgossip.model.messages import PROTOCOL
 from fabgossip.model.mode import Permit
 from fabgossip.model.moment import Now, UnixTime, elapsed
+from fabgossip.model.persistence import KeptCheckpoint
+from fabgossip.storage.records import parse_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,7 @@ def version(about: About) -> dict[str, object]:
     return {"version": package_version(), "protocol": PROTOCOL, "node_id": about.node_id}
 
 
-def status(snapshot: NodeSnapshot, about: About) -> dict[str, object]:
+def status(snapshot: NodeSnapshot, about: About, audit: AuditView) -> dict[str, object]:
     """`GET /v1/status`: the verdict, what it rests on, then problems."""
     counts, neighbors, fetching = snapshot.namespaces, snapshot.neighbors, snapshot.fetching
     return {
@@ -103,6 +106,11 @@ def status(snapshot: NodeSnapshot, about: About) -> dict[str, object]:
             "cut": snapshot.policing.cut,
         },
         "config": {"path": about.config_path, "storage": about.storage_path},
+        "audit": {
+            "sequence": audit.sequence,
+            "anchored_at": rfc3339(audit.anchored_at),
+            "writable": audit.writable,
+        },
         "problems": [
             {
                 "code": one.code.value,
@@ -150,6 +158,22 @@ def artifact(head: Head, now: Now) -> dict[str, object]:
         "expires_at": rfc3339(manifest.expires_at),
         "current_at": rfc3339(head.current_since),
         "source": head.source,
+    }
+
+
+def audit_record(seq: int, line: bytes) -> dict[str, object]:
+    """One item of `GET /v1/audit`: a record as it stands in the log, or only that it is damaged."""
+    return parse_line(line) or {"seq": seq, "damaged": True}
+
+
+def checkpoint(kept: KeptCheckpoint) -> dict[str, object]:
+    """One item of `GET /v1/checkpoints`."""
+    return {
+        "size": kept.size,
+        "head": kept.head.hex(),
+        "wall": kept.wall,
+        "evidence": kept.is_evidence,
+        "checkpoint": kept.envelope.hex(),
     }
 
 

@@ -7,7 +7,7 @@ from enum import Enum, StrEnum
 from typing import Final
 
 from fabgossip.model.artifact import ArtifactType
-from fabgossip.model.ids import ClusterId, KeyId, ManifestHash, NodeId, PlatformId
+from fabgossip.model.ids import BootId, ClusterId, KeyId, ManifestHash, NodeId, PlatformId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import Entitlements, ScopeId, StorageAssignment
 
@@ -223,6 +223,21 @@ class FetchGrant:
     max_uses: int
     min_trust_version: int
     min_revocation_version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditCheckpoint:
+    """What a node signs about its audit log: it had `size` records, and this was the last. Reveals
+    nothing that is in them.
+    """
+
+    cluster_id: ClusterId
+    node_id: NodeId
+    boot_id: BootId
+    size: int
+    head: bytes
+    """SHA-256 of the line of record `size`."""
+    wall: UnixTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

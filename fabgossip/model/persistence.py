@@ -77,6 +77,26 @@ class PutRevoked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptCheckpoint:
+    """A verified checkpoint of an audit log, a peer's or our own, and what it says."""
+
+    size: int
+    head: bytes
+    wall: UnixTime
+    envelope: bytes = field(repr=False)
+    is_evidence: bool = False
+    """Whether another one of the same size names another head."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutCheckpoints:
+    """These are all checkpoints kept of a node, oldest first; none: it is forgotten."""
+
+    node_id: NodeId
+    kept: tuple[KeptCheckpoint, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PutFloor:
     """Raise the floor of a namespace to what a snapshot lists, before that itself is here."""
 
@@ -175,4 +195,5 @@ Change: TypeAlias = (
     | PutGrantUse
     | PutTimeFloor
     | PutMemory
+    | PutCheckpoints
 )

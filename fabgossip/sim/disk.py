@@ -21,6 +21,8 @@ from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
     Change,
     DropHead,
+    KeptCheckpoint,
+    PutCheckpoints,
     PutClaimsSeen,
     PutEvidence,
     PutFloor,
@@ -131,6 +133,7 @@ class SimDisk:
         self.contents: dict[ContentHash, bytes] = {}
         self.trust: dict[int, StoredTrust] = {}
         self.local: dict[str, Local] = {}
+        self.checkpoints: dict[NodeId, tuple[KeptCheckpoint, ...]] = {}
 
     def persist(self, effect: Persist, done: Done) -> None:
         """Make a `Persist` durable."""
@@ -227,6 +230,10 @@ class SimDisk:
             heads=tuple(self._stored(*row) for row in sorted(self.heads)),
             floors=tuple(self.floors[name] for name in sorted(self.floors)),
             revoked=tuple(sorted(self.revoked)),
+            checkpoints=tuple(
+                PutCheckpoints(node_id=one, kept=self.checkpoints[one])
+                for one in sorted(self.checkpoints)
+            ),
             memory=self._begin_start(),
         )
 
@@ -280,6 +287,8 @@ class SimDisk:
                     self.time_floor = change.unix
                 case PutMemory():
                     self.is_whole = change.is_whole
+                case PutCheckpoints():
+                    self.checkpoints[change.node_id] = change.kept
                 case PutHead():
                     self._put_head(change.verified)
                 case DropHead():

@@ -23,6 +23,8 @@ from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
     Change,
     DropHead,
+    KeptCheckpoint,
+    PutCheckpoints,
     PutClaimsSeen,
     PutEvidence,
     PutFloor,
@@ -75,6 +77,11 @@ CREATE TABLE content (
 ) WITHOUT ROWID;
 CREATE TABLE revoked (
     kind INTEGER NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, value)
+) WITHOUT ROWID;
+CREATE TABLE checkpoint (
+    node_id TEXT NOT NULL, place INTEGER NOT NULL, size INTEGER NOT NULL, head BLOB NOT NULL,
+    wall INTEGER NOT NULL, is_evidence INTEGER NOT NULL, envelope BLOB NOT NULL,
+    PRIMARY KEY (node_id, place)
 ) WITHOUT ROWID;
 CREATE TABLE trust (
     version INTEGER PRIMARY KEY, envelope BLOB NOT NULL, content BLOB NOT NULL,
@@ -262,6 +269,8 @@ class NodeIndex:
                 self._put_meta("time_floor", row.unix)
             case PutMemory():
                 self._put_meta("is_whole", int(row.is_whole))
+            case PutCheckpoints():
+                self._put_checkpoints(row)
             case PutContent():
                 entry = (row.content_hash, row.size, row.inline)
                 self._db.execute("INSERT OR REPLACE INTO content VALUES (?, ?, ?)", entry)
@@ -310,6 +319,14 @@ class NodeIndex:
         )
         self._db.execute("INSERT OR REPLACE INTO head VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
+    def _put_checkpoints(self, row: PutCheckpoints) -> None:
+        self._db.execute("DELETE FROM checkpoint WHERE node_id = ?", (row.node_id,))
+        values = [
+            (row.node_id, place, one.size, one.head, one.wall, one.is_evidence, one.envelope)
+            for place, one in enumerate(row.kept)
+        ]
+        self._db.executemany("INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+
     def content(self, content_hash: ContentHash) -> ContentRow | None:
         """The row of a content, None if it is not held."""
         row = self._db.execute(
@@ -336,6 +353,17 @@ class NodeIndex:
         """Number of the kind and 32 bytes of everything ever revoked, in order."""
         rows = self._db.execute("SELECT kind, value FROM revoked ORDER BY kind, value")
         return tuple((row[0], row[1]) for row in rows)
+
+    def checkpoints(self) -> tuple[PutCheckpoints, ...]:
+        """What is kept of each node's audit log, in order of node."""
+        found: dict[NodeId, list[KeptCheckpoint]] = {}
+        columns = "node_id, size, head, wall, is_evidence, envelope"
+        for row in self._db.execute(f"SELECT {columns} FROM checkpoint ORDER BY node_id, place"):  # noqa: S608  # no input in it
+            one = KeptCheckpoint(
+                size=row[1], head=row[2], wall=row[3], is_evidence=bool(row[4]), envelope=row[5]
+            )
+            found.setdefault(row[0], []).append(one)
+        return tuple(PutCheckpoints(node_id=one, kept=tuple(kept)) for one, kept in found.items())
 
     def floors(self) -> tuple[StoredFloor, ...]:
         """All floors in namespace order."""

@@ -1,5 +1,5 @@
-"""Signed payloads to and from bytes: manifests and node claims, with the openings that reveal
-hidden claim items.
+"""Signed payloads to and from bytes: manifests, node claims with the openings that reveal hidden
+claim items, grants and audit checkpoints.
 """
 
 from collections.abc import Callable
@@ -30,6 +30,7 @@ from fabgossip.model.authority import (
     GRANT_USES_MAX,
     ROLES_MAX,
     SALT_BYTES,
+    AuditCheckpoint,
     ClaimItem,
     FetchGrant,
     Narrowing,
@@ -38,9 +39,11 @@ from fabgossip.model.authority import (
     Verb,
 )
 from fabgossip.model.ids import (
+    BOOT_ID_BYTES,
     HASH_BYTES,
     ID_BYTES_MAX,
     NOTHING_HASH,
+    BootId,
     ContentHash,
     KeyId,
     ManifestHash,
@@ -82,6 +85,7 @@ TIME_MAX: Final = 253_402_300_799
 """The last second of the year 9999, the last one RFC 3339 can write."""
 CLAIMS_FORMAT: Final = 1
 GRANT_FORMAT: Final = 1
+CHECKPOINT_FORMAT: Final = 1
 OPENINGS_MAX: Final = COMMITMENTS_MAX
 SCOPE_ID_BYTES_MAX: Final = ID_BYTES_MAX + 8
 SHARDS: Final = 256
@@ -522,4 +526,38 @@ def narrowing_from(value: Value) -> Narrowing | None:
         scope_ids=scope_ids,
         types=None if types is None else types_from(types),
         manifest_hashes=_manifests(manifests),
+    )
+
+
+def checkpoint_bytes(checkpoint: AuditCheckpoint) -> bytes:
+    """The payload of an audit checkpoint."""
+    return pack(
+        [
+            CHECKPOINT_FORMAT,
+            checkpoint.cluster_id,
+            checkpoint.node_id,
+            checkpoint.boot_id,
+            checkpoint.size,
+            checkpoint.head,
+            checkpoint.wall,
+        ]
+    )
+
+
+def parse_checkpoint(payload: bytes) -> AuditCheckpoint:
+    """The checkpoint these bytes state.
+
+    Raises:
+        WireError: TRUNCATED MALFORMED NONCANONICAL SCHEMA ID_SYNTAX.
+    """
+    fields = as_array(unpack(payload, elements_max=16), "checkpoint", length=7)
+    if as_int(fields[0], "checkpoint format") != CHECKPOINT_FORMAT:
+        raise WireError(SCHEMA, "checkpoint format")
+    return AuditCheckpoint(
+        cluster_id=word(parse_cluster_id, fields[1], "cluster id"),
+        node_id=word(parse_node_id, fields[2], "node id"),
+        boot_id=BootId(as_bytes(fields[3], "boot id", length=BOOT_ID_BYTES)),
+        size=as_int(fields[4], "size", low=1),
+        head=as_bytes(fields[5], "head", length=HASH_BYTES),
+        wall=UnixTime(as_int(fields[6], "wall", high=TIME_MAX)),
     )

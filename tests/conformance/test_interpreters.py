@@ -56,6 +56,7 @@ from fabgossip.sim.host import SimulatedNode
 from fabgossip.trust.signatures import Verifier
 from tests.core.artifacts import EVERYBODY, routes
 from tests.core.story import NOTHING_STORED, boot_id, claims_of, pinned
+from tests.daemon.audits import audit_in
 from tests.daemon.fabric import HANG_S, End, contexts
 from tests.sim.factory import FIVE, TOPOLOGY, run_of, scenario
 from tests.trust import factory
@@ -213,18 +214,22 @@ async def driven(
         async with trio.open_nursery() as nursery:
             with closing(End(folder / "disk", nursery)) as end:
                 log = Log(LogLevel.ERROR, lambda: 0.0, as_json=True, write=lambda _: None)
+                audit = audit_in(folder / "audit")
                 world = World(
                     disk=end.disk,
+                    audit=audit,
                     log=log,
                     tls=lambda _: tls,
                     connections_max=8,
                     handshakes_in_flight_max=8,
                 )
                 driver = Driver(setup, world, nursery)
+                audit.start(driver.on_checkpoint_signed, driver.on_audit_writable_changed)
                 nursery.start_soon(driver.run_timers)
                 driver.post(NOTHING_STORED)
                 await told.until(count)
                 nursery.cancel_scope.cancel()
+            audit.stop()
     return told.events
 
 

@@ -40,6 +40,7 @@ from fabgossip.trust.rejections import Rejection
 from fabgossip.trust.revocation import NOTHING_REVOKED
 from fabgossip.wire.framing import Frame
 from tests.core.story import NOTHING_STORED, boot_id, claims_of, pinned
+from tests.daemon.audits import audit_in
 from tests.trust import factory
 
 HANG_S = 15
@@ -137,6 +138,7 @@ class End:
 
     def __init__(self, folder: Path, nursery: trio.Nursery) -> None:
         folder.mkdir()
+        self.folder = folder
         self.index, self.reader = (NodeIndex(folder / "index") for _ in range(2))
         self.files, local = ContentFiles(folder), LocalState(folder)
         for index in (self.index, self.reader):
@@ -194,6 +196,7 @@ def driver_of(
     setup = NodeSetup(config=NodeConfig(), own=own, boot_id=boot_id("n1"), bootstrap=(), seed=1)
     world = World(
         disk=end.disk,
+        audit=audit_in(end.folder / "audit"),
         log=Log(LogLevel.ERROR, lambda: 0.0, as_json=True, write=lambda _: None),
         tls=lambda _: tls,
         connections_max=connections_max,

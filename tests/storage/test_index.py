@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from fabgossip.errors import StorageError
 from fabgossip.model.artifact import Order
 from fabgossip.model.ids import ContentHash, NodeId
-from fabgossip.model.persistence import PutHead, PutIncrement, PutTrust, StoredTrust
+from fabgossip.model.moment import UnixTime
+from fabgossip.model.persistence import (
+    KeptCheckpoint,
+    PutCheckpoints,
+    PutHead,
+    PutIncrement,
+    PutTrust,
+    StoredTrust,
+)
 from fabgossip.storage.index import SCHEMA_VERSION, DropContent, NodeIndex, PutContent
 from tests.core.artifacts import Artifact, increment, node_snapshot, peers, record, routes
 
@@ -184,3 +192,31 @@ def test_what_was_committed_survives_a_process_that_just_ends(
     again = NodeIndex(tmp_path / "index.db")
     again.open(OWN)
     assert [(one.namespace, one.order) for one in again.floors()] == [(NAME, Order(2, 7))]
+
+
+def test_checkpoints_of_a_node_are_replaced_whole_and_come_back_in_order(
+    index: NodeIndex, tmp_path: Path
+) -> None:
+    def kept(*sizes: int) -> tuple[KeptCheckpoint, ...]:
+        return tuple(
+            KeptCheckpoint(
+                size=size,
+                head=bytes([size]) * 32,
+                wall=UnixTime(size),
+                envelope=b"e%d" % size,
+                is_evidence=size > 8,
+            )
+            for size in sizes
+        )
+
+    n2, n3 = NodeId("n2"), NodeId("n3")
+    index.commit([PutCheckpoints(node_id=n3, kept=kept(7, 5, 6))])
+    index.commit([PutCheckpoints(node_id=n2, kept=kept(1, 2))])
+    index.commit([PutCheckpoints(node_id=n3, kept=kept(9, 4))])
+    index.close()
+    again = opened(tmp_path)
+    expected = [PutCheckpoints(node_id=n2, kept=kept(1, 2))]
+    expected += [PutCheckpoints(node_id=n3, kept=kept(9, 4))]
+    assert list(again.checkpoints()) == expected
+    again.commit([PutCheckpoints(node_id=n2, kept=())])
+    assert list(again.checkpoints()) == expected[1:]

@@ -16,7 +16,7 @@ import pytest
 
 from fabgossip.cli.fabric import Fabric
 from fabgossip.control.enrollment import NodeRow
-from tests.system.fabrics import HANG_S, Daemon, daemon_of, die_with, enrolled
+from tests.system.fabrics import HANG_S, Daemon, daemon_of, die_with, enrolled, until
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -206,6 +206,19 @@ def test_whoever_is_no_operator_may_read_and_nothing_else(
             one.chmod(0o700)
         daemon.socket.chmod(0o660)
     assert asked.stdout.split() == ["GET", "200", "POST", "403", "POST", "403"]
+    until(lambda: bool(refused(daemon, uid)), "an audit record of it")
+    assert refused(daemon, uid)[0] == ("/v1/fetch", "deny")
+
+
+def refused(daemon: Daemon, uid: int) -> list[tuple[object, object]]:
+    """What its audit log tells of a user's requests: what for, and the decision."""
+    items = daemon.get("/v1/audit")["items"]
+    assert isinstance(items, list)
+    return [
+        (one["object"], one["decision"])
+        for one in items
+        if (one["event"], one["subject"]) == ("request_refused", f"uid:{uid}")
+    ]
 
 
 def test_the_socket_is_for_owner_and_group_only(daemon: Daemon) -> None:

@@ -28,6 +28,7 @@ from fabgossip.model.authority import (
     CERT_LIFE_MAX_S,
     COMMITMENTS_STEP,
     MEMBER_ROLE,
+    AuditCheckpoint,
     ClaimItem,
     FetchGrant,
     KeyStatus,
@@ -43,6 +44,7 @@ from fabgossip.model.authority import (
 from fabgossip.model.envelope import Envelope, PayloadKind, Signature
 from fabgossip.model.ids import (
     ArtifactId,
+    BootId,
     ClusterId,
     ContentHash,
     KeyId,
@@ -70,6 +72,7 @@ from fabgossip.trust.signatures import Ed25519Verifier, signed_bytes
 from fabgossip.wire.contents import bundle_bytes
 from fabgossip.wire.envelopes import envelope_bytes, parse_envelope
 from fabgossip.wire.statements import (
+    checkpoint_bytes,
     claims_bytes,
     commitment_of,
     grant_bytes,
@@ -538,6 +541,23 @@ def grant() -> FetchGrant:
 
 def signed_grant(statement: FetchGrant, *signers: Signer) -> bytes:
     return sealed(PayloadKind.FETCH_GRANT, grant_bytes(statement), *(signers or (GRANTER,)))
+
+
+def checkpoint(size: int = 256, head: bytes = b"h" * 32) -> AuditCheckpoint:
+    """What node n1 says of its audit log."""
+    return AuditCheckpoint(
+        cluster_id=CLUSTER,
+        node_id=NODE,
+        boot_id=BootId(b"b" * 16),
+        size=size,
+        head=head,
+        wall=NOW,
+    )
+
+
+def signed_checkpoint(statement: AuditCheckpoint, *signers: Signer) -> bytes:
+    payload = checkpoint_bytes(statement)
+    return sealed(PayloadKind.AUDIT_CHECKPOINT, payload, *(signers or (AUDITOR,)))
 
 
 def claims_trust(facts: TrustFacts = FACTS) -> ClaimsTrust:

@@ -36,7 +36,12 @@ from fabgossip.wire.contents import (
 )
 from fabgossip.wire.envelopes import envelope_bytes, parse_envelope
 from fabgossip.wire.framing import FrameKind, FrameReader, frame_bytes
-from fabgossip.wire.statements import commitment_of, parse_claims, parse_manifest
+from fabgossip.wire.statements import (
+    commitment_of,
+    parse_checkpoint,
+    parse_claims,
+    parse_manifest,
+)
 from tests.trust import factory as f
 from tests.wire.samples import SAMPLES
 
@@ -267,6 +272,12 @@ def test_the_places_of_claims_mean_what_they_meant() -> None:
     assert (read.claims_version, read.authority_epoch) == (1, 2)
     assert read.roles == ("control-endpoint", "edge")
     assert len(read.commitments) == 16
+
+
+def test_the_places_of_a_checkpoint_mean_what_they_meant() -> None:
+    read = parse_checkpoint(payload("checkpoint"))
+    assert (read.cluster_id, read.node_id, read.boot_id) == ("prod", "n1", b"\x0b" * 16)
+    assert (read.size, read.head, read.wall) == (18_211, b"\x4e" * 32, 1_800_000_000)
 
 
 def test_the_places_of_a_bundle_mean_what_they_meant() -> None:

@@ -11,6 +11,7 @@ from fabgossip.errors import WireError
 from fabgossip.model import messages as m
 from fabgossip.model.artifact import ArtifactType, Base, Manifest, Order, Tombstone
 from fabgossip.model.authority import (
+    AuditCheckpoint,
     ContentCap,
     FetchGrant,
     Narrowing,
@@ -73,10 +74,12 @@ from fabgossip.wire.packing import (
     UNSUPPORTED,
 )
 from fabgossip.wire.statements import (
+    checkpoint_bytes,
     claims_bytes,
     grant_bytes,
     manifest_bytes,
     own_claims_bytes,
+    parse_checkpoint,
     parse_claims,
     parse_grant,
     parse_manifest,
@@ -88,6 +91,7 @@ Readable: TypeAlias = (
     Manifest
     | NodeClaims
     | FetchGrant
+    | AuditCheckpoint
     | TrustBundle
     | RevocationList
     | PeerDirectory
@@ -318,6 +322,13 @@ SAMPLES: tuple[Sample, ...] = (
         grant_bytes(f.grant()),
         parse_grant,
         lambda data: grant_bytes(parse_grant(data)),
+    ),
+    Sample(
+        "checkpoint",
+        f.checkpoint(),
+        checkpoint_bytes(f.checkpoint()),
+        parse_checkpoint,
+        lambda data: checkpoint_bytes(parse_checkpoint(data)),
     ),
     Sample(
         "own claims",

@@ -12,11 +12,13 @@ from fabgossip.model.ids import NOTHING_HASH, ArtifactId, ClusterId, KeyId
 from fabgossip.model.scope import Namespace, audience_from_scope_ids, parse_scope_id
 from fabgossip.wire.packing import Value
 from fabgossip.wire.statements import (
+    checkpoint_bytes,
     claims_bytes,
     commitment_of,
     manifest_bytes,
     opening_value,
     openings_from,
+    parse_checkpoint,
     parse_claims,
     parse_manifest,
     parse_own_claims,
@@ -254,3 +256,25 @@ def test_a_commitment_changes_with_its_salt_and_its_item() -> None:
     items = (ClaimItem(scope="org:a"), ClaimItem(scope="org:b"), ClaimItem(assignment=f.ASSIGNMENT))
     openings = [f.opening(item, salt) for item in items for salt in (0, 1)]
     assert len({commitment_of(one) for one in openings}) == len(openings)
+
+
+CHECKPOINT_FIELDS = {
+    "format": ("SCHEMA", 0, 2),
+    "cluster id": ("ID_SYNTAX", 1, "Prod"),
+    "node id": ("ID_SYNTAX", 2, "../n1"),
+    "boot id one short": ("SCHEMA", 3, b"b" * 15),
+    "size of nothing": ("SCHEMA", 4, 0),
+    "size above all integers": ("SCHEMA", 4, 2**53),
+    "head one longer": ("SCHEMA", 5, b"h" * 33),
+    "time after the last": ("SCHEMA", 6, 253_402_300_800),
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "place", "value"), CHECKPOINT_FIELDS.values(), ids=CHECKPOINT_FIELDS
+)
+def test_a_checkpoint_field_out_of_bounds_is_refused(code: str, place: int, value: object) -> None:
+    fields = msgpack.unpackb(checkpoint_bytes(f.checkpoint()), raw=False)
+    fields[place] = value
+    data = msgpack.packb(fields, use_bin_type=True)
+    assert code_when_read(parse_checkpoint, data) == code
