@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Final
 
 from cryptography import x509
 
@@ -18,6 +19,13 @@ from fabgossip.model.moment import UnixTime, seconds_after
 from fabgossip.model.scope import ScopeId
 from fabgossip.trust.identity import spiffe_id
 from fabgossip.wire.statements import grant_bytes, parse_grant
+
+_GRANT_DOMAIN: Final = b"fabgossip grant\x00"
+
+
+def grant_token(grant_id: bytes) -> bytes:
+    """How a grant is named in a list every member reads."""
+    return sha256(_GRANT_DOMAIN + grant_id).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@ nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from fabgossip.control.authority import AuthorityFolder
 from fabgossip.control.signing import SignedArtifact
@@ -25,6 +26,8 @@ class Delivery:
         return self.outcome in ("admitted", "already_current")
 
 
+AHEAD_CODE: Final = "AHEAD"
+"""How a node says that a covering snapshot does not list this yet."""
 Submit = Callable[[SignedArtifact], Delivery]
 
 
@@ -33,10 +36,16 @@ def publish(
 ) -> tuple[Delivery, ...]:
     """Hand over what no node has accepted yet, or everything; notes what was accepted.
 
+    What is newer than the list of a covering snapshot waits for the new list, which comes last; it
+    is handed over once more after that.
+
     Earlier steps of the trust chain are refused by a node that is past them, each for a reason of
     its own: that the node accepted the newest says that it had them all.
     """
     deliveries = [submit(artifact) for artifact in authority.handouts(now, everything=everything)]
+    ahead = [one for one in deliveries if one.code == AHEAD_CODE]
+    deliveries = [one for one in deliveries if one not in ahead]
+    deliveries += [submit(one.artifact) for one in ahead]
     bundles = [one for one in deliveries if _is_bundle(one)]
     earlier = bundles[:-1] if bundles and bundles[-1].is_accepted else []
     settled = [one for one in deliveries if one not in earlier or one.is_accepted]

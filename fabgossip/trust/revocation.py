@@ -17,11 +17,6 @@ def node_token(cluster_id: ClusterId, node_id: NodeId) -> bytes:
     return sha256(b"fabgossip node\x00" + cluster_id.encode() + b"\x00" + node_id.encode()).digest()
 
 
-def grant_token(grant_id: bytes) -> bytes:
-    """How a fetch grant is named in a list."""
-    return sha256(grant_id).digest()
-
-
 @dataclass(frozen=True, slots=True)
 class Revoked:
     """The effective set, and the version of the newest list in it; version 0 means no list was ever

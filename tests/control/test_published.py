@@ -7,6 +7,7 @@ import pytest
 
 from fabgossip.control.authority import AuthorityFolder
 from fabgossip.control.bundles import OldKeys
+from fabgossip.control.publishing import Delivery, publish
 from fabgossip.control.rotation import RotationWish, rotate
 from fabgossip.control.signing import SignedArtifact
 from fabgossip.control.sources.folder import Source
@@ -102,3 +103,20 @@ def test_a_fresh_issue_of_a_bundle_stands_beside_the_step(authority: AuthorityFo
     assert believer.refused == []
     rotate(authority, RotationWish(roots=True), late)
     assert names(authority.heads()).count("trust/bundle") == 3
+
+
+def test_what_waits_for_its_list_is_handed_over_again_after_it(authority: AuthorityFolder) -> None:
+    authority.compile(SOURCE, NOW)
+    given: list[str] = []
+
+    def submit(artifact: SignedArtifact) -> Delivery:
+        (name,) = names((artifact,))
+        given.append(name)
+        waits = name.startswith("routes/") and "snapshots/role/edge" not in given
+        outcome, code = ("refused", "AHEAD") if waits else ("admitted", "")
+        return Delivery(artifact=artifact, outcome=outcome, code=code, detail="")
+
+    deliveries = publish(authority, submit, NOW, everything=False)
+    assert all(one.is_accepted for one in deliveries)
+    assert given[-2:] == ["routes/main", "routes/other"]
+    assert authority.undelivered() == ()
