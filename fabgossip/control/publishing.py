@@ -3,12 +3,12 @@ nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from fabgossip.control.authority import AuthorityFolder
 from fabgossip.control.signing import SignedArtifact
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.moment import UnixTime
+from fabgossip.trust.rejections import RejectionCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +22,11 @@ class Delivery:
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the node has it now."""
-        return self.outcome in ("admitted", "already_current")
+        """Whether the node has it now. The bundle it pinned it has, and keeps no envelope of."""
+        is_in_force = self.code == RejectionCode.ALREADY_CURRENT
+        return is_in_force or self.outcome in ("admitted", "already_current")
 
 
-AHEAD_CODE: Final = "AHEAD"
-"""How a node says that a covering snapshot does not list this yet."""
 Submit = Callable[[SignedArtifact], Delivery]
 
 
@@ -36,16 +35,15 @@ def publish(
 ) -> tuple[Delivery, ...]:
     """Hand over what no node has accepted yet, or everything; notes what was accepted.
 
-    What is newer than the list of a covering snapshot waits for the new list, which comes last; it
-    is handed over once more after that.
+    A node believes more once it knows more: a new one nothing but trust before it has its own
+    snapshot, and below a covered prefix nothing newer than its list. So what was refused is handed
+    over once more after everything else.
 
     Earlier steps of the trust chain are refused by a node that is past them, each for a reason of
     its own: that the node accepted the newest says that it had them all.
     """
-    deliveries = [submit(artifact) for artifact in authority.handouts(now, everything=everything)]
-    ahead = [one for one in deliveries if one.code == AHEAD_CODE]
-    deliveries = [one for one in deliveries if one not in ahead]
-    deliveries += [submit(one.artifact) for one in ahead]
+    first = [submit(artifact) for artifact in authority.handouts(now, everything=everything)]
+    deliveries = [one if one.is_accepted else submit(one.artifact) for one in first]
     bundles = [one for one in deliveries if _is_bundle(one)]
     earlier = bundles[:-1] if bundles and bundles[-1].is_accepted else []
     settled = [one for one in deliveries if one not in earlier or one.is_accepted]

@@ -199,7 +199,9 @@ def test_a_stolen_revocation_key(fabric: Fabric) -> None:
     everywhere(fabric, lambda node: trust(node)["revocation_version"] == INTEGER_MAX, "the lie")
 
     ended, seen = scripts("stolen-revocation-key")
-    type_in(fabric, ended)
+    # A node takes claims of a new epoch at its start; until then it refuses all but trust, and
+    # publishing says so.
+    type_in(fabric, f"{ended.rstrip()} || true")
     everywhere(fabric, lambda node: trust(node)["bundle_version"] == 2, "the bundle")
     everywhere(fabric, lambda node: trust(node)["epoch"] == 2, "the epoch")
     assert head(fabric, "trust/revocations").order > fake.manifest.order
