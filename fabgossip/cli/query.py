@@ -11,6 +11,7 @@ from fabgossip.cli.output import (
     EXIT_OK,
     EXIT_REFUSED,
     EXIT_TRY_AGAIN,
+    EXIT_USAGE,
     bold,
     print_json,
     print_table,
@@ -28,6 +29,8 @@ _FETCH_EXITS = {
 }
 PAGE = 1_000
 TIMEOUT_MS_MAX = 600_000
+GATE_TIMEOUT_S = 1.0
+"""A daemon that does not answer a consumer within this has said no."""
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", socket: str) -> None:
@@ -56,6 +59,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", so
     submit.add_argument(
         "content", type=Path, nargs="?", help="file with the content; none for a tombstone"
     )
+    gate = _command(
+        commands, "gate", "may this be done now: any exit but 0 means no", socket, run_gate
+    )
+    gate.add_argument("action", metavar="ACTION", help="such as route, or activate-update")
+    about = gate.add_mutually_exclusive_group()
+    about.add_argument("--namespace", help="the namespace it is about")
+    about.add_argument("--artifact", metavar="HASH", help="the content it is about")
     _command(commands, "events", "what happened lately", socket, run_events)
 
 
@@ -85,6 +95,31 @@ def _refused(reply: Reply, *, as_json: bool) -> int:
     else:
         say(f"fabgossip: {safe(reply.body.get('detail') or reply.body.get('code'))}")
     return _FETCH_EXITS.get(reply.code, EXIT_FAILURE)
+
+
+def run_gate(arguments: argparse.Namespace) -> int:
+    """`fabgossip gate`: 0 yes; 4 no by mode, policy or age; 5 no such artifact for this node; 2 no
+    action; 75 ask again, which means no."""
+    query = {"action": arguments.action}
+    if arguments.namespace is not None:
+        query["namespace"] = arguments.namespace
+    if arguments.artifact is not None:
+        query["content_hash"] = arguments.artifact
+    client = StatusClient(arguments.socket, GATE_TIMEOUT_S)
+    reply = client.get(f"/v1/gate?{urlencode(query)}")
+    if reply.code != 200:
+        _refused(reply, as_json=arguments.json)
+        return EXIT_USAGE if reply.code == 400 else EXIT_TRY_AGAIN
+    body = reply.body
+    if arguments.json:
+        print_json(body)
+    else:
+        print(f"{'yes' if body['allowed'] else 'no':4} {safe(body['reason'])}")
+        if body["help"]:
+            say(f"     {safe(body['help'])}")
+    if body["allowed"] is True:
+        return EXIT_OK
+    return EXIT_REFUSED if body["code"] == "unknown" else EXIT_DEGRADED
 
 
 def run_status(arguments: argparse.Namespace) -> int:

@@ -12,8 +12,6 @@ from fabgossip.control.authority import AuthorityFolder, fingerprint
 from fabgossip.control.bundles import KEY_ROLES, OldKeys, key_role, role_key_ids
 from fabgossip.control.granting import (
     GrantWish,
-    certificate_hash_of,
-    grant_token,
     make_grant,
     read_certificate,
 )
@@ -32,7 +30,8 @@ from fabgossip.model.authority import (
 from fabgossip.model.ids import ManifestHash, NodeId, parse_content_hash, parse_id, parse_key_id
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import parse_scope_id
-from fabgossip.trust.revocation import node_token
+from fabgossip.trust.identity import certificate_hash_of
+from fabgossip.trust.revocation import grant_token, node_token
 
 _UNITS: Final = {"s": 1, "m": 60}
 

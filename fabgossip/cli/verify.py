@@ -9,6 +9,7 @@ from fabgossip.cli.output import EXIT_OK, EXIT_REFUSED, print_json
 from fabgossip.errors import FabgossipError, TrustError, WireError
 from fabgossip.model.artifact import TYPE_RULES, VerifiedManifest
 from fabgossip.model.ids import NodeId
+from fabgossip.model.mode import Freshness
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import Entitlements
 from fabgossip.trust.bundle import bundle_from_pinned
@@ -63,6 +64,12 @@ def _judge(raw: bytes, bootstrap: Path, content: Path | None) -> VerifiedManifes
         own=Entitlements(frozenset()),
         own_node_id=NodeId("verify"),
         bundle_expires_at=pinned.manifest.expires_at,
+        freshness=Freshness(
+            newest_issued_at=pinned.manifest.issued_at,
+            bundle_refresh_by=pinned.manifest.refresh_by,
+            revocations_refresh_by=None,
+            snapshot_refresh_by=None,
+        ),
     )
     verdict = gate.inspect(raw, facts, UnixTime(int(time.time())))
     if isinstance(verdict, Rejection) or content is None:

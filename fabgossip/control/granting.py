@@ -1,13 +1,10 @@
 """Fetch grants: short-lived permission for one node with one certificate."""
 
 from dataclasses import dataclass
-from hashlib import sha256
-from typing import Final
 
 from cryptography import x509
 
 from fabgossip.control.authority import AuthorityFolder
-from fabgossip.control.enrollment import certificate_der
 from fabgossip.control.keystore import random_bytes
 from fabgossip.control.signing import signed_envelope
 from fabgossip.errors import ControlError, WireError
@@ -17,15 +14,8 @@ from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime, seconds_after
 from fabgossip.model.scope import ScopeId
-from fabgossip.trust.identity import spiffe_id
+from fabgossip.trust.identity import certificate_hash_of, spiffe_id
 from fabgossip.wire.statements import grant_bytes, parse_grant
-
-_GRANT_DOMAIN: Final = b"fabgossip grant\x00"
-
-
-def grant_token(grant_id: bytes) -> bytes:
-    """How a grant is named in a list every member reads."""
-    return sha256(_GRANT_DOMAIN + grant_id).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +45,6 @@ def read_certificate(pem: bytes) -> x509.Certificate:
         return x509.load_pem_x509_certificate(pem)
     except ValueError as error:
         raise ControlError(f"certificate: {error}") from error
-
-
-def certificate_hash_of(certificate: x509.Certificate) -> bytes:
-    """How a list or a grant names a certificate."""
-    return sha256(certificate_der(certificate)).digest()
 
 
 def make_grant(

@@ -3,6 +3,7 @@ nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from fabgossip.control.authority import AuthorityFolder
 from fabgossip.control.signing import SignedArtifact
@@ -27,6 +28,8 @@ class Delivery:
         return is_in_force or self.outcome in ("admitted", "already_current")
 
 
+NOT_YET: Final = frozenset({RejectionCode.MODE_DENIED, RejectionCode.AHEAD})
+"""What a node takes once it knows more: its own snapshot, the list of a covering one."""
 Submit = Callable[[SignedArtifact], Delivery]
 
 
@@ -35,21 +38,32 @@ def publish(
 ) -> tuple[Delivery, ...]:
     """Hand over what no node has accepted yet, or everything; notes what was accepted.
 
-    A node believes more once it knows more: a new one nothing but trust before it has its own
-    snapshot, and below a covered prefix nothing newer than its list. So what was refused is handed
-    over once more after everything else.
-
     Earlier steps of the trust chain are refused by a node that is past them, each for a reason of
     its own: that the node accepted the newest says that it had them all.
     """
-    first = [submit(artifact) for artifact in authority.handouts(now, everything=everything)]
-    deliveries = [one if one.is_accepted else submit(one.artifact) for one in first]
+    deliveries = _hand_over(authority.handouts(now, everything=everything), submit)
     bundles = [one for one in deliveries if _is_bundle(one)]
     earlier = bundles[:-1] if bundles and bundles[-1].is_accepted else []
     settled = [one for one in deliveries if one not in earlier or one.is_accepted]
     done = [one.artifact for one in deliveries if one.is_accepted or one in earlier]
     authority.mark_delivered(tuple(done))
     return tuple(settled)
+
+
+def _hand_over(artifacts: tuple[SignedArtifact, ...], submit: Submit) -> list[Delivery]:
+    """One after the other; what the node may not take yet is offered again once it took something
+    else. A new node takes nothing before it has trust, the list and its own snapshot; below a
+    covered prefix nothing newer than its list, which comes last."""
+    deliveries: dict[int, Delivery] = {}
+    waiting = list(range(len(artifacts)))
+    while waiting:
+        for number in waiting:
+            deliveries[number] = submit(artifacts[number])
+        left = [number for number in waiting if deliveries[number].code in NOT_YET]
+        if len(left) == len(waiting):
+            break
+        waiting = left
+    return [deliveries[number] for number in range(len(artifacts))]
 
 
 def _is_bundle(delivery: Delivery) -> bool:

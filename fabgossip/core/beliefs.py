@@ -3,45 +3,85 @@
 Decides: nothing the trust gate does not decide; applies its verdicts to the facts, which are
 replaced whole.
 Keeps: the stored trust chain is verified again from the pinned bundle before anything else is
-judged by it.
+judged by it; a restriction lands whatever the mode, new authority only where the mode allows it.
 Must not know: links, contents, disks.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import Final
 
-from fabgossip.core.mode import Freshness, Mode, mode_of
+from fabgossip.core.mode import ClockWatch
 from fabgossip.core.setup import OwnIdentity
-from fabgossip.model.artifact import NO_ORDER, VerifiedManifest
+from fabgossip.model.artifact import TRUST_TYPES, Manifest, Order, VerifiedManifest
 from fabgossip.model.authority import (
+    KeyStatus,
+    NodeIdentity,
     Opening,
     RevocationList,
     RevokedKind,
     TrustBundle,
     VerifiedClaims,
+    VerifiedGrant,
 )
-from fabgossip.model.ids import NodeId
-from fabgossip.model.moment import Now, UnixTime
-from fabgossip.model.persistence import StoredTrust
-from fabgossip.model.scope import Entitlements, Namespace
-from fabgossip.trust.gate import ANYTHING, Asked, Line, ReadContent, TrustFacts, TrustGate
-from fabgossip.trust.identity import ClaimsTrust, verify_claims
-from fabgossip.trust.rejections import Rejection
+from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
+from fabgossip.model.mode import Action, Freshness, Mode, Permission
+from fabgossip.model.moment import Now, UnixTime, is_past
+from fabgossip.model.persistence import StoredMemory, StoredTrust
+from fabgossip.model.policy import DegradedPolicy
+from fabgossip.model.scope import Entitlements
+from fabgossip.model.topology import Snapshot
+from fabgossip.trust.gate import (
+    ANYTHING,
+    NOTHING_KNOWN,
+    Asked,
+    Known,
+    ReadContent,
+    TrustFacts,
+    TrustGate,
+)
+from fabgossip.trust.grants import verify_grant
+from fabgossip.trust.identity import ClaimsTrust, committed, node_ca_hash, verify_claims
+from fabgossip.trust.modes import NONE, Circumstances, conditions_of, may
+from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.revocation import NOTHING_REVOKED, Revoked, revoked_after
 from fabgossip.trust.signatures import Verifier
+
+CLAIMS_SEEN_MAX: Final = 65_536
+"""Nodes whose highest claims are remembered (*start*); beyond, who was seen longest ago leaves, and
+is new when it comes again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainStep:
+    """A bundle that was in force here, as it is handed to who lacks it."""
+
+    verified: VerifiedManifest
+    content_hash: ContentHash
 
 
 class Beliefs:
     """The trust facts of a node."""
 
     __slots__ = (
-        "_bundle_refresh_by",
+        "_clock",
+        "_conditions",
+        "_fork_version",
         "_gate",
-        "_newest_issued_at",
+        "_list_dispute",
         "_own",
-        "_revocations_refresh_by",
+        "_own_version",
+        "_pinned_hash",
+        "_seen",
+        "_snapshot_claims",
         "_verifier",
+        "audit_is_writable",
+        "chain",
         "facts",
+        "generation",
+        "own_claims",
+        "own_openings",
+        "policy",
     )
 
     def __init__(self, own: OwnIdentity, verifier: Verifier) -> None:
@@ -49,32 +89,74 @@ class Beliefs:
         self._verifier = verifier
         self._gate = TrustGate(verifier)
         pinned = own.pinned
-        self._bundle_refresh_by = pinned.manifest.refresh_by
-        self._newest_issued_at = pinned.manifest.issued_at
-        self._revocations_refresh_by: UnixTime | None = None
+        self._pinned_hash = pinned.manifest_hash
+        self._clock = ClockWatch(pinned.manifest.issued_at)
+        self._seen: OrderedDict[NodeId, Order] = OrderedDict()
+        """Highest (epoch, claims version) of every node ever met."""
+        self._own_version = Order(0, 0)
+        self._snapshot_claims = b""
+        self._list_dispute: Order | None = None
+        self._fork_version: int | None = None
+        self._conditions: tuple[Mode, ...] = ()
+        self.chain: list[ChainStep] = []
+        """Bundles after the pinned one, oldest first."""
+        self.generation = 1
+        self.policy = DegradedPolicy()
+        """Of the node's own snapshot; without one nothing degraded is allowed."""
+        self.audit_is_writable = True
+        self.own_claims = own.claims
+        """The envelope of our claims in force."""
+        self.own_openings: tuple[Opening, ...] = ()
+        """The openings that fit them."""
         self.facts = TrustFacts(
             bundle=pinned.bundle,
             revoked=NOTHING_REVOKED,
             own=Entitlements(frozenset()),
             own_node_id=own.node_id,
             bundle_expires_at=pinned.manifest.expires_at,
+            freshness=Freshness(
+                newest_issued_at=pinned.manifest.issued_at,
+                bundle_refresh_by=pinned.manifest.refresh_by,
+                revocations_refresh_by=None,
+                snapshot_refresh_by=None,
+            ),
         )
 
     def on_started(
-        self, chain: tuple[StoredTrust, ...], revoked: tuple[tuple[int, bytes], ...], now: Now
+        self,
+        chain: tuple[StoredTrust, ...],
+        revoked: tuple[tuple[int, bytes], ...],
+        memory: StoredMemory,
+        now: Now,
     ) -> Rejection | None:
-        """Verify the stored chain again, step by step; the first step that fails ends it."""
+        """Verify the stored chain again, step by step; the first step that fails ends it, and the
+        node has forgotten what it knew."""
+        self.generation = memory.generation
+        self._clock.on_started(memory.time_floor, has_amnesia=not memory.is_whole)
+        for node_id, epoch, version in memory.claims_seen:
+            self._seen[node_id] = Order(epoch, version)
         values = frozenset((RevokedKind(kind), value) for kind, value in revoked)
-        self.facts = replace(self.facts, revoked=Revoked(0, values))
+        self._put(revoked=Revoked(version=0, values=values, epoch=memory.revoked_epoch))
         broken = self._recall_chain(chain, now)
+        if broken is not None:
+            self._clock.has_amnesia = True
         refused = self.on_own_claims(now)
+        self._look_at_self()
         return broken or refused
+
+    def _put(self, **changes: object) -> None:
+        self.facts = replace(self.facts, **changes)  # type: ignore[arg-type]  # names of its fields
+
+    def _put_freshness(self, **changes: object) -> None:
+        self._put(freshness=replace(self.facts.freshness, **changes))  # type: ignore[arg-type]  # as above
 
     def _recall_chain(self, chain: tuple[StoredTrust, ...], now: Now) -> Rejection | None:
         for step in chain:
             if step.version <= self.facts.bundle.bundle_version:
                 continue
-            verified = self._gate.admit(step.envelope, ANYTHING, self.facts, _no_line, now.unix)
+            verified = self._gate.admit(
+                step.envelope, ANYTHING, self.facts, NOTHING_KNOWN, now.unix
+            )
             if isinstance(verified, Rejection):
                 return verified
             value = self._gate.read(verified, step.content, self.facts)
@@ -84,46 +166,229 @@ class Beliefs:
             self.on_bundle(verified, value, now)
         return None
 
+    def on_time(self, now: Now) -> Now:
+        """An event comes: look at the clock, and give the time everything is judged by."""
+        self._clock.on_time(now)
+        is_suspect = self._clock.is_suspect(now)
+        judged = self._clock.judged_by(now)
+        if is_suspect is not self.facts.freshness.is_clock_suspect:
+            self._put_freshness(is_clock_suspect=is_suspect)
+        return judged
+
+    def next_conditions(self, now: Now) -> tuple[Mode, ...] | None:
+        """The conditions that hold, once whenever they are others than before."""
+        held = conditions_of(self.facts.freshness, now.unix)
+        if held == self._conditions:
+            return None
+        self._conditions = held
+        return held
+
+    def next_time_floor(self) -> UnixTime | None:
+        """A time floor to make durable, None if the durable one is young enough."""
+        return self._clock.next_floor()
+
+    def has_recovered(self, now: Now) -> bool:
+        """Whether the node had amnesia and knows again all a fresh one must know: the chain, a list
+        in time and as new as its claims demand, its own snapshot in time, a sound clock. Once."""
+        fresh = self.facts.freshness
+        if not self._clock.has_amnesia:
+            return False
+        due = (
+            fresh.bundle_refresh_by,
+            fresh.revocations_refresh_by,
+            fresh.snapshot_refresh_by,
+        )
+        is_fresh = all(one is not None and not is_past(one, now.unix) for one in due)
+        if not is_fresh or fresh.is_clock_suspect or not self.facts.own.scope_ids:
+            return False
+        self._clock.has_amnesia = False
+        self._put_freshness(has_amnesia=False)
+        return True
+
     def on_own_claims(self, now: Now) -> Rejection | None:
-        """Judge our own claims under today's bundle; without good ones we are entitled to nothing
-        but the trust lane."""
-        claims = self.claims_of(self._own.claims, self._own.openings, self._own.node_id, now)
-        refused = claims if isinstance(claims, Rejection) else None
-        held = Entitlements(frozenset()) if isinstance(claims, Rejection) else claims.entitlements
-        self.facts = replace(self.facts, own=held)
-        return refused
+        """Judge our own claims under today's facts: the newest that verify and that the mode lets
+        us take up. Without good ones we are entitled to nothing but the trust lane."""
+        refused: Rejection | None = None
+        best: tuple[Order, UnixTime, bytes, VerifiedClaims, tuple[Opening, ...]] | None = None
+        for raw in (self._own.claims, self._snapshot_claims):
+            if not raw:
+                continue
+            found = self._own_candidate(raw, now)
+            if isinstance(found, Rejection):
+                refused = found
+                continue
+            claims, openings = found
+            order = Order(claims.claims.authority_epoch, claims.claims.claims_version)
+            row = (order, claims.claims.issued_at, raw, claims, openings)
+            if self._may_take_up(order, claims, now) and (best is None or row[:2] > best[:2]):
+                best = row
+        if best is None:
+            self._put(own=Entitlements(frozenset()))
+            return refused
+        self._own_version, self.own_claims, self.own_openings = best[0], best[2], best[4]
+        self._put(own=best[3].entitlements)
+        if best[3].claims.state_generation > self.generation:
+            self._clock.has_amnesia = True
+            self._put_freshness(has_amnesia=True)
+        return None
+
+    def _own_candidate(
+        self, raw: bytes, now: Now
+    ) -> tuple[VerifiedClaims, tuple[Opening, ...]] | Rejection:
+        bare = self._verify_claims(raw, (), self._own.node_id, now)
+        if isinstance(bare, Rejection):
+            return bare
+        openings = committed(bare.claims, self._own.openings)
+        full = self._verify_claims(raw, openings, self._own.node_id, now)
+        return full if isinstance(full, Rejection) else (full, openings)
+
+    def _may_take_up(self, order: Order, claims: VerifiedClaims, now: Now) -> bool:
+        """A renewal needs nobody's leave, nor does what the node was enrolled with; more authority
+        does."""
+        if self._own_version in (Order(0, 0), order):
+            return True
+        if order < self._own_version:
+            return False
+        return self.may_accept(claims.claims.issued_at, now).allowed
 
     def on_bundle(self, verified: VerifiedManifest, bundle: TrustBundle, now: Now) -> bool:
         """A bundle whose content was found good is in force; whether it is another than before."""
-        self._bundle_refresh_by = max(self._bundle_refresh_by, verified.manifest.refresh_by)
-        expires_at = max(self.facts.bundle_expires_at, verified.manifest.expires_at)
+        fresh = self.facts.freshness
+        manifest = verified.manifest
         if bundle == self.facts.bundle:
-            self.facts = replace(self.facts, bundle_expires_at=expires_at)
+            self._put(bundle_expires_at=max(self.facts.bundle_expires_at, manifest.expires_at))
+            self._put_freshness(bundle_refresh_by=max(fresh.bundle_refresh_by, manifest.refresh_by))
             return False
-        self.facts = replace(
-            self.facts, bundle=bundle, bundle_expires_at=verified.manifest.expires_at
-        )
-        self._bundle_refresh_by = verified.manifest.refresh_by
+        self.chain.append(ChainStep(verified, manifest.content_hash))
+        is_new_epoch = bundle.authority_epoch > self.facts.bundle.authority_epoch
+        self._put(previous=self.facts.bundle, bundle=bundle, bundle_expires_at=manifest.expires_at)
+        self._put_freshness(bundle_refresh_by=manifest.refresh_by)
+        if is_new_epoch:
+            # The union of the old epoch keeps restricting until the first list of the new one.
+            self._put(revocations_expires_at=None, revoked=replace(self.facts.revoked, version=0))
+            self._put_freshness(revocations_refresh_by=None, snapshot_refresh_by=None)
+        if self._fork_version is not None and bundle.bundle_version > self._fork_version:
+            self._fork_version = None
+        self._note_disputes()
         self.on_own_claims(now)
+        self._look_at_self()
         return True
 
-    def on_revocations(self, verified: VerifiedManifest, listed: RevocationList) -> bool:
-        """A revocation list is in force; whether it took anything away."""
-        before = self.facts.revoked
-        after = revoked_after(before, verified.manifest.config_version, listed)
-        self.facts = replace(self.facts, revoked=after)
-        self._revocations_refresh_by = verified.manifest.refresh_by
+    def on_fork(self) -> None:
+        """Another bundle of the version in force is signed as well: nothing of high risk until a
+        later one ends it."""
+        self._fork_version = self.facts.bundle.bundle_version
+        self._note_disputes()
+
+    def on_revocations(
+        self, verified: VerifiedManifest, listed: RevocationList, now: Now, *, is_side: bool
+    ) -> bool:
+        """A revocation list is in force, or (`is_side`) restricts although another stands at its
+        version; whether it took anything away."""
+        before, manifest = self.facts.revoked, verified.manifest
+        order = manifest.order
+        after = revoked_after(before, order.epoch, order.version, listed)
+        self._put(revoked=after)
+        if is_side:
+            self._list_dispute = order
+        elif self._list_dispute is not None and order > self._list_dispute:
+            self._list_dispute = None
+        if not is_side:
+            self._put(revocations_expires_at=manifest.expires_at)
+            self._put_freshness(revocations_refresh_by=manifest.refresh_by)
+            self._clock.on_confirmed(manifest.issued_at, manifest.refresh_by, now)
+        self._note_disputes()
+        self.on_own_claims(now)
+        self._look_at_self()
         return after.values != before.values
 
-    def on_accepted(self, verified: VerifiedManifest) -> None:
+    def on_list_dispute(self, order: Order) -> None:
+        """Two lists stand at one order: both restrict, neither counts as fresh."""
+        self._list_dispute = order
+        self._note_disputes()
+
+    def _note_disputes(self) -> None:
+        disputed = self._list_dispute is not None or self._fork_version is not None
+        self._put_freshness(is_disputed=disputed or self.facts.revoked.is_full)
+
+    def _look_at_self(self) -> None:
+        """Whether this node, its certificate or the CA of that lost its trust."""
+        self._put_freshness(is_revoked=self._is_self_revoked(), has_amnesia=self._clock.has_amnesia)
+
+    def _is_self_revoked(self) -> bool:
+        revoked, bundle = self.facts.revoked, self.facts.bundle
+        if revoked.has_node(bundle.cluster_id, self._own.node_id):
+            return True
+        return self._own.certificate is not None and self.has_lost_trust(self._own.certificate)
+
+    def has_lost_trust(self, identity: NodeIdentity) -> bool:
+        """Whether a node, its certificate, or the CA that signed it, is revoked or no longer active
+        in the bundle."""
+        revoked, bundle = self.facts.revoked, self.facts.bundle
+        if (
+            revoked.has_node(bundle.cluster_id, identity.node_id)
+            or revoked.has_certificate(identity.certificate_hash)
+            or revoked.has_certificate(identity.issuer_hash)
+        ):
+            return True
+        return any(
+            ca.status is KeyStatus.REVOKED and node_ca_hash(ca.der) == identity.issuer_hash
+            for ca in bundle.node_cas
+        )
+
+    def on_own_snapshot(
+        self, verified: VerifiedManifest, snapshot: Snapshot | None, now: Now
+    ) -> bool:
+        """The node's own snapshot is this one (None: gone); whether our claims changed by it."""
+        if snapshot is None:
+            self.policy = DegradedPolicy()
+            self._put_freshness(snapshot_refresh_by=None)
+            return False
+        self.policy = snapshot.degraded
+        self._put_freshness(snapshot_refresh_by=verified.manifest.refresh_by)
+        before = (self.own_claims, self.facts.own)
+        if snapshot.claims:
+            self._snapshot_claims = snapshot.claims
+            self.on_own_claims(now)
+        return (self.own_claims, self.facts.own) != before
+
+    def on_accepted(self, verified: VerifiedManifest, now: Now) -> None:
         """Something newly signed arrived."""
-        self._newest_issued_at = max(self._newest_issued_at, verified.manifest.issued_at)
+        issued_at = verified.manifest.issued_at
+        self._clock.on_signed(issued_at, now)
+        newest = max(self.facts.freshness.newest_issued_at, issued_at)
+        if newest != self.facts.freshness.newest_issued_at:
+            self._put_freshness(newest_issued_at=newest)
 
     def admit(
-        self, raw: bytes, asked: Asked, line_of: Callable[[Namespace], Line], now: Now
+        self, raw: bytes, asked: Asked, known: Known, now: Now
     ) -> VerifiedManifest | Rejection:
-        """See `TrustGate.admit`."""
-        return self._gate.admit(raw, asked, self.facts, line_of, now.unix)
+        """See `TrustGate.admit`; what the mode lets nobody accept is held back."""
+        verdict = self._gate.admit(raw, asked, self.facts, known, now.unix)
+        if isinstance(verdict, Rejection):
+            if verdict.code is RejectionCode.FUTURE_ISSUED:
+                self._clock.on_from_future(verdict.signed_by, now)
+            return verdict
+        return self._mode_refusal(verdict, now) or verdict
+
+    def _mode_refusal(self, verified: VerifiedManifest, now: Now) -> Rejection | None:
+        manifest = verified.manifest
+        action = Action.RESTRICT if is_restriction(manifest) else Action.ACCEPT_CONTENT
+        about = Circumstances(is_trust_lane=self.is_own_lane(manifest))
+        permission = may(action, self.facts.freshness, now.unix, about)
+        if permission.allowed:
+            return None
+        return Rejection(
+            code=RejectionCode.MODE_DENIED,
+            detail=permission.reason,
+            namespace=manifest.namespace.text,
+            manifest_hash=verified.manifest_hash,
+            was_signed=True,
+        )
+
+    def is_own_lane(self, manifest: Manifest) -> bool:
+        """Whether a manifest is in the trust lane of this node."""
+        return is_restriction(manifest) or manifest.namespace.node_id == self._own.node_id
 
     def recall(self, raw: bytes, now: Now) -> VerifiedManifest | Rejection:
         """See `TrustGate.recall`."""
@@ -133,36 +398,92 @@ class Beliefs:
         """See `TrustGate.read`."""
         return self._gate.read(verified, content, self.facts)
 
+    def _verify_claims(
+        self, raw: bytes, openings: tuple[Opening, ...], node_id: NodeId, now: Now
+    ) -> VerifiedClaims | Rejection:
+        return verify_claims(raw, openings, node_id, self._claims_trust(), now)
+
+    def _claims_trust(self) -> ClaimsTrust:
+        return ClaimsTrust(self.facts.bundle, self.facts.revoked, self._verifier)
+
     def claims_of(
         self, raw: bytes, openings: tuple[Opening, ...], node_id: NodeId, now: Now
     ) -> VerifiedClaims | Rejection:
-        """What a node is entitled to by claims and openings, under today's facts."""
-        trust = ClaimsTrust(self.facts.bundle, self.facts.revoked, self._verifier)
-        return verify_claims(raw, openings, node_id, trust, now)
+        """What a peer is entitled to by claims and openings, under today's facts; claims older than
+        the newest seen of it are refused."""
+        claims = self._verify_claims(raw, openings, node_id, now)
+        if isinstance(claims, Rejection):
+            return claims
+        if _order_of(claims) < self._seen.get(node_id, Order(0, 0)):
+            return Rejection(
+                code=RejectionCode.CLAIMS_INVALID, detail="older than claims seen of this node"
+            )
+        return claims
 
-    @property
-    def own_openings(self) -> tuple[Opening, ...]:
-        """All openings of our own claims."""
-        return self._own.openings
+    def is_known(self, claims: VerifiedClaims) -> bool:
+        """Whether claims of this version were taken up before: then they only renew."""
+        return self._seen.get(claims.claims.node_id) == _order_of(claims)
 
-    @property
-    def own_claims(self) -> bytes:
-        """The envelope of our own claims."""
-        return self._own.claims
+    def on_claims_seen(self, claims: VerifiedClaims) -> None:
+        """Claims of a peer were taken up, durably: older ones count no more."""
+        node_id = claims.claims.node_id
+        self._seen[node_id] = max(_order_of(claims), self._seen.get(node_id, Order(0, 0)))
+        self._seen.move_to_end(node_id)
+        if len(self._seen) > CLAIMS_SEEN_MAX:
+            self._seen.popitem(last=False)
+
+    def may_accept(self, issued_at: UnixTime, now: Now) -> Permission:
+        """Whether new authority that was issued then may be taken up."""
+        return self.may(Action.ACCEPT_AUTHORITY, now, Circumstances(issued_at=issued_at))
+
+    def grant_of(self, raw: bytes, holder: NodeIdentity, now: Now) -> VerifiedGrant | Rejection:
+        """A fetch grant shown by a peer, if it is good now and the mode lets us honour it."""
+        grant = verify_grant(raw, holder, self._claims_trust(), now.unix)
+        if isinstance(grant, Rejection):
+            return grant
+        permission = self.may_accept(grant.grant.not_before, now)
+        if permission.allowed:
+            return grant
+        return Rejection(code=RejectionCode.GRANT_INVALID, detail=permission.reason)
+
+    def may(self, action: Action, now: Now, about: Circumstances = NONE) -> Permission:
+        """Whether the mode, and for what is of high risk the audit log, allow an action."""
+        permission = may(action, self.facts.freshness, now.unix, about)
+        if action is Action.HIGH_RISK and permission.allowed and not self.audit_is_writable:
+            reason = "the audit log cannot be written"
+            return Permission(allowed=False, mode=permission.mode, reason=reason)
+        return permission
 
     def mode(self, now: Now) -> Mode:
-        """How fresh all this is."""
-        return mode_of(self.freshness, now.unix)
+        """The gravest condition that holds."""
+        return conditions_of(self.facts.freshness, now.unix)[-1]
 
     @property
     def freshness(self) -> Freshness:
         """The signed times the mode rests on."""
-        return Freshness(
-            newest_issued_at=self._newest_issued_at,
-            bundle_refresh_by=self._bundle_refresh_by,
-            revocations_refresh_by=self._revocations_refresh_by,
-        )
+        return self.facts.freshness
+
+    def bundle_line(self) -> tuple[ManifestHash, ContentHash, UnixTime]:
+        """Of the bundle in force: manifest hash, content hash, when it was issued."""
+        if self.chain:
+            verified = self.chain[-1].verified
+            manifest = verified.manifest
+            return verified.manifest_hash, manifest.content_hash, manifest.issued_at
+        manifest = self._own.pinned.manifest
+        return self._pinned_hash, manifest.content_hash, manifest.issued_at
+
+    def check(self) -> None:
+        """Assert that the chain ends in the bundle in force."""
+        self._clock.check()
+        if self.chain:
+            last = self.chain[-1].verified.manifest
+            assert last.config_version == self.facts.bundle.bundle_version
 
 
-def _no_line(_: Namespace) -> Line:
-    return Line(floor=NO_ORDER, manifest_hash=None, withdrawn=NO_ORDER)
+def is_restriction(manifest: Manifest) -> bool:
+    """Whether a manifest only takes away, or says who may: bundles, lists, tombstones."""
+    return manifest.tombstone is not None or manifest.artifact_type in TRUST_TYPES
+
+
+def _order_of(claims: VerifiedClaims) -> Order:
+    return Order(claims.claims.authority_epoch, claims.claims.claims_version)

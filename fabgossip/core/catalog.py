@@ -7,7 +7,7 @@ durable.
 Must not know: who announced a head, where its content comes from, who may know of it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -16,8 +16,24 @@ from fabgossip.core.ordered import OrderedMap, OrderedSet
 from fabgossip.model.artifact import NO_ORDER, ArtifactType, Manifest, Order, VerifiedManifest
 from fabgossip.model.ids import ContentHash, ManifestHash
 from fabgossip.model.messages import PREFIX_BYTES
-from fabgossip.model.moment import UnixTime
+from fabgossip.model.moment import UnixTime, is_past
 from fabgossip.model.scope import Audience
+
+FLOORS_MAX: Final = 200_000
+"""Namespaces with a floor (*start*): beyond, no new namespace is accepted."""
+EVIDENCE_MAX: Final = 4
+"""Statements kept of one order (*start*): two prove the contradiction, more prove no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The highest order accepted or listed in a namespace, and the manifest that stands there."""
+
+    order: Order
+    manifest_hash: ManifestHash | None
+
+
+NO_FLOOR: Final = Floor(NO_ORDER, None)
 
 
 class HeadState(StrEnum):
@@ -41,6 +57,9 @@ class HeadState(StrEnum):
     """Its content was held and does not say what its type demands."""
     WITHDRAWN = "withdrawn"
     """A tombstone stands at the head."""
+    OUTDATED = "outdated"
+    """Of an older epoch, or of an audience this node cannot prove to be of any more: the last good
+    one, neither served nor newly applied."""
     REFUSED = "refused"
     """Accepted once; today's trust refuses it: revoked, or its key is."""
     EXPIRED = "expired"
@@ -65,6 +84,12 @@ class Head:
     is_held: bool = False
     increment: VerifiedManifest | None = None
     increment_is_held: bool = False
+    sides: list[VerifiedManifest] = field(default_factory=list)
+    """Other statements of the very same order: evidence that the signer contradicts itself."""
+    is_unlisted: bool = False
+    """Whether the snapshot that covers the namespace does not list exactly this manifest."""
+    widens: bool = False
+    """Whether it opens the namespace to more nodes than the version before it."""
     current_since: UnixTime | None = None
     replaces: "Head | None" = None
     """The head before it, while that one's content may still be on the disk."""
@@ -75,6 +100,31 @@ class Head:
     def manifest(self) -> Manifest:
         """The head's manifest."""
         return self.verified.manifest
+
+    @property
+    def is_disputed(self) -> bool:
+        """Whether another statement stands at its order: neither is applied or served."""
+        return bool(self.sides)
+
+    @property
+    def statements(self) -> tuple[VerifiedManifest, ...]:
+        """The head, its increment and the other sides of a dispute."""
+        increment = () if self.increment is None else (self.increment,)
+        return (self.verified, *increment, *self.sides)
+
+    def is_current_at(self, now: UnixTime) -> bool:
+        """Whether it may be served as the current version."""
+        return not (self.is_disputed or self.is_unlisted or is_past(self.manifest.refresh_by, now))
+
+
+def _is_narrower(manifest: Manifest, before: Manifest) -> bool:
+    """Whether every node that may hold the new version could hold the one before: for each kind it
+    named, the new one names no further id."""
+    for kind in {scope.kind for scope in before.audience.scope_ids}:
+        ids = manifest.audience.ids_of(kind)
+        if not ids or not set(ids) <= set(before.audience.ids_of(kind)):
+            return False
+    return True
 
 
 def prefix_of(manifest_hash: ManifestHash) -> bytes:
@@ -97,16 +147,30 @@ class Catalog:
 
     def __init__(self) -> None:
         self._heads: OrderedMap[str, Head] = OrderedMap()
-        self._floors: dict[str, Order] = {}
+        self._floors: dict[str, Floor] = {}
         self._by_prefix: dict[bytes, str] = {}
         self._by_content: dict[ContentHash, OrderedSet[str]] = {}
         self._by_audience: dict[Audience, OrderedSet[bytes]] = {}
         self._by_expiry: OrderedMap[tuple[UnixTime, str], str] = OrderedMap()
         self._pending: dict[Token, tuple[str, ManifestHash]] = {}
 
-    def on_floor(self, namespace: str, order: Order) -> None:
-        """A floor read from the disk."""
-        self._floors[namespace] = max(order, self._floors.get(namespace, NO_ORDER))
+    def on_floor(self, namespace: str, floor: Floor) -> bool:
+        """A floor read from the disk, or raised by a listing; whether it is news."""
+        before = self._floors.get(namespace, NO_FLOOR)
+        if floor.order <= before.order:
+            return False
+        self._floors[namespace] = floor
+        return True
+
+    def has_room(self, namespace: str, epoch: int) -> bool:
+        """Whether a namespace can have a floor. Floors of older epochs leave first: they bind
+        nobody any more."""
+        if namespace in self._floors or len(self._floors) < FLOORS_MAX:
+            return True
+        for name in [one for one, floor in self._floors.items() if floor.order.epoch < epoch]:
+            if self._heads.find(name) is None:
+                del self._floors[name]
+        return len(self._floors) < FLOORS_MAX
 
     def on_head(self, verified: VerifiedManifest, source: str) -> tuple[Head, Head | None]:
         """An admitted manifest becomes the head; gives it and the head it replaced."""
@@ -115,13 +179,50 @@ class Catalog:
         if before is not None:
             self._unlink(before)
         head = Head(verified=verified, state=HeadState.PERSISTING, source=source)
+        head.widens = before is not None and not _is_narrower(verified.manifest, before.manifest)
         self._heads[namespace] = head
-        self._floors[namespace] = max(
-            verified.manifest.order, self._floors.get(namespace, NO_ORDER)
-        )
+        if verified.manifest.order >= self.floor(namespace).order:
+            # Of one order the last accepted stands: a bundle issued again, the winner of a dispute.
+            self._floors[namespace] = Floor(verified.manifest.order, verified.manifest_hash)
         self._link(verified)
         self._by_expiry[(verified.manifest.expires_at, namespace)] = namespace
         return head, before
+
+    def on_side(self, verified: VerifiedManifest) -> Head | None:
+        """Another statement of the head's order, kept as evidence; None if it is known, or enough
+        are."""
+        head = self._heads.find(verified.manifest.namespace.text)
+        if head is None or head.manifest.order != verified.manifest.order:
+            return None
+        known = {one.manifest_hash for one in head.statements}
+        if verified.manifest_hash in known or len(head.sides) + 1 >= EVIDENCE_MAX:
+            return None
+        head.sides.append(verified)
+        self._link(verified)
+        return head
+
+    def on_settled(self, head: Head, winner: VerifiedManifest) -> Head:
+        """One side of a dispute alone still counts: it is the head; gives the new head."""
+        fresh, before = self.on_head(winner, head.source)
+        fresh.replaces = before
+        return fresh
+
+    def on_discarded(self, head: Head) -> Head | None:
+        """A head was no good once read; gives the one it replaced, which stands again."""
+        namespace = head.manifest.namespace.text
+        self._unlink(head)
+        self._heads.discard(namespace)
+        floor = self.floor(namespace)
+        if floor.manifest_hash == head.verified.manifest_hash:
+            del self._floors[namespace]
+        before, head.replaces = head.replaces, None
+        if before is not None:
+            self._heads[namespace] = before
+            self._floors[namespace] = Floor(before.manifest.order, before.verified.manifest_hash)
+            for one in before.statements:
+                self._link(one)
+            self._by_expiry[(before.manifest.expires_at, namespace)] = namespace
+        return before
 
     def on_increment(self, verified: VerifiedManifest) -> Head | None:
         """An admitted increment stands beside its snapshot; None if that is not the head."""
@@ -148,8 +249,9 @@ class Catalog:
         if head.verified.manifest_hash == pending[1]:
             head.is_durable = ok
             return head, head.verified
-        if head.increment is not None and head.increment.manifest_hash == pending[1]:
-            return head, head.increment
+        for one in head.statements:
+            if one.manifest_hash == pending[1]:
+                return head, one
         return None
 
     def _link(self, verified: VerifiedManifest) -> None:
@@ -163,9 +265,8 @@ class Catalog:
 
     def _unlink(self, head: Head) -> None:
         self._by_expiry.discard((head.manifest.expires_at, head.manifest.namespace.text))
-        for verified in (head.verified, head.increment):
-            if verified is not None:
-                self._unlink_one(verified)
+        for verified in head.statements:
+            self._unlink_one(verified)
 
     def _unlink_one(self, verified: VerifiedManifest) -> None:
         manifest = verified.manifest
@@ -186,9 +287,9 @@ class Catalog:
         """The head of a namespace."""
         return self._heads.find(namespace)
 
-    def floor(self, namespace: str) -> Order:
-        """The highest order ever accepted."""
-        return self._floors.get(namespace, NO_ORDER)
+    def floor(self, namespace: str) -> Floor:
+        """The highest order ever accepted or listed, and by which manifest."""
+        return self._floors.get(namespace, NO_FLOOR)
 
     def by_prefix(self, prefix: bytes) -> tuple[Head, VerifiedManifest] | None:
         """The head, and the manifest of it, that these 16 bytes stand for."""
@@ -196,9 +297,14 @@ class Catalog:
         head = None if namespace is None else self._heads.find(namespace)
         if head is None:
             return None
-        if prefix_of(head.verified.manifest_hash) == prefix:
-            return head, head.verified
-        return None if head.increment is None else (head, head.increment)
+        for one in head.statements:
+            if prefix_of(one.manifest_hash) == prefix:
+                return head, one
+        return None
+
+    def first(self) -> tuple[Head, VerifiedManifest] | None:
+        """The first head, to ask about in place of one that is not there."""
+        return next(((head, head.verified) for head in self._heads.values()), None)
 
     def by_content(self, content_hash: ContentHash) -> tuple[tuple[Head, VerifiedManifest], ...]:
         """Every head, and the manifest of it, that names this content."""
@@ -208,9 +314,7 @@ class Catalog:
             if head is None:
                 continue
             found += [
-                (head, one)
-                for one in (head.verified, head.increment)
-                if one is not None and one.manifest.content_hash == content_hash
+                (head, one) for one in head.statements if one.manifest.content_hash == content_hash
             ]
         return tuple(found)
 
@@ -256,7 +360,8 @@ class Catalog:
         """Assert that every index agrees with the heads."""
         for namespace, head in self._heads.items():
             assert head.manifest.namespace.text == namespace
-            assert self._floors[namespace] >= head.manifest.order
+            assert self._floors[namespace].order >= head.manifest.order
+            assert len(head.sides) < EVIDENCE_MAX
             assert self._by_prefix[prefix_of(head.verified.manifest_hash)] == namespace
             assert namespace in self._by_content[head.manifest.content_hash]
             assert (

@@ -7,6 +7,8 @@ it; `Send` is created in one function.
 Must not know: how an artifact was admitted, where content comes from.
 """
 
+from typing import Final, TypeAlias
+
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import GONE_STATES, Catalog, Head, HeadState, prefix_of
 from fabgossip.core.effects import Effect, Fact, Record, Send
@@ -14,7 +16,7 @@ from fabgossip.core.events import LinkId
 from fabgossip.core.neighbors import Neighbors
 from fabgossip.core.sessions import Session, Sessions
 from fabgossip.model.artifact import NO_ORDER, TRUST_TYPES, ArtifactType, Order, VerifiedManifest
-from fabgossip.model.authority import Opening
+from fabgossip.model.authority import Opening, Verb
 from fabgossip.model.ids import BootId
 from fabgossip.model.messages import (
     ANNOUNCE_ENTRIES_MAX,
@@ -42,6 +44,8 @@ from fabgossip.model.moment import Now
 from fabgossip.model.scope import Audience, ScopeId, ScopeKind
 from fabgossip.trust.authorization import Decision, Object, Subject, authorize, may_disclose
 
+Found: TypeAlias = tuple[Head | None, VerifiedManifest] | None
+"""An artifact and the head it belongs to; a bundle of the trust chain belongs to none."""
 HOPS_MAX = 255
 _SNAPSHOTS = frozenset({ArtifactType.CLUSTER_SNAPSHOT, ArtifactType.SNAPSHOT_INCREMENT})
 
@@ -94,15 +98,27 @@ class Disclosure:
             Send(link=link, message=message, traffic=traffic, stream=stream, audience=audience)
         )
 
-    def decide(self, session: Session, verified: VerifiedManifest, now: Now) -> Decision:
-        """Whether the peer of a session may know of, and fetch, an artifact."""
-        subject = Subject(identity=session.identity, claims=session.claims)
-        about = Object(manifest=verified.manifest, manifest_hash=verified.manifest_hash)
-        return authorize(subject, about, self._beliefs.facts, now.unix)
+    def decide(self, request: Subject, found: Found, verb: Verb, now: Now) -> Decision:
+        """Whether a peer may know of, or fetch, an artifact; `found` None for one we know nothing
+        of, which takes the same steps and is denied."""
+        about = Object(manifest=None)
+        if found is not None:
+            head, verified = found
+            about = Object(
+                manifest=verified.manifest,
+                manifest_hash=verified.manifest_hash,
+                signed_by=verified.signed_by,
+                is_current=head is not None and head.is_current_at(now.unix),
+            )
+        return authorize(request, about, verb, self._beliefs.facts, now.unix)
 
     def may_know(self, session: Session, verified: VerifiedManifest, now: Now) -> bool:
         """Whether the peer of a session may know of an artifact that is still to be told about."""
-        return verified.manifest.expires_at > now.unix and self.decide(session, verified, now).allow
+        if verified.manifest.expires_at <= now.unix:
+            return False
+        head = self._catalog.find(verified.manifest.namespace.text)
+        request = Subject(identity=session.identity, claims=session.claims)
+        return self.decide(request, (head, verified), Verb.KNOW, now).allow
 
     def hello(self, session: Session, boot_id: BootId) -> None:
         """Say hello, showing what the peer may see of our claims."""
@@ -128,6 +144,13 @@ class Disclosure:
         if fresh:
             session.shown |= {opening.salt for opening in fresh}
             self.send(session.link, Claims(openings=fresh))
+
+    def newer_claims(self, session: Session) -> None:
+        """Our claims are others than the peer was shown: show them, with all it may see."""
+        openings = self._openings_for(session)
+        session.shown = frozenset(opening.salt for opening in openings)
+        message = Claims(openings=openings, claims=self._beliefs.own_claims)
+        self.send(session.link, message)
 
     def has_narrowed(self, session: Session) -> bool:
         """Whether the peer was shown more than it may see by now."""
@@ -164,7 +187,7 @@ class Disclosure:
         prefixes = []
         for prefix in self._catalog.prefixes(audience):
             found = self._catalog.by_prefix(prefix)
-            if found is not None and found[0].is_durable and self.may_know(session, found[1], now):
+            if found is not None and _is_told(found[0]) and self.may_know(session, found[1], now):
                 prefixes.append(prefix)
         for start in range(0, len(prefixes), HAVE_PREFIXES_MAX):
             run = tuple(prefixes[start : start + HAVE_PREFIXES_MAX])
@@ -211,6 +234,8 @@ class Disclosure:
         if found is None or not found[0].is_durable or found[1].manifest.tombstone is not None:
             return False
         head, verified = found
+        if verified in head.sides:
+            return True
         is_held = head.is_held if verified is head.verified else head.increment_is_held
         return not is_held and self.may_know(session, verified, now)
 
@@ -246,12 +271,25 @@ class Disclosure:
                 shared = audience if may_disclose(session.claims, audience) else None
                 self.send(session.link, message, traffic_of(verified), audience=shared)
 
+    def trust_lane(self, session: Session, now: Now) -> None:
+        """What every member must hear before it can believe anything else: told anew once this
+        node, which could not vouch for it before, can."""
+        prefix = self._beliefs.facts.bundle.prefix
+        own = f"{prefix}/snapshots/node/{session.node_id}"
+        for namespace in (f"{prefix}/trust/bundle", f"{prefix}/trust/revocations", own):
+            head = self._catalog.find(namespace)
+            if head is None or not _is_told(head):
+                continue
+            if self.may_know(session, head.verified, now):
+                message = Announce(entries=(Announced(head.verified.envelope, 0),))
+                self.send(session.link, message, traffic_of(head.verified))
+
     def manifests(self, session: Session, prefixes: tuple[bytes, ...], now: Now) -> None:
         """The manifests a peer grafts, as far as it may know them."""
         entries: dict[tuple[TrafficClass, Audience], list[Announced]] = {}
         for prefix in prefixes:
             found = self._catalog.by_prefix(prefix)
-            if found is not None and found[0].is_durable and self.may_know(session, found[1], now):
+            if found is not None and _is_told(found[0]) and self.may_know(session, found[1], now):
                 key = (traffic_of(found[1]), found[1].manifest.audience)
                 entries.setdefault(key, []).append(Announced(found[1].envelope, 0))
         for (traffic, audience), announced in entries.items():
@@ -280,12 +318,13 @@ class Disclosure:
         self.send(session.link, Heads(envelopes=tuple(envelopes)), TrafficClass.SNAPSHOT)
 
     def _newer(self, known: HeadKnown) -> tuple[VerifiedManifest, ...]:
+        if known.namespace == f"{self._beliefs.facts.bundle.prefix}/trust/bundle":
+            # Each bundle is judged by the one before it: who is behind needs every step.
+            steps = [step.verified for step in self._beliefs.chain]
+            return tuple(one for one in steps if one.manifest.config_version > known.version)
+        order = Order(known.epoch, known.version)
         head = self._catalog.find(known.namespace)
-        if (
-            head is None
-            or not head.is_durable
-            or head.manifest.order <= Order(known.epoch, known.version)
-        ):
+        if head is None or not _is_told(head) or head.manifest.order <= order:
             return ()
         return (head.verified,) if head.increment is None else (head.verified, head.increment)
 
@@ -293,23 +332,41 @@ class Disclosure:
         """Ask a peer for what is newer than our versions of these namespaces. Names only what the
         peer may know."""
         known = []
+        bundle = self._beliefs.facts.bundle
         for namespace in namespaces:
             head = self._catalog.find(namespace)
             order = NO_ORDER if head is None else head.manifest.order
+            if namespace == f"{bundle.prefix}/trust/bundle":
+                # What is in force counts, not what was accepted and found bad.
+                order = Order(bundle.authority_epoch, bundle.bundle_version)
             known.append(HeadKnown(namespace, order.epoch, order.version))
         for start in range(0, len(known), HEADS_ENTRIES_MAX):
             message = GetHeads(known=tuple(known[start : start + HEADS_ENTRIES_MAX]))
             self.send(session.link, message, TrafficClass.TRUST)
 
-    def deny(self, session: Session, decision: Decision) -> None:
-        """Note a denial; the peer sees the same answer as for what does not exist."""
+    def deny(self, session: Session, decision: Decision, items: int) -> None:
+        """Note the denials of one request, once, by the first of them; the peer sees the same
+        answer as for what does not exist."""
         denied_by = decision.denied_by or ""
-        fields = (("peer", session.node_id), ("check", denied_by))
+        fields = (("peer", session.node_id), ("check", denied_by), ("items", items))
         self._out.append(Record(fact=Fact.FETCH_DENIED, fields=fields))
 
 
+_UNTOLD_STATES: Final = frozenset({HeadState.INVALID, HeadState.OUTDATED})
+
+
+def _is_told(head: Head) -> bool:
+    """Whether others may hear of a head at all."""
+    return head.is_durable and head.state not in _UNTOLD_STATES
+
+
 def is_servable(head: Head, verified: VerifiedManifest, now: Now) -> bool:
-    """Whether a content is held, in order and in time to be served."""
+    """Whether a content is held, undisputed, in order and in time to be served. Both sides of a
+    disputed revocation list are: both restrict."""
+    is_list = verified.manifest.artifact_type is ArtifactType.REVOCATION_LIST
+    if verified in head.sides:
+        return is_list
     held = head.is_held if verified is head.verified else head.increment_is_held
-    usable = head.state not in GONE_STATES and head.state is not HeadState.INVALID
-    return held and usable and verified.manifest.expires_at > now.unix
+    usable = head.state not in GONE_STATES and head.state not in _UNTOLD_STATES
+    undisputed = not head.is_disputed or is_list
+    return held and usable and undisputed and verified.manifest.expires_at > now.unix

@@ -9,13 +9,16 @@ Must not know: what the gate thinks, who may know of what.
 from collections import OrderedDict
 from hashlib import sha256
 from itertools import islice
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from fabgossip.core.config import DisseminationConfig
 from fabgossip.core.events import LinkId
 from fabgossip.model.messages import GRAFT_PREFIXES_MAX
 from fabgossip.model.scope import Audience
 
+LACKING_MAX: Final = 262_144
+"""Prefixes listed and not yet asked for, of all links together: about 50 MB. Beyond, the link with
+the most loses its oldest, so that no link's lists push out another's shorter ones (*start*)."""
 V = TypeVar("V")
 
 
@@ -61,6 +64,15 @@ class Dissemination:
         for prefix in prefixes:
             if prefix not in self._seen_prefixes and prefix not in asked:
                 _remember(lacking, prefix, audience, self._config.seen_max)
+        self._trim()
+
+    def _trim(self) -> None:
+        for _ in range(self._lacking_count - LACKING_MAX):
+            max(self._lacking.values(), key=len).popitem(last=False)
+
+    @property
+    def _lacking_count(self) -> int:
+        return sum(len(lacking) for lacking in self._lacking.values())
 
     def on_unanswered(self) -> None:
         """What was asked for long ago and never came is lacking again: its frame was dropped, or
@@ -70,6 +82,7 @@ class Dissemination:
             for prefix, audience in asked.items():
                 _remember(lacking, prefix, audience, self._config.seen_max)
             asked.clear()
+        self._trim()
 
     def next_graft(self, link: LinkId) -> tuple[Audience, tuple[bytes, ...]] | None:
         """What to ask a link for now: at most 64 prefixes of one audience, and never more than
@@ -101,6 +114,7 @@ class Dissemination:
         assert len(self._seen_prefixes) <= self._config.seen_max
         assert all(len(asked) <= self._config.asked_max for asked in self._asked.values())
         assert all(len(lacking) <= self._config.seen_max for lacking in self._lacking.values())
+        assert self._lacking_count <= LACKING_MAX
 
 
 def _remember(rows: OrderedDict[bytes, V], key: bytes, value: V, rows_max: int) -> None:

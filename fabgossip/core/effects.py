@@ -14,6 +14,7 @@ from fabgossip.core.events import LinkId, LostReason, RequestId, Timer, Token
 from fabgossip.model.artifact import Manifest, Order
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.messages import ByeReason, Message, TrafficClass
+from fabgossip.model.mode import Permit
 from fabgossip.model.moment import Instant
 from fabgossip.model.persistence import Change
 from fabgossip.model.scope import Audience
@@ -127,6 +128,8 @@ class Materialize:
     keep_versions: int = 0
     activate: bool = True
     """False stages the version beside `current`: what it does is for its consumer to start."""
+    purge: bool = False
+    """With `order` None: the versions go too, not only the links to them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +146,7 @@ class Outcome(StrEnum):
     ALREADY_CURRENT = "already_current"
     REFUSED = "refused"
     HELD = "held"
+    DECIDED = "decided"
     UNKNOWN = "unknown"
     TIMED_OUT = "timed_out"
     FAILED = "failed"
@@ -158,6 +162,8 @@ class Answer:
     detail: str = ""
     content_hash: ContentHash | None = None
     namespace: str | None = None
+    permit: Permit | None = None
+    """Of a `GateRequest`, whose outcome is `DECIDED`."""
 
 
 class Fact(StrEnum):
@@ -181,6 +187,17 @@ class Fact(StrEnum):
     STORAGE_FAILED = "storage_failed"
     SUBMITTED = "submitted"
     PROBE_SILENCED = "probe_silenced"
+    MODE_CHANGED = "mode_changed"
+    CLAIMS_ACCEPTED = "claims_accepted"
+    CLAIMS_REFUSED = "claims_refused"
+    ARTIFACT_DISPUTED = "artifact_disputed"
+    DISPUTE_SETTLED = "dispute_settled"
+    TRUST_FORKED = "trust_forked"
+    SILENT_REMOVAL = "silent_removal"
+    GRANT_USED = "grant_used"
+    GATE_ANSWERED = "gate_answered"
+    CONTENT_PURGED = "content_purged"
+    IDENTITY_CLONED = "identity_cloned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

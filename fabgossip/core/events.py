@@ -10,11 +10,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType, TypeAlias
 
-from fabgossip.model.artifact import Order
 from fabgossip.model.authority import NodeIdentity
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import Message
-from fabgossip.model.persistence import StoredHead, StoredTrust
+from fabgossip.model.persistence import (
+    WHOLE_MEMORY,
+    StoredFloor,
+    StoredHead,
+    StoredMemory,
+    StoredTrust,
+)
 from fabgossip.model.scope import Audience
 
 LinkId = NewType("LinkId", int)
@@ -55,6 +60,7 @@ class FetchFailure(StrEnum):
     BAD_HASH = "bad_hash"
     BAD_LENGTH = "bad_length"
     STALLED = "stalled"
+    TOO_SLOW = "too_slow"
     LOST = "lost"
     DISK = "disk"
     CANCELLED = "cancelled"
@@ -66,9 +72,10 @@ class Started:
 
     trust: tuple[StoredTrust, ...]
     heads: tuple[StoredHead, ...]
-    floors: tuple[tuple[str, Order], ...]
+    floors: tuple[StoredFloor, ...]
     revoked: tuple[tuple[int, bytes], ...] = ()
-    """Number of the kind and 32 bytes of everything ever revoked."""
+    """Number of the kind and 32 bytes of everything revoked in `memory.revoked_epoch`."""
+    memory: StoredMemory = WHOLE_MEMORY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +159,13 @@ class RepairDue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnswersDue:
+    """Time to send what is not available on a link."""
+
+    link: LinkId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestDue:
     """A local request has waited as long as it wanted to."""
 
@@ -159,7 +173,15 @@ class RequestDue:
 
 
 Timer: TypeAlias = (
-    RefreshDue | DialDue | PingDue | HelloDue | WantDue | AdvertiseDue | RepairDue | RequestDue
+    RefreshDue
+    | DialDue
+    | PingDue
+    | HelloDue
+    | WantDue
+    | AdvertiseDue
+    | RepairDue
+    | AnswersDue
+    | RequestDue
 )
 
 
@@ -210,6 +232,13 @@ class Persisted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditChanged:
+    """The audit log can, or cannot, be written: nothing of high risk happens unrecorded."""
+
+    is_writable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitRequest:
     """Take this envelope and its content, which the interpreter holds ready under the request's
     number."""
@@ -226,7 +255,16 @@ class FetchRequest:
     timeout_ms: int
 
 
-Request: TypeAlias = SubmitRequest | FetchRequest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateRequest:
+    """Whether local software may do something now, with an artifact or in general."""
+
+    action: str
+    content_hash: ContentHash | None = None
+    namespace: str | None = None
+
+
+Request: TypeAlias = SubmitRequest | FetchRequest | GateRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,5 +286,6 @@ Event: TypeAlias = (
     | ContentFailed
     | ContentServed
     | Persisted
+    | AuditChanged
     | RequestMade
 )

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 from random import Random
-from typing import Final, assert_never
+from typing import Final, TypeVar, assert_never
 
 from fabgossip.core.config import FetchingConfig
 from fabgossip.core.effects import ContentWanted
@@ -35,12 +35,16 @@ from fabgossip.model.messages import TrafficClass
 from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
 from fabgossip.model.scope import Audience
 
+K = TypeVar("K")
 ATTEMPTS_MAX: Final = 32
 """Steps kept per want: the first 8 and the last 24 (*start*)."""
 ATTEMPTS_FIRST: Final = 8
 BUSY_WAIT: Final = Duration(200)
 """A source that was only busy is asked again after this: its slots turn over in less (*start*)."""
 REQUESTS_PER_WANT_MAX: Final = 16
+SOURCES_PER_WANT_MAX: Final = 64
+"""Announcers remembered per want, and as many sources passed over and barred: further announcers
+are not noted, the oldest of the others leaves (*start*)."""
 BARRED: Final = Duration(86_400_000)
 """A source that sent a wrong byte is not asked for that content again for a day."""
 NOWHERE: Final = 4
@@ -189,10 +193,16 @@ class Fetching:
             self._wants[manifest.content_hash] = want
             self._queue[want.key] = manifest.content_hash
         if announcer is not None:
-            want.announcers[announcer] = None
-            want.passed_over.pop(announcer, None)
-            self._wake(want)
+            self.on_announced(want, announcer)
         return want
+
+    def on_announced(self, want: Want, announcer: LinkId) -> None:
+        """A link announced what a want is for: whether it had it before or not, it may have it
+        now."""
+        if len(want.announcers) < SOURCES_PER_WANT_MAX:
+            want.announcers[announcer] = None
+        want.passed_over.pop(announcer, None)
+        self._wake(want)
 
     def on_request(self, content_hash: ContentHash, request: RequestId) -> bool:
         """A local request waits for a want; False if too many do."""
@@ -270,9 +280,9 @@ class Fetching:
         self._attempted(want, reason.value, now, received)
         self._release(want)
         if reason in (FetchFailure.BAD_HASH, FetchFailure.BAD_LENGTH):
-            want.barred[source.node_id] = later(now, BARRED)
+            _note_until(want.barred, source.node_id, later(now, BARRED))
         wait = BUSY_WAIT if reason is FetchFailure.BUSY else Duration(self._config.missing_ms)
-        want.passed_over[source.link] = later(now, wait)
+        _note_until(want.passed_over, source.link, later(now, wait))
         want.state = WantState.QUEUED
         self._queue[want.key] = content_hash
         return want
@@ -493,7 +503,18 @@ class Fetching:
         assert all(count <= self._config.per_link_max for count in self._per_link.values())
         queued = sum(want.state is WantState.QUEUED for want in self._wants.values())
         assert queued == len(self._queue)
-        assert all(len(want.attempts) <= ATTEMPTS_MAX for want in self._wants.values())
+        for want in self._wants.values():
+            assert len(want.attempts) <= ATTEMPTS_MAX
+            sources = (len(want.announcers), len(want.passed_over), len(want.barred))
+            assert max(sources) <= SOURCES_PER_WANT_MAX
+
+
+def _note_until(until: dict[K, Instant], key: K, at: Instant) -> None:
+    """Note a source, newest last; the oldest leaves at the limit."""
+    until.pop(key, None)
+    until[key] = at
+    if len(until) > SOURCES_PER_WANT_MAX:
+        del until[next(iter(until))]
 
 
 def wanted_from(verified: VerifiedManifest, *, is_read: bool) -> ContentWanted:

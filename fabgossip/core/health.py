@@ -11,10 +11,12 @@ from enum import StrEnum
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import Catalog, Head, HeadState
 from fabgossip.core.fetching import Fetching, FetchingSnapshot, Want, WantState
-from fabgossip.core.mode import Mode
 from fabgossip.core.neighbors import Neighbors, NeighborsSnapshot
+from fabgossip.core.policing import PolicingSnapshot
 from fabgossip.model.ids import NodeId
+from fabgossip.model.mode import Mode
 from fabgossip.model.moment import Now, UnixTime, elapsed, is_past, seconds_between
+from fabgossip.trust.modes import conditions_of
 
 PROBLEMS_MAX = 50
 BEHIND_GRACE_MS = 5_000
@@ -40,6 +42,15 @@ class ProblemCode(StrEnum):
     NOT_MATERIALIZED = "not_materialized"
     EXPIRED = "expired"
     NO_CLAIMS = "no_claims"
+    CLOCK_SUSPECT = "clock_suspect"
+    AMNESIA = "amnesia"
+    REVOKED = "revoked"
+    TRUST_FORKED = "trust_forked"
+    DISPUTED = "disputed"
+    UNLISTED = "unlisted"
+    REFUSED = "refused"
+    AUDIT_STOPPED = "audit_stopped"
+    IDENTITY_CLONED = "identity_cloned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +71,7 @@ class NamespaceCounts:
     fresh: int
     behind: int
     stale: int
+    disputed: int
     expired: int
     invalid: int
     withdrawn: int
@@ -82,6 +94,7 @@ class NodeSnapshot:
     last_change_at: UnixTime | None
     neighbors: NeighborsSnapshot
     fetching: FetchingSnapshot
+    policing: PolicingSnapshot
     problems: tuple[Problem, ...]
     problems_omitted: int
 
@@ -89,6 +102,10 @@ class NodeSnapshot:
 def state_of(head: Head, now: Now) -> str:
     """A head's state as users see it: `current` and `held` turn `stale` past `refresh_by`."""
     usable = head.state in (HeadState.CURRENT, HeadState.HELD)
+    if head.is_disputed:
+        return "disputed"
+    if usable and head.is_unlisted:
+        return "stale"
     if usable and is_past(head.manifest.refresh_by, now.unix):
         return "stale"
     return head.state.value
@@ -100,13 +117,15 @@ def node_snapshot(
     catalog: Catalog,
     neighbors: Neighbors,
     fetching: Fetching,
+    policing: PolicingSnapshot,
     now: Now,
 ) -> NodeSnapshot:
     """The node as it is now. Cost: O(heads)."""
     heads = catalog.heads()
     mode = beliefs.mode(now)
     seen = neighbors.snapshot()
-    problems = _problems(heads, beliefs, seen, fetching, now)
+    clones = tuple(_clone_problem(node_id) for node_id in policing.clones)
+    problems = clones + _problems(heads, beliefs, seen, fetching, now)
     facts = beliefs.facts
     return NodeSnapshot(
         node_id=node_id,
@@ -123,6 +142,7 @@ def node_snapshot(
         ),
         neighbors=seen,
         fetching=fetching.snapshot(),
+        policing=policing,
         problems=problems[:PROBLEMS_MAX],
         problems_omitted=max(0, len(problems) - PROBLEMS_MAX),
     )
@@ -135,7 +155,8 @@ def _counts(heads: tuple[Head, ...], now: Now) -> NamespaceCounts:
         total=len(heads),
         fresh=sum(states.count(state) for state in fresh),
         behind=states.count("behind") + states.count("persisting"),
-        stale=states.count("stale"),
+        stale=states.count("stale") + states.count("outdated"),
+        disputed=states.count("disputed"),
         expired=states.count("expired"),
         invalid=states.count("invalid"),
         withdrawn=states.count("withdrawn"),
@@ -146,6 +167,14 @@ def _counts(heads: tuple[Head, ...], now: Now) -> NamespaceCounts:
 def _summary(mode: Mode, problems: tuple[Problem, ...], beliefs: Beliefs, now: Now) -> str:
     age = seconds_between(beliefs.freshness.newest_issued_at, now.unix)
     match mode:
+        case Mode.REVOKED:
+            return "this node is revoked: it has left the fabric and serves nobody"
+        case Mode.AMNESIA:
+            return "this node does not know what it once knew; it serves nothing until it does"
+        case Mode.CLOCK_SUSPECT:
+            return (
+                "the clock cannot be believed; nothing new is applied until something signed agrees"
+            )
         case Mode.STALE:
             return "trust is past its refresh time; what is here is the last valid configuration"
         case Mode.PARTITIONED:
@@ -180,6 +209,11 @@ def _problem(code: ProblemCode, namespace: str, because: str, next_step: str) ->
     return Problem(code=code, namespace=namespace, because=because, next_step=next_step)
 
 
+def _clone_problem(node_id: NodeId) -> Problem:
+    because = f"{node_id} says hello from changing processes: two machines may hold its key"
+    return _problem(ProblemCode.IDENTITY_CLONED, "", because, "fabgossip peers")
+
+
 def _trust_problems(beliefs: Beliefs, now: Now) -> list[Problem]:
     problems = []
     if not beliefs.facts.own.scope_ids:
@@ -187,25 +221,72 @@ def _trust_problems(beliefs: Beliefs, now: Now) -> list[Problem]:
         problems.append(
             _problem(ProblemCode.NO_CLAIMS, "", because, "fabgossip control enroll NODE --renew")
         )
-    mode = beliefs.mode(now)
-    if mode is Mode.STALE:
-        seen = beliefs.freshness.revocations_refresh_by
-        because = (
-            "no revocation list was ever accepted"
-            if seen is None
-            else "past the refresh time of trust"
-        )
-        step = "fabgossip control compile, then fabgossip control publish"
-        problems.append(_problem(ProblemCode.TRUST_STALE, "", because, step))
-    elif mode is Mode.PARTITIONED:
+    held = conditions_of(beliefs.freshness, now.unix)
+    problems += [_problem(*row) for mode, row in _mode_problems(beliefs).items() if mode in held]
+    if Mode.PARTITIONED in held and Mode.STALE not in held:
         because = "nothing newly signed arrives; the control plane is silent or out of reach"
         problems.append(_problem(ProblemCode.NOTHING_NEW, "", because, "fabgossip peers"))
+    if not beliefs.audit_is_writable:
+        because = "the audit log cannot be written: nothing of high risk is allowed"
+        problems.append(_problem(ProblemCode.AUDIT_STOPPED, "", because, "df"))
     return problems
+
+
+def _mode_problems(beliefs: Beliefs) -> dict[Mode, tuple[ProblemCode, str, str, str]]:
+    """What each grave condition is shown as."""
+    fresh = beliefs.freshness
+    publish = "fabgossip control compile, then fabgossip control publish"
+    stale = (ProblemCode.TRUST_STALE, "", _why_stale(beliefs), publish)
+    if fresh.is_disputed:
+        because = (
+            "two signed trust bundles or revocation lists of one version contradict each other"
+        )
+        stale = (ProblemCode.TRUST_FORKED, "", because, "fabgossip events")
+    return {
+        Mode.STALE: stale,
+        Mode.CLOCK_SUSPECT: (
+            ProblemCode.CLOCK_SUSPECT,
+            "",
+            "the wall clock was stepped, or contradicts what is signed",
+            "timedatectl",
+        ),
+        Mode.AMNESIA: (
+            ProblemCode.AMNESIA,
+            "",
+            "the state folder is new, old or damaged; waiting for trust, revocations and this "
+            "node's own snapshot",
+            publish,
+        ),
+        Mode.REVOKED: (
+            ProblemCode.REVOKED,
+            "",
+            "the signed revocation list names this node, its certificate or the CA of that",
+            "fabgossip control enroll NODE under another id",
+        ),
+    }
+
+
+def _why_stale(beliefs: Beliefs) -> str:
+    fresh = beliefs.freshness
+    if fresh.revocations_refresh_by is None:
+        return "no revocation list of this epoch was ever accepted"
+    if fresh.snapshot_refresh_by is None:
+        return "this node's own snapshot was never accepted"
+    return "past the refresh time of trust"
 
 
 def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
     namespace = head.manifest.namespace.text
     step = f"fabgossip why {namespace}"
+    if head.is_disputed:
+        because = "two manifests of one version are signed: neither is applied or served"
+        return _problem(ProblemCode.DISPUTED, namespace, because, step)
+    if head.is_unlisted and head.state is not HeadState.WITHDRAWN:
+        because = "the snapshot that covers it does not list this version"
+        return _problem(ProblemCode.UNLISTED, namespace, because, step)
+    if head.state is HeadState.REFUSED:
+        because = "what was accepted before is refused by today's trust, and was withdrawn"
+        return _problem(ProblemCode.REFUSED, namespace, because, step)
     if head.state is HeadState.INVALID:
         because = "its signed content does not say what its type demands: the signer is at fault"
         return _problem(ProblemCode.CONTENT_INVALID, namespace, because, step)

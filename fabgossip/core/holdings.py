@@ -12,7 +12,7 @@ from typing import Final
 
 from fabgossip.core.config import HoldingsConfig
 from fabgossip.core.events import LinkId
-from fabgossip.model.messages import Holdings, HoldingsMode
+from fabgossip.model.messages import Holdings, HoldingsEntry, HoldingsMode
 from fabgossip.model.scope import Audience
 
 AUDIENCES_PER_LINK_MAX: Final = 256
@@ -21,80 +21,109 @@ AUDIENCES_PER_LINK_MAX: Final = 256
 
 @dataclass(slots=True)
 class _Word:
-    """What one link said of one audience."""
+    """What one link listed of one audience."""
 
     is_whole: bool = False
     """Whether it ever listed all it has or lacks: before, silence about a prefix decides nothing.
     """
     all_except: bool = False
     prefixes: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
-    since: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
-    """Prefixes advertised one by one after the whole list."""
+
+
+@dataclass(slots=True)
+class _Said:
+    """All one link said."""
+
+    words: dict[Audience, _Word] = field(default_factory=dict)
+    listed: int = 0
+    """Prefixes in all words."""
+    since: OrderedDict[bytes, Audience] = field(default_factory=OrderedDict)
+    """Prefixes advertised one by one after the lists."""
 
 
 class NeighborHoldings:
-    """Advertisements by link and audience."""
+    """Advertisements by link and audience. Of each link at most `per_peer_max` prefixes of lists
+    are kept, and as many that were advertised one by one."""
 
-    __slots__ = ("_config", "_words")
+    __slots__ = ("_config", "_said")
 
     def __init__(self, config: HoldingsConfig) -> None:
         self._config = config
-        self._words: dict[LinkId, dict[Audience, _Word]] = {}
+        self._said: dict[LinkId, _Said] = {}
 
     def on_holdings(
         self, link: LinkId, holdings: Holdings, allowed: tuple[Audience, ...]
     ) -> tuple[bytes, ...]:
         """Take a neighbour's word about the audiences we may know; gives the prefixes newly
         advertised."""
-        words = self._words.setdefault(link, {})
+        said = self._said.setdefault(link, _Said())
         if holdings.is_whole:
-            words.clear()
+            said = self._said[link] = _Said()
         fresh: list[bytes] = []
         for entry in holdings.entries:
             if entry.audience not in allowed:
                 continue
-            if entry.audience not in words and len(words) >= AUDIENCES_PER_LINK_MAX:
+            if entry.audience not in said.words and len(said.words) >= AUDIENCES_PER_LINK_MAX:
                 continue
-            word = words.setdefault(entry.audience, _Word())
+            word = said.words.setdefault(entry.audience, _Word())
             if holdings.is_whole or entry.mode is HoldingsMode.ALL_EXCEPT:
-                word.is_whole = entry.mode is not HoldingsMode.NONE
-                word.all_except = entry.mode is HoldingsMode.ALL_EXCEPT
-                word.prefixes = OrderedDict.fromkeys(entry.prefixes)
+                self._listed(said, word, entry)
             elif entry.mode is HoldingsMode.ONLY:
                 for prefix in entry.prefixes:
-                    self._advertised(word, prefix)
+                    self._advertised(said, word, entry.audience, prefix)
             fresh += entry.prefixes if entry.mode is HoldingsMode.ONLY else ()
         return tuple(fresh)
 
-    def _advertised(self, word: _Word, prefix: bytes) -> None:
-        word.since[prefix] = None
-        word.prefixes.pop(prefix, None) if word.all_except else None
-        if len(word.since) > self._config.per_peer_max:
-            word.since.popitem(last=False)
+    def _listed(self, said: _Said, word: _Word, entry: HoldingsEntry) -> None:
+        """A list replaces the one before; where there is no room for it, nothing is known."""
+        said.listed -= len(word.prefixes)
+        fits = said.listed + len(entry.prefixes) <= self._config.per_peer_max
+        word.is_whole = fits and entry.mode is not HoldingsMode.NONE
+        word.all_except = fits and entry.mode is HoldingsMode.ALL_EXCEPT
+        word.prefixes = OrderedDict.fromkeys(entry.prefixes if fits else ())
+        said.listed += len(word.prefixes)
+
+    def _advertised(self, said: _Said, word: _Word, audience: Audience, prefix: bytes) -> None:
+        said.since[prefix] = audience
+        self._lacks_no_more(said, word, prefix)
+        if len(said.since) > self._config.per_peer_max:
+            said.since.popitem(last=False)
+
+    @staticmethod
+    def _lacks_no_more(said: _Said, word: _Word, prefix: bytes) -> None:
+        if word.all_except and prefix in word.prefixes:
+            del word.prefixes[prefix]
+            said.listed -= 1
 
     def on_announced(self, link: LinkId, audience: Audience, prefix: bytes) -> None:
         """A link tells of something it listed as lacking: who gets a content tells of it, so that
         word is out of date."""
-        word = self._words.get(link, {}).get(audience)
-        if word is not None and word.all_except:
-            word.prefixes.pop(prefix, None)
+        said = self._said.get(link)
+        word = None if said is None else said.words.get(audience)
+        if said is not None and word is not None:
+            self._lacks_no_more(said, word, prefix)
 
     def on_lost(self, link: LinkId) -> None:
-        """A link ended, and with it its word."""
-        self._words.pop(link, None)
+        """A link ended, and with it its word; or part of its word was not read, and none of it
+        decides anything any more."""
+        self._said.pop(link, None)
 
     def says(self, link: LinkId, audience: Audience, prefix: bytes) -> bool | None:
         """Whether a link says it holds this; None if it said nothing that decides it."""
-        word = self._words.get(link, {}).get(audience)
-        if word is None:
+        said = self._said.get(link)
+        word = None if said is None else said.words.get(audience)
+        if said is None or word is None:
             return None
-        if prefix in word.since:
+        if said.since.get(prefix) == audience:
             return True
         if not word.is_whole:
             return None
         return prefix not in word.prefixes if word.all_except else prefix in word.prefixes
 
     def check(self) -> None:
-        """Assert the limits."""
-        for words in self._words.values():
-            assert all(len(word.since) <= self._config.per_peer_max for word in words.values())
+        """Assert the limits, and that the count equals a recount."""
+        for said in self._said.values():
+            assert len(said.words) <= AUDIENCES_PER_LINK_MAX
+            assert said.listed == sum(len(word.prefixes) for word in said.words.values())
+            assert said.listed <= self._config.per_peer_max
+            assert len(said.since) <= self._config.per_peer_max

@@ -6,11 +6,11 @@ restriction needs no wait.
 Must not know: sockets, what a peer may know (it asks `Disclosure`).
 
 A node tells others of an artifact once it can serve it, or at once where it does not want the
-content itself: so the first neighbour to be asked has it. Trust, tombstones and stuck contents are
-told at once.
+content itself: so the first neighbour to be asked has it. Revocation lists, tombstones and stuck
+contents are told at once; a trust bundle once it was read and met the thresholds of both sides.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fabgossip.core.beliefs import Beliefs
@@ -18,6 +18,7 @@ from fabgossip.core.catalog import (
     GONE_STATES,
     HOLDING_STATES,
     Catalog,
+    Floor,
     Head,
     HeadState,
     prefix_of,
@@ -35,23 +36,37 @@ from fabgossip.core.effects import (
 )
 from fabgossip.core.events import LinkId, RequestId, Started, Token
 from fabgossip.core.fetching import Fetching, Want, wanted_from
+from fabgossip.core.listings import Listings
 from fabgossip.core.neighbors import Neighbors
 from fabgossip.core.placement import Placement
+from fabgossip.core.waiting import WaitingRoom
 from fabgossip.model.artifact import (
     NO_ORDER,
     TRUST_TYPES,
     TYPE_RULES,
     ArtifactType,
+    Manifest,
     VerifiedManifest,
 )
 from fabgossip.model.authority import RevocationList, TrustBundle
 from fabgossip.model.ids import ContentHash, ManifestHash
+from fabgossip.model.mode import Action
 from fabgossip.model.moment import Now
-from fabgossip.model.persistence import PutHead, PutIncrement, PutRevoked, PutTrust, StoredHead
-from fabgossip.model.scope import Namespace, matches
-from fabgossip.model.topology import PeerDirectory, Snapshot, StorageDirectory
-from fabgossip.trust.gate import ANYTHING, Line, ReadContent
-from fabgossip.trust.rejections import Rejection, Retry
+from fabgossip.model.persistence import (
+    Change,
+    DropHead,
+    PutEvidence,
+    PutFloor,
+    PutHead,
+    PutIncrement,
+    PutRevoked,
+    PutTrust,
+    StoredHead,
+)
+from fabgossip.model.scope import Family, Namespace, matches
+from fabgossip.model.topology import Listing, PeerDirectory, Snapshot, StorageDirectory
+from fabgossip.trust.gate import ANYTHING, Line, Listed, ReadContent
+from fabgossip.trust.rejections import HELD_BACK, Rejection, RejectionCode, Retry
 
 STAGED_TYPES: Final = frozenset({ArtifactType.UPDATE_MANIFEST})
 """Never activated by the daemon itself: what they do is for their consumer to start."""
@@ -78,6 +93,8 @@ class Machines:
     neighbors: Neighbors
     placement: Placement
     disclosure: Disclosure
+    listings: Listings
+    waiting: WaitingRoom
     out: list[Effect] = field(default_factory=list)
 
 
@@ -95,6 +112,7 @@ class Intake:
         "_untold",
         "facts_changed",
         "failed_requests",
+        "own_claims_changed",
     )
 
     def __init__(self, machines: Machines) -> None:
@@ -110,27 +128,60 @@ class Intake:
         self.failed_requests: list[tuple[RequestId, str]] = []
         """Local requests that cannot be answered any more, and why; the node clears it."""
         self.facts_changed = False
-        """Whether links must be judged again; the node clears it."""
+        """Whether links, and what waits for more trust, must be judged again; the node clears it.
+        """
+        self.own_claims_changed = False
+        """Whether peers must be shown other claims of ours; the node clears it."""
 
-    def _token(self) -> Token:
+    def next_token(self) -> Token:
+        """A number for something to be made durable."""
         self._next_token += 1
         return Token(self._next_token)
 
     def on_started(self, started: Started, now: Now) -> None:
         """Recall what the disk holds: trust first, then revocations, then the rest."""
         m = self._m
-        refused = m.beliefs.on_started(started.trust, started.revoked, now)
+        refused = m.beliefs.on_started(started.trust, started.revoked, started.memory, now)
         if refused is not None:
             self._record(Fact.ARTIFACT_REJECTED, refused, source="disk")
-        for namespace, order in started.floors:
-            m.catalog.on_floor(namespace, order)
+        for row in started.floors:
+            m.catalog.on_floor(row.namespace, Floor(row.order, row.manifest_hash))
         for stored in _trust_first(started.heads):
             verified = m.beliefs.recall(stored.envelope, now)
             if isinstance(verified, Rejection):
-                self._record(Fact.ARTIFACT_REJECTED, verified, source="disk")
-                self._withdraw_local(stored.namespace)
+                self._recall_refused(stored, verified, now)
                 continue
             self._recall(stored, verified, now)
+        for envelope in started.memory.evidence:
+            self._recall_evidence(envelope, now)
+
+    def _recall_refused(self, stored: StoredHead, verdict: Rejection, now: Now) -> None:
+        """The last good one of an older epoch stays where consumers read it; all else goes."""
+        self._record(Fact.ARTIFACT_REJECTED, verdict, source="disk")
+        if stored.is_increment or not self._is_last_good(verdict):
+            self._withdraw_local(stored.namespace)
+            return
+        assert verdict.verified is not None
+        head, _ = self._m.catalog.on_head(verdict.verified, "disk")
+        head.is_durable = True
+        head.is_held = stored.is_held
+        head.state = HeadState.OUTDATED
+        if stored.is_held:
+            self._held.add(head.manifest.content_hash)
+
+    def _recall_evidence(self, envelope: bytes, now: Now) -> None:
+        verified = self._m.beliefs.recall(envelope, now)
+        if isinstance(verified, Rejection):
+            return
+        manifest = verified.manifest
+        self._m.catalog.on_side(verified)
+        if manifest.artifact_type is ArtifactType.REVOCATION_LIST:
+            self._m.beliefs.on_list_dispute(manifest.order)
+        bundle = self._m.beliefs.facts.bundle
+        if manifest.artifact_type is ArtifactType.TRUST_BUNDLE and (
+            manifest.config_version == bundle.bundle_version
+        ):
+            self._m.beliefs.on_fork()
 
     def _recall(self, stored: StoredHead, verified: VerifiedManifest, now: Now) -> None:
         m = self._m
@@ -140,7 +191,7 @@ class Intake:
         else:
             head, _ = m.catalog.on_head(verified, "disk")
             head.is_durable = True
-        m.beliefs.on_accepted(verified)
+        m.beliefs.on_accepted(verified, now)
         if stored.is_held:
             self._held.add(verified.manifest.content_hash)
         if head is not None:
@@ -162,14 +213,39 @@ class Intake:
         if prefix is not None and request is None:
             self._announced_again(prefix, origin)
             return None
-        verdict = m.beliefs.admit(raw, ANYTHING, self._line_of, now)
+        verdict = self._room_for(m.beliefs.admit(raw, ANYTHING, self, now))
         if isinstance(verdict, Rejection):
             self._refused(raw, verdict, source)
+            if verdict.code in HELD_BACK and request is None:
+                m.waiting.on_held(raw, origin, source, hops, now.instant)
             return verdict
         m.dissemination.on_judged(raw, prefix_of(verdict.manifest_hash))
-        m.beliefs.on_accepted(verdict)
+        m.beliefs.on_accepted(verdict, now)
         self._accept(verdict, _Pending(verdict.manifest_hash, origin, request, hops), source)
         return verdict
+
+    def _room_for(self, verdict: VerifiedManifest | Rejection) -> VerifiedManifest | Rejection:
+        """A new namespace needs a floor, and floors are bounded."""
+        if isinstance(verdict, Rejection):
+            return verdict
+        namespace = verdict.manifest.namespace.text
+        epoch = self._m.beliefs.facts.bundle.authority_epoch
+        if self._m.catalog.has_room(namespace, epoch):
+            return verdict
+        return Rejection(
+            code=RejectionCode.STORE_FULL,
+            detail="no room for another namespace",
+            namespace=namespace,
+            manifest_hash=verdict.manifest_hash,
+            was_signed=True,
+        )
+
+    def on_more_known(self, now: Now) -> None:
+        """What this node believes, or may do, changed: what waited for that is judged again, and
+        what was held and not applied is tried once more."""
+        for one in self._m.waiting.on_more_known(now.instant):
+            self.on_envelope(one.envelope, one.origin, one.hops, now, source=one.source)
+        self.apply_again(now)
 
     def _announced_again(self, prefix: bytes, origin: LinkId | None) -> None:
         found = self._m.catalog.by_prefix(prefix)
@@ -177,14 +253,45 @@ class Intake:
             return
         want = self._m.fetching.find(found[1].manifest.content_hash)
         if want is not None:
-            want.announcers[origin] = None
-            self._m.fetching.on_advertised(origin, found[1].manifest.content_hash)
+            self._m.fetching.on_announced(want, origin)
 
     def _refused(self, raw: bytes, verdict: Rejection, source: str) -> None:
         if verdict.retry is Retry.NEVER and verdict.manifest_hash is not None:
             self._m.dissemination.on_judged(raw, prefix_of(verdict.manifest_hash))
-        if not verdict.is_known_already:
-            self._record(Fact.ARTIFACT_REJECTED, verdict, source=source)
+        if verdict.is_known_already:
+            return
+        self._record(Fact.ARTIFACT_REJECTED, verdict, source=source)
+        if verdict.verified is not None and verdict.code is RejectionCode.EQUIVOCATION:
+            self._on_equivocation(verdict.verified, source)
+        if verdict.verified is not None and verdict.code is RejectionCode.TRUST_FORK:
+            self._on_fork(verdict.verified, source)
+
+    def _on_equivocation(self, verified: VerifiedManifest, source: str) -> None:
+        """Two statements of one order: whoever came first, neither is applied or served from now
+        on, and others learn of both."""
+        head = self._m.catalog.on_side(verified)
+        if head is None:
+            return
+        self._keep_evidence(verified)
+        self._m.out.append(Record(fact=Fact.ARTIFACT_DISPUTED, fields=_fields(verified, source)))
+        if verified.manifest.artifact_type is ArtifactType.REVOCATION_LIST:
+            self._m.beliefs.on_list_dispute(verified.manifest.order)
+            self.facts_changed = True
+
+    def _keep_evidence(self, verified: VerifiedManifest) -> None:
+        token = self.next_token()
+        self._pending[token] = _Pending(verified.manifest_hash, None, None, 0)
+        self._m.catalog.on_persisting(token, verified)
+        self._m.out.append(Persist(token=token, changes=(PutEvidence(verified=verified),)))
+
+    def _on_fork(self, verified: VerifiedManifest, source: str) -> None:
+        """Another bundle of the version in force: the roots, or a thief of them, contradict
+        themselves."""
+        self._m.catalog.on_side(verified)
+        self._m.beliefs.on_fork()
+        self.facts_changed = True
+        self._keep_evidence(verified)
+        self._m.out.append(Record(fact=Fact.TRUST_FORKED, fields=_fields(verified, source)))
 
     def _record(self, fact: Fact, verdict: Rejection, *, source: str) -> None:
         fields = (
@@ -196,22 +303,40 @@ class Intake:
         )
         self._m.out.append(Record(fact=fact, fields=fields))
 
-    def _line_of(self, namespace: Namespace) -> Line:
+    def line_of(self, namespace: Namespace) -> Line:
+        """See `Known`."""
         head = self._m.catalog.find(namespace.text)
         floor = self._m.catalog.floor(namespace.text)
-        if head is None:
-            return Line(floor=floor, manifest_hash=None, withdrawn=NO_ORDER)
-        withdrawn = head.manifest.order if head.manifest.tombstone is not None else NO_ORDER
-        return Line(
-            floor=floor,
-            manifest_hash=head.verified.manifest_hash if head.manifest.order == floor else None,
-            withdrawn=withdrawn,
-            has_increment=head.increment is not None,
+        line = Line(
+            floor=floor.order,
+            manifest_hash=floor.manifest_hash,
+            withdrawn=NO_ORDER,
+            is_here=head is not None and head.verified.manifest_hash == floor.manifest_hash,
         )
+        if head is not None:
+            withdrawn = head.manifest.order if head.manifest.tombstone is not None else NO_ORDER
+            line = replace(line, withdrawn=withdrawn, has_increment=head.increment is not None)
+        if namespace.family is Family.TRUST_BUNDLE:
+            in_force, content_hash, issued_at = self._m.beliefs.bundle_line()
+            line = replace(
+                line,
+                manifest_hash=in_force,
+                is_here=head is not None and head.verified.manifest_hash == in_force,
+                content_hash=content_hash,
+                issued_at=issued_at,
+            )
+        return line
+
+    def listed(self, manifest: Manifest) -> Listed | None:
+        """See `Known`."""
+        return self._m.listings.listed(manifest)
 
     def _accept(self, verified: VerifiedManifest, pending: _Pending, source: str) -> None:
         m = self._m
-        token = self._token()
+        if self._is_other_list(verified):
+            self._on_equivocation(verified, source)
+            return
+        token = self.next_token()
         self._pending[token] = pending
         if verified.manifest.artifact_type is ArtifactType.SNAPSHOT_INCREMENT:
             m.catalog.on_increment(verified)
@@ -223,6 +348,17 @@ class Intake:
         m.catalog.on_persisting(token, verified)
         m.out.append(Record(fact=Fact.ARTIFACT_ACCEPTED, fields=_fields(verified, source)))
 
+    def _is_other_list(self, verified: VerifiedManifest) -> bool:
+        """Whether another revocation list stands at the order of this one: both restrict."""
+        manifest = verified.manifest
+        head = self._m.catalog.find(manifest.namespace.text)
+        return (
+            manifest.artifact_type is ArtifactType.REVOCATION_LIST
+            and head is not None
+            and head.manifest.order == manifest.order
+            and head.verified.manifest_hash != verified.manifest_hash
+        )
+
     def persist_again(self) -> None:
         """Try once more what the disk refused, unless something newer took its place."""
         failed, self._unpersisted = self._unpersisted, []
@@ -230,11 +366,9 @@ class Intake:
             found = self._m.catalog.by_prefix(prefix_of(verified.manifest_hash))
             if found is None:
                 continue
-            token = self._token()
+            token = self.next_token()
             self._pending[token] = pending
-            put = PutHead(verified=verified)
-            is_increment = verified.manifest.artifact_type is ArtifactType.SNAPSHOT_INCREMENT
-            change = PutIncrement(verified=verified) if is_increment else put
+            change = _change_for(found[0], verified)
             self._m.out.append(Persist(token=token, changes=(change,)))
             self._m.catalog.on_persisting(token, verified)
 
@@ -243,10 +377,9 @@ class Intake:
         names it. Until then the last good content stays, whatever becomes of the new one."""
         before, head.replaces = head.replaces, None
         while before is not None:
-            for verified in (before.verified, before.increment):
-                if verified is not None:
-                    self._untold.pop(prefix_of(verified.manifest_hash), None)
-                    self._release(verified.manifest.content_hash)
+            for verified in before.statements:
+                self._untold.pop(prefix_of(verified.manifest_hash), None)
+                self._release(verified.manifest.content_hash)
             before = before.replaces
 
     def _release(self, content_hash: ContentHash) -> None:
@@ -256,6 +389,8 @@ class Intake:
             self._m.fetching.on_renamed(named[0][1], traffic_of(named[0][1]))
             return
         self._void(content_hash)
+        if any(step.content_hash == content_hash for step in self._m.beliefs.chain):
+            return  # whoever is still at an older bundle needs every step
         if content_hash in self._held:
             self._held.discard(content_hash)
             self._m.out.append(Remove(content_hash=content_hash))
@@ -305,10 +440,13 @@ class Intake:
         """What a durable manifest leads to: withdrawal, its content applied, or its content
         wanted."""
         manifest = verified.manifest
+        if verified in head.sides:
+            self._follow_side(verified, now)
+            return
         if head.state in GONE_STATES:
             return
         if manifest.tombstone is not None:
-            self._withdraw(head, HeadState.WITHDRAWN)
+            self._withdraw(head, HeadState.WITHDRAWN, now)
             self.tell(verified, now)
             return
         if manifest.content_hash in self._held:
@@ -325,8 +463,14 @@ class Intake:
             return
         head.state = HeadState.BEHIND if head_only else head.state
         self.want(verified, None if pending is None else pending.origin, now)
-        if manifest.artifact_type in TRUST_TYPES:
+        if manifest.artifact_type is ArtifactType.REVOCATION_LIST:
             self.tell(verified, now)
+
+    def _follow_side(self, verified: VerifiedManifest, now: Now) -> None:
+        """The evidence is passed on; a list restricts even so, and its content is wanted."""
+        self.tell(verified, now)
+        if verified.manifest.artifact_type is ArtifactType.REVOCATION_LIST:
+            self.want(verified, None, now)
 
     def _is_wanted(self, verified: VerifiedManifest) -> bool:
         """What this node applies, what it reads itself, what it holds by duty."""
@@ -395,6 +539,9 @@ class Intake:
     def _on_held(
         self, head: Head, verified: VerifiedManifest, content: bytes | None, now: Now
     ) -> None:
+        if verified in head.sides:
+            self._on_side_held(verified, content, now)
+            return
         if verified is not head.verified:
             head.increment_is_held = True
             self._tell_held(verified, now)
@@ -409,11 +556,33 @@ class Intake:
             if isinstance(value, Rejection):
                 head.state = HeadState.INVALID
                 self._record(Fact.ARTIFACT_REJECTED, value, source=head.source)
+                if verified.manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
+                    self._discard(head)
                 return
             self._learn(verified, value, content, now)
         self._supersede(head)
-        self._apply(head, verified)
+        self._apply(head, verified, now)
         self._tell_held(verified, now)
+
+    def _discard(self, head: Head) -> None:
+        """A bundle that proved to be none leaves nothing behind: the one in force stands as before,
+        here and on the disk."""
+        before = self._m.catalog.on_discarded(head)
+        namespace = head.manifest.namespace.text
+        drop = DropHead(namespace=namespace, manifest_hash=head.verified.manifest_hash)
+        changes: tuple[Change, ...] = (drop,)
+        if before is not None:
+            changes = (drop, PutHead(verified=before.verified))
+        self._untold.pop(prefix_of(head.verified.manifest_hash), None)
+        self._m.out.append(Persist(token=self.next_token(), changes=changes))
+        self._release(head.manifest.content_hash)
+
+    def _on_side_held(self, verified: VerifiedManifest, content: bytes | None, now: Now) -> None:
+        if verified.manifest.artifact_type is not ArtifactType.REVOCATION_LIST or content is None:
+            return
+        value = self._m.beliefs.read(verified, content)
+        if isinstance(value, RevocationList):
+            self._restrict(verified, value, now, is_side=True)
 
     def _tell_held(self, verified: VerifiedManifest, now: Now) -> None:
         if prefix_of(verified.manifest_hash) in self._untold:
@@ -448,10 +617,7 @@ class Intake:
                     self._bundle_changed(verified, value, content)
                     self._judge_heads_again(now)
             case RevocationList():
-                if m.beliefs.on_revocations(verified, value):
-                    self.facts_changed = True
-                    self._keep_revoked()
-                    self._judge_heads_again(now)
+                self._restrict(verified, value, now, is_side=False)
                 m.out.append(Record(fact=Fact.REVOCATION_ACCEPTED, fields=_fields(verified, "")))
             case PeerDirectory():
                 m.neighbors.on_directory(namespace, value)
@@ -459,31 +625,94 @@ class Intake:
             case StorageDirectory():
                 m.placement.on_directory(namespace, value)
             case Snapshot():
-                pass
+                self._learn_snapshot(verified, value, now)
+
+    def _restrict(
+        self, verified: VerifiedManifest, listed: RevocationList, now: Now, *, is_side: bool
+    ) -> None:
+        before = self._m.beliefs.facts.revoked
+        took = self._m.beliefs.on_revocations(verified, listed, now, is_side=is_side)
+        self.facts_changed = True
+        if took or before.epoch != self._m.beliefs.facts.revoked.epoch:
+            self._keep_revoked()
+        if took:
+            self._judge_heads_again(now)
+
+    def _learn_snapshot(
+        self, verified: VerifiedManifest, snapshot: Snapshot | None, now: Now
+    ) -> None:
+        """A snapshot is in force, or (None) gone: what it lists, and what it says to this node."""
+        m, manifest = self._m, verified.manifest
+        if manifest.namespace.node_id == m.beliefs.facts.own_node_id:
+            self.facts_changed = True
+            if m.beliefs.on_own_snapshot(verified, snapshot, now):
+                self.own_claims_changed = True
+                self._judge_heads_again(now)
+        if m.listings.on_snapshot(manifest, snapshot):
+            self._raise_floors(() if snapshot is None else snapshot.listings)
+            self._judge_listings(snapshot is None)
+            self.facts_changed = True
+
+    def _raise_floors(self, listings: tuple[Listing, ...]) -> None:
+        """What a snapshot lists binds at once, even before it is here."""
+        raised = tuple(
+            PutFloor(namespace=one.namespace, order=one.order, manifest_hash=one.manifest_hash)
+            for one in listings
+            if self._m.catalog.has_room(one.namespace, one.order.epoch)
+            and self._m.catalog.on_floor(one.namespace, Floor(one.order, one.manifest_hash))
+        )
+        if raised:
+            self._m.out.append(Persist(token=self.next_token(), changes=raised))
+
+    def _judge_listings(self, is_quiet: bool) -> None:  # noqa: FBT001  # one call, by position
+        """Mark what its covering snapshot does not list, or no more; nothing is deleted by that."""
+        for head in self._m.catalog.heads():
+            manifest = head.manifest
+            listed = None if manifest.tombstone is not None else self._m.listings.listed(manifest)
+            before = head.is_unlisted
+            head.is_unlisted = listed is not None and (
+                listed.manifest_hash != head.verified.manifest_hash
+            )
+            is_lower = listed is not None and listed.order < manifest.order
+            if head.is_unlisted and is_lower and not before and not is_quiet:
+                fields = _fields(head.verified, head.source)
+                self._m.out.append(Record(fact=Fact.SILENT_REMOVAL, fields=fields))
 
     def _keep_revoked(self) -> None:
-        """All that was ever revoked outlives the list it stood in, and this process."""
-        entries = tuple(
-            sorted((kind.value, value) for kind, value in self._m.beliefs.facts.revoked.values)
-        )
-        self._m.out.append(Persist(token=self._token(), changes=(PutRevoked(entries=entries),)))
+        """All that was revoked in an epoch outlives the list it stood in, and this process."""
+        revoked = self._m.beliefs.facts.revoked
+        entries = tuple(sorted((kind.value, value) for kind, value in revoked.values))
+        put = PutRevoked(epoch=revoked.epoch, entries=entries)
+        self._m.out.append(Persist(token=self.next_token(), changes=(put,)))
 
     def _bundle_changed(
         self, verified: VerifiedManifest, bundle: TrustBundle, content: bytes
     ) -> None:
         self.facts_changed = True
+        self.own_claims_changed = True
         self._m.dissemination.forget()
         put = PutTrust(version=bundle.bundle_version, envelope=verified.envelope, content=content)
-        self._m.out.append(Persist(token=self._token(), changes=(put,)))
+        self._m.out.append(Persist(token=self.next_token(), changes=(put,)))
         self._m.out.append(Record(fact=Fact.BUNDLE_ACCEPTED, fields=_fields(verified, "")))
 
-    def _apply(self, head: Head, verified: VerifiedManifest) -> None:
+    def _may_apply(self, head: Head, now: Now) -> bool:
+        """Only what is for this node, undisputed, listed where it must be, within its refresh time,
+        in a mode that allows it; what widens an audience only while everything is fresh."""
+        beliefs, manifest = self._m.beliefs, head.manifest
+        is_own_lane = manifest.namespace.node_id == beliefs.facts.own_node_id
+        if not is_own_lane and not matches(manifest.audience, beliefs.facts.own):
+            return False
+        if not head.is_current_at(now.unix) or not beliefs.may(Action.APPLY, now).allowed:
+            return False
+        return not head.widens or beliefs.may(Action.HIGH_RISK, now).allowed
+
+    def _apply(self, head: Head, verified: VerifiedManifest, now: Now) -> None:
         manifest = verified.manifest
-        if not matches(manifest.audience, self._m.beliefs.facts.own):
+        if not self._may_apply(head, now):
             head.state = HeadState.HELD
             return
         head.state = HeadState.APPLYING
-        token = self._token()
+        token = self.next_token()
         self._materializing[token] = (manifest.namespace.text, verified)
         self._m.out.append(
             Materialize(
@@ -514,18 +743,19 @@ class Intake:
         fact = Fact.ARTIFACT_STAGED if staged else Fact.ARTIFACT_CURRENT
         self._m.out.append(Record(fact=fact, fields=_fields(verified, head.source)))
 
-    def apply_again(self) -> None:
-        """Try every switch that failed once more."""
+    def apply_again(self, now: Now) -> None:
+        """Try every switch once more that failed, or was not allowed before."""
         for head in self._m.catalog.heads():
-            if head.state is HeadState.UNAPPLIED:
-                self._apply(head, head.verified)
+            waits = head.state is HeadState.HELD and self._may_apply(head, now)
+            if head.state is HeadState.UNAPPLIED or waits:
+                self._apply(head, head.verified, now)
 
     def on_expiry(self, now: Now, count: int) -> None:
         """Withdraw what has expired, at most `count` at a time."""
         for head in self._m.catalog.on_expired(now.unix, count):
-            self._withdraw(head, HeadState.EXPIRED)
+            self._withdraw(head, HeadState.EXPIRED, now)
 
-    def _withdraw(self, head: Head, state: HeadState) -> None:
+    def _withdraw(self, head: Head, state: HeadState, now: Now) -> None:
         """Neither applied nor served from now on, and not wanted either."""
         head.state = state
         manifest = head.manifest
@@ -535,7 +765,14 @@ class Intake:
             for one, _ in self._m.catalog.by_content(manifest.content_hash)
         ):
             self._void(manifest.content_hash)
-        self._withdraw_local(manifest.namespace.text)
+        tombstone = manifest.tombstone
+        is_purge = tombstone is not None and tombstone.purge
+        self._withdraw_local(manifest.namespace.text, purge=is_purge)
+        if is_purge:
+            fields = _fields(head.verified, head.source)
+            self._m.out.append(Record(fact=Fact.CONTENT_PURGED, fields=fields))
+        if manifest.artifact_type is ArtifactType.CLUSTER_SNAPSHOT:
+            self._learn_snapshot(head.verified, None, now)
         if manifest.artifact_type is ArtifactType.PEER_DIRECTORY:
             self._m.neighbors.on_directory(manifest.namespace.text, None)
             self.facts_changed = True
@@ -544,9 +781,11 @@ class Intake:
         record = Record(fact=Fact.ARTIFACT_WITHHELD, fields=_fields(head.verified, state.value))
         self._m.out.append(record)
 
-    def _withdraw_local(self, namespace: str) -> None:
+    def _withdraw_local(self, namespace: str, *, purge: bool = False) -> None:
         """Where nothing was ever applied, there is nothing to withdraw and nothing happens."""
-        self._m.out.append(Materialize(token=self._token(), namespace=namespace, order=None))
+        self._m.out.append(
+            Materialize(token=self.next_token(), namespace=namespace, order=None, purge=purge)
+        )
 
     def _void(self, content_hash: ContentHash) -> None:
         want = self._m.fetching.on_void(content_hash)
@@ -555,21 +794,71 @@ class Intake:
             self.failed_requests += [(request, why) for request in want.requests]
 
     def _judge_heads_again(self, now: Now) -> None:
-        """A restriction reaches what was accepted before it."""
+        """Whom we believe changed: that reaches what was accepted before it, either way."""
         for head in self._m.catalog.heads():
-            if head.state in GONE_STATES or not head.is_durable:
+            if head.state in (HeadState.WITHDRAWN, HeadState.EXPIRED) or not head.is_durable:
                 continue
             if head.manifest.artifact_type in TRUST_TYPES:
                 continue
-            verdict = self._m.beliefs.recall(head.verified.envelope, now)
-            if isinstance(verdict, Rejection):
-                self._record(Fact.ARTIFACT_REJECTED, verdict, source=head.source)
-                self._withdraw(head, HeadState.REFUSED)
+            good = [one for one in (head.verified, *head.sides) if self._is_good(one, now)]
+            if head.is_disputed and len(good) == 1:
+                self._settle(head, good[0])
+            elif head.verified in good:
+                self._believe_again(head, now)
+            elif head.state is not HeadState.REFUSED:
+                self._doubt(head, now)
+
+    def _is_good(self, verified: VerifiedManifest, now: Now) -> bool:
+        return not isinstance(self._m.beliefs.recall(verified.envelope, now), Rejection)
+
+    def _settle(self, head: Head, winner: VerifiedManifest) -> None:
+        """One side of a dispute lost its trust: the other one stands."""
+        fresh = self._m.catalog.on_settled(head, winner)
+        token = self.next_token()
+        self._pending[token] = _Pending(winner.manifest_hash, None, None, 0)
+        self._m.catalog.on_persisting(token, winner)
+        self._m.out.append(Persist(token=token, changes=(PutHead(verified=winner),)))
+        record = Record(fact=Fact.DISPUTE_SETTLED, fields=_fields(winner, fresh.source))
+        self._m.out.append(record)
+
+    def _believe_again(self, head: Head, now: Now) -> None:
+        if head.state not in (HeadState.OUTDATED, HeadState.REFUSED):
+            return
+        head.state = HeadState.BEHIND
+        self._follow(head, head.verified, None, now)
+
+    def _doubt(self, head: Head, now: Now) -> None:
+        verdict = self._m.beliefs.recall(head.verified.envelope, now)
+        assert isinstance(verdict, Rejection)
+        if self._is_last_good(verdict):
+            head.state = HeadState.OUTDATED
+            return
+        self._record(Fact.ARTIFACT_REJECTED, verdict, source=head.source)
+        self._withdraw(head, HeadState.REFUSED, now)
+
+    def _is_last_good(self, verdict: Rejection) -> bool:
+        """A change of epoch, or of our claims, that has not reached us whole takes nothing away: it
+        is no revocation. Consumers keep the last good one; nobody is served it."""
+        if verdict.verified is None:
+            return False
+        if verdict.code is RejectionCode.EPOCH_STALE:
+            return True
+        no_claims = not self._m.beliefs.facts.own.scope_ids
+        return verdict.code is RejectionCode.AUDIENCE_NOT_OURS and no_claims
 
     def check(self) -> None:
         """Assert that what heads call held is held."""
         for head in self._m.catalog.heads():
             assert not head.is_held or head.manifest.content_hash in self._held
+
+
+def _change_for(head: Head, verified: VerifiedManifest) -> Change:
+    """What makes a statement of a head durable."""
+    if verified in head.sides:
+        return PutEvidence(verified=verified)
+    if verified.manifest.artifact_type is ArtifactType.SNAPSHOT_INCREMENT:
+        return PutIncrement(verified=verified)
+    return PutHead(verified=verified)
 
 
 def _is_settled_already(head: Head, verified: VerifiedManifest) -> bool:

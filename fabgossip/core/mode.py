@@ -1,42 +1,110 @@
-"""How fresh what this node believes is.
+"""What this node's own clock and disk say of how far it may be trusted.
 
-Decides: the mode, from signed times and our own clock only, never from what peers say.
-Keeps: several conditions may hold; the mode shown is the last of them in the order of `Mode`.
-Must not know: neighbours, sources, contents.
+Decides: whether the clock is suspect; the time everything is judged by; whether the node has
+forgotten what it once knew.
+Keeps: the time judged by never runs back, so a stepped clock revives nothing; what a clock lost it
+wins back only by something newly signed that agrees with it.
+Must not know: bundles, lists, peers.
 """
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
-from fabgossip.model.moment import UnixTime, is_past, seconds_between
+from fabgossip.model.ids import KeyId
+from fabgossip.model.moment import (
+    Now,
+    UnixTime,
+    elapsed,
+    seconds_after,
+    seconds_between,
+)
 
-PARTITIONED_AFTER_S: Final = 900
-"""Nothing newly signed for this long (*start*)."""
-
-
-class Mode(StrEnum):
-    """In order of gravity."""
-
-    FRESH = "fresh"
-    PARTITIONED = "partitioned"
-    STALE = "stale"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Freshness:
-    """The signed times the mode rests on; None where nothing of the kind was ever accepted."""
-
-    newest_issued_at: UnixTime
-    bundle_refresh_by: UnixTime
-    revocations_refresh_by: UnixTime | None
+CLOCK_TOLERANCE_S: Final = 120
+"""How far behind a signed time the clock may be before it is suspect."""
+STEP_MAX_MS: Final = 30_000
+"""Wall and monotonic clock may drift apart so much between two events (*start*)."""
+FLOOR_EVERY_S: Final = 300
+"""The time floor is made durable so often (*start*)."""
 
 
-def mode_of(freshness: Freshness, now: UnixTime) -> Mode:
-    """The mode at `now`. Never having seen a revocation list is stale: absence is not freshness."""
-    refresh_by = freshness.revocations_refresh_by
-    if refresh_by is None or is_past(refresh_by, now) or is_past(freshness.bundle_refresh_by, now):
-        return Mode.STALE
-    if seconds_between(freshness.newest_issued_at, now) > PARTITIONED_AFTER_S:
-        return Mode.PARTITIONED
-    return Mode.FRESH
+class ClockWatch:
+    """The two clocks against each other, against the floor, and against what is signed."""
+
+    __slots__ = ("_floor", "_from_future", "_kept_floor", "_last", "_stepped_at", "has_amnesia")
+
+    def __init__(self, floor: UnixTime) -> None:
+        self._floor = floor
+        """Latest time known to have been reached."""
+        self._kept_floor = UnixTime(0)
+        self._last: Now | None = None
+        self._stepped_at: UnixTime | None = None
+        """Wall clock when it became suspect by itself; only something signed clears that."""
+        self._from_future: dict[KeyId, None] = {}
+        """Keys that signed what our clock calls the future."""
+        self.has_amnesia = False
+
+    def on_started(self, floor: UnixTime, *, has_amnesia: bool) -> None:
+        """What the disk remembers."""
+        self._floor = max(self._floor, floor)
+        self._kept_floor = floor
+        self.has_amnesia = has_amnesia
+
+    def on_time(self, now: Now) -> None:
+        """An event comes: look at both clocks."""
+        last, self._last = self._last, now
+        if last is None:
+            return
+        wall_ms = seconds_between(last.unix, now.unix) * 1_000
+        if abs(wall_ms - elapsed(last.instant, now.instant)) > STEP_MAX_MS:
+            self._stepped_at = self._stepped_at or now.unix
+        if now.unix > self._floor and not self.is_suspect(now):
+            self._floor = now.unix
+
+    def is_suspect(self, now: Now) -> bool:
+        """Whether the wall clock cannot be believed."""
+        return self._stepped_at is not None or now.unix < seconds_after(
+            self._floor, -CLOCK_TOLERANCE_S
+        )
+
+    def judged_by(self, now: Now) -> Now:
+        """The time everything is judged by: never earlier than one that was reached before."""
+        if now.unix >= self._floor:
+            return now
+        return Now(instant=now.instant, unix=self._floor)
+
+    def on_signed(self, issued_at: UnixTime, now: Now) -> None:
+        """Something verified was issued then. A thief of a key cannot push the floor far."""
+        capped = min(issued_at, seconds_after(now.unix, CLOCK_TOLERANCE_S))
+        self._floor = max(self._floor, UnixTime(capped))
+
+    def on_from_future(self, signers: tuple[KeyId, ...], now: Now) -> None:
+        """Something well signed claims a time ahead of our clock: if two keys do, it is our clock
+        that is wrong."""
+        for key_id in signers[:2]:
+            self._from_future[key_id] = None
+        if len(self._from_future) >= 2:
+            self._from_future.clear()
+            self._stepped_at = self._stepped_at or now.unix
+
+    def on_confirmed(self, issued_at: UnixTime, refresh_by: UnixTime, now: Now) -> None:
+        """A newly signed list agrees with the wall clock: the clock is believed again."""
+        self._from_future.clear()
+        agrees = issued_at <= seconds_after(now.unix, CLOCK_TOLERANCE_S) and now.unix < refresh_by
+        if agrees:
+            self._stepped_at = None
+
+    def next_floor(self) -> UnixTime | None:
+        """The floor to make durable now, None if the durable one is young enough."""
+        if seconds_between(self._kept_floor, self._floor) < FLOOR_EVERY_S:
+            return None
+        self._kept_floor = self._floor
+        return self._floor
+
+    @property
+    def floor(self) -> UnixTime:
+        """Latest time known to have been reached."""
+        return self._floor
+
+    def check(self) -> None:
+        """Assert that what is durable was reached."""
+        assert self._kept_floor <= self._floor
+        assert len(self._from_future) < 2

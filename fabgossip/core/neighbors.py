@@ -305,6 +305,10 @@ class Neighbors:
             for one in self._directories.values()
         )
 
+    def audiences(self) -> tuple[Audience, ...]:
+        """The declared audiences this node is a member of."""
+        return tuple(circle.audience for circle in self._circles)
+
     def record_of(self, node_id: NodeId) -> PeerRecord | None:
         """What a held directory says of a node."""
         return self._records.get(node_id)

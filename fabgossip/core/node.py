@@ -11,7 +11,7 @@ from typing import Final, assert_never
 
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import GONE_STATES, Catalog, Head, prefix_of
-from fabgossip.core.disclosure import Disclosure, is_servable, traffic_of
+from fabgossip.core.disclosure import Disclosure, Found, is_servable, traffic_of
 from fabgossip.core.dissemination import Dissemination
 from fabgossip.core.effects import (
     Answer,
@@ -20,6 +20,7 @@ from fabgossip.core.effects import (
     Effect,
     Fact,
     Outcome,
+    Persist,
     ReceiveContent,
     Record,
     ServeContent,
@@ -28,6 +29,8 @@ from fabgossip.core.effects import (
 )
 from fabgossip.core.events import (
     AdvertiseDue,
+    AnswersDue,
+    AuditChanged,
     ContentFailed,
     ContentServed,
     ContentStored,
@@ -35,6 +38,7 @@ from fabgossip.core.events import (
     Event,
     FetchFailure,
     FetchRequest,
+    GateRequest,
     HelloDue,
     LinkId,
     LostReason,
@@ -52,20 +56,26 @@ from fabgossip.core.events import (
     SubmitRequest,
     Timer,
     TimerFired,
+    Token,
     Unsent,
     WantDue,
 )
 from fabgossip.core.fetching import IDLE_MS, NOWHERE, EndedWant, Fetching, Source, Want, wanted_from
+from fabgossip.core.grants import Granted, GrantUses
 from fabgossip.core.health import NodeSnapshot, node_snapshot
 from fabgossip.core.holdings import NeighborHoldings
 from fabgossip.core.intake import Intake, Machines
+from fabgossip.core.listings import Listings
 from fabgossip.core.neighbors import Neighbors
+from fabgossip.core.permits import Permits
 from fabgossip.core.placement import Placement
+from fabgossip.core.policing import CLOSED_RETRY_S, Policing
 from fabgossip.core.refresh import Refresh
 from fabgossip.core.sessions import Session, Sessions, shared_protocol
 from fabgossip.core.setup import NodeSetup
-from fabgossip.model.artifact import TRUST_TYPES, VerifiedManifest
-from fabgossip.model.authority import COMMITMENTS_MAX
+from fabgossip.core.waiting import WaitingRoom
+from fabgossip.model.artifact import VerifiedManifest
+from fabgossip.model.authority import COMMITMENTS_MAX, Verb, VerifiedClaims, VerifiedGrant
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import (
     Announce,
@@ -76,6 +86,7 @@ from fabgossip.model.messages import (
     ByeReason,
     Cancel,
     Claims,
+    ContentAsk,
     GetContent,
     GetHeads,
     Graft,
@@ -90,22 +101,24 @@ from fabgossip.model.messages import (
     TrafficClass,
     Welcome,
 )
+from fabgossip.model.mode import Mode
 from fabgossip.model.moment import Duration, Instant, Now, is_due, is_past, later
-from fabgossip.model.scope import may_share
-from fabgossip.trust.authorization import may_disclose
+from fabgossip.model.persistence import PutClaimsSeen, PutMemory, PutTimeFloor
+from fabgossip.model.scope import Audience, may_share
+from fabgossip.trust.authorization import Decision, Subject, may_disclose
 from fabgossip.trust.gate import TrustFacts
-from fabgossip.trust.rejections import Blame, Rejection, Retry
+from fabgossip.trust.rejections import Blame, Rejection, RejectionCode, Retry
 from fabgossip.trust.signatures import Verifier
 
-BUSY_RETRY_MS: Final = 1_000
-CLOSED_RETRY_S: Final = 600
-"""One constant for every reason of trust, authority or scope, so it tells nothing."""
-STRIKES_MAX: Final = 8
-"""Refused envelopes a peer is to blame for before its link is closed (*start*)."""
 ASK_TRUST_EVERY: Final = Duration(1_000)
 """What newer trust could cure asks a link for it no more often (*start*)."""
 SERVED_PER_LINK_MAX: Final = 16
 """Requests of one link served at once: a slow reader does not use up the slots of all (*start*)."""
+LINK_LIFE_MS: Final = 3_600_000
+"""A link is made anew after this (*start*), give or take a tenth, so not all at once."""
+LINK_LIFE_SPREAD: Final = 10
+ROUNDS_MAX: Final = 8
+"""Facts settle in a few rounds: each round knows more than the one before."""
 REPAIR_WAIT: Final = Duration(1_000)
 """A queue that dropped something gets this long to drain before it is filled again (*start*)."""
 EXPIRIES_PER_TURN_MAX: Final = 1_024
@@ -117,6 +130,7 @@ _FAILURE_CODES: Final = {
     FetchFailure.MISSING: "LENGTH_MISMATCH",
     FetchFailure.BUSY: "CANCELLED",
     FetchFailure.STALLED: "CANCELLED",
+    FetchFailure.TOO_SLOW: "TOO_SLOW",
     FetchFailure.LOST: "CANCELLED",
 }
 
@@ -132,6 +146,7 @@ class Node:
         "_beliefs",
         "_boot_id",
         "_catalog",
+        "_chance",
         "_config",
         "_dial_generation",
         "_disclosure",
@@ -144,11 +159,16 @@ class Node:
         "_neighbors",
         "_node_id",
         "_out",
+        "_permits",
         "_placement",
+        "_policing",
         "_refresh",
         "_requests",
         "_sessions",
         "_submits",
+        "_taking_up",
+        "_uses",
+        "_waiting",
     )
 
     def __init__(self, setup: NodeSetup, verifier: Verifier) -> None:
@@ -156,6 +176,7 @@ class Node:
         self._config = config
         self._node_id = own.node_id
         self._boot_id = setup.boot_id
+        self._chance = _stream(setup.seed, "links")
         self._beliefs = Beliefs(own, verifier)
         self._catalog = Catalog()
         self._sessions = Sessions(own.node_id)
@@ -171,6 +192,7 @@ class Node:
         self._fetching = Fetching(config.fetching, _stream(setup.seed, "fetching"))
         self._refresh = Refresh(config.refresh, _stream(setup.seed, "refresh"))
         self._placement = Placement(own.node_id)
+        self._waiting = WaitingRoom()
         self._out: list[Effect] = []
         self._disclosure = Disclosure(
             self._beliefs, self._catalog, self._sessions, self._neighbors, self._out
@@ -178,22 +200,27 @@ class Node:
         self._intake = Intake(
             Machines(
                 self._beliefs, self._catalog, self._dissemination, self._fetching, self._neighbors,
-                self._placement, self._disclosure, self._out,
+                self._placement, self._disclosure, Listings(), self._waiting, self._out,
             )
         )  # fmt: skip
+        self._policing = Policing(
+            self._disclosure, self._catalog, self._neighbors, self._holdings, self._out
+        )
         self._dial_generation = 0
         self._is_advertising = False
         self._is_repairing = False
         self._submits: dict[RequestId, tuple[VerifiedManifest, Outcome]] = {}
         self._requests: dict[RequestId, ContentHash | str] = {}
+        self._taking_up: dict[Token, tuple[LinkId, VerifiedClaims]] = {}
+        """Claims that count once their version is durable."""
+        self._uses = GrantUses()
+        self._permits = Permits(self._beliefs)
 
     def handle(self, event: Event, now: Now) -> list[Effect]:
         """Take one event and return all that is to be done about it, in order."""
+        now = self._beliefs.on_time(now)
         self._route(event, now)
-        if self._intake.facts_changed:
-            self._intake.facts_changed = False
-            self._judge_links(now)
-            self._dial(now)
+        self._settle_facts(now)
         self._answer_failed()
         if self._intake.has_unadvertised and not self._is_advertising:
             self._is_advertising = True
@@ -203,6 +230,38 @@ class Node:
         effects = list(self._out)
         self._out.clear()
         return effects
+
+    def _settle_facts(self, now: Now) -> None:
+        """What this node believes or may do is other than before: links, what waits, and what is
+        held are judged again, until nothing changes any more."""
+        for _ in range(ROUNDS_MAX):
+            conditions = self._beliefs.next_conditions(now)
+            if conditions is not None:
+                self._on_conditions(conditions)
+            if conditions is None and not self._intake.facts_changed:
+                return
+            self._intake.facts_changed = False
+            self._recover(now)
+            if self._intake.own_claims_changed:
+                self._intake.own_claims_changed = False
+                for session in self._sessions.open_sessions():
+                    self._disclosure.newer_claims(session)
+            self._judge_links(now)
+            self._intake.on_more_known(now)
+            self._dial(now)
+
+    def _on_conditions(self, conditions: tuple[Mode, ...]) -> None:
+        modes = " ".join(mode.value for mode in conditions)
+        fields = (("mode", conditions[-1].value), ("conditions", modes))
+        self._out.append(Record(fact=Fact.MODE_CHANGED, fields=fields))
+
+    def _recover(self, now: Now) -> None:
+        """Amnesia ends once all that a fresh node must know is here; durably."""
+        if self._beliefs.has_recovered(now):
+            change = PutMemory(is_whole=True)
+            self._out.append(Persist(token=self._intake.next_token(), changes=(change,)))
+            for session in self._sessions.open_sessions():
+                self._disclosure.trust_lane(session, now)
 
     def _route(self, event: Event, now: Now) -> None:
         match event:
@@ -227,8 +286,9 @@ class Node:
                 if session is not None:
                     session.serving -= 1
             case Persisted():
-                self._intake.on_persisted(event.token, now, ok=event.ok)
-                self._answer_settled()
+                self._on_persisted(event, now)
+            case AuditChanged():
+                self._beliefs.audit_is_writable = event.is_writable
             case RequestMade():
                 self._on_request(event, now)
             case _:
@@ -239,25 +299,47 @@ class Node:
 
     def _on_started(self, event: Started, now: Now) -> None:
         self._out.append(Record(fact=Fact.STARTED, fields=(("node", self._node_id),)))
+        self._uses.on_started(event.memory.grant_uses)
         self._intake.on_started(event, now)
         self._timer(RefreshDue(), self._refresh.next_at(now.instant))
         self._dial(now)
 
     def _dial(self, now: Now) -> None:
         """Dial who is missing; look again when somebody's back-off ends, or after a while."""
-        for candidate in self._neighbors.next_dials(now.instant):
+        is_revoked = self._beliefs.freshness.is_revoked
+        candidates = () if is_revoked else self._neighbors.next_dials(now.instant)
+        for candidate in candidates:
             self._neighbors.on_dialing(candidate.node_id, now.instant)
             self._out.append(Dial(node_id=candidate.node_id, addresses=candidate.addresses))
         self._dial_generation += 1
         timer = DialDue(generation=self._dial_generation)
         self._timer(timer, self._neighbors.next_dial_at(now.instant))
 
+    def _on_persisted(self, event: Persisted, now: Now) -> None:
+        taken = self._taking_up.pop(event.token, None)
+        if taken is not None:
+            self._on_claims_durable(*taken, now, ok=event.ok)
+            return
+        served = self._uses.on_persisted(event.token)
+        if served is not None:
+            self._on_use_durable(served, now, ok=event.ok)
+            return
+        self._intake.on_persisted(event.token, now, ok=event.ok)
+        self._answer_settled()
+
     def _on_connected(self, event: PeerConnected, now: Now) -> None:
-        session = Session(event.link, event.identity, event.is_dialer, now.instant)
+        spread = LINK_LIFE_MS // LINK_LIFE_SPREAD
+        life = LINK_LIFE_MS - spread + self._chance.randrange(2 * spread + 1)
+        session = Session(event.link, event.identity, event.is_dialer, now.instant, Duration(life))
         self._sessions.on_connected(session)
         self._neighbors.on_connected(
             event.link, session.node_id, now.instant, is_dialer=event.is_dialer
         )
+        if self._beliefs.freshness.is_revoked or self._beliefs.has_lost_trust(event.identity):
+            self._close(session, ByeReason.CLOSED, LostReason.REVOKED)
+            return
+        if not self._policing.admits(session, now.instant):
+            return
         self._disclosure.hello(session, self._boot_id)
         self._timer(
             HelloDue(link=event.link),
@@ -275,16 +357,18 @@ class Node:
         self._dissemination.on_lost(event.link)
         self._holdings.on_lost(event.link)
         self._fetching.on_lost(event.link)
+        self._policing.on_lost(event.link)
         if session is not None and session.is_open:
             self._out.append(Record(fact=Fact.NEIGHBOR_LOST, fields=fields))
 
     def _on_unsent(self, event: Unsent, now: Now) -> None:
         """A list of what we have repairs whatever was dropped, once the queue had time to drain."""
         session = self._sessions.find(event.link)
-        if session is None:
-            return
-        session.dirty[event.audience] = None
-        if not self._is_repairing:
+        if session is not None:
+            self._owe_list(session, event.audience, now)
+
+    def _owe_list(self, session: Session, audience: Audience, now: Now) -> None:
+        if self._policing.owe_list(session, audience) and not self._is_repairing:
             self._is_repairing = True
             self._timer(RepairDue(), later(now.instant, REPAIR_WAIT))
 
@@ -315,7 +399,9 @@ class Node:
         if isinstance(message, Bye):
             self._close(session, ByeReason.DRAIN, LostReason.BYE, 0)
         elif session.is_open:
-            self._on_open_message(session, message, event.stream, now)
+            passed = self._policing.passed(session, message, event.stream, now.instant)
+            if passed is not None:
+                self._on_open_message(session, passed, event.stream, now)
         else:
             self._on_early_message(session, message, now)
 
@@ -335,6 +421,8 @@ class Node:
 
     def _on_hello(self, session: Session, hello: Hello, now: Now) -> None:
         session.hello = hello
+        session.claims_envelope, session.openings = hello.claims, hello.openings
+        self._policing.on_hello(session, now.instant)
         protocol = shared_protocol(hello, self._beliefs.facts.bundle.protocol_min)
         if protocol is None:
             self._close(session, ByeReason.VERSION, LostReason.VERSION, 3_600)
@@ -351,20 +439,70 @@ class Node:
         self._open(session, now)
 
     def _judge_claims(self, session: Session, now: Now) -> None:
-        """Without good claims a peer keeps the trust lane and nothing more."""
-        assert session.hello is not None
+        """Without good claims a peer keeps the trust lane and nothing more. Claims of a version
+        never seen are new authority: they need a mode that allows that, and count once durable."""
+        before, was_refused = session.claims, session.is_refused
         claims = self._beliefs.claims_of(
-            session.hello.claims, session.hello.openings, session.node_id, now
+            session.claims_envelope, session.openings, session.node_id, now
         )
-        session.openings = session.hello.openings
-        session.claims = None if isinstance(claims, Rejection) else claims
+        session.claims = session.offered = None
+        session.is_refused = isinstance(claims, Rejection)
         if isinstance(claims, Rejection):
-            fields = (
-                ("peer", session.node_id),
-                ("code", claims.code.value),
-                ("detail", claims.detail),
-            )
-            self._out.append(Record(fact=Fact.ARTIFACT_REJECTED, fields=fields))
+            if before is not None or not was_refused:
+                self._refuse_claims(session, claims)
+        elif self._beliefs.is_known(claims):
+            session.claims = claims
+        else:
+            session.offered = claims
+            if self._beliefs.may_accept(claims.claims.issued_at, now).allowed:
+                self._take_up(session, claims)
+        if before is not None and session.claims is None:
+            # What the peer was told rested on claims that count no more.
+            self._dissemination.on_lost(session.link)
+            self._holdings.on_lost(session.link)
+
+    def _refuse_claims(self, session: Session, refused: Rejection) -> None:
+        fields = (
+            ("peer", session.node_id),
+            ("code", refused.code.value),
+            ("detail", refused.detail),
+        )
+        self._out.append(Record(fact=Fact.CLAIMS_REFUSED, fields=fields))
+
+    def _take_up(self, session: Session, claims: VerifiedClaims) -> None:
+        if any(link == session.link for link, _ in self._taking_up.values()):
+            return
+        token = self._intake.next_token()
+        self._taking_up[token] = (session.link, claims)
+        put = PutClaimsSeen(
+            node_id=session.node_id,
+            epoch=claims.claims.authority_epoch,
+            version=claims.claims.claims_version,
+        )
+        self._out.append(Persist(token=token, changes=(put,)))
+
+    def _on_claims_durable(
+        self, link: LinkId, claims: VerifiedClaims, now: Now, *, ok: bool
+    ) -> None:
+        session = self._sessions.find(link)
+        if ok:
+            self._beliefs.on_claims_seen(claims)
+        if not ok or session is None or session.offered is None:
+            return
+        self._judge_claims(session, now)
+        if session.claims is None:
+            return
+        fields = (("peer", session.node_id), ("version", claims.claims.claims_version))
+        self._out.append(Record(fact=Fact.CLAIMS_ACCEPTED, fields=fields))
+        if session.is_open:
+            self._show_all(session, now)
+
+    def _show_all(self, session: Session, now: Now) -> None:
+        """What the peer may know rests on other claims than before."""
+        self._disclosure.further_claims(session)
+        self._disclosure.everything(session, now)
+        self._policing.ask_lists(session)
+        self._fetching.on_opened()
 
     def _open(self, session: Session, now: Now) -> None:
         if session.hello is None or not session.is_welcomed or session.is_open:
@@ -404,7 +542,7 @@ class Node:
                 for envelope in message.envelopes:
                     self._on_envelope(session, envelope, 0, now)
             case Have():
-                self._on_have(session, message)
+                self._on_have(session, message, now)
             case Graft():
                 if may_disclose(session.claims, message.audience):
                     self._disclosure.manifests(session, message.prefixes, now)
@@ -428,32 +566,48 @@ class Node:
 
     def _on_claims(self, session: Session, message: Claims, now: Now) -> None:
         """Further openings widen what the peer may know; a forged one leaves it as it was."""
-        assert session.hello is not None
+        if message.claims:
+            self._on_newer_claims(session, message, now)
+            return
         shown = {opening.salt for opening in session.openings}
         fresh = tuple(one for one in message.openings if one.salt not in shown)
         if not fresh or len(shown) + len(fresh) > COMMITMENTS_MAX:
-            self._strike(session)
+            self._policing.on_failed(session, now.instant)
             return
         openings = session.openings + fresh
-        claims = self._beliefs.claims_of(session.hello.claims, openings, session.node_id, now)
+        claims = self._beliefs.claims_of(session.claims_envelope, openings, session.node_id, now)
         if isinstance(claims, Rejection):
-            self._strike(session)
+            if not session.is_refused:
+                self._policing.on_failed(session, now.instant)
             return
         session.openings = openings
-        session.claims = claims
-        self._disclosure.further_claims(session)
-        self._disclosure.everything(session, now)
+        self._judge_claims(session, now)
+        if session.claims is not None:
+            self._show_all(session, now)
+
+    def _on_newer_claims(self, session: Session, message: Claims, now: Now) -> None:
+        """The peer's claims were issued anew: what it may know rests on these from now on. Claims
+        of an epoch we do not know yet are judged again once we do."""
+        session.claims_envelope, session.openings = message.claims, message.openings
+        self._judge_claims(session, now)
+        if session.claims is not None:
+            self._show_all(session, now)
 
     def _on_envelope(self, session: Session, envelope: bytes, hops: int, now: Now) -> None:
         verdict = self._intake.on_envelope(
             envelope, session.link, hops, now, source=session.node_id
         )
         if isinstance(verdict, Rejection):
-            if verdict.blame is Blame.PEER:
-                self._strike(session)
+            if verdict.blame is Blame.PEER and not self._is_my_fault(verdict):
+                self._policing.on_failed(session, now.instant)
             elif verdict.retry is Retry.AFTER_TRUST and is_due(session.ask_trust_at, now.instant):
                 session.ask_trust_at = later(now.instant, ASK_TRUST_EVERY)
                 self._disclosure.ask_heads(session, self._trust_lane())
+
+    def _is_my_fault(self, verdict: Rejection) -> bool:
+        """Without claims of our own nobody can know what is for us."""
+        no_claims = not self._beliefs.facts.own.scope_ids
+        return verdict.code is RejectionCode.AUDIENCE_NOT_OURS and no_claims
 
     def _on_told(self, session: Session, envelope: bytes) -> None:
         prefix = self._dissemination.seen_prefix(envelope)
@@ -461,22 +615,18 @@ class Node:
         if found is not None and prefix is not None:
             self._holdings.on_announced(session.link, found[1].manifest.audience, prefix)
 
-    def _strike(self, session: Session) -> None:
-        session.strikes += 1
-        if session.strikes == STRIKES_MAX:
-            self._out.append(
-                Record(
-                    fact=Fact.SESSION_CUT, fields=(("peer", session.node_id), ("reason", "strikes"))
-                )
-            )
-            self._close(session, ByeReason.CLOSED, LostReason.PROTOCOL)
-
-    def _on_have(self, session: Session, message: Have) -> None:
-        """A list of an audience we may not know gets no answer, as if it did not exist."""
+    def _on_have(self, session: Session, message: Have, now: Now) -> None:
+        """A list of an audience we may not know gets no answer, as if it did not exist; an empty
+        one asks for ours. Who is not known well enough yet is asked again once it is."""
+        if not self._is_known_well(session):
+            return
         if not may_share(message.audience, self._beliefs.facts.own) or not may_disclose(
             session.claims, message.audience
         ):
-            self._out.append(Record(fact=Fact.PROBE_SILENCED, fields=(("peer", session.node_id),)))
+            self._policing.on_probe(session, now.instant)
+            return
+        if not message.prefixes:
+            self._owe_list(session, message.audience, now)
             return
         self._dissemination.on_listed(session.link, message.audience, message.prefixes)
         self._graft(session)
@@ -486,9 +636,19 @@ class Node:
         while (found := self._dissemination.next_graft(session.link)) is not None:
             audience, prefixes = found
             graft = Graft(audience=audience, prefixes=prefixes)
+            self._policing.on_asked(session.link, len(prefixes))
             self._disclosure.send(session.link, graft, TrafficClass.SNAPSHOT, audience=audience)
 
+    def _is_known_well(self, session: Session) -> bool:
+        """Whether claims stand on both sides; what is said before is lost, and asked for later."""
+        if session.claims is not None and self._beliefs.facts.own.scope_ids:
+            return True
+        session.is_behind = True
+        return False
+
     def _on_holdings(self, session: Session, message: Holdings) -> None:
+        if not self._is_known_well(session):
+            return
         own = self._beliefs.facts.own
         allowed = tuple(
             entry.audience
@@ -507,24 +667,78 @@ class Node:
         if (
             serving >= self._config.fetching.serve_streams_max
             or session.serving >= SERVED_PER_LINK_MAX
+            or not self._policing.has_room(session, message)
         ):
-            for item in range(len(message.items)):
-                busy = Busy(item=item, retry_after_ms=BUSY_RETRY_MS)
-                self._disclosure.send(session.link, busy, TrafficClass.POLICY, stream=stream)
+            self._policing.busy(session, message, stream)
             return
+        grant = None
+        if message.grant:
+            grant = self._grant_of(session, message, stream, now)
+            if grant is None:
+                return
+        self._serve(session, message, stream, grant, now)
+
+    def _grant_of(
+        self, session: Session, message: GetContent, stream: int, now: Now
+    ) -> VerifiedGrant | None:
+        """The grant of a request, whose use is counted durably before anything rests on it; None
+        while that is under way, or where the grant is not good: then the request is served as if
+        it had none."""
+        grant = self._beliefs.grant_of(message.grant, session.identity, now)
+        if not isinstance(grant, Rejection):
+            use = self._uses.next_use(grant.grant, now)
+            if isinstance(use, Rejection):
+                grant = use
+            else:
+                request = Granted(session.link, stream, message, grant)
+                token = self._intake.next_token()
+                self._uses.on_persisting(token, request)
+                self._out.append(Persist(token=token, changes=(use,)))
+                return None
+        self._refuse_grant(session, grant)
+        self._serve(session, message, stream, None, now)
+        return None
+
+    def _refuse_grant(self, session: Session, refused: Rejection) -> None:
+        fields = (
+            ("peer", session.node_id),
+            ("check", "grant"),
+            ("code", refused.code.value),
+            ("detail", refused.detail),
+        )
+        self._out.append(Record(fact=Fact.FETCH_DENIED, fields=fields))
+
+    def _on_use_durable(self, request: Granted, now: Now, *, ok: bool) -> None:
+        session = self._sessions.find(request.link)
+        if session is None:
+            return
+        if ok:
+            fields = (("peer", session.node_id), ("grant", request.grant.grant.grant_id.hex()))
+            self._out.append(Record(fact=Fact.GRANT_USED, fields=fields))
+        grant = request.grant if ok else None
+        self._serve(session, request.message, request.stream, grant, now)
+
+    def _serve(
+        self,
+        session: Session,
+        message: GetContent,
+        stream: int,
+        grant: VerifiedGrant | None,
+        now: Now,
+    ) -> None:
+        request = Subject(
+            identity=session.identity,
+            claims=session.claims,
+            grant=grant,
+            narrowing=message.narrowing,
+        )
         items = []
+        denied: list[Decision] = []
         traffic = TrafficClass.POLICY
         for number, ask in enumerate(message.items):
-            found = self._catalog.by_prefix(prefix_of(ask.manifest_hash))
-            served = self._served(session, found, now)
-            if (
-                served is None
-                or served.manifest_hash != ask.manifest_hash
-                or (served.manifest.content_hash != ask.content_hash)
-            ):
-                self._disclosure.send(
-                    session.link, NotAvailable(item=number), traffic, stream=stream
-                )
+            served = self._served(session, request, ask, denied, now)
+            if served is None:
+                self._policing.not_available(session, stream, number, now.instant)
                 continue
             traffic = min(traffic, traffic_of(served))
             items.append(
@@ -537,6 +751,8 @@ class Node:
                     chunk_count=ask.chunk_count,
                 )
             )
+        if denied:
+            self._disclosure.deny(session, denied[0], len(denied))
         if items:
             session.serving += 1
             self._out.append(
@@ -544,32 +760,69 @@ class Node:
             )
 
     def _served(
-        self, session: Session, found: tuple[Head, VerifiedManifest] | None, now: Now
+        self,
+        session: Session,
+        request: Subject,
+        ask: ContentAsk,
+        denied: list[Decision],
+        now: Now,
     ) -> VerifiedManifest | None:
-        if found is None or not is_servable(*found, now):
+        """The statement under which an item is served. Whether there is such a thing or not, the
+        same is asked about it: for what is absent, of the first head there is."""
+        found = self._find_asked(ask, now)
+        decision = self._disclosure.decide(
+            request, self._catalog.first() if found is None else found, Verb.FETCH, now
+        )
+        if found is None:
             return None
-        decision = self._disclosure.decide(session, found[1], now)
         if not decision.allow:
-            self._disclosure.deny(session, decision)
+            denied.append(decision)
             return None
         return found[1]
+
+    def _find_asked(self, ask: ContentAsk, now: Now) -> Found:
+        prefix = prefix_of(ask.manifest_hash)
+        found: Found = self._catalog.by_prefix(prefix)
+        if found is not None and found[0] is not None and not is_servable(found[0], found[1], now):
+            found = None
+        if found is None:
+            steps = (step.verified for step in self._beliefs.chain)
+            step = next((one for one in steps if prefix_of(one.manifest_hash) == prefix), None)
+            found = None if step is None else (None, step)
+        if found is None:
+            return None
+        same = (found[1].manifest_hash, found[1].manifest.content_hash) == (
+            ask.manifest_hash,
+            ask.content_hash,
+        )
+        return found if same else None
 
     def _judge_links(self, now: Now) -> None:
         """Facts changed: who lost its trust is cut, who may see more is shown more, who may see
         less starts anew."""
-        revoked, cluster_id = self._beliefs.facts.revoked, self._beliefs.facts.bundle.cluster_id
+        is_revoked = self._beliefs.freshness.is_revoked
+        protocol_min = self._beliefs.facts.bundle.protocol_min
         for session in self._sessions.all_sessions():
-            identity = session.identity
-            if revoked.has_node(cluster_id, identity.node_id) or revoked.has_certificate(
-                identity.certificate_hash
-            ):
+            if is_revoked or self._beliefs.has_lost_trust(session.identity):
                 fields = (("peer", session.node_id), ("reason", "revoked"))
                 self._out.append(Record(fact=Fact.SESSION_CUT, fields=fields))
                 self._close(session, ByeReason.CLOSED, LostReason.REVOKED)
-            elif session.is_open and self._disclosure.has_narrowed(session):
+                continue
+            if session.hello is not None:
+                if shared_protocol(session.hello, protocol_min) is None:
+                    self._close(session, ByeReason.VERSION, LostReason.VERSION, 3_600)
+                    continue
+                self._judge_link_claims(session, now)
+            if session.is_open and self._disclosure.has_narrowed(session):
                 self._close(session, ByeReason.CLOSED, LostReason.NARROWED, 1)
             elif session.is_open:
                 self._disclosure.further_claims(session)
+
+    def _judge_link_claims(self, session: Session, now: Now) -> None:
+        had = session.claims
+        self._judge_claims(session, now)
+        if had is None and session.claims is not None and session.is_open:
+            self._show_all(session, now)
 
     def _on_timer(self, timer: Timer, now: Now) -> None:
         match timer:
@@ -588,6 +841,8 @@ class Node:
                 self._fetching.on_due(timer.content_hash, timer.generation)
             case RepairDue():
                 self._on_repair_due(now)
+            case AnswersDue():
+                self._policing.on_answers_due(timer.link)
             case AdvertiseDue():
                 self._intake.advertise(now)
                 self._is_advertising = False
@@ -602,10 +857,12 @@ class Node:
         self._timer(RefreshDue(), self._refresh.next_at(now.instant))
         self._intake.on_expiry(now, EXPIRIES_PER_TURN_MAX)
         self._end_expired_links(now)
-        self._intake.apply_again()
+        self._keep_time()
+        self._intake.apply_again(now)
         self._intake.persist_again()
         self._dissemination.on_unanswered()
         for one in self._sessions.open_sessions():
+            self._policing.ask_lists(one)
             self._graft(one)
         link = self._refresh.next_link(tuple(one.link for one in self._sessions.open_sessions()))
         session = None if link is None else self._sessions.find(link)
@@ -621,12 +878,22 @@ class Node:
         namespaces = (*lane, *(one for one in due if one not in lane))
         self._disclosure.ask_heads(session, namespaces)
 
+    def _keep_time(self) -> None:
+        """A node that starts again must not believe an earlier clock than it had."""
+        floor = self._beliefs.next_time_floor()
+        if floor is not None:
+            put = PutTimeFloor(unix=floor)
+            self._out.append(Persist(token=self._intake.next_token(), changes=(put,)))
+
     def _end_expired_links(self, now: Now) -> None:
         """An expired certificate or claims end a link, without grace: an outage grants nothing."""
         for session in self._sessions.all_sessions():
             claims = session.claims
-            if is_past(session.identity.expires_at, now.unix) or (
-                claims is not None and is_past(claims.claims.expires_at, now.unix)
+            is_old = is_due(later(session.since, session.life), now.instant)
+            if (
+                is_old
+                or is_past(session.identity.expires_at, now.unix)
+                or (claims is not None and is_past(claims.claims.expires_at, now.unix))
             ):
                 self._close(session, ByeReason.LIFE_OVER, LostReason.LIFE)
 
@@ -753,7 +1020,9 @@ class Node:
     def _known_to(self, session: Session, named: list[VerifiedManifest]) -> VerifiedManifest | None:
         """The manifest to ask a peer with: one it may know, or the hash of another would tell it
         that the same bytes are in use elsewhere."""
-        trusted = (one for one in named if one.manifest.artifact_type in TRUST_TYPES)
+        # Of its own trust lane a node asks anybody: else it could not learn whom to believe before
+        # it believes somebody.
+        trusted = (one for one in named if self._beliefs.is_own_lane(one.manifest))
         shared = (one for one in named if may_disclose(session.claims, one.manifest.audience))
         return next(shared, None) or next(trusted, None)
 
@@ -763,8 +1032,28 @@ class Node:
                 self._on_submit(event.request, event.body.envelope, now)
             case FetchRequest():
                 self._on_fetch(event.request, event.body, now)
+            case GateRequest():
+                self._on_gate(event.request, event.body, now)
             case _:
                 assert_never(event.body)
+
+    def _on_gate(self, request: RequestId, body: GateRequest, now: Now) -> None:
+        """Every answer is on record before it is given."""
+        head = None if body.namespace is None else self._catalog.find(body.namespace)
+        if body.content_hash is not None:
+            named = self._catalog.by_content(body.content_hash)
+            head = next((one for one, verified in named if verified is one.verified), None)
+        names_artifact = body.namespace is not None or body.content_hash is not None
+        permit = self._permits.decide(body.action, head, now, names_artifact=names_artifact)
+        fields = (
+            ("action", permit.action),
+            ("decision", "allow" if permit.allowed else "deny"),
+            ("code", permit.code.value),
+            ("mode", permit.mode.value),
+            ("namespace", body.namespace or ""),
+        )
+        self._out.append(Record(fact=Fact.GATE_ANSWERED, fields=fields))
+        self._out.append(Answer(request=request, outcome=Outcome.DECIDED, permit=permit))
 
     def _on_submit(self, request: RequestId, envelope: bytes, now: Now) -> None:
         """A local file passes the same gate as a stranger's bytes; it is answered once it is
@@ -871,8 +1160,15 @@ class Node:
 
     def snapshot(self, now: Now) -> NodeSnapshot:
         """The node as a reader may see it. Cost: O(heads)."""
+        policing = self._policing.snapshot(now.instant)
         return node_snapshot(
-            self._node_id, self._beliefs, self._catalog, self._neighbors, self._fetching, now
+            self._node_id,
+            self._beliefs,
+            self._catalog,
+            self._neighbors,
+            self._fetching,
+            policing,
+            now,
         )
 
     @property
@@ -929,5 +1225,9 @@ class Node:
             self._holdings,
             self._fetching,
             self._intake,
+            self._beliefs,
+            self._waiting,
+            self._uses,
+            self._policing,
         ):
             machine.check()

@@ -12,7 +12,7 @@ from fabgossip.core.events import LinkId
 from fabgossip.model.authority import NodeIdentity, Opening, VerifiedClaims
 from fabgossip.model.ids import BootId, NodeId
 from fabgossip.model.messages import PROTOCOL, Hello
-from fabgossip.model.moment import Instant
+from fabgossip.model.moment import Duration, Instant
 from fabgossip.model.scope import Audience
 
 
@@ -24,21 +24,30 @@ class Session:
     identity: NodeIdentity
     is_dialer: bool
     since: Instant
+    life: Duration
+    """How long the link may last."""
     hello: Hello | None = None
     claims: VerifiedClaims | None = None
+    """In force: what the peer may know rests on these."""
+    offered: VerifiedClaims | None = None
+    """Verified, and not in force: waits for the disk, or for a mode that lets us take them up."""
+    claims_envelope: bytes = b""
     openings: tuple[Opening, ...] = ()
     """What the peer has shown so far."""
     shown: frozenset[bytes] = frozenset()
     """Salts of the openings we have shown the peer."""
+    is_refused: bool = False
+    """Whether the claims shown last are not good, as far as we know."""
     is_welcomed: bool = False
     is_open: bool = False
     holdings_sequence: int = 0
-    strikes: int = 0
     serving: int = 0
     ask_trust_at: Instant = field(default_factory=lambda: Instant(0))
     """When trust may be asked for again because something was refused for want of it."""
     dirty: dict[Audience, None] = field(default_factory=dict)
-    """Audiences about which something was dropped, in the order it was."""
+    """Audiences about which something was dropped or asked, in the order it was."""
+    is_behind: bool = False
+    """Whether something the peer told was skipped: it is asked for its lists."""
 
     @property
     def node_id(self) -> NodeId:

@@ -8,7 +8,7 @@ Must not know: which files they came from.
 from dataclasses import dataclass
 
 from fabgossip.core.config import NodeConfig
-from fabgossip.model.authority import Opening
+from fabgossip.model.authority import NodeIdentity, Opening
 from fabgossip.model.ids import BootId, NodeId
 from fabgossip.model.topology import Endpoint
 from fabgossip.trust.bundle import PinnedTrust
@@ -23,6 +23,8 @@ class OwnIdentity:
     claims: bytes
     openings: tuple[Opening, ...]
     pinned: PinnedTrust
+    certificate: NodeIdentity | None = None
+    """What peers see of it; None while it is out of its time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

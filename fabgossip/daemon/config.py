@@ -82,6 +82,9 @@ class ListenTable:
     """The next one is closed before TLS and counted."""
     handshakes_per_second_max: Annotated[int, Bounds(1, 10_000)] = 20
     """Excess waits in the kernel's backlog."""
+    handshakes_in_flight_max: Annotated[int, Bounds(1, 65_536)] = 64
+    """TLS handshakes others began and did not end yet; one address has a quarter of them. The next
+    one is closed before TLS and counted (*start*)."""
 
     def __post_init__(self) -> None:
         """Every address has a host and a port."""

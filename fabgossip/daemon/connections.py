@@ -5,6 +5,7 @@ it in the same call; the writer takes classes 0, 1, 2 strictly in that order, th
 turn. A queue that carries revocations never drops: the link closes instead.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -45,6 +46,8 @@ FRAMES_PER_TURN: Final = 32
 """Frames of one peer taken before the others get their turn (*start*)."""
 CLEANUP_S: Final = 2.0
 """Longest time the last word of a link may take (*start*)."""
+FRAME_S: Final = 10.0
+"""Longest time between the first and the last byte of a frame (*start*)."""
 WRITE_TIMEOUT_S: Final = 10.0
 """Longest time to hand one batch to the kernel."""
 
@@ -140,9 +143,14 @@ class Connection:
         return self.lost or LostReason.EOF
 
     async def _read(self, on_frame: Callable[["Connection", Frame], None]) -> None:
-        reader = FrameReader()
+        reader, under_way = FrameReader(), _FrameTime()
         while True:
-            data = await self._stream.receive_some()
+            data = None
+            with trio.move_on_at(under_way.deadline):
+                data = await self._stream.receive_some()
+            if data is None:
+                self.close(Bye(reason=ByeReason.SLOW, retry_after_s=60), LostReason.TIMEOUT)
+                return
             if not data:
                 self.lost = self.lost or LostReason.EOF
                 return
@@ -157,6 +165,7 @@ class Connection:
             except WireError:
                 self.close(BadRequest(code=BadRequestCode.BODY), LostReason.PROTOCOL)
                 raise
+            under_way.on_read(reader, trio.current_time())
 
     async def _write(self) -> None:
         while True:
@@ -213,3 +222,21 @@ class Connection:
             except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
                 pass
         await self._stream.aclose_forcefully()
+
+
+class _FrameTime:
+    """Until when the frame under way must end: a byte now and then does not keep it alive."""
+
+    __slots__ = ("_ended", "deadline")
+
+    def __init__(self) -> None:
+        self._ended = 0
+        self.deadline = math.inf
+
+    def on_read(self, reader: FrameReader, now: float) -> None:
+        """More bytes were read, and all whole frames among them taken."""
+        if not reader.is_amid_frame:
+            self.deadline = math.inf
+        elif self.deadline == math.inf or reader.ended_frames != self._ended:
+            self.deadline = now + FRAME_S
+        self._ended = reader.ended_frames

@@ -223,7 +223,7 @@ class Disk:
 
     def _materialize(self, effect: Materialize) -> None:
         if effect.order is None or effect.manifest is None:
-            self._local.withdraw(effect.namespace)
+            self._local.withdraw(effect.namespace, purge=effect.purge)
             return
         manifest = effect.manifest
         version = LocalVersion(

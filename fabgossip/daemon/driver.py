@@ -48,6 +48,7 @@ from fabgossip.core.events import (
 )
 from fabgossip.core.node import Node
 from fabgossip.core.setup import NodeSetup
+from fabgossip.daemon.admission import Handshakes, Slot
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.endpoints import DialError, LinkNumbers, TlsContexts, accept_tls, dial
@@ -73,6 +74,7 @@ _WARNINGS: Final = frozenset(
         Fact.SESSION_CUT,
         Fact.ARTIFACT_WITHHELD,
         Fact.FETCH_DENIED,
+        Fact.IDENTITY_CLONED,
     }
 )
 _DETAILS: Final = frozenset({Fact.FETCH_FAILED, Fact.ARTIFACT_ACCEPTED, Fact.PROBE_SILENCED})
@@ -93,6 +95,7 @@ class World:
     tls: Callable[[TrustBundle], TlsContexts]
     """The contexts of the trust bundle in force."""
     connections_max: int
+    handshakes_in_flight_max: int
 
 
 class Driver:
@@ -106,6 +109,7 @@ class Driver:
         self._is_stepping = False
         self._connections: dict[LinkId, Connection] = {}
         self._links = LinkNumbers()
+        self._handshakes = Handshakes(world.handshakes_in_flight_max)
         self._timers: list[tuple[int, int, Timer]] = []
         self._timer_count = 0
         self._timer_wake = trio.Event()
@@ -246,20 +250,48 @@ class Driver:
 
     def on_stream(self, stream: trio.SocketStream) -> None:
         """A connection was accepted: TLS next, unless there are too many."""
-        if len(self._connections) >= self._world.connections_max or self._is_draining:
+        slot = None if self._is_full or self._is_draining else self._slot(stream)
+        if slot is None:
             self.refused_connections += 1
             stream.socket.close()
             return
-        self._nursery.start_soon(self._accept, stream, name="accept")
+        self._nursery.start_soon(self._accept, stream, slot, name="accept")
 
-    async def _accept(self, stream: trio.SocketStream) -> None:
+    @property
+    def _is_full(self) -> bool:
+        return len(self._connections) >= self._world.connections_max
+
+    def _slot(self, stream: trio.SocketStream) -> Slot | None:
+        """Counted at once: the tasks of a burst of connections run only after all of it."""
         try:
-            tls, identity = await accept_tls(stream, self._tls().server, self._judge)
+            host = stream.socket.getpeername()[0]
+        except OSError:
+            return None  # gone already
+        return self._handshakes.enter(host)
+
+    async def _accept(self, stream: trio.SocketStream, slot: Slot) -> None:
+        identified = await self._identify(stream, slot)
+        if identified is None:
+            return
+        tls, identity = identified
+        if self._is_full:
+            # Full since: each of the handshakes under way found room when it began.
+            self.refused_connections += 1
+            await tls.aclose_forcefully()
+            return
+        await self._serve_link(tls, identity, is_dialer=False)
+
+    async def _identify(
+        self, stream: trio.SocketStream, slot: Slot
+    ) -> tuple[TlsStream, NodeIdentity] | None:
+        try:
+            return await accept_tls(stream, self._tls().server, self._judge)
         except DialError as error:
             fields = (("reason", error.reason.value), ("detail", str(error)))
             self._world.log.emit("handshake_failed", LogLevel.INFO, fields)
-            return
-        await self._serve_link(tls, identity, is_dialer=False)
+            return None
+        finally:
+            slot.leave()
 
     async def _serve_link(
         self, stream: TlsStream, identity: NodeIdentity, *, is_dialer: bool

@@ -25,6 +25,7 @@ from fabgossip.trust.rejections import Rejection
 
 ALPN: Final = "fabgossip/1"
 HANDSHAKE_S: Final = 5.0
+"""Longest time from the first byte of TLS to a judged identity (*start*)."""
 DIAL_S: Final = 3.0
 BACKLOG: Final = 128
 USER_TIMEOUT_MS: Final = 10_000
@@ -110,7 +111,8 @@ async def accept_tls(
     stream: trio.SocketStream, context: ssl.SSLContext, judge: LeafJudge
 ) -> tuple[TlsStream, NodeIdentity]:
     """TLS and leaf rules on an accepted connection; raises `DialError`, the stream closed."""
-    return await _handshake(stream, context, judge, is_server=True)
+    _tune(stream)
+    return await handshake(stream, context, judge, is_server=True)
 
 
 async def dial(
@@ -137,19 +139,25 @@ async def _dial_one(
             raise DialError(LostReason.CONNECT_FAILED, f"{address}: {error}") from error
     if stream is None:
         raise DialError(LostReason.CONNECT_FAILED, f"{address}: no answer within {DIAL_S:g} s")
-    tls, identity = await _handshake(stream, context, judge, is_server=False)
+    _tune(stream)
+    tls, identity = await handshake(stream, context, judge, is_server=False)
     if identity.node_id != node_id:
         await tls.aclose_forcefully()
         raise DialError(LostReason.IDENTITY, f"{address}: another node answered than {node_id}")
     return tls, identity
 
 
-async def _handshake(
-    stream: trio.SocketStream, context: ssl.SSLContext, judge: LeafJudge, *, is_server: bool
-) -> tuple[TlsStream, NodeIdentity]:
+def _tune(stream: trio.SocketStream) -> None:
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+
+async def handshake(
+    stream: trio.abc.Stream, context: ssl.SSLContext, judge: LeafJudge, *, is_server: bool
+) -> tuple[TlsStream, NodeIdentity]:
+    """TLS and leaf rules on a stream, within `HANDSHAKE_S`; raises `DialError`, the stream
+    closed."""
     tls = TlsStream(stream, context, server_side=is_server)
     identity: NodeIdentity | Rejection | None = None
     try:

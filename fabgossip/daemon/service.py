@@ -193,6 +193,7 @@ class _State:
             heads=self.index.heads(disk.read),
             floors=self.index.floors(),
             revoked=self.index.revoked(),
+            memory=self.index.begin(),
         )
 
     def close(self) -> None:
@@ -291,6 +292,7 @@ def _setup(config: Config, parts: _Parts, environment: Environment, boot_id: Boo
         claims=loaded.claims_envelope,
         openings=loaded.openings,
         pinned=loaded.pinned,
+        certificate=(None if isinstance(loaded.certificate, Rejection) else loaded.certificate),
     )
     return NodeSetup(
         config=config.node,
@@ -369,6 +371,7 @@ def _world(config: Config, parts: _Parts, disk: Disk) -> World:
         log=parts.log,
         tls=tls,
         connections_max=config.table.listen.connections_max,
+        handshakes_in_flight_max=config.table.listen.handshakes_in_flight_max,
     )
 
 

@@ -24,15 +24,16 @@ from trio import TaskStatus
 
 from fabgossip.core.catalog import Head, HeadState
 from fabgossip.core.effects import Answer, Outcome
-from fabgossip.core.events import FetchRequest, SubmitRequest
+from fabgossip.core.events import FetchRequest, GateRequest, SubmitRequest
 from fabgossip.core.health import state_of
+from fabgossip.core.pace import BYTES_PER_S_MIN
 from fabgossip.daemon import views
 from fabgossip.daemon.driver import Driver, read_clocks
 from fabgossip.daemon.transfers import Submission, is_spooled
 from fabgossip.errors import ModelError, ServiceError
 from fabgossip.model.artifact import CONTENT_BYTES_MAX, ArtifactType, chunk_count_of, chunk_size_of
 from fabgossip.model.envelope import ENVELOPE_BYTES_MAX
-from fabgossip.model.ids import ContentHash, parse_content_hash
+from fabgossip.model.ids import ContentHash, parse_content_hash, parse_id
 
 SCHEMA_VERSION: Final = 1
 CONNECTIONS_MAX: Final = 64
@@ -46,8 +47,13 @@ REQUEST_S: Final = 5.0
 """Longest time the rest of a refused request may take."""
 DRAINED_BYTES_MAX: Final = 1 << 20
 """A refused body up to here is read and forgotten and the connection goes on; above, it closes."""
+REPLY_S: Final = 10.0
+"""Longest time a client may take to read an answer (*start*)."""
 SUBMIT_S: Final = 120.0
+"""Longest time a submitted body may take, whatever its size."""
 FETCH_TIMEOUT_MS_MAX: Final = 600_000
+GATE_QUESTIONS_MAX: Final = 64
+"""Questions of consumers answered at once (*start*)."""
 SO_PEERGROUPS: Final = 59
 """`SO_PEERGROUPS` of Linux, which Python does not name."""
 PEER_GROUPS_BYTES: Final = 4 * 256
@@ -123,6 +129,7 @@ class StatusServer:
         self._about = about
         self._operator_gid = _group_id(operator_group)
         self._serving = 0
+        self._asking = 0
         self.is_ready = False
 
     async def serve(self, listener: socket.socket, *, task_status: TaskStatus[None]) -> Never:
@@ -238,6 +245,28 @@ class StatusServer:
         items = [views.event(at, fact) for at, fact in self._driver.facts]
         return Reply(code=200, body={"items": items[-LIMIT_MAX:]})
 
+    async def on_gate(self, request: "_Request") -> Reply:
+        """`GET /v1/gate?action=&namespace=|content_hash=`: 200 whatever the answer is; any other
+        code means no."""
+        action = _action(request.query.get("action"))
+        text, namespace = request.query.get("content_hash"), request.query.get("namespace")
+        if text is not None and namespace is not None:
+            raise RefusedError(400, "query", "at most one of content_hash and namespace")
+        if self._asking >= GATE_QUESTIONS_MAX:
+            raise RefusedError(503, "busy", "too many questions at once: this means no")
+        body = GateRequest(
+            action=action,
+            content_hash=None if text is None else _content_hash(text),
+            namespace=namespace,
+        )
+        self._asking += 1
+        try:
+            answer = await self._driver.ask(self._driver.next_request(), body)
+        finally:
+            self._asking -= 1
+        assert answer.permit is not None
+        return Reply(code=200, body=views.permit(answer.permit))
+
     async def on_fetch(self, request: "_Request") -> Reply:
         """`POST /v1/fetch?content_hash=|namespace=&timeout_ms=`."""
         text, namespace = request.query.get("content_hash"), request.query.get("namespace")
@@ -254,22 +283,32 @@ class StatusServer:
     async def on_submit(self, request: "_Request") -> Reply:
         """`POST /v1/submit`: envelope, then content; the header says where one ends."""
         length = request.headers.get(ENVELOPE_HEADER, b"")
-        if not length.isdigit() or not 0 < int(length) <= ENVELOPE_BYTES_MAX:
+        if not (length.isdigit() and len(length) <= DIGITS_MAX) or not (
+            0 < int(length) <= ENVELOPE_BYTES_MAX
+        ):
             raise RefusedError(
                 400, "envelope", f"header Fabgossip-Envelope-Bytes: 1 to {ENVELOPE_BYTES_MAX}"
             )
         body = _SubmitBody(self._driver, int(length), request.body_bytes)
-        with trio.move_on_after(SUBMIT_S) as scope:
+        with trio.move_on_after(submit_s(request.body_bytes)) as scope:
             await request.read_body(body.add)
         if scope.cancelled_caught or not body.is_complete:
             body.drop()
-            raise RefusedError(400, "truncated", "the body ended before the length it announced")
+            raise RefusedError(
+                400, "truncated", "the body ended, or its time did, before the length it announced"
+            )
         answer = await self._driver.ask(
             self._driver.next_request(),
             SubmitRequest(envelope=bytes(body.envelope)),
             body.submission(),
         )
         return _reply(answer)
+
+
+def submit_s(body_bytes: int) -> float:
+    """How long a submitted body of this size may take: the pace of a peer's content is its least
+    too, so that a trickle holds no connection."""
+    return min(REQUEST_S + body_bytes / BYTES_PER_S_MIN, SUBMIT_S)
 
 
 class _SubmitBody:
@@ -349,6 +388,13 @@ def _expect(key: str, value: str | None, known: list[str]) -> None:
         raise RefusedError(400, "query", f"{key}: expected one of {', '.join(known)}")
 
 
+def _action(text: str | None) -> str:
+    try:
+        return parse_id(text or "", "action")
+    except ModelError as error:
+        raise RefusedError(400, "action", str(error)) from error
+
+
 def _content_hash(text: str) -> ContentHash:
     try:
         return parse_content_hash(text)
@@ -360,6 +406,7 @@ _CODES: Final = {
     Outcome.ADMITTED: 200,
     Outcome.ALREADY_CURRENT: 200,
     Outcome.HELD: 200,
+    Outcome.DECIDED: 200,
     Outcome.REFUSED: 422,
     Outcome.UNKNOWN: 404,
     Outcome.TIMED_OUT: 504,
@@ -444,6 +491,7 @@ class _Conversation:
     async def run(self) -> None:
         """Serve until the client leaves or breaks the protocol."""
         while True:
+            self._method = b""
             try:
                 event = None
                 with trio.move_on_after(IDLE_S):
@@ -456,7 +504,10 @@ class _Conversation:
                 reply = Reply(
                     code=error.error_status_hint, body={"code": "http", "detail": str(error)}
                 )
-            await self._send(reply)
+            with trio.move_on_after(REPLY_S) as scope:
+                await self._send(reply)
+            if scope.cancelled_caught:
+                return
             if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
                 return
             self._http.start_next_cycle()
@@ -542,6 +593,9 @@ _ROUTES: Final[dict[tuple[str, str], _Route]] = {
     ("GET", "/v1/peers"): _Route(StatusServer.on_peers),
     ("GET", "/v1/why"): _Route(StatusServer.on_why, query=("namespace", "content_hash")),
     ("GET", "/v1/events"): _Route(StatusServer.on_events),
+    ("GET", "/v1/gate"): _Route(
+        StatusServer.on_gate, query=("action", "namespace", "content_hash")
+    ),
     ("POST", "/v1/fetch"): _Route(
         StatusServer.on_fetch, is_operate=True, query=("content_hash", "namespace", "timeout_ms")
     ),

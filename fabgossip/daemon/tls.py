@@ -19,7 +19,7 @@ class TlsStream:
     """An authenticated, encrypted byte stream, after `do_handshake`."""
 
     def __init__(
-        self, transport: trio.SocketStream, context: ssl.SSLContext, *, server_side: bool
+        self, transport: trio.abc.Stream, context: ssl.SSLContext, *, server_side: bool
     ) -> None:
         self._transport = transport
         self._incoming = ssl.MemoryBIO()

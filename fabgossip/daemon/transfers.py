@@ -25,11 +25,13 @@ from fabgossip.core.events import (
     LinkId,
     RequestId,
 )
+from fabgossip.core.pace import Pace
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
 from fabgossip.model.artifact import WHOLE_BYTES_MAX, chunk_size_of
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import Busy, ContentAsk, GetContent, NotAvailable, TrafficClass
+from fabgossip.model.moment import Duration, Instant
 from fabgossip.storage.contents import IncomingContent
 from fabgossip.wire.codec import ContentHeader, content_header_bytes, parse_content_header
 from fabgossip.wire.framing import CONTENT_FRAME_BYTES_MAX, FrameKind, frame_header
@@ -39,11 +41,8 @@ OUTSTANDING_BYTES: Final = 8 << 20
 OUTSTANDING_CHUNKS: Final = 4
 HASH_INLINE_MAX: Final = 64 << 10
 """Hashing this much takes 40 us, less than handing it to a thread."""
-WINDOW_S: Final = 5.0
-RATE_MIN: Final = 64 << 10
-"""Bytes a second a source must bring over a window, or it loses its turn (*start*)."""
 WATCH_S: Final = 0.05
-"""How often silent transfers are looked for."""
+"""How often silent and slow transfers are looked for."""
 
 
 class Digest(Protocol):
@@ -75,8 +74,7 @@ class _Receiving:
     wanted: ContentWanted
     connection: Connection
     traffic: TrafficClass
-    idle_s: float
-    heard_at: float
+    pace: Pace
     chunk_bytes: int
     chunk_count: int
     next_chunk: int = 0
@@ -87,9 +85,6 @@ class _Receiving:
     verifying: bool = False
     verified: int = 0
     incoming: IncomingContent | None = None
-    window_at: float = 0.0
-    window_bytes: int = 0
-    arrived_bytes: int = 0
     whole: Digest = field(default_factory=sha256)
     over: bool = False
 
@@ -235,8 +230,7 @@ class Transfers:
             wanted=wanted,
             connection=connection,
             traffic=effect.traffic,
-            idle_s=effect.idle_ms / 1_000,
-            heard_at=self._clock(),
+            pace=Pace(Duration(effect.idle_ms), self._now()),
             chunk_bytes=chunk_size_of(wanted.size) if wanted.chunk_hashes else max(wanted.size, 1),
             chunk_count=count,
         )
@@ -248,7 +242,6 @@ class Transfers:
             except OSError:
                 self._post(_failed(wanted, connection.link, FetchFailure.DISK, 0))
                 return
-        receiving.window_at = receiving.heard_at
         self._ask_more(receiving)
 
     def _ask_more(self, receiving: _Receiving) -> None:
@@ -285,13 +278,12 @@ class Transfers:
         if receiving is None:
             return
         chunk = receiving.chunks[stream]
-        receiving.heard_at = self._clock()
+        receiving.pace.on_bytes(len(data), self._now())
         expected = header.item == 0 and header.offset == len(chunk.data)
         if not expected or len(chunk.data) + len(data) > chunk.size:
             self._fail(receiving, FetchFailure.BAD_LENGTH)
             return
         chunk.data += data
-        receiving.arrived_bytes += len(data)
         if header.is_last:
             self._on_chunk(receiving, chunk)
 
@@ -338,12 +330,13 @@ class Transfers:
         incoming = receiving.incoming
         assert incoming is not None
         while not receiving.over and (chunk := receiving.arrived.pop(receiving.verified, None)):
+            began_at = self._now()
             verdict = await trio.to_thread.run_sync(_verify_and_write, receiving, incoming, chunk)
             if verdict is not None:
                 self._fail(receiving, verdict)
                 break
             receiving.verified += 1
-            receiving.heard_at = self._clock()
+            receiving.pace.on_held_up(began_at, self._now())
             if not receiving.over:
                 self._ask_more(receiving)
         receiving.verifying = False
@@ -392,26 +385,20 @@ class Transfers:
         )
 
     async def watch(self) -> None:
-        """Take its turn from whoever is silent for too long."""
+        """Take its turn from whoever is silent or too slow."""
         while True:
             if not self._receiving:
                 self._busy = trio.Event()
                 await self._busy.wait()
             await trio.sleep(WATCH_S)
-            now = self._clock()
+            now = self._now()
             for receiving in list(dict.fromkeys(self._receiving.values())):
-                is_silent = now - receiving.heard_at > receiving.idle_s
-                if (is_silent or self._is_too_slow(receiving, now)) and not receiving.verifying:
-                    self._fail(receiving, FetchFailure.STALLED)
+                verdict = None if receiving.verifying else receiving.pace.verdict(now)
+                if verdict is not None:
+                    self._fail(receiving, verdict)
 
-    @staticmethod
-    def _is_too_slow(receiving: _Receiving, now: float) -> bool:
-        """Whether less than the least rate came over the last window: a drip holds no slot."""
-        if now - receiving.window_at < WINDOW_S:
-            return False
-        arrived = receiving.arrived_bytes - receiving.window_bytes
-        receiving.window_at, receiving.window_bytes = now, receiving.arrived_bytes
-        return arrived < RATE_MIN * WINDOW_S
+    def _now(self) -> Instant:
+        return Instant(int(self._clock() * 1_000))
 
     def serve(self, effect: ServeContent, connection: Connection) -> None:
         """Carry out a `ServeContent`: small contents at once, the others by a task of their own."""

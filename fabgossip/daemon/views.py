@@ -14,6 +14,7 @@ from fabgossip.daemon.driver import Driver
 from fabgossip.model.artifact import Order
 from fabgossip.model.ids import BootId
 from fabgossip.model.messages import PROTOCOL
+from fabgossip.model.mode import Permit
 from fabgossip.model.moment import Now, UnixTime, elapsed
 
 
@@ -77,6 +78,7 @@ def status(snapshot: NodeSnapshot, about: About) -> dict[str, object]:
             "fresh": counts.fresh,
             "behind": counts.behind,
             "stale": counts.stale,
+            "disputed": counts.disputed,
             "expired": counts.expired,
             "invalid": counts.invalid,
             "withdrawn": counts.withdrawn,
@@ -96,6 +98,10 @@ def status(snapshot: NodeSnapshot, about: About) -> dict[str, object]:
             "fetched": fetching.fetched,
             "failed": fetching.failed,
         },
+        "limits": {
+            "reduced": dict(snapshot.policing.reduced),
+            "cut": snapshot.policing.cut,
+        },
         "config": {"path": about.config_path, "storage": about.storage_path},
         "problems": [
             {
@@ -107,6 +113,21 @@ def status(snapshot: NodeSnapshot, about: About) -> dict[str, object]:
             for one in snapshot.problems
         ],
         "problems_omitted": snapshot.problems_omitted,
+    }
+
+
+def permit(answer: Permit) -> dict[str, object]:
+    """`GET /v1/gate`."""
+    return {
+        "action": answer.action,
+        "allowed": answer.allowed,
+        "mode": answer.mode.value,
+        "code": answer.code.value,
+        "reason": answer.reason,
+        "help": answer.help,
+        "trust_version": answer.trust_version,
+        "revocation_version": answer.revocation_version,
+        "valid_until": rfc3339(answer.valid_until),
     }
 
 

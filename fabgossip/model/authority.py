@@ -243,11 +243,23 @@ class VerifiedClaims:
     claims: NodeClaims
     claims_hash: bytes
     entitlements: Entitlements
+    signed_by: tuple[KeyId, ...] = ()
+    """Keys whose signatures counted."""
 
     @property
     def is_control_endpoint(self) -> bool:
         """Whether this node stands beside the control plane."""
         return CONTROL_ENDPOINT_ROLE in self.claims.roles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedGrant:
+    """A grant whose signature, binding and time were found good for one connection; made only in
+    `trust/grants.py`.
+    """
+
+    grant: FetchGrant
+    signed_by: tuple[KeyId, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,7 +270,7 @@ class NodeIdentity:
 
     node_id: NodeId
     certificate_hash: bytes
-    """SHA-256 of the DER."""
+    """SHA-256 of what the CA signed of it."""
     expires_at: UnixTime
     issuer_hash: bytes = b""
-    """SHA-256 of the DER of the node CA that signed it."""
+    """The same of the node CA that signed it."""

@@ -7,7 +7,7 @@ here.
 """
 
 from dataclasses import dataclass
-from typing import NewType
+from typing import Final, NewType
 
 Instant = NewType("Instant", int)
 """Milliseconds since some fixed point of this process; comparable only within it."""
@@ -15,6 +15,10 @@ Duration = NewType("Duration", int)
 """Milliseconds; never negative."""
 UnixTime = NewType("UnixTime", int)
 """Seconds since 1970-01-01T00:00:00Z."""
+
+
+NEVER: Final = UnixTime(0)
+"""Before every signed time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,11 @@
 """What a node writes to its own index and reads back: the words between core and storage."""
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from fabgossip.model.artifact import Order, VerifiedManifest
+from fabgossip.model.ids import ManifestHash, NodeId
+from fabgossip.model.moment import NEVER, UnixTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,14 @@ class PutHead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DropHead:
+    """Forget the head of a namespace: it was a trust bundle, and once read no bundle at all."""
+
+    namespace: str
+    manifest_hash: ManifestHash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PutIncrement:
     """Keep an increment beside the head of its namespace; it raises no floor."""
 
@@ -58,9 +68,111 @@ class PutTrust:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PutRevoked:
-    """Add to what was ever revoked: (number of the kind, 32 bytes), never taken back by a list."""
+    """All that is revoked in an epoch: (number of the kind, 32 bytes), never taken back by a list
+    of the same epoch. Rows of earlier epochs go.
+    """
 
+    epoch: int
     entries: tuple[tuple[int, bytes], ...]
 
 
-Change: TypeAlias = PutHead | PutIncrement | PutTrust | PutRevoked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutFloor:
+    """Raise the floor of a namespace to what a snapshot lists, before that itself is here."""
+
+    namespace: str
+    order: Order
+    manifest_hash: ManifestHash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutEvidence:
+    """Keep a statement that contradicts the head of its namespace, until a higher order ends it."""
+
+    verified: VerifiedManifest = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutClaimsSeen:
+    """The highest (epoch, claims version) seen of a node: older claims of it count no more."""
+
+    node_id: NodeId
+    epoch: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutGrantUse:
+    """How often a fetch grant was used, to be remembered until `forget_at`."""
+
+    grant_id: bytes
+    uses: int
+    forget_at: UnixTime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutTimeFloor:
+    """A time that was reached: the clock may never be believed to be earlier."""
+
+    unix: UnixTime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutMemory:
+    """The node knows again all a fresh one must know: it has no amnesia any more, or (False) it
+    noticed that it has.
+    """
+
+    is_whole: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredGrantUse:
+    """A row of the grants used."""
+
+    grant_id: bytes
+    uses: int
+    forget_at: UnixTime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFloor:
+    """A row of the floors."""
+
+    namespace: str
+    order: Order
+    manifest_hash: ManifestHash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMemory:
+    """What a node must not forget beside heads and floors."""
+
+    generation: int = 1
+    """Starts of this state folder, this one included."""
+    is_whole: bool = True
+    """False: the folder is new, or amnesia was noticed and not yet left."""
+    time_floor: UnixTime = NEVER
+    revoked_epoch: int = 0
+    claims_seen: tuple[tuple[NodeId, int, int], ...] = ()
+    grant_uses: tuple[StoredGrantUse, ...] = ()
+    evidence: tuple[bytes, ...] = ()
+    """Envelopes of statements that contradict heads."""
+
+
+WHOLE_MEMORY: Final = StoredMemory()
+"""Of a node that starts anew and has forgotten nothing."""
+
+Change: TypeAlias = (
+    PutHead
+    | DropHead
+    | PutIncrement
+    | PutTrust
+    | PutRevoked
+    | PutFloor
+    | PutEvidence
+    | PutClaimsSeen
+    | PutGrantUse
+    | PutTimeFloor
+    | PutMemory
+)

@@ -230,7 +230,7 @@ class Floors:
 
     def on_started(self, index: int, started: Started) -> None:
         """A process found this on its disk."""
-        found = dict(started.floors)
+        found = {one.namespace: one.order for one in started.floors}
         for (place, namespace), floor in self._highest.items():
             if place == index:
                 self._count.checks += 1

@@ -10,19 +10,31 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from typing import Final, Protocol, TypeAlias
 
 from fabgossip.core.effects import Materialize, Persist
 from fabgossip.core.events import Started
 from fabgossip.model.artifact import NO_ORDER, TRUST_TYPES, TYPE_RULES, Order, VerifiedManifest
-from fabgossip.model.ids import ContentHash
+from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
+from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
     Change,
+    DropHead,
+    PutClaimsSeen,
+    PutEvidence,
+    PutFloor,
+    PutGrantUse,
     PutHead,
     PutIncrement,
+    PutMemory,
     PutRevoked,
+    PutTimeFloor,
     PutTrust,
+    StoredFloor,
+    StoredGrantUse,
     StoredHead,
+    StoredMemory,
     StoredTrust,
 )
 from fabgossip.sim.streams import Stream
@@ -107,8 +119,15 @@ class SimDisk:
         self._epoch = 0
         """Counts crashes: what belongs to an earlier one is void."""
         self.heads: dict[tuple[str, bool], VerifiedManifest] = {}
-        self.floors: dict[str, Order] = {}
+        self.floors: dict[str, StoredFloor] = {}
         self.revoked: set[tuple[int, bytes]] = set()
+        self.evidence: dict[tuple[str, bytes], bytes] = {}
+        self.claims_seen: dict[NodeId, tuple[int, int]] = {}
+        self.grant_uses: dict[bytes, StoredGrantUse] = {}
+        self.generation = 0
+        self.is_whole = False
+        self.time_floor = UnixTime(0)
+        self.revoked_epoch = 0
         self.contents: dict[ContentHash, bytes] = {}
         self.trust: dict[int, StoredTrust] = {}
         self.local: dict[str, Local] = {}
@@ -201,12 +220,26 @@ class SimDisk:
     def started(self) -> Started:
         """What a new process finds; contents nobody names are dropped."""
         named = {verified.manifest.content_hash for verified in self.heads.values()}
+        named |= {ContentHash(sha256(step.content).digest()) for step in self.trust.values()}
         self.contents = {key: data for key, data in self.contents.items() if key in named}
         return Started(
             trust=tuple(self.trust[version] for version in sorted(self.trust)),
             heads=tuple(self._stored(*row) for row in sorted(self.heads)),
-            floors=tuple(sorted(self.floors.items())),
+            floors=tuple(self.floors[name] for name in sorted(self.floors)),
             revoked=tuple(sorted(self.revoked)),
+            memory=self._begin_start(),
+        )
+
+    def _begin_start(self) -> StoredMemory:
+        self.generation += 1
+        return StoredMemory(
+            generation=self.generation,
+            is_whole=self.is_whole,
+            time_floor=self.time_floor,
+            revoked_epoch=self.revoked_epoch,
+            claims_seen=tuple((name, *self.claims_seen[name]) for name in sorted(self.claims_seen)),
+            grant_uses=tuple(self.grant_uses[key] for key in sorted(self.grant_uses)),
+            evidence=tuple(self.evidence[key] for key in sorted(self.evidence)),
         )
 
     def _stored(self, namespace: str, is_increment: bool) -> StoredHead:  # noqa: FBT001  # a key of the index
@@ -227,9 +260,33 @@ class SimDisk:
         for change in changes:
             match change:
                 case PutRevoked():
+                    if change.epoch != self.revoked_epoch:
+                        self.revoked.clear()
+                        self.revoked_epoch = change.epoch
                     self.revoked |= set(change.entries)
+                case PutFloor():
+                    self._raise_floor(change.namespace, change.order, change.manifest_hash)
+                case PutEvidence():
+                    one = change.verified
+                    key = (one.manifest.namespace.text, bytes(one.manifest_hash))
+                    self.evidence[key] = one.envelope
+                case PutClaimsSeen():
+                    self.claims_seen[change.node_id] = (change.epoch, change.version)
+                case PutGrantUse():
+                    self.grant_uses[change.grant_id] = StoredGrantUse(
+                        grant_id=change.grant_id, uses=change.uses, forget_at=change.forget_at
+                    )
+                case PutTimeFloor():
+                    self.time_floor = change.unix
+                case PutMemory():
+                    self.is_whole = change.is_whole
                 case PutHead():
                     self._put_head(change.verified)
+                case DropHead():
+                    self.heads.pop((change.namespace, False), None)
+                    floor = self.floors.get(change.namespace)
+                    if floor is not None and floor.manifest_hash == change.manifest_hash:
+                        del self.floors[change.namespace]
                 case PutIncrement():
                     self._put_row(change.verified, is_increment=True)
                 case PutTrust():
@@ -241,14 +298,24 @@ class SimDisk:
     def _put_head(self, verified: VerifiedManifest) -> None:
         namespace, order = verified.manifest.namespace.text, verified.manifest.order
         self.heads.pop((namespace, True), None)
-        self.floors[namespace] = max(order, self.floors.get(namespace, NO_ORDER))
+        self.evidence = {key: row for key, row in self.evidence.items() if key[0] != namespace}
+        self._raise_floor(namespace, order, verified.manifest_hash)
         self._put_row(verified, is_increment=False)
+
+    def _raise_floor(self, namespace: str, order: Order, manifest_hash: ManifestHash) -> None:
+        if order >= self._floor(namespace):
+            self.floors[namespace] = StoredFloor(
+                namespace=namespace, order=order, manifest_hash=manifest_hash
+            )
+
+    def _floor(self, namespace: str) -> Order:
+        floor = self.floors.get(namespace)
+        return NO_ORDER if floor is None else floor.order
 
     def _put_row(self, verified: VerifiedManifest, *, is_increment: bool) -> None:
         namespace = verified.manifest.namespace.text
         self.heads[(namespace, is_increment)] = verified
-        floor = self.floors.get(namespace, NO_ORDER)
-        self._tap.durable_manifest(self._index, verified, floor)
+        self._tap.durable_manifest(self._index, verified, self._floor(namespace))
 
     def _store(self, content_hash: ContentHash, data: bytes) -> bool:
         self.contents[content_hash] = data
@@ -259,6 +326,8 @@ class SimDisk:
         local = self.local.setdefault(effect.namespace, Local())
         if effect.order is None or effect.manifest is None:
             local.current = local.staged = None
+            if effect.purge:
+                local.versions.clear()
             self._tap.materialized(self._index, effect.namespace, local)
             return True
         content = self.contents.get(effect.manifest.content_hash)

@@ -30,6 +30,7 @@ from fabgossip.sim.streams import Streams
 from fabgossip.sim.trace import Checkpoint, Happened, Key, Kind, Trace, world_event
 from fabgossip.sim.watch import Watch
 from fabgossip.sim.world import NS_PER_MS, NS_PER_S, WORLD, World
+from fabgossip.trust.rejections import RejectionCode
 from fabgossip.trust.signatures import Verifier
 
 STARTS_WITHIN_NS: Final = NS_PER_S
@@ -119,6 +120,7 @@ class Run:
             self.hosts[node.index] = Host(around, node.index, papers[node.index], disk)
         self.trace = Trace(self._snapshots)
         self._queue: deque[tuple[Issued, str]] = deque()
+        self._deferred: deque[tuple[Issued, str]] = deque()
         self._is_handing_out = False
         self._plan()
 
@@ -221,10 +223,24 @@ class Run:
         if answer is None:
             self._at(self.world.now_ns + RETRY_NS, self._try_again)
             return
-        if answer.outcome not in (Outcome.ADMITTED, Outcome.ALREADY_CURRENT):
+        handed = self._queue.popleft()
+        if answer.code == RejectionCode.MODE_DENIED:
+            # A new node takes nothing before it has trust, the list and its own snapshot.
+            self._deferred.append(handed)
+        elif answer.outcome in (Outcome.ADMITTED, Outcome.ALREADY_CURRENT):
+            self._offer_again()
+        else:
             self.measures.on_refused(issued, f"{answer.outcome.value} {answer.code}")
-        self._queue.popleft()
+        if self._deferred and not self._queue:
+            self._offer_again()
+            self._at(self.world.now_ns + RETRY_NS, self._try_again)
+            return
         self._hand_out()
+
+    def _offer_again(self) -> None:
+        """What was not taken yet comes before what is left, in its old order."""
+        self._queue.extendleft(reversed(self._deferred))
+        self._deferred.clear()
 
     def local_of(self, index: int, namespace: str) -> Local | None:
         """The local state of a namespace at a node, in truth."""

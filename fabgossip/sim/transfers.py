@@ -23,6 +23,7 @@ from fabgossip.core.events import (
     LinkId,
     RequestId,
 )
+from fabgossip.core.pace import Pace
 from fabgossip.model.artifact import chunk_size_of
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import (
@@ -33,6 +34,7 @@ from fabgossip.model.messages import (
     NotAvailable,
     TrafficClass,
 )
+from fabgossip.model.moment import Duration, Instant
 from fabgossip.sim.disk import SimDisk
 from fabgossip.sim.network import End, Network, SentFrame
 from fabgossip.sim.trace import Happened, Kind, world_event
@@ -80,8 +82,7 @@ class _Receiving:
     wanted: ContentWanted
     end: End
     traffic: TrafficClass
-    idle_ns: int
-    heard_ns: int
+    pace: Pace
     chunk_bytes: int
     chunk_count: int
     next_chunk: int = 0
@@ -171,24 +172,26 @@ class Transfers:
             wanted=wanted,
             end=end,
             traffic=effect.traffic,
-            idle_ns=effect.idle_ms * NS_PER_MS,
-            heard_ns=self._bench.now_ns(),
+            pace=Pace(Duration(effect.idle_ms), self._now()),
             chunk_bytes=chunk_size_of(wanted.size) if wanted.chunk_hashes else max(wanted.size, 1),
             chunk_count=len(wanted.chunk_hashes) or 1,
         )
         self._ask_more(receiving)
         self._watch(receiving)
 
+    def _now(self) -> Instant:
+        return Instant(self._bench.now_ns() // NS_PER_MS)
+
     def _watch(self, receiving: _Receiving) -> None:
-        """Look again when the silence would be too long, at the pace the daemon looks."""
-        due = receiving.heard_ns + receiving.idle_ns
+        """Look again when the verdict could be another, at the pace the daemon looks."""
+        due = receiving.pace.next_look() * NS_PER_MS
         self._bench.wait(due - due % WATCH_NS + WATCH_NS, partial(self._on_watch, receiving))
 
     def _on_watch(self, receiving: _Receiving) -> Happened:
         if not receiving.over:
-            silent_ns = self._bench.now_ns() - receiving.heard_ns
-            if silent_ns > receiving.idle_ns and not receiving.arrived:
-                self._fail(receiving, FetchFailure.STALLED)
+            verdict = receiving.pace.verdict(self._now())
+            if verdict is not None:
+                self._fail(receiving, verdict)
             else:
                 self._watch(receiving)
         return world_event(Kind.TIMER, "watch")
@@ -217,7 +220,7 @@ class Transfers:
         if receiving is None:
             return
         chunk = receiving.chunks[frame.stream]
-        receiving.heard_ns = self._bench.now_ns()
+        receiving.pace.on_bytes(len(data), self._now())
         expected = header.item == 0 and header.offset == len(chunk.data)
         if not expected or len(chunk.data) + len(data) > chunk.size:
             self._fail(receiving, FetchFailure.BAD_LENGTH)

@@ -12,19 +12,31 @@ returned survives power loss on a disk that honours fsync.
 import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from fabgossip.errors import StorageError
 from fabgossip.model.artifact import TRUST_TYPES, TYPE_RULES, ArtifactType, Order, VerifiedManifest
-from fabgossip.model.ids import ContentHash, NodeId
+from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
+from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
     Change,
+    DropHead,
+    PutClaimsSeen,
+    PutEvidence,
+    PutFloor,
+    PutGrantUse,
     PutHead,
     PutIncrement,
+    PutMemory,
     PutRevoked,
+    PutTimeFloor,
     PutTrust,
+    StoredFloor,
+    StoredGrantUse,
     StoredHead,
+    StoredMemory,
     StoredTrust,
 )
 
@@ -45,7 +57,18 @@ CREATE TABLE head (
 ) WITHOUT ROWID;
 CREATE INDEX head_by_content ON head (content_hash);
 CREATE TABLE floor (
-    namespace TEXT PRIMARY KEY, epoch INTEGER NOT NULL, version INTEGER NOT NULL
+    namespace TEXT PRIMARY KEY, epoch INTEGER NOT NULL, version INTEGER NOT NULL,
+    manifest_hash BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE evidence (
+    namespace TEXT NOT NULL, manifest_hash BLOB NOT NULL, envelope BLOB NOT NULL,
+    PRIMARY KEY (namespace, manifest_hash)
+) WITHOUT ROWID;
+CREATE TABLE claims_seen (
+    node_id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, version INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE grant_use (
+    grant_id BLOB PRIMARY KEY, uses INTEGER NOT NULL, forget_at INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE content (
     content_hash BLOB PRIMARY KEY, size INTEGER NOT NULL, inline BLOB
@@ -53,14 +76,18 @@ CREATE TABLE content (
 CREATE TABLE revoked (
     kind INTEGER NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, value)
 ) WITHOUT ROWID;
-CREATE TABLE trust (version INTEGER PRIMARY KEY, envelope BLOB NOT NULL, content BLOB NOT NULL);
+CREATE TABLE trust (
+    version INTEGER PRIMARY KEY, envelope BLOB NOT NULL, content BLOB NOT NULL,
+    content_hash BLOB NOT NULL
+);
 """
 
 
 _RAISE_FLOOR: Final = """
-INSERT INTO floor VALUES (?, ?, ?)
-ON CONFLICT (namespace) DO UPDATE SET epoch = excluded.epoch, version = excluded.version
-WHERE (excluded.epoch, excluded.version) > (epoch, version)
+INSERT INTO floor VALUES (?, ?, ?, ?)
+ON CONFLICT (namespace) DO UPDATE SET
+    epoch = excluded.epoch, version = excluded.version, manifest_hash = excluded.manifest_hash
+WHERE (excluded.epoch, excluded.version) >= (epoch, version)
 """
 _HEADS: Final = """
 SELECT head.namespace, head.epoch, head.version, head.is_increment, head.artifact_type,
@@ -202,23 +229,76 @@ class NodeIndex:
                 self._put_head(row.verified, is_increment=False)
             case PutIncrement():
                 self._put_head(row.verified, is_increment=True)
+            case DropHead():
+                self._db.execute("DELETE FROM head WHERE namespace = ?", (row.namespace,))
+                dropped = (row.namespace, row.manifest_hash)
+                self._db.execute(
+                    "DELETE FROM floor WHERE namespace = ? AND manifest_hash = ?", dropped
+                )
             case PutTrust():
-                values = (row.version, row.envelope, row.content)
-                self._db.execute("INSERT OR REPLACE INTO trust VALUES (?, ?, ?)", values)
+                content_hash = sha256(row.content).digest()
+                values = (row.version, row.envelope, row.content, content_hash)
+                self._db.execute("INSERT OR REPLACE INTO trust VALUES (?, ?, ?, ?)", values)
             case PutRevoked():
-                self._db.executemany("INSERT OR IGNORE INTO revoked VALUES (?, ?)", row.entries)
+                self._put_revoked(row)
+            case PutFloor():
+                self._raise_floor(row.namespace, row.order, row.manifest_hash)
+            case PutEvidence():
+                verified = row.verified
+                self._db.execute(
+                    "INSERT OR IGNORE INTO evidence VALUES (?, ?, ?)",
+                    (
+                        verified.manifest.namespace.text,
+                        verified.manifest_hash,
+                        verified.envelope,
+                    ),
+                )
+            case PutClaimsSeen():
+                seen = (row.node_id, row.epoch, row.version)
+                self._db.execute("INSERT OR REPLACE INTO claims_seen VALUES (?, ?, ?)", seen)
+            case PutGrantUse():
+                self._put_grant_use(row)
+            case PutTimeFloor():
+                self._put_meta("time_floor", row.unix)
+            case PutMemory():
+                self._put_meta("is_whole", int(row.is_whole))
             case PutContent():
                 entry = (row.content_hash, row.size, row.inline)
                 self._db.execute("INSERT OR REPLACE INTO content VALUES (?, ?, ?)", entry)
             case DropContent():
                 self._db.execute("DELETE FROM content WHERE content_hash = ?", (row.content_hash,))
 
+    def _put_revoked(self, row: PutRevoked) -> None:
+        """The union of one epoch: the first list of a higher one starts anew."""
+        if self._meta("revoked_epoch", 0) != row.epoch:
+            self._db.execute("DELETE FROM revoked")
+            self._put_meta("revoked_epoch", row.epoch)
+        self._db.executemany("INSERT OR IGNORE INTO revoked VALUES (?, ?)", row.entries)
+
+    def _raise_floor(self, namespace: str, order: Order, manifest_hash: ManifestHash) -> None:
+        """Of one order the statement accepted last stands: the winner of a dispute, a bundle issued
+        again."""
+        floor = (namespace, order.epoch, order.version, manifest_hash)
+        self._db.execute(_RAISE_FLOOR, floor)
+
+    def _put_grant_use(self, row: PutGrantUse) -> None:
+        use = (row.grant_id, row.uses, row.forget_at)
+        self._db.execute("INSERT OR REPLACE INTO grant_use VALUES (?, ?, ?)", use)
+
+    def _meta(self, key: str, default: int) -> int:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return default if row is None else int(row[0])
+
+    def _put_meta(self, key: str, value: int) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, str(value)))
+
     def _put_head(self, verified: VerifiedManifest, *, is_increment: bool) -> None:
         manifest = verified.manifest
         namespace, order = manifest.namespace.text, manifest.order
         if not is_increment:
             self._db.execute("DELETE FROM head WHERE namespace = ?", (namespace,))
-            self._db.execute(_RAISE_FLOOR, (namespace, order.epoch, order.version))
+            self._db.execute("DELETE FROM evidence WHERE namespace = ?", (namespace,))
+            self._raise_floor(namespace, order, verified.manifest_hash)
         row = (
             namespace,
             is_increment,
@@ -242,7 +322,8 @@ class NodeIndex:
         content."""
         rows = self._db.execute(
             "SELECT content_hash FROM content "
-            "WHERE content_hash NOT IN (SELECT content_hash FROM head)"
+            "WHERE content_hash NOT IN (SELECT content_hash FROM head) "
+            "AND content_hash NOT IN (SELECT content_hash FROM trust)"
         )
         return tuple(ContentHash(row[0]) for row in rows)
 
@@ -256,10 +337,57 @@ class NodeIndex:
         rows = self._db.execute("SELECT kind, value FROM revoked ORDER BY kind, value")
         return tuple((row[0], row[1]) for row in rows)
 
-    def floors(self) -> tuple[tuple[str, Order], ...]:
+    def floors(self) -> tuple[StoredFloor, ...]:
         """All floors in namespace order."""
-        rows = self._db.execute("SELECT namespace, epoch, version FROM floor ORDER BY namespace")
-        return tuple((row[0], Order(row[1], row[2])) for row in rows)
+        rows = self._db.execute("SELECT * FROM floor ORDER BY namespace")
+        return tuple(
+            StoredFloor(
+                namespace=row[0],
+                order=Order(row[1], row[2]),
+                manifest_hash=ManifestHash(row[3]),
+            )
+            for row in rows
+        )
+
+    def begin(self) -> StoredMemory:
+        """Count this start, durably, and give what must not be forgotten. A folder that was made
+        just now knows nothing: it says so until the node has left amnesia.
+
+        Raises:
+            StorageError: the start could not be counted.
+        """
+        try:
+            generation = self._meta("generation", 0) + 1
+            self._db.execute("BEGIN IMMEDIATE")
+            self._put_meta("generation", generation)
+            if generation == 1:
+                self._put_meta("is_whole", 0)
+            self._db.execute(
+                "DELETE FROM grant_use WHERE forget_at < ?", (self._meta("time_floor", 0),)
+            )
+            self._db.execute("COMMIT")
+            return self._memory(generation)
+        except (sqlite3.Error, ValueError) as error:
+            raise StorageError(f"{self._path}: {error}") from error
+
+    def _memory(self, generation: int) -> StoredMemory:
+        seen = self._db.execute("SELECT node_id, epoch, version FROM claims_seen ORDER BY node_id")
+        uses = self._db.execute("SELECT grant_id, uses, forget_at FROM grant_use ORDER BY grant_id")
+        evidence = self._db.execute(
+            "SELECT envelope FROM evidence ORDER BY namespace, manifest_hash"
+        )
+        return StoredMemory(
+            generation=generation,
+            is_whole=bool(self._meta("is_whole", 0)),
+            time_floor=UnixTime(self._meta("time_floor", 0)),
+            revoked_epoch=self._meta("revoked_epoch", 0),
+            claims_seen=tuple((NodeId(row[0]), row[1], row[2]) for row in seen),
+            grant_uses=tuple(
+                StoredGrantUse(grant_id=row[0], uses=row[1], forget_at=UnixTime(row[2]))
+                for row in uses
+            ),
+            evidence=tuple(row[0] for row in evidence),
+        )
 
     def heads(self, content_of: Callable[[ContentHash], bytes | None]) -> tuple[StoredHead, ...]:
         """All heads in namespace order; `content_of` reads those fabgossip itself reads."""

@@ -119,13 +119,18 @@ class LocalState:
         for one in unlinked[: len(unlinked) - spare] if spare else unlinked:
             shutil.rmtree(one, ignore_errors=True)
 
-    def withdraw(self, namespace: str) -> None:
-        """Take the links of a namespace away; its versions stay for whoever has them open."""
+    def withdraw(self, namespace: str, *, purge: bool = False) -> None:
+        """Take the links of a namespace away; its versions stay for whoever has them open, unless
+        they are to be purged."""
         folder = self.folder_of(namespace)
         if not folder.is_dir():
             return
         for link in ("current", "staged"):
             (folder / link).unlink(missing_ok=True)
+        if purge:
+            (folder / "previous").unlink(missing_ok=True)
+            for one in [one for one in folder.iterdir() if _VERSION.fullmatch(one.name)]:
+                shutil.rmtree(one)
         sync_folder(folder)
 
 

@@ -2,10 +2,24 @@
 
 Decides: `authorize(subject, object, verb, facts, now)`, from what the peer showed on this
 connection and nothing else.
-Keeps: every check must pass; a fact that is missing denies; the decision depends on its arguments
-alone.
+Keeps: all eight checks must pass; a fact that is missing denies; one fact less, or one revocation
+more, never allows; the decision depends on its arguments alone.
 Must not know: what the node holds, which peer asked before, how the answer is worded.
-"""
+
+| check | passes when | unknown, which denies, when |
+|---|---|---|
+| node identity | the leaf rules passed on this connection, the certificate has not ended | no leaf; the clock is suspect near its end |
+| cluster membership | claims of this cluster and epoch, unexpired | no claims, a newer epoch, an expired bundle |
+| role assignment | a role of the claims has the verb | no rule for any of its roles |
+| artifact scope | the items shown, the grant and the narrowing let it hold the artifact | the audience is not known |
+| organization | the artifact names no organisation, or one that was shown | nothing was shown |
+| artifact type | a role that has the verb has the type, and so has the grant where that is used | no rule for any of its roles |
+| trust and revocation | nothing involved is revoked, and our list is unexpired and new enough | no list, expired, too old |
+| partition and degraded policy | the mode lets this node serve it | the mode forbids to judge at all |
+
+For the trust lane (bundle, revocation list, tombstones, a node's own snapshot) a valid certificate
+alone makes a member, so that a change of epoch locks nobody out.
+"""  # noqa: E501  # a table
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +27,30 @@ from enum import Enum
 from typing import Final
 
 from fabgossip.model.artifact import TRUST_TYPES, Manifest
-from fabgossip.model.authority import NodeIdentity, VerifiedClaims
-from fabgossip.model.ids import ManifestHash
-from fabgossip.model.moment import UnixTime, is_past
-from fabgossip.model.scope import Audience, Family, ScopeId, ScopeKind, may_hold, may_share
+from fabgossip.model.authority import (
+    Narrowing,
+    NodeIdentity,
+    RoleRule,
+    Verb,
+    VerifiedClaims,
+    VerifiedGrant,
+)
+from fabgossip.model.ids import KeyId, ManifestHash
+from fabgossip.model.mode import Action
+from fabgossip.model.moment import UnixTime, is_past, seconds_after
+from fabgossip.model.scope import (
+    Audience,
+    Entitlements,
+    Family,
+    ScopeId,
+    ScopeKind,
+    may_hold,
+    may_share,
+)
 from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.grants import narrowed, widened
+from fabgossip.trust.identity import CLOCK_TOLERANCE_S
+from fabgossip.trust.modes import may
 
 
 class Check(Enum):
@@ -30,108 +63,274 @@ class Check(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A peer as this connection shows it; `claims` is None until verified ones were shown."""
+    """A peer as this connection shows it; None for what it did not show, or not well enough."""
 
-    identity: NodeIdentity
+    identity: NodeIdentity | None
     claims: VerifiedClaims | None
+    grant: VerifiedGrant | None = None
+    narrowing: Narrowing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Object:
-    """The artifact in question."""
+    """The artifact in question; `manifest` None where this node knows of none."""
 
-    manifest: Manifest
-    manifest_hash: ManifestHash
+    manifest: Manifest | None
+    manifest_hash: ManifestHash | None = None
+    signed_by: tuple[KeyId, ...] = ()
+    is_current: bool = True
+    """Whether it would be served as the current version; else as stale, until it expires."""
 
     @property
     def is_trust_lane(self) -> bool:
         """What a valid certificate alone entitles to: a change of epoch locks no node out."""
-        return (
-            self.manifest.artifact_type in TRUST_TYPES
-            or self.manifest.namespace.family is Family.SNAPSHOT_NODE
+        manifest = self.manifest
+        return manifest is not None and (
+            manifest.artifact_type in TRUST_TYPES
+            or manifest.tombstone is not None
+            or manifest.namespace.family is Family.SNAPSHOT_NODE
         )
+
+    def is_lane_of(self, subject: Subject) -> bool:
+        """Whether it is in the trust lane of this very subject: the snapshot and the tombstones of
+        others are not."""
+        manifest = self.manifest
+        if manifest is None or subject.identity is None:
+            return False
+        own = manifest.namespace.node_id == subject.identity.node_id
+        return manifest.artifact_type in TRUST_TYPES or own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Allow or deny, and the checks in their order."""
+    """Allow or deny, and the checks in their order; `code` is the first that did not pass."""
 
     allow: bool
     denied_by: str | None
     checks: tuple[tuple[str, Check], ...]
 
 
-def authorize(subject: Subject, about: Object, facts: TrustFacts, now: UnixTime) -> Decision:
-    """Whether `subject` may know of, and so fetch, `about`."""
-    checks = tuple((name, check(subject, about, facts, now)) for name, check in CHECKS)
+def authorize(
+    subject: Subject, about: Object, verb: Verb, facts: TrustFacts, now: UnixTime
+) -> Decision:
+    """Whether `subject` may do `verb` with `about`. Pure and total: bad input denies."""
+    checks = tuple((name, check(subject, about, verb, facts, now)) for name, check in CHECKS)
     denied_by = next((name for name, outcome in checks if outcome is not Check.PASS), None)
     return Decision(allow=denied_by is None, denied_by=denied_by, checks=checks)
 
 
-def _identity(subject: Subject, _: Object, facts: TrustFacts, now: UnixTime) -> Check:
-    return Check.FAIL if is_past(subject.identity.expires_at, now) else Check.PASS
+def _outcome(passed: bool) -> Check:  # noqa: FBT001  # a verdict, given by position
+    return Check.PASS if passed else Check.FAIL
 
 
-def _membership(subject: Subject, about: Object, facts: TrustFacts, now: UnixTime) -> Check:
-    # The snapshot of another node is in the trust lane of that node only.
-    if about.is_trust_lane and about.manifest.namespace.node_id in (None, subject.identity.node_id):
-        return Check.PASS
-    if subject.claims is None:
+def _identity(subject: Subject, _: Object, __: Verb, facts: TrustFacts, now: UnixTime) -> Check:
+    identity = subject.identity
+    if identity is None:
         return Check.UNKNOWN
-    claims = subject.claims.claims
-    if (
-        claims.cluster_id != facts.bundle.cluster_id
-        or claims.authority_epoch != facts.bundle.authority_epoch
-    ):
+    if is_past(identity.expires_at, now):
         return Check.FAIL
-    return Check.FAIL if is_past(claims.expires_at, now) else Check.PASS
+    edge = seconds_after(identity.expires_at, -CLOCK_TOLERANCE_S)
+    if facts.freshness.is_clock_suspect and is_past(edge, now):
+        return Check.UNKNOWN
+    return Check.PASS
 
 
-def _scope(subject: Subject, about: Object, _: TrustFacts, __: UnixTime) -> Check:
-    manifest = about.manifest
-    node_id = manifest.namespace.node_id
-    if about.is_trust_lane and node_id is None:
+def _membership(
+    subject: Subject, about: Object, _: Verb, facts: TrustFacts, now: UnixTime
+) -> Check:
+    if about.is_lane_of(subject):
         return Check.PASS
-    if node_id is not None and node_id == subject.identity.node_id:
+    if subject.claims is None or is_past(facts.bundle_expires_at, now):
+        return Check.UNKNOWN
+    claims, bundle = subject.claims.claims, facts.bundle
+    if claims.authority_epoch > bundle.authority_epoch:
+        return Check.UNKNOWN
+    same = (claims.platform_id, claims.cluster_id, claims.authority_epoch) == (
+        bundle.platform_id,
+        bundle.cluster_id,
+        bundle.authority_epoch,
+    )
+    is_own = subject.identity is not None and claims.node_id == subject.identity.node_id
+    return _outcome(same and is_own and not is_past(claims.expires_at, now))
+
+
+def _rules_of(subject: Subject, facts: TrustFacts) -> tuple[RoleRule, ...]:
+    roles = () if subject.claims is None else subject.claims.claims.roles
+    return tuple(rule for rule in facts.bundle.role_rules if rule.role in roles)
+
+
+def _role(subject: Subject, about: Object, verb: Verb, facts: TrustFacts, _: UnixTime) -> Check:
+    if about.is_lane_of(subject):
+        return Check.PASS
+    rules = _rules_of(subject, facts)
+    if not rules:
+        return Check.UNKNOWN
+    return _outcome(any(verb in rule.verbs for rule in rules))
+
+
+def entitlements_of(subject: Subject) -> Entitlements:
+    """What a request of the subject rests on: the items shown and the grant, narrowed."""
+    held = Entitlements(frozenset()) if subject.claims is None else subject.claims.entitlements
+    grant = None if subject.grant is None else subject.grant.grant
+    return narrowed(widened(held, grant), subject.narrowing)
+
+
+def _holds(held: Entitlements, manifest: Manifest) -> bool:
+    return may_hold(manifest.audience, manifest.artifact_type.value, manifest.namespace.text, held)
+
+
+def _is_within(subject: Subject, about: Object) -> bool:
+    """Whether the narrowing leaves this artifact in."""
+    narrowing, manifest = subject.narrowing, about.manifest
+    if narrowing is None or manifest is None:
+        return True
+    if narrowing.types is not None and manifest.artifact_type not in narrowing.types:
+        return False
+    hashes = narrowing.manifest_hashes
+    return hashes is None or about.manifest_hash in hashes
+
+
+def _scope(subject: Subject, about: Object, _: Verb, __: TrustFacts, ___: UnixTime) -> Check:
+    manifest = about.manifest
+    if manifest is None:
+        return Check.UNKNOWN
+    if not _is_within(subject, about):
+        return Check.FAIL
+    if about.is_lane_of(subject):
         return Check.PASS
     if subject.claims is None:
         return Check.UNKNOWN
-    held = subject.claims.entitlements
-    allowed = may_hold(
-        manifest.audience, manifest.artifact_type.value, manifest.namespace.text, held
-    )
-    return Check.PASS if allowed else Check.FAIL
+    if not _holds(entitlements_of(subject), manifest):
+        return Check.FAIL
+    return _outcome(not _rests_on_grant(subject, manifest) or _granted(subject, about))
 
 
-def _organization(subject: Subject, about: Object, _: TrustFacts, __: UnixTime) -> Check:
+def _rests_on_grant(subject: Subject, manifest: Manifest) -> bool:
+    if subject.grant is None or subject.claims is None:
+        return False
+    return not _holds(narrowed(subject.claims.entitlements, subject.narrowing), manifest)
+
+
+def _granted(subject: Subject, about: Object) -> bool:
+    """Whether the grant itself speaks of this manifest, where it is needed."""
+    assert subject.grant is not None
+    hashes = subject.grant.grant.manifest_hashes
+    return hashes is None or about.manifest_hash in hashes
+
+
+def _organization(subject: Subject, about: Object, _: Verb, __: TrustFacts, ___: UnixTime) -> Check:
+    """No organisation is crossed, and a grant opens none."""
+    if about.manifest is None:
+        return Check.UNKNOWN
     org = about.manifest.audience.org
     if org is None:
         return Check.PASS
-    if subject.claims is None:
+    shown = frozenset() if subject.claims is None else shown_orgs(subject.claims)
+    if not shown:
         return Check.UNKNOWN
-    return Check.PASS if org in shown_orgs(subject.claims) else Check.FAIL
+    return _outcome(org in shown)
 
 
-def _revocation(subject: Subject, about: Object, facts: TrustFacts, _: UnixTime) -> Check:
+def _type(subject: Subject, about: Object, verb: Verb, facts: TrustFacts, _: UnixTime) -> Check:
+    manifest = about.manifest
+    if manifest is None:
+        return Check.UNKNOWN
+    if about.is_lane_of(subject):
+        return Check.PASS
+    rules = _rules_of(subject, facts)
+    if not rules:
+        return Check.UNKNOWN
+    kind = manifest.artifact_type
+    if not any(verb in rule.verbs and kind in rule.types for rule in rules):
+        return Check.FAIL
+    if not _rests_on_grant(subject, manifest):
+        return Check.PASS
+    assert subject.grant is not None
+    grant = subject.grant.grant
+    return _outcome(kind in grant.types and verb in grant.verbs)
+
+
+def _revocation(
+    subject: Subject, about: Object, _: Verb, facts: TrustFacts, now: UnixTime
+) -> Check:
+    """A revocation known denies however old our list is; none known allows only while it is
+    unexpired and as new as everything involved demands."""
+    if _is_revoked(subject, about, facts):
+        return Check.FAIL
+    expires_at = facts.revocations_expires_at
+    if expires_at is None or is_past(expires_at, now):
+        return Check.UNKNOWN
+    trust, revocation = _minimums(subject, about)
+    known = facts.bundle.bundle_version, facts.revoked.version
+    return Check.PASS if trust <= known[0] and revocation <= known[1] else Check.UNKNOWN
+
+
+def _is_revoked(subject: Subject, about: Object, facts: TrustFacts) -> bool:
     revoked, identity = facts.revoked, subject.identity
-    if revoked.has_node(facts.bundle.cluster_id, identity.node_id):
-        return Check.FAIL
-    if revoked.has_certificate(identity.certificate_hash):
-        return Check.FAIL
+    if identity is not None and (
+        revoked.has_node(facts.bundle.cluster_id, identity.node_id)
+        or revoked.has_certificate(identity.certificate_hash)
+        or revoked.has_certificate(identity.issuer_hash)
+    ):
+        return True
+    signers = [*about.signed_by]
+    if subject.claims is not None:
+        signers += subject.claims.signed_by
+    if subject.grant is not None:
+        signers += subject.grant.signed_by
+        if revoked.has_grant(subject.grant.grant.grant_id):
+            return True
+    if any(revoked.has_key(key_id) for key_id in signers):
+        return True
+    manifest, manifest_hash = about.manifest, about.manifest_hash
     return (
-        Check.FAIL
-        if revoked.has_artifact(about.manifest_hash, about.manifest.content_hash)
-        else Check.PASS
+        manifest is not None
+        and manifest_hash is not None
+        and revoked.has_artifact(manifest_hash, manifest.content_hash)
     )
 
 
-_Check = Callable[[Subject, Object, TrustFacts, UnixTime], Check]
+def _minimums(subject: Subject, about: Object) -> tuple[int, int]:
+    """The trust and revocation versions everything involved demands."""
+    demands = [(0, 0)]
+    if about.manifest is not None:
+        manifest = about.manifest
+        demands.append((manifest.min_trust_version, manifest.min_revocation_version))
+    if subject.claims is not None:
+        claims = subject.claims.claims
+        demands.append((claims.min_trust_version, claims.min_revocation_version))
+    if subject.grant is not None:
+        grant = subject.grant.grant
+        demands.append((grant.min_trust_version, grant.min_revocation_version))
+    return max(one for one, _ in demands), max(one for _, one in demands)
+
+
+def _mode(_: Subject, about: Object, __: Verb, facts: TrustFacts, now: UnixTime) -> Check:
+    manifest = about.manifest
+    if manifest is None:
+        return Check.UNKNOWN
+    if is_past(manifest.expires_at, now) and not about.is_trust_lane:
+        return Check.FAIL
+    if about.is_trust_lane:
+        actions: tuple[Action, ...] = (Action.SERVE_TRUST_LANE,)
+    elif about.is_current:
+        # Where it may not be served as current it may still be served as stale, until it expires.
+        actions = (Action.SERVE_CURRENT, Action.SERVE_STALE)
+    else:
+        actions = (Action.SERVE_STALE,)
+    return _outcome(any(may(action, facts.freshness, now).allowed for action in actions))
+
+
+_Check = Callable[[Subject, Object, Verb, TrustFacts, UnixTime], Check]
 CHECKS: Final[tuple[tuple[str, _Check], ...]] = (
     ("node_identity", _identity),
     ("cluster_membership", _membership),
+    ("role_assignment", _role),
     ("artifact_scope", _scope),
     ("organization", _organization),
-    ("revocation", _revocation),
+    ("artifact_type", _type),
+    ("trust_revocation", _revocation),
+    ("degraded_policy", _mode),
 )
 """Checked in this order; the first that does not pass names the denial."""
 

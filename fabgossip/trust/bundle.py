@@ -14,9 +14,10 @@ from typing import Final
 
 from fabgossip.errors import TrustError, WireError
 from fabgossip.model.artifact import ArtifactType, Manifest
-from fabgossip.model.authority import KeyStatus, Right, TrustBundle
+from fabgossip.model.authority import KeyStatus, Right, SigningKey, TrustBundle
 from fabgossip.model.envelope import Envelope, PayloadKind
 from fabgossip.model.ids import KeyId, ManifestHash, key_id_of
+from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import has_prefix
 from fabgossip.trust.signatures import Verifier, is_fit_public_key, signed_bytes
 from fabgossip.wire.contents import parse_bundle
@@ -29,6 +30,10 @@ RIGHT_KINDS: Final = frozenset(kind.value for kind in PayloadKind) - {
 }
 """A right on trust bundles would be a second root; checkpoints are signed by each node's own key.
 """
+
+
+RETIRED_GRACE_S: Final = 86_400
+"""How long after its window what a retired key signed may still turn up (*start*)."""
 
 
 def bundle_faults(bundle: TrustBundle) -> tuple[str, ...]:
@@ -189,5 +194,19 @@ def succession_fault(current: TrustBundle, successor: TrustBundle) -> str | None
 
 
 def is_active(status: KeyStatus) -> bool:
-    """Whether a key of this status may sign anything new."""
+    """Whether a key or CA of this status may sign anything new."""
     return status is KeyStatus.ACTIVE
+
+
+def counts(key: SigningKey, issued_at: UnixTime, seen_at: UnixTime | None) -> bool:
+    """Whether a signature of this key counts on something issued then and first seen at `seen_at`
+    (None: held already, so it was seen in time).
+
+    A retired key still vouches for what it signed in its window, but not for what turns up long
+    after: a thief chooses `issued_at`. A revoked key vouches for nothing.
+    """
+    if key.status is KeyStatus.REVOKED or not key.not_before <= issued_at <= key.not_after:
+        return False
+    if key.status is KeyStatus.ACTIVE or seen_at is None:
+        return True
+    return seen_at <= key.not_after + RETIRED_GRACE_S

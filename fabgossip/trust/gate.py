@@ -14,10 +14,11 @@ heard from a peer carries no authority anywhere.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from fabgossip.errors import WireError
 from fabgossip.model.artifact import (
+    NO_ORDER,
     TRUST_TYPES,
     TYPE_RULES,
     ArtifactType,
@@ -25,13 +26,14 @@ from fabgossip.model.artifact import (
     Order,
     VerifiedManifest,
 )
-from fabgossip.model.authority import RevocationList, Right, SigningKey, TrustBundle
+from fabgossip.model.authority import KeyStatus, RevocationList, Right, TrustBundle
 from fabgossip.model.envelope import Envelope, PayloadKind
-from fabgossip.model.ids import KeyId, ManifestHash, NodeId, key_id_of
-from fabgossip.model.moment import UnixTime, is_past
+from fabgossip.model.ids import ContentHash, KeyId, ManifestHash, NodeId, key_id_of
+from fabgossip.model.mode import Freshness
+from fabgossip.model.moment import NEVER, UnixTime, is_past
 from fabgossip.model.scope import Entitlements, Namespace, implies_audience, may_hold
 from fabgossip.model.topology import PeerDirectory, Snapshot, StorageDirectory
-from fabgossip.trust.bundle import describes, is_active, meets_roots, right_for, succession_fault
+from fabgossip.trust.bundle import counts, describes, meets_roots, right_for, succession_fault
 from fabgossip.trust.identity import CLOCK_TOLERANCE_S
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.revocation import Revoked
@@ -59,6 +61,11 @@ class TrustFacts:
     own: Entitlements
     own_node_id: NodeId
     bundle_expires_at: UnixTime
+    freshness: Freshness
+    revocations_expires_at: UnixTime | None = None
+    """None: no list of this epoch was ever accepted."""
+    previous: TrustBundle | None = None
+    """The bundle before the one in force: its roots can have signed another successor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +74,24 @@ class Line:
 
     floor: Order
     manifest_hash: ManifestHash | None
-    """The manifest accepted at the floor."""
+    """The manifest accepted, or listed, at the floor."""
     withdrawn: Order
     """Every order up to here is withdrawn by a tombstone."""
+    is_here: bool = True
+    """Whether the manifest at the floor is held; else it may come again, or for the first time."""
     has_increment: bool = False
     """Whether an increment at the floor is held already."""
+    content_hash: ContentHash | None = None
+    """Of the manifest accepted at the floor, and when that was issued."""
+    issued_at: UnixTime = NEVER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """What a covering snapshot says of a namespace; `NO_ORDER` where it lists nothing."""
+
+    order: Order
+    manifest_hash: ManifestHash | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +107,18 @@ class Asked:
 ANYTHING: Final = Asked()
 
 
+class Known(Protocol):
+    """What the gate asks about what was accepted before."""
+
+    def line_of(self, namespace: Namespace) -> Line:
+        """The line of versions of a namespace."""
+        ...
+
+    def listed(self, manifest: Manifest) -> Listed | None:
+        """What the covering snapshot says of the manifest's namespace, None if none covers it."""
+        ...
+
+
 @dataclass(slots=True)
 class _Admission:
     """What is known so far about one envelope; steps fill it from top to bottom."""
@@ -96,7 +128,9 @@ class _Admission:
     facts: TrustFacts
     verifier: Verifier
     now: UnixTime
-    line_of: Callable[[Namespace], Line]
+    known: "Known"
+    is_held: bool = False
+    """Whether this is of our own index: it was first seen in time."""
     parts: Envelope | None = None
     good: tuple[KeyId, ...] = ()
     statement: Manifest | None = None
@@ -125,9 +159,20 @@ class _Admission:
             namespace=namespace,
             manifest_hash=manifest_hash,
             was_signed=bool(self.good),
+            signed_by=self.counted,
+            verified=_verified(self) if code in _EVIDENCE else None,
         )
 
 
+_EVIDENCE: Final = frozenset(
+    {
+        RejectionCode.EQUIVOCATION,
+        RejectionCode.TRUST_FORK,
+        RejectionCode.EPOCH_STALE,
+        RejectionCode.AUDIENCE_NOT_OURS,
+    }
+)
+"""Refusals of what is signed as it should be: the statement itself is of use."""
 _Step: TypeAlias = Callable[[_Admission], Rejection | None]
 _Code = RejectionCode
 
@@ -145,13 +190,13 @@ class TrustGate:
         raw: bytes,
         asked: Asked,
         facts: TrustFacts,
-        line_of: Callable[[Namespace], Line],
+        known: Known,
         now: UnixTime,
     ) -> VerifiedManifest | Rejection:
         """The manifest these bytes state, or why it is not believed. Cost: one verification per new
         signature.
         """
-        admission = _Admission(raw, asked, facts, self._verifier, now, line_of)
+        admission = _Admission(raw, asked, facts, self._verifier, now, known)
         for step in STEPS:
             refused = step(admission)
             if refused is not None:
@@ -170,7 +215,9 @@ class TrustGate:
     def _judge(
         self, raw: bytes, facts: TrustFacts, now: UnixTime, steps: tuple[_Step, ...]
     ) -> VerifiedManifest | Rejection:
-        admission = _Admission(raw, ANYTHING, facts, self._verifier, now, _no_line)
+        admission = _Admission(
+            raw, ANYTHING, facts, self._verifier, now, NOTHING_KNOWN, is_held=True
+        )
         for step in steps:
             refused = step(admission)
             if refused is not None:
@@ -230,8 +277,17 @@ class TrustGate:
         )
 
 
-def _no_line(_: Namespace) -> Line:
-    return Line(floor=Order(0, 0), manifest_hash=None, withdrawn=Order(0, 0))
+class _Nothing:
+    """Nothing was accepted before."""
+
+    def line_of(self, _: Namespace, /) -> Line:
+        return Line(floor=NO_ORDER, manifest_hash=None, withdrawn=NO_ORDER)
+
+    def listed(self, _: Manifest, /) -> Listed | None:
+        return None
+
+
+NOTHING_KNOWN: Final[Known] = _Nothing()
 
 
 def _verified(admission: _Admission) -> VerifiedManifest:
@@ -273,10 +329,16 @@ def _candidates(admission: _Admission) -> dict[KeyId, bytes]:
     kind = admission.envelope.kind.value
     present = {signature.key_id for signature in admission.envelope.signatures}
     if kind == PayloadKind.TRUST_BUNDLE.value:
-        roots = {key_id_of(root): root for root in bundle.root_keys}
+        roots = {
+            key_id_of(root): root for one in _root_sets(admission.facts) for root in one.root_keys
+        }
         return {key_id: raw for key_id, raw in roots.items() if key_id in present}
     entitled = {key_id for right in bundle.rights if right.kind == kind for key_id in right.key_ids}
-    known = {key.key_id: key.public_key for key in bundle.keys if key.key_id in entitled}
+    known = {
+        key.key_id: key.public_key
+        for key in bundle.keys
+        if key.key_id in entitled and key.status is not KeyStatus.REVOKED
+    }
     return {
         key_id: raw
         for key_id, raw in known.items()
@@ -284,21 +346,33 @@ def _candidates(admission: _Admission) -> dict[KeyId, bytes]:
     }
 
 
-def _threshold_min(bundle: TrustBundle, kind: str) -> int | None:
+def _root_sets(facts: TrustFacts) -> tuple[TrustBundle, ...]:
+    """The bundles whose roots may sign bundles: the one in force, and the one before it, which
+    alone can show that it has two successors."""
+    return (facts.bundle,) if facts.previous is None else (facts.bundle, facts.previous)
+
+
+def _threshold_min(facts: TrustFacts, kind: str) -> int | None:
     if kind == PayloadKind.TRUST_BUNDLE.value:
-        return bundle.root_threshold
-    return min((right.threshold for right in bundle.rights if right.kind == kind), default=None)
+        return min(one.root_threshold for one in _root_sets(facts))
+    rights = facts.bundle.rights
+    return min((right.threshold for right in rights if right.kind == kind), default=None)
+
+
+def _count_candidates(admission: _Admission) -> Rejection | None:
+    """Too few keys that may speak about this kind cost no cryptography."""
+    kind = admission.envelope.kind
+    needed = _threshold_min(admission.facts, kind.value)
+    if needed is None:
+        return admission.refuse(_Code.KEY_NOT_FOR_TYPE, f"nobody has a right on {kind.value}")
+    found = len(_candidates(admission))
+    return _too_few(admission, found) if found < needed else None
 
 
 def _verify(admission: _Admission) -> Rejection | None:
-    """Too few candidates cost no cryptography; bad signatures beside good ones are ignored."""
-    kind = admission.envelope.kind
-    needed = _threshold_min(admission.facts.bundle, kind.value)
-    if needed is None:
-        return admission.refuse(_Code.KEY_NOT_FOR_TYPE, f"nobody has a right on {kind.value}")
-    candidates = _candidates(admission)
-    if len(candidates) < needed:
-        return _too_few(admission, len(candidates))
+    """Bad signatures beside enough good ones are ignored."""
+    kind, candidates = admission.envelope.kind, _candidates(admission)
+    needed = _threshold_min(admission.facts, kind.value) or 1
     message = signed_bytes(kind, admission.envelope.payload)
     admission.good = tuple(
         signature.key_id
@@ -314,9 +388,10 @@ def _verify(admission: _Admission) -> Rejection | None:
 
 def _too_few(admission: _Admission, found: int) -> Rejection:
     present = {signature.key_id for signature in admission.envelope.signatures}
-    if any(admission.facts.revoked.has_key(key_id) for key_id in present):
-        return admission.refuse(_Code.KEY_REVOKED, "signed by a revoked key")
     bundle = admission.facts.bundle
+    gone = {key.key_id for key in bundle.keys if key.status is KeyStatus.REVOKED}
+    if present & gone or any(admission.facts.revoked.has_key(key_id) for key_id in present):
+        return admission.refuse(_Code.KEY_REVOKED, "signed by a revoked key")
     known = {key.key_id for key in bundle.keys} | {key_id_of(root) for root in bundle.root_keys}
     if not present & known:
         return admission.refuse(_Code.KEY_UNKNOWN, "no key of the trust bundle signed this")
@@ -335,10 +410,14 @@ def _decode(admission: _Admission) -> Rejection | None:
     return None
 
 
+def _bind_type(admission: _Admission) -> Rejection | None:
+    if admission.manifest.artifact_type.payload_kind is not admission.envelope.kind:
+        return admission.refuse(_Code.TYPE_MISMATCH, "the payload type names another artifact type")
+    return None
+
+
 def _bind_cluster(admission: _Admission) -> Rejection | None:
     manifest, bundle = admission.manifest, admission.facts.bundle
-    if manifest.artifact_type.payload_kind is not admission.envelope.kind:
-        return admission.refuse(_Code.TYPE_MISMATCH, "the payload type names another artifact type")
     namespace = manifest.namespace
     if (manifest.cluster_id, namespace.cluster_id, namespace.platform_id) != (
         bundle.cluster_id,
@@ -351,19 +430,33 @@ def _bind_cluster(admission: _Admission) -> Rejection | None:
     return None
 
 
-def _bind_namespace(admission: _Admission) -> Rejection | None:
-    manifest = admission.manifest
+def _match_namespace(admission: _Admission) -> Rejection | None:
     asked = admission.asked.namespace
-    if asked is not None and manifest.namespace.text != asked:
+    if asked is not None and admission.manifest.namespace.text != asked:
         return admission.refuse(
             _Code.NAMESPACE_MISMATCH, "another namespace than the one asked for"
         )
+    return None
+
+
+def _bind_family(admission: _Admission) -> Rejection | None:
+    manifest = admission.manifest
     if manifest.namespace.family not in TYPE_RULES[manifest.artifact_type].families:
         return admission.refuse(
             _Code.NAMESPACE_MISMATCH, "this type does not live under this namespace"
         )
+    return None
+
+
+def _bind_tombstone(admission: _Admission) -> Rejection | None:
+    manifest = admission.manifest
     if manifest.tombstone is not None and manifest.artifact_type in TRUST_TYPES:
         return admission.refuse(_Code.NAMESPACE_MISMATCH, "trust is replaced, never withdrawn")
+    return None
+
+
+def _bind_audience(admission: _Admission) -> Rejection | None:
+    manifest = admission.manifest
     if not implies_audience(manifest.namespace, manifest.audience):
         return admission.refuse(_Code.NAMESPACE_MISMATCH, "namespace and scope ids disagree")
     return None
@@ -394,10 +487,7 @@ def _find_right(admission: _Admission) -> Rejection | None:
     manifest, bundle = admission.manifest, admission.facts.bundle
     named = set(manifest.signer_key_ids)
     if manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
-        admission.counted = tuple(key_id for key_id in admission.good if key_id in named)
-        if len(admission.counted) < bundle.root_threshold:
-            return admission.refuse(_Code.SIG_THRESHOLD, "not signed by enough roots it names")
-        return None
+        return _find_roots(admission, named)
     right = right_for(bundle, manifest.artifact_type.value, manifest.namespace.text)
     if right is None:
         return admission.refuse(_Code.KEY_NOT_FOR_NAMESPACE, "nobody has a right on this namespace")
@@ -407,12 +497,16 @@ def _find_right(admission: _Admission) -> Rejection | None:
     windows = {key.key_id: key for key in bundle.keys}
     admission.right = right
     admission.counted = tuple(
-        one for one in entitled if _in_window(windows[one], manifest.issued_at)
+        one
+        for one in entitled
+        if counts(windows[one], manifest.issued_at, None if admission.is_held else admission.now)
     )
     if len(admission.counted) >= right.threshold:
         return None
     if len(entitled) >= right.threshold:
-        return admission.refuse(_Code.KEY_RETIRED, "issued outside the time its keys may sign in")
+        return admission.refuse(
+            _Code.KEY_RETIRED, "issued, or first seen, outside the time its keys may sign in"
+        )
     if not entitled:
         return admission.refuse(
             _Code.KEY_NOT_FOR_NAMESPACE, "its keys have no right on this namespace"
@@ -422,8 +516,19 @@ def _find_right(admission: _Admission) -> Rejection | None:
     )
 
 
-def _in_window(key: SigningKey, issued_at: UnixTime) -> bool:
-    return is_active(key.status) and key.not_before <= issued_at <= key.not_after
+def _find_roots(admission: _Admission, named: set[KeyId]) -> Rejection | None:
+    """The next bundle takes the roots of the one in force; one of the same version may also show
+    those of the bundle before, for then it is evidence of a fork."""
+    facts = admission.facts
+    good = {key_id for key_id in admission.good if key_id in named}
+    is_next = admission.manifest.config_version > facts.bundle.bundle_version
+    sets = (facts.bundle,) if is_next else _root_sets(facts)
+    for one in sets:
+        roots = {key_id_of(root) for root in one.root_keys}
+        if len(good & roots) >= one.root_threshold:
+            admission.counted = tuple(key_id for key_id in admission.good if key_id in good & roots)
+            return None
+    return admission.refuse(_Code.SIG_THRESHOLD, "not signed by enough roots it names")
 
 
 def _hold(admission: _Admission) -> Rejection | None:
@@ -441,11 +546,14 @@ def _epoch(admission: _Admission) -> Rejection | None:
     """A trust bundle may open the next epoch: `succession_fault` judges that once its content is
     read.
     """
-    epoch, ours = admission.manifest.authority_epoch, admission.facts.bundle.authority_epoch
+    manifest, facts = admission.manifest, admission.facts
+    epoch, ours = manifest.authority_epoch, facts.bundle.authority_epoch
+    is_bundle = manifest.artifact_type is ArtifactType.TRUST_BUNDLE
+    if is_bundle and manifest.config_version == facts.bundle.bundle_version:
+        return None  # whatever its epoch, it is this bundle again or a fork: the order says which
     if epoch < ours:
         return admission.refuse(_Code.EPOCH_STALE, f"epoch {epoch}, the bundle says {ours}")
-    allowed = ours + 1 if admission.manifest.artifact_type is ArtifactType.TRUST_BUNDLE else ours
-    if epoch > allowed:
+    if epoch > (ours + 1 if is_bundle else ours):
         return admission.refuse(_Code.EPOCH_UNKNOWN, f"epoch {epoch}, the bundle says {ours}")
     return None
 
@@ -473,8 +581,10 @@ def _minimums(admission: _Admission) -> Rejection | None:
 
 
 def _order(admission: _Admission) -> Rejection | None:
+    """Below the floor nothing is accepted, at the floor only what stands there. Two revocation
+    lists of one order both restrict, so the second passes as well."""
     manifest = admission.manifest
-    line = admission.line_of(manifest.namespace)
+    line = admission.known.line_of(manifest.namespace)
     if manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
         return _bundle_order(admission, line)
     if manifest.artifact_type is ArtifactType.SNAPSHOT_INCREMENT:
@@ -485,7 +595,11 @@ def _order(admission: _Admission) -> Rejection | None:
         )
     if manifest.order == line.floor:
         if admission.envelope.manifest_hash == line.manifest_hash:
-            return admission.refuse(_Code.ALREADY_CURRENT, f"{manifest.order} is held")
+            if line.is_here:
+                return admission.refuse(_Code.ALREADY_CURRENT, f"{manifest.order} is held")
+            return None
+        if manifest.artifact_type is ArtifactType.REVOCATION_LIST:
+            return None
         return admission.refuse(_Code.EQUIVOCATION, f"another manifest stands at {manifest.order}")
     if manifest.order <= line.withdrawn:
         return admission.refuse(_Code.TOMBSTONED, f"everything up to {line.withdrawn} is withdrawn")
@@ -493,17 +607,42 @@ def _order(admission: _Admission) -> Rejection | None:
 
 
 def _bundle_order(admission: _Admission, line: Line) -> Rejection | None:
-    version, ours = admission.manifest.config_version, admission.facts.bundle.bundle_version
-    if admission.manifest.order < line.floor:
-        return admission.refuse(_Code.VERSION_ROLLBACK, f"below the floor {line.floor}")
+    """Exactly the next, whatever the floor: a bundle that was found bad once read, or a chain that
+    was lost, must not shut out the right one (`tests/attacks/test_succession.py`).
+    """
+    manifest = admission.manifest
+    version, ours = manifest.config_version, admission.facts.bundle.bundle_version
     if version < ours:
         return admission.refuse(
             _Code.VERSION_ROLLBACK, f"bundle {version}, bundle {ours} is in force"
         )
     if version > ours + 1:
         return admission.refuse(_Code.VERSION_GAP, f"bundle {version}, expected {ours + 1}")
-    if version == ours and admission.envelope.manifest_hash == line.manifest_hash:
-        return admission.refuse(_Code.ALREADY_CURRENT, f"bundle {ours} is in force")
+    if version == ours and line.content_hash is not None:
+        # The same bundle may be issued again with fresh times; another one of its number is a fork.
+        if manifest.content_hash != line.content_hash:
+            return admission.refuse(_Code.TRUST_FORK, f"another bundle {ours} is in force")
+        if admission.envelope.manifest_hash == line.manifest_hash and not line.is_here:
+            return None  # the pinned one, whose manifest comes for the first time
+        if manifest.issued_at <= line.issued_at:
+            return admission.refuse(_Code.ALREADY_CURRENT, f"bundle {ours} is in force")
+    return None
+
+
+def _listing(admission: _Admission) -> Rejection | None:
+    """Under a covering snapshot only what it lists is current: the newer waits for its listing.
+
+    At the listed order another hash is equivocation, whoever came first."""
+    manifest = admission.manifest
+    listed = None if manifest.tombstone is not None else admission.known.listed(manifest)
+    if listed is None or manifest.artifact_type is ArtifactType.SNAPSHOT_INCREMENT:
+        return None
+    if manifest.order > listed.order:
+        return admission.refuse(_Code.AHEAD, f"{manifest.order} is not listed yet")
+    if manifest.order < listed.order:
+        return admission.refuse(_Code.VERSION_ROLLBACK, f"{listed.order} is listed")
+    if listed.manifest_hash != admission.envelope.manifest_hash:
+        return admission.refuse(_Code.EQUIVOCATION, f"another manifest is listed at {listed.order}")
     return None
 
 
@@ -520,24 +659,31 @@ def _increment_order(admission: _Admission, line: Line) -> Rejection | None:
     return None
 
 
-def _time(admission: _Admission) -> Rejection | None:
-    """Past `refresh_by` is accepted as stale. Restriction always passes: it only takes away."""
+def _restricts(manifest: Manifest) -> bool:
+    """Restriction passes at any time: it only takes away."""
+    return manifest.artifact_type in TRUST_TYPES or manifest.tombstone is not None
+
+
+def _future(admission: _Admission) -> Rejection | None:
     manifest, now = admission.manifest, admission.now
-    restricts = manifest.artifact_type in TRUST_TYPES or manifest.tombstone is not None
-    if manifest.issued_at > now + CLOCK_TOLERANCE_S and not restricts:
+    if manifest.issued_at > now + CLOCK_TOLERANCE_S and not _restricts(manifest):
         return admission.refuse(
             _Code.FUTURE_ISSUED, f"issued {manifest.issued_at - now} s ahead of our clock"
         )
-    return _expired(admission)
+    return None
 
 
 def _expired(admission: _Admission) -> Rejection | None:
+    """Past `refresh_by` is accepted as stale, past `expires_at` not at all."""
     manifest, now = admission.manifest, admission.now
-    if manifest.artifact_type in TRUST_TYPES or manifest.tombstone is not None:
-        return None
-    if is_past(manifest.expires_at, now):
+    if is_past(manifest.expires_at, now) and not _restricts(manifest):
         return admission.refuse(_Code.EXPIRED, f"expired {now - manifest.expires_at} s ago")
-    if is_past(admission.facts.bundle_expires_at, now):
+    return None
+
+
+def _trust_expired(admission: _Admission) -> Rejection | None:
+    expires_at = admission.facts.bundle_expires_at
+    if is_past(expires_at, admission.now) and not _restricts(admission.manifest):
         return admission.refuse(_Code.TRUST_EXPIRED, "the trust bundle in force has expired")
     return None
 
@@ -547,10 +693,15 @@ _ARTIFACT_KINDS: Final = frozenset(one.value for one in ArtifactType)
 STEPS: Final[tuple[_Step, ...]] = (
     _parse,
     _match_hash,
+    _count_candidates,
     _verify,
     _decode,
+    _bind_type,
     _bind_cluster,
-    _bind_namespace,
+    _match_namespace,
+    _bind_family,
+    _bind_tombstone,
+    _bind_audience,
     _bind_size,
     _find_right,
     _hold,
@@ -558,22 +709,30 @@ STEPS: Final[tuple[_Step, ...]] = (
     _not_revoked,
     _minimums,
     _order,
-    _time,
+    _listing,
+    _future,
+    _expired,
+    _trust_expired,
 )
 """The validation order."""
 
 RECALL_STEPS: Final[tuple[_Step, ...]] = (
     _parse,
+    _count_candidates,
     _verify,
     _decode,
+    _bind_type,
     _bind_cluster,
-    _bind_namespace,
+    _bind_family,
+    _bind_tombstone,
+    _bind_audience,
     _bind_size,
     _find_right,
     _hold,
     _epoch,
     _not_revoked,
     _expired,
+    _trust_expired,
 )
 """What is judged again for a manifest of our own index."""
 

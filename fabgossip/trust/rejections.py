@@ -6,11 +6,12 @@ Keeps: a relayer is never blamed for what a signer did, nor for being behind.
 Must not know: what the node does about it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Final
 
-from fabgossip.model.ids import ManifestHash
+from fabgossip.model.artifact import VerifiedManifest
+from fabgossip.model.ids import KeyId, ManifestHash
 
 
 class Blame(Enum):
@@ -44,6 +45,7 @@ class RejectionCode(StrEnum):
     CRITICAL_UNKNOWN = "CRITICAL_UNKNOWN"
     HASH_MISMATCH = "HASH_MISMATCH"
     LENGTH_MISMATCH = "LENGTH_MISMATCH"
+    TOO_SLOW = "TOO_SLOW"
     SIG_INVALID = "SIG_INVALID"
     SIG_THRESHOLD = "SIG_THRESHOLD"
     SIG_TOO_MANY = "SIG_TOO_MANY"
@@ -72,8 +74,17 @@ class RejectionCode(StrEnum):
     TOMBSTONED = "TOMBSTONED"
     TRUST_TOO_OLD = "TRUST_TOO_OLD"
     REVOCATION_TOO_OLD = "REVOCATION_TOO_OLD"
+    TRUST_FORK = "TRUST_FORK"
+    SILENT_REMOVAL = "SILENT_REMOVAL"
+    AHEAD = "AHEAD"
     IDENTITY_INVALID = "IDENTITY_INVALID"
+    IDENTITY_CLONED = "IDENTITY_CLONED"
     CLAIMS_INVALID = "CLAIMS_INVALID"
+    GRANT_INVALID = "GRANT_INVALID"
+    STORE_FULL = "STORE_FULL"
+    AUDIT_UNAVAILABLE = "AUDIT_UNAVAILABLE"
+    MODE_DENIED = "MODE_DENIED"
+    DENY_INTERNAL = "DENY_INTERNAL"
 
 
 _C = RejectionCode
@@ -83,12 +94,15 @@ _BEFORE_SIGNATURE: Final = frozenset(
 _PEER: Final = _BEFORE_SIGNATURE | {
     _C.HASH_MISMATCH,
     _C.LENGTH_MISMATCH,
+    _C.TOO_SLOW,
     _C.SIG_INVALID,
     _C.SIG_TOO_MANY,
     _C.TYPE_MISMATCH,
     _C.AUDIENCE_NOT_OURS,
     _C.IDENTITY_INVALID,
+    _C.IDENTITY_CLONED,
     _C.CLAIMS_INVALID,
+    _C.GRANT_INVALID,
 }
 _SIGNER: Final = frozenset(
     {
@@ -102,11 +116,15 @@ _SIGNER: Final = frozenset(
         _C.CONTENT_INVALID,
         _C.BUNDLE_INVALID,
         _C.EQUIVOCATION,
+        _C.TRUST_FORK,
+        _C.SILENT_REMOVAL,
     }
 )
 _RETRY: Final[dict[RejectionCode, Retry]] = {
     **dict.fromkeys(_BEFORE_SIGNATURE, Retry.OTHER_SOURCE),
-    **dict.fromkeys((_C.HASH_MISMATCH, _C.LENGTH_MISMATCH, _C.SIG_INVALID), Retry.OTHER_SOURCE),
+    **dict.fromkeys(
+        (_C.HASH_MISMATCH, _C.LENGTH_MISMATCH, _C.TOO_SLOW, _C.SIG_INVALID), Retry.OTHER_SOURCE
+    ),
     **dict.fromkeys(
         (
             _C.SIG_THRESHOLD,
@@ -120,11 +138,27 @@ _RETRY: Final[dict[RejectionCode, Retry]] = {
             _C.TRUST_EXPIRED,
             _C.SIZE_OVER_CAP,
             _C.AUDIENCE_NOT_OURS,
+            _C.AHEAD,
         ),
         Retry.AFTER_TRUST,
     ),
+    **dict.fromkeys((_C.STORE_FULL, _C.AUDIT_UNAVAILABLE, _C.MODE_DENIED), Retry.LATER),
     _C.FUTURE_ISSUED: Retry.AFTER_CLOCK,
 }
+
+
+HELD_BACK: Final = frozenset(
+    {
+        _C.KEY_UNKNOWN,
+        _C.EPOCH_UNKNOWN,
+        _C.VERSION_GAP,
+        _C.TRUST_TOO_OLD,
+        _C.REVOCATION_TOO_OLD,
+        _C.AHEAD,
+        _C.MODE_DENIED,
+    }
+)
+"""What may be good once this node knows more: kept for a while, unserved, and judged again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +173,11 @@ class Rejection:
     manifest_hash: ManifestHash | None = None
     was_signed: bool = False
     """Whether a trusted signature was found good before the refusal."""
+    signed_by: tuple[KeyId, ...] = ()
+    """Keys whose signatures counted, where the refusal came after they were counted."""
+    verified: VerifiedManifest | None = field(default=None, repr=False)
+    """Of EQUIVOCATION and TRUST_FORK: the other statement, as well signed as the first; of
+    EPOCH_STALE and AUDIENCE_NOT_OURS: what was good once."""
 
     @property
     def blame(self) -> Blame:

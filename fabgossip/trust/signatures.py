@@ -9,6 +9,8 @@ Must not know: rights, roles, time.
 - Algorithm and hash are fixed; nothing is read from the message.
 - The library accepts small-order public keys, under which one signature verifies many messages, so
   they are refused when a key is loaded (`test_signatures.py`).
+- The point a signature begins with obeys the same rule: libsodium refuses one of small order, the
+  library does not, and two nodes must not disagree (`tests/oracles/test_ed25519.py`).
 """
 
 from collections import OrderedDict
@@ -23,6 +25,7 @@ from fabgossip.model.envelope import PayloadKind
 VERDICTS_MAX: Final = 65_536
 """Remembered verdicts (*start*): about 10 MB; a verification costs 0.12 ms (measured 2026-10)."""
 PUBLIC_KEYS_MAX: Final = 1_024
+_POINT_BYTES: Final = 32
 _FIELD_PRIME: Final = 2**255 - 19
 _SIGN_BIT: Final = 1 << 255
 _SMALL_ORDER_Y: Final = frozenset(
@@ -89,7 +92,7 @@ class Ed25519Verifier:
 
     def _verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
         key = self._key(public_key)
-        if key is None:
+        if key is None or not is_fit_public_key(signature[:_POINT_BYTES]):
             return False
         try:
             key.verify(signature, message)

@@ -41,6 +41,12 @@ def envelope_bytes(kind: PayloadKind, payload: bytes, signatures: tuple[Signatur
     )
 
 
+def envelope_start(kind: PayloadKind) -> bytes:
+    """The bytes every envelope of a kind starts with: all before its payload."""
+    whole = pack([ENVELOPE_VERSION, kind.payload_type, b"", []])
+    return whole[: -len(pack(b"") + pack([]))]
+
+
 def parse_envelope(raw: bytes) -> Envelope:
     """The parts of an envelope, none of them believed. Memory: a small multiple of
     `ENVELOPE_BYTES_MAX`.

@@ -115,18 +115,25 @@ class FrameReader:
     into the buffer. Memory: at most one incomplete frame plus what was fed last.
     """
 
-    __slots__ = ("_buffer", "_skip", "skipped_frames")
+    __slots__ = ("_buffer", "_skip", "ended_frames", "skipped_frames")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._skip = 0
+        self.ended_frames = 0
         self.skipped_frames = 0
+
+    @property
+    def is_amid_frame(self) -> bool:
+        """Whether a frame has begun and not ended, to ask once `frames()` is drained."""
+        return bool(self._buffer or self._skip)
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Add received bytes."""
         if self._skip:
             dropped = min(self._skip, len(data))
             self._skip -= dropped
+            self.ended_frames += not self._skip
             data = data[dropped:]
         self._buffer += data
 
@@ -152,6 +159,7 @@ class FrameReader:
                     self.skipped_frames += 1
                     available = min(length, len(view) - start)
                     self._skip = length - available
+                    self.ended_frames += not self._skip
                     consumed = start + available
                     continue
                 if len(view) - start < length:
@@ -159,6 +167,7 @@ class FrameReader:
                 body = view[start : start + length]
                 bodies.append(body)
                 consumed = start + length
+                self.ended_frames += 1
                 yield Frame(kind, traffic, stream, body)
         finally:
             for body in bodies:

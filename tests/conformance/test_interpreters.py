@@ -213,7 +213,13 @@ async def driven(
         async with trio.open_nursery() as nursery:
             with closing(End(folder / "disk", nursery)) as end:
                 log = Log(LogLevel.ERROR, lambda: 0.0, as_json=True, write=lambda _: None)
-                world = World(disk=end.disk, log=log, tls=lambda _: tls, connections_max=8)
+                world = World(
+                    disk=end.disk,
+                    log=log,
+                    tls=lambda _: tls,
+                    connections_max=8,
+                    handshakes_in_flight_max=8,
+                )
                 driver = Driver(setup, world, nursery)
                 nursery.start_soon(driver.run_timers)
                 driver.post(NOTHING_STORED)

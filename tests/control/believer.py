@@ -11,17 +11,18 @@ from fabgossip.control.authority import AuthorityFolder
 from fabgossip.control.enrollment import NodeRow, entitlements_of
 from fabgossip.control.publishing import Delivery, publish
 from fabgossip.control.signing import SignedArtifact
-from fabgossip.model.artifact import NO_ORDER, ArtifactType, Order
+from fabgossip.model.artifact import NO_ORDER, ArtifactType, Manifest, Order
 from fabgossip.model.authority import RevocationList, TrustBundle
 from fabgossip.model.ids import ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
-from fabgossip.model.scope import Namespace
+from fabgossip.model.scope import Namespace, has_prefix
 from fabgossip.trust.bundle import bundle_from_pinned
-from fabgossip.trust.gate import ANYTHING, Line, TrustFacts, TrustGate
+from fabgossip.trust.gate import ANYTHING, Line, Listed, TrustFacts, TrustGate
 from fabgossip.trust.rejections import Rejection
 from fabgossip.trust.revocation import NOTHING_REVOKED, revoked_after
 from fabgossip.trust.signatures import Ed25519Verifier
-from fabgossip.wire.contents import parse_pinned
+from fabgossip.wire.contents import parse_pinned, parse_snapshot
+from tests.trust import factory
 
 ROW = NodeRow(node_id="believer", addresses=(), stores=("acme", "cluster"))
 Head = tuple[Order, ManifestHash, SignedArtifact]
@@ -42,6 +43,7 @@ class Believer:
             own=entitlements_of(ROW, trust.bundle.cluster_id),
             own_node_id=NodeId(ROW.node_id),
             bundle_expires_at=trust.manifest.expires_at,
+            freshness=factory.FACTS.freshness,
         )
 
     def take_all(
@@ -63,7 +65,7 @@ class Believer:
 
     def take(self, artifact: SignedArtifact, now: UnixTime) -> Rejection | None:
         """Admit one artifact and what it says of trust; the refusal, if it is refused."""
-        verified = self._gate.admit(artifact.envelope, ANYTHING, self.facts, self._line, now)
+        verified = self._gate.admit(artifact.envelope, ANYTHING, self.facts, self, now)
         if isinstance(verified, Rejection):
             return verified
         manifest = verified.manifest
@@ -90,13 +92,33 @@ class Believer:
                     bundle_expires_at=manifest.expires_at,
                 )
             case RevocationList():
-                after = revoked_after(self.facts.revoked, manifest.config_version, value)
+                epoch, version = manifest.authority_epoch, manifest.config_version
+                after = revoked_after(self.facts.revoked, epoch, version, value)
                 self.facts = replace(self.facts, revoked=after)
             case _:
                 raise AssertionError(value)
         return None
 
-    def _line(self, namespace: Namespace) -> Line:
+    def listed(self, manifest: Manifest, /) -> Listed | None:
+        """What the one covering snapshot of the tests says of a namespace."""
+        name = manifest.namespace.text
+        for _, _, artifact in self.heads.values():
+            if artifact.manifest.artifact_type is not ArtifactType.CLUSTER_SNAPSHOT:
+                continue
+            if artifact.manifest.authority_epoch != self.facts.bundle.authority_epoch:
+                continue
+            snapshot = parse_snapshot(artifact.content) if artifact.content else None
+            if snapshot is None or not any(has_prefix(name, one) for one in snapshot.covers):
+                continue
+            rows = {row.namespace: row for row in snapshot.listings}
+            row = rows.get(name)
+            return Listed(
+                order=NO_ORDER if row is None else row.order,
+                manifest_hash=None if row is None else row.manifest_hash,
+            )
+        return None
+
+    def line_of(self, namespace: Namespace) -> Line:
         order, manifest_hash, artifact = self.heads.get(namespace.text, (NO_ORDER, None, None))
         is_withdrawn = artifact is not None and artifact.manifest.tombstone is not None
         return Line(

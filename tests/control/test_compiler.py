@@ -153,6 +153,7 @@ def test_every_artifact_passes_the_gate_of_an_entitled_node(one: UnsignedArtifac
             own=entitlements_of(row, factory.CLUSTER),
             own_node_id=NodeId(row.node_id),
             bundle_expires_at=factory.FACTS.bundle_expires_at,
+            freshness=factory.FACTS.freshness,
         )
         verdict = factory.admit(signed.envelope, facts=facts)
         assert isinstance(verdict, VerifiedManifest), verdict

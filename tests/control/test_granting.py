@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fabgossip.control.authority import AuthorityFolder
-from fabgossip.control.granting import GrantWish, certificate_hash_of, make_grant, read_certificate
+from fabgossip.control.granting import GrantWish, make_grant, read_certificate
 from fabgossip.control.node_folder import NodePlaces, enroll_node
 from fabgossip.control.revoking import RevocationRow
 from fabgossip.errors import ControlError
@@ -16,6 +16,7 @@ from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import ClusterId, ManifestHash, NodeId, PlatformId
 from fabgossip.model.scope import parse_scope_id
 from fabgossip.trust.bundle import right_for
+from fabgossip.trust.identity import certificate_hash_of
 from fabgossip.trust.revocation import node_token
 from fabgossip.trust.signatures import Ed25519Verifier, signed_bytes
 from fabgossip.wire.envelopes import parse_envelope

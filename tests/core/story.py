@@ -36,8 +36,8 @@ from fabgossip.core.events import (
 )
 from fabgossip.core.node import Node
 from fabgossip.core.setup import NodeSetup, OwnIdentity
-from fabgossip.model.artifact import Order
-from fabgossip.model.authority import NodeIdentity, Opening, TrustBundle
+from fabgossip.model.artifact import ArtifactType, Order
+from fabgossip.model.authority import NodeIdentity, Opening, RevocationList, TrustBundle
 from fabgossip.model.ids import BootId, NodeId
 from fabgossip.model.messages import (
     Announce,
@@ -47,15 +47,18 @@ from fabgossip.model.messages import (
     Welcome,
 )
 from fabgossip.model.moment import Duration, Instant, Now, UnixTime, elapsed, later
-from fabgossip.model.topology import Endpoint
+from fabgossip.model.persistence import StoredHead
+from fabgossip.model.policy import DegradedPolicy
+from fabgossip.model.topology import Endpoint, Snapshot
 from fabgossip.trust.bundle import PinnedTrust, bundle_from_pinned
 from fabgossip.trust.signatures import Ed25519Verifier
-from fabgossip.wire.contents import bundle_bytes
-from tests.core.artifacts import Artifact
+from fabgossip.wire.contents import bundle_bytes, revocations_bytes, snapshot_bytes
+from tests.core.artifacts import Artifact, sealed, stored_head
 from tests.trust import factory
 
 VERIFIER: Final = Ed25519Verifier()
 NOTHING_STORED: Final = Started(trust=(), heads=(), floors=())
+"""A state folder without a row, which has forgotten nothing: the story adds what makes it fresh."""
 E = TypeVar("E", bound=Effect)
 
 
@@ -111,6 +114,30 @@ class Peer:
         )
 
 
+@cache
+def fresh_lane(name: str) -> tuple[StoredHead, ...]:
+    """What a node that is in touch with its control plane holds: a list and its own snapshot, both
+    issued a minute ago."""
+    snapshot = snapshot_bytes(Snapshot(endpoints=(), degraded=DegradedPolicy(), settings=b""))
+    lane = (
+        (ArtifactType.REVOCATION_LIST, None, revocations_bytes(RevocationList())),
+        (ArtifactType.CLUSTER_SNAPSHOT, f"snapshots/node/{name}", snapshot),
+    )
+    return tuple(
+        stored_head(
+            sealed(
+                replace(
+                    factory.manifest(kind, tail),
+                    issued_at=UnixTime(factory.NOW - 60),
+                    config_version=1,
+                ),
+                content,
+            )
+        )
+        for kind, tail, content in lane
+    )
+
+
 class Story:
     """A node `n1` in the factory's cluster, and what befalls it."""
 
@@ -124,12 +151,24 @@ class Story:
         bootstrap: tuple[Endpoint, ...] = (),
         started: Started = NOTHING_STORED,
         seed: int = 1,
+        is_fresh: bool = True,
     ) -> None:
+        if is_fresh:
+            started = replace(
+                started,
+                heads=(*fresh_lane(name), *started.heads),
+                memory=replace(
+                    started.memory,
+                    time_floor=factory.NOW,
+                    revoked_epoch=factory.BUNDLE.authority_epoch,
+                ),
+            )
         own = OwnIdentity(
             node_id=NodeId(name),
             claims=claims_of(name, holds, roles),
             openings=holds,
             pinned=pinned(),
+            certificate=identity(name),
         )
         setup = NodeSetup(
             config=config or NodeConfig(),
@@ -145,6 +184,12 @@ class Story:
         self._clock_step = 0
         self._timers: list[SetTimer] = []
         self.when(started)
+        lane = {one.namespace for one in fresh_lane(name)} if is_fresh else set()
+        self.effects = [
+            one
+            for one in self.effects
+            if not isinstance(one, Materialize) or one.namespace not in lane
+        ]
 
     def when(self, event: Event) -> "Story":
         """One event happens."""
@@ -197,9 +242,13 @@ class Story:
         peer = Peer(name=peer) if isinstance(peer, str) else peer
         link = self.connect(peer.name, is_dialer=is_dialer)
         self.hear(link, peer.hello())
-        hello_effects = self.effects
+        effects = self.effects
+        if self.find(Persist):
+            # Claims never seen before count once that is durable.
+            self.persisted()
+            effects = [*(one for one in effects if not isinstance(one, Persist)), *self.effects]
         self.hear(link, Welcome(protocol=1, features=0))
-        self.effects = hello_effects + self.effects
+        self.effects = effects + self.effects
         return link
 
     def announce(self, artifact: Artifact, link: LinkId, hops: int = 0) -> "Story":
@@ -271,13 +320,15 @@ class Story:
 
     @property
     def trusted(self) -> dict[str, tuple[Order, str]]:
-        """Every head by the tail of its namespace: order and state."""
+        """Every head by the tail of its namespace: order and state. The list and the snapshot
+        every story starts with are left out."""
         return {
             head.manifest.namespace.text.removeprefix(f"{factory.PREFIX}/"): (
                 head.manifest.order,
-                head.state.value,
+                "disputed" if head.is_disputed else head.state.value,
             )
             for head in self.node.heads_after("", 1_000)
+            if head.source != "disk" or head.manifest.config_version != 1
         }
 
 

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from fabgossip.core.effects import Disconnect, Materialize, Persist
-from fabgossip.core.mode import Mode
 from fabgossip.model.authority import KeyStatus, Revocation, RevokedKind
+from fabgossip.model.mode import Mode
 from fabgossip.model.moment import UnixTime
-from tests.core.artifacts import revocations, routes, sealed, trust
+from tests.core.artifacts import node_snapshot, revocations, routes, sealed, trust
 from tests.core.story import Story
 from tests.trust import factory
 
@@ -33,12 +33,12 @@ def test_a_node_whose_claims_count_no_more_keeps_the_trust_lane_and_nothing_else
     assert story.node.trust.own.scope_ids == frozenset()
     story.announce(routes(), origin)
     assert story.find(Persist) == []
-    for version in range(1, 12):
+    for version in range(2, 13):
         story.accept(revocations(version), origin)
         assert story.find(Disconnect) == []
-    assert story.node.trust.revoked.version == 11
+    assert story.node.trust.revoked.version == 12
     back = trust(replace(factory.BUNDLE, bundle_version=5))
-    story.accept(back, origin)
+    story.announce(back, origin).persisted().stored(back, origin)
     assert story.node.trust.own.scope_ids == factory.OWN.scope_ids
 
 
@@ -61,9 +61,9 @@ def test_revocations_only_add_up() -> None:
         since=factory.NOW,
         until=UnixTime(0),
     )
-    story.accept(revocations(1, entry), origin).accept(revocations(2), origin)
+    story.accept(revocations(2, entry), origin).accept(revocations(3), origin)
     assert (RevokedKind.SIGNING_KEY, factory.POLICY.key_id) in revoked_key(story)
-    assert story.node.trust.revoked.version == 2
+    assert story.node.trust.revoked.version == 3
 
 
 def test_a_bundle_whose_content_is_another_is_not_believed() -> None:
@@ -78,10 +78,10 @@ def test_a_bundle_whose_content_is_another_is_not_believed() -> None:
 
 
 def test_the_mode_follows_the_revocation_list() -> None:
-    story = Story()
+    story = Story(is_fresh=False)
     origin = story.link("n2")
     assert story.node.snapshot(story.now).mode is Mode.STALE
-    story.accept(revocations(1), origin)
+    story.accept(revocations(1), origin).accept(node_snapshot(), origin)
     assert story.node.snapshot(story.now).mode is Mode.PARTITIONED
-    story.step_clock(factory.HOUR)
+    story.wait(factory.HOUR * 1_000)
     assert story.node.snapshot(story.now).mode is Mode.STALE

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabgossip.core.catalog import Catalog, HeadState
+from fabgossip.core.catalog import Catalog, Floor, HeadState
 from fabgossip.core.events import Token
 from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.moment import UnixTime
@@ -27,11 +27,11 @@ def test_a_floor_never_sinks_and_every_index_names_the_newest_head(versions: lis
     catalog = Catalog()
     highest = 0
     for version in versions:
-        catalog.on_floor(NAME, Order(2, version))
+        catalog.on_floor(NAME, Floor(Order(2, version), None))
         catalog.on_head(routes(version).verified, "n2")
         catalog.check()
         highest = max(highest, version)
-        assert catalog.floor(NAME) == Order(2, highest)
+        assert catalog.floor(NAME).order == Order(2, highest)
         assert catalog.prefixes(EVERYBODY) == (routes(version).prefix,)
         assert catalog.is_named(routes(version).content_hash)
     others = {one for one in versions if one != versions[-1]}

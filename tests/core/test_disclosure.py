@@ -14,6 +14,7 @@ from fabgossip.core.config import ConnectionsConfig, FetchingConfig, NeighborsCo
 from fabgossip.core.disclosure import Disclosure
 from fabgossip.core.effects import Disconnect, Effect, Fact, Send, ServeContent
 from fabgossip.core.events import (
+    AnswersDue,
     ContentServed,
     LinkId,
     LostReason,
@@ -45,7 +46,7 @@ from fabgossip.model.messages import (
     NotAvailable,
     Welcome,
 )
-from fabgossip.model.moment import Instant, Now
+from fabgossip.model.moment import Duration, Instant, Now
 from tests.core.artifacts import (
     EVERYBODY,
     IN_ACME,
@@ -118,7 +119,9 @@ def test_the_choke_point_itself_judges_the_audience() -> None:
     disclosure = Disclosure(beliefs, Catalog(), sessions, neighbors, out)
     now = Now(instant=Instant(0), unix=factory.NOW)
     for link, peer in enumerate((Peer(name="n2"), OUTSIDER)):
-        session = Session(LinkId(link), identity(peer.name), is_dialer=True, since=now.instant)
+        session = Session(
+            LinkId(link), identity(peer.name), is_dialer=True, since=now.instant, life=Duration(1)
+        )
         claims = beliefs.claims_of(peer.hello().claims, peer.shows, NodeId(peer.name), now)
         assert isinstance(claims, VerifiedClaims)
         session.claims = claims
@@ -178,6 +181,10 @@ def test_absent_and_forbidden_get_the_identical_answer(held: bool) -> None:  # n
     if held:
         story.accept(acme_routes(), origin)
     story.hear(outsider, ask(acme_routes()), 6)
+    # Only our own record tells the two apart.
+    assert (Fact.FETCH_DENIED in story.facts()) is held
+    assert story.find(ServeContent) == []
+    story.due(AnswersDue)
     assert story.find(Send) == [
         Send(
             link=outsider,
@@ -187,9 +194,6 @@ def test_absent_and_forbidden_get_the_identical_answer(held: bool) -> None:  # n
         )
     ]
     assert story.find(Send)[0].traffic.name == "POLICY"
-    assert story.find(ServeContent) == []
-    # Only our own record tells the two apart.
-    assert (Fact.FETCH_DENIED in story.facts()) is held
 
 
 def test_a_known_manifest_with_another_content_hash_is_not_available() -> None:
@@ -198,7 +202,7 @@ def test_a_known_manifest_with_another_content_hash_is_not_available() -> None:
     link = story.link("n2")
     story.accept(routes(), link)
     item = ContentAsk(routes().verified.manifest_hash, acme_routes().content_hash, 0, 1)
-    story.hear(link, GetContent(items=(item,)), 2)
+    story.hear(link, GetContent(items=(item,)), 2).due(AnswersDue)
     assert story.sent(link) == [NotAvailable(item=0)]
 
 
@@ -208,10 +212,10 @@ def test_what_is_held_is_served_by_its_place_in_the_request() -> None:
     story.accept(routes(), link)
     items = (ask(acme_routes()).items[0], ask(routes()).items[0])
     story.hear(link, GetContent(items=items), 2)
-    assert story.sent(link) == [NotAvailable(item=0)]
     served = story.only(ServeContent)
     assert [(one.item, one.content_hash) for one in served.items] == [(1, routes().content_hash)]
     assert served.stream == 2
+    assert story.due(AnswersDue).sent(link) == [NotAvailable(item=0)]
 
 
 @pytest.mark.parametrize("artifact", [routes(), acme_routes(99)], ids=["held", "absent"])
@@ -238,11 +242,12 @@ def test_what_is_withdrawn_or_expired_is_not_served() -> None:
     link = story.link("n2")
     story.accept(routes(), link).accept(tombstone(8), link)
     story.hear(link, ask(routes()), 2)
-    assert story.sent(link) == [NotAvailable(item=0)]
+    assert story.find(ServeContent) == []
+    assert story.due(AnswersDue).sent(link) == [NotAvailable(item=0)]
     story.accept(routes(7, name="r2"), link).step_clock(factory.DAY)
     story.hear(link, ask(routes(7, name="r2")), 4)
-    assert story.sent(link) == [NotAvailable(item=0)]
     assert story.find(ServeContent) == []
+    assert story.due(AnswersDue).sent(link) == [NotAvailable(item=0)]
 
 
 def test_only_durable_heads_are_listed_and_grafted() -> None:
@@ -252,7 +257,8 @@ def test_only_durable_heads_are_listed_and_grafted() -> None:
     story.announce(routes(), origin)
     persist = story.effects
     late = story.link("n4")
-    assert not [one for one in story.sent(late) if isinstance(one, Have)]
+    listed = [one.prefixes for one in story.sent(late) if isinstance(one, Have)]
+    assert routes().prefix not in [prefix for run in listed for prefix in run]
     graft = Graft(audience=EVERYBODY, prefixes=(routes().prefix,))
     assert story.hear(late, graft).sent(late) == []
     known = HeadKnown(routes().manifest.namespace.text, 0, 0)
@@ -280,8 +286,9 @@ def test_a_long_list_of_prefixes_is_cut_into_frames_at_the_limit() -> None:
     story = Story(started=Started(trust=(), heads=rows, floors=()))
     late = story.link("n4")
     runs = [one.prefixes for one in story.sent(late) if isinstance(one, Have)]
-    assert [len(run) for run in runs] == [HAVE_PREFIXES_MAX, 1]
-    assert {prefix for run in runs for prefix in run} == {one.prefix for one in many}
+    # The list every story starts with is of the same audience.
+    assert [len(run) for run in runs] == [HAVE_PREFIXES_MAX, 2]
+    assert {prefix for run in runs for prefix in run} > {one.prefix for one in many}
 
 
 def shown(story: Story, link: LinkId) -> set[str]:
@@ -319,7 +326,7 @@ def test_the_control_endpoint_is_shown_everything() -> None:
     """It signed it; so a node that holds no directory yet can be told of its own artifacts."""
     story = Story()
     link = story.connect("n9")
-    story.hear(link, Peer(name="n9", roles=("control-endpoint", "edge")).hello())
+    story.hear(link, Peer(name="n9", roles=("control-endpoint", "edge")).hello()).persisted()
     story.hear(link, Welcome(protocol=1, features=0))
     assert shown(story, link) == {"org:acme", "service:dns", "an assignment"}
 

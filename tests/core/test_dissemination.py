@@ -1,9 +1,18 @@
 """Memory of envelopes: nothing is judged or asked for twice, and nothing grows for ever."""
 
+import pytest
+
 from fabgossip.core.config import DisseminationConfig
-from fabgossip.core.dissemination import Dissemination
+from fabgossip.core.dissemination import LACKING_MAX, Dissemination
 from fabgossip.core.events import LinkId
-from fabgossip.model.messages import GRAFT_PREFIXES_MAX, Announce, Announced, Graft, Have
+from fabgossip.model.messages import (
+    GRAFT_PREFIXES_MAX,
+    HAVE_PREFIXES_MAX,
+    Announce,
+    Announced,
+    Graft,
+    Have,
+)
 from tests.core.artifacts import EVERYBODY, IN_ACME, acme_routes, routes
 from tests.core.story import Peer, Story
 
@@ -64,6 +73,21 @@ def test_a_lost_link_is_asked_anew_and_another_link_at_once() -> None:
     memory.on_lost(A)
     memory.on_listed(A, EVERYBODY, (prefix(1),))
     assert grafts(memory, A) == [1]
+
+
+@pytest.mark.slow
+def test_a_link_that_lists_without_end_pushes_out_its_own_lists_alone() -> None:
+    """At the limit of all links together the longest list loses its oldest, not the newest one."""
+    memory = Dissemination(DisseminationConfig(seen_max=LACKING_MAX))
+    for start in range(0, LACKING_MAX, HAVE_PREFIXES_MAX):
+        listed = tuple(prefix(number) for number in range(start, start + HAVE_PREFIXES_MAX))
+        memory.on_listed(A, EVERYBODY, listed)
+    memory.check()
+    memory.on_listed(B, EVERYBODY, (prefix(LACKING_MAX),))
+    memory.check()
+    assert memory.next_graft(B) == (EVERYBODY, (prefix(LACKING_MAX),))
+    asked = memory.next_graft(A)
+    assert asked == (EVERYBODY, tuple(prefix(number) for number in range(1, 65)))
 
 
 def test_what_was_judged_is_not_asked_for() -> None:

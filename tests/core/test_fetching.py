@@ -22,6 +22,7 @@ from fabgossip.core.events import (
 from fabgossip.core.fetching import (
     ATTEMPTS_FIRST,
     ATTEMPTS_MAX,
+    SOURCES_PER_WANT_MAX,
     EndedWant,
     Fetching,
     Source,
@@ -256,7 +257,7 @@ def test_trust_waits_for_no_other_class() -> None:
     for one in ordinary:
         story.announce(one, origin).persisted()
     assert story.find(ReceiveContent) == []
-    story.announce(revocations(1), origin).persisted()
+    story.announce(revocations(2), origin).persisted()
     assert story.only(ReceiveContent).traffic is TrafficClass.TRUST
 
 
@@ -271,7 +272,7 @@ def test_beyond_the_limit_of_wants_duty_is_dropped_requests_are_refused_and_trus
     body = FetchRequest(content_hash=second.content_hash, namespace=None, timeout_ms=1_000)
     story.when(RequestMade(request=RequestId(1), body=body))
     assert story.only(Answer).outcome is Outcome.FAILED
-    assert len(story.announce(revocations(1), origin).persisted().find(ReceiveContent)) == 1
+    assert len(story.announce(revocations(2), origin).persisted().find(ReceiveContent)) == 1
 
 
 def _only(source: Source) -> Callable[[Want], tuple[Source, ...]]:
@@ -303,6 +304,38 @@ def test_of_many_tries_the_first_and_the_last_are_kept() -> None:
     tried = [one.node_id for one in want.attempts]
     last = ATTEMPTS_MAX - ATTEMPTS_FIRST
     assert tried == [f"n{n}" for n in (*range(ATTEMPTS_FIRST), *range(total - last, total))]
+
+
+def only(source: Source) -> Callable[[Want], tuple[Source, ...]]:
+    """The one source of every want."""
+    return lambda _: (source,)
+
+
+def test_of_one_wants_sources_so_many_are_remembered_and_no_more() -> None:
+    """Announcers beyond the limit are not noted; of who failed, the oldest may be asked again."""
+    fetching = Fetching(FetchingConfig(), Random(1))
+    verified = routes().verified
+    want = fetching.on_wanted(verified, TrafficClass.POLICY, None, NOW, is_read=False)
+    assert want is not None
+    links = [LinkId(number) for number in range(SOURCES_PER_WANT_MAX + 1)]
+    for link in links:
+        fetching.on_announced(want, link)
+        fetching.check()
+    assert list(want.announcers) == links[:-1]
+    for link in links:
+        source = Source(
+            link=link,
+            node_id=NodeId(f"n{link}"),
+            is_storage=False,
+            distance=0,
+            verified=verified,
+            says=True,
+        )
+        fetching.next_transfers(only(source), NOW)
+        fetching.on_failed(want.wanted.content_hash, link, FetchFailure.BAD_HASH, 0, NOW)
+        fetching.check()
+    assert list(want.barred) == [NodeId(f"n{link}") for link in links[1:]]
+    assert list(want.passed_over) == links[1:]
 
 
 def test_a_content_gone_from_our_own_disk_is_wanted_again() -> None:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from fabgossip.core.events import ContentFailed, FetchFailure
 from fabgossip.core.health import BEHIND_GRACE_MS, PROBLEMS_MAX, Level, NodeSnapshot, ProblemCode
-from fabgossip.core.mode import Mode
 from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.mode import Mode
 from tests.core.artifacts import Artifact, artifact, revocations, routes, sealed, tombstone
 from tests.core.story import Story
 from tests.trust import factory
@@ -42,11 +42,11 @@ def test_a_healthy_node_has_no_problem_and_says_so() -> None:
     accept(story, routes())
     snapshot = seen(story)
     assert (snapshot.level, snapshot.mode, snapshot.problems) == (Level.OK, Mode.FRESH, ())
-    assert (snapshot.namespaces.total, snapshot.namespaces.fresh) == (2, 2)
+    assert (snapshot.namespaces.total, snapshot.namespaces.fresh) == (3, 3)
 
 
 def test_a_node_alone_without_a_revocation_list_is_degraded_for_both() -> None:
-    snapshot = seen(Story())
+    snapshot = seen(Story(is_fresh=False))
     assert snapshot.level is Level.DEGRADED
     assert {one.code for one in snapshot.problems} == {
         ProblemCode.TRUST_STALE,

@@ -4,9 +4,11 @@ import pytest
 
 from fabgossip.core.config import HoldingsConfig
 from fabgossip.core.events import LinkId
-from fabgossip.core.holdings import NeighborHoldings
+from fabgossip.core.holdings import AUDIENCES_PER_LINK_MAX, NeighborHoldings
 from fabgossip.model.messages import Holdings, HoldingsEntry, HoldingsMode
+from fabgossip.model.scope import Audience
 from tests.core.artifacts import EVERYBODY, IN_ACME
+from tests.trust import factory
 
 A = LinkId(1)
 BOTH = (EVERYBODY, IN_ACME)
@@ -76,3 +78,49 @@ def test_beyond_the_limit_the_oldest_word_is_forgotten() -> None:
         holdings.check()
     assert holdings.says(A, EVERYBODY, b"%016d" % 0) is None
     assert holdings.says(A, EVERYBODY, b"%016d" % 1) is True
+
+
+def test_the_limit_holds_for_all_audiences_of_a_link_together() -> None:
+    holdings = NeighborHoldings(HoldingsConfig(per_peer_max=16))
+    for number in range(17):
+        audience = BOTH[number % 2]
+        entry = HoldingsEntry(audience, HoldingsMode.ONLY, (b"%016d" % number,))
+        holdings.on_holdings(A, Holdings(sequence=1, is_whole=False, entries=(entry,)), BOTH)
+        holdings.check()
+    assert holdings.says(A, BOTH[0], b"%016d" % 0) is None
+    assert holdings.says(A, BOTH[1], b"%016d" % 1) is True
+
+
+def listing(audience: Audience, count: int, *, is_whole: bool) -> Holdings:
+    prefixes = tuple(b"%016d" % number for number in range(count))
+    entry = HoldingsEntry(audience, HoldingsMode.ALL_EXCEPT, prefixes)
+    return Holdings(sequence=1, is_whole=is_whole, entries=(entry,))
+
+
+@pytest.mark.parametrize(("count", "says"), [(8, False), (9, None)])
+def test_a_list_there_is_no_room_for_leaves_its_audience_unknown(
+    count: int,
+    says: bool | None,  # noqa: FBT001
+) -> None:
+    holdings = NeighborHoldings(HoldingsConfig(per_peer_max=16))
+    holdings.on_holdings(A, listing(IN_ACME, 8, is_whole=True), BOTH)
+    holdings.on_holdings(A, listing(EVERYBODY, count, is_whole=False), BOTH)
+    holdings.check()
+    assert holdings.says(A, EVERYBODY, b"%016d" % 0) is says
+    assert holdings.says(A, IN_ACME, b"%016d" % 0) is False
+    # A shorter list makes room again.
+    holdings.on_holdings(A, listing(EVERYBODY, 1, is_whole=False), BOTH)
+    assert holdings.says(A, EVERYBODY, b"%016d" % 0) is False
+
+
+def test_a_link_may_speak_of_so_many_audiences_and_of_no_further_one() -> None:
+    holdings = NeighborHoldings(HoldingsConfig())
+    audiences = tuple(
+        factory.audience("cluster:c1", f"service:s{number}")
+        for number in range(AUDIENCES_PER_LINK_MAX + 1)
+    )
+    for audience in audiences:
+        entry = HoldingsEntry(audience, HoldingsMode.ONLY, (P,))
+        holdings.on_holdings(A, Holdings(sequence=1, is_whole=False, entries=(entry,)), audiences)
+    holdings.check()
+    assert holdings.says(A, audiences[-1], P) is None

@@ -10,10 +10,10 @@ from fabgossip.core.effects import Disconnect, Fact, Materialize, Persist, Recei
 from fabgossip.core.events import LostReason, RefreshDue, Started, TimerFired
 from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.authority import Revocation, RevokedKind
-from fabgossip.model.ids import NodeId
+from fabgossip.model.ids import ManifestHash, NodeId
 from fabgossip.model.messages import Announce, GetHeads
 from fabgossip.model.moment import UnixTime
-from fabgossip.model.persistence import PutIncrement, PutTrust, StoredTrust
+from fabgossip.model.persistence import PutIncrement, PutTrust, StoredFloor, StoredTrust
 from fabgossip.trust.revocation import node_token
 from tests.core.artifacts import (
     Artifact,
@@ -44,7 +44,11 @@ def revoked(kind: RevokedKind, value: bytes) -> Revocation:
 
 def started(*held: Artifact, floors: dict[str, Order] | None = None) -> Started:
     rows = tuple(stored_head(one) for one in held)
-    return Started(trust=(), heads=rows, floors=tuple((floors or {}).items()))
+    kept = tuple(
+        StoredFloor(namespace=name, order=order, manifest_hash=ManifestHash(bytes(32)))
+        for name, order in (floors or {}).items()
+    )
+    return Started(trust=(), heads=rows, floors=kept)
 
 
 def test_a_copy_costs_a_look_up_and_no_second_verdict() -> None:

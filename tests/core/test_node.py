@@ -43,7 +43,7 @@ from fabgossip.model.messages import (
     Pong,
     TrafficClass,
 )
-from fabgossip.model.persistence import PutHead
+from fabgossip.model.persistence import PutEvidence, PutHead
 from fabgossip.model.topology import Endpoint
 from tests.core.artifacts import EVERYBODY, Artifact, acme_routes, routes, tombstone, update
 from tests.core.story import Story, announcement
@@ -247,7 +247,8 @@ def test_a_refused_submit_names_the_code(artifact: Artifact, code: str) -> None:
     submit(story, artifact, RequestId(2))
     answer = story.only(Answer)
     assert (answer.outcome, answer.code) == (Outcome.REFUSED, code)
-    assert story.find(Persist) == []
+    kept = [change for one in story.find(Persist) for change in one.changes]
+    assert all(isinstance(one, PutEvidence) for one in kept)
 
 
 def test_a_fetch_of_what_no_manifest_names_is_unknown() -> None:

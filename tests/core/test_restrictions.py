@@ -12,12 +12,13 @@ from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.authority import Revocation, RevokedKind
 from fabgossip.model.messages import Announce
 from fabgossip.model.moment import UnixTime
-from fabgossip.model.persistence import PutHead, PutRevoked
+from fabgossip.model.persistence import PutHead, PutRevoked, StoredMemory
 from tests.core.artifacts import artifact, revocations, routes, stored_head
 from tests.core.story import Story
 from tests.trust import factory
 
 NOTHING_STORED = Started(trust=(), heads=(), floors=())
+MEMORY = StoredMemory(revoked_epoch=2)
 NAME = routes().manifest.namespace.text
 
 
@@ -59,16 +60,17 @@ def test_what_was_ever_revoked_outlives_the_list_it_stood_in() -> None:
     story.announce(listed, origin).persisted().stored(listed, origin)
     kept = [change for one in story.find(Persist) for change in one.changes]
     entry = (RevokedKind.MANIFEST.value, bytes(value))
-    assert kept == [PutRevoked(entries=(entry,))]
+    assert kept == [PutRevoked(epoch=2, entries=(entry,))]
 
-    again = Story(started=replace(NOTHING_STORED, revoked=(entry,)))
+    again = Story(started=replace(NOTHING_STORED, revoked=(entry,), memory=MEMORY))
     again.announce(routes(7), again.link("n2"))
     assert again.find(Persist) == []
 
 
 def test_a_head_that_is_refused_at_start_leaves_the_local_state() -> None:
     entry = (RevokedKind.MANIFEST.value, bytes(routes(7).verified.manifest_hash))
-    stored = replace(NOTHING_STORED, heads=(stored_head(routes(7)),), revoked=(entry,))
+    heads = (stored_head(routes(7)),)
+    stored = replace(NOTHING_STORED, heads=heads, revoked=(entry,), memory=MEMORY)
     assert withdrawn(Story(started=stored)) == [NAME]
 
 

@@ -6,10 +6,11 @@ The certificates are judged by OpenSSL against the machine's clock, so they are 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import trio
+import trio.testing
 
 from fabgossip.control.enrollment import (
     certificate_der,
@@ -18,12 +19,16 @@ from fabgossip.control.enrollment import (
     node_certificate,
 )
 from fabgossip.control.keystore import private_pem
+from fabgossip.core.config import NodeConfig
 from fabgossip.core.events import Event, LinkId
+from fabgossip.core.setup import NodeSetup, OwnIdentity
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
-from fabgossip.daemon.driver import read_clocks
-from fabgossip.daemon.endpoints import TlsContexts, accept_tls, dial
+from fabgossip.daemon.driver import Driver, World, read_clocks
+from fabgossip.daemon.endpoints import TlsContexts, accept_tls, dial, handshake
+from fabgossip.daemon.logs import Log, LogLevel
 from fabgossip.daemon.transfers import Transfers
+from fabgossip.daemon.views import About
 from fabgossip.model.authority import NodeCa, NodeIdentity, TrustBundle
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import seconds_after
@@ -34,6 +39,7 @@ from fabgossip.trust.identity import verify_leaf
 from fabgossip.trust.rejections import Rejection
 from fabgossip.trust.revocation import NOTHING_REVOKED
 from fabgossip.wire.framing import Frame
+from tests.core.story import NOTHING_STORED, boot_id, claims_of, pinned
 from tests.trust import factory
 
 HANG_S = 15
@@ -106,6 +112,26 @@ async def linked(folder: Path) -> AsyncIterator[tuple[Connection, Connection]]:
             yield Connection(LinkId(1), tls, identity, is_dialer=True), accepted[0]
 
 
+async def in_memory(folder: Path) -> tuple[Connection, Connection]:
+    """Both ends of one link over memory streams, for a clock that jumps: who dialled, who
+    accepted. Nobody reads or writes yet."""
+    near, far = trio.testing.memory_stream_pair()
+    judge = judge_by(bundle_of("CA"))
+    ends: dict[bool, Connection] = {}
+
+    async def secure(stream: trio.abc.Stream, name: str, *, is_server: bool) -> None:
+        pair = contexts(folder, name)
+        context = pair.server if is_server else pair.client
+        tls, identity = await handshake(stream, context, judge, is_server=is_server)
+        link = LinkId(2 if is_server else 1)
+        ends[is_server] = Connection(link, tls, identity, is_dialer=not is_server)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(secure, near, "a", is_server=False))
+        nursery.start_soon(partial(secure, far, "b", is_server=True))
+    return ends[False], ends[True]
+
+
 class End:
     """A disk and its transfers, and the events they gave."""
 
@@ -119,6 +145,8 @@ class End:
         local.prepare()
         self.disk = Disk(self.index, self.reader, self.files, local)
         self.events: list[Event] = []
+        self.event_times: list[float] = []
+        """When each event came."""
         self._arrived = trio.Event()
         self.transfers = Transfers(self.disk, nursery, self._on_event, trio.current_time)
         self.disk.start()
@@ -127,6 +155,7 @@ class End:
 
     def _on_event(self, event: Event) -> None:
         self.events.append(event)
+        self.event_times.append(trio.current_time())
         self._arrived.set()
 
     async def event(self) -> Event:
@@ -145,3 +174,45 @@ class End:
 def collector(frames: list[tuple[str, int, bytes]]) -> Callable[[Connection, Frame], None]:
     """Keeps what arrives: kind, stream, body."""
     return lambda _, frame: frames.append((frame.kind.name, frame.stream, bytes(frame.body)))
+
+
+def driver_of(
+    end: End,
+    tls: TlsContexts,
+    nursery: trio.Nursery,
+    *,
+    handshakes_in_flight_max: int = 8,
+    connections_max: int = 8,
+) -> Driver:
+    """A driver of node `n1` on a disk, started with nothing stored; it keeps no log."""
+    own = OwnIdentity(
+        node_id=NodeId("n1"),
+        claims=claims_of("n1", factory.OPENINGS, ("edge",)),
+        openings=factory.OPENINGS,
+        pinned=pinned(bundle_of("CA")),
+    )
+    setup = NodeSetup(config=NodeConfig(), own=own, boot_id=boot_id("n1"), bootstrap=(), seed=1)
+    world = World(
+        disk=end.disk,
+        log=Log(LogLevel.ERROR, lambda: 0.0, as_json=True, write=lambda _: None),
+        tls=lambda _: tls,
+        connections_max=connections_max,
+        handshakes_in_flight_max=handshakes_in_flight_max,
+    )
+    driver = Driver(setup, world, nursery)
+    driver.post(NOTHING_STORED)
+    return driver
+
+
+def about(folder: Path) -> About:
+    """What does not change while that daemon runs."""
+    return About(
+        node_id="n1",
+        cluster_id=factory.CLUSTER,
+        boot_id=boot_id("n1"),
+        started_at=factory.NOW,
+        certificate_expires_at=factory.NOW,
+        config_path=str(folder / "config"),
+        listening=(),
+        storage_path=str(folder),
+    )

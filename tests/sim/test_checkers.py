@@ -25,6 +25,7 @@ from fabgossip.model.messages import (
     Ping,
 )
 from fabgossip.model.moment import Now
+from fabgossip.model.persistence import StoredFloor
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.checkers import Applied, Disclosed, Docket, Durable, Floors
 from fabgossip.sim.disk import Local
@@ -128,7 +129,10 @@ def test_s6_finds_a_floor_that_sinks(truth: Truth) -> None:
     order = truth.verified.manifest.order
     checker = Floors(truth.ledger, truth.docket)
     checker.on_durable_manifest(ACME, truth.verified, order)
-    kept = Started(trust=(), heads=(), floors=((namespace, order),))
+    floor = StoredFloor(
+        namespace=namespace, order=order, manifest_hash=truth.verified.manifest_hash
+    )
+    kept = Started(trust=(), heads=(), floors=(floor,))
     checker.on_started(ACME, kept)
     assert truth.docket.violations == []
     checker.on_started(ACME, Started(trust=(), heads=(), floors=()))

@@ -50,6 +50,7 @@ from fabgossip.model.ids import (
     PlatformId,
     key_id_of,
 )
+from fabgossip.model.mode import Freshness
 from fabgossip.model.moment import Duration, Instant, Now, UnixTime, later
 from fabgossip.model.scope import (
     Audience,
@@ -61,7 +62,7 @@ from fabgossip.model.scope import (
     parse_namespace,
     parse_scope_id,
 )
-from fabgossip.trust.gate import ANYTHING, Asked, Line, TrustFacts, TrustGate
+from fabgossip.trust.gate import ANYTHING, Asked, Line, Listed, TrustFacts, TrustGate
 from fabgossip.trust.identity import ClaimsTrust
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.revocation import Revoked
@@ -188,23 +189,6 @@ def date(moment: int) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(moment, datetime.UTC)
 
 
-def authority(name: str) -> Authority:
-    private = p256_key(name)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(common_name(name))
-        .issuer_name(common_name(name))
-        .public_key(private.public_key())
-        .serial_number(1)
-        .not_valid_before(date(NOW - DAY))
-        .not_valid_after(date(NOW + 30 * DAY))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(private, hashes.SHA256(), ecdsa_deterministic=True)
-    )
-    return Authority(name, private, certificate)
-
-
-NODE_CA = authority("node CA")
 SIGNATURE_ONLY = x509.KeyUsage(
     digital_signature=True,
     content_commitment=False,
@@ -216,6 +200,52 @@ SIGNATURE_ONLY = x509.KeyUsage(
     encipher_only=False,
     decipher_only=False,
 )
+ISSUING_ONLY = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+def authority(
+    name: str,
+    *,
+    is_ca: bool | None = True,
+    usage: x509.KeyUsage | None = ISSUING_ONLY,
+    has_identifier: bool = True,
+    not_before: int = NOW - DAY,
+    not_after: int = NOW + 30 * DAY,
+) -> Authority:
+    """A node CA as enrollment makes it; None or False leaves a part out."""
+    private = p256_key(name)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(private.public_key())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(common_name(name))
+        .issuer_name(common_name(name))
+        .public_key(private.public_key())
+        .serial_number(1)
+        .not_valid_before(date(not_before))
+        .not_valid_after(date(not_after))
+    )
+    if is_ca is not None:
+        constraints = x509.BasicConstraints(is_ca, path_length=0 if is_ca else None)
+        builder = builder.add_extension(constraints, critical=True)
+    if usage is not None:
+        builder = builder.add_extension(usage, critical=True)
+    if has_identifier:
+        builder = builder.add_extension(identifier, critical=False)
+    certificate = builder.sign(private, hashes.SHA256(), ecdsa_deterministic=True)
+    return Authority(name, private, certificate)
+
+
+NODE_CA = authority("node CA")
 NAMELESS = x509.Name([])
 BOTH_ENDS = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
 NODE_URI = f"spiffe://{PLATFORM}/cluster/{CLUSTER}/node/{NODE}"
@@ -223,7 +253,8 @@ NODE_URI = f"spiffe://{PLATFORM}/cluster/{CLUSTER}/node/{NODE}"
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf:
-    """What to ask of a certificate; the defaults keep every leaf rule, None leaves a part out."""
+    """What to ask of a certificate; the defaults keep every leaf rule, None or False leaves a part
+    out."""
 
     issuer: Authority = NODE_CA
     public_key: Callable[[], CertificatePublicKeyTypes] = p256_key("leaf").public_key
@@ -234,6 +265,7 @@ class Leaf:
     usage: x509.KeyUsage | None = SIGNATURE_ONLY
     usage_critical: bool = True
     ends: tuple[x509.ObjectIdentifier, ...] | None = BOTH_ENDS
+    names_issuer_key: bool = True
     not_before: int = NOW - HOUR
     not_after: int = NOW + DAY
 
@@ -257,6 +289,11 @@ def leaf_der(leaf: Leaf) -> bytes:
     if leaf.names:
         names = x509.SubjectAlternativeName(leaf.names)
         builder = builder.add_extension(names, critical=leaf.names_critical)
+    if leaf.names_issuer_key:
+        issuer_key = leaf.issuer.certificate.public_key()
+        assert isinstance(issuer_key, ec.EllipticCurvePublicKey)
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key)
+        builder = builder.add_extension(identifier, critical=False)
     certificate = builder.sign(leaf.issuer.private, hashes.SHA256(), ecdsa_deterministic=True)
     return certificate.public_bytes(serialization.Encoding.DER)
 
@@ -382,7 +419,30 @@ FACTS = TrustFacts(
     own=OWN,
     own_node_id=NODE,
     bundle_expires_at=UnixTime(NOW + 100 * DAY),
+    freshness=Freshness(
+        newest_issued_at=UnixTime(NOW - 60),
+        bundle_refresh_by=UnixTime(NOW + DAY),
+        revocations_refresh_by=UnixTime(NOW + HOUR),
+        snapshot_refresh_by=UnixTime(NOW + HOUR),
+    ),
+    revocations_expires_at=UnixTime(NOW + DAY),
 )
+
+
+class Accepted:
+    """What a gate is told was accepted before: one line, and what a snapshot lists."""
+
+    def __init__(self, line: Line, listed: Listed | None = None) -> None:
+        self._line = line
+        self._listed = listed
+
+    def line_of(self, _: Namespace, /) -> Line:
+        return self._line
+
+    def listed(self, _: Manifest, /) -> Listed | None:
+        return self._listed
+
+
 NO_LINE = Line(floor=NO_ORDER, manifest_hash=None, withdrawn=NO_ORDER)
 
 
@@ -392,11 +452,13 @@ def admit(
     facts: TrustFacts = FACTS,
     asked: Asked = ANYTHING,
     line: Line | None = None,
+    listed: Listed | None = None,
     now: UnixTime = NOW,
 ) -> VerifiedManifest | Rejection:
     """The gate's verdict, with a real verifier that remembers nothing."""
     held = _line_for(raw) if line is None else line
-    return TrustGate(Ed25519Verifier()).admit(raw, asked, facts, lambda _: held, now)
+    known = Accepted(held, listed)
+    return TrustGate(Ed25519Verifier()).admit(raw, asked, facts, known, now)
 
 
 def _line_for(raw: bytes) -> Line:

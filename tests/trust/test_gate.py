@@ -13,6 +13,7 @@ import pytest
 
 import fabgossip
 from fabgossip.model.artifact import (
+    NO_ORDER,
     TRUST_TYPES,
     TYPE_RULES,
     ArtifactType,
@@ -32,7 +33,7 @@ from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import NOTHING_HASH, ClusterId, ManifestHash
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import Entitlements, parse_namespace, parse_scope_id
-from fabgossip.trust.gate import ANYTHING, Asked, Line, TrustFacts, TrustGate
+from fabgossip.trust.gate import ANYTHING, Asked, Line, Listed, TrustFacts, TrustGate
 from fabgossip.trust.rejections import Blame, Rejection
 from fabgossip.trust.rejections import RejectionCode as Code
 from fabgossip.trust.revocation import Revoked
@@ -58,9 +59,15 @@ def tombstone(statement: Manifest) -> Manifest:
     )
 
 
-def with_key(status: KeyStatus) -> TrustFacts:
+LONG_AGO = replace(ROUTES, issued_at=UnixTime(f.NOW - 2 * f.DAY))
+
+
+def with_key(status: KeyStatus, not_after: int = f.NOW + f.DAY) -> TrustFacts:
     keys = tuple(
-        replace(key, status=status) if key.key_id == POLICY_KEY else key for key in f.BUNDLE.keys
+        replace(key, status=status, not_after=UnixTime(not_after))
+        if key.key_id == POLICY_KEY
+        else key
+        for key in f.BUNDLE.keys
     )
     return replace(f.FACTS, bundle=replace(f.BUNDLE, keys=keys))
 
@@ -141,6 +148,7 @@ class Case:
     facts: TrustFacts = f.FACTS
     asked: Asked = ANYTHING
     line: Line | None = None
+    listed: Listed | None = None
     now: UnixTime = f.NOW
 
 
@@ -342,8 +350,15 @@ CASES: dict[str, Case] = {
             ),
         ),
     ),
-    "a retired key": Case(Code.KEY_RETIRED, facts=with_key(KeyStatus.RETIRED)),
-    "a key revoked in the bundle": Case(Code.KEY_RETIRED, facts=with_key(KeyStatus.REVOKED)),
+    "a retired key, first seen a day after its window": Case(
+        Code.KEY_RETIRED,
+        changed(LONG_AGO),
+        facts=with_key(KeyStatus.RETIRED, not_after=f.NOW - f.DAY - 1),
+    ),
+    "a retired key, issued after its window": Case(
+        Code.KEY_RETIRED, facts=with_key(KeyStatus.RETIRED, not_after=ROUTES.issued_at - 1)
+    ),
+    "a key revoked in the bundle": Case(Code.KEY_REVOKED, facts=with_key(KeyStatus.REVOKED)),
     "issued before the window of its key": Case(
         Code.KEY_RETIRED, changed(replace(ROUTES, issued_at=UnixTime(f.NOW - 31 * f.DAY)))
     ),
@@ -397,7 +412,23 @@ CASES: dict[str, Case] = {
         line=replace(
             f.NO_LINE,
             manifest_hash=ManifestHash(f.hash_of(manifest_bytes(f.bundle_manifest(f.BUNDLE)))),
+            content_hash=f.bundle_manifest(f.BUNDLE).content_hash,
+            issued_at=f.bundle_manifest(f.BUNDLE).issued_at,
         ),
+    ),
+    "another bundle of the version in force": Case(
+        Code.TRUST_FORK,
+        changed(f.bundle_manifest(replace(f.BUNDLE, cert_life_max_s=60))),
+        line=replace(f.NO_LINE, content_hash=f.bundle_manifest(f.BUNDLE).content_hash),
+    ),
+    "not listed yet": Case(Code.AHEAD, listed=Listed(order=Order(2, 6), manifest_hash=None)),
+    "not listed at all": Case(Code.AHEAD, listed=Listed(order=NO_ORDER, manifest_hash=None)),
+    "listed higher": Case(
+        Code.VERSION_ROLLBACK, listed=Listed(order=Order(2, 8), manifest_hash=None)
+    ),
+    "listed with another hash": Case(
+        Code.EQUIVOCATION,
+        listed=Listed(order=Order(2, 7), manifest_hash=ManifestHash(bytes(32))),
     ),
     "an increment below the floor": Case(
         Code.VERSION_ROLLBACK,
@@ -421,15 +452,31 @@ CASES: dict[str, Case] = {
 }
 REACHABLE_ELSEWHERE = {
     Code.LENGTH_MISMATCH,  # of content, by whoever receives it
+    Code.TOO_SLOW,
     Code.CONTENT_INVALID,  # by `read`
     Code.BUNDLE_INVALID,
     Code.IDENTITY_INVALID,  # by `trust/identity.py`
     Code.CLAIMS_INVALID,
+    Code.GRANT_INVALID,  # by `trust/grants.py`
+    Code.SILENT_REMOVAL,  # by `core/`: nothing was sent, something is missing
+    Code.STORE_FULL,
+    Code.AUDIT_UNAVAILABLE,
+    Code.MODE_DENIED,
+    Code.DENY_INTERNAL,
+    Code.TOO_SLOW,
+    Code.IDENTITY_CLONED,
 }
 
 
 def verdict_of(case: Case) -> VerifiedManifest | Rejection:
-    return f.admit(case.raw(), facts=case.facts, asked=case.asked, line=case.line, now=case.now)
+    return f.admit(
+        case.raw(),
+        facts=case.facts,
+        asked=case.asked,
+        line=case.line,
+        listed=case.listed,
+        now=case.now,
+    )
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())

@@ -6,6 +6,10 @@ from dataclasses import dataclass, replace
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from fabgossip.model.artifact import ArtifactType
@@ -72,7 +76,8 @@ def test_a_leaf_that_keeps_every_rule_names_its_node() -> None:
     identity = verify_leaf(der, f.BUNDLE, NOTHING_REVOKED, f.NOW)
     assert isinstance(identity, NodeIdentity)
     assert identity.node_id == f.NODE
-    assert identity.certificate_hash == f.hash_of(der)
+    signed = x509.load_der_x509_certificate(der).tbs_certificate_bytes
+    assert identity.certificate_hash == f.hash_of(signed)
     assert identity.expires_at == GOOD.not_after
 
 
@@ -177,6 +182,39 @@ def test_an_unreadable_ca_in_the_bundle_hides_no_other() -> None:
     assert isinstance(verdict, NodeIdentity)
 
 
+NO_ISSUERS: dict[str, f.Authority] = {
+    "expired": f.authority("CA", not_after=f.NOW),
+    "not valid yet": f.authority("CA", not_before=f.NOW + 121),
+    "no CA": f.authority("CA", is_ca=False),
+    "silent whether it is a CA": f.authority("CA", is_ca=None),
+    "without key usage": f.authority("CA", usage=None),
+    "not for signing certificates": f.authority("CA", usage=f.SIGNATURE_ONLY),
+}
+GOOD_ISSUER = f.authority("CA")
+
+
+@pytest.mark.parametrize("issuer", NO_ISSUERS.values(), ids=NO_ISSUERS.keys())
+def test_a_place_in_the_bundle_makes_no_ca_of_a_certificate(issuer: f.Authority) -> None:
+    """Nor does it hide another certificate of the same key that is one."""
+    der = f.leaf_der(replace(GOOD, issuer=issuer))
+    alone = replace(f.BUNDLE, node_cas=(NodeCa(issuer.der),))
+    renewed = replace(f.BUNDLE, node_cas=(NodeCa(issuer.der), NodeCa(GOOD_ISSUER.der)))
+    assert is_refused(verify_leaf(der, alone, NOTHING_REVOKED, f.NOW))
+    identity = verify_leaf(der, renewed, NOTHING_REVOKED, f.NOW)
+    assert isinstance(identity, NodeIdentity)
+    assert identity.issuer_hash == f.hash_of(GOOD_ISSUER.der)
+
+
+def test_a_ca_at_the_edge_of_its_time_issues() -> None:
+    for issuer in (
+        f.authority("CA", not_after=f.NOW + 1),
+        f.authority("CA", not_before=f.NOW + 120),
+    ):
+        der = f.leaf_der(replace(GOOD, issuer=issuer))
+        bundle = replace(f.BUNDLE, node_cas=(NodeCa(issuer.der),))
+        assert isinstance(verify_leaf(der, bundle, NOTHING_REVOKED, f.NOW), NodeIdentity)
+
+
 def test_the_ca_itself_is_no_node() -> None:
     assert is_refused(verify_leaf(f.NODE_CA.der, f.BUNDLE, NOTHING_REVOKED, f.NOW))
 
@@ -228,6 +266,16 @@ def test_a_name_of_an_unknown_kind_is_refused_not_raised() -> None:
     for tag in (0x81, 0x82, 0x83, 0x84, 0x85, 0x87, 0x88, 0xA0, 0xA3, 0xA4, 0xA5, 0x9F):
         changed = der.replace(uri, bytes([tag]) + uri[1:])
         assert is_refused(verify_leaf(changed, f.BUNDLE, NOTHING_REVOKED, f.NOW))
+
+
+def test_a_subject_of_any_type_of_text_is_refused_not_raised() -> None:
+    der = f.leaf_der(replace(GOOD, subject=f.common_name("n1")))
+    text = b"\x0c\x02n1"
+    assert der.count(text) == 1
+    for tag in range(1, 32):
+        changed = der.replace(text, bytes([tag]) + text[1:])
+        if changed != der:
+            assert is_refused(verify_leaf(changed, f.BUNDLE, NOTHING_REVOKED, f.NOW)), tag
 
 
 @pytest.mark.parametrize("der", [b"", b"\x30", b"\x30\x80", b"\xff" * 4_000, b"\x30\x84\xff\xff"])
@@ -381,7 +429,9 @@ def with_key(**fields: object) -> ClaimsTrust:
 
 
 DISTRUSTED: dict[str, ClaimsTrust] = {
-    "the key is retired": with_key(status=KeyStatus.RETIRED),
+    "the key is retired, and this turns up long after": with_key(
+        status=KeyStatus.RETIRED, not_after=UnixTime(f.NOW - f.DAY - 1)
+    ),
     "the key is revoked in the bundle": with_key(status=KeyStatus.REVOKED),
     "the key is revoked by list": ClaimsTrust(
         f.BUNDLE,
@@ -434,3 +484,38 @@ def test_the_role_beside_the_control_plane_is_told_from_others() -> None:
     endpoint = replace(f.claims(), roles=("control-endpoint", "edge"))
     assert verified(endpoint).is_control_endpoint
     assert parse_scope_id("role:control-endpoint") in verified(endpoint).entitlements.scope_ids
+
+
+LEAF_DER = f.leaf_der(f.Leaf())
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+def twin_of(der: bytes) -> bytes:
+    """The same certificate under the other of the two signatures that verify: anybody can make
+    it."""
+    certificate = x509.load_der_x509_certificate(der)
+    r, s = decode_dss_signature(certificate.signature)
+    other = encode_dss_signature(r, P256_ORDER - s)
+    bits = bytes((0x03, len(other) + 1, 0)) + other
+    signed = certificate.tbs_certificate_bytes
+    start = 4 + len(signed)
+    algorithm = der[start : start + 2 + der[start + 1]]
+    body = signed + algorithm + bits
+    return b"\x30\x82" + len(body).to_bytes(2, "big") + body
+
+
+def test_a_revoked_certificate_does_not_come_back_as_its_twin() -> None:
+    twin = twin_of(LEAF_DER)
+    assert twin != LEAF_DER
+    first, second = (verify_leaf(one, f.BUNDLE, NOTHING_REVOKED, f.NOW) for one in (LEAF_DER, twin))
+    assert isinstance(first, NodeIdentity)
+    assert first == second
+    gone = Revoked(1, frozenset({(RevokedKind.CERTIFICATE, first.certificate_hash)}))
+    assert f.code_of(verify_leaf(twin, f.BUNDLE, gone, f.NOW)) is RejectionCode.IDENTITY_INVALID
+
+
+def test_a_revoked_node_ca_takes_its_leaves_along() -> None:
+    first = verify_leaf(LEAF_DER, f.BUNDLE, NOTHING_REVOKED, f.NOW)
+    assert isinstance(first, NodeIdentity)
+    gone = Revoked(1, frozenset({(RevokedKind.CERTIFICATE, first.issuer_hash)}))
+    assert f.code_of(verify_leaf(LEAF_DER, f.BUNDLE, gone, f.NOW)) is RejectionCode.IDENTITY_INVALID

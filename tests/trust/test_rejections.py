@@ -10,11 +10,13 @@ SIGNED_FORM = {Code.NONCANONICAL, Code.SCHEMA, Code.ID_SYNTAX, Code.CRITICAL_UNK
 PEERS_OWN = {
     Code.HASH_MISMATCH,
     Code.LENGTH_MISMATCH,
+    Code.TOO_SLOW,
     Code.SIG_INVALID,
     Code.SIG_TOO_MANY,
     Code.TYPE_MISMATCH,
     Code.AUDIENCE_NOT_OURS,
     Code.IDENTITY_INVALID,
+    Code.IDENTITY_CLONED,
     Code.CLAIMS_INVALID,
 }
 NOBODYS = {
@@ -70,6 +72,7 @@ def test_being_behind_or_ahead_is_nobodys_fault(code: Code) -> None:
     [
         (Code.TRUNCATED, Retry.OTHER_SOURCE),
         (Code.HASH_MISMATCH, Retry.OTHER_SOURCE),
+        (Code.TOO_SLOW, Retry.OTHER_SOURCE),
         (Code.SIG_INVALID, Retry.OTHER_SOURCE),
         (Code.KEY_UNKNOWN, Retry.AFTER_TRUST),
         (Code.VERSION_GAP, Retry.AFTER_TRUST),

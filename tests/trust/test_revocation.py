@@ -3,7 +3,13 @@
 from fabgossip.model.authority import Revocation, RevocationList, RevokedKind
 from fabgossip.model.ids import ClusterId, ContentHash, KeyId, ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
-from fabgossip.trust.revocation import NOTHING_REVOKED, Revoked, node_token, revoked_after
+from fabgossip.trust.revocation import (
+    NOTHING_REVOKED,
+    REVOKED_MAX,
+    Revoked,
+    node_token,
+    revoked_after,
+)
 
 VALUE = bytes(range(32))
 OTHER = bytes(range(1, 33))
@@ -62,9 +68,9 @@ def test_names_of_cluster_and_node_cannot_slide_into_each_other() -> None:
 
 def test_the_effective_set_never_shrinks_within_an_epoch() -> None:
     first = revoked_after(
-        NOTHING_REVOKED, 3, RevocationList(entries=(entry(RevokedKind.SIGNING_KEY, VALUE),))
+        NOTHING_REVOKED, 1, 3, RevocationList(entries=(entry(RevokedKind.SIGNING_KEY, VALUE),))
     )
-    second = revoked_after(first, 4, RevocationList(entries=()))
+    second = revoked_after(first, 1, 4, RevocationList(entries=()))
     assert second.has_key(KeyId(VALUE))
     assert second.version == 4
 
@@ -76,9 +82,37 @@ def test_the_order_of_arrival_does_not_matter() -> None:
     ]
     forth = back = NOTHING_REVOKED
     for version, listed in lists:
-        forth = revoked_after(forth, version, listed)
+        forth = revoked_after(forth, 1, version, listed)
     for version, listed in reversed(lists):
-        back = revoked_after(back, version, listed)
+        back = revoked_after(back, 1, version, listed)
     assert forth == back
     assert forth.version == 4
-    assert revoked_after(forth, *lists[0]) == forth
+    assert revoked_after(forth, 1, *lists[0]) == forth
+
+
+def test_only_the_first_list_of_a_higher_epoch_starts_anew() -> None:
+    """A thief of the revocation key denied much: the next epoch lifts it, an older list does not
+    bring it back."""
+    false = RevocationList(entries=(entry(RevokedKind.SIGNING_KEY, VALUE),))
+    kept = RevocationList(entries=(entry(RevokedKind.SIGNING_KEY, OTHER),))
+    stolen = revoked_after(NOTHING_REVOKED, 1, 9, false)
+    healed = revoked_after(stolen, 2, 1, kept)
+    assert (healed.epoch, healed.version) == (2, 1)
+    assert healed.has_key(KeyId(OTHER))
+    assert not healed.has_key(KeyId(VALUE))
+    assert revoked_after(healed, 1, 99, false) == healed
+
+
+def test_beyond_its_limit_the_union_says_that_it_is_not_whole() -> None:
+    def listed(first: int, count: int) -> RevocationList:
+        values = (n.to_bytes(32, "big") for n in range(first, first + count))
+        return RevocationList(
+            entries=tuple(entry(RevokedKind.SIGNING_KEY, value) for value in values)
+        )
+
+    full = revoked_after(NOTHING_REVOKED, 1, 1, listed(0, REVOKED_MAX))
+    assert (len(full.values), full.is_full) == (REVOKED_MAX, False)
+    over = revoked_after(full, 1, 2, listed(REVOKED_MAX, 1))
+    assert (len(over.values), over.is_full) == (REVOKED_MAX, True)
+    assert revoked_after(over, 1, 3, listed(0, 1)).is_full
+    assert not revoked_after(over, 2, 1, listed(0, 1)).is_full

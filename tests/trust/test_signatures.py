@@ -145,7 +145,7 @@ def test_a_flood_of_signatures_costs_no_verification() -> None:
     nine = (*f.SIGNING, *f.ROOTS)[:9]
     raw = f.signed(statement, *nine)
     counting = CountingVerifier()
-    verdict = TrustGate(counting).admit(raw, ANYTHING, f.FACTS, lambda _: f.NO_LINE, f.NOW)
+    verdict = TrustGate(counting).admit(raw, ANYTHING, f.FACTS, f.Accepted(f.NO_LINE), f.NOW)
     assert f.code_of(verdict) is Code.SIG_TOO_MANY
     assert counting.asked == 0
 
@@ -156,6 +156,6 @@ def test_keys_without_a_right_on_the_type_cost_no_verification() -> None:
     for signers in (strangers, (f.COMPILER, f.DIRECTORY), (*strangers, f.COMPILER)):
         counting = CountingVerifier()
         raw = f.signed(statement, *signers)
-        verdict = TrustGate(counting).admit(raw, ANYTHING, f.FACTS, lambda _: f.NO_LINE, f.NOW)
+        verdict = TrustGate(counting).admit(raw, ANYTHING, f.FACTS, f.Accepted(f.NO_LINE), f.NOW)
         assert f.code_of(verdict) in {Code.KEY_UNKNOWN, Code.KEY_NOT_FOR_TYPE}
         assert counting.asked == 0

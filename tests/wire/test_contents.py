@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgpack
 import pytest
 
+from fabgossip.errors import WireError
 from fabgossip.wire.contents import (
     parse_bundle,
     parse_peer_directory,
@@ -135,6 +136,29 @@ def test_a_field_out_of_bounds_is_refused(name: str, place: int, value: object, 
 def test_a_field_at_its_bound_is_read(name: str, place: int, value: object) -> None:
     data = msgpack.packb(changed(START[name], place, value), use_bin_type=True)
     assert code_when_read(PARSERS[name], data) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("revocations", 1), ("peer directory", 3), ("snapshot", 5)]
+)
+@pytest.mark.parametrize(("count", "over"), [(50_000, False), (50_001, True)])
+def test_a_list_has_at_most_fifty_thousand_entries(
+    name: str, place: int, *, count: int, over: bool
+) -> None:
+    """Beyond, none of them is looked at; at the limit they are, and these are none."""
+    data = msgpack.packb(changed(START[name], place, [None] * count), use_bin_type=True)
+    with pytest.raises(WireError) as caught:
+        PARSERS[name](data)
+    assert ("at most 50000 elements" in str(caught.value)) is over
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_a_content_nested_too_deep_is_refused_before_it_is_read(name: str) -> None:
+    deep: object = 0
+    for _ in range(17):
+        deep = [deep]
+    data = msgpack.packb(changed(START[name], 0, deep), use_bin_type=True)
+    assert code_when_read(PARSERS[name], data) == "MALFORMED"
 
 
 def test_a_key_of_a_bundle_is_named_by_its_bytes_not_by_its_signer() -> None:

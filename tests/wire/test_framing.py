@@ -167,3 +167,22 @@ def test_a_body_may_not_be_read_once_its_frame_is_past() -> None:
     (first, *_) = list(reader.frames())
     with pytest.raises(ValueError, match="released"):
         bytes(first.body)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 9, 64, 1_000])
+def test_a_reader_knows_whether_a_frame_is_under_way_and_how_many_have_ended(size: int) -> None:
+    """A skipped frame counts like a read one: its bytes are waited for just the same."""
+    skipped = header(300, 250) + b"s" * 300
+    data = STREAM + skipped + STREAM
+    frames = [frame_bytes(*one) for one in WRITTEN]
+    ends = {0}
+    for frame in (*frames, skipped, *frames):
+        ends.add(max(ends) + len(frame))
+    reader, read = FrameReader(), 0
+    for start in range(0, len(data), size):
+        read_all([data[start : start + size]], reader)
+        read = min(start + size, len(data))
+        assert reader.is_amid_frame is (read not in ends)
+        assert reader.ended_frames == sum(0 < end <= read for end in ends)
+    assert reader.ended_frames == 2 * len(WRITTEN) + 1
+    assert reader.skipped_frames == 1

@@ -1,0 +1,52 @@
+"""Whether a source brings a content fast enough: one rule for both interpreters.
+
+Decides: when a source has been silent too long, or dripped for a whole window.
+Keeps: a source that sends one byte a second holds a transfer for one window at most; integers only.
+Must not know: what the bytes are, who is asked next.
+"""
+
+from typing import Final
+
+from fabgossip.core.events import FetchFailure
+from fabgossip.model.moment import Duration, Instant, elapsed, later
+
+WINDOW: Final = Duration(5_000)
+BYTES_PER_S_MIN: Final = 64 << 10
+"""What a source must bring over each window (*start*)."""
+
+
+class Pace:
+    """The pace of one transfer."""
+
+    __slots__ = ("_arrived", "_heard_at", "_idle", "_window_at")
+
+    def __init__(self, idle: Duration, now: Instant) -> None:
+        self._idle = idle
+        self._heard_at = now
+        self._window_at = now
+        self._arrived = 0
+
+    def on_bytes(self, count: int, now: Instant) -> None:
+        """So many bytes arrived."""
+        self._heard_at = now
+        self._arrived += count
+
+    def on_held_up(self, since: Instant, now: Instant) -> None:
+        """This end was busy with what had arrived: that is not the source's time."""
+        self._heard_at = now
+        self._window_at = min(now, later(self._window_at, elapsed(since, now)))
+
+    def verdict(self, now: Instant) -> FetchFailure | None:
+        """What ends the transfer now; a window that is over begins anew."""
+        if elapsed(self._heard_at, now) > self._idle:
+            return FetchFailure.STALLED
+        lasted = elapsed(self._window_at, now)
+        if lasted < WINDOW:
+            return None
+        arrived, self._arrived, self._window_at = self._arrived, 0, now
+        return FetchFailure.TOO_SLOW if arrived * 1_000 < BYTES_PER_S_MIN * lasted else None
+
+    def next_look(self) -> Instant:
+        """The first moment at which the verdict may be another."""
+        silent_at = later(self._heard_at, Duration(self._idle + 1))
+        return min(silent_at, later(self._window_at, WINDOW))

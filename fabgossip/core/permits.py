@@ -1,0 +1,193 @@
+"""What software on this node may do now: `fabgossip gate`.
+
+Decides: which risk a consumer's action has, and whether mode, signed policy and the state of the
+artifact it names allow it.
+Keeps: each action rests on one internal action and is never wider; a fact that is missing denies;
+what is absent, forbidden or revoked gets the same words.
+Must not know: who asks.
+
+| action | risk | rests on |
+|---|---|---|
+| `read-config`, `keep-running` | low | continue the last good one |
+| `route`, `start-service` | medium | the same, and the policy must name the action |
+| `admit-peer`, `use-grant` | medium | accept authority |
+| `activate-update`, `widen-scope`, `change-role`, any other name | high | high risk |
+"""
+
+from enum import Enum
+from typing import Final
+
+from fabgossip.core.beliefs import Beliefs
+from fabgossip.core.catalog import Head, HeadState
+from fabgossip.model.mode import Action, Mode, Permission, Permit, PermitCode
+from fabgossip.model.moment import Now, UnixTime, is_past, seconds_after
+from fabgossip.model.policy import DegradedMode
+from fabgossip.model.scope import matches
+from fabgossip.trust.modes import Circumstances, conditions_of
+
+VALID_FOR_S: Final = 10
+"""An answer is good for at most this long: a revocation may come at any moment (*start*)."""
+
+
+class Risk(Enum):
+    """How much harm an action does if trust is not what it seems."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    AUTHORITY = "authority"
+    HIGH = "high"
+
+
+RISKS: Final[dict[str, Risk]] = {
+    "read-config": Risk.LOW,
+    "keep-running": Risk.LOW,
+    "route": Risk.MEDIUM,
+    "start-service": Risk.MEDIUM,
+    "admit-peer": Risk.AUTHORITY,
+    "use-grant": Risk.AUTHORITY,
+}
+"""Every other name is of high risk."""
+_USABLE: Final = frozenset({HeadState.CURRENT, HeadState.APPLYING, HeadState.HELD})
+_POLICY_MODES: Final = {
+    Mode.PARTITIONED: DegradedMode.PARTITIONED,
+    Mode.STALE: DegradedMode.STALE,
+    Mode.CLOCK_SUSPECT: DegradedMode.CLOCK_SUSPECT,
+}
+
+
+class Permits:
+    """Answers consumers from what the node believes."""
+
+    __slots__ = ("_beliefs",)
+
+    def __init__(self, beliefs: Beliefs) -> None:
+        self._beliefs = beliefs
+
+    def decide(self, action: str, head: Head | None, now: Now, *, names_artifact: bool) -> Permit:
+        """Whether `action` may be done now, on the artifact named (`head` None: not known here)."""
+        risk = RISKS.get(action, Risk.HIGH)
+        if names_artifact and not self._is_ours(head):
+            return self._no(action, now, PermitCode.UNKNOWN, "no artifact here that this node uses")
+        fault = self._artifact_fault(head, risk, now)
+        if fault is not None:
+            return self._no(action, now, *fault)
+        permission = self._permission(action, risk, head, now)
+        if not permission.allowed:
+            code = PermitCode.POLICY if "policy" in permission.reason else PermitCode.MODE
+            code = PermitCode.AUDIT if "audit" in permission.reason else code
+            return self._no(action, now, code, permission.reason)
+        is_degraded = permission.mode is not Mode.FRESH or (
+            head is not None and is_past(head.manifest.refresh_by, now.unix)
+        )
+        code = PermitCode.ALLOWED_STALE if is_degraded else PermitCode.ALLOWED
+        return self._permit(action, now, code, permission.reason, head)
+
+    def _is_ours(self, head: Head | None) -> bool:
+        """Whether this node may use the artifact: held, for it, and nothing took it away."""
+        if head is None or not head.is_durable:
+            return False
+        gone = (HeadState.WITHDRAWN, HeadState.REFUSED)
+        facts = self._beliefs.facts
+        own = head.manifest.namespace.node_id == facts.own_node_id
+        is_for_us = own or matches(head.manifest.audience, facts.own)
+        return is_for_us and head.state not in gone
+
+    def _artifact_fault(
+        self, head: Head | None, risk: Risk, now: Now
+    ) -> tuple[PermitCode, str] | None:
+        """Why the artifact itself forbids the action, whatever the mode."""
+        if head is None:
+            return None
+        manifest, is_low = head.manifest, risk is Risk.LOW
+        if is_past(manifest.expires_at, now.unix):
+            return PermitCode.TOO_OLD, "it has expired"
+        if head.state not in _USABLE and not (is_low and head.state is HeadState.OUTDATED):
+            return PermitCode.NOT_USABLE, f"it is {head.state.value}"
+        if (head.is_disputed or head.is_unlisted) and not is_low:
+            return PermitCode.NOT_USABLE, "it is disputed, or not listed as current"
+        if is_past(manifest.refresh_by, now.unix):
+            return self._age_fault(head, risk, now)
+        return None
+
+    def _age_fault(self, head: Head, risk: Risk, now: Now) -> tuple[PermitCode, str] | None:
+        """Past its refresh time only the signed policy says for how long it may still be used."""
+        if risk in (Risk.HIGH, Risk.AUTHORITY):
+            return PermitCode.TOO_OLD, "it is past its refresh time"
+        rule = self._beliefs.policy.rule_for(head.manifest.artifact_type)
+        if rule is None:
+            return PermitCode.POLICY, "past its refresh time, and no policy speaks of its type"
+        if is_past(seconds_after(head.manifest.refresh_by, rule.max_age_s), now.unix):
+            return PermitCode.TOO_OLD, "older than the signed policy allows"
+        return None
+
+    def _permission(self, action: str, risk: Risk, head: Head | None, now: Now) -> Permission:
+        beliefs = self._beliefs
+        if risk is Risk.HIGH:
+            return beliefs.may(Action.HIGH_RISK, now)
+        if risk is Risk.AUTHORITY:
+            issued_at = None if head is None else head.manifest.issued_at
+            about = Circumstances(issued_at=issued_at)
+            return beliefs.may(Action.ACCEPT_AUTHORITY, now, about)
+        about = Circumstances(policy=self._policy_for(action, risk, head))
+        permission = beliefs.may(Action.CONTINUE_LAST_GOOD, now, about)
+        is_suspect = Mode.CLOCK_SUSPECT in conditions_of(beliefs.freshness, now.unix)
+        if permission.allowed and risk is Risk.MEDIUM and is_suspect:
+            # A new use would rest on a clock nobody believes: keeping on is as far as it goes.
+            reason = "clock_suspect forbids it"
+            return Permission(allowed=False, mode=Mode.CLOCK_SUSPECT, reason=reason)
+        return permission
+
+    def _policy_for(self, action: str, risk: Risk, head: Head | None) -> frozenset[Mode]:
+        """The conditions under which the signed policy allows an action: it must speak of the
+        artifact's type, and of a medium action by name as well."""
+        policy = self._beliefs.policy
+        if head is not None and policy.rule_for(head.manifest.artifact_type) is None:
+            return frozenset()
+        if head is None and risk is Risk.LOW and not policy.rules:
+            return frozenset()
+        if risk is Risk.LOW:
+            return frozenset(_POLICY_MODES)
+        return frozenset(
+            mode for mode, word in _POLICY_MODES.items() if policy.allows(action, word)
+        )
+
+    def _no(self, action: str, now: Now, code: PermitCode, reason: str) -> Permit:
+        return self._permit(action, now, code, reason, None)
+
+    def _permit(
+        self, action: str, now: Now, code: PermitCode, reason: str, head: Head | None
+    ) -> Permit:
+        facts = self._beliefs.facts
+        return Permit(
+            action=action,
+            allowed=code in (PermitCode.ALLOWED, PermitCode.ALLOWED_STALE),
+            mode=self._beliefs.mode(now),
+            code=code,
+            reason=reason,
+            help=_HELP[code],
+            trust_version=facts.bundle.bundle_version,
+            revocation_version=facts.revoked.version,
+            valid_until=self._valid_until(head, now),
+        )
+
+    def _valid_until(self, head: Head | None, now: Now) -> UnixTime:
+        """At most ten seconds, and no longer than the next signed time it rests on."""
+        until = [seconds_after(now.unix, VALID_FOR_S)]
+        fresh = self._beliefs.freshness
+        times = [fresh.bundle_refresh_by, fresh.revocations_refresh_by, fresh.snapshot_refresh_by]
+        if head is not None:
+            times += [head.manifest.refresh_by, head.manifest.expires_at]
+        until += [one for one in times if one is not None and not is_past(one, now.unix)]
+        return min(until)
+
+
+_HELP: Final = {
+    PermitCode.ALLOWED: "",
+    PermitCode.ALLOWED_STALE: "fabgossip status",
+    PermitCode.MODE: "fabgossip status says what is missing",
+    PermitCode.POLICY: "a signed degraded policy that allows it",
+    PermitCode.TOO_OLD: "a newer version: fabgossip why NAMESPACE",
+    PermitCode.NOT_USABLE: "fabgossip why NAMESPACE",
+    PermitCode.UNKNOWN: "fabgossip artifacts lists what this node uses",
+    PermitCode.AUDIT: "room on the disk of the audit log",
+}

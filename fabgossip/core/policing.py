@@ -1,0 +1,204 @@
+"""What a peer's conduct leads to: rates, failures, probes, clones, and the answers that tell
+nothing.
+
+Decides: nothing its machines do not decide; turns their verdicts into effects.
+Keeps: every message of an open link passes here before it is acted on; every reduction is counted;
+what ends a link for its conduct says one and the same word.
+Must not know: what a message that passes leads to.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from fabgossip.core.answers import Answers
+from fabgossip.core.catalog import Catalog
+from fabgossip.core.disclosure import Disclosure
+from fabgossip.core.effects import Disconnect, Effect, Fact, Record, SetTimer
+from fabgossip.core.events import AnswersDue, LinkId, LostReason
+from fabgossip.core.holdings import NeighborHoldings
+from fabgossip.core.neighbors import Neighbors
+from fabgossip.core.rates import Beyond, Rates
+from fabgossip.core.sessions import Session
+from fabgossip.core.standing import Standings
+from fabgossip.model.ids import NodeId
+from fabgossip.model.messages import (
+    Busy,
+    ByeReason,
+    GetContent,
+    Have,
+    Holdings,
+    Message,
+    TrafficClass,
+)
+from fabgossip.model.moment import Instant
+from fabgossip.model.scope import Audience
+from fabgossip.trust.rejections import RejectionCode
+
+CLOSED_RETRY_S: Final = 600
+"""One constant for every reason of trust, authority or scope, so it tells nothing."""
+BUSY_RETRY_MS: Final = 1_000
+DIRTY_MAX: Final = 1_024
+"""Audiences a link may have a list owed of; of further ones it asks again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicingSnapshot:
+    """Counts for status."""
+
+    reduced: tuple[tuple[str, int], ...]
+    """Units that did not pass, by kind of message."""
+    cut: int
+    """How often a node was cut off for failures, probes or a flood."""
+    clones: tuple[NodeId, ...]
+    """Nodes that say hello from changing processes."""
+
+
+class Policing:
+    """Stands before everything a peer can make a node do."""
+
+    __slots__ = (
+        "_answers", "_catalog", "_disclosure", "_holdings", "_neighbors", "_out", "_rates",
+        "_standings", )  # fmt: skip
+
+    def __init__(
+        self,
+        disclosure: Disclosure,
+        catalog: Catalog,
+        neighbors: Neighbors,
+        holdings: NeighborHoldings,
+        out: list[Effect],
+    ) -> None:
+        self._disclosure = disclosure
+        self._catalog = catalog
+        self._neighbors = neighbors
+        self._holdings = holdings
+        self._out = out
+        self._rates = Rates()
+        self._standings = Standings()
+        self._answers = Answers()
+
+    def admits(self, session: Session, now: Instant) -> bool:
+        """Whether a fresh link may go on to the hello; one of a node that is kept out is closed."""
+        if not self._standings.is_barred(session.node_id, now):
+            return True
+        self._close(session, ByeReason.CLOSED)
+        return False
+
+    def on_hello(self, session: Session, now: Instant) -> None:
+        """A peer said from which process it speaks."""
+        assert session.hello is not None
+        if self._standings.on_boot(session.node_id, session.hello.boot_id, now):
+            fields = (("peer", session.node_id), ("code", RejectionCode.IDENTITY_CLONED.value))
+            self._out.append(Record(fact=Fact.IDENTITY_CLONED, fields=fields))
+
+    def passed(
+        self, session: Session, message: Message, stream: int, now: Instant
+    ) -> Message | None:
+        """What of a message may be acted on; the rest is answered, noted or ends the link."""
+        passed = self._rates.passed(session.link, message, now)
+        if passed.is_flood:
+            self._standings.on_flood(session.node_id, now)
+            self._cut(session, "over_rate", ByeReason.OVER_RATE)
+            return None
+        if passed.beyond is Beyond.SKIPPED:
+            self._skip(session, message)
+        elif passed.beyond is Beyond.BUSY and isinstance(message, GetContent):
+            self.busy(session, message, stream)
+        return passed.message
+
+    def _skip(self, session: Session, message: Message) -> None:
+        """What a peer told is found again by its lists. A question that was skipped told nothing,
+        so two nodes never ask each other for ever."""
+        if isinstance(message, Have) and not message.prefixes:
+            return
+        session.is_behind = True
+        if isinstance(message, Holdings):
+            self._holdings.on_lost(session.link)
+
+    def ask_lists(self, session: Session) -> None:
+        """Ask a peer for its list of every audience it shares with us, if something it told was
+        skipped."""
+        if not session.is_behind:
+            return
+        session.is_behind = False
+        known = (*self._catalog.audiences(), *self._neighbors.audiences())
+        for audience in dict.fromkeys(known):
+            question = Have(audience=audience, prefixes=())
+            self._disclosure.send(session.link, question, TrafficClass.SNAPSHOT, audience=audience)
+
+    @staticmethod
+    def owe_list(session: Session, audience: Audience) -> bool:
+        """A list of an audience is owed to a peer; False if too many are."""
+        if audience not in session.dirty and len(session.dirty) >= DIRTY_MAX:
+            return False
+        session.dirty[audience] = None
+        return True
+
+    def busy(self, session: Session, message: GetContent, stream: int) -> None:
+        """Tell a peer that none of a request is served now: decided before any look-up."""
+        for item in range(len(message.items)):
+            busy = Busy(item=item, retry_after_ms=BUSY_RETRY_MS)
+            self._disclosure.send(session.link, busy, TrafficClass.POLICY, stream=stream)
+
+    def has_room(self, session: Session, message: GetContent) -> bool:
+        """Whether every item of a request could be answered as not available."""
+        return self._answers.has_room(session.link, len(message.items))
+
+    def not_available(self, session: Session, stream: int, item: int, now: Instant) -> None:
+        """Answer one item as not available, when the clock comes to the grid."""
+        due = self._answers.add(session.link, stream, item, now)
+        if due is not None:
+            self._out.append(SetTimer(timer=AnswersDue(link=session.link), at=due))
+
+    def on_answers_due(self, link: LinkId) -> None:
+        """The clock came to the grid."""
+        for one in self._answers.take(link):
+            self._disclosure.send(link, one.answer, TrafficClass.POLICY, stream=one.stream)
+
+    def on_asked(self, link: LinkId, count: int) -> None:
+        """So many envelopes were asked of a link."""
+        self._rates.on_asked(link, count)
+
+    def on_failed(self, session: Session, now: Instant) -> None:
+        """A peer sent something that was refused by its own fault."""
+        if self._standings.on_failed(session.node_id, now):
+            self._cut(session, "failures", ByeReason.CLOSED)
+
+    def on_probe(self, session: Session, now: Instant) -> None:
+        """A peer named an audience it may not share: it gets no answer, as if there were none."""
+        self._out.append(Record(fact=Fact.PROBE_SILENCED, fields=(("peer", session.node_id),)))
+        if self._standings.on_probe(session.node_id, now):
+            self._cut(session, "probes", ByeReason.CLOSED)
+
+    def _cut(self, session: Session, reason: str, bye: ByeReason) -> None:
+        fields = (("peer", session.node_id), ("reason", reason))
+        self._out.append(Record(fact=Fact.SESSION_CUT, fields=fields))
+        self._close(session, bye)
+
+    def _close(self, session: Session, bye: ByeReason) -> None:
+        self._out.append(
+            Disconnect(
+                link=session.link,
+                bye=bye,
+                retry_after_s=CLOSED_RETRY_S,
+                lost=LostReason.PROTOCOL,
+            )
+        )
+
+    def on_lost(self, link: LinkId) -> None:
+        """A link ended: its buckets and answers go, what is held against the node stays."""
+        self._rates.on_lost(link)
+        self._answers.on_lost(link)
+
+    def snapshot(self, now: Instant) -> PolicingSnapshot:
+        """Counts for status."""
+        return PolicingSnapshot(
+            reduced=self._rates.reduced,
+            cut=self._standings.cut,
+            clones=self._standings.clones(now),
+        )
+
+    def check(self) -> None:
+        """Assert the limits of all three machines."""
+        for machine in (self._rates, self._standings, self._answers):
+            machine.check()

@@ -1,0 +1,286 @@
+"""How much a link may say, by kind of message: one token bucket each.
+
+Decides: what of a message passes now; when a link says so much that it must end.
+Keeps: one kind never uses up the room of another; trust has room of its own, so nothing else
+starves it; answers that were asked for are paid by the question; integers only.
+Must not know: what a message leads to, what the peer is told about it.
+
+- A bucket holds at most `burst` units and gains `count` every `per_ms` milliseconds.
+- Announced envelopes pass one by one; of any other message all units pass or none.
+- Ten times the rate, sustained for ten seconds, is no burst: the link ends.
+"""
+
+from dataclasses import dataclass, replace
+from enum import Enum, StrEnum
+from typing import Final, TypeAlias, assert_never
+
+from fabgossip.core.events import LinkId
+from fabgossip.model.messages import (
+    Announce,
+    AuditHead,
+    BadRequest,
+    Busy,
+    Bye,
+    Cancel,
+    Claims,
+    GetContent,
+    GetHeads,
+    Graft,
+    Have,
+    Heads,
+    Hello,
+    Holdings,
+    Message,
+    NotAvailable,
+    Ping,
+    Pong,
+    Welcome,
+)
+from fabgossip.model.moment import Duration, Instant, elapsed
+from fabgossip.trust.lane import claims_trust
+
+FLOOD_FACTOR: Final = 10
+FLOOD_SPAN: Final = Duration(10_000)
+"""So many times a rate for so long ends the link (*start*)."""
+ASKED_MAX: Final = 1_024
+"""Envelopes of a link that pass beside the rate because they were asked for (*start*)."""
+
+
+class Beyond(Enum):
+    """What becomes of what does not pass."""
+
+    SKIPPED = 1
+    """Not read; what it told is found again by asking for the peer's lists."""
+    BUSY = 2
+    """Answered `Busy`, before any look-up."""
+    UNANSWERED = 3
+    """Not read and not answered; whoever asked asks again."""
+
+
+class Kind(StrEnum):
+    """What is counted apart."""
+
+    CLAIMS = "claims"
+    PING = "ping"
+    PONG = "pong"
+    ANNOUNCE = "announce"
+    TRUST = "trust"
+    HAVE = "have"
+    GRAFT = "graft"
+    HOLDINGS = "holdings"
+    GET_HEADS = "get_heads"
+    HEADS = "heads"
+    GET_CONTENT = "get_content"
+    CANCEL = "cancel"
+    AUDIT_HEAD = "audit_head"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`count` units every `per_ms` milliseconds, and `burst` of them at once."""
+
+    unit: str
+    count: int
+    per_ms: int
+    burst: int
+    beyond: Beyond
+
+
+RATES: Final[dict[Kind, Rate]] = {
+    Kind.CLAIMS: Rate("messages", 1, 60_000, 3, Beyond.UNANSWERED),
+    Kind.PING: Rate("messages", 20, 1_000, 40, Beyond.UNANSWERED),
+    Kind.PONG: Rate("messages", 20, 1_000, 40, Beyond.UNANSWERED),
+    Kind.ANNOUNCE: Rate("envelopes", 200, 1_000, 2_000, Beyond.SKIPPED),
+    Kind.TRUST: Rate("envelopes", 20, 1_000, 100, Beyond.SKIPPED),
+    Kind.HAVE: Rate("messages", 50, 1_000, 600, Beyond.SKIPPED),
+    Kind.GRAFT: Rate("prefixes", 4_000, 1_000, 16_384, Beyond.UNANSWERED),
+    Kind.HOLDINGS: Rate("messages", 200, 1_000, 1_000, Beyond.SKIPPED),
+    Kind.GET_HEADS: Rate("namespaces", 1_280, 1_000, 51_200, Beyond.UNANSWERED),
+    Kind.HEADS: Rate("envelopes", 200, 1_000, 2_000, Beyond.UNANSWERED),
+    Kind.GET_CONTENT: Rate("items", 1_000, 1_000, 4_000, Beyond.BUSY),
+    Kind.CANCEL: Rate("messages", 100, 1_000, 400, Beyond.UNANSWERED),
+    Kind.AUDIT_HEAD: Rate("messages", 1, 30_000, 3, Beyond.UNANSWERED),
+}
+"""The one table (*start*). An honest node stays below each: it pings ten times a second at most,
+asks for content one chunk at a time, sixteen at once, grafts 256 prefixes before it waits, and
+lists each shared audience once when a link opens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """What of a message may be acted on."""
+
+    message: Message | None
+    """None if nothing of it passes."""
+    beyond: Beyond | None = None
+    """What becomes of the rest, if there is one."""
+    is_flood: bool = False
+    """Whether the link must end."""
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """Levels count units times `per_ms`, so that a millisecond adds a whole number."""
+
+    rate: Rate
+    level: int
+    filled_at: Instant
+    window_at: Instant
+    window_units: int = 0
+
+    def take(self, units: int, now: Instant) -> bool:
+        """Take so many units, or none."""
+        rate = self.rate
+        gained = elapsed(self.filled_at, now) * rate.count
+        self.level = min(self.level + gained, rate.burst * rate.per_ms)
+        self.filled_at = now
+        if elapsed(self.window_at, now) >= FLOOD_SPAN:
+            self.window_at, self.window_units = now, 0
+        self.window_units += units
+        if self.level < units * rate.per_ms:
+            return False
+        self.level -= units * rate.per_ms
+        return True
+
+    @property
+    def is_flooded(self) -> bool:
+        """Whether this window brought more than the burst and ten times the rate."""
+        rate = self.rate
+        flood = FLOOD_FACTOR * rate.count * FLOOD_SPAN + rate.burst * rate.per_ms
+        return self.window_units * rate.per_ms > flood
+
+
+_Buckets: TypeAlias = dict[Kind, _Bucket]
+
+
+class Rates:
+    """The buckets of all links."""
+
+    __slots__ = ("_asked", "_by_link", "_reduced")
+
+    def __init__(self) -> None:
+        self._by_link: dict[LinkId, _Buckets] = {}
+        self._asked: dict[LinkId, int] = {}
+        self._reduced: dict[Kind, int] = dict.fromkeys(Kind, 0)
+
+    def passed(self, link: LinkId, message: Message, now: Instant) -> Passed:
+        """What of a message on an open link may be acted on. Cost: O(envelopes in it)."""
+        match message:
+            case Announce():
+                told = tuple(one.envelope for one in message.entries)
+                kept = self._kept(link, Kind.ANNOUNCE, told, now)
+                entries = tuple(
+                    one for one, passes in zip(message.entries, kept, strict=True) if passes
+                )
+                rest: Message | None = replace(message, entries=entries) if entries else None
+                return self._trimmed(link, Kind.ANNOUNCE, message, rest, kept)
+            case Heads():
+                kept = self._kept(link, Kind.HEADS, message.envelopes, now)
+                envelopes = tuple(
+                    one for one, passes in zip(message.envelopes, kept, strict=True) if passes
+                )
+                rest = replace(message, envelopes=envelopes) if envelopes else None
+                return self._trimmed(link, Kind.HEADS, message, rest, kept)
+            case _:
+                return self._whole(link, message, now)
+
+    def _kept(
+        self, link: LinkId, kind: Kind, envelopes: tuple[bytes, ...], now: Instant
+    ) -> tuple[bool, ...]:
+        return tuple(self._passes(link, kind, envelope, now) for envelope in envelopes)
+
+    def _passes(self, link: LinkId, kind: Kind, envelope: bytes, now: Instant) -> bool:
+        """Trust has room of its own and, past that, the room of all."""
+        if claims_trust(envelope) and self._bucket(link, Kind.TRUST, now).take(1, now):
+            return True
+        asked = self._asked.get(link, 0)
+        if asked and kind is Kind.ANNOUNCE:
+            self._asked[link] = asked - 1
+            return True
+        return self._bucket(link, kind, now).take(1, now)
+
+    def _trimmed(
+        self,
+        link: LinkId,
+        kind: Kind,
+        message: Message,
+        rest: Message | None,
+        kept: tuple[bool, ...],
+    ) -> Passed:
+        dropped = kept.count(False)
+        if not dropped:
+            return Passed(message=message)
+        self._reduced[kind] += dropped
+        is_flood = self._by_link[link][kind].is_flooded
+        return Passed(message=rest, beyond=RATES[kind].beyond, is_flood=is_flood)
+
+    def _whole(self, link: LinkId, message: Message, now: Instant) -> Passed:
+        charged = _charge(message)
+        if charged is None:
+            return Passed(message=message)
+        kind, units = charged
+        bucket = self._bucket(link, kind, now)
+        if bucket.take(units, now):
+            return Passed(message=message)
+        self._reduced[kind] += units
+        return Passed(message=None, beyond=RATES[kind].beyond, is_flood=bucket.is_flooded)
+
+    def _bucket(self, link: LinkId, kind: Kind, now: Instant) -> _Bucket:
+        buckets = self._by_link.setdefault(link, {})
+        bucket = buckets.get(kind)
+        if bucket is None:
+            rate = RATES[kind]
+            bucket = buckets[kind] = _Bucket(rate, rate.burst * rate.per_ms, now, now)
+        return bucket
+
+    def on_asked(self, link: LinkId, count: int) -> None:
+        """So many envelopes were asked of a link: that many may come beside the rate."""
+        self._asked[link] = min(self._asked.get(link, 0) + count, ASKED_MAX)
+
+    def on_lost(self, link: LinkId) -> None:
+        """A link ended."""
+        self._by_link.pop(link, None)
+        self._asked.pop(link, None)
+
+    @property
+    def reduced(self) -> tuple[tuple[str, int], ...]:
+        """Units that did not pass since the start, by kind, for kinds where there were any."""
+        return tuple((kind.value, units) for kind, units in self._reduced.items() if units)
+
+    def check(self) -> None:
+        """Assert that no bucket holds more than its burst, and no credit more than its limit."""
+        for buckets in self._by_link.values():
+            for kind, bucket in buckets.items():
+                assert 0 <= bucket.level <= RATES[kind].burst * RATES[kind].per_ms
+        assert all(0 <= asked <= ASKED_MAX for asked in self._asked.values())
+
+
+def _charge(message: Message) -> tuple[Kind, int] | None:
+    """Which bucket pays for a whole message, and how much; None for what ends or settles itself."""
+    match message:
+        case Claims():
+            return Kind.CLAIMS, 1
+        case Ping():
+            return Kind.PING, 1
+        case Pong():
+            return Kind.PONG, 1
+        case Have():
+            return Kind.HAVE, 1
+        case Graft():
+            return Kind.GRAFT, max(len(message.prefixes), 1)
+        case Holdings():
+            return Kind.HOLDINGS, 1
+        case GetHeads():
+            return Kind.GET_HEADS, max(len(message.known), 1)
+        case GetContent():
+            return Kind.GET_CONTENT, len(message.items)
+        case Cancel():
+            return Kind.CANCEL, 1
+        case AuditHead():
+            return Kind.AUDIT_HEAD, 1
+        case Announce() | Heads():
+            raise AssertionError("paid envelope by envelope")
+        case Hello() | Welcome() | Bye() | BadRequest() | NotAvailable() | Busy():
+            return None
+        case _:
+            assert_never(message)

@@ -1,0 +1,131 @@
+"""What is held against a node, whatever link it comes by.
+
+Decides: when a node has failed too often, was silenced too often, or says hello from too many
+processes; how long a node that was cut off is kept out.
+Keeps: a new link starts with the old account; what is remembered of all nodes is bounded.
+Must not know: what failed, what is done about a link.
+"""
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from fabgossip.model.ids import BootId, NodeId
+from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
+
+FAILURES_MAX: Final = 8
+FAILURES_SPAN: Final = Duration(60_000)
+"""So many refused envelopes a node is to blame for within so long cut it off (*start*)."""
+PROBES_MAX: Final = 100
+PROBES_SPAN: Final = Duration(600_000)
+"""So many lists of audiences it may not share within so long cut it off (*start*)."""
+BARRED: Final = Duration(60_000)
+"""A node that was cut off gets no new link for so long (*start*)."""
+BOOT_CHANGES_MAX: Final = 3
+BOOT_CHANGES_SPAN: Final = Duration(600_000)
+"""A node that changes its process so often within so long may be two machines with one key
+(*start*)."""
+STANDINGS_MAX: Final = 4_096
+"""Nodes remembered; the one unheard of for longest leaves (*start*)."""
+
+
+@dataclass(slots=True)
+class _Standing:
+    """One node's account: when what happened, newest last, never more than its limit."""
+
+    failures: deque[Instant] = field(default_factory=lambda: deque(maxlen=FAILURES_MAX))
+    probes: deque[Instant] = field(default_factory=lambda: deque(maxlen=PROBES_MAX))
+    changes: deque[Instant] = field(default_factory=lambda: deque(maxlen=BOOT_CHANGES_MAX))
+    boot_id: BootId | None = None
+    barred_until: Instant | None = None
+    cloned_at: Instant | None = None
+
+
+class Standings:
+    """The accounts of all nodes that ever gave reason for one."""
+
+    __slots__ = ("_cut", "_standings")
+
+    def __init__(self) -> None:
+        self._standings: OrderedDict[NodeId, _Standing] = OrderedDict()
+        self._cut = 0
+
+    def _of(self, node_id: NodeId) -> _Standing:
+        standing = self._standings.setdefault(node_id, _Standing())
+        self._standings.move_to_end(node_id)
+        if len(self._standings) > STANDINGS_MAX:
+            self._standings.popitem(last=False)
+        return standing
+
+    def on_failed(self, node_id: NodeId, now: Instant) -> bool:
+        """A node sent an envelope that was refused by its fault; whether it is cut off for it."""
+        standing = self._of(node_id)
+        return self._counted(standing, standing.failures, FAILURES_SPAN, now)
+
+    def on_probe(self, node_id: NodeId, now: Instant) -> bool:
+        """A node asked about an audience it may not share; whether it is cut off for it."""
+        standing = self._of(node_id)
+        return self._counted(standing, standing.probes, PROBES_SPAN, now)
+
+    def _counted(
+        self, standing: _Standing, times: deque[Instant], span: Duration, now: Instant
+    ) -> bool:
+        times.append(now)
+        if not _is_full(times, span) or self._is_out(standing, now):
+            return False
+        times.clear()
+        self._bar(standing, now)
+        return True
+
+    def on_flood(self, node_id: NodeId, now: Instant) -> None:
+        """A node said far too much; it is cut off."""
+        self._bar(self._of(node_id), now)
+
+    def _bar(self, standing: _Standing, now: Instant) -> None:
+        standing.barred_until = later(now, BARRED)
+        self._cut += 1
+
+    def on_boot(self, node_id: NodeId, boot_id: BootId, now: Instant) -> bool:
+        """A node said hello from a process; whether it changed too often. Restarts count too: from
+        outside, a machine that keeps crashing and two machines look alike."""
+        standing = self._of(node_id)
+        before, standing.boot_id = standing.boot_id, boot_id
+        if before in (None, boot_id):
+            return False
+        standing.changes.append(now)
+        if not _is_full(standing.changes, BOOT_CHANGES_SPAN):
+            return False
+        standing.changes.clear()
+        standing.cloned_at = now
+        return True
+
+    def is_barred(self, node_id: NodeId, now: Instant) -> bool:
+        """Whether a node gets no link now."""
+        standing = self._standings.get(node_id)
+        return standing is not None and self._is_out(standing, now)
+
+    @staticmethod
+    def _is_out(standing: _Standing, now: Instant) -> bool:
+        return standing.barred_until is not None and not is_due(standing.barred_until, now)
+
+    def clones(self, now: Instant) -> tuple[NodeId, ...]:
+        """Nodes that changed their process too often a short while ago."""
+        return tuple(
+            node_id
+            for node_id, one in self._standings.items()
+            if one.cloned_at is not None and elapsed(one.cloned_at, now) < BOOT_CHANGES_SPAN
+        )
+
+    @property
+    def cut(self) -> int:
+        """How often a node was cut off since the start."""
+        return self._cut
+
+    def check(self) -> None:
+        """Assert the limit."""
+        assert len(self._standings) <= STANDINGS_MAX
+
+
+def _is_full(times: deque[Instant], span: Duration) -> bool:
+    """Whether the limit was reached within the span."""
+    return len(times) == times.maxlen and elapsed(times[0], times[-1]) < span

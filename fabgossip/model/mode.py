@@ -1,0 +1,90 @@
+"""How fresh a node's trust is, and what may be asked of it because of that: words only."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fabgossip.model.moment import UnixTime
+
+
+class Mode(StrEnum):
+    """Conditions a node can be in, in order of gravity; several may hold at once."""
+
+    FRESH = "fresh"
+    PARTITIONED = "partitioned"
+    STALE = "stale"
+    CLOCK_SUSPECT = "clock_suspect"
+    AMNESIA = "amnesia"
+    REVOKED = "revoked"
+
+
+class Action(StrEnum):
+    """What a node asks itself before it acts."""
+
+    RESTRICT = "restrict"
+    SERVE_TRUST_LANE = "serve_trust_lane"
+    SERVE_CURRENT = "serve_current"
+    SERVE_STALE = "serve_stale"
+    ACCEPT_CONTENT = "accept_content"
+    APPLY = "apply"
+    CONTINUE_LAST_GOOD = "continue_last_good"
+    ACCEPT_AUTHORITY = "accept_authority"
+    HIGH_RISK = "high_risk"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """What the conditions rest on: signed times, our own clock and disk; never what peers say."""
+
+    newest_issued_at: UnixTime
+    bundle_refresh_by: UnixTime
+    revocations_refresh_by: UnixTime | None
+    """None: no list of this epoch was ever accepted."""
+    snapshot_refresh_by: UnixTime | None
+    """Of the node's own snapshot; None: there is none."""
+    is_disputed: bool = False
+    """Whether two signed bundles or lists of one version contradict each other."""
+    is_clock_suspect: bool = False
+    has_amnesia: bool = False
+    is_revoked: bool = False
+    """Whether the node itself, its certificate or the CA of that lost its trust."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permission:
+    """Whether something may be done, under which condition, and why."""
+
+    allowed: bool
+    mode: Mode
+    """The gravest condition that forbids it; the gravest that holds where it is allowed."""
+    reason: str
+
+
+class PermitCode(StrEnum):
+    """Why a consumer's action is allowed or not; names for ever."""
+
+    ALLOWED = "allowed"
+    ALLOWED_STALE = "allowed_stale"
+    """Allowed by the signed degraded policy, on configuration past its refresh time or in a
+    degraded mode: flagged."""
+    MODE = "mode"
+    POLICY = "policy"
+    TOO_OLD = "too_old"
+    NOT_USABLE = "not_usable"
+    UNKNOWN = "unknown"
+    """Absent, forbidden and revoked alike."""
+    AUDIT = "audit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permit:
+    """The answer to `fabgossip gate`: everything but `allowed` is for people."""
+
+    action: str
+    allowed: bool
+    mode: Mode
+    code: PermitCode
+    reason: str
+    help: str
+    trust_version: int
+    revocation_version: int
+    valid_until: UnixTime

@@ -1,0 +1,455 @@
+"""Attack: abuse the rotation of root keys.
+
+Powers: the attacker holds some root keys, old or new, and may publish any bundle signed with them;
+it may also replay, withhold and reorder bundles that were signed in good faith.
+
+Every rotation of theupdateframework/tuf-conformance (15 of roots, 10 of other roles) is judged by
+python-tuf and by us: the verdicts are the same, step by step. A root of TUF is a trust bundle here:
+version, root keys, threshold; "signed by itself" is our reading of its content.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import pytest
+from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Metadata, Role, Root, Snapshot  # type: ignore[attr-defined]
+from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
+from tuf.ngclient.config import EnvelopeType
+
+from fabgossip.model.artifact import ArtifactType, Order
+from fabgossip.model.authority import TrustBundle
+from fabgossip.model.ids import ManifestHash, PlatformId
+from fabgossip.model.moment import UnixTime
+from fabgossip.model.persistence import (
+    Change,
+    DropHead,
+    PutEvidence,
+    PutHead,
+    PutTrust,
+    StoredFloor,
+    StoredTrust,
+)
+from fabgossip.model.scope import parse_namespace
+from fabgossip.trust.bundle import bundle_from_pinned
+from fabgossip.trust.gate import TrustGate
+from fabgossip.trust.rejections import Rejection
+from fabgossip.trust.signatures import Ed25519Verifier
+from fabgossip.wire.contents import bundle_bytes
+from tests.attacks.scene import Scene
+from tests.core.artifacts import Artifact, stored_head, trust
+from tests.core.story import NOTHING_STORED
+from tests.trust import factory as f
+
+Statement = TypeVar("Statement", Root, Snapshot)
+VERIFIER = Ed25519Verifier()
+KEYS = tuple(f.signer(f"rotation {number}") for number in range(10))
+FOUR = replace(f.BUNDLE, bundle_version=4)
+DEMO = PlatformId("demo-net")
+"""Some rotations start from one root, which only a demo may."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One version of the root: its keys, how many must sign, and who did."""
+
+    keys: Sequence[int]
+    threshold: int
+    signers: Sequence[int]
+    is_good: bool = True
+
+
+FIVE = (0, 1, 2, 3, 4)
+ONE_CHANGED = (0, 1, 3, 4, 5)
+OTHER_FIVE = (5, 6, 7, 8, 9)
+
+ROTATIONS: dict[str, tuple[Step, ...]] = {
+    "1-of-1-key-rotation": (Step([1], 1, [1]), Step([2], 1, [2, 1]), Step([2], 1, [2])),
+    "1-of-1-key-rotation-unused-signatures": (
+        Step([1], 1, [3, 1, 4]),
+        Step([2], 1, [3, 2, 1, 4]),
+        Step([2], 1, [3, 2, 4]),
+    ),
+    "3-of-5-sign-with-different-keycombos": (
+        Step(FIVE, 3, [0, 2, 4]),
+        Step(FIVE, 3, [0, 4, 1]),
+        Step(FIVE, 3, [0, 1, 3]),
+        Step(FIVE, 3, [0, 1, 3]),
+    ),
+    "3-of-5-one-key-rotated": (Step(FIVE, 3, [0, 2, 4]), Step(ONE_CHANGED, 3, [0, 4, 1])),
+    "3-of-5-one-key-rotated-with-intermediate-step": (
+        Step(FIVE, 3, [0, 2, 4]),
+        Step(ONE_CHANGED, 3, [0, 2, 4, 5]),
+        Step(ONE_CHANGED, 3, [0, 4, 5]),
+    ),
+    "3-of-5-all-keys-rotated-with-intermediate-step": (
+        Step(FIVE, 3, [0, 2, 4]),
+        Step(OTHER_FIVE, 3, [0, 2, 4, 5, 6, 7]),
+        Step(OTHER_FIVE, 3, [5, 6, 7]),
+    ),
+    "1-of-3-threshold-increase-to-2-of-3": (Step([1, 2, 3], 1, [1]), Step([1, 2, 3], 2, [1, 2])),
+    "2-of-3-threshold-decrease-to-1-of-3": (
+        Step([1, 2, 3], 2, [1, 2]),
+        Step([1, 2, 3], 1, [1, 2]),
+        Step([1, 2, 3], 1, [1]),
+    ),
+    "1-of-2-threshold-increase-to-2-of-2": (Step([1], 1, [1]), Step([1, 2], 2, [1, 2])),
+    "1-of-1-key-rotation-fail-not-signed-with-old-key": (
+        Step([1], 1, [1]),
+        Step([2], 1, [2, 3, 4], is_good=False),
+    ),
+    "1-of-1-key-rotation-fail-not-signed-with-new-key": (
+        Step([1], 1, [1]),
+        Step([2], 1, [1, 3, 4], is_good=False),
+    ),
+    "3-of-5-one-key-rotate-fails-not-signed-with-3-new-keys": (
+        Step(FIVE, 3, [0, 2, 4]),
+        Step(ONE_CHANGED, 3, [0, 2, 4], is_good=False),
+    ),
+    "3-of-5-one-key-rotate-fails-not-signed-with-3-old-keys": (
+        Step(FIVE, 3, [0, 2, 4]),
+        Step(ONE_CHANGED, 3, [0, 4, 5], is_good=False),
+    ),
+    "1-of-3-threshold-bump-to-2-of-3-fails-new-threshold-not-reached": (
+        Step([1, 2, 3], 1, [1]),
+        Step([1, 2, 3], 2, [2], is_good=False),
+    ),
+    "2-of-3-threshold-decr-to-1-of-3-fails-old-threshold-not-reached": (
+        Step([1, 2, 3], 2, [1, 2]),
+        Step([1, 2, 3], 1, [1], is_good=False),
+    ),
+}
+
+
+# As roots of TUF.
+
+
+def tuf_key(one: f.Signer) -> SSlibKey:
+    return SSlibKey(one.key_id.hex(), "ed25519", "ed25519", {"public": one.public_key.hex()})
+
+
+def root_that_gives(role: str, step: Step, version: int) -> Root:
+    """A root whose role has these keys; expiry is not what is judged here."""
+    roles = {name: Role([], 1) for name in ("root", "timestamp", "snapshot", "targets")}
+    roles[role].threshold = step.threshold
+    expires = datetime.fromtimestamp(f.NOW, UTC)
+    root = Root(version=version, expires=expires, keys={}, roles=roles)
+    for number in step.keys:
+        root.add_key(tuf_key(KEYS[number]), role)
+    return root
+
+
+def signed_by(step: Step, statement: Statement) -> Metadata[Statement]:
+    made = Metadata(statement)
+    for number in step.signers:
+        made.sign(CryptoSigner(KEYS[number].private, tuf_key(KEYS[number])), append=True)
+    return made
+
+
+def tuf_root(version: int, step: Step) -> bytes:
+    return signed_by(step, root_that_gives("root", step, version)).to_bytes()
+
+
+class TufClient:
+    """A client of python-tuf that was shipped with the first root."""
+
+    def __init__(self, first: Step) -> None:
+        self.trusted = TrustedMetadataSet(tuf_root(1, first), EnvelopeType.METADATA)
+
+    def accepts(self, version: int, step: Step) -> bool:
+        try:
+            self.trusted.update_root(tuf_root(version, step))
+        except RepositoryError:
+            return False
+        return True
+
+
+# As trust bundles.
+
+
+def demo_bundle(version: int, step: Step) -> TrustBundle:
+    rights = tuple(
+        replace(one, prefix=one.prefix.replace(f.PLATFORM, DEMO)) for one in f.BUNDLE.rights
+    )
+    return replace(
+        f.bundle(roots=tuple(KEYS[number] for number in step.keys)),
+        platform_id=DEMO,
+        rights=rights,
+        bundle_version=version,
+        root_threshold=step.threshold,
+    )
+
+
+def demo_envelope(version: int, step: Step) -> bytes:
+    bundle = demo_bundle(version, step)
+    signers = tuple(KEYS[number] for number in step.signers)
+    statement = f.bundle_manifest(bundle)
+    path = statement.namespace.text.replace(f.PREFIX, bundle.prefix)
+    statement = replace(
+        statement,
+        namespace=parse_namespace(path),
+        signer_key_ids=tuple(sorted(one.key_id for one in signers)),
+    )
+    return f.signed(statement, *signers)
+
+
+class OurNode:
+    """The trust of a node that was enrolled with the first bundle."""
+
+    def __init__(self, first: Step) -> None:
+        content = bundle_bytes(demo_bundle(1, first))
+        pinned = bundle_from_pinned(demo_envelope(1, first), content, VERIFIER)
+        self.facts = replace(f.FACTS, bundle=pinned.bundle)
+
+    def accepts(self, version: int, step: Step) -> bool:
+        verified = f.admit(demo_envelope(version, step), facts=self.facts)
+        if isinstance(verified, Rejection):
+            return False
+        content = bundle_bytes(demo_bundle(version, step))
+        value = TrustGate(VERIFIER).read(verified, content, self.facts)
+        if isinstance(value, Rejection):
+            return False
+        assert isinstance(value, TrustBundle)
+        self.facts = replace(self.facts, bundle=value)
+        return True
+
+
+@pytest.mark.parametrize("steps", ROTATIONS.values(), ids=ROTATIONS.keys())
+def test_every_rotation(steps: tuple[Step, ...]) -> None:
+    oracle, node = TufClient(steps[0]), OurNode(steps[0])
+    in_force = demo_bundle(1, steps[0])
+    for version, step in enumerate(steps[1:], start=2):
+        assert oracle.accepts(version, step) is step.is_good
+        assert node.accepts(version, step) is step.is_good
+        if step.is_good:
+            in_force = demo_bundle(version, step)
+        assert node.facts.bundle == in_force
+        assert oracle.trusted.root.version == in_force.bundle_version
+
+
+def test_there_are_fifteen_rotations_and_six_of_them_fail() -> None:
+    assert len(ROTATIONS) == 15
+    assert sum(not steps[-1].is_good for steps in ROTATIONS.values()) == 6
+
+
+@pytest.mark.parametrize("version", [1, 3, 4])
+def test_a_good_rotation_under_another_version_is_refused_by_both(version: int) -> None:
+    first, second = ROTATIONS["1-of-1-key-rotation"][:2]
+    assert not TufClient(first).accepts(version, second)
+    assert not OurNode(first).accepts(version, second)
+
+
+SIGNING_ROTATIONS: dict[str, Step] = {
+    "1-of-1-key-rotation": Step([2], 1, [2]),
+    "1-of-1-key-rotation-unused-signatures": Step([1], 1, [3, 1, 4]),
+    "1-of-1-key-rotation-fail-not-signed-with-new-key": Step([2], 1, [1, 3, 4], is_good=False),
+    "3-of-5-one-key-signature-wrong-not-signed-with-3-expected-keys": Step(
+        ONE_CHANGED, 3, [0, 2, 4], is_good=False
+    ),
+    "2-of-5-one-key-signature-missing-threshold-not-reached": Step(
+        ONE_CHANGED, 3, [0, 4], is_good=False
+    ),
+    "3-of-5-sign-first-combo": Step(FIVE, 3, [0, 2, 4]),
+    "3-of-5-sign-second-combo": Step(FIVE, 3, [0, 4, 1]),
+    "3-of-5-sign-third-combo": Step(FIVE, 3, [0, 1, 3]),
+    "3-of-5-sign-fourth-combo": Step(FIVE, 3, [1, 2, 3]),
+    "3-of-5-sign-fifth-combo": Step(FIVE, 3, [2, 3, 4]),
+}
+"""Of `test_non_root_rotations`: the root gives a role these keys, and these sign."""
+
+
+def tuf_accepts_a_snapshot(step: Step) -> bool:
+    root = root_that_gives("snapshot", step, version=1)
+    made = signed_by(step, Snapshot(version=2))
+    try:
+        root.verify_delegate("snapshot", made.signed_bytes, made.signatures)
+    except RepositoryError:
+        return False
+    return True
+
+
+def bundle_that_gives(kind: ArtifactType, step: Step) -> TrustBundle:
+    """The next bundle, in which a type belongs to these keys and no longer to others."""
+    keys = tuple(KEYS[number] for number in step.keys)
+    others = tuple(one for one in f.BUNDLE.rights if one.kind != kind.value)
+    return replace(
+        FOUR,
+        keys=(*FOUR.keys, *(f.signing_key(one) for one in keys)),
+        rights=(*others, f.right(kind.value, *keys, threshold=step.threshold)),
+    )
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ArtifactType.ROUTE_POLICY_BUNDLE,
+        ArtifactType.SERVICE_ASSIGNMENT_BUNDLE,
+        ArtifactType.UPDATE_MANIFEST,
+    ],
+)
+@pytest.mark.parametrize("step", SIGNING_ROTATIONS.values(), ids=SIGNING_ROTATIONS.keys())
+def test_every_rotation_of_signing_keys(step: Step, kind: ArtifactType) -> None:
+    signers = tuple(KEYS[number] for number in step.signers)
+    names = tuple(sorted(one.key_id for one in signers))
+    statement = replace(f.manifest(kind), signer_key_ids=names)
+    offered = Artifact(statement, f.signed(statement, *signers), f.CONTENT)
+    scene = Scene().publish(trust(bundle_that_gives(kind, step)))
+    before = scene.trusted
+    scene.offer(offered)
+    assert tuf_accepts_a_snapshot(step) is step.is_good
+    if step.is_good:
+        assert scene.codes == []
+        assert scene.trusted == before | {offered.tail: (Order(2, 7), "current")}
+    else:
+        assert scene.codes in (["SIG_THRESHOLD"], ["KEY_UNKNOWN"])
+        assert (scene.trusted, scene.durable, scene.fetched) == (before, [], [])
+        assert not scene.told(offered)
+
+
+# Exactly the next one, through a whole node.
+
+FIVE_TH = replace(f.BUNDLE, bundle_version=5)
+OTHER_FOUR = replace(FOUR, protocol_min=2)
+UNMET = replace(FOUR, root_threshold=3)
+"""Signed by two: enough for the bundle in force, too few for its own threshold."""
+UNMET_NEXT_EPOCH = replace(UNMET, authority_epoch=3)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A bundle offered to a node, and all it may cause."""
+
+    offered: TrustBundle
+    code: str
+    published: tuple[TrustBundle, ...] = ()
+    trusted: tuple[Order, str] | None = None
+    """What stands at `trust/bundle` afterwards."""
+    is_read: bool = False
+    """Admitted by the roots in force, so that its content is fetched, read and found bad."""
+    is_evidence: bool = False
+    """Kept, because it shows that the roots contradict themselves."""
+    heads_asked: int = 0
+
+
+ATTEMPTS: dict[str, Attempt] = {
+    "skipped": Attempt(FIVE_TH, "VERSION_GAP", heads_asked=1),
+    "lower": Attempt(replace(f.BUNDLE, bundle_version=2), "VERSION_ROLLBACK"),
+    "equal, with another content": Attempt(
+        replace(f.BUNDLE, protocol_min=2),
+        "TRUST_FORK",
+        is_evidence=True,
+    ),
+    "older but still signed": Attempt(
+        FOUR, "VERSION_ROLLBACK", published=(FOUR, FIVE_TH), trusted=(Order(2, 5), "current")
+    ),
+    "failed by its own threshold": Attempt(UNMET, "BUNDLE_INVALID", is_read=True),
+    "failed, of the next epoch": Attempt(UNMET_NEXT_EPOCH, "BUNDLE_INVALID", is_read=True),
+    "a second N+1": Attempt(
+        OTHER_FOUR,
+        "TRUST_FORK",
+        published=(FOUR,),
+        trusted=(Order(2, 4), "disputed"),
+        is_evidence=True,
+    ),
+}
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS.values(), ids=ATTEMPTS.keys())
+def test_exactly_next(attempt: Attempt) -> None:
+    """Whatever is refused leaves the bundle in force, no step in the chain, and no word to anybody.
+
+    One that the roots in force did sign has its content fetched; once that is read and found bad,
+    nothing of it is left. Two of one version are a fork: the second is kept as evidence, and passed
+    on as that.
+    """
+    offered = trust(attempt.offered)
+    scene = Scene().publish(*(trust(one) for one in attempt.published))
+    in_force = scene.node.trust
+    scene.offer(offered)
+    assert scene.codes == [attempt.code]
+    assert scene.node.trust.bundle == in_force.bundle
+    assert scene.node.trust.freshness.is_disputed is attempt.is_evidence
+    assert scene.trusted == ({} if attempt.trusted is None else {"trust/bundle": attempt.trusted})
+    assert _left(scene.durable) == ([PutEvidence] if attempt.is_evidence else [])
+    assert scene.fetched == ([offered.content_hash] if attempt.is_read else [])
+    assert scene.heads_asked == attempt.heads_asked
+    assert scene.told(offered) is (attempt.is_evidence and bool(attempt.published))
+
+
+def _left(changes: list[Change]) -> list[type[Change]]:
+    """The kinds of change whose rows are still there: what was put and dropped again is not."""
+    dropped = {one.manifest_hash for one in changes if isinstance(one, DropHead)}
+    return [
+        type(one)
+        for one in changes
+        if not isinstance(one, DropHead)
+        and not (isinstance(one, PutHead) and one.verified.manifest_hash in dropped)
+    ]
+
+
+@pytest.mark.parametrize("failed", [UNMET, UNMET_NEXT_EPOCH], ids=["this epoch", "the next epoch"])
+def test_a_failed_bundle_does_not_stand_in_the_way_of_the_right_one(failed: TrustBundle) -> None:
+    """Not even with the higher order of another epoch: bundles know no floor but the one in
+    force."""
+    scene = Scene().offer(trust(failed))
+    scene.caused.clear()
+    scene.offer(trust(FOUR))
+    good = trust(FOUR)
+    assert scene.codes == []
+    assert scene.node.trust.bundle == FOUR
+    step = PutTrust(version=4, envelope=good.envelope, content=good.content)
+    assert scene.durable == [PutHead(verified=good.verified), step]
+    assert scene.told(good)
+
+
+@pytest.mark.parametrize("failed", [UNMET, UNMET_NEXT_EPOCH], ids=["this epoch", "the next epoch"])
+def test_a_failed_bundle_is_refused_after_a_restart_too(failed: TrustBundle) -> None:
+    """Neither the row of its manifest nor a step somebody wrote into the chain makes it good."""
+    bad = trust(failed)
+    step = StoredTrust(version=4, envelope=bad.envelope, content=bad.content)
+    for started in (
+        replace(NOTHING_STORED, heads=(stored_head(bad),)),
+        replace(NOTHING_STORED, trust=(step,)),
+    ):
+        scene = Scene(started=started)
+        assert scene.node.trust.bundle == f.BUNDLE
+        assert not scene.told(bad)
+
+
+def _floor(name: str) -> StoredFloor:
+    return StoredFloor(namespace=name, order=Order(2, 5), manifest_hash=ManifestHash(bytes(32)))
+
+
+def test_a_node_that_lost_its_chain_climbs_it_again_under_its_floors() -> None:
+    """The floor of trust bundles says 5; the chain begins again at the pinned 3."""
+    name = trust(FOUR).manifest.namespace.text
+    scene = Scene(started=replace(NOTHING_STORED, floors=(_floor(name),)))
+    scene.offer(trust(FOUR)).offer(trust(FIVE_TH))
+    assert scene.codes == []
+    assert scene.node.trust.bundle == FIVE_TH
+
+
+def test_both_halves_of_a_fork_meet_at_the_next_bundle() -> None:
+    """Bundles do not name their predecessor, so one N+2 that meets both thresholds heals both."""
+    halves = [
+        Scene().publish(trust(first)).offer(trust(second))
+        for first, second in ((FOUR, OTHER_FOUR), (OTHER_FOUR, FOUR))
+    ]
+    assert [one.node.trust.bundle for one in halves] == [FOUR, OTHER_FOUR]
+    for scene in halves:
+        scene.caused.clear()
+        scene.offer(trust(FIVE_TH))
+        assert scene.codes == []
+    assert {scene.node.trust.bundle for scene in halves} == {FIVE_TH}
+
+
+def test_the_bundle_in_force_signed_again_adds_no_step_to_the_chain() -> None:
+    statement = replace(trust(f.BUNDLE).manifest, issued_at=UnixTime(f.NOW - 30))
+    again = Artifact(statement, f.signed(statement), trust(f.BUNDLE).content)
+    scene = Scene().offer(again)
+    assert scene.codes == []
+    assert [type(one) for one in scene.durable] == [PutHead]
+    assert scene.node.trust.bundle == Scene().node.trust.bundle

@@ -1,0 +1,67 @@
+"""The grid: when an answer leaves depends on when its question came, and on nothing else."""
+
+import pytest
+
+from fabgossip.core.answers import ANSWERS_MAX, GRID_MS, Answers
+from fabgossip.core.effects import Send
+from fabgossip.core.events import AnswersDue, LinkId, LostReason, PeerLost, TimerFired
+from fabgossip.core.policing import DIRTY_MAX, Policing
+from fabgossip.core.sessions import Session
+from fabgossip.model.ids import NodeId
+from fabgossip.model.messages import Busy, ContentAsk, GetContent, NotAvailable
+from fabgossip.model.moment import Duration, Instant
+from tests.core.artifacts import routes
+from tests.core.story import Story, identity
+from tests.trust import factory
+
+A = LinkId(1)
+ABSENT = ContentAsk(routes().verified.manifest_hash, routes().content_hash, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "due"), [(0, 10), (1, 10), (9, 10), (10, 20), (12_345, 12_350)]
+)
+def test_an_answer_is_due_at_the_next_multiple_and_never_at_once(asked_at: int, due: int) -> None:
+    assert GRID_MS == 10
+    assert Answers().add(A, 2, 0, Instant(asked_at)) == Instant(due)
+
+
+def test_answers_of_a_link_leave_together_in_the_order_of_their_questions() -> None:
+    story = Story()
+    link = story.link("n2")
+    for stream in (2, 4):
+        story.wait(3).hear(link, GetContent(items=(ABSENT, ABSENT)), stream)
+        assert story.find(Send) == []
+    assert story.due(AnswersDue).now.instant == GRID_MS
+    sent = [(one.stream, one.message) for one in story.find(Send)]
+    assert sent == [(stream, NotAvailable(item=item)) for stream in (2, 4) for item in (0, 1)]
+    assert story.when(TimerFired(timer=AnswersDue(link=link))).find(Send) == []
+
+
+def test_a_request_whose_answers_might_not_fit_is_busy_whatever_it_asks_for() -> None:
+    story = Story()
+    link = story.link("n2")
+    for stream in (2, 4):
+        story.hear(link, GetContent(items=(ABSENT,) * (ANSWERS_MAX // 2)), stream)
+        assert story.find(Send) == []
+    story.hear(link, GetContent(items=(ABSENT,)), 6)
+    assert [type(one) for one in story.sent(link)] == [Busy]
+    story.due(AnswersDue)
+    assert len(story.find(Send)) == ANSWERS_MAX
+
+
+def test_answers_end_with_their_link() -> None:
+    story = Story()
+    link = story.link("n2")
+    story.hear(link, GetContent(items=(ABSENT,)), 2)
+    story.when(PeerLost(link=link, node_id=NodeId("n2"), reason=LostReason.EOF))
+    assert story.due(AnswersDue).find(Send) == []
+
+
+def test_a_link_is_owed_lists_of_so_many_audiences_and_no_more() -> None:
+    session = Session(A, identity("n2"), is_dialer=True, since=Instant(0), life=Duration(1))
+    audiences = [factory.audience("cluster:c1", f"service:s{number}") for number in range(1_025)]
+    owed = [Policing.owe_list(session, one) for one in audiences]
+    assert owed == [True] * DIRTY_MAX + [False]
+    assert Policing.owe_list(session, audiences[0])
+    assert len(session.dirty) == DIRTY_MAX

@@ -1,0 +1,290 @@
+"""How much a link may say: every bucket at its limit and one beyond, and trust apart."""
+
+from typing import Final
+
+import pytest
+
+from fabgossip.core.effects import Disconnect, Fact, Send
+from fabgossip.core.events import (
+    LinkId,
+    LostReason,
+    PeerConnected,
+    PeerLost,
+    RefreshDue,
+    RepairDue,
+)
+from fabgossip.core.rates import (
+    ASKED_MAX,
+    FLOOD_FACTOR,
+    FLOOD_SPAN,
+    RATES,
+    Beyond,
+    Kind,
+    Rates,
+)
+from fabgossip.model.ids import NodeId
+from fabgossip.model.messages import (
+    Announce,
+    Announced,
+    AuditHead,
+    Busy,
+    ByeReason,
+    Cancel,
+    Claims,
+    ContentAsk,
+    GetContent,
+    GetHeads,
+    Graft,
+    Have,
+    HeadKnown,
+    Heads,
+    Holdings,
+    HoldingsEntry,
+    HoldingsMode,
+    Message,
+    Ping,
+    Pong,
+    Welcome,
+)
+from fabgossip.model.moment import Duration, Instant, later
+from tests.core.artifacts import EVERYBODY, revocations, routes
+from tests.core.story import Peer, Story, identity
+
+A, B = LinkId(1), LinkId(2)
+START: Final = Instant(1_000_000)
+ROUTES, TRUST = routes().envelope, revocations(1).envelope
+ITEM: Final = ContentAsk(routes().verified.manifest_hash, routes().content_hash, 0, 1)
+ONE_UNIT: Final[dict[Kind, Message]] = {
+    Kind.CLAIMS: Claims(openings=()),
+    Kind.PING: Ping(sequence=1),
+    Kind.PONG: Pong(sequence=1),
+    Kind.ANNOUNCE: Announce(entries=(Announced(ROUTES, 0),)),
+    Kind.HAVE: Have(audience=EVERYBODY, prefixes=(b"p" * 16,)),
+    Kind.GRAFT: Graft(audience=EVERYBODY, prefixes=(b"p" * 16,)),
+    Kind.HOLDINGS: Holdings(sequence=1, is_whole=False, entries=()),
+    Kind.GET_HEADS: GetHeads(known=(HeadKnown("n", 0, 0),)),
+    Kind.HEADS: Heads(envelopes=(ROUTES,)),
+    Kind.GET_CONTENT: GetContent(items=(ITEM,)),
+    Kind.CANCEL: Cancel(),
+    Kind.AUDIT_HEAD: AuditHead(checkpoint=b""),
+}
+KINDS: Final = sorted(ONE_UNIT)
+
+
+def passes(rates: Rates, message: Message, now: Instant = START, link: LinkId = A) -> bool:
+    found = rates.passed(link, message, now)
+    rates.check()
+    assert (found.beyond is None) == (found.message == message)
+    return found.beyond is None
+
+
+def spend(rates: Rates, kind: Kind, now: Instant = START) -> None:
+    """Say as much of a kind as is allowed at once."""
+    for _ in range(RATES[kind].burst):
+        assert passes(rates, ONE_UNIT[kind], now)
+
+
+def test_every_kind_that_is_counted_has_a_rate_and_a_message() -> None:
+    assert set(RATES) == set(Kind) == set(ONE_UNIT) | {Kind.TRUST}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bucket_gives_its_burst_and_then_one_unit_at_a_time(kind: Kind) -> None:
+    rates, rate = Rates(), RATES[kind]
+    spend(rates, kind)
+    found = rates.passed(A, ONE_UNIT[kind], START)
+    assert (found.message, found.beyond, found.is_flood) == (None, rate.beyond, False)
+    unit_ms = -(-rate.per_ms // rate.count)
+    assert not passes(rates, ONE_UNIT[kind], later(START, Duration(unit_ms - 1)))
+    assert passes(rates, ONE_UNIT[kind], later(START, Duration(unit_ms)))
+    assert rates.reduced == ((kind.value, 2),)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bucket_never_holds_more_than_its_burst(kind: Kind) -> None:
+    rates = Rates()
+    assert passes(rates, ONE_UNIT[kind])
+    week = later(START, Duration(7 * 86_400_000))
+    spend(rates, kind, week)
+    assert not passes(rates, ONE_UNIT[kind], week)
+
+
+@pytest.mark.parametrize(
+    ("kind", "many"),
+    [
+        (Kind.GRAFT, Graft(audience=EVERYBODY, prefixes=tuple(b"%016d" % n for n in range(64)))),
+        (Kind.GET_HEADS, GetHeads(known=(HeadKnown("n", 0, 0),) * 256)),
+        (Kind.GET_CONTENT, GetContent(items=(ITEM,) * 1_000)),
+    ],
+)
+def test_one_message_costs_as_much_as_what_it_asks_for(kind: Kind, many: Message) -> None:
+    rates, rate = Rates(), RATES[kind]
+    units = {Kind.GRAFT: 64, Kind.GET_HEADS: 256, Kind.GET_CONTENT: 1_000}[kind]
+    for _ in range(rate.burst // units):
+        assert passes(rates, many)
+    assert not passes(rates, many)
+
+
+def test_links_and_kinds_have_buckets_of_their_own() -> None:
+    rates = Rates()
+    spend(rates, Kind.PING)
+    assert not passes(rates, ONE_UNIT[Kind.PING])
+    assert passes(rates, ONE_UNIT[Kind.PONG])
+    assert passes(rates, ONE_UNIT[Kind.PING], link=B)
+    rates.on_lost(A)
+    assert passes(rates, ONE_UNIT[Kind.PING])
+
+
+def test_trust_passes_where_everything_else_is_used_up() -> None:
+    """One envelope at a time: the others of the same message are left out."""
+    rates = Rates()
+    spend(rates, Kind.ANNOUNCE)
+    mixed = Announce(entries=(Announced(ROUTES, 0), Announced(TRUST, 3), Announced(ROUTES, 1)))
+    found = rates.passed(A, mixed, START)
+    assert found.message == Announce(entries=(Announced(TRUST, 3),))
+    assert found.beyond is Beyond.SKIPPED
+    told = rates.passed(A, Heads(envelopes=(TRUST,)), START)
+    assert told.message == Heads(envelopes=(TRUST,))
+    assert rates.reduced == (("announce", 2),)
+
+
+def test_what_only_claims_to_be_trust_has_a_limit_too() -> None:
+    rates = Rates()
+    lies = Announce(entries=(Announced(TRUST[:70] + b"nothing that was signed", 0),) * 10)
+    whole = RATES[Kind.TRUST].burst + RATES[Kind.ANNOUNCE].burst
+    assert sum(passes(rates, lies) for _ in range(whole // 10)) == whole // 10
+    assert not passes(rates, lies)
+    assert not passes(rates, ONE_UNIT[Kind.ANNOUNCE])
+
+
+def test_answers_that_were_asked_for_pass_beside_the_rate_as_far_as_they_were() -> None:
+    rates = Rates()
+    spend(rates, Kind.ANNOUNCE)
+    rates.on_asked(A, 2)
+    assert [passes(rates, ONE_UNIT[Kind.ANNOUNCE]) for _ in range(3)] == [True, True, False]
+    for _ in range(3):
+        rates.on_asked(A, ASKED_MAX)
+    rates.check()
+    for _ in range(ASKED_MAX):
+        assert passes(rates, ONE_UNIT[Kind.ANNOUNCE])
+    assert not passes(rates, ONE_UNIT[Kind.ANNOUNCE])
+
+
+@pytest.mark.parametrize("kind", [Kind.PING, Kind.CANCEL, Kind.AUDIT_HEAD, Kind.CLAIMS])
+def test_ten_times_the_rate_for_ten_seconds_is_a_flood_and_no_less(kind: Kind) -> None:
+    rate = RATES[kind]
+    allowed = (FLOOD_FACTOR * rate.count * FLOOD_SPAN) // rate.per_ms + rate.burst
+    rates = Rates()
+    floods = [rates.passed(A, ONE_UNIT[kind], START).is_flood for _ in range(allowed + 1)]
+    assert floods == [False] * allowed + [True]
+    calm = Rates()
+    for _ in range(allowed):
+        calm.passed(A, ONE_UNIT[kind], START)
+    assert not calm.passed(A, ONE_UNIT[kind], later(START, FLOOD_SPAN)).is_flood
+
+
+# What the node does about it.
+
+
+def flood(story: Story, link: LinkId, message: Message, count: int) -> None:
+    for _ in range(count):
+        story.hear(link, message)
+
+
+def test_skipped_announcements_are_found_again_by_the_peers_list() -> None:
+    """Nothing is lost for good: the peer is asked for its lists, and what is lacking grafted."""
+    story = Story()
+    origin = story.link("n2")
+    story.accept(routes(7, name="r0"), origin)
+    known = Announce(entries=(Announced(routes(7, name="r0").envelope, 0),) * 16)
+    # The first announcement took one of the burst already.
+    flood(story, origin, known, RATES[Kind.ANNOUNCE].burst // 16)
+    story.announce(routes(7, name="r9"), origin)
+    assert "routes/r9" not in story.trusted
+    assert story.node.snapshot(story.now).policing.reduced == (("announce", 2),)
+    story.due(RefreshDue)
+    question = Have(audience=EVERYBODY, prefixes=())
+    assert question in story.sent(origin)
+    story.hear(origin, Have(audience=EVERYBODY, prefixes=(routes(7, name="r9").prefix,)))
+    wanted = Graft(audience=EVERYBODY, prefixes=(routes(7, name="r9").prefix,))
+    assert story.sent(origin) == [wanted]
+    story.due(RefreshDue)
+    assert question not in story.sent(origin)
+
+
+def test_the_buckets_of_a_link_end_with_it() -> None:
+    """Or every link there ever was would be remembered."""
+    story = Story()
+    link = story.link("n2")
+    flood(story, link, ONE_UNIT[Kind.PING], RATES[Kind.PING].burst + 1)
+    assert story.sent(link) == []
+    story.when(PeerLost(link=link, node_id=NodeId("n2"), reason=LostReason.EOF))
+    story.when(PeerConnected(link=link, identity=identity("n2"), is_dialer=True))
+    story.hear(link, Peer(name="n2").hello()).hear(link, Welcome(protocol=1, features=0))
+    assert story.hear(link, ONE_UNIT[Kind.PING]).sent(link) == [Pong(sequence=1)]
+
+
+def test_an_empty_list_asks_for_ours_and_is_answered_once_a_second() -> None:
+    story = Story()
+    origin, asker = story.link("n2"), story.link("n3")
+    story.accept(routes(), origin)
+    for _ in range(3):
+        story.hear(asker, Have(audience=EVERYBODY, prefixes=()))
+        assert story.sent(asker) == []
+    story.due(RepairDue)
+    (listed,) = story.sent(asker)
+    assert isinstance(listed, Have)
+    assert routes().prefix in listed.prefixes
+
+
+def test_a_question_above_the_rate_asks_nothing_back() -> None:
+    """Two nodes that skip each other's questions must not ask each other for ever."""
+    story = Story()
+    asker = story.link("n3")
+    story.accept(routes(), story.link("n2"))
+    flood(story, asker, Have(audience=EVERYBODY, prefixes=()), RATES[Kind.HAVE].burst + 1)
+    story.due(RefreshDue)
+    assert Have(audience=EVERYBODY, prefixes=()) not in story.sent(asker)
+
+
+def test_of_a_link_whose_word_was_skipped_nothing_is_believed() -> None:
+    """Half a word would say of a source that it lacks what it holds."""
+    story = Story()
+    story.accept(routes(), story.link("n2"))
+    teller = story.link("n3")
+    head = story.node.heads_after("", 1)[0]
+    all_of_it = HoldingsEntry(EVERYBODY, HoldingsMode.ALL_EXCEPT, ())
+    story.hear(teller, Holdings(sequence=1, is_whole=True, entries=(all_of_it,)))
+    assert "n3" in story.node.advertisers(head)
+    flood(story, teller, ONE_UNIT[Kind.HOLDINGS], RATES[Kind.HOLDINGS].burst)
+    assert "n3" not in story.node.advertisers(head)
+
+
+def test_requests_above_the_rate_are_told_busy_before_any_look_up() -> None:
+    story = Story()
+    link = story.link("n2")
+    story.accept(routes(), link)
+    whole = GetContent(items=(ITEM,) * 1_000)
+    for stream in range(2, 10, 2):
+        story.hear(link, whole, stream)
+    story.hear(link, GetContent(items=(ITEM,) * 2), 10)
+    assert [one for one in story.sent(link) if not isinstance(one, Busy)] == []
+    assert [one.item for one in story.sent(link) if isinstance(one, Busy)] == [0, 1]
+    assert {one.stream for one in story.find(Send)} == {10}
+
+
+def test_a_flood_ends_the_link_and_a_new_one_has_to_wait() -> None:
+    story = Story()
+    link = story.link("n2")
+    rate = RATES[Kind.PING]
+    allowed = FLOOD_FACTOR * rate.count * FLOOD_SPAN // rate.per_ms + rate.burst
+    flood(story, link, Ping(sequence=1), allowed)
+    assert story.find(Disconnect) == []
+    flood(story, link, Ping(sequence=1), 1)
+    closed = story.only(Disconnect)
+    assert (closed.bye, closed.retry_after_s) == (ByeReason.OVER_RATE, 600)
+    assert closed.lost is LostReason.PROTOCOL
+    assert story.facts() == [Fact.SESSION_CUT]
+    again = story.connect("n2")
+    assert story.only(Disconnect).link == again

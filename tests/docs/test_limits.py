@@ -1,0 +1,139 @@
+"""The tables of rates and limits say what the code holds to."""
+
+from fabgossip.core.answers import ANSWERS_MAX, GRID_MS
+from fabgossip.core.config import (
+    ConnectionsConfig,
+    DisseminationConfig,
+    FetchingConfig,
+    HoldingsConfig,
+)
+from fabgossip.core.dissemination import LACKING_MAX
+from fabgossip.core.fetching import BARRED as SOURCE_BARRED
+from fabgossip.core.fetching import IDLE_MS, SOURCES_PER_WANT_MAX, Step
+from fabgossip.core.holdings import AUDIENCES_PER_LINK_MAX
+from fabgossip.core.node import SERVED_PER_LINK_MAX
+from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
+from fabgossip.core.policing import DIRTY_MAX
+from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Rate
+from fabgossip.core.standing import (
+    BARRED,
+    BOOT_CHANGES_MAX,
+    BOOT_CHANGES_SPAN,
+    FAILURES_MAX,
+    FAILURES_SPAN,
+    PROBES_MAX,
+    PROBES_SPAN,
+    STANDINGS_MAX,
+)
+from fabgossip.daemon import connections, endpoints, status, transfers
+from fabgossip.daemon.admission import ADDRESS_SHARE
+from fabgossip.daemon.config import ListenTable
+from fabgossip.model.authority import REVOCATIONS_MAX
+from fabgossip.model.messages import TrafficClass
+from fabgossip.model.topology import DIRECTORY_PEERS_MAX, LISTINGS_MAX
+from fabgossip.wire.packing import DEPTH_MAX, ELEMENTS_MAX
+from tests.docs.pages import REFERENCE, rows
+
+PROTOCOL = REFERENCE / "protocol.md"
+
+
+def seconds(milliseconds: int) -> str:
+    return f"{milliseconds / 1_000:g} s"
+
+
+def kib(count: int) -> str:
+    return f"{count >> 20} MiB" if count >> 20 else f"{count >> 10} KiB"
+
+
+def limits() -> dict[str, str]:
+    """Every limit by the words the page uses, as the code has it."""
+    listen, links = ListenTable(), ConnectionsConfig()
+    spread, fetch = DisseminationConfig(), FetchingConfig()
+    per_peer = f"{HoldingsConfig().per_peer_max:,}"
+    queues = connections.QUEUE_BYTES_MAX
+    shared = {queues[one] for one in list(TrafficClass)[3:]}
+    assert len(shared) == 1
+    assert {ADDRESS_SHARE, SOURCE_BARRED, FAILURES_SPAN, BARRED} == {4, 86_400_000, 60_000}
+    assert {PROBES_SPAN, BOOT_CHANGES_SPAN} == {600_000}
+    assert {DIRECTORY_PEERS_MAX, REVOCATIONS_MAX, LISTINGS_MAX} == {50_000}
+    return {
+        "links": f"{listen.connections_max}",
+        "TLS handshakes under way": (
+            f"{listen.handshakes_in_flight_max}, a quarter of them of one address"
+        ),
+        "a connection attempt": f"{endpoints.DIAL_S:g} s",
+        "a TLS handshake": f"{endpoints.HANDSHAKE_S:g} s",
+        "hello and welcome": seconds(links.hello_ms),
+        "a frame, from its first byte to its last": f"{connections.FRAME_S:g} s",
+        "handing a batch to the kernel": f"{connections.WRITE_TIMEOUT_S:g} s",
+        "the last word of a link": f"{connections.CLEANUP_S:g} s",
+        "silence of a link": seconds(links.silence_max_ms),
+        "bytes queued per link": (
+            f"{kib(queues[TrafficClass.LINK])} link, {kib(queues[TrafficClass.TRUST])} trust, "
+            f"{kib(queues[TrafficClass.TOMBSTONE])} tombstones, {kib(shared.pop())} each other"
+        ),
+        "refused envelopes that are a peer's fault": f"{FAILURES_MAX} per node and minute",
+        "lists of audiences a node may not share": f"{PROBES_MAX} per node and 10 minutes",
+        "changes of a node's process": f"{BOOT_CHANGES_MAX} per 10 minutes",
+        "nodes whose conduct is remembered": f"{STANDINGS_MAX:,}",
+        "requests served at once": f"{fetch.serve_streams_max}, {SERVED_PER_LINK_MAX} of one link",
+        "*not available* waiting for the clock, per link": f"{ANSWERS_MAX:,}",
+        "envelopes remembered as handled": f"{spread.seen_max:,}",
+        "prefixes a link listed and we did not ask for yet": f"{spread.seen_max:,}",
+        "the same, of all links": f"{LACKING_MAX:,}",
+        "prefixes asked of a link and unanswered": f"{spread.asked_max}",
+        "audiences a list is owed of, per link": f"{DIRTY_MAX:,}",
+        "audiences a link's holdings may name": f"{AUDIENCES_PER_LINK_MAX}",
+        "prefixes in the holdings of a link": f"{per_peer} listed, {per_peer} told one by one",
+        "contents wanted": f"{fetch.wants_max:,}",
+        "announcers, failed and barred sources of one content": f"{SOURCES_PER_WANT_MAX} each",
+        "silence of a source": (
+            f"{seconds(IDLE_MS[Step.NORMAL])}, {seconds(IDLE_MS[Step.RUNG_2])} for neighbours"
+        ),
+        "pace of a source": f"{kib(BYTES_PER_S_MIN)}/s over {seconds(WINDOW)}",
+        "a source that sent wrong bytes": "1 day",
+        "content asked for and not yet written": (
+            f"{kib(transfers.OUTSTANDING_BYTES)}, {transfers.OUTSTANDING_CHUNKS} chunks"
+        ),
+        "entries in a list of a content that is read": f"{LISTINGS_MAX:,}",
+        "nesting, elements of a content that is read": f"{DEPTH_MAX}, {ELEMENTS_MAX:,}",
+    }
+
+
+def test_every_limit_is_documented_with_its_number_and_what_happens_beyond() -> None:
+    told = [row for row in rows(PROTOCOL) if len(row) == 3 and row[0] not in ("what", "---")]
+    assert {row[0]: row[1] for row in told} == limits()
+    assert all(row[2] for row in told)
+
+
+def rate_text(rate: Rate) -> str:
+    return (
+        f"{rate.count:,} per second"
+        if rate.per_ms == 1_000
+        else f"{rate.count} per {seconds(rate.per_ms)}"
+    )
+
+
+def test_every_rate_is_documented_and_no_other() -> None:
+    told = {
+        row[0]: tuple(row[1:])
+        for row in rows(PROTOCOL)
+        if len(row) == 5 and row[0] not in ("kind", "---")
+    }
+    assert told == {
+        kind.value.replace("_", " "): (
+            rate.unit,
+            rate_text(rate),
+            f"{rate.burst:,}",
+            rate.beyond.name.lower(),
+        )
+        for kind, rate in RATES.items()
+    }
+
+
+def test_what_the_page_says_in_words_is_so() -> None:
+    assert (FLOOD_FACTOR, FLOOD_SPAN, GRID_MS) == (10, 10_000, 10)
+    told = (REFERENCE / "status-api.md").read_text("utf-8")
+    assert (status.IDLE_S, status.REQUEST_S, status.SUBMIT_S, status.REPLY_S) == (60, 5, 120, 10)
+    for words in ("within 60 s", "within 5 s and one more per 64 KiB", "120 s", "within 10 s"):
+        assert words in told
