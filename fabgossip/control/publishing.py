@@ -28,8 +28,11 @@ class Delivery:
         return is_in_force or self.outcome in ("admitted", "already_current")
 
 
-NOT_YET: Final = frozenset({RejectionCode.MODE_DENIED, RejectionCode.AHEAD})
-"""What a node takes once it knows more: its own snapshot, the list of a covering one."""
+NOT_YET: Final = frozenset(
+    {RejectionCode.MODE_DENIED, RejectionCode.AHEAD, RejectionCode.AUDIENCE_NOT_OURS}
+)
+"""What a node may take once it knows more: its own snapshot with the claims of a new epoch, the
+list of a covering one."""
 Submit = Callable[[SignedArtifact], Delivery]
 
 

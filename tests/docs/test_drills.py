@@ -199,11 +199,12 @@ def test_a_stolen_revocation_key(fabric: Fabric) -> None:
     everywhere(fabric, lambda node: trust(node)["revocation_version"] == INTEGER_MAX, "the lie")
 
     ended, seen = scripts("stolen-revocation-key")
-    # A node takes claims of a new epoch at its start; until then it refuses all but trust, and
-    # publishing says so.
-    type_in(fabric, f"{ended.rstrip()} || true")
+    type_in(fabric, ended)
     everywhere(fabric, lambda node: trust(node)["bundle_version"] == 2, "the bundle")
     everywhere(fabric, lambda node: trust(node)["epoch"] == 2, "the epoch")
+    everywhere(fabric, lambda node: trust(node)["revocation_version"] == 1, "the list")
+    for node in fabric.nodes[1:]:
+        until(lambda node=node: local_routes(node, fabric.prefix) == "first\n", "back")  # type: ignore[misc]
     assert head(fabric, "trust/revocations").order > fake.manifest.order
     assert head(fabric, "routes/edge").authority_epoch == 2
     assert "admitted" not in {submit(node, fake) for node in fabric.nodes}
