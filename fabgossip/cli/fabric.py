@@ -334,7 +334,9 @@ class Fabric:
         rule = {
             one.artifact_type for one in read_source(self.source).replication.rules if one.on_demand
         }
-        return {_key(one) for one in manifests if _should_hold(one, node, rule)}
+        return {
+            _key(one) for one in manifests if _should_hold(one, node, rule) and not _is_pinned(one)
+        }
 
     def wait_for(
         self, publication: Publication, timeout_s: float, except_for: tuple[str, ...] = ()
@@ -383,6 +385,11 @@ class Fabric:
 
 def _key(manifest: Manifest) -> Key:
     return manifest.namespace.text, manifest.content_hash.hex()
+
+
+def _is_pinned(manifest: Manifest) -> bool:
+    """The first trust bundle: every node has it as a file, and none need hold its artifact."""
+    return manifest.artifact_type is ArtifactType.TRUST_BUNDLE and manifest.config_version == 1
 
 
 def _may_hold(manifest: Manifest, node: Node) -> bool:

@@ -37,7 +37,7 @@ from fabgossip.model.artifact import (
     Manifest,
     Tombstone,
 )
-from fabgossip.model.authority import RevocationList, TrustBundle
+from fabgossip.model.authority import RevocationList, RevokedKind, TrustBundle
 from fabgossip.model.ids import ManifestHash, key_id_of
 from fabgossip.model.moment import UnixTime, is_past, seconds_between
 from fabgossip.model.topology import WINDOW_MAX
@@ -284,7 +284,7 @@ def _check_document(given: CompileInput, draft: Draft) -> None:
     size_max = size_max_of(given.bundle, kind)
     if len(draft.content) > size_max:
         raise ControlError(f"{path}: {len(draft.content)} bytes, {kind.value} may have {size_max}")
-    if given.revoked.has_artifact(_NO_MANIFEST, content_hash_of(draft.content)):
+    if (RevokedKind.CONTENT, content_hash_of(draft.content)) in given.revoked:
         raise ControlError(f"{path}: this content is revoked")
     before = given.published.get(draft.namespace.text)
     if before is None or before.manifest.tombstone is None:
@@ -294,9 +294,6 @@ def _check_document(given: CompileInput, draft: Draft) -> None:
             f"{path}: is withdrawn by {before.manifest.order}, and the source still names it; take "
             f"it out, or compile with --restore {path}"
         )
-
-
-_NO_MANIFEST: Final = ManifestHash(bytes(32))
 
 
 def _versions(given: CompileInput, draft: Draft) -> list[UnsignedArtifact]:
@@ -331,7 +328,8 @@ def _still_stands(given: CompileInput, before: Manifest) -> bool:
     return (
         before.authority_epoch == given.bundle.authority_epoch
         and all(given.signers.counts(one, before.issued_at) for one in before.signer_key_ids)
-        and not given.revoked.has_artifact(manifest_hash_of(before), before.content_hash)
+        and (RevokedKind.MANIFEST, manifest_hash_of(before)) not in given.revoked
+        and (RevokedKind.CONTENT, before.content_hash) not in given.revoked
     )
 
 

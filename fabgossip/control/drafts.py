@@ -41,7 +41,7 @@ from fabgossip.model.scope import (
     parse_namespace,
 )
 from fabgossip.model.topology import ENDPOINTS_MAX, Endpoint, PeerClass
-from fabgossip.trust.revocation import NOTHING_REVOKED, Revoked, revoked_after
+from fabgossip.trust.revocation import node_token
 from fabgossip.wire.statements import manifest_bytes
 
 
@@ -85,9 +85,9 @@ class CompileInput:
     """Whether the roots are at hand that a fresh issue of the trust bundle needs."""
 
     @cached_property
-    def revoked(self) -> Revoked:
+    def revoked(self) -> frozenset[tuple[RevokedKind, bytes]]:
         """What the list takes away."""
-        return revoked_after(NOTHING_REVOKED, self.bundle.authority_epoch, 0, self.revocations)
+        return frozenset((one.kind, one.value) for one in self.revocations.entries)
 
     @cached_property
     def members(self) -> dict[str, NodeRow]:
@@ -97,7 +97,9 @@ class CompileInput:
 
     def is_revoked(self, node_id: NodeId | None) -> bool:
         """Whether a node lost its membership."""
-        return node_id is not None and self.revoked.has_node(self.bundle.cluster_id, node_id)
+        if node_id is None or not self.revoked:
+            return False
+        return (RevokedKind.NODE, node_token(self.bundle.cluster_id, node_id)) in self.revoked
 
     @cached_property
     def public(self) -> tuple[NodeRow, ...]:

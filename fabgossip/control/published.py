@@ -110,7 +110,7 @@ class PublishedFolder:
 
     def record(self, artifacts: tuple[SignedArtifact, ...], *, is_step: bool = False) -> None:
         """Write artifacts, then the list of heads that names them: a crash between leaves files
-        nobody names."""
+        nobody names. The first step of the trust chain every node pins; it is delivered."""
         rows = self._rows()
         before = self.newest()
         files = []
@@ -123,7 +123,7 @@ class PublishedFolder:
                 manifest_hash=parse_envelope(one.envelope).manifest_hash.hex(),
                 content_hash=manifest.content_hash.hex(),
                 is_increment=manifest.base is not None,
-                delivered=False,
+                delivered=is_step and manifest.config_version == 1,
                 window=() if manifest.base is not None else tuple(h.hex() for h in head.window),
                 step=manifest.config_version if is_step else 0,
             )

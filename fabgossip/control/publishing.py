@@ -23,11 +23,16 @@ class Delivery:
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the node has it now."""
-        return self.outcome in ("admitted", "already_current")
+        """Whether the node has it now. The bundle it pinned it has, and keeps no envelope of."""
+        is_in_force = self.code == RejectionCode.ALREADY_CURRENT
+        return is_in_force or self.outcome in ("admitted", "already_current")
 
 
-MODE_DENIED: Final = RejectionCode.MODE_DENIED.value
+NOT_YET: Final = frozenset(
+    {RejectionCode.MODE_DENIED, RejectionCode.AHEAD, RejectionCode.AUDIENCE_NOT_OURS}
+)
+"""What a node may take once it knows more: its own snapshot with the claims of a new epoch, the
+list of a covering one."""
 Submit = Callable[[SignedArtifact], Delivery]
 
 
@@ -49,15 +54,15 @@ def publish(
 
 
 def _hand_over(artifacts: tuple[SignedArtifact, ...], submit: Submit) -> list[Delivery]:
-    """One after the other; what the node's mode does not let it take yet is offered again once it
-    took something else. A new node takes nothing before it has trust, the list and its own
-    snapshot."""
+    """One after the other; what the node may not take yet is offered again once it took something
+    else. A new node takes nothing before it has trust, the list and its own snapshot; below a
+    covered prefix nothing newer than its list, which comes last."""
     deliveries: dict[int, Delivery] = {}
     waiting = list(range(len(artifacts)))
     while waiting:
         for number in waiting:
             deliveries[number] = submit(artifacts[number])
-        left = [number for number in waiting if deliveries[number].code == MODE_DENIED]
+        left = [number for number in waiting if deliveries[number].code in NOT_YET]
         if len(left) == len(waiting):
             break
         waiting = left

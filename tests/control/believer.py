@@ -15,13 +15,13 @@ from fabgossip.model.artifact import NO_ORDER, ArtifactType, Manifest, Order
 from fabgossip.model.authority import RevocationList, TrustBundle
 from fabgossip.model.ids import ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
-from fabgossip.model.scope import Namespace
+from fabgossip.model.scope import Namespace, has_prefix
 from fabgossip.trust.bundle import bundle_from_pinned
 from fabgossip.trust.gate import ANYTHING, Line, Listed, TrustFacts, TrustGate
 from fabgossip.trust.rejections import Rejection
 from fabgossip.trust.revocation import NOTHING_REVOKED, revoked_after
 from fabgossip.trust.signatures import Ed25519Verifier
-from fabgossip.wire.contents import parse_pinned
+from fabgossip.wire.contents import parse_pinned, parse_snapshot
 from tests.trust import factory
 
 ROW = NodeRow(node_id="believer", addresses=(), stores=("acme", "cluster"))
@@ -99,8 +99,23 @@ class Believer:
                 raise AssertionError(value)
         return None
 
-    def listed(self, _: Manifest, /) -> Listed | None:
-        """Listings are judged by nodes."""
+    def listed(self, manifest: Manifest, /) -> Listed | None:
+        """What the one covering snapshot of the tests says of a namespace."""
+        name = manifest.namespace.text
+        for _, _, artifact in self.heads.values():
+            if artifact.manifest.artifact_type is not ArtifactType.CLUSTER_SNAPSHOT:
+                continue
+            if artifact.manifest.authority_epoch != self.facts.bundle.authority_epoch:
+                continue
+            snapshot = parse_snapshot(artifact.content) if artifact.content else None
+            if snapshot is None or not any(has_prefix(name, one) for one in snapshot.covers):
+                continue
+            rows = {row.namespace: row for row in snapshot.listings}
+            row = rows.get(name)
+            return Listed(
+                order=NO_ORDER if row is None else row.order,
+                manifest_hash=None if row is None else row.manifest_hash,
+            )
         return None
 
     def line_of(self, namespace: Namespace) -> Line:

@@ -7,6 +7,7 @@ import pytest
 
 from fabgossip.control.authority import AuthorityFolder
 from fabgossip.control.bundles import OldKeys
+from fabgossip.control.publishing import Delivery, publish
 from fabgossip.control.rotation import RotationWish, rotate
 from fabgossip.control.signing import SignedArtifact
 from fabgossip.control.sources.folder import Source
@@ -42,7 +43,6 @@ def test_the_order_is_one_a_node_can_take(authority: AuthorityFolder) -> None:
     rotate(authority, RotationWish(roles=("policy",)), LATER)
     assert names(authority.undelivered()) == [
         "trust/bundle",
-        "trust/bundle",
         "trust/revocations",
         "routes/other",
         "snapshots/node/n2",
@@ -61,7 +61,7 @@ def test_every_step_of_the_chain_is_handed_out_until_it_was_accepted(
     believer = Believer(authority.bootstrap())
     for _ in range(3):
         rotate(authority, RotationWish(roots=True), LATER)
-    assert names(authority.undelivered()).count("trust/bundle") == 4
+    assert names(authority.undelivered()).count("trust/bundle") == 3
     believer.take_all(authority, LATER)
     assert believer.facts.bundle.bundle_version == 4
     assert authority.undelivered() == ()
@@ -102,3 +102,20 @@ def test_a_fresh_issue_of_a_bundle_stands_beside_the_step(authority: AuthorityFo
     assert believer.refused == []
     rotate(authority, RotationWish(roots=True), late)
     assert names(authority.heads()).count("trust/bundle") == 3
+
+
+def test_what_waits_for_its_list_is_handed_over_again_after_it(authority: AuthorityFolder) -> None:
+    authority.compile(SOURCE, NOW)
+    given: list[str] = []
+
+    def submit(artifact: SignedArtifact) -> Delivery:
+        (name,) = names((artifact,))
+        given.append(name)
+        waits = name.startswith("routes/") and "snapshots/role/edge" not in given
+        outcome, code = ("refused", "AHEAD") if waits else ("admitted", "")
+        return Delivery(artifact=artifact, outcome=outcome, code=code, detail="")
+
+    deliveries = publish(authority, submit, NOW, everything=False)
+    assert all(one.is_accepted for one in deliveries)
+    assert given[-2:] == ["routes/main", "routes/other"]
+    assert authority.undelivered() == ()
