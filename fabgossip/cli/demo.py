@@ -1,8 +1,9 @@
 """`fabgossip demo`: a control plane and seven daemons on loopback, with real input.
 
 Shows: what is published arrives on every entitled node and on no other; a node that hangs delays
-nobody; who has lost its nearest source climbs to the next; who was away catches up. Throw-away keys
-in a temporary folder; nothing is left behind.
+nobody; who has lost its nearest source climbs to the next; who was away catches up; a node that is
+revoked is cut off by every neighbour and says why. Throw-away keys in a temporary folder; nothing
+is left behind.
 """
 
 import argparse
@@ -18,8 +19,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from fabgossip.cli.fabric import Fabric, Key, Publication, percentile
+from fabgossip.cli.fabric import Fabric, Key, Publication, Truth, percentile
 from fabgossip.cli.output import EXIT_FAILURE, EXIT_OK, bold, print_json, say
+from fabgossip.cli.revocation import Revocation, revoke_node
 from fabgossip.control.enrollment import NodeRow
 from fabgossip.errors import FabgossipError
 
@@ -28,6 +30,7 @@ SERVICES: Final = Path("/etc/services")
 HISTORY: Final = Path("../shared/data/public-suffix-list/versions.tar.xz")
 HISTORY_BYTES_MAX: Final = 16 << 20
 ARRIVAL_S: Final = 20.0
+REVOKED_NODE: Final = "zed-edge-2"
 START_S: Final = 20.0
 
 _STORES: Final = ("acme", "cluster", "zed")
@@ -141,7 +144,10 @@ class _Story:
     publications: list[Publication]
     climb: list[dict[str, object]]
     recovered: bool
+    revocation: Revocation
     history: dict[str, object] | None
+    truth: Truth
+    """Counted before a node was revoked, which is entitled to nothing afterwards."""
 
 
 def run_demo(arguments: argparse.Namespace) -> int:
@@ -186,7 +192,10 @@ def _tell(fabric: Fabric, history: list[bytes] | None) -> _Story:
     if history is not None:
         say(f"6  publish {len(history)} versions of a real document, one after another")
         told = _publish_history(fabric, history, publications)
-    return _Story(publications, climb, recovered, told)
+    say(f"{7 if history else 6}  revoke: {REVOKED_NODE} loses its trust")
+    truth = fabric.compare_with_truth()
+    revocation = revoke_node(fabric, REVOKED_NODE, ARRIVAL_S)
+    return _Story(publications, climb, recovered, revocation, told, truth)
 
 
 def _published(fabric: Fabric, title: str, *, except_for: tuple[str, ...] = ()) -> Publication:
@@ -272,7 +281,7 @@ def _publish_history(
 
 
 def _report(fabric: Fabric, story: _Story, *, as_json: bool) -> bool:
-    truth = fabric.compare_with_truth()
+    truth, revocation = story.truth, story.revocation
     delays = [delay for one in story.publications for delay in fabric.delays_ms(one)]
     summary: dict[str, object] = {
         "nodes": len(fabric.nodes),
@@ -283,15 +292,20 @@ def _report(fabric: Fabric, story: _Story, *, as_json: bool) -> bool:
         "publish_to_last_node_ms": {"p50": percentile(delays, 50), "p99": percentile(delays, 99)},
         "ladder": story.climb,
         "recovered_after_cut": story.recovered,
+        "revoked": {
+            "node": REVOKED_NODE,
+            "neighbors": len(revocation.cut_ms),
+            "accepted_to_cut_ms": revocation.slowest_ms,
+            "says": revocation.says,
+        },
     }
     if story.history is not None:
         summary["history"] = story.history
     climbed = any(
         step["step"] == "rung 1" and step["outcome"] == "verified" for step in story.climb
     )
-    good = (
-        truth.delivered == truth.entitled and not truth.unentitled and story.recovered and climbed
-    )
+    arrived = truth.delivered == truth.entitled and not truth.unentitled
+    good = arrived and story.recovered and climbed and revocation.is_good
     if as_json:
         print_json(summary)
     else:
@@ -314,6 +328,10 @@ def _print_summary(summary: dict[str, object], story: _Story) -> None:
         print(f"             {tried}")
     recovered = "yes" if story.recovered else "NO"
     print(f"  recovered  {recovered}: storage-1, killed and started again")
+    revocation = story.revocation
+    print(f"  revoked    {REVOKED_NODE}: {len(revocation.cut_ms)} neighbours cut it, the slowest")
+    print(f"             {revocation.slowest_ms} ms after it accepted the list; it says:")
+    print(f"             {revocation.says}")
     if story.history is not None:
         _print_history(story.history)
 

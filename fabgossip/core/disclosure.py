@@ -271,6 +271,14 @@ class Disclosure:
                 shared = audience if may_disclose(session.claims, audience) else None
                 self.send(session.link, message, traffic_of(verified), audience=shared)
 
+    def revocations(self, session: Session) -> None:
+        """The list that takes a peer's trust away, to that peer itself: every member reads it."""
+        prefix = self._beliefs.facts.bundle.prefix
+        head = self._catalog.find(f"{prefix}/trust/revocations")
+        if head is not None and _is_told(head):
+            message = Announce(entries=(Announced(head.verified.envelope, 0),))
+            self.send(session.link, message, TrafficClass.TRUST)
+
     def trust_lane(self, session: Session, now: Now) -> None:
         """What every member must hear before it can believe anything else: told anew once this
         node, which could not vouch for it before, can."""

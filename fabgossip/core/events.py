@@ -169,6 +169,13 @@ class AnswersDue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartingDue:
+    """The link to a peer that lost its trust has to end now."""
+
+    link: LinkId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestDue:
     """A local request has waited as long as it wanted to."""
 
@@ -185,6 +192,7 @@ Timer: TypeAlias = (
     | RepairDue
     | AnswersDue
     | RequestDue
+    | PartingDue
 )
 
 

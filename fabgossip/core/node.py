@@ -45,6 +45,7 @@ from fabgossip.core.events import (
     LinkId,
     LostReason,
     MessageReceived,
+    PartingDue,
     PeerConnected,
     PeerLost,
     Persisted,
@@ -76,7 +77,7 @@ from fabgossip.core.refresh import Refresh
 from fabgossip.core.sessions import Session, Sessions, shared_protocol
 from fabgossip.core.setup import NodeSetup
 from fabgossip.core.waiting import WaitingRoom
-from fabgossip.model.artifact import VerifiedManifest
+from fabgossip.model.artifact import ArtifactType, VerifiedManifest
 from fabgossip.model.authority import COMMITMENTS_MAX, Verb, VerifiedClaims, VerifiedGrant
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import (
@@ -121,6 +122,9 @@ LINK_LIFE_MS: Final = 3_600_000
 LINK_LIFE_SPREAD: Final = 10
 ROUNDS_MAX: Final = 8
 """Facts settle in a few rounds: each round knows more than the one before."""
+PARTING: Final = Duration(500)
+"""How long a peer that lost its trust may still read the list that says so (*start*); everything
+else ends at once, and the link well within a second."""
 REPAIR_WAIT: Final = Duration(1_000)
 """A queue that dropped something gets this long to drain before it is filled again (*start*)."""
 EXPIRIES_PER_TURN_MAX: Final = 1_024
@@ -408,7 +412,8 @@ class Node:
             self._close(session, ByeReason.DRAIN, LostReason.BYE, 0)
         elif session.is_open:
             passed = self._policing.passed(session, message, event.stream, now.instant)
-            if passed is not None:
+            is_heard = not session.is_parting or isinstance(passed, GetContent)
+            if passed is not None and is_heard:
                 self._on_open_message(session, passed, event.stream, now)
         else:
             self._on_early_message(session, message, now)
@@ -794,6 +799,8 @@ class Node:
         """The statement under which an item is served. Whether there is such a thing or not, the
         same is asked about it: for what is absent, of the first head there is."""
         found = self._find_asked(ask, now)
+        if session.is_parting:
+            return self._served_at_parting(found)
         decision = self._disclosure.decide(
             request, self._catalog.first() if found is None else found, Verb.FETCH, now
         )
@@ -803,6 +810,12 @@ class Node:
             denied.append(decision)
             return None
         return found[1]
+
+    def _served_at_parting(self, found: Found) -> VerifiedManifest | None:
+        is_list = found is not None and (
+            found[1].manifest.artifact_type is ArtifactType.REVOCATION_LIST
+        )
+        return found[1] if found is not None and is_list else None
 
     def _find_asked(self, ask: ContentAsk, now: Now) -> Found:
         prefix = prefix_of(ask.manifest_hash)
@@ -828,9 +841,7 @@ class Node:
         protocol_min = self._beliefs.facts.bundle.protocol_min
         for session in self._sessions.all_sessions():
             if is_revoked or self._beliefs.has_lost_trust(session.identity):
-                fields = (("peer", session.node_id), ("reason", "revoked"))
-                self._out.append(Record(fact=Fact.SESSION_CUT, fields=fields))
-                self._close(session, ByeReason.CLOSED, LostReason.REVOKED)
+                self._part(session, now)
                 continue
             if session.hello is not None:
                 if shared_protocol(session.hello, protocol_min) is None:
@@ -841,6 +852,24 @@ class Node:
                 self._close(session, ByeReason.CLOSED, LostReason.NARROWED, 1)
             elif session.is_open:
                 self._disclosure.further_claims(session)
+
+    def _part(self, session: Session, now: Now) -> None:
+        """A peer lost its trust, or we did. It gets a moment to read the list that says so, and
+        nothing else: its operator must be able to see why it is alone."""
+        if session.is_parting:
+            return
+        fields = (("peer", session.node_id), ("reason", "revoked"))
+        self._out.append(Record(fact=Fact.SESSION_CUT, fields=fields))
+        if self._beliefs.freshness.is_revoked or not session.is_open:
+            self._close(session, ByeReason.CLOSED, LostReason.REVOKED)
+            return
+        session.is_parting = True
+        session.claims = session.offered = None
+        self._dissemination.on_lost(session.link)
+        self._holdings.on_lost(session.link)
+        self._fetching.on_lost(session.link)
+        self._disclosure.revocations(session)
+        self._timer(PartingDue(link=session.link), later(now.instant, PARTING))
 
     def _judge_link_claims(self, session: Session, now: Now) -> None:
         had = session.claims
@@ -872,6 +901,10 @@ class Node:
                 self._is_advertising = False
             case RequestDue():
                 self._on_request_due(timer.request)
+            case PartingDue():
+                parted = self._sessions.find(timer.link)
+                if parted is not None:
+                    self._close(parted, ByeReason.CLOSED, LostReason.REVOKED)
             case _:
                 assert_never(timer)
 

@@ -36,6 +36,9 @@ class Session:
     """What the peer has shown so far."""
     shown: frozenset[bytes] = frozenset()
     """Salts of the openings we have shown the peer."""
+    is_parting: bool = False
+    """The peer lost its trust: it is served the list that says so, and nothing else, until the
+    link ends in a moment."""
     is_refused: bool = False
     """Whether the claims shown last are not good, as far as we know."""
     is_welcomed: bool = False
@@ -88,8 +91,8 @@ class Sessions:
         return self._by_link.get(link)
 
     def open_sessions(self) -> tuple[Session, ...]:
-        """All open links, oldest first."""
-        return tuple(one for one in self._by_link.values() if one.is_open)
+        """All open links to peers that have their trust, oldest first."""
+        return tuple(one for one in self._by_link.values() if one.is_open and not one.is_parting)
 
     def all_sessions(self) -> tuple[Session, ...]:
         """All links, oldest first."""

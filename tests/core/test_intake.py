@@ -6,12 +6,21 @@ from dataclasses import replace
 import pytest
 
 from fabgossip.core.config import DisseminationConfig, NodeConfig
-from fabgossip.core.effects import Disconnect, Fact, Materialize, Persist, ReceiveContent, Remove
-from fabgossip.core.events import LostReason, RefreshDue, Started, TimerFired
+from fabgossip.core.effects import (
+    Disconnect,
+    Fact,
+    Materialize,
+    Persist,
+    ReceiveContent,
+    Remove,
+    Send,
+    ServeContent,
+)
+from fabgossip.core.events import LostReason, PartingDue, RefreshDue, Started, TimerFired
 from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.authority import Revocation, RevokedKind
 from fabgossip.model.ids import ManifestHash, NodeId
-from fabgossip.model.messages import Announce, GetHeads
+from fabgossip.model.messages import Announce, ContentAsk, GetContent, GetHeads, HeadKnown, Ping
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import PutIncrement, PutTrust, StoredFloor, StoredTrust
 from fabgossip.trust.revocation import node_token
@@ -191,9 +200,11 @@ def test_a_revocation_list_is_told_at_once_and_cuts_who_is_in_it() -> None:
     story.announce(listed, origin).persisted()
     assert story.sent(other) == [announcement(listed)]
     story.stored(listed, origin)
+    assert Fact.SESSION_CUT in story.facts()
+    assert story.newest(PartingDue) <= 1_000
+    story.due(PartingDue)
     closed = story.only(Disconnect)
     assert (closed.link, closed.lost) == (bad, LostReason.REVOKED)
-    assert Fact.SESSION_CUT in story.facts()
 
 
 def test_a_revoked_certificate_cuts_the_link_it_stands_behind() -> None:
@@ -201,7 +212,34 @@ def test_a_revoked_certificate_cuts_the_link_it_stands_behind() -> None:
     origin, bad = story.link("n2"), story.link("n3")
     listed = revocations(8, revoked(RevokedKind.CERTIFICATE, identity("n3").certificate_hash))
     story.announce(listed, origin).persisted().stored(listed, origin)
+    story.due(PartingDue)
     assert [one.link for one in story.find(Disconnect)] == [bad]
+
+
+def test_a_revoked_peer_gets_the_list_that_says_so_and_nothing_else() -> None:
+    """Its operator has to see why it is alone; from the step on that took its trust it is told,
+    served and believed nothing more."""
+    story = Story()
+    origin, bad = story.link("n2"), story.link("n3")
+    story.accept(routes(7), origin)
+    token = node_token(factory.CLUSTER, NodeId("n3"))
+    listed = revocations(8, revoked(RevokedKind.NODE, token))
+    story.announce(listed, origin).persisted().stored(listed, origin)
+    assert announcement(listed, hops=0) in story.sent(bad)
+
+    def asked(artifact: Artifact) -> GetContent:
+        ask = ContentAsk(artifact.verified.manifest_hash, artifact.content_hash, 0, 1)
+        return GetContent(items=(ask,))
+
+    assert story.hear(bad, asked(routes(7)), 2).find(ServeContent) == []
+    served = story.hear(bad, asked(listed), 4).only(ServeContent)
+    assert [one.content_hash for one in served.items] == [listed.content_hash]
+    names = (HeadKnown(routes().manifest.namespace.text, 0, 0),)
+    for message in (GetHeads(known=names), announcement(routes(8)), Ping(sequence=1)):
+        assert story.hear(bad, message).effects == []
+    story.announce(routes(9), origin).persisted()
+    assert story.sent(bad) == []
+    assert bad not in {one.link for one in story.stored(routes(9), origin).find(Send)}
 
 
 def test_a_revoked_key_signs_nothing_any_more() -> None:
