@@ -1,9 +1,11 @@
 """`fabgossip control`: the commands of the control plane."""
 
 import argparse
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from fabgossip.cli.authority import (
     add_root_keys,
@@ -27,6 +29,8 @@ from fabgossip.model.authority import DEMO_PREFIX, ContentCap
 from fabgossip.model.ids import parse_cluster_id, parse_platform_id
 from fabgossip.model.topology import PeerClass
 
+EPOCH_START_MAX: Final = 1 << 40
+"""Leaves an authority more epochs than it can ever open, and its bundle within signed integers."""
 _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20}
 
 
@@ -46,6 +50,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     init.add_argument(
         "--content-cap", action="append", default=[], metavar="TYPE=SIZE", help="e.g. 256MiB"
     )
+    init.add_argument(
+        "--epoch",
+        type=int,
+        default=1,
+        metavar="N",
+        help="first authority epoch: above the last one of an authority this replaces",
+    )
     enroll = add_verb(verbs, "enroll", "register a node and write its complete folder", run_enroll)
     enroll.add_argument("node", metavar="NODE", help="node id")
     enroll.add_argument("--out", type=Path, required=True, help="the node's folder to write")
@@ -62,6 +73,12 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         type=int,
         metavar="N",
         help="with --renew: starts the node has behind it; a disk that counts fewer is an old one",
+    )
+    enroll.add_argument(
+        "--replaces",
+        default="",
+        metavar="SHA256",
+        help="bootstrap_sha256 the node had under an authority that this one replaces",
     )
     enroll.add_argument("--address", default="", metavar="HOST:PORT", help="where peers reach it")
     enroll.add_argument(
@@ -138,9 +155,11 @@ def run_init(arguments: argparse.Namespace) -> int:
             "private keys are encrypted: give --passphrase-file, "
             f"or name the platform {DEMO_PREFIX}..."
         )
+    if not 1 <= arguments.epoch <= EPOCH_START_MAX:
+        raise UsageError(f"--epoch {arguments.epoch}: 1 to {EPOCH_START_MAX}")
     authority = AuthorityFolder(arguments.authority, passphrase)
     caps = tuple(map(_cap, arguments.content_cap))
-    bundle = authority.create(platform, cluster, wall_now(), caps)
+    bundle = authority.create(platform, cluster, wall_now(), caps, arguments.epoch)
     pinned = fingerprint(authority.bootstrap())
     if arguments.json:
         where = str(arguments.authority)
@@ -162,6 +181,8 @@ def run_enroll(arguments: argparse.Namespace) -> int:
     authority = authority_of(arguments)
     if arguments.renew and arguments.change:
         raise UsageError("enroll: --renew and --change are two commands")
+    if arguments.replaces and re.fullmatch(r"[0-9a-f]{64}", arguments.replaces) is None:
+        raise UsageError("enroll: --replaces takes the 64 hexadecimal digits of bootstrap_sha256")
     if arguments.state_generation is not None and not arguments.renew:
         raise UsageError("enroll: --state-generation goes with --renew")
     with authority.locked():
@@ -218,6 +239,7 @@ def _places(arguments: argparse.Namespace) -> NodePlaces:
         listen=arguments.listen or arguments.address,
         storage=arguments.storage,
         socket=arguments.socket,
+        rebootstrap=arguments.replaces,
     )
 
 

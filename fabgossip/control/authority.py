@@ -128,6 +128,7 @@ class AuthorityFolder:
         cluster_id: ClusterId,
         now: UnixTime,
         caps: tuple[ContentCap, ...],
+        epoch: int = 1,
     ) -> TrustBundle:
         """Make keys, trust bundle 1 and the bootstrap file; raises `ControlError` if the folder
         exists."""
@@ -146,7 +147,7 @@ class AuthorityFolder:
         ca_key = new_node_key()
         ca = certificate_der(node_ca_certificate(ca_key, cluster_id, now))
         self.keys.add_node_ca(ca_key, ca)
-        bundle = first_bundle(platform_id, cluster_id, keys, ca, now, caps)
+        bundle = first_bundle(platform_id, cluster_id, keys, ca, now, caps, epoch)
         unsigned = bundle_step(None, bundle, now)
         signed = sign_artifact(bundle, self.keys.ring(), unsigned.manifest, unsigned.content)
         self.put_in_force(bundle, signed)

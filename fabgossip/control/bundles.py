@@ -87,8 +87,10 @@ def first_bundle(
     node_ca: bytes,
     now: UnixTime,
     caps: tuple[ContentCap, ...] = (),
+    epoch: int = 1,
 ) -> TrustBundle:
-    """Trust bundle 1 of a cluster, from the keys of each role (`root` included)."""
+    """Trust bundle 1 of a cluster, from the keys of each role (`root` included). Its epoch is
+    above 1 where it takes the place of an authority that was lost."""
     prefix = f"platform/{platform_id}/cluster/{cluster_id}"
     signing = [_fresh_key(key, now) for role in KEY_ROLES for key in keys[role.name]]
     rights = [
@@ -105,7 +107,7 @@ def first_bundle(
         platform_id=platform_id,
         cluster_id=cluster_id,
         bundle_version=1,
-        authority_epoch=1,
+        authority_epoch=epoch,
         root_threshold=ROOT_THRESHOLD,
         root_keys=tuple(sorted(key.public_key for key in keys["root"])),
         keys=tuple(signing),

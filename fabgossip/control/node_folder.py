@@ -47,6 +47,8 @@ class NodePlaces:
     storage: str
     socket: str
     operator_group: str = "fabgossip-admin"
+    rebootstrap: str = ""
+    """SHA-256 of the pinned file its state was made under, where an authority replaces another."""
 
 
 def enroll_node(
@@ -220,6 +222,7 @@ def _config_text(
         "[trust]",
         'bootstrap = "trust/bootstrap"',
         f"bootstrap_sha256 = {json.dumps(pinned)}",
+        *([f"rebootstrap = {json.dumps(places.rebootstrap)}"] if places.rebootstrap else []),
         f"allow_demo = {'true' if bundle.is_demo else 'false'}",
         "",
         "[listen]",

@@ -66,12 +66,16 @@ class TrustTable:
 
     bootstrap: str
     bootstrap_sha256: str
+    rebootstrap: str = ""
+    """SHA-256 of the file this one replaces because its roots are stolen or lost."""
     allow_demo: bool = False
 
     def __post_init__(self) -> None:
-        """The fingerprint is one."""
-        if re.fullmatch(r"[0-9a-f]{64}", self.bootstrap_sha256) is None:
+        """The fingerprints are some."""
+        if _SHA256.fullmatch(self.bootstrap_sha256) is None:
             raise ValueError("bootstrap_sha256 is 64 lower-case hexadecimal digits")
+        if self.rebootstrap and _SHA256.fullmatch(self.rebootstrap) is None:
+            raise ValueError("rebootstrap is 64 lower-case hexadecimal digits, or left out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,6 +306,7 @@ def _placed(problem: Problem, name: str, places: dict[str, tuple[int, int]]) -> 
     )
 
 
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _HEADER: Final = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]\]?")
 _KEY: Final = re.compile(r"(\s*)([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\s*=")
 _INLINE_KEY: Final = re.compile(r"[{,]\s*([A-Za-z0-9_-]+)\s*=")

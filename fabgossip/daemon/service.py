@@ -26,6 +26,7 @@ from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.driver import Driver, World, node_seed, read_clocks
 from fabgossip.daemon.endpoints import TlsContexts, serve_listener
 from fabgossip.daemon.logs import Log, LogLevel
+from fabgossip.daemon.pinning import settle_pin
 from fabgossip.daemon.recorder import LogOwner
 from fabgossip.daemon.status import StatusServer, open_status_socket
 from fabgossip.daemon.systemd import Notifier, NotifyEnvironment
@@ -285,6 +286,12 @@ async def open_daemon(config: Config, environment: Environment) -> AsyncIterator
     notifier.status("opening the state folder")
     state = _State(config.storage, loaded.node_id)
     try:
+        if settle_pin(config.table.trust, loaded.pinned, state.index):
+            log.emit(
+                "trust_started_over",
+                LogLevel.WARNING,
+                (("bootstrap", config.table.trust.bootstrap_sha256),),
+            )
         parts = _Parts(loaded, first_contexts, state, log, notifier)
         async with _serving(config, environment, parts) as driver:
             yield driver

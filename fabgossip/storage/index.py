@@ -131,6 +131,16 @@ class ContentRow:
     inline: bytes | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinRow:
+    """The pinned trust bundle a folder was made under."""
+
+    fingerprint: str
+    """SHA-256 of the file, hexadecimal."""
+    roots: str
+    """Names the root keys and how many must sign."""
+
+
 class NodeIndex:
     """The index of one node."""
 
@@ -343,6 +353,39 @@ class NodeIndex:
             "AND content_hash NOT IN (SELECT content_hash FROM trust)"
         )
         return tuple(ContentHash(row[0]) for row in rows)
+
+    def pin(self) -> PinRow | None:
+        """The pinned bundle this folder was made under, None while it is new."""
+        rows = self._db.execute("SELECT key, value FROM meta WHERE key IN ('pin', 'pin_roots')")
+        found = dict(rows)
+        if len(found) < 2:
+            return None
+        return PinRow(fingerprint=found["pin"], roots=found["pin_roots"])
+
+    def put_pin(self, row: PinRow, *, starts_over: bool = False) -> None:
+        """Durably the pinned bundle from now on. Starting over under other roots the old chain
+        goes, floors and evidence stay, and the folder counts as one that has forgotten.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            pairs = (("pin", row.fingerprint), ("pin_roots", row.roots))
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", pairs)
+            if starts_over:
+                self._db.execute("DELETE FROM trust")
+                self._put_meta("is_whole", 0)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path}: {error}") from error
+
+    def highest_epoch(self) -> int:
+        """Of everything this folder remembers; 0 if nothing."""
+        found = self._db.execute(
+            "SELECT max(epoch) FROM (SELECT epoch FROM floor UNION SELECT epoch FROM claims_seen)"
+        ).fetchone()[0]
+        return max(found or 0, self._meta("revoked_epoch", 0))
 
     def trust_chain(self) -> tuple[StoredTrust, ...]:
         """The stored steps, lowest version first."""

@@ -6,6 +6,7 @@ can.
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,11 +19,12 @@ import pytest
 
 from fabgossip.cli.client import StatusClient
 from fabgossip.cli.fabric import Fabric, Node
+from fabgossip.cli.run import EXIT_CONFIG
 from fabgossip.control.authority import AuthorityFolder
 from fabgossip.control.enrollment import NodeRow
 from fabgossip.control.keystore import ArtifactKey, KeyFolder
 from fabgossip.control.signing import SignedArtifact, signed_envelope
-from fabgossip.model.artifact import INTEGER_MAX, ArtifactType, Manifest
+from fabgossip.model.artifact import INTEGER_MAX, ArtifactType, Manifest, Order
 from fabgossip.model.authority import Revocation, RevocationList, RevokedKind
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.moment import UnixTime
@@ -152,6 +154,27 @@ def local_routes(node: Node, prefix: str) -> str | None:
         return None
 
 
+def floors_of(node: Node) -> dict[str, Order]:
+    """What the node will never go below."""
+    uri = f"file:{node.folder}/state/index.sqlite?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True)) as index:
+        rows = index.execute("SELECT namespace, epoch, version FROM floor").fetchall()
+    return {name: Order(epoch, version) for name, epoch, version in rows}
+
+
+def refuses_without_a_word(node: Node) -> None:
+    """Another pinned file over the old state, and nobody said that it is meant."""
+    path = node.folder / "fabgossip.toml"
+    said = path.read_text()
+    path.write_text(
+        "".join(one for one in said.splitlines(keepends=True) if "rebootstrap" not in one)
+    )
+    assert isinstance(node, Daemon)
+    node.start()
+    assert node.wait() == EXIT_CONFIG
+    path.write_text(said)
+
+
 def test_a_stolen_signing_key(fabric: Fabric) -> None:
     thief = stolen(fabric, "policy")
     give_both_roots(fabric)
@@ -223,12 +246,14 @@ def test_a_lost_root_share(fabric: Fabric) -> None:
 
 
 def test_a_stolen_root_quorum(fabric: Fabric) -> None:
-    """A new authority, new folders, no old state: and nothing of the old is believed."""
+    """New roots in a higher epoch over the old state: floors stay, and the old is not believed."""
     init, enroll, published = scripts("roots")[2:]
     new = fabric.folder / "new"
     new_authority = fabric.folder / "authority-2"
     places = {"NEW_AUTHORITY": new_authority, "NEW": new, "NEW_SOCKET": new / "storage-1" / "s"}
+    places["FOLDER"] = fabric.folder
     type_in(fabric, init, **places, PLATFORM="demo-system", CLUSTER=CLUSTER)
+    floors = {node.row.node_id: floors_of(node) for node in fabric.nodes}
     fabric.stop()
     old = AuthorityFolder(fabric.authority_folder).heads()
     for number, node in enumerate(fabric.nodes):
@@ -243,13 +268,20 @@ def test_a_stolen_root_quorum(fabric: Fabric) -> None:
             'operator_group = "fabgossip-admin"', 'operator_group = ""'
         )
         config.write_text(text)
+        (node.folder / "state").rename(new / row.node_id / "state")
         fabric.nodes[number] = Daemon(row, new / row.node_id, CLUSTER)
+    refuses_without_a_word(fabric.nodes[0])
     fabric.start(HANG_S)
     type_in(fabric, published, **places)
     for node in fabric.nodes[1:]:
         until(lambda node=node: local_routes(node, fabric.prefix) == "first\n", "the routes")  # type: ignore[misc]
     everywhere(fabric, lambda node: trust(node)["bundle_version"] == 1, "the new trust")
+    everywhere(fabric, lambda node: trust(node)["epoch"] == 1000, "the new epoch")
     list_of_old = next(
         one for one in old if one.manifest.artifact_type is ArtifactType.REVOCATION_LIST
     )
     assert {submit(node, list_of_old) for node in fabric.nodes} == {"KEY_UNKNOWN"}
+    for node in fabric.nodes:
+        before, after = floors[node.row.node_id], floors_of(node)
+        assert before
+        assert all(after[name] >= order for name, order in before.items())
