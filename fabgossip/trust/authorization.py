@@ -51,6 +51,7 @@ from fabgossip.trust.gate import TrustFacts
 from fabgossip.trust.grants import narrowed, widened
 from fabgossip.trust.identity import CLOCK_TOLERANCE_S
 from fabgossip.trust.modes import may
+from fabgossip.trust.rejections import RejectionCode
 
 
 class Check(Enum):
@@ -103,7 +104,8 @@ class Object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Allow or deny, and the checks in their order; `code` is the first that did not pass."""
+    """Allow or deny, and the checks in their order; `denied_by` names the first that did not pass,
+    or DENY_INTERNAL."""
 
     allow: bool
     denied_by: str | None
@@ -113,8 +115,12 @@ class Decision:
 def authorize(
     subject: Subject, about: Object, verb: Verb, facts: TrustFacts, now: UnixTime
 ) -> Decision:
-    """Whether `subject` may do `verb` with `about`. Pure and total: bad input denies."""
-    checks = tuple((name, check(subject, about, verb, facts, now)) for name, check in CHECKS)
+    """Whether `subject` may do `verb` with `about`. Pure and total: bad input denies, and so does a
+    check that fails to decide."""
+    try:
+        checks = tuple((name, check(subject, about, verb, facts, now)) for name, check in CHECKS)
+    except Exception:  # noqa: BLE001  # whatever is wrong here must not open a door, nor end the node
+        return Decision(allow=False, denied_by=RejectionCode.DENY_INTERNAL.value, checks=())
     denied_by = next((name for name, outcome in checks if outcome is not Check.PASS), None)
     return Decision(allow=denied_by is None, denied_by=denied_by, checks=checks)
 

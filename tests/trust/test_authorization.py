@@ -12,6 +12,7 @@ from fabgossip.model.ids import ClusterId, ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import Entitlements, ScopeId, StorageAssignment, parse_scope_id
 from fabgossip.trust.authorization import (
+    CHECKS,
     Check,
     Decision,
     Object,
@@ -288,6 +289,18 @@ def test_the_decision_depends_on_its_arguments_only() -> None:
 
 
 # Disclosure.
+
+
+@pytest.mark.parametrize("place", range(len(CHECKS)))
+def test_a_check_that_breaks_denies(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Check:
+        raise KeyError("nobody thought of that")
+
+    checks = list(CHECKS)
+    checks[place] = (checks[place][0], broken)
+    monkeypatch.setattr("fabgossip.trust.authorization.CHECKS", tuple(checks))
+    verdict = decision(FULL, ROUTES)
+    assert (verdict.allow, verdict.denied_by) == (False, "DENY_INTERNAL")
 
 
 def test_nothing_is_disclosed_to_who_showed_nothing() -> None:
