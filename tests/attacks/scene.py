@@ -45,7 +45,7 @@ from tests.core.story import NOTHING_STORED, VERIFIER, Story, fresh_lane
 from tests.trust import factory
 
 NODE: Final = NodeId("n1")
-ATTACKER: Final = "n2"
+ATTACKER: Final = NodeId("n2")
 TRUST_LANE_ASKED: Final = f"heads trust/bundle trust/revocations snapshots/node/{NODE}"
 """What a node asks of a peer that seems to know newer trust."""
 
