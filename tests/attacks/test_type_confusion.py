@@ -73,7 +73,7 @@ def test_every_pair(real: PayloadKind, said: PayloadKind) -> None:
         for raw in tries:
             grant_is_refused(raw)
     elif said is PayloadKind.AUDIT_CHECKPOINT:
-        for raw, code in zip(tries, ("KEY_UNKNOWN", "SIG_INVALID", "SCHEMA"), strict=True):
+        for raw, code in zip(tries, ("KEY_UNKNOWN", "SIG_INVALID", "MALFORMED"), strict=True):
             checkpoint_is_refused(raw, code)
     else:
         artifacts_are_refused(real, said, tries)
