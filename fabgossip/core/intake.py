@@ -146,7 +146,7 @@ class Intake:
             self._record(Fact.ARTIFACT_REJECTED, refused, source="disk")
         for row in started.floors:
             m.catalog.on_floor(row.namespace, Floor(row.order, row.manifest_hash))
-        for stored in _trust_first(started.heads):
+        for stored in _what_judges_first(started.heads):
             verified = m.beliefs.recall(stored.envelope, now)
             if isinstance(verified, Rejection):
                 self._recall_refused(stored, verified, now)
@@ -191,6 +191,7 @@ class Intake:
         else:
             head, _ = m.catalog.on_head(verified, "disk")
             head.is_durable = True
+            self._judge_listing(head)
         m.beliefs.on_accepted(verified, now)
         if stored.is_held:
             self._held.add(verified.manifest.content_hash)
@@ -667,16 +668,23 @@ class Intake:
     def _judge_listings(self, is_quiet: bool) -> None:  # noqa: FBT001  # one call, by position
         """Mark what its covering snapshot does not list, or no more; nothing is deleted by that."""
         for head in self._m.catalog.heads():
-            manifest = head.manifest
-            listed = None if manifest.tombstone is not None else self._m.listings.listed(manifest)
             before = head.is_unlisted
-            head.is_unlisted = listed is not None and (
-                listed.manifest_hash != head.verified.manifest_hash
-            )
-            is_lower = listed is not None and listed.order < manifest.order
-            if head.is_unlisted and is_lower and not before and not is_quiet:
+            is_lower = self._judge_listing(head)
+            if is_lower and not before and not is_quiet:
                 fields = _fields(head.verified, head.source)
                 self._m.out.append(Record(fact=Fact.SILENT_REMOVAL, fields=fields))
+
+    def _judge_listing(self, head: Head) -> bool:
+        """Mark a head that is not what is listed, or older than what ever was: a floor outlives the
+        snapshot that raised it. Whether less is listed than is held."""
+        manifest = head.manifest
+        if manifest.artifact_type in TRUST_TYPES:
+            return False
+        listed = None if manifest.tombstone is not None else self._m.listings.listed(manifest)
+        is_other = listed is not None and listed.manifest_hash != head.verified.manifest_hash
+        floor = self._m.catalog.floor(manifest.namespace.text)
+        head.is_unlisted = is_other or manifest.order < floor.order
+        return is_other and listed is not None and listed.order < manifest.order
 
     def _keep_revoked(self) -> None:
         """All that was revoked in an epoch outlives the list it stood in, and this process."""
@@ -868,9 +876,13 @@ def _is_settled_already(head: Head, verified: VerifiedManifest) -> bool:
     return verified is head.verified and head.is_held and head.state in HOLDING_STATES
 
 
-def _trust_first(heads: tuple[StoredHead, ...]) -> list[StoredHead]:
-    """Revocation lists before what they may take away, increments after their snapshots."""
-    return sorted(heads, key=lambda one: (one.is_increment, not one.is_trust))
+def _what_judges_first(heads: tuple[StoredHead, ...]) -> list[StoredHead]:
+    """Revocation lists before what they may take away, snapshots before what they list, increments
+    after their snapshots."""
+    return sorted(
+        heads,
+        key=lambda one: (one.is_increment, not one.is_trust, "/snapshots/" not in one.namespace),
+    )
 
 
 def _fields(verified: VerifiedManifest, source: str) -> tuple[tuple[str, str | int], ...]:
