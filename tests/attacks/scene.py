@@ -193,6 +193,7 @@ class Scene(Story):
     def restarted(self, folder: Path, commits: int | None = None) -> "Scene":
         """The node after a crash before which so many of its commits reached the disk (None: all),
         through a real index in `folder`."""
+        folder.mkdir(exist_ok=True)
         index = NodeIndex(folder / "index.sqlite")
         index.open(NODE)
         index.begin()
@@ -203,6 +204,16 @@ class Scene(Story):
         started = started_from(index)
         index.close()
         return Scene(started=started, is_fresh=False)
+
+    def ignores(self, offered: Artifact) -> None:
+        """Exactly these bytes were judged before: they change nothing, and cause nothing."""
+        self.rest()
+        before = self.state
+        self.caused.clear()
+        self.offer(offered).rest()
+        assert (self.codes, self.audited, self.requests) == ([], [], [])
+        assert (self.state, self.durable, self.switched) == (before, [], [])
+        assert self.onward == []
 
     def refuses(self, offered: Artifact, code: str, *, asks_trust: bool = False) -> None:
         """The attack leaves one record and nothing else anywhere: not here, not on the disk, not
