@@ -291,6 +291,10 @@ class Catalog:
         """The highest order ever accepted or listed, and by which manifest."""
         return self._floors.get(namespace, NO_FLOOR)
 
+    def floors(self) -> dict[str, Order]:
+        """Every floor by namespace. Cost: O(floors)."""
+        return {namespace: floor.order for namespace, floor in self._floors.items()}
+
     def by_prefix(self, prefix: bytes) -> tuple[Head, VerifiedManifest] | None:
         """The head, and the manifest of it, that these 16 bytes stand for."""
         namespace = self._by_prefix.get(prefix)

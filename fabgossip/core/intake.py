@@ -146,14 +146,16 @@ class Intake:
             self._record(Fact.ARTIFACT_REJECTED, refused, source="disk")
         for row in started.floors:
             m.catalog.on_floor(row.namespace, Floor(row.order, row.manifest_hash))
-        for stored in _trust_first(started.heads):
-            verified = m.beliefs.recall(stored.envelope, now)
-            if isinstance(verified, Rejection):
-                self._recall_refused(stored, verified, now)
-                continue
-            self._recall(stored, verified, now)
-        for envelope in started.memory.evidence:
-            self._recall_evidence(envelope, now)
+        evidence, sides = started.memory.evidence, list[VerifiedManifest]()
+        for group in _what_judges_first(started.heads):
+            found, evidence = self._recall_evidence(evidence, now)
+            sides += found
+            for stored in group:
+                verified = m.beliefs.recall(stored.envelope, now)
+                if isinstance(verified, Rejection):
+                    self._recall_refused(stored, verified, now)
+                    continue
+                self._recall(stored, verified, now, sides)
 
     def _recall_refused(self, stored: StoredHead, verdict: Rejection, now: Now) -> None:
         """The last good one of an older epoch stays where consumers read it; all else goes."""
@@ -169,21 +171,31 @@ class Intake:
         if stored.is_held:
             self._held.add(head.manifest.content_hash)
 
-    def _recall_evidence(self, envelope: bytes, now: Now) -> None:
-        verified = self._m.beliefs.recall(envelope, now)
-        if isinstance(verified, Rejection):
-            return
-        manifest = verified.manifest
-        self._m.catalog.on_side(verified)
-        if manifest.artifact_type is ArtifactType.REVOCATION_LIST:
-            self._m.beliefs.on_list_dispute(manifest.order)
-        bundle = self._m.beliefs.facts.bundle
-        if manifest.artifact_type is ArtifactType.TRUST_BUNDLE and (
-            manifest.config_version == bundle.bundle_version
-        ):
-            self._m.beliefs.on_fork()
+    def _recall_evidence(
+        self, evidence: tuple[bytes, ...], now: Now
+    ) -> tuple[list[VerifiedManifest], tuple[bytes, ...]]:
+        """The evidence that is good by what is believed so far, and the rest. It comes before the
+        heads it is about: what is disputed is not applied anew by a start."""
+        judged = [(one, self._m.beliefs.recall(one, now)) for one in evidence]
+        rest = tuple(one for one, verdict in judged if isinstance(verdict, Rejection))
+        sides = [verdict for _, verdict in judged if not isinstance(verdict, Rejection)]
+        for one in sides:
+            manifest, bundle = one.manifest, self._m.beliefs.facts.bundle
+            if manifest.artifact_type is ArtifactType.REVOCATION_LIST:
+                self._m.beliefs.on_list_dispute(manifest.order)
+            if manifest.artifact_type is ArtifactType.TRUST_BUNDLE and (
+                manifest.config_version == bundle.bundle_version
+            ):
+                self._m.beliefs.on_fork()
+        return sides, rest
 
-    def _recall(self, stored: StoredHead, verified: VerifiedManifest, now: Now) -> None:
+    def _recall(
+        self,
+        stored: StoredHead,
+        verified: VerifiedManifest,
+        now: Now,
+        sides: list[VerifiedManifest],
+    ) -> None:
         m = self._m
         m.dissemination.on_judged(stored.envelope, prefix_of(verified.manifest_hash))
         if stored.is_increment:
@@ -191,6 +203,10 @@ class Intake:
         else:
             head, _ = m.catalog.on_head(verified, "disk")
             head.is_durable = True
+            self._judge_listing(head)
+            for side in sides:
+                if side.manifest.namespace.text == stored.namespace:
+                    m.catalog.on_side(side)
         m.beliefs.on_accepted(verified, now)
         if stored.is_held:
             self._held.add(verified.manifest.content_hash)
@@ -667,16 +683,23 @@ class Intake:
     def _judge_listings(self, is_quiet: bool) -> None:  # noqa: FBT001  # one call, by position
         """Mark what its covering snapshot does not list, or no more; nothing is deleted by that."""
         for head in self._m.catalog.heads():
-            manifest = head.manifest
-            listed = None if manifest.tombstone is not None else self._m.listings.listed(manifest)
             before = head.is_unlisted
-            head.is_unlisted = listed is not None and (
-                listed.manifest_hash != head.verified.manifest_hash
-            )
-            is_lower = listed is not None and listed.order < manifest.order
-            if head.is_unlisted and is_lower and not before and not is_quiet:
+            is_lower = self._judge_listing(head)
+            if is_lower and not before and not is_quiet:
                 fields = _fields(head.verified, head.source)
                 self._m.out.append(Record(fact=Fact.SILENT_REMOVAL, fields=fields))
+
+    def _judge_listing(self, head: Head) -> bool:
+        """Mark a head that is not what is listed, or older than what ever was: a floor outlives the
+        snapshot that raised it. Whether less is listed than is held."""
+        manifest = head.manifest
+        if manifest.artifact_type in TRUST_TYPES:
+            return False
+        listed = None if manifest.tombstone is not None else self._m.listings.listed(manifest)
+        is_other = listed is not None and listed.manifest_hash != head.verified.manifest_hash
+        floor = self._m.catalog.floor(manifest.namespace.text)
+        head.is_unlisted = is_other or manifest.order < floor.order
+        return is_other and listed is not None and listed.order < manifest.order
 
     def _keep_revoked(self) -> None:
         """All that was revoked in an epoch outlives the list it stood in, and this process."""
@@ -868,9 +891,18 @@ def _is_settled_already(head: Head, verified: VerifiedManifest) -> bool:
     return verified is head.verified and head.is_held and head.state in HOLDING_STATES
 
 
-def _trust_first(heads: tuple[StoredHead, ...]) -> list[StoredHead]:
-    """Revocation lists before what they may take away, increments after their snapshots."""
-    return sorted(heads, key=lambda one: (one.is_increment, not one.is_trust))
+def _what_judges_first(heads: tuple[StoredHead, ...]) -> list[list[StoredHead]]:
+    """Revocation lists before what they may take away, snapshots before what they list, increments
+    after their snapshots."""
+    groups: list[list[StoredHead]] = [[], [], [], []]
+    for one in heads:
+        if one.is_increment:
+            groups[3].append(one)
+        elif one.is_trust:
+            groups[0].append(one)
+        else:
+            groups[1 if "/snapshots/" in one.namespace else 2].append(one)
+    return groups
 
 
 def _fields(verified: VerifiedManifest, source: str) -> tuple[tuple[str, str | int], ...]:

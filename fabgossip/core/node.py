@@ -77,7 +77,7 @@ from fabgossip.core.refresh import Refresh
 from fabgossip.core.sessions import Session, Sessions, shared_protocol
 from fabgossip.core.setup import NodeSetup
 from fabgossip.core.waiting import WaitingRoom
-from fabgossip.model.artifact import ArtifactType, VerifiedManifest
+from fabgossip.model.artifact import ArtifactType, Order, VerifiedManifest
 from fabgossip.model.authority import COMMITMENTS_MAX, Verb, VerifiedClaims, VerifiedGrant
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import (
@@ -1240,6 +1240,10 @@ class Node:
     def heads_after(self, namespace: str, count: int) -> tuple[Head, ...]:
         """At most `count` heads above a namespace, in order, to read and not to keep."""
         return self._catalog.heads_after(namespace, count)
+
+    def floors(self) -> dict[str, Order]:
+        """The highest order accepted or listed in each namespace. Cost: O(floors)."""
+        return self._catalog.floors()
 
     def heads_of(self, content_hash: ContentHash) -> tuple[Head, ...]:
         """The heads that name a content, to read and not to keep."""

@@ -1,31 +1,133 @@
-"""A story with an attacker in it, judged by everything it caused and not by its last step."""
+"""A story with an attacker in it, judged by everything it caused and not by its last step.
 
-from fabgossip.core.effects import Effect, Fact, Materialize, Persist, ReceiveContent, Record, Send
-from fabgossip.core.events import Event, Persisted, Started
-from fabgossip.model.ids import ContentHash
+An attack is judged by five things: `codes`, the exact trust `state` left, the `requests` made, what
+was `audited`, and what was told `onward`. `refuses` asserts all five of an attack that must leave
+one record and nothing else.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from fabgossip.core.catalog import Head
+from fabgossip.core.effects import (
+    Effect,
+    Fact,
+    Materialize,
+    Persist,
+    ReceiveContent,
+    Record,
+    Remove,
+    Send,
+)
+from fabgossip.core.events import AdvertiseDue, Event, LinkId, Persisted, Started, TimerFired
+from fabgossip.daemon.audit import RULES, Keep, entry_of
+from fabgossip.model.artifact import Order
+from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import (
     PREFIX_BYTES,
     Announce,
     GetHeads,
+    Graft,
     Have,
     Heads,
     Holdings,
     Message,
 )
-from fabgossip.model.persistence import Change
+from fabgossip.model.persistence import Change, PutHead, PutMemory, PutRevoked, PutTimeFloor
+from fabgossip.storage.index import DropContent, NodeIndex, PutContent, Row
+from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.signatures import Verifier
+from fabgossip.wire.statements import manifest_bytes
 from tests.core.artifacts import Artifact
-from tests.core.story import NOTHING_STORED, Story
+from tests.core.story import NOTHING_STORED, VERIFIER, Story, fresh_lane
 from tests.trust import factory
+
+NODE: Final = NodeId("n1")
+ATTACKER: Final = NodeId("n2")
+TRUST_LANE_ASKED: Final = f"heads trust/bundle trust/revocations snapshots/node/{NODE}"
+"""What a node asks of a peer that seems to know newer trust."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands at the head of a namespace."""
+
+    order: Order
+    contents: tuple[ContentHash, ...]
+    """Of every statement of that order, ascending: two or more are a dispute."""
+    state: str
+
+
+@dataclass(frozen=True)
+class TrustState:
+    """All that a node trusts at one moment: equal states judge equally."""
+
+    facts: TrustFacts
+    heads: dict[str, Standing]
+    floors: dict[str, Order]
+
+
+def asks_content(artifact: Artifact) -> str:
+    """How a request for a content stands in `Scene.requests`."""
+    return f"content {artifact.content_hash.hex()[:8]}"
+
+
+def started_from(index: NodeIndex) -> Started:
+    """What a daemon tells its core of an open index."""
+
+    def content_of(content_hash: ContentHash) -> bytes | None:
+        row = index.content(content_hash)
+        return None if row is None else row.inline
+
+    return Started(
+        trust=index.trust_chain(),
+        heads=index.heads(content_of),
+        floors=index.floors(),
+        revoked=index.revoked(),
+        memory=index.begin(),
+        checkpoints=index.checkpoints(),
+    )
+
+
+def _first_commits() -> list[tuple[Row, ...]]:
+    """The index of a node that is in touch with its control plane, as every story begins."""
+    rows: list[Row] = [
+        PutMemory(is_whole=True),
+        PutTimeFloor(unix=factory.NOW),
+        PutRevoked(epoch=factory.BUNDLE.authority_epoch, entries=()),
+    ]
+    for one in fresh_lane(NODE):
+        verified = factory.admitted(one.envelope)
+        assert one.content is not None
+        content_hash, size = verified.manifest.content_hash, len(one.content)
+        rows += [
+            PutHead(verified=verified),
+            PutContent(content_hash=content_hash, size=size, inline=one.content),
+        ]
+    return [tuple(rows)]
 
 
 class Scene(Story):
     """Node n1 between an attacker, who says what a test wants, and a bystander, who must never hear
     of it."""
 
-    def __init__(self, *, started: Started = NOTHING_STORED) -> None:
+    def __init__(
+        self,
+        *,
+        started: Started = NOTHING_STORED,
+        is_fresh: bool = True,
+        verifier: Verifier = VERIFIER,
+    ) -> None:
         self.caused: list[Effect] = []
-        super().__init__(started=started)
-        self.attacker = self.link("n2")
+        self.commits: list[tuple[Row, ...]] = _first_commits()
+        """What went to the disk since the node was made, in order; each lands whole or not."""
+        super().__init__(started=started, is_fresh=is_fresh, verifier=verifier)
+        for switch in [one for one in self.caused if isinstance(one, Materialize)]:
+            self.when(Persisted(token=switch.token, ok=True))
+        self.switched_at_start = self.switched
+        self.attacker = self.link(ATTACKER)
         self.bystander = self.link("n3")
         self.caused.clear()
 
@@ -33,25 +135,102 @@ class Scene(Story):
         """One event happens, and what it causes is kept."""
         super().when(event)
         self.caused += self.effects
+        for one in self.effects:
+            match one:
+                case Persist():
+                    self.commits.append(one.changes)
+                case Remove():
+                    self.commits.append((DropContent(content_hash=one.content_hash),))
+                case _:
+                    pass
+        return self
+
+    def stored(self, artifact: Artifact, link: LinkId | None) -> "Scene":
+        """See `Story.stored`; the bytes are on the disk before the core hears of it."""
+        row = PutContent(
+            content_hash=artifact.content_hash,
+            size=len(artifact.content),
+            inline=artifact.content,
+        )
+        self.commits.append((row,))
+        super().stored(artifact, link)
         return self
 
     def offer(self, artifact: Artifact) -> "Scene":
         """The attacker announces something and brings its content as soon as it is asked for."""
         self.announce(artifact, self.attacker)
-        if self.find(Persist):
-            self.persisted()
-        if self.find(ReceiveContent):
-            self.stored(artifact, self.attacker)
-        for switch in self.find(Materialize):
-            self.when(Persisted(token=switch.token, ok=True))
+        return self.carry_out(artifact)
+
+    def carry_out(self, *artifacts: Artifact) -> "Scene":
+        """What the node wants is done, and what it wants then: the disk works, and whoever is asked
+        for one of these contents brings it."""
+        contents = {one.content_hash: one for one in artifacts}
+        wanted = list(self.effects)
+        while wanted:
+            one = wanted.pop(0)
+            match one:
+                case Persist() | Materialize():
+                    self.when(Persisted(token=one.token, ok=True))
+                case ReceiveContent() if one.wanted.content_hash in contents:
+                    self.stored(contents[one.wanted.content_hash], one.link)
+                case _:
+                    continue
+            wanted += self.effects
         return self
 
     def publish(self, *artifacts: Artifact) -> "Scene":
         """What the cluster had before the attack; none of it counts as caused by it."""
         for artifact in artifacts:
-            self.accept(artifact, self.attacker)
+            self.offer(artifact)
+        self.rest()
         self.caused.clear()
         return self
+
+    def rest(self) -> "Scene":
+        """Whatever waits to be told is told."""
+        return self.when(TimerFired(timer=AdvertiseDue()))
+
+    def restarted(self, folder: Path, commits: int | None = None) -> "Scene":
+        """The node after a crash before which so many of its commits reached the disk (None: all),
+        through a real index in `folder`."""
+        folder.mkdir(exist_ok=True)
+        index = NodeIndex(folder / "index.sqlite")
+        index.open(NODE)
+        index.begin()
+        for rows in self.commits[:commits]:
+            index.commit(rows)
+        index.close()
+        index.open(NODE)
+        started = started_from(index)
+        index.close()
+        return Scene(started=started, is_fresh=False)
+
+    def ignores(self, offered: Artifact) -> None:
+        """Exactly these bytes were judged before: they change nothing, and cause nothing."""
+        self.rest()
+        before = self.state
+        self.caused.clear()
+        self.offer(offered).rest()
+        assert (self.codes, self.audited, self.requests) == ([], [], [])
+        assert (self.state, self.durable, self.switched) == (before, [], [])
+        assert self.onward == []
+
+    def refuses(self, offered: Artifact, code: str, *, asks_trust: bool = False) -> None:
+        """The attack leaves one record and nothing else anywhere: not here, not on the disk, not
+        with a neighbor, not with one who links later."""
+        self.rest()
+        before = self.state
+        self.caused.clear()
+        self.offer(offered).rest()
+        assert self.codes == [code]
+        assert self.state == before
+        assert self.requests == ([TRUST_LANE_ASKED] if asks_trust else [])
+        assert self.audited == [("artifact_rejected", code, ATTACKER)]
+        assert (self.durable, self.switched) == ([], [])
+        assert self.onward == []
+        self.link("n9")
+        assert not self.told(offered)
+        assert not self.says_it_holds(offered)
 
     # What it caused.
 
@@ -79,6 +258,69 @@ class Scene(Story):
         """How often it asked for what lies between, or is newer."""
         return sum(isinstance(one, GetHeads) for one in self._messages())
 
+    @property
+    def state(self) -> TrustState:
+        """Everything this node trusts, the list and the snapshot it started with included."""
+        heads = {
+            _tail(head.manifest.namespace.text): Standing(
+                head.manifest.order,
+                tuple(sorted(one.manifest.content_hash for one in (head.verified, *head.sides))),
+                _word(head),
+            )
+            for head in self.node.heads_after("", 1_000)
+        }
+        floors = {_tail(name): order for name, order in self.node.floors().items()}
+        return TrustState(self.node.trust, heads, floors)
+
+    @property
+    def audited(self) -> list[tuple[str, str, str]]:
+        """Event, code and subject of what the audit log records, in order."""
+        entries = [
+            entry_of(one, RULES[one.fact].decision, self.now)
+            for one in self.caused
+            if isinstance(one, Record) and RULES[one.fact].keep is not Keep.NOTHING
+        ]
+        return [(one.event, one.code, one.subject) for one in entries]
+
+    @property
+    def blamed(self) -> list[str]:
+        """Who was found guilty of each refusal: none, peer, signer."""
+        return [
+            str(dict(one.fields)["blame"])
+            for one in self.caused
+            if isinstance(one, Record) and one.fact is Fact.ARTIFACT_REJECTED
+        ]
+
+    @property
+    def requests(self) -> list[str]:
+        """What was asked of peers, in order: `content <hash>`, `heads <namespaces>`, `manifests
+        <number>`."""
+        asked = []
+        for one in self.caused:
+            match one:
+                case ReceiveContent(link=int()):
+                    asked.append(f"content {one.wanted.content_hash.hex()[:8]}")
+                case Send(message=GetHeads() as message):
+                    asked.append(" ".join(["heads", *(_tail(k.namespace) for k in message.known)]))
+                case Send(message=Graft() as message):
+                    asked.append(f"manifests {len(message.prefixes)}")
+                case _:
+                    pass
+        return asked
+
+    @property
+    def switched(self) -> list[tuple[str, Order | None]]:
+        """What the local state was switched to, None withdrawn, in order."""
+        return [
+            (_tail(one.namespace), one.order) for one in self.caused if isinstance(one, Materialize)
+        ]
+
+    @property
+    def onward(self) -> list[Message]:
+        """Everything anybody was told of artifacts, in order."""
+        kinds = Announce | Heads | Have | Holdings
+        return [one for one in self._messages() if isinstance(one, kinds)]
+
     def told(self, artifact: Artifact) -> bool:
         """Whether anybody at all learned from this node that an artifact exists."""
         return any(_speaks_of(artifact, message) for message in self._messages())
@@ -96,8 +338,19 @@ class Scene(Story):
         return [one.message for one in self.caused if isinstance(one, Send)]
 
 
+def _tail(namespace: str) -> str:
+    return namespace.removeprefix(f"{factory.PREFIX}/")
+
+
+def _word(head: Head) -> str:
+    if head.is_disputed:
+        return "disputed"
+    return f"{head.state.value}, unlisted" if head.is_unlisted else head.state.value
+
+
 def _prefix(artifact: Artifact) -> bytes:
-    return factory.parts(artifact.envelope).manifest_hash[:PREFIX_BYTES]
+    # From the statement, as the envelope may be one that nobody can read.
+    return sha256(manifest_bytes(artifact.manifest)).digest()[:PREFIX_BYTES]
 
 
 def _speaks_of(artifact: Artifact, message: Message) -> bool:
