@@ -154,9 +154,19 @@ class Disk:
                     self._wake.wait()
                 if not self._jobs:
                     return
-                group = self._next_group()
-            results = self._carry_out(group)
-            self._report(results)
+            self._report(self.write_next())
+
+    def write_next(self) -> list[tuple[Callable[[bool], None], bool]]:
+        """Make what is next in line durable; gives whom to tell, and whether it is. Called by the
+        writing thread, and by nobody else while that runs. Blocks."""
+        with self._wake:
+            group = self._next_group()
+        return [(job.done, ok) for job, ok in self._carry_out(group)]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits to be written."""
+        return not self._jobs
 
     def _next_group(self) -> list[_Job]:
         """The commits at the head of the queue together, or one job that runs alone."""
@@ -195,7 +205,7 @@ class Disk:
                 # Bytes without a row are an orphan file: found and removed when it is wanted again.
                 self.last_error = str(error)
 
-    def _report(self, results: list[tuple[_Job, bool]]) -> None:
+    def _report(self, results: list[tuple[Callable[[bool], None], bool]]) -> None:
         assert self._token is not None
 
         try:
@@ -203,14 +213,14 @@ class Disk:
         except trio.RunFinishedError:
             return
 
-    def _deliver(self, results: list[tuple[_Job, bool]]) -> None:
+    def _deliver(self, results: list[tuple[Callable[[bool], None], bool]]) -> None:
         """Call back whoever asked, in the order they asked. Runs in the loop itself, where an
         exception would end the loop without a word: `report_faults` raises it instead."""
         if self._fault is not None:
             return
         try:
-            for job, ok in results:
-                job.done(ok)
+            for done, ok in results:
+                done(ok)
         except BaseException as error:  # noqa: BLE001  # raised again by `report_faults`
             self._fault = error
             self._faulted.set()
