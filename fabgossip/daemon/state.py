@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from fabgossip.core.events import Started
-from fabgossip.daemon.disk import Disk
+from fabgossip.daemon.disk import Disk, drop_loose
 from fabgossip.errors import ServiceError, StorageError
 from fabgossip.model.ids import NodeId
 from fabgossip.storage.contents import ContentFiles
@@ -31,18 +31,22 @@ class StateFolder:
         self.reader = NodeIndex(folder / "index.sqlite")
         self.files = ContentFiles(folder)
         self.local = LocalState(folder)
-        self.index.open(node_id)
-        self.files.prepare()
-        self.local.prepare()
-        self.reader.open(node_id)
-        self._drop_orphans()
+        try:
+            self.index.open(node_id)
+            self.files.prepare()
+            self.local.prepare()
+            self.reader.open(node_id)
+            self._drop_orphans()
+        except OSError as error:
+            raise StorageError(f"storage.path: {folder}: {error.strerror}") from error
 
     def _drop_orphans(self) -> None:
-        """Contents whose head a crash replaced before they were removed: rows first, then bytes."""
+        """Contents whose head a crash replaced before they were removed, and bytes it left without
+        a row: rows first, then bytes."""
         orphans = self.index.orphans()
+        self.files.mark(orphans)
         self.index.commit(DropContent(content_hash=one) for one in orphans)
-        for one in orphans:
-            self.files.remove(one)
+        drop_loose(self.index, self.files, self.files.marked())
 
     @property
     def disk(self) -> Disk:
