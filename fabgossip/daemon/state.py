@@ -62,6 +62,7 @@ class StateFolder:
             revoked=self.index.revoked(),
             memory=self.index.begin(),
             checkpoints=self.index.checkpoints(),
+            visible=self.local.visible(),
         )
 
     def close(self) -> None:

@@ -87,6 +87,22 @@ class LocalState:
         sync_folder(folder)
         self._drop_old(folder, version.keep_versions)
 
+    def visible(self) -> tuple[tuple[str, bytes], ...]:
+        """Namespace and envelope of everything `current` and `staged` point to, in order; an empty
+        envelope where the link points to nothing whole. Walks `local/`, which holds what this node
+        applies."""
+        links = [
+            Path(folder, name)
+            for folder, folders, files in os.walk(self._local)
+            for name in ("current", "staged")
+            if name in folders or name in files
+        ]
+        return tuple(
+            ("/".join(one.parent.relative_to(self._local).parts), _envelope_of(one))
+            for one in sorted(links)
+            if one.is_symlink()
+        )
+
     def _make_folder(self, folder: Path) -> None:
         missing = [
             one
@@ -151,10 +167,14 @@ class LocalState:
 
 def _is_built(folder: Path, envelope: bytes) -> bool:
     """Whether a version is there, whole, as it appears, and of this very statement."""
+    return _envelope_of(folder) == envelope
+
+
+def _envelope_of(folder: Path) -> bytes:
     try:
-        return (folder / "envelope").read_bytes() == envelope
+        return (folder / "envelope").read_bytes()
     except OSError:
-        return False
+        return b""
 
 
 def _remove(folder: Path) -> None:
