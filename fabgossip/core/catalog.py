@@ -162,6 +162,12 @@ class Catalog:
         self._floors[namespace] = floor
         return True
 
+    def on_refused(self, namespace: str, order: Order) -> None:
+        """What stood at the floor lost its trust: the floor stays, another statement may take its
+        place there."""
+        if self.floor(namespace).order == order:
+            self._floors[namespace] = Floor(order, None)
+
     def has_room(self, namespace: str, epoch: int) -> bool:
         """Whether a namespace can have a floor. Floors of older epochs leave first: they bind
         nobody any more."""

@@ -79,6 +79,8 @@ class Started:
     memory: StoredMemory = WHOLE_MEMORY
     checkpoints: tuple[PutCheckpoints, ...] = ()
     """What is kept of other nodes' audit logs."""
+    visible: tuple[tuple[str, bytes], ...] = ()
+    """Namespace and envelope of what consumers read, or may start, in the local state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,7 +51,7 @@ from fabgossip.model.artifact import (
 from fabgossip.model.authority import RevocationList, TrustBundle
 from fabgossip.model.ids import ContentHash, ManifestHash
 from fabgossip.model.mode import Action
-from fabgossip.model.moment import Now
+from fabgossip.model.moment import Now, is_past
 from fabgossip.model.persistence import (
     Change,
     DropHead,
@@ -103,16 +103,22 @@ class Intake:
 
     __slots__ = (
         "_held",
+        "_kept",
         "_m",
         "_materializing",
         "_next_token",
         "_pending",
+        "_shown",
         "_unadvertised",
+        "_unkept",
         "_unpersisted",
         "_untold",
+        "_unwithdrawn",
+        "_withdrawing",
         "facts_changed",
         "failed_requests",
         "own_claims_changed",
+        "refused_contents",
     )
 
     def __init__(self, machines: Machines) -> None:
@@ -125,6 +131,16 @@ class Intake:
         """Prefixes of durable manifests not announced yet: hops and origin."""
         self._unadvertised: list[VerifiedManifest] = []
         self._unpersisted: list[tuple[VerifiedManifest, _Pending]] = []
+        self._kept: dict[Token, tuple[Change, ...]] = {}
+        """Changes on their way that are of no one manifest."""
+        self._unkept: list[tuple[Change, ...]] = []
+        self._shown: dict[str, VerifiedManifest] = {}
+        """What consumers read, or may start, by namespace."""
+        self._withdrawing: dict[Token, tuple[str, bool]] = {}
+        self._unwithdrawn: dict[str, bool] = {}
+        """Namespaces the disk would not withdraw, and whether they are to be purged."""
+        self.refused_contents: list[tuple[VerifiedManifest, Rejection]] = []
+        """Contents that do not say what their type demands; the node clears it."""
         self.failed_requests: list[tuple[RequestId, str]] = []
         """Local requests that cannot be answered any more, and why; the node clears it."""
         self.facts_changed = False
@@ -156,12 +172,40 @@ class Intake:
                     self._recall_refused(stored, verified, now)
                     continue
                 self._recall(stored, verified, now, sides)
+        for side in sides:
+            self._recall_side(side)
+        for namespace, envelope in started.visible:
+            self._recall_visible(namespace, envelope, now)
+
+    def _recall_side(self, side: VerifiedManifest) -> None:
+        """The other side of the dispute lost its trust, and the end of it was not written yet."""
+        order = side.manifest.order
+        if self._m.catalog.floor(side.manifest.namespace.text) == Floor(order, None):
+            self._accept(side, _Pending(side.manifest_hash, None, None, 0), "disk")
+
+    def _recall_visible(self, namespace: str, envelope: bytes, now: Now) -> None:
+        """What consumers read may be older than the head, whose content never came: it is judged
+        for itself."""
+        verdict = self._m.beliefs.recall(envelope, now)
+        shown = verdict.verified if isinstance(verdict, Rejection) else verdict
+        if shown is None or shown.manifest.namespace.text != namespace:
+            self._withdraw_local(namespace)
+            return
+        self._shown[namespace] = shown
+        self._withdraw_if_bad(namespace, shown, now)
+
+    def _withdraw_if_bad(self, namespace: str, shown: VerifiedManifest, now: Now) -> None:
+        verdict = self._m.beliefs.recall(shown.envelope, now)
+        if isinstance(verdict, Rejection) and not self._is_last_good(verdict):
+            self._withdraw_local(namespace)
 
     def _recall_refused(self, stored: StoredHead, verdict: Rejection, now: Now) -> None:
         """The last good one of an older epoch stays where consumers read it; all else goes."""
         self._record(Fact.ARTIFACT_REJECTED, verdict, source="disk")
         if stored.is_increment or not self._is_last_good(verdict):
             self._withdraw_local(stored.namespace)
+            if verdict.code is not RejectionCode.EXPIRED and not stored.is_increment:
+                self._m.catalog.on_refused(stored.namespace, stored.order)
             return
         assert verdict.verified is not None
         head, _ = self._m.catalog.on_head(verdict.verified, "disk")
@@ -332,6 +376,8 @@ class Intake:
         if head is not None:
             withdrawn = head.manifest.order if head.manifest.tombstone is not None else NO_ORDER
             line = replace(line, withdrawn=withdrawn, has_increment=head.increment is not None)
+            if head.state is HeadState.REFUSED and line.is_here:
+                line = replace(line, manifest_hash=None, is_here=False)
         if namespace.family is Family.TRUST_BUNDLE:
             in_force, content_hash, issued_at = self._m.beliefs.bundle_line()
             line = replace(
@@ -377,6 +423,9 @@ class Intake:
 
     def persist_again(self) -> None:
         """Try once more what the disk refused, unless something newer took its place."""
+        self._keep_again()
+        for namespace, purge in tuple(self._unwithdrawn.items()):
+            self._withdraw_local(namespace, purge=purge)
         failed, self._unpersisted = self._unpersisted, []
         for verified, pending in failed:
             found = self._m.catalog.by_prefix(prefix_of(verified.manifest_hash))
@@ -384,8 +433,8 @@ class Intake:
                 continue
             token = self.next_token()
             self._pending[token] = pending
-            change = _change_for(found[0], verified)
-            self._m.out.append(Persist(token=token, changes=(change,)))
+            changes = _changes_for(found[0], verified)
+            self._m.out.append(Persist(token=token, changes=changes))
             self._m.catalog.on_persisting(token, verified)
 
     def _supersede(self, head: Head) -> None:
@@ -424,6 +473,12 @@ class Intake:
         if token in self._materializing:
             self._on_materialized(token, now, ok=ok)
             return
+        if token in self._withdrawing:
+            self._on_withdrawn(token, ok=ok)
+            return
+        if token in self._kept:
+            self._on_kept(token, ok=ok)
+            return
         pending = self._pending.pop(token, None)
         found = self._m.catalog.on_persisted(token, ok=ok)
         if found is None or pending is None:
@@ -434,6 +489,26 @@ class Intake:
             return
         self._untold[prefix_of(verified.manifest_hash)] = (pending.hops + 1, pending.origin)
         self._follow(head, verified, pending, now)
+
+    def keep(self, *changes: Change) -> None:
+        """Make changes durable that are of no one manifest, however often the disk refuses."""
+        token = self.next_token()
+        self._kept[token] = changes
+        self._m.out.append(Persist(token=token, changes=changes))
+
+    def _on_kept(self, token: Token, *, ok: bool) -> None:
+        changes = self._kept.pop(token)
+        if not ok:
+            self._unkept.append(changes)
+            self._m.out.append(Record(fact=Fact.STORAGE_FAILED, fields=(("operation", "persist"),)))
+
+    def _keep_again(self) -> None:
+        unkept, self._unkept = self._unkept, []
+        epoch = self._m.beliefs.facts.revoked.epoch
+        for changes in unkept:
+            # Rows of an older epoch would take the place of today's.
+            if not any(isinstance(one, PutRevoked) and one.epoch != epoch for one in changes):
+                self.keep(*changes)
 
     def _not_persisted(self, verified: VerifiedManifest, pending: _Pending) -> None:
         """Nobody is told of what is not durable; whoever submitted it hears that it failed."""
@@ -571,6 +646,7 @@ class Intake:
             value = self._m.beliefs.read(verified, content)
             if isinstance(value, Rejection):
                 head.state = HeadState.INVALID
+                self.refused_contents.append((verified, value))
                 self._record(Fact.ARTIFACT_REJECTED, value, source=head.source)
                 if verified.manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
                     self._discard(head)
@@ -590,7 +666,7 @@ class Intake:
         if before is not None:
             changes = (drop, PutHead(verified=before.verified))
         self._untold.pop(prefix_of(head.verified.manifest_hash), None)
-        self._m.out.append(Persist(token=self.next_token(), changes=changes))
+        self.keep(*changes)
         self._release(head.manifest.content_hash)
 
     def _on_side_held(self, verified: VerifiedManifest, content: bytes | None, now: Now) -> None:
@@ -678,7 +754,7 @@ class Intake:
             and self._m.catalog.on_floor(one.namespace, Floor(one.order, one.manifest_hash))
         )
         if raised:
-            self._m.out.append(Persist(token=self.next_token(), changes=raised))
+            self.keep(*raised)
 
     def _judge_listings(self, is_quiet: bool) -> None:  # noqa: FBT001  # one call, by position
         """Mark what its covering snapshot does not list, or no more; nothing is deleted by that."""
@@ -705,8 +781,7 @@ class Intake:
         """All that was revoked in an epoch outlives the list it stood in, and this process."""
         revoked = self._m.beliefs.facts.revoked
         entries = tuple(sorted((kind.value, value) for kind, value in revoked.values))
-        put = PutRevoked(epoch=revoked.epoch, entries=entries)
-        self._m.out.append(Persist(token=self.next_token(), changes=(put,)))
+        self.keep(PutRevoked(epoch=revoked.epoch, entries=entries))
 
     def _bundle_changed(
         self, verified: VerifiedManifest, bundle: TrustBundle, content: bytes
@@ -715,7 +790,7 @@ class Intake:
         self.own_claims_changed = True
         self._m.dissemination.forget()
         put = PutTrust(version=bundle.bundle_version, envelope=verified.envelope, content=content)
-        self._m.out.append(Persist(token=self.next_token(), changes=(put,)))
+        self.keep(put)
         self._m.out.append(Record(fact=Fact.BUNDLE_ACCEPTED, fields=_fields(verified, "")))
 
     def _may_apply(self, head: Head, now: Now) -> bool:
@@ -758,6 +833,9 @@ class Intake:
             if head is not None and head.state is HeadState.APPLYING:
                 head.state = HeadState.UNAPPLIED
             return
+        self._shown[namespace] = verified
+        self._unwithdrawn.pop(namespace, None)
+        self._withdraw_if_bad(namespace, verified, now)
         if head is None or head.verified is not verified or head.state is not HeadState.APPLYING:
             return
         head.state = HeadState.CURRENT
@@ -777,6 +855,9 @@ class Intake:
         """Withdraw what has expired, at most `count` at a time."""
         for head in self._m.catalog.on_expired(now.unix, count):
             self._withdraw(head, HeadState.EXPIRED, now)
+        for namespace, shown in tuple(self._shown.items()):
+            if is_past(shown.manifest.expires_at, now.unix):
+                self._withdraw_local(namespace)
 
     def _withdraw(self, head: Head, state: HeadState, now: Now) -> None:
         """Neither applied nor served from now on, and not wanted either."""
@@ -806,9 +887,19 @@ class Intake:
 
     def _withdraw_local(self, namespace: str, *, purge: bool = False) -> None:
         """Where nothing was ever applied, there is nothing to withdraw and nothing happens."""
-        self._m.out.append(
-            Materialize(token=self.next_token(), namespace=namespace, order=None, purge=purge)
-        )
+        self._shown.pop(namespace, None)
+        token = self.next_token()
+        self._withdrawing[token] = (namespace, purge)
+        self._m.out.append(Materialize(token=token, namespace=namespace, order=None, purge=purge))
+
+    def _on_withdrawn(self, token: Token, *, ok: bool) -> None:
+        namespace, purge = self._withdrawing.pop(token)
+        if ok:
+            self._unwithdrawn.pop(namespace, None)
+            return
+        self._unwithdrawn[namespace] = purge
+        fields = (("operation", "withdraw"), ("namespace", namespace))
+        self._m.out.append(Record(fact=Fact.STORAGE_FAILED, fields=fields))
 
     def _void(self, content_hash: ContentHash) -> None:
         want = self._m.fetching.on_void(content_hash)
@@ -830,6 +921,8 @@ class Intake:
                 self._believe_again(head, now)
             elif head.state is not HeadState.REFUSED:
                 self._doubt(head, now)
+        for namespace, shown in tuple(self._shown.items()):
+            self._withdraw_if_bad(namespace, shown, now)
 
     def _is_good(self, verified: VerifiedManifest, now: Now) -> bool:
         return not isinstance(self._m.beliefs.recall(verified.envelope, now), Rejection)
@@ -875,13 +968,13 @@ class Intake:
             assert not head.is_held or head.manifest.content_hash in self._held
 
 
-def _change_for(head: Head, verified: VerifiedManifest) -> Change:
-    """What makes a statement of a head durable."""
+def _changes_for(head: Head, verified: VerifiedManifest) -> tuple[Change, ...]:
+    """What makes a statement of a head durable; a head takes the evidence before it along."""
     if verified in head.sides:
-        return PutEvidence(verified=verified)
+        return (PutEvidence(verified=verified),)
     if verified.manifest.artifact_type is ArtifactType.SNAPSHOT_INCREMENT:
-        return PutIncrement(verified=verified)
-    return PutHead(verified=verified)
+        return (PutIncrement(verified=verified),)
+    return (PutHead(verified=verified), *(PutEvidence(verified=one) for one in head.sides))
 
 
 def _is_settled_already(head: Head, verified: VerifiedManifest) -> bool:

@@ -266,8 +266,7 @@ class Node:
     def _recover(self, now: Now) -> None:
         """Amnesia ends once all that a fresh node must know is here; durably."""
         if self._beliefs.has_recovered(now):
-            change = PutMemory(is_whole=True)
-            self._out.append(Persist(token=self._intake.next_token(), changes=(change,)))
+            self._intake.keep(PutMemory(is_whole=True))
             for session in self._sessions.open_sessions():
                 self._disclosure.trust_lane(session, now)
 
@@ -939,8 +938,7 @@ class Node:
         """A node that starts again must not believe an earlier clock than it had."""
         floor = self._beliefs.next_time_floor()
         if floor is not None:
-            put = PutTimeFloor(unix=floor)
-            self._out.append(Persist(token=self._intake.next_token(), changes=(put,)))
+            self._intake.keep(PutTimeFloor(unix=floor))
 
     def _end_expired_links(self, now: Now) -> None:
         """An expired certificate or claims end a link, without grace: an outage grants nothing."""
@@ -1154,7 +1152,17 @@ class Node:
         self._intake.failed_requests.clear()
 
     def _answer_settled(self) -> None:
-        """Submitted manifests whose content is durable too are acknowledged now, and not before."""
+        """Submitted manifests whose content is durable too are acknowledged now, and not before;
+        what proved to be no content of its type is refused."""
+        refused = {
+            verified.manifest_hash: verdict for verified, verdict in self._intake.refused_contents
+        }
+        self._intake.refused_contents.clear()
+        for request, (verified, _) in tuple(self._submits.items()):
+            verdict = refused.get(verified.manifest_hash)
+            if verdict is not None:
+                del self._submits[request]
+                self._answer_refused(request, verdict)
         settled = [
             request
             for request, (verified, _) in self._submits.items()

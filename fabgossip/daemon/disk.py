@@ -8,7 +8,7 @@ they were asked for; nothing is acknowledged before its commit returned.
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Never
 
@@ -154,9 +154,19 @@ class Disk:
                     self._wake.wait()
                 if not self._jobs:
                     return
-                group = self._next_group()
-            results = self._carry_out(group)
-            self._report(results)
+            self._report(self.write_next())
+
+    def write_next(self) -> list[tuple[Callable[[bool], None], bool]]:
+        """Make what is next in line durable; gives whom to tell, and whether it is. Called by the
+        writing thread, and by nobody else while that runs. Blocks."""
+        with self._wake:
+            group = self._next_group()
+        return [(job.done, ok) for job, ok in self._carry_out(group)]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits to be written."""
+        return not self._jobs
 
     def _next_group(self) -> list[_Job]:
         """The commits at the head of the queue together, or one job that runs alone."""
@@ -168,10 +178,13 @@ class Disk:
         return group
 
     def _carry_out(self, group: list[_Job]) -> list[tuple[_Job, bool]]:
+        coming = [content_hash for job in group for _, content_hash in job.incoming]
+        moving = [*coming, *(one for job in group for one in job.removed)]
         try:
             if group[0].alone is not None:
                 group[0].alone()
             else:
+                self.files.mark(moving)
                 self.files.adopt(row for job in group for row in job.incoming)
                 self._index.commit(row for job in group for row in job.rows)
         except (OSError, StorageError) as error:
@@ -179,23 +192,20 @@ class Disk:
             for job in group:
                 for incoming, _ in job.incoming:
                     incoming.drop()
+            self._tidy_up(coming)
             return [(job, False) for job in group]
-        self._tidy_up(group)
+        self._tidy_up(moving)
         return [(job, True) for job in group]
 
-    def _tidy_up(self, group: list[_Job]) -> None:
-        """Remove the bytes whose rows are gone, unless the same commit brought them back."""
-        put = {row.content_hash for job in group for row in job.rows if isinstance(row, PutContent)}
-        for content_hash in (one for job in group for one in job.removed):
-            if content_hash in put:
-                continue
-            try:
-                self.files.remove(content_hash)
-            except OSError as error:
-                # Bytes without a row are an orphan file: found and removed when it is wanted again.
-                self.last_error = str(error)
+    def _tidy_up(self, contents: list[ContentHash]) -> None:
+        """Remove the bytes that have no row; where that fails they stay marked, and go when the
+        daemon starts again."""
+        try:
+            drop_loose(self._index, self.files, contents)
+        except (OSError, StorageError) as error:
+            self.last_error = str(error)
 
-    def _report(self, results: list[tuple[_Job, bool]]) -> None:
+    def _report(self, results: list[tuple[Callable[[bool], None], bool]]) -> None:
         assert self._token is not None
 
         try:
@@ -203,14 +213,14 @@ class Disk:
         except trio.RunFinishedError:
             return
 
-    def _deliver(self, results: list[tuple[_Job, bool]]) -> None:
+    def _deliver(self, results: list[tuple[Callable[[bool], None], bool]]) -> None:
         """Call back whoever asked, in the order they asked. Runs in the loop itself, where an
         exception would end the loop without a word: `report_faults` raises it instead."""
         if self._fault is not None:
             return
         try:
-            for job, ok in results:
-                job.done(ok)
+            for done, ok in results:
+                done(ok)
         except BaseException as error:  # noqa: BLE001  # raised again by `report_faults`
             self._fault = error
             self._faulted.set()
@@ -246,6 +256,18 @@ class Disk:
             self._local.switch(version, descriptor, None)
         finally:
             os.close(descriptor)
+
+
+def drop_loose(index: NodeIndex, files: ContentFiles, marked: Iterable[ContentHash]) -> None:
+    """Remove the bytes of marked contents that have no row, then the marks. Blocks.
+
+    Raises:
+        OSError, StorageError: some are still marked.
+    """
+    for content_hash in marked:
+        if index.content(content_hash) is None:
+            files.remove(content_hash)
+        files.unmark((content_hash,))
 
 
 def _unheard(_: bool, /) -> None:  # noqa: FBT001  # the outcome of one disk job, given by position

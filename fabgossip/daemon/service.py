@@ -5,7 +5,6 @@ bound, READY. Ready means "bound, and the last valid configuration is loaded": i
 peer. Stop runs backwards.
 """
 
-import fcntl
 import os
 import signal
 import socket
@@ -18,7 +17,6 @@ from typing import Final
 
 import trio
 
-from fabgossip.core.events import Started
 from fabgossip.core.setup import NodeSetup, OwnIdentity
 from fabgossip.daemon.audit import FOLDER, Audit
 from fabgossip.daemon.config import Config
@@ -28,17 +26,15 @@ from fabgossip.daemon.endpoints import TlsContexts, serve_listener
 from fabgossip.daemon.logs import Log, LogLevel
 from fabgossip.daemon.pinning import settle_pin
 from fabgossip.daemon.recorder import LogOwner
+from fabgossip.daemon.state import StateFolder
 from fabgossip.daemon.status import StatusServer, open_status_socket
 from fabgossip.daemon.systemd import Notifier, NotifyEnvironment
 from fabgossip.daemon.views import About
-from fabgossip.errors import ConfigError, ServiceError, StorageError, TrustError, WireError
+from fabgossip.errors import ConfigError, TrustError, WireError
 from fabgossip.model.authority import NodeClaims, NodeIdentity, Opening, TrustBundle
 from fabgossip.model.ids import BOOT_ID_BYTES, BootId, NodeId
 from fabgossip.model.messages import Bye, ByeReason
 from fabgossip.model.moment import UnixTime
-from fabgossip.storage.contents import ContentFiles
-from fabgossip.storage.index import DropContent, NodeIndex
-from fabgossip.storage.materialized import LocalState
 from fabgossip.trust.bundle import PinnedTrust, bundle_from_pinned
 from fabgossip.trust.checkpoints import CheckpointSigner
 from fabgossip.trust.identity import verify_leaf
@@ -53,14 +49,7 @@ UMASK: Final = 0o026
 """Leaves others the x of the folders on the way to `local/`, and nothing else."""
 GOODBYE_S: Final = 3.0
 """Longest time all last words together may take."""
-STATE_MODE: Final = 0o751
 PRIVATE_BYTES_MAX: Final = 1 << 20
-
-
-class LockedError(ServiceError):
-    """Another process serves the state folder."""
-
-    exit_code = 75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,73 +168,6 @@ def check_tls(config: Config, loaded: _Loaded) -> TlsContexts:
         raise ConfigError(f"identity.private_key: does not fit the certificate: {error}") from error
 
 
-class _State:
-    """The state folder, locked, with its parts open."""
-
-    def __init__(self, folder: Path, node_id: NodeId) -> None:
-        self._lock = _lock(folder)
-        self.index = NodeIndex(folder / "index.sqlite")
-        self.reader = NodeIndex(folder / "index.sqlite")
-        self.files = ContentFiles(folder)
-        self.local = LocalState(folder)
-        self.index.open(node_id)
-        self.files.prepare()
-        self.local.prepare()
-        self.reader.open(node_id)
-        self._drop_orphans()
-
-    def _drop_orphans(self) -> None:
-        """Contents whose head a crash replaced before they were removed: rows first, then bytes."""
-        orphans = self.index.orphans()
-        self.index.commit(DropContent(content_hash=one) for one in orphans)
-        for one in orphans:
-            self.files.remove(one)
-
-    @property
-    def disk(self) -> Disk:
-        """The writing thread over these parts."""
-        return Disk(self.index, self.reader, self.files, self.local)
-
-    def started(self, disk: Disk) -> Started:
-        """What the disk says, for the core."""
-        return Started(
-            trust=self.index.trust_chain(),
-            heads=self.index.heads(disk.read),
-            floors=self.index.floors(),
-            revoked=self.index.revoked(),
-            memory=self.index.begin(),
-            checkpoints=self.index.checkpoints(),
-        )
-
-    def close(self) -> None:
-        """Checkpoint, close, unlock."""
-        self.reader.close()
-        self.index.close()
-        os.close(self._lock)
-
-
-def _lock(folder: Path) -> int:
-    """Hold the folder for this process; raises `LockedError` naming the holder."""
-    try:
-        folder.mkdir(mode=STATE_MODE, parents=True, exist_ok=True)
-        descriptor = os.open(
-            folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
-    except OSError as error:
-        raise StorageError(f"storage.path: {folder}: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
-        os.close(descriptor)
-        raise LockedError(
-            f"storage.path: {folder} is in use by process {holder or 'unknown'}"
-        ) from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
-
-
 def make_log(config: Config, environment: Environment) -> Log:
     """The log in the form the configuration asks for."""
     table = config.table.log
@@ -284,7 +206,7 @@ async def open_daemon(config: Config, environment: Environment) -> AsyncIterator
     for warning in loaded.warnings:
         log.emit("identity_warning", LogLevel.WARNING, (("detail", warning),))
     notifier.status("opening the state folder")
-    state = _State(config.storage, loaded.node_id)
+    state = StateFolder(config.storage, loaded.node_id)
     try:
         if settle_pin(config.table.trust, loaded.pinned, state.index):
             log.emit(
@@ -307,7 +229,7 @@ class _Parts:
 
     loaded: _Loaded
     contexts: TlsContexts
-    state: _State
+    state: StateFolder
     log: Log
     notifier: Notifier
 

@@ -2,7 +2,8 @@
 
 Decides: the order of steps by which bytes become a content: temporary file, write, fsync, rename,
 fsync folder.
-Keeps: a file under a final name is whole and durable; nothing outside the folder is ever written.
+Keeps: a file under a final name is whole and durable, and has a row in the index or a mark beside
+it; nothing outside the folder is ever written.
 Must not know: what a content means, who may have it, whether the bytes are the right ones (its
 caller hashed them).
 
@@ -21,6 +22,7 @@ from fabgossip.model.ids import ContentHash
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o400
 SHARDS: Final = 256
+_MARK: Final = ".mark"
 
 
 class IncomingContent:
@@ -73,15 +75,16 @@ class ContentFiles:
         self._count = 0
 
     def prepare(self) -> None:
-        """Make the folders and remove what an earlier process left half-written; raises
-        `StorageError`."""
+        """Make the folders and remove what an earlier process left half-written, but for its marks;
+        raises `StorageError`."""
         try:
             for one in (self._objects, self._incoming):
                 one.mkdir(mode=FOLDER_MODE, exist_ok=True)
             for number in range(SHARDS):
                 (self._objects / f"{number:02x}").mkdir(mode=FOLDER_MODE, exist_ok=True)
             for left in self._incoming.iterdir():
-                left.unlink()
+                if left.suffix != _MARK:
+                    left.unlink()
         except OSError as error:
             raise StorageError(f"cannot prepare the content folders: {error}") from error
 
@@ -89,6 +92,22 @@ class ContentFiles:
         """Where a content rests, whether it is there or not."""
         name = content_hash.hex()
         return self._objects / name[:2] / name
+
+    def mark(self, contents: Iterable[ContentHash]) -> None:
+        """From now on the bytes of these may lie under their names without a row: before they come
+        and before they go. Raises `OSError`."""
+        for one in contents:
+            (self._incoming / f"{one.hex()}{_MARK}").touch(mode=FILE_MODE)
+
+    def unmark(self, contents: Iterable[ContentHash]) -> None:
+        """Rows and bytes of these agree again; raises `OSError`."""
+        for one in contents:
+            (self._incoming / f"{one.hex()}{_MARK}").unlink(missing_ok=True)
+
+    def marked(self) -> tuple[ContentHash, ...]:
+        """What an earlier process marked and did not come to unmark, in order."""
+        marks = sorted(self._incoming.glob(f"*{_MARK}"))
+        return tuple(ContentHash(bytes.fromhex(one.stem)) for one in marks)
 
     def open_incoming(self, content_hash: ContentHash, size: int) -> IncomingContent:
         """Reserve the exact size under a temporary name; raises `OSError` (no space, no inodes)."""

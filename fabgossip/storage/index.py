@@ -1,8 +1,8 @@
 """The node's own index: heads, floors, contents, trust chain, in one SQLite file.
 
 Decides: what is durable, and in which transaction.
-Keeps: a head and its floor land together; a floor never sinks within an epoch; a content row
-exists only for bytes that are durable; nothing is walked at start.
+Keeps: a head and its floor land together; floors, claims seen and grant uses never sink within an
+epoch; a content row exists only for bytes that are durable; nothing is walked at start.
 Must not know: what a manifest says beyond the columns it is filed under.
 
 Everything blocks, and one thread at a time may use it. WAL with `synchronous=FULL`: a commit that
@@ -95,6 +95,16 @@ INSERT INTO floor VALUES (?, ?, ?, ?)
 ON CONFLICT (namespace) DO UPDATE SET
     epoch = excluded.epoch, version = excluded.version, manifest_hash = excluded.manifest_hash
 WHERE (excluded.epoch, excluded.version) >= (epoch, version)
+"""
+_RAISE_CLAIMS: Final = """
+INSERT INTO claims_seen VALUES (?, ?, ?)
+ON CONFLICT (node_id) DO UPDATE SET epoch = excluded.epoch, version = excluded.version
+WHERE (excluded.epoch, excluded.version) >= (epoch, version)
+"""
+_RAISE_USES: Final = """
+INSERT INTO grant_use VALUES (?, ?, ?)
+ON CONFLICT (grant_id) DO UPDATE SET uses = excluded.uses, forget_at = excluded.forget_at
+WHERE excluded.uses >= uses
 """
 _HEADS: Final = """
 SELECT head.namespace, head.epoch, head.version, head.is_increment, head.artifact_type,
@@ -271,8 +281,7 @@ class NodeIndex:
                     ),
                 )
             case PutClaimsSeen():
-                seen = (row.node_id, row.epoch, row.version)
-                self._db.execute("INSERT OR REPLACE INTO claims_seen VALUES (?, ?, ?)", seen)
+                self._db.execute(_RAISE_CLAIMS, (row.node_id, row.epoch, row.version))
             case PutGrantUse():
                 self._put_grant_use(row)
             case PutTimeFloor():
@@ -301,8 +310,7 @@ class NodeIndex:
         self._db.execute(_RAISE_FLOOR, floor)
 
     def _put_grant_use(self, row: PutGrantUse) -> None:
-        use = (row.grant_id, row.uses, row.forget_at)
-        self._db.execute("INSERT OR REPLACE INTO grant_use VALUES (?, ?, ?)", use)
+        self._db.execute(_RAISE_USES, (row.grant_id, row.uses, row.forget_at))
 
     def _meta(self, key: str, default: int) -> int:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()

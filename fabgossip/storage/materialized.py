@@ -1,7 +1,8 @@
 """The node's local state: versioned folders and one atomic `current` link per namespace.
 
 Decides: names and modes below `local/`, and the order of steps of a switch.
-Keeps: a reader of `current` sees one whole verified version or no link; the link is the truth.
+Keeps: a reader of `current` sees one whole verified version or no link; the link is the truth; a
+version folder is whole and never changes under its name while a link points to it.
 Must not know: who may apply what, where content comes from.
 
 Layout: `local/<namespace segments>/v<epoch>.<version>/{content, envelope, manifest.json}`,
@@ -28,6 +29,8 @@ NAMESPACE_MODE: Final = 0o750
 FILE_MODE: Final = 0o440
 _VERSION: Final = re.compile(r"v(\d+)\.(\d+)")
 _COPY_BYTES: Final = 1 << 20
+_TEMPORARY: Final = "tmp-"
+_LINKS: Final = ("current", "staged", "previous")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +71,14 @@ class LocalState:
         folder = self.folder_of(manifest.namespace.text)
         name = f"v{manifest.order}"
         link = "current" if version.activate else "staged"
-        if _target(folder / link) == name and (folder / name).is_dir():
+        is_built = _is_built(folder / name, version.envelope)
+        if _target(folder / link) == name and is_built:
             return
         self._make_folder(folder)
-        if not (folder / name).is_dir():
+        if not is_built:
+            # Another statement of the same order lost its trust: nobody may read it meanwhile.
+            self._unlink(folder, name)
+            _remove(folder / name)
             self._build(folder, name, version, source, settings)
         before = _target(folder / link)
         _point(folder, link, name)
@@ -79,6 +86,22 @@ class LocalState:
             _point(folder, "previous", before)
         sync_folder(folder)
         self._drop_old(folder, version.keep_versions)
+
+    def visible(self) -> tuple[tuple[str, bytes], ...]:
+        """Namespace and envelope of everything `current` and `staged` point to, in order; an empty
+        envelope where the link points to nothing whole. Walks `local/`, which holds what this node
+        applies."""
+        links = [
+            Path(folder, name)
+            for folder, folders, files in os.walk(self._local)
+            for name in ("current", "staged")
+            if name in folders or name in files
+        ]
+        return tuple(
+            ("/".join(one.parent.relative_to(self._local).parts), _envelope_of(one))
+            for one in sorted(links)
+            if one.is_symlink()
+        )
 
     def _make_folder(self, folder: Path) -> None:
         missing = [
@@ -94,7 +117,7 @@ class LocalState:
     def _build(
         folder: Path, name: str, version: LocalVersion, source: int | bytes, settings: bytes | None
     ) -> None:
-        building = folder / f"tmp-{name}"
+        building = folder / f"{_TEMPORARY}{name}"
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(mode=NAMESPACE_MODE)
         _write(building / "content", source)
@@ -107,8 +130,15 @@ class LocalState:
         sync_folder(folder)
 
     @staticmethod
+    def _unlink(folder: Path, name: str) -> None:
+        for link in _LINKS:
+            if _target(folder / link) == name:
+                (folder / link).unlink()
+
+    @staticmethod
     def _drop_old(folder: Path, keep: int) -> None:
-        linked = {_target(folder / link) for link in ("current", "staged", "previous")}
+        _remove_leavings(folder)
+        linked = {_target(folder / link) for link in _LINKS}
         versions = sorted(
             (Order(int(found[1]), int(found[2])), one)
             for one in folder.iterdir()
@@ -117,7 +147,7 @@ class LocalState:
         unlinked = [one for _, one in versions if one.name not in linked]
         spare = max(0, keep - sum(name is not None for name in linked) + 1)
         for one in unlinked[: len(unlinked) - spare] if spare else unlinked:
-            shutil.rmtree(one, ignore_errors=True)
+            _remove(one)
 
     def withdraw(self, namespace: str, *, purge: bool = False) -> None:
         """Take the links of a namespace away; its versions stay for whoever has them open, unless
@@ -129,9 +159,38 @@ class LocalState:
             (folder / link).unlink(missing_ok=True)
         if purge:
             (folder / "previous").unlink(missing_ok=True)
+            _remove_leavings(folder)
             for one in [one for one in folder.iterdir() if _VERSION.fullmatch(one.name)]:
-                shutil.rmtree(one)
+                _remove(one)
         sync_folder(folder)
+
+
+def _is_built(folder: Path, envelope: bytes) -> bool:
+    """Whether a version is there, whole, as it appears, and of this very statement."""
+    return _envelope_of(folder) == envelope
+
+
+def _envelope_of(folder: Path) -> bytes:
+    try:
+        return (folder / "envelope").read_bytes()
+    except OSError:
+        return b""
+
+
+def _remove(folder: Path) -> None:
+    """A version leaves its name at once and its place then, so half of one is never taken for it;
+    raises `OSError`."""
+    if folder.is_dir():
+        leaving = folder.with_name(f"{_TEMPORARY}{folder.name}")
+        if leaving.is_dir():
+            shutil.rmtree(leaving)
+        shutil.rmtree(folder.rename(leaving))
+
+
+def _remove_leavings(folder: Path) -> None:
+    """What a crash left half-built or half-removed; raises `OSError`."""
+    for one in [one for one in folder.iterdir() if one.name.startswith(_TEMPORARY)]:
+        shutil.rmtree(one)
 
 
 def _target(link: Path) -> str | None:

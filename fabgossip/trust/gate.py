@@ -594,6 +594,8 @@ def _order(admission: _Admission) -> Rejection | None:
             _Code.VERSION_ROLLBACK, f"{manifest.order} is below the floor {line.floor}"
         )
     if manifest.order == line.floor:
+        if line.manifest_hash is None:
+            return None  # what stood there lost its trust: it contradicts nobody any more
         if admission.envelope.manifest_hash == line.manifest_hash:
             if line.is_here:
                 return admission.refuse(_Code.ALREADY_CURRENT, f"{manifest.order} is held")

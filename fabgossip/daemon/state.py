@@ -1,0 +1,94 @@
+"""The state folder of a node, locked, and what it says when the daemon starts."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+from fabgossip.core.events import Started
+from fabgossip.daemon.disk import Disk, drop_loose
+from fabgossip.errors import ServiceError, StorageError
+from fabgossip.model.ids import NodeId
+from fabgossip.storage.contents import ContentFiles
+from fabgossip.storage.index import DropContent, NodeIndex
+from fabgossip.storage.materialized import LocalState
+
+STATE_MODE: Final = 0o751
+
+
+class LockedError(ServiceError):
+    """Another process serves the state folder."""
+
+    exit_code = 75
+
+
+class StateFolder:
+    """The state folder, locked, with its parts open."""
+
+    def __init__(self, folder: Path, node_id: NodeId) -> None:
+        self._lock = _lock(folder)
+        self.index = NodeIndex(folder / "index.sqlite")
+        self.reader = NodeIndex(folder / "index.sqlite")
+        self.files = ContentFiles(folder)
+        self.local = LocalState(folder)
+        try:
+            self.index.open(node_id)
+            self.files.prepare()
+            self.local.prepare()
+            self.reader.open(node_id)
+            self._drop_orphans()
+        except OSError as error:
+            raise StorageError(f"storage.path: {folder}: {error.strerror}") from error
+
+    def _drop_orphans(self) -> None:
+        """Contents whose head a crash replaced before they were removed, and bytes it left without
+        a row: rows first, then bytes."""
+        orphans = self.index.orphans()
+        self.files.mark(orphans)
+        self.index.commit(DropContent(content_hash=one) for one in orphans)
+        drop_loose(self.index, self.files, self.files.marked())
+
+    @property
+    def disk(self) -> Disk:
+        """The writing thread over these parts."""
+        return Disk(self.index, self.reader, self.files, self.local)
+
+    def started(self, disk: Disk) -> Started:
+        """What the disk says, for the core."""
+        return Started(
+            trust=self.index.trust_chain(),
+            heads=self.index.heads(disk.read),
+            floors=self.index.floors(),
+            revoked=self.index.revoked(),
+            memory=self.index.begin(),
+            checkpoints=self.index.checkpoints(),
+            visible=self.local.visible(),
+        )
+
+    def close(self) -> None:
+        """Checkpoint, close, unlock."""
+        self.reader.close()
+        self.index.close()
+        os.close(self._lock)
+
+
+def _lock(folder: Path) -> int:
+    """Hold the folder for this process; raises `LockedError` naming the holder."""
+    try:
+        folder.mkdir(mode=STATE_MODE, parents=True, exist_ok=True)
+        descriptor = os.open(
+            folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+    except OSError as error:
+        raise StorageError(f"storage.path: {folder}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        raise LockedError(
+            f"storage.path: {folder} is in use by process {holder or 'unknown'}"
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
