@@ -38,7 +38,7 @@ class Ledger:
     revoked: set[tuple[int, bytes]] = field(default_factory=set)
     claims: dict[str, tuple[int, int]] = field(default_factory=dict)
     uses: dict[str, int] = field(default_factory=dict)
-    current: dict[str, Order] = field(default_factory=dict)
+    current: dict[str, tuple[Order, ManifestHash]] = field(default_factory=dict)
     time_floor: int = 0
     trust: int = 0
     is_whole: bool = False
@@ -52,7 +52,7 @@ class Ledger:
             case "head" | "floor" | "evidence" | "current":
                 namespace, order = str(rest[0]), Order(int(rest[1]), int(rest[2]))
                 if kind == "current":
-                    self.current[namespace] = max(order, self.current.get(namespace, NO_ORDER))
+                    self.current[namespace] = (order, _hash(rest[3]))
                     return
                 self.floors[namespace] = max(order, self.floors.get(namespace, NO_ORDER))
                 if kind == "evidence":
@@ -245,8 +245,8 @@ class Inspection:
             same = (link / "content").read_bytes() == shown.content
             _demand(same, f"{link.name} of {namespace} has other bytes")
             self._look_at_shown(life.node.find(namespace), shown, link)
-        for namespace, order in self.ledger.current.items():
-            self._look_at_current(life, namespace, order)
+        for namespace, (order, name) in self.ledger.current.items():
+            self._look_at_current(life, namespace, order, name)
 
     @staticmethod
     def _look_at_shown(head: Head | None, shown: Artifact, link: Path) -> None:
@@ -260,7 +260,9 @@ class Inspection:
             same = head.manifest.content_hash == shown.content_hash
             _demand(same, f"{link.name} of {namespace} shows the other side")
 
-    def _look_at_current(self, life: Life, namespace: str, order: Order) -> None:
+    def _look_at_current(
+        self, life: Life, namespace: str, order: Order, name: ManifestHash
+    ) -> None:
         """What was switched to once is there, or a newer one, unless it was taken away since."""
         head = life.node.find(namespace)
         if head is None or head.state in GONE_STATES or head.is_disputed:
@@ -271,7 +273,7 @@ class Inspection:
             for one in self.artifacts.values()
             if one.manifest.namespace.text == namespace
         )
-        is_lost = not orders and head.manifest.order == order and not was_withdrawn
+        is_lost = not orders and head.verified.manifest_hash == name and not was_withdrawn
         _demand(not is_lost, f"{namespace} is not visible any more")
         sank = bool(orders) and max(orders) < order
         _demand(not sank, f"{namespace} shows {orders}, it showed {order} before")
@@ -307,8 +309,11 @@ class Inspection:
             namespace, order = one.manifest.namespace.text, one.manifest.order
             if namespace != BUNDLES and self._is_good(life, name):
                 newest[namespace] = max(order, newest.get(namespace, NO_ORDER))
+        floors = {row.namespace: row.order for row in life.state.index.floors()}
         for namespace, order in newest.items():
             head = life.node.find(namespace)
+            if head is None and floors.get(namespace, NO_ORDER) > order:
+                continue  # what stands above it was revoked
             _demand(head is not None, f"{namespace} {order} is shut out")
             assert head is not None
             _demand(head.manifest.order >= order, f"{namespace} {order} is shut out")

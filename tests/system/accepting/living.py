@@ -75,7 +75,7 @@ from fabgossip.model.persistence import (
 )
 from tests.core.artifacts import Artifact
 from tests.core.story import VERIFIER, boot_id, claims_of, identity, pinned
-from tests.system.accepting.stories import Action, Given, Meeting, Story, Waiting, manifest_hash_of
+from tests.system.accepting.stories import Action, Given, Meeting, Story, Waiting, manifest_hash_in, manifest_hash_of
 from tests.trust import factory
 
 Word: TypeAlias = tuple[str | int | bool, ...]
@@ -240,7 +240,8 @@ class Life:
     def _materialized(self, effect: Materialize) -> Callable[[bool], None]:
         def done(ok: bool) -> None:  # noqa: FBT001  # given by position
             if ok and effect.order is not None:
-                self._say(("current", effect.namespace, effect.order.epoch, effect.order.version))
+                order, name = effect.order, manifest_hash_in(effect.envelope).hex()
+                self._say(("current", effect.namespace, order.epoch, order.version, name))
             self._came(effect.token, ok=ok)
 
         return done

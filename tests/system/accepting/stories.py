@@ -69,9 +69,14 @@ class Action:
     at: UnixTime
 
 
+def manifest_hash_in(envelope: bytes) -> ManifestHash:
+    """How the statement in an envelope is named."""
+    return ManifestHash(sha256(factory.parts(envelope).payload).digest())
+
+
 def manifest_hash_of(artifact: Artifact) -> ManifestHash:
     """How a statement is named."""
-    return ManifestHash(sha256(factory.parts(artifact.envelope).payload).digest())
+    return manifest_hash_in(artifact.envelope)
 
 
 @dataclass(slots=True)
