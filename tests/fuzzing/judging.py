@@ -18,8 +18,9 @@ from fabgossip.errors import TrustError, WireError
 from fabgossip.model.artifact import TYPE_RULES, ArtifactType, VerifiedManifest
 from fabgossip.model.authority import KeyStatus, NodeCa, NodeIdentity, TrustBundle, VerifiedClaims
 from fabgossip.model.envelope import Envelope, PayloadKind
+from fabgossip.model.moment import UnixTime
 from fabgossip.model.topology import PeerDirectory
-from fabgossip.trust.bundle import PinnedTrust, bundle_from_pinned
+from fabgossip.trust.bundle import RETIRED_GRACE_S, PinnedTrust, bundle_from_pinned
 from fabgossip.trust.gate import ReadContent, TrustGate
 from fabgossip.trust.identity import verify_claims, verify_leaf
 from fabgossip.trust.rejections import Rejection, RejectionCode
@@ -80,7 +81,11 @@ DIVIDED: Final = replace(
     bundle=replace(
         factory.BUNDLE,
         keys=tuple(
-            replace(one, status=KeyStatus.RETIRED)
+            replace(
+                one,
+                status=KeyStatus.RETIRED,
+                not_after=UnixTime(factory.NOW - RETIRED_GRACE_S - 1),
+            )
             if one.key_id == factory.RELEASES[2].key_id
             else one
             for one in factory.BUNDLE.keys
@@ -91,7 +96,8 @@ DIVIDED: Final = replace(
         ),
     ),
 )
-"""Routes of one organisation are another key's than the cluster's, and one key is retired."""
+"""Routes of one organisation are another key's than the cluster's, and one key is retired
+long enough that nothing it signed may still turn up."""
 
 
 def resigned(envelope: Envelope) -> bytes:

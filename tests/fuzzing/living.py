@@ -64,8 +64,9 @@ from fabgossip.model.topology import Endpoint
 from fabgossip.wire.codec import message_body, parse_message
 from fabgossip.wire.framing import BODY_BYTES_MAX, STREAM_MAX, FrameKind
 from fabgossip.wire.packing import Value, pack, unpack
+from fabgossip.wire.statements import parse_manifest
 from tests.core import artifacts
-from tests.core.story import Peer, Story, identity
+from tests.core.story import Peer, Story, fresh_lane, identity
 from tests.fuzzing.target import Target
 from tests.trust import factory
 from tests.wire import samples
@@ -106,7 +107,14 @@ FORGED: Final = tuple(
     factory.signed(factory.manifest(kind), factory.STRANGER) for kind in ArtifactType
 )
 CONTENT_OF: Final = {one.content_hash: one.content for one in ARTIFACTS}
-STATED: Final = {factory.parts(one.envelope).manifest_hash: one.manifest for one in ARTIFACTS}
+ENVELOPES: Final = (
+    *(one.envelope for one in ARTIFACTS),
+    *(one.envelope for one in fresh_lane("n1")),
+)
+STATED: Final = {
+    factory.parts(one).manifest_hash: parse_manifest(factory.parts(one).payload)
+    for one in ENVELOPES
+}
 BUNDLES: Final = (factory.BUNDLE, factory.NEXT_BUNDLE)
 PEERS: Final[tuple[tuple[str, tuple[Opening, ...]], ...]] = (
     ("n2", factory.OPENINGS),

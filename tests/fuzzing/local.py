@@ -9,17 +9,19 @@ import re
 import socket
 from collections import deque
 from functools import cache
+from pathlib import Path
 from typing import Final, Never, cast
 
 import trio
 
 from fabgossip.core.effects import Answer, Outcome, Record
-from fabgossip.core.events import RequestId
+from fabgossip.core.events import GateRequest, Request, RequestId, RequestMade
 from fabgossip.core.node import Node
+from fabgossip.daemon.audit import AuditView
 from fabgossip.daemon.driver import Driver
 from fabgossip.daemon.status import StatusServer
 from fabgossip.daemon.views import About
-from fabgossip.model.moment import UnixTime
+from fabgossip.model.moment import Instant, Now, UnixTime
 from tests.core.artifacts import acme_routes, routes
 from tests.core.story import Story, boot_id
 from tests.fuzzing.target import Target
@@ -47,6 +49,18 @@ class _Full:
         raise OSError("no space")
 
 
+class _Audit:
+    """A log nobody keeps, of a folder that is not there."""
+
+    folder = Path("/nonexistent/audit")
+
+    def refused(self, *_: object) -> None:
+        """Somebody who may not ask did."""
+
+    def view(self) -> AuditView:
+        return AuditView(sequence=0, anchored_at=None, writable=True)
+
+
 class _Driver:
     """What the status server needs of a driver."""
 
@@ -54,14 +68,19 @@ class _Driver:
         self.node = node
         self.facts: deque[tuple[UnixTime, Record]] = deque()
         self.transfers = _Full()
+        self.audit = _Audit()
         self.refused_connections = 0
         self.faults: list[Exception] = []
 
     def next_request(self) -> RequestId:
         return RequestId(1)
 
-    async def ask(self, request: RequestId, *_: object) -> Answer:
+    async def ask(self, request: RequestId, body: Request, *_: object) -> Answer:
         await trio.lowlevel.checkpoint()
+        if isinstance(body, GateRequest):
+            now = Now(instant=Instant(0), unix=factory.NOW)
+            effects = self.node.handle(RequestMade(request=request, body=body), now)
+            return next(one for one in effects if isinstance(one, Answer))
         return Answer(request=request, outcome=Outcome.UNKNOWN)
 
     def connection_to(self, _: object) -> None:

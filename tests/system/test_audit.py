@@ -8,7 +8,15 @@ import pytest
 
 from fabgossip.cli.fabric import Fabric
 from fabgossip.control.enrollment import NodeRow
-from tests.system.fabrics import HANG_S, Daemon, daemon_of, run_command, started, until
+from tests.system.fabrics import (
+    HANG_S,
+    Daemon,
+    daemon_of,
+    run_command,
+    started,
+    until,
+    write_source,
+)
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -22,6 +30,7 @@ def row(node_id: str, *roles: str) -> NodeRow:
 @pytest.fixture(scope="module")
 def fabric() -> Iterator[Fabric]:
     with started((row("c1", "control-endpoint"), row("n1"))) as made:
+        write_source(made.source, ())
         yield made
 
 
@@ -32,7 +41,9 @@ def heads(daemon: Daemon, of: str) -> list[str]:
 
 
 def test_a_log_is_witnessed_by_the_other_node_and_an_edit_is_found(fabric: Fabric) -> None:
+    """Who has not learned whom to believe vouches for nobody: first something is published."""
     control, node = daemon_of(fabric, "c1"), daemon_of(fabric, "n1")
+    fabric.publish("first")
     until(lambda: bool(heads(control, "n1")), "n1's checkpoint at c1", HANG_S)
 
     shown = run_command("audit", "show", "--socket", node.socket)

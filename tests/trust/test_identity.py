@@ -202,7 +202,7 @@ def test_a_place_in_the_bundle_makes_no_ca_of_a_certificate(issuer: f.Authority)
     assert is_refused(verify_leaf(der, alone, NOTHING_REVOKED, f.NOW))
     identity = verify_leaf(der, renewed, NOTHING_REVOKED, f.NOW)
     assert isinstance(identity, NodeIdentity)
-    assert identity.issuer_hash == f.hash_of(GOOD_ISSUER.der)
+    assert identity.issuer_hash == f.hash_of(GOOD_ISSUER.certificate.tbs_certificate_bytes)
 
 
 def test_a_ca_at_the_edge_of_its_time_issues() -> None:
@@ -226,7 +226,8 @@ def test_the_bundle_says_how_long_a_leaf_may_live() -> None:
 
 def test_a_revoked_node_or_certificate_is_no_identity() -> None:
     der = f.leaf_der(GOOD)
-    certificate = (RevokedKind.CERTIFICATE, bytes(f.hash_of(der)))
+    signed = x509.load_der_x509_certificate(der).tbs_certificate_bytes
+    certificate = (RevokedKind.CERTIFICATE, bytes(f.hash_of(signed)))
     node = (RevokedKind.NODE, node_token(f.CLUSTER, f.NODE))
     other = (RevokedKind.NODE, node_token(f.CLUSTER, NodeId("n2")))
     for entry in (certificate, node):
