@@ -16,7 +16,7 @@ from fabgossip.model.mode import Mode
 from fabgossip.model.moment import UnixTime, seconds_after
 from fabgossip.trust.modes import PARTITIONED_AFTER_S
 from tests.attacks.scene import Scene
-from tests.core.artifacts import Artifact, node_snapshot, revocations, routes, sealed
+from tests.core.artifacts import Artifact, node_snapshot, revocations, routes, sealed, trust
 from tests.core.story import Peer
 from tests.trust import factory
 
@@ -106,6 +106,7 @@ def test_one_honest_source_is_enough() -> None:
     honest = scene.link(Peer(name="n8"))
     at = UnixTime(LIST_STALE_AT)
     newer = (
+        reissued(ArtifactType.TRUST_BUNDLE, 3, at, trust(factory.BUNDLE).content),
         reissued(LIST, 8, at, revocations(1).content),
         reissued(ArtifactType.CLUSTER_SNAPSHOT, 8, at, node_snapshot(8).content),
     )
