@@ -6,6 +6,7 @@ one record and nothing else.
 """
 
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -37,12 +38,14 @@ from fabgossip.model.messages import (
 from fabgossip.model.persistence import Change, PutHead, PutMemory, PutRevoked, PutTimeFloor
 from fabgossip.storage.index import DropContent, NodeIndex, PutContent, Row
 from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.signatures import Verifier
+from fabgossip.wire.statements import manifest_bytes
 from tests.core.artifacts import Artifact
-from tests.core.story import NOTHING_STORED, Story, fresh_lane
+from tests.core.story import NOTHING_STORED, VERIFIER, Story, fresh_lane
 from tests.trust import factory
 
 NODE: Final = NodeId("n1")
-ATTACKER: Final = "n2"
+ATTACKER: Final = NodeId("n2")
 TRUST_LANE_ASKED: Final = f"heads trust/bundle trust/revocations snapshots/node/{NODE}"
 """What a node asks of a peer that seems to know newer trust."""
 
@@ -110,11 +113,19 @@ class Scene(Story):
     """Node n1 between an attacker, who says what a test wants, and a bystander, who must never hear
     of it."""
 
-    def __init__(self, *, started: Started = NOTHING_STORED, is_fresh: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        started: Started = NOTHING_STORED,
+        is_fresh: bool = True,
+        verifier: Verifier = VERIFIER,
+    ) -> None:
         self.caused: list[Effect] = []
         self.commits: list[tuple[Row, ...]] = _first_commits()
         """What went to the disk since the node was made, in order; each lands whole or not."""
-        super().__init__(started=started, is_fresh=is_fresh)
+        super().__init__(started=started, is_fresh=is_fresh, verifier=verifier)
+        for switch in [one for one in self.caused if isinstance(one, Materialize)]:
+            self.when(Persisted(token=switch.token, ok=True))
         self.attacker = self.link(ATTACKER)
         self.bystander = self.link("n3")
         self.caused.clear()
@@ -151,9 +162,13 @@ class Scene(Story):
             self.persisted()
         if self.find(ReceiveContent):
             self.stored(artifact, self.attacker)
+        self._switch_all()
+        return self
+
+    def _switch_all(self) -> None:
+        """The local state is switched to whatever was asked for last."""
         for switch in self.find(Materialize):
             self.when(Persisted(token=switch.token, ok=True))
-        return self
 
     def publish(self, *artifacts: Artifact) -> "Scene":
         """What the cluster had before the attack; none of it counts as caused by it."""
@@ -314,7 +329,8 @@ def _word(head: Head) -> str:
 
 
 def _prefix(artifact: Artifact) -> bytes:
-    return factory.parts(artifact.envelope).manifest_hash[:PREFIX_BYTES]
+    # From the statement, as the envelope may be one that nobody can read.
+    return sha256(manifest_bytes(artifact.manifest)).digest()[:PREFIX_BYTES]
 
 
 def _speaks_of(artifact: Artifact, message: Message) -> bool:

@@ -51,7 +51,7 @@ from fabgossip.model.persistence import StoredHead
 from fabgossip.model.policy import DegradedPolicy
 from fabgossip.model.topology import Endpoint, Snapshot
 from fabgossip.trust.bundle import PinnedTrust, bundle_from_pinned
-from fabgossip.trust.signatures import Ed25519Verifier
+from fabgossip.trust.signatures import Ed25519Verifier, Verifier
 from fabgossip.wire.contents import bundle_bytes, revocations_bytes, snapshot_bytes
 from tests.core.artifacts import Artifact, sealed, stored_head
 from tests.trust import factory
@@ -152,6 +152,7 @@ class Story:
         started: Started = NOTHING_STORED,
         seed: int = 1,
         is_fresh: bool = True,
+        verifier: Verifier = VERIFIER,
     ) -> None:
         if is_fresh:
             started = replace(
@@ -177,7 +178,7 @@ class Story:
             bootstrap=bootstrap,
             seed=seed,
         )
-        self.node = Node(setup, VERIFIER)
+        self.node = Node(setup, verifier)
         self.now = Now(instant=Instant(0), unix=factory.NOW)
         self.effects: list[Effect] = []
         self._links = 0
