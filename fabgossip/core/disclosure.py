@@ -364,8 +364,9 @@ _UNTOLD_STATES: Final = frozenset({HeadState.INVALID, HeadState.OUTDATED})
 
 
 def _is_told(head: Head) -> bool:
-    """Whether others may hear of a head at all."""
-    return head.is_durable and head.state not in _UNTOLD_STATES
+    """Whether others may hear of a head at all; of a trust bundle only once it was read."""
+    is_unread = head.manifest.artifact_type is ArtifactType.TRUST_BUNDLE and not head.is_held
+    return head.is_durable and head.state not in _UNTOLD_STATES and not is_unread
 
 
 def is_servable(head: Head, verified: VerifiedManifest, now: Now) -> bool:

@@ -613,8 +613,10 @@ class Intake:
             self._m.disclosure.announce(verified, untold[0], untold[1], now)
 
     def on_stuck(self, verified: VerifiedManifest, now: Now) -> None:
-        """Its content cannot be had right now: others may know of it all the same."""
-        self.tell(verified, now)
+        """Its content cannot be had right now: others may know of it all the same; of a trust
+        bundle only once it was read."""
+        if verified.manifest.artifact_type is not ArtifactType.TRUST_BUNDLE:
+            self.tell(verified, now)
 
     def on_content(self, content_hash: ContentHash, content: bytes | None, now: Now) -> None:
         """A content is durable here: apply it to every head that names it, and say that we hold

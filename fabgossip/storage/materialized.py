@@ -13,6 +13,7 @@ with umask 0026. Names come from parsed namespaces only; a scope id's colon is a
 a file name.
 """
 
+import errno
 import json
 import os
 import re
@@ -70,6 +71,7 @@ class LocalState:
         manifest = version.manifest
         folder = self.folder_of(manifest.namespace.text)
         name = f"v{manifest.order}"
+        self._refuse_links(folder / name)
         link = "current" if version.activate else "staged"
         is_built = _is_built(folder / name, version.envelope)
         if _target(folder / link) == name and is_built:
@@ -102,6 +104,13 @@ class LocalState:
             for one in sorted(links)
             if one.is_symlink()
         )
+
+    def _refuse_links(self, folder: Path) -> None:
+        """Whoever lays a link on the way to a version would have us write, or delete, elsewhere
+        (`tests/attacks/test_paths.py`). `local/` itself may be one: it is the operator's."""
+        for one in (folder, *folder.parents):
+            if one != self._local and one.is_relative_to(self._local) and one.is_symlink():
+                raise NotADirectoryError(errno.ENOTDIR, "a link stands where a folder should", one)
 
     def _make_folder(self, folder: Path) -> None:
         missing = [
@@ -151,8 +160,9 @@ class LocalState:
 
     def withdraw(self, namespace: str, *, purge: bool = False) -> None:
         """Take the links of a namespace away; its versions stay for whoever has them open, unless
-        they are to be purged."""
+        they are to be purged. Raises `OSError`."""
         folder = self.folder_of(namespace)
+        self._refuse_links(folder)
         if not folder.is_dir():
             return
         for link in ("current", "staged"):

@@ -24,6 +24,7 @@ from fabgossip.core.effects import (
 from fabgossip.core.events import AdvertiseDue, Event, LinkId, Persisted, Started, TimerFired
 from fabgossip.daemon.audit import RULES, Keep, entry_of
 from fabgossip.model.artifact import Order
+from fabgossip.model.authority import Opening
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import (
     PREFIX_BYTES,
@@ -118,12 +119,13 @@ class Scene(Story):
         *,
         started: Started = NOTHING_STORED,
         is_fresh: bool = True,
+        holds: tuple[Opening, ...] = factory.OPENINGS,
         verifier: Verifier = VERIFIER,
     ) -> None:
         self.caused: list[Effect] = []
         self.commits: list[tuple[Row, ...]] = _first_commits()
         """What went to the disk since the node was made, in order; each lands whole or not."""
-        super().__init__(started=started, is_fresh=is_fresh, verifier=verifier)
+        super().__init__(started=started, is_fresh=is_fresh, verifier=verifier, holds=holds)
         for switch in [one for one in self.caused if isinstance(one, Materialize)]:
             self.when(Persisted(token=switch.token, ok=True))
         self.switched_at_start = self.switched

@@ -75,7 +75,15 @@ from fabgossip.model.persistence import (
 )
 from tests.core.artifacts import Artifact
 from tests.core.story import VERIFIER, boot_id, claims_of, identity, pinned
-from tests.system.accepting.stories import Action, Given, Meeting, Story, Waiting, manifest_hash_in, manifest_hash_of
+from tests.system.accepting.stories import (
+    Action,
+    Given,
+    Meeting,
+    Story,
+    Waiting,
+    manifest_hash_in,
+    manifest_hash_of,
+)
 from tests.trust import factory
 
 Word: TypeAlias = tuple[str | int | bool, ...]
