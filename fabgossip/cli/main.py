@@ -23,6 +23,7 @@ _GROUPS = {
     "fetch": "fabgossip.cli.query",
     "submit": "fabgossip.cli.query",
     "events": "fabgossip.cli.query",
+    "gate": "fabgossip.cli.query",
     "verify": "fabgossip.cli.verify",
     "audit": "fabgossip.cli.audit",
     "control": "fabgossip.cli.control",

@@ -47,7 +47,8 @@ def lie(scene: Scene, round_number: int) -> None:
 
 
 def until(scene: Scene, moment: int) -> Scene:
-    return scene.wait((moment - scene.now.unix) * 1_000)
+    scene.wait((moment - scene.now.unix) * 1_000)
+    return scene
 
 
 def reissued(kind: ArtifactType, version: int, at: UnixTime, content: bytes) -> Artifact:

@@ -79,6 +79,8 @@ class Ledger:
                 self.failures += 1
             case "said":
                 self.said += 1
+            case _:
+                raise AssertionError(word)
 
     def _note_evidence(self, namespace: str, order: Order, name: ManifestHash) -> None:
         before, names = self.evidence.get(namespace, (NO_ORDER, set()))

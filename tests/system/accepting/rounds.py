@@ -97,11 +97,13 @@ class Rounds:
         totals = []
         for number in range(CENSUS):
             story, folder = Story(seed=f"census {number}"), self._folder()
+            taken = 0
             for _ in range(2):
                 ending, _ = self._live(folder, story, 0, NEVER, Random(number), Ledger(), None)
                 assert not ending.crash, ending.crash
                 known |= set(ending.taken)
-            totals.append(sum(ending.taken.values()))
+                taken = sum(ending.taken.values())
+            totals.append(taken)
             shutil.rmtree(folder)
         self._steps = sum(totals) // CENSUS
         order = sorted(known)
@@ -310,5 +312,5 @@ def _take(
 
 def warm_up() -> None:
     """Make what every story shares once, before the first fork."""
-    assert factory.BUNDLE
+    assert factory.BUNDLE.keys
     sys.stdout.flush()
