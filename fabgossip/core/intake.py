@@ -13,7 +13,7 @@ contents are told at once; a trust bundle once it was read and met the threshold
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from fabgossip.core.beliefs import Beliefs
+from fabgossip.core.beliefs import Beliefs, is_restriction
 from fabgossip.core.catalog import (
     GONE_STATES,
     HOLDING_STATES,
@@ -416,8 +416,16 @@ class Intake:
         if not ok:
             self._not_persisted(verified, pending)
             return
+        if verified is head.verified and self._has_turned_bad(verified, now):
+            self._doubt(head, now)
+            return
         self._untold[prefix_of(verified.manifest_hash)] = (pending.hops + 1, pending.origin)
         self._follow(head, verified, pending, now)
+
+    def _has_turned_bad(self, verified: VerifiedManifest, now: Now) -> bool:
+        """Whether whom we believe changed while a manifest was on its way to the disk, and reaches
+        it: heads are judged again only once they are durable."""
+        return not is_restriction(verified.manifest) and not self._is_good(verified, now)
 
     def _not_persisted(self, verified: VerifiedManifest, pending: _Pending) -> None:
         """Nobody is told of what is not durable; whoever submitted it hears that it failed."""
@@ -545,6 +553,9 @@ class Intake:
         if verified is not head.verified:
             head.increment_is_held = True
             self._tell_held(verified, now)
+            return
+        if head.state is HeadState.OUTDATED:
+            head.is_held = True  # nothing follows from it until it is believed again
             return
         is_read = TYPE_RULES[verified.manifest.artifact_type].is_read
         if is_read and content is None:

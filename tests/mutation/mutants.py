@@ -37,11 +37,14 @@ class Tuple:
     module: str
     name: str
     nothing: str = "None"
+    is_made: bool = False
+    """Whether a check is made all the same, for the next ones need what it finds out; only what it
+    says is ignored."""
 
 
 TUPLES: Final = (
-    Tuple("trust.gate", "STEPS"),
-    Tuple("trust.gate", "RECALL_STEPS"),
+    Tuple("trust.gate", "STEPS", is_made=True),
+    Tuple("trust.gate", "RECALL_STEPS", is_made=True),
     Tuple("trust.authorization", "CHECKS", "Check.PASS"),
     Tuple("trust.identity", "_LEAF_RULES"),
     Tuple("trust.identity", "CLAIMS_RULES"),
@@ -109,14 +112,12 @@ def _label(entry: ast.expr) -> str:
 
 
 def _silence(table: Tuple, place: int) -> Callable[[ast.Module], None]:
-    """The check is still made, for others may need what it finds out; what it says is ignored."""
-
     def edit(tree: ast.Module) -> None:
         entries = _tuple_in(tree, table.name)
         entry = entries[place]
         check = entry.elts[-1] if isinstance(entry, ast.Tuple) else entry
-        called = f"{ast.unparse(check)}(*_)"
-        silent = _expression(f"lambda *_: ({called}, {table.nothing})[1]")
+        before = f"{ast.unparse(check)}(*_), " if table.is_made else ""
+        silent = _expression(f"lambda *_: ({before}{table.nothing},)[-1]")
         if isinstance(entry, ast.Tuple):
             entry.elts[-1] = silent
         else:
