@@ -641,12 +641,15 @@ class Intake:
     def _restrict(
         self, verified: VerifiedManifest, listed: RevocationList, now: Now, *, is_side: bool
     ) -> None:
-        before = self._m.beliefs.facts.revoked
+        before = self._m.beliefs.facts
         took = self._m.beliefs.on_revocations(verified, listed, now, is_side=is_side)
         self.facts_changed = True
-        if took or before.epoch != self._m.beliefs.facts.revoked.epoch:
+        if took or before.revoked.epoch != self._m.beliefs.facts.revoked.epoch:
             self._keep_revoked()
-        if took:
+        # Claims of our own that waited for a fresh list may be taken up by it, and be narrower.
+        is_other = before.own != self._m.beliefs.facts.own
+        self.own_claims_changed |= is_other
+        if took or is_other:
             self._judge_heads_again(now)
 
     def _learn_snapshot(

@@ -627,6 +627,9 @@ def _bundle_order(admission: _Admission, line: Line) -> Rejection | None:
         # The same bundle may be issued again with fresh times; another one of its number is a fork.
         if manifest.content_hash != line.content_hash:
             return admission.refuse(_Code.TRUST_FORK, f"another bundle {ours} is in force")
+        if manifest.order < line.floor:
+            # Its successor is on its way, and nobody must push that out by saying this one again.
+            return admission.refuse(_Code.ALREADY_CURRENT, f"bundle {ours} is in force")
         if admission.envelope.manifest_hash == line.manifest_hash and not line.is_here:
             return None  # the pinned one, whose manifest comes for the first time
         if manifest.issued_at <= line.issued_at:

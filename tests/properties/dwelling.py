@@ -80,7 +80,7 @@ class Dwelling:
     """Node n1, its disk, its links, and the world as far as it goes."""
 
     def __init__(self, claims: bytes, contents: dict[ContentHash, bytes], watch: Watch) -> None:
-        self._claims = claims
+        self.claims = claims
         self._contents = contents
         self._watch = watch
         self._boots = 0
@@ -107,7 +107,7 @@ class Dwelling:
         self._boots += 1
         own = OwnIdentity(
             node_id=NODE,
-            claims=self._claims,
+            claims=self.claims,
             openings=factory.OPENINGS,
             pinned=pinned(),
             certificate=identity_of(NODE),

@@ -79,6 +79,8 @@ class ControlPlane:
         self.entries: tuple[Revocation, ...] = ()
         self.claimed: list[frozenset[ScopeId]] = []
         """What n1 is entitled to, by each of its claims."""
+        self.revocations_are_of_grants = False
+        """Whether lists and bundles take nothing away that anybody here has."""
         self._claims_version = 0
         self._policy = [factory.POLICY]
 
@@ -209,6 +211,8 @@ class ControlPlane:
         """The next bundle, with one change of seven."""
         fresh = replace(self.bundle, bundle_version=self.bundle.bundle_version + 1)
         match change % 7:
+            case _ if self.revocations_are_of_grants and change % 7 not in (3, 4):
+                pass
             case 0:
                 pass
             case 1:
@@ -284,7 +288,7 @@ class ControlPlane:
             (RevokedKind.CERTIFICATE, factory.hash_of(f"certificate of n{2 + which % 3}".encode())),
             (RevokedKind.GRANT, other),
         )
-        kind, value = choices[what % len(choices)]
+        kind, value = choices[-1 if self.revocations_are_of_grants else what % len(choices)]
         return Revocation(
             kind=kind,
             value=bytes(value),

@@ -53,6 +53,34 @@ GIVEN_UP: Final = frozenset(
 Restricted: TypeAlias = frozenset[tuple[RevokedKind, bytes]]
 
 
+Believed: TypeAlias = tuple[int, Restricted, dict[str, object], dict[str, Order]]
+"""Bundle, revocations, heads with their states and sides, floors."""
+
+
+def _believed(node: Dwelling) -> Believed:
+    """Of the epoch in force; what is left of earlier ones is believed by nobody."""
+    trust = node.node.trust
+    epoch = trust.bundle.authority_epoch
+    heads = [one for one in node.node.heads_after("", 1_000) if one.state not in GIVEN_UP]
+    return (
+        trust.bundle.bundle_version,
+        trust.revoked.values,
+        {
+            one.manifest.namespace.text: (
+                one.manifest.order,
+                frozenset(side.manifest_hash for side in (one.verified, *one.sides)),
+                "disputed" if one.is_disputed else (one.state, one.is_unlisted),
+            )
+            for one in heads
+        },
+        {
+            name: floor.order
+            for name, floor in node.disk.floors.items()
+            if floor.order.epoch == epoch
+        },
+    )
+
+
 class Trial:
     """A node, who signs, who attacks, and what must hold after every step."""
 
@@ -184,6 +212,31 @@ class Trial:
                 chunk_count=1,
             )
             self.node.hear(self._link(which), GetContent(items=(ask,)), stream=1 + which % 4)
+
+    def enroll(self) -> None:
+        """The node learns of a first list and of its own snapshot."""
+        for made in (self.plane.publish_list(), self.plane.publish_snapshot(factory.OPENINGS)):
+            self._sign(made)
+            self.deliver_newest(0, len(self.told) - 1)
+
+    def told_to_another(self, told: list[Signed]) -> Believed:
+        """What a new node believes that hears all this in this order, again and again."""
+        other = Dwelling(self.node.claims, self.contents, lambda _: None)
+        before: Believed | None = None
+        for _ in range(ROUNDS_MAX):
+            for one in told:
+                claims = self.plane.claims("n2", PEERS["n2"])
+                announce = Announce(entries=(Announced(one.artifact.envelope, 0),))
+                other.hear(other.link("n2", claims), announce)
+                other.settle()
+                other.wait(1)
+            other.refresh()
+            other.settle()
+            believed = _believed(other)
+            if believed == before:
+                return believed
+            before = believed
+        raise AssertionError("it never comes to rest")
 
     def _sign(self, made: Signed) -> None:
         self.told.append(made)
@@ -420,11 +473,38 @@ def test_authority_is_what_was_signed_and_not_taken_away(
     script: list[tuple[int, int, int]],
 ) -> None:
     trial = Trial()
-    for tail in (LISTS, OWN_SNAPSHOT):
-        is_list = tail == LISTS
-        plane = trial.plane
-        made = plane.publish_list() if is_list else plane.publish_snapshot(factory.OPENINGS)
-        trial._sign(made)
-        trial.deliver_newest(0, len(trial.told) - 1)
+    trial.enroll()
     for what, which, more in script:
         trial.step(what, which, more)
+
+
+SIGNING: Final[tuple[_Step, ...]] = (
+    Trial.publish,
+    Trial.publish_trust,
+    Trial.publish_bundle,
+    Trial.steal,
+)
+LINES: Final = st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), min_size=6, max_size=14)
+ORDERS: Final = 3
+ROUNDS_MAX: Final = 12
+
+
+@given(LINES, st.integers(0, 2**32))
+@settings(max_examples=max(1, settings().max_examples // 2))
+def test_whatever_comes_first_the_same_is_believed_in_the_end(
+    script: list[tuple[int, int, int]], seed: int
+) -> None:
+    """Where nothing is revoked: what was accepted before its key was revoked has raised a floor
+    that nothing brings down within the epoch, and that is as it should be."""
+    signing = Trial()
+    signing.plane.revocations_are_of_grants = True
+    signing.enroll()
+    for what, which, more in script:
+        SIGNING[what % len(SIGNING)](signing, which, more)
+    chance = Random(seed)
+    states = []
+    for _ in range(ORDERS):
+        told = list(signing.told)
+        chance.shuffle(told)
+        states.append(signing.told_to_another(told))
+    assert all(one == states[0] for one in states)
