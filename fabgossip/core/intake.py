@@ -240,6 +240,15 @@ class Intake:
             was_signed=True,
         )
 
+    def on_other_mode(self, now: Now) -> None:
+        """Claims of our own that the mode let nobody take up before may be taken up now."""
+        before = self._m.beliefs.facts.own
+        self._m.beliefs.on_own_claims(now)
+        if self._m.beliefs.facts.own != before:
+            self.facts_changed = True
+            self.own_claims_changed = True
+            self._judge_heads_again(now)
+
     def on_more_known(self, now: Now) -> None:
         """What this node believes, or may do, changed: what waited for that is judged again, and
         what was held and not applied is tried once more."""

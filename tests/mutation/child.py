@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
     first = _FirstRed()
     flags = ["-x", "-q", "--no-header", "--tb=line"]
     code = pytest.main([*flags, *paths], plugins=[first])
-    print(f"\n{BROKEN if first.is_broken else RED}{first.test}")
+    sys.stdout.write(f"\n{BROKEN if first.is_broken else RED}{first.test}\n")
     return int(code)
 
 

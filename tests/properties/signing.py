@@ -1,7 +1,7 @@
 """A control plane and a thief of its keys, and the ledger of all they ever signed.
 
-The control plane signs in good faith, in order and in time. The thief has the keys of policy, of the
-compiler and of revocations, and uses them as it likes: versions of its own, versions that exist
+The control plane signs in good faith, in order and in time. The thief has the keys of policy, of
+the compiler and of revocations, and uses them as it likes: versions of its own, versions that exist
 already, any time of issue. What neither of them signed is not in the ledger, and no node may ever
 believe it.
 """
@@ -79,8 +79,8 @@ class ControlPlane:
         self.entries: tuple[Revocation, ...] = ()
         self.claimed: list[frozenset[ScopeId]] = []
         """What n1 is entitled to, by each of its claims."""
-        self.revocations_are_of_grants = False
-        """Whether lists and bundles take nothing away that anybody here has."""
+        self.only_adds = False
+        """Whether lists, bundles and snapshots take nothing away that anybody here has."""
         self._claims_version = 0
         self._policy = [factory.POLICY]
 
@@ -102,9 +102,7 @@ class ControlPlane:
         newest = self.newest(tail)
         return 1 if newest is None else newest.manifest.config_version + 1
 
-    def sign(
-        self, statement: Manifest, content: bytes, *signers: factory.Signer
-    ) -> Signed:
+    def sign(self, statement: Manifest, content: bytes, *signers: factory.Signer) -> Signed:
         """Put it under the ledger's name."""
         if statement.tombstone is None:
             hash_and_size = {"content_hash": factory.hash_of(content), "content_size": len(content)}
@@ -158,6 +156,8 @@ class ControlPlane:
         """The snapshot of n1, with claims that commit to these openings, and complete for routes
         (`covers`)."""
         said = self.statement(ArtifactType.CLUSTER_SNAPSHOT, OWN_SNAPSHOT)
+        if self.only_adds:
+            covers, openings = False, openings or factory.OPENINGS
         listed = [self.newest(tail) for tail in ("routes/r1", "routes/r2")] if covers else []
         snapshot = Snapshot(
             endpoints=(),
@@ -211,7 +211,7 @@ class ControlPlane:
         """The next bundle, with one change of seven."""
         fresh = replace(self.bundle, bundle_version=self.bundle.bundle_version + 1)
         match change % 7:
-            case _ if self.revocations_are_of_grants and change % 7 not in (3, 4):
+            case _ if self.only_adds and change % 7 not in (3, 4):
                 pass
             case 0:
                 pass
@@ -259,7 +259,8 @@ class ControlPlane:
         kind = ArtifactType.CLUSTER_SNAPSHOT if snapshot else TYPE_OF[tail]
         newest = self._next(tail) - 1
         version = max(1, (newest + 1, newest, newest + 5)[which % 3])
-        issued_at = self.now + (0, -HOUR, -20 * HOUR, HOUR)[when % 4]
+        ages = (0, -HOUR, -20 * HOUR) if self.only_adds else (0, -HOUR, -20 * HOUR, HOUR)
+        issued_at = self.now + ages[when % len(ages)]
         said = replace(self.statement(kind, tail, version), issued_at=UnixTime(issued_at))
         said = replace(said, expires_at=UnixTime(issued_at + 30 * HOUR))
         content = b"of the thief %d %d" % (which, when)
@@ -288,7 +289,7 @@ class ControlPlane:
             (RevokedKind.CERTIFICATE, factory.hash_of(f"certificate of n{2 + which % 3}".encode())),
             (RevokedKind.GRANT, other),
         )
-        kind, value = choices[-1 if self.revocations_are_of_grants else what % len(choices)]
+        kind, value = choices[-1 if self.only_adds else what % len(choices)]
         return Revocation(
             kind=kind,
             value=bytes(value),
