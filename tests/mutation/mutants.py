@@ -185,7 +185,7 @@ def _turn(row: int, column: int, other: str) -> Callable[[ast.Module], None]:
 
 
 def _conditions(module: str) -> Iterator[Mutant]:
-    """One mutant for each place; two that read the same in one function are told apart by number."""
+    """One for each place; two that read the same in one function are told apart by number."""
     seen: dict[str, int] = {}
     for place, (function, part, _, value) in enumerate(_places(tree_of(module))):
         if _is_guard(part):
