@@ -309,3 +309,27 @@ def test_what_is_not_exactly_next_may_not_follow(successor: TrustBundle) -> None
 @pytest.mark.parametrize("epoch", [2, 3])
 def test_exactly_the_next_version_may_follow_in_this_epoch_or_the_next(epoch: int) -> None:
     assert succession_fault(f.BUNDLE, replace(f.NEXT_BUNDLE, authority_epoch=epoch)) is None
+
+
+def test_a_right_on_another_kind_is_none_however_long_its_prefix() -> None:
+    other = f.right("qos_policy_bundle", f.COMPILER, prefix=f"{f.PREFIX}/routes")
+    assert right_for(with_right(other), ROUTES, f"{f.PREFIX}/routes/r1") == POLICY_RIGHT
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"artifact_type": ArtifactType.REVOCATION_LIST},
+        {"cluster_id": ClusterId("test")},
+        {"namespace": f.namespace("trust/revocations")},
+        {"config_version": 5},
+        {"authority_epoch": 3},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_a_manifest_that_differs_in_one_thing_describes_no_bundle(
+    fields: dict[str, object],
+) -> None:
+    statement = f.bundle_manifest(f.NEXT_BUNDLE)
+    assert describes(statement, f.NEXT_BUNDLE)
+    assert not describes(replace(statement, **fields), f.NEXT_BUNDLE)  # type: ignore[arg-type]  # by name

@@ -87,6 +87,12 @@ def test_a_grant_that_breaks_one_rule_is_good_for_nothing(make: Callable[[], byt
     assert f.code_of(judged(make())) is RejectionCode.GRANT_INVALID
 
 
+def test_signatures_on_grants_are_checked_before_they_are_decoded() -> None:
+    verdict = judged(f.sealed(PayloadKind.FETCH_GRANT, b"\xc1", f.STRANGER))
+    assert isinstance(verdict, Rejection)
+    assert "not signed" in verdict.detail
+
+
 @pytest.mark.parametrize(
     "facts",
     [

@@ -104,6 +104,7 @@ BROKEN: dict[str, f.Leaf] = {
     "no digital signature": replace(
         GOOD, usage=usage(digital_signature=False, key_encipherment=True)
     ),
+    "no usage at all": replace(GOOD, usage=usage(digital_signature=False)),
     "content commitment": replace(GOOD, usage=usage(content_commitment=True)),
     "key encipherment": replace(GOOD, usage=usage(key_encipherment=True)),
     "data encipherment": replace(GOOD, usage=usage(data_encipherment=True)),
@@ -430,6 +431,14 @@ def with_key(**fields: object) -> ClaimsTrust:
         for one in f.BUNDLE.keys
     )
     return ClaimsTrust(replace(f.BUNDLE, keys=keys), f.FACTS.revoked, Ed25519Verifier())
+
+
+def test_claims_of_a_revoked_key_are_not_decoded() -> None:
+    garbage = f.sealed(PayloadKind.NODE_CLAIMS, b"\xc1", f.CLAIMER)
+    trust = with_key(status=KeyStatus.REVOKED)
+    verdict = verify_claims(garbage, (), f.NODE, trust, f.BOTH_CLOCKS)
+    assert isinstance(verdict, Rejection)
+    assert "not signed" in verdict.detail
 
 
 DISTRUSTED: dict[str, ClaimsTrust] = {
