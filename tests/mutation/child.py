@@ -59,7 +59,10 @@ class _FirstRed:
             self.test = report.nodeid
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed:
+        """What a file asserts while it is read counts like a test; other errors do not."""
+        if report.failed and "AssertionError" in str(report.longrepr):
+            self.test = self.test or report.nodeid
+        elif report.failed:
             self.is_broken = True
 
 

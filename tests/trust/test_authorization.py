@@ -7,6 +7,7 @@ import pytest
 
 from fabgossip.model.artifact import TRUST_TYPES, ArtifactType, Manifest
 from fabgossip.model.authority import (
+    Narrowing,
     NodeIdentity,
     Opening,
     RevokedKind,
@@ -168,6 +169,57 @@ CASES: dict[str, Case] = {
     "the snapshot of another node": Case("artifact_scope", Check.FAIL, statement=OTHER_SNAPSHOT),
     "the snapshot of another node, no claims": Case(
         "cluster_membership", Check.UNKNOWN, STRANGER, OTHER_SNAPSHOT
+    ),
+    "the certificate ends soon, by a clock in doubt": Case(
+        "node_identity",
+        Check.UNKNOWN,
+        facts=replace(f.FACTS, freshness=replace(f.FACTS.freshness, is_clock_suspect=True)),
+        now=UnixTime(IDENTITY.expires_at - 120),
+    ),
+    "an expired bundle": Case(
+        "cluster_membership", Check.UNKNOWN, facts=replace(f.FACTS, bundle_expires_at=f.NOW)
+    ),
+    "claims of the epoch after": Case(
+        "cluster_membership",
+        Check.UNKNOWN,
+        Subject(identity=IDENTITY, claims=claims_of(authority_epoch=3)),
+    ),
+    "claims of another node": Case(
+        "cluster_membership",
+        Check.FAIL,
+        Subject(identity=IDENTITY, claims=claims_of(node_id=NodeId("n2"))),
+    ),
+    "narrowed to another type": Case(
+        "artifact_scope",
+        Check.FAIL,
+        replace(FULL, narrowing=Narrowing(types=(T.QOS_POLICY_BUNDLE,))),
+    ),
+    "narrowed to another manifest": Case(
+        "artifact_scope",
+        Check.FAIL,
+        replace(FULL, narrowing=Narrowing(manifest_hashes=(ManifestHash(bytes(32)),))),
+    ),
+    "narrowed to other scopes": Case(
+        "artifact_scope",
+        Check.FAIL,
+        replace(FULL, narrowing=Narrowing(scope_ids=(ScopeId("role:edge"),))),
+    ),
+    "an expired list": Case(
+        "trust_revocation", Check.UNKNOWN, facts=replace(f.FACTS, revocations_expires_at=f.NOW)
+    ),
+    "no list at all": Case(
+        "trust_revocation", Check.UNKNOWN, facts=replace(f.FACTS, revocations_expires_at=None)
+    ),
+    "needs a later list": Case(
+        "trust_revocation", Check.UNKNOWN, statement=replace(ROUTES, min_revocation_version=6)
+    ),
+    "needs a later bundle": Case(
+        "trust_revocation", Check.UNKNOWN, statement=replace(ROUTES, min_trust_version=4)
+    ),
+    "claims whose key is revoked": Case(
+        "trust_revocation",
+        Check.FAIL,
+        facts=revoked(RevokedKind.SIGNING_KEY, f.CLAIMER.key_id),
     ),
     "a role without the verb": Case(
         "role_assignment", Check.FAIL, facts=with_rules(replace(RULE, verbs=(Verb.KNOW,)))

@@ -7,13 +7,14 @@ import pytest
 
 from fabgossip.errors import TrustError
 from fabgossip.model.artifact import ArtifactType, Manifest
-from fabgossip.model.authority import Right, TrustBundle
+from fabgossip.model.authority import KeyStatus, Right, TrustBundle
 from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import ClusterId, PlatformId
 from fabgossip.model.moment import UnixTime
 from fabgossip.trust.bundle import (
     bundle_faults,
     bundle_from_pinned,
+    counts,
     describes,
     good_roots,
     meets_roots,
@@ -333,3 +334,17 @@ def test_a_manifest_that_differs_in_one_thing_describes_no_bundle(
     statement = f.bundle_manifest(f.NEXT_BUNDLE)
     assert describes(statement, f.NEXT_BUNDLE)
     assert not describes(replace(statement, **fields), f.NEXT_BUNDLE)  # type: ignore[arg-type]  # by name
+
+
+@pytest.mark.parametrize("fields", [{"platform_id": PlatformId("other")}, {"cluster_id": "test"}])
+def test_a_bundle_of_another_cluster_may_not_follow(fields: dict[str, object]) -> None:
+    other = replace(f.NEXT_BUNDLE, **fields)  # type: ignore[arg-type]  # by name
+    assert succession_fault(f.BUNDLE, other) == "another platform or cluster"
+
+
+def test_a_revoked_key_vouches_for_nothing_whenever_it_was_seen() -> None:
+    key = f.signing_key(f.POLICY)
+    assert counts(key, f.NOW, None)
+    assert not any(
+        counts(f.signing_key(f.POLICY, KeyStatus.REVOKED), f.NOW, seen) for seen in (None, f.NOW)
+    )
