@@ -324,6 +324,20 @@ def test_the_snapshot_of_another_node_needs_claims_that_still_count() -> None:
         assert not decision(Subject(identity=IDENTITY, claims=old), OTHER_SNAPSHOT).allow
 
 
+def test_a_rule_is_of_its_role_alone_and_without_one_nothing_is_known() -> None:
+    verdict = decision(FULL, ROUTES, with_rules(f.role_rule("core")))
+    assert verdict.denied_by == "role_assignment"
+    assert dict(verdict.checks)["role_assignment"] is Check.UNKNOWN
+    assert dict(verdict.checks)["artifact_type"] is Check.UNKNOWN
+
+
+def test_what_a_revoked_key_signed_is_served_to_nobody() -> None:
+    one = replace(about(ROUTES), signed_by=(f.POLICY.key_id,))
+    assert authorize(FULL, one, Verb.FETCH, f.FACTS, f.NOW).allow
+    gone = revoked(RevokedKind.SIGNING_KEY, f.POLICY.key_id)
+    assert authorize(FULL, one, Verb.FETCH, gone, f.NOW).denied_by == "trust_revocation"
+
+
 def test_a_revocation_list_closes_no_way_to_the_bundle() -> None:
     """A thief of its key could otherwise keep from everybody the bundle that ends it."""
     bundle = f.manifest(T.TRUST_BUNDLE)
