@@ -13,7 +13,7 @@ contents are told at once; a trust bundle once it was read and met the threshold
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from fabgossip.core.beliefs import Beliefs
+from fabgossip.core.beliefs import Beliefs, is_restriction
 from fabgossip.core.catalog import (
     GONE_STATES,
     HOLDING_STATES,
@@ -300,6 +300,15 @@ class Intake:
             was_signed=True,
         )
 
+    def on_other_mode(self, now: Now) -> None:
+        """Claims of our own that the mode let nobody take up before may be taken up now."""
+        before = self._m.beliefs.facts.own
+        self._m.beliefs.on_own_claims(now)
+        if self._m.beliefs.facts.own != before:
+            self.facts_changed = True
+            self.own_claims_changed = True
+            self._judge_heads_again(now)
+
     def on_more_known(self, now: Now) -> None:
         """What this node believes, or may do, changed: what waited for that is judged again, and
         what was held and not applied is tried once more."""
@@ -487,6 +496,9 @@ class Intake:
         if not ok:
             self._not_persisted(verified, pending)
             return
+        if verified is head.verified and self._has_turned_bad(verified, now):
+            self._doubt(head, now)
+            return
         self._untold[prefix_of(verified.manifest_hash)] = (pending.hops + 1, pending.origin)
         self._follow(head, verified, pending, now)
 
@@ -509,6 +521,11 @@ class Intake:
             # Rows of an older epoch would take the place of today's.
             if not any(isinstance(one, PutRevoked) and one.epoch != epoch for one in changes):
                 self.keep(*changes)
+
+    def _has_turned_bad(self, verified: VerifiedManifest, now: Now) -> bool:
+        """Whether whom we believe changed while a manifest was on its way to the disk, and reaches
+        it: heads are judged again only once they are durable."""
+        return not is_restriction(verified.manifest) and not self._is_good(verified, now)
 
     def _not_persisted(self, verified: VerifiedManifest, pending: _Pending) -> None:
         """Nobody is told of what is not durable; whoever submitted it hears that it failed."""
@@ -639,6 +656,9 @@ class Intake:
             head.increment_is_held = True
             self._tell_held(verified, now)
             return
+        if head.state is HeadState.OUTDATED:
+            head.is_held = True  # nothing follows from it until it is believed again
+            return
         is_read = TYPE_RULES[verified.manifest.artifact_type].is_read
         if is_read and content is None:
             self._read_again(verified)
@@ -724,12 +744,15 @@ class Intake:
     def _restrict(
         self, verified: VerifiedManifest, listed: RevocationList, now: Now, *, is_side: bool
     ) -> None:
-        before = self._m.beliefs.facts.revoked
+        before = self._m.beliefs.facts
         took = self._m.beliefs.on_revocations(verified, listed, now, is_side=is_side)
         self.facts_changed = True
-        if took or before.epoch != self._m.beliefs.facts.revoked.epoch:
+        if took or before.revoked.epoch != self._m.beliefs.facts.revoked.epoch:
             self._keep_revoked()
-        if took:
+        # Claims of our own that waited for a fresh list may be taken up by it, and be narrower.
+        is_other = before.own != self._m.beliefs.facts.own
+        self.own_claims_changed |= is_other
+        if took or is_other:
             self._judge_heads_again(now)
 
     def _learn_snapshot(

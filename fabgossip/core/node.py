@@ -246,6 +246,7 @@ class Node:
             conditions = self._beliefs.next_conditions(now)
             if conditions is not None:
                 self._on_conditions(conditions)
+                self._intake.on_other_mode(now)
             if conditions is None and not self._intake.facts_changed:
                 return
             self._intake.facts_changed = False

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from fabgossip.model.artifact import TRUST_TYPES, Manifest
+from fabgossip.model.artifact import TRUST_TYPES, ArtifactType, Manifest
 from fabgossip.model.authority import (
     Narrowing,
     NodeIdentity,
@@ -279,7 +279,10 @@ def _is_revoked(subject: Subject, about: Object, facts: TrustFacts) -> bool:
         or revoked.has_certificate(identity.issuer_hash)
     ):
         return True
-    signers = [*about.signed_by]
+    manifest, manifest_hash = about.manifest, about.manifest_hash
+    # A list takes nothing from roots, nor from trust itself: see `trust/gate.py`.
+    is_bundle = manifest is not None and manifest.artifact_type is ArtifactType.TRUST_BUNDLE
+    signers = [] if is_bundle else [*about.signed_by]
     if subject.claims is not None:
         signers += subject.claims.signed_by
     if subject.grant is not None:
@@ -288,10 +291,10 @@ def _is_revoked(subject: Subject, about: Object, facts: TrustFacts) -> bool:
             return True
     if any(revoked.has_key(key_id) for key_id in signers):
         return True
-    manifest, manifest_hash = about.manifest, about.manifest_hash
     return (
         manifest is not None
         and manifest_hash is not None
+        and manifest.artifact_type not in TRUST_TYPES
         and revoked.has_artifact(manifest_hash, manifest.content_hash)
     )
 

@@ -559,8 +559,13 @@ def _epoch(admission: _Admission) -> Rejection | None:
 
 
 def _not_revoked(admission: _Admission) -> Rejection | None:
+    """A list takes nothing from trust itself: a stolen revocation key could otherwise block the
+    next bundle, or take back at a restart the one in force (`tests/trust/test_gate.py`).
+    """
     manifest = admission.manifest
-    if admission.facts.revoked.has_artifact(
+    is_trust = manifest.artifact_type in TRUST_TYPES
+    revoked = admission.facts.revoked
+    if not is_trust and revoked.has_artifact(
         admission.envelope.manifest_hash, manifest.content_hash
     ):
         return admission.refuse(_Code.ARTIFACT_REVOKED, "revoked")
@@ -624,6 +629,9 @@ def _bundle_order(admission: _Admission, line: Line) -> Rejection | None:
         # The same bundle may be issued again with fresh times; another one of its number is a fork.
         if manifest.content_hash != line.content_hash:
             return admission.refuse(_Code.TRUST_FORK, f"another bundle {ours} is in force")
+        if manifest.order < line.floor:
+            # Its successor is on its way, and nobody must push that out by saying this one again.
+            return admission.refuse(_Code.ALREADY_CURRENT, f"bundle {ours} is in force")
         if admission.envelope.manifest_hash == line.manifest_hash and not line.is_here:
             return None  # the pinned one, whose manifest comes for the first time
         if manifest.issued_at <= line.issued_at:

@@ -12,7 +12,7 @@ percent-encoded paths.
 
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -234,7 +234,10 @@ def verify_claims(
         right, signers = _check_signed(raw, trust)
         claims = parse_claims(envelope.payload)
         signed_by = _check_windows(right, signers, claims, now.unix)
-        _check_claims(claims, node_id, trust, now.unix)
+        for rule in CLAIMS_RULES:
+            fault = rule(claims, node_id, trust, now.unix)
+            if fault is not None:
+                raise ClaimsRefusedError(f"claims {fault}")
         entitlements = _entitlements(claims, openings)
     except (ClaimsRefusedError, WireError) as error:
         return Rejection(code=RejectionCode.CLAIMS_INVALID, detail=str(error))
@@ -301,22 +304,48 @@ def _check_windows(
     return within
 
 
-def _check_claims(claims: NodeClaims, node_id: NodeId, trust: ClaimsTrust, now: UnixTime) -> None:
-    bundle = trust.bundle
-    if (claims.platform_id, claims.cluster_id) != (bundle.platform_id, bundle.cluster_id):
-        raise ClaimsRefusedError("claims of another cluster")
-    if claims.node_id != node_id:
-        raise ClaimsRefusedError("claims of another node")
-    if claims.authority_epoch != bundle.authority_epoch:
-        raise ClaimsRefusedError("claims of another epoch")
-    if claims.issued_at > now + CLOCK_TOLERANCE_S:
-        raise ClaimsRefusedError("claims issued in the future")
-    if is_past(claims.expires_at, now):
-        raise ClaimsRefusedError("claims expired")
-    if claims.min_trust_version > bundle.bundle_version:
-        raise ClaimsRefusedError(f"claims need trust bundle {claims.min_trust_version}")
+_Claimed: TypeAlias = Callable[[NodeClaims, NodeId, ClaimsTrust, UnixTime], str | None]
+
+
+def _of_cluster(claims: NodeClaims, _: NodeId, trust: ClaimsTrust, __: UnixTime) -> str | None:
+    ours = (trust.bundle.platform_id, trust.bundle.cluster_id)
+    return None if (claims.platform_id, claims.cluster_id) == ours else "of another cluster"
+
+
+def _of_node(claims: NodeClaims, node_id: NodeId, _: ClaimsTrust, __: UnixTime) -> str | None:
+    return None if claims.node_id == node_id else "of another node"
+
+
+def _of_epoch(claims: NodeClaims, _: NodeId, trust: ClaimsTrust, __: UnixTime) -> str | None:
+    same = claims.authority_epoch == trust.bundle.authority_epoch
+    return None if same else "of another epoch"
+
+
+def _not_of_future(claims: NodeClaims, _: NodeId, __: ClaimsTrust, now: UnixTime) -> str | None:
+    return "issued in the future" if claims.issued_at > now + CLOCK_TOLERANCE_S else None
+
+
+def _not_expired(claims: NodeClaims, _: NodeId, __: ClaimsTrust, now: UnixTime) -> str | None:
+    return "expired" if is_past(claims.expires_at, now) else None
+
+
+def _minimums(claims: NodeClaims, _: NodeId, trust: ClaimsTrust, __: UnixTime) -> str | None:
+    if claims.min_trust_version > trust.bundle.bundle_version:
+        return f"which need trust bundle {claims.min_trust_version}"
     if claims.min_revocation_version > trust.revoked.version:
-        raise ClaimsRefusedError(f"claims need revocation list {claims.min_revocation_version}")
+        return f"which need revocation list {claims.min_revocation_version}"
+    return None
+
+
+CLAIMS_RULES: Final[tuple[_Claimed, ...]] = (
+    _of_cluster,
+    _of_node,
+    _of_epoch,
+    _not_of_future,
+    _not_expired,
+    _minimums,
+)
+"""All must find nothing wrong."""
 
 
 def committed(claims: NodeClaims, openings: tuple[Opening, ...]) -> tuple[Opening, ...]:

@@ -6,7 +6,15 @@ from itertools import chain, combinations
 import pytest
 
 from fabgossip.model.artifact import TRUST_TYPES, ArtifactType, Manifest
-from fabgossip.model.authority import NodeIdentity, Opening, RevokedKind, Verb, VerifiedClaims
+from fabgossip.model.authority import (
+    Narrowing,
+    NodeIdentity,
+    Opening,
+    RevokedKind,
+    RoleRule,
+    Verb,
+    VerifiedClaims,
+)
 from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import ClusterId, ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
@@ -120,6 +128,17 @@ def revoked(kind: RevokedKind, value: bytes) -> TrustFacts:
     return replace(f.FACTS, revoked=Revoked(5, frozenset({(kind, value)})))
 
 
+RULE = f.role_rule("edge")
+CLAIMED_FOR_LONG = Subject(
+    identity=replace(IDENTITY, expires_at=UnixTime(f.NOW + 2 * f.DAY)),
+    claims=claims_of(expires_at=UnixTime(f.NOW + 2 * f.DAY)),
+)
+
+
+def with_rules(*rules: RoleRule) -> TrustFacts:
+    return replace(f.FACTS, bundle=replace(f.BUNDLE, role_rules=rules))
+
+
 CASES: dict[str, Case] = {
     "the certificate expired": Case("node_identity", Check.FAIL, now=IDENTITY.expires_at),
     "no claims": Case("cluster_membership", Check.UNKNOWN, STRANGER),
@@ -151,6 +170,84 @@ CASES: dict[str, Case] = {
     "the snapshot of another node": Case("artifact_scope", Check.FAIL, statement=OTHER_SNAPSHOT),
     "the snapshot of another node, no claims": Case(
         "cluster_membership", Check.UNKNOWN, STRANGER, OTHER_SNAPSHOT
+    ),
+    "the certificate ends soon, by a clock in doubt": Case(
+        "node_identity",
+        Check.UNKNOWN,
+        facts=replace(f.FACTS, freshness=replace(f.FACTS.freshness, is_clock_suspect=True)),
+        now=UnixTime(IDENTITY.expires_at - 120),
+    ),
+    "an expired bundle": Case(
+        "cluster_membership", Check.UNKNOWN, facts=replace(f.FACTS, bundle_expires_at=f.NOW)
+    ),
+    "claims of the epoch after": Case(
+        "cluster_membership",
+        Check.UNKNOWN,
+        Subject(identity=IDENTITY, claims=claims_of(authority_epoch=3)),
+    ),
+    "claims of another node": Case(
+        "cluster_membership",
+        Check.FAIL,
+        Subject(identity=IDENTITY, claims=claims_of(node_id=NodeId("n2"))),
+    ),
+    "narrowed to another type": Case(
+        "artifact_scope",
+        Check.FAIL,
+        replace(FULL, narrowing=Narrowing(types=(T.QOS_POLICY_BUNDLE,))),
+    ),
+    "narrowed to another manifest": Case(
+        "artifact_scope",
+        Check.FAIL,
+        replace(FULL, narrowing=Narrowing(manifest_hashes=(ManifestHash(bytes(32)),))),
+    ),
+    "narrowed to other scopes": Case(
+        "artifact_scope",
+        Check.FAIL,
+        replace(FULL, narrowing=Narrowing(scope_ids=(ScopeId("role:edge"),))),
+    ),
+    "an expired list": Case(
+        "trust_revocation", Check.UNKNOWN, facts=replace(f.FACTS, revocations_expires_at=f.NOW)
+    ),
+    "no list at all": Case(
+        "trust_revocation", Check.UNKNOWN, facts=replace(f.FACTS, revocations_expires_at=None)
+    ),
+    "needs a later list": Case(
+        "trust_revocation", Check.UNKNOWN, statement=replace(ROUTES, min_revocation_version=6)
+    ),
+    "needs a later bundle": Case(
+        "trust_revocation", Check.UNKNOWN, statement=replace(ROUTES, min_trust_version=4)
+    ),
+    "claims whose key is revoked": Case(
+        "trust_revocation",
+        Check.FAIL,
+        facts=revoked(RevokedKind.SIGNING_KEY, f.CLAIMER.key_id),
+    ),
+    "a role without the verb": Case(
+        "role_assignment", Check.FAIL, facts=with_rules(replace(RULE, verbs=(Verb.KNOW,)))
+    ),
+    "no rule for any of its roles": Case("role_assignment", Check.UNKNOWN, facts=with_rules()),
+    "a role without the type": Case(
+        "artifact_type", Check.FAIL, facts=with_rules(f.role_rule("edge", T.QOS_POLICY_BUNDLE))
+    ),
+    "a type and a verb of two roles": Case(
+        "artifact_type",
+        Check.FAIL,
+        Subject(identity=IDENTITY, claims=claims_of(roles=("core", "edge"))),
+        facts=with_rules(
+            replace(RULE, verbs=(Verb.KNOW,)), f.role_rule("core", T.QOS_POLICY_BUNDLE)
+        ),
+    ),
+    "a node that has forgotten what it knew": Case(
+        "degraded_policy",
+        Check.FAIL,
+        facts=replace(f.FACTS, freshness=replace(f.FACTS.freshness, has_amnesia=True)),
+    ),
+    "expired": Case(
+        "degraded_policy",
+        Check.FAIL,
+        CLAIMED_FOR_LONG,
+        facts=replace(f.FACTS, revocations_expires_at=UnixTime(f.NOW + 2 * f.DAY)),
+        now=ROUTES.expires_at,
     ),
     "the node is revoked": Case(
         "trust_revocation",
@@ -226,6 +323,34 @@ def test_the_snapshot_of_another_node_needs_claims_that_still_count() -> None:
     for fields in ({"authority_epoch": 1}, {"expires_at": f.NOW}):
         old = replace(claims, claims=replace(claims.claims, **fields))
         assert not decision(Subject(identity=IDENTITY, claims=old), OTHER_SNAPSHOT).allow
+
+
+def test_a_rule_is_of_its_role_alone_and_without_one_nothing_is_known() -> None:
+    verdict = decision(FULL, ROUTES, with_rules(f.role_rule("core")))
+    assert verdict.denied_by == "role_assignment"
+    assert dict(verdict.checks)["role_assignment"] is Check.UNKNOWN
+    assert dict(verdict.checks)["artifact_type"] is Check.UNKNOWN
+
+
+def test_what_a_revoked_key_signed_is_served_to_nobody() -> None:
+    one = replace(about(ROUTES), signed_by=(f.POLICY.key_id,))
+    assert authorize(FULL, one, Verb.FETCH, f.FACTS, f.NOW).allow
+    gone = revoked(RevokedKind.SIGNING_KEY, f.POLICY.key_id)
+    assert authorize(FULL, one, Verb.FETCH, gone, f.NOW).denied_by == "trust_revocation"
+
+
+def test_a_revocation_list_closes_no_way_to_the_bundle() -> None:
+    """A thief of its key could otherwise keep from everybody the bundle that ends it."""
+    bundle = f.manifest(T.TRUST_BUNDLE)
+    root = f.ROOTS[0].key_id
+    one = replace(about(bundle), signed_by=(root,))
+    entries = {
+        (RevokedKind.MANIFEST, f.hash_of(manifest_bytes(bundle))),
+        (RevokedKind.CONTENT, bundle.content_hash),
+        (RevokedKind.SIGNING_KEY, root),
+    }
+    for entry in entries:
+        assert authorize(STRANGER, one, Verb.FETCH, revoked(*entry), f.NOW).allow
 
 
 # Invariants.

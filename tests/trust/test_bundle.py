@@ -7,13 +7,14 @@ import pytest
 
 from fabgossip.errors import TrustError
 from fabgossip.model.artifact import ArtifactType, Manifest
-from fabgossip.model.authority import Right, TrustBundle
+from fabgossip.model.authority import KeyStatus, Right, TrustBundle
 from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import ClusterId, PlatformId
 from fabgossip.model.moment import UnixTime
 from fabgossip.trust.bundle import (
     bundle_faults,
     bundle_from_pinned,
+    counts,
     describes,
     good_roots,
     meets_roots,
@@ -97,6 +98,14 @@ UNSOUND: dict[str, tuple[TrustBundle, str]] = {
     "a grant key with a second right": (
         with_right(f.right("qos_policy_bundle", f.GRANTER, prefix=f"{f.PREFIX}/qos")),
         "second right",
+    ),
+    "one node CA twice": (
+        replace(f.BUNDLE, node_cas=f.BUNDLE.node_cas * 2),
+        "node CA stands twice",
+    ),
+    "two rules for one role": (
+        replace(f.BUNDLE, role_rules=f.BUNDLE.role_rules * 2),
+        "two rules",
     ),
     "no node CA": (replace(f.BUNDLE, node_cas=()), "no active node CA"),
 }
@@ -301,3 +310,41 @@ def test_what_is_not_exactly_next_may_not_follow(successor: TrustBundle) -> None
 @pytest.mark.parametrize("epoch", [2, 3])
 def test_exactly_the_next_version_may_follow_in_this_epoch_or_the_next(epoch: int) -> None:
     assert succession_fault(f.BUNDLE, replace(f.NEXT_BUNDLE, authority_epoch=epoch)) is None
+
+
+def test_a_right_on_another_kind_is_none_however_long_its_prefix() -> None:
+    other = f.right("qos_policy_bundle", f.COMPILER, prefix=f"{f.PREFIX}/routes")
+    assert right_for(with_right(other), ROUTES, f"{f.PREFIX}/routes/r1") == POLICY_RIGHT
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"artifact_type": ArtifactType.REVOCATION_LIST},
+        {"cluster_id": ClusterId("test")},
+        {"namespace": f.namespace("trust/revocations")},
+        {"config_version": 5},
+        {"authority_epoch": 3},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_a_manifest_that_differs_in_one_thing_describes_no_bundle(
+    fields: dict[str, object],
+) -> None:
+    statement = f.bundle_manifest(f.NEXT_BUNDLE)
+    assert describes(statement, f.NEXT_BUNDLE)
+    assert not describes(replace(statement, **fields), f.NEXT_BUNDLE)  # type: ignore[arg-type]  # by name
+
+
+@pytest.mark.parametrize("fields", [{"platform_id": PlatformId("other")}, {"cluster_id": "test"}])
+def test_a_bundle_of_another_cluster_may_not_follow(fields: dict[str, object]) -> None:
+    other = replace(f.NEXT_BUNDLE, **fields)  # type: ignore[arg-type]  # by name
+    assert succession_fault(f.BUNDLE, other) == "another platform or cluster"
+
+
+def test_a_revoked_key_vouches_for_nothing_whenever_it_was_seen() -> None:
+    key = f.signing_key(f.POLICY)
+    assert counts(key, f.NOW, None)
+    assert not any(
+        counts(f.signing_key(f.POLICY, KeyStatus.REVOKED), f.NOW, seen) for seen in (None, f.NOW)
+    )

@@ -172,6 +172,7 @@ FOREIGN = parse_namespace(TEST_CLUSTER)
 INCREMENT = f.manifest(T.SNAPSHOT_INCREMENT)
 INCREMENT_LINE = Line(floor=INCREMENT.order, manifest_hash=None, withdrawn=Order(0, 0))
 NEXT = f.bundle_manifest(f.NEXT_BUNDLE)
+FORMER = (f.signer("former root 1"), f.signer("former root 2"))
 MIB = 1 << 20
 
 CASES: dict[str, Case] = {
@@ -441,6 +442,12 @@ CASES: dict[str, Case] = {
     "an increment held already": Case(
         Code.ALREADY_CURRENT, changed(INCREMENT), line=replace(INCREMENT_LINE, has_increment=True)
     ),
+    "the withdrawal of trust itself": Case(
+        Code.NAMESPACE_MISMATCH, changed(tombstone(f.manifest(T.REVOCATION_LIST)))
+    ),
+    "an increment of what was withdrawn": Case(
+        Code.TOMBSTONED, changed(INCREMENT), line=replace(INCREMENT_LINE, withdrawn=INCREMENT.order)
+    ),
     # 12: time
     "issued in the future": Case(
         Code.FUTURE_ISSUED, changed(replace(ROUTES, issued_at=UnixTime(f.NOW + 121)))
@@ -581,6 +588,23 @@ def test_two_of_three_roots_open_the_next_bundle_whichever_they_are() -> None:
         assert isinstance(f.admit(f.signed(NEXT, *signers)), VerifiedManifest)
 
 
+def test_only_roots_that_count_are_named_as_signers_of_a_bundle() -> None:
+    """A root of the bundle before may have signed as well: it has no say in the next."""
+    former = replace(f.BUNDLE, root_keys=tuple(sorted(one.public_key for one in FORMER)))
+    facts = replace(f.FACTS, previous=former)
+    names = tuple(sorted(one.key_id for one in (*f.ROOTS, *FORMER)))
+    raw = f.signed(replace(NEXT, signer_key_ids=names), *f.ROOTS[:2], FORMER[0])
+    verdict = f.admit(raw, facts=facts)
+    assert isinstance(verdict, VerifiedManifest)
+    assert set(verdict.signed_by) == {one.key_id for one in f.ROOTS[:2]}
+
+
+def test_a_cap_is_of_one_type_alone() -> None:
+    caps = (ContentCap(artifact_type=T.QOS_POLICY_BUNDLE, size_max=1),)
+    facts = replace(f.FACTS, bundle=replace(f.BUNDLE, content_caps=caps))
+    assert isinstance(f.admit(RAW, facts=facts), VerifiedManifest)
+
+
 def test_the_longest_right_decides_alone_in_any_order_of_the_bundle() -> None:
     for rights in ((*f.BUNDLE.rights, NARROW), (NARROW, *f.BUNDLE.rights)):
         facts = with_rights(*rights)
@@ -654,8 +678,11 @@ def test_what_was_admitted_once_is_recalled_at_its_floor() -> None:
         "a bad signature",
         "signed by a revoked key",
         "signed garbage",
+        "one type in the envelope, another inside",
         "another cluster in the path",
         "a type under a foreign family",
+        "the withdrawal of trust itself",
+        "an organisation in the path only",
         "content over the cap",
         "a longer right of others",
         "another role",
@@ -669,6 +696,19 @@ def test_what_was_admitted_once_is_recalled_at_its_floor() -> None:
 def test_a_poisoned_or_outdated_row_is_not_recalled(name: str) -> None:
     case = CASES[name]
     assert f.code_of(recall(case.raw(), case.facts, case.now)) is case.code
+
+
+@pytest.mark.parametrize("statement", [NEXT, f.manifest(T.REVOCATION_LIST)], ids=["bundle", "list"])
+def test_a_revocation_list_takes_nothing_from_trust_itself(statement: Manifest) -> None:
+    """A thief of its key could block the bundle that ends it, or have one taken back."""
+    raw = f.signed(statement)
+    entries = {
+        (RevokedKind.MANIFEST, bytes(f.parts(raw).manifest_hash)),
+        (RevokedKind.CONTENT, bytes(statement.content_hash)),
+    }
+    facts = replace(f.FACTS, revoked=Revoked(5, frozenset(entries)))
+    assert isinstance(f.admit(raw, facts=facts), VerifiedManifest)
+    assert isinstance(recall(raw, facts), VerifiedManifest)
 
 
 # Nobody else makes verified words.

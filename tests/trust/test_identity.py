@@ -104,6 +104,7 @@ BROKEN: dict[str, f.Leaf] = {
     "no digital signature": replace(
         GOOD, usage=usage(digital_signature=False, key_encipherment=True)
     ),
+    "no usage at all": replace(GOOD, usage=usage(digital_signature=False)),
     "content commitment": replace(GOOD, usage=usage(content_commitment=True)),
     "key encipherment": replace(GOOD, usage=usage(key_encipherment=True)),
     "data encipherment": replace(GOOD, usage=usage(data_encipherment=True)),
@@ -373,6 +374,8 @@ CLAIMS_BROKEN: dict[str, Callable[[], bytes]] = {
     "the epoch after": changed(authority_epoch=3),
     "issued in the future": changed(issued_at=UnixTime(f.NOW + 121)),
     "expired": changed(expires_at=f.NOW),
+    "needs a later bundle": changed(min_trust_version=4),
+    "needs a later list": changed(min_revocation_version=6),
     "not padded": changed(commitments=f.claims().commitments[:15]),
     "expired before it was issued": changed(expires_at=UnixTime(f.NOW - 2 * f.HOUR)),
     "signed by a stranger": lambda: f.signed_claims(f.claims(), f.STRANGER),
@@ -403,6 +406,7 @@ def test_claims_that_break_one_rule_entitle_to_nothing(make: Callable[[], bytes]
     [
         changed(issued_at=UnixTime(f.NOW + 120)),
         changed(expires_at=UnixTime(f.NOW + 1)),
+        changed(min_trust_version=3, min_revocation_version=5),
         lambda: f.signed_claims(f.claims(), f.CLAIMER, f.STRANGER),
     ],
 )
@@ -427,6 +431,14 @@ def with_key(**fields: object) -> ClaimsTrust:
         for one in f.BUNDLE.keys
     )
     return ClaimsTrust(replace(f.BUNDLE, keys=keys), f.FACTS.revoked, Ed25519Verifier())
+
+
+def test_claims_of_a_revoked_key_are_not_decoded() -> None:
+    garbage = f.sealed(PayloadKind.NODE_CLAIMS, b"\xc1", f.CLAIMER)
+    trust = with_key(status=KeyStatus.REVOKED)
+    verdict = verify_claims(garbage, (), f.NODE, trust, f.BOTH_CLOCKS)
+    assert isinstance(verdict, Rejection)
+    assert "not signed" in verdict.detail
 
 
 DISTRUSTED: dict[str, ClaimsTrust] = {
