@@ -575,7 +575,11 @@ class Intake:
         if not head.is_durable or self._is_on_its_way(verified):
             return False
         manifest = current.manifest
-        return manifest.tombstone is not None or manifest.content_hash in self._held
+        if manifest.tombstone is not None:
+            return True
+        if current is head.verified and TYPE_RULES[manifest.artifact_type].is_read:
+            return head.is_held  # held under another manifest is not read under this one
+        return manifest.content_hash in self._held
 
     def _is_on_its_way(self, verified: VerifiedManifest) -> bool:
         return any(
@@ -644,7 +648,7 @@ class Intake:
         drop = DropHead(namespace=namespace, manifest_hash=head.verified.manifest_hash)
         changes: tuple[Change, ...] = (drop,)
         if before is not None:
-            changes = (drop, PutHead(verified=before.verified))
+            changes = (drop, *_changes_for(before, before.verified))
         self._untold.pop(prefix_of(head.verified.manifest_hash), None)
         self.keep(*changes)
         self._release(head.manifest.content_hash)

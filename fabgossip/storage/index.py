@@ -314,7 +314,9 @@ class NodeIndex:
         namespace, order = manifest.namespace.text, manifest.order
         if not is_increment:
             self._db.execute("DELETE FROM head WHERE namespace = ?", (namespace,))
-            self._db.execute("DELETE FROM evidence WHERE namespace = ?", (namespace,))
+            if manifest.artifact_type is not ArtifactType.TRUST_BUNDLE:
+                # A bundle ends a fork once it was read and is in force, not by being here.
+                self._db.execute("DELETE FROM evidence WHERE namespace = ?", (namespace,))
             self._raise_floor(namespace, order, verified.manifest_hash)
         row = (
             namespace,

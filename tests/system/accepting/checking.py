@@ -180,9 +180,11 @@ class Inspection:
             return
         head = life.node.find(namespace)
         if head is None:
-            # A row today's trust refuses is not even recalled; then a revocation says why.
+            # A row that today's trust or time refuses is not even recalled, nor does one below it
+            # come back.
             for name in names:
-                if self.artifacts[name].manifest.order == newest:
+                is_newest = self.artifacts[name].manifest.order == newest
+                if is_newest and self.ledger.floors[namespace] == newest:
                     _demand(not self._is_good(life, name), f"{namespace} {newest} is lost")
             return
         _demand(head.manifest.order >= newest, f"{namespace} is at {head.manifest.order}")

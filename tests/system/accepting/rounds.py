@@ -190,14 +190,15 @@ class Rounds:
         with _ended(pid, reading, delay):
             for word in _words(reading):
                 _take(word, ending, ledger, artifacts)
-        action = story.actions[min(ending.at, len(story.actions) - 1)]
-        return ending, UnixTime(action.at + 1)
+        later = [one.at for one in story.actions[ending.at + 1 :]]
+        return ending, later[0] if later else story.end
 
     def _catch_up(self, folder: Path, story: Story, inspection: Inspection) -> None:
         """Everything newest is handed over once more, and is accepted: a crash shut nothing out."""
         life = Life(folder, story, story.end, lambda word: self._heard(word, inspection))
         try:
-            for action in story.actions:
+            # Twice: whose rival lost its trust only later is not believed the first time.
+            for action in (*story.actions, *story.actions):
                 if isinstance(action.what, Given):
                     life.submit(action.what.artifact)
                     life.settle()
