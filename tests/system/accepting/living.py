@@ -4,7 +4,6 @@ Everything runs in the calling thread, so that a step of a seed is always the sa
 """
 
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,13 +24,13 @@ from fabgossip.core.effects import (
     ServeContent,
 )
 from fabgossip.core.events import (
-    LostReason,
     ContentFailed,
     ContentServed,
     ContentStored,
     Event,
     FetchFailure,
     LinkId,
+    LostReason,
     MessageReceived,
     PeerConnected,
     PeerLost,
@@ -75,7 +74,15 @@ from fabgossip.model.persistence import (
 )
 from tests.core.artifacts import Artifact
 from tests.core.story import VERIFIER, boot_id, claims_of, identity, pinned
-from tests.system.accepting.stories import Action, Given, Meeting, Story, Waiting, manifest_hash_in, manifest_hash_of
+from tests.system.accepting.stories import (
+    Action,
+    Given,
+    Meeting,
+    Story,
+    Waiting,
+    manifest_hash_in,
+    manifest_hash_of,
+)
 from tests.trust import factory
 
 Word: TypeAlias = tuple[str | int | bool, ...]
@@ -355,9 +362,3 @@ def word_of(change: Change) -> Word:
 def line_of(word: Word) -> bytes:
     """A word as it goes through a pipe."""
     return json.dumps(word).encode() + b"\n"
-
-
-def write_whole(descriptor: int, line: bytes, write: Callable[[int, bytes], int] = os.write) -> None:
-    """All of a line, whatever a pipe takes at once."""
-    while line:
-        line = line[write(descriptor, line) :]
