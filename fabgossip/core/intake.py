@@ -607,12 +607,27 @@ class Intake:
         """Whether a manifest and its content are durable here, or a newer one took its place."""
         found = self._m.catalog.by_prefix(prefix_of(verified.manifest_hash))
         if found is None:
-            return True
+            return self._is_superseded(verified.manifest)
         head, current = found
         if not head.is_durable or self._is_on_its_way(verified):
             return False
         manifest = current.manifest
-        return manifest.tombstone is not None or manifest.content_hash in self._held
+        if manifest.tombstone is not None:
+            return True
+        if current is head.verified and TYPE_RULES[manifest.artifact_type].is_read:
+            return head.is_held  # held under another manifest is not read under this one
+        return manifest.content_hash in self._held
+
+    def _is_superseded(self, manifest: Manifest) -> bool:
+        """Whether what took its place is durable; a bundle is superseded by one in force only."""
+        if manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
+            return self._m.beliefs.facts.bundle.bundle_version >= manifest.config_version
+        head = self._m.catalog.find(manifest.namespace.text)
+        return head is not None and head.is_durable
+
+    def is_named(self, verified: VerifiedManifest) -> bool:
+        """Whether a statement stands at the head of its namespace."""
+        return self._m.catalog.by_prefix(prefix_of(verified.manifest_hash)) is not None
 
     def _is_on_its_way(self, verified: VerifiedManifest) -> bool:
         return any(
@@ -671,14 +686,14 @@ class Intake:
                 self.refused_contents.append((verified, value))
                 self._record(Fact.ARTIFACT_REJECTED, value, source=head.source)
                 if verified.manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
-                    self._discard(head)
+                    self._discard(head, now)
                 return
             self._learn(verified, value, content, now)
         self._supersede(head)
         self._apply(head, verified, now)
         self._tell_held(verified, now)
 
-    def _discard(self, head: Head) -> None:
+    def _discard(self, head: Head, now: Now) -> None:
         """A bundle that proved to be none leaves nothing behind: the one in force stands as before,
         here and on the disk."""
         before = self._m.catalog.on_discarded(head)
@@ -686,10 +701,12 @@ class Intake:
         drop = DropHead(namespace=namespace, manifest_hash=head.verified.manifest_hash)
         changes: tuple[Change, ...] = (drop,)
         if before is not None:
-            changes = (drop, PutHead(verified=before.verified))
+            changes = (drop, *_changes_for(before, before.verified))
         self._untold.pop(prefix_of(head.verified.manifest_hash), None)
         self.keep(*changes)
         self._release(head.manifest.content_hash)
+        if before is not None and not before.is_held:
+            self._follow(before, before.verified, None, now)
 
     def _on_side_held(self, verified: VerifiedManifest, content: bytes | None, now: Now) -> None:
         if verified.manifest.artifact_type is not ArtifactType.REVOCATION_LIST or content is None:

@@ -337,6 +337,8 @@ class Node:
             self._on_use_durable(served, now, ok=event.ok)
             return
         self._intake.on_persisted(event.token, now, ok=event.ok)
+        if not event.ok:
+            self._fail_superseded()
         self._answer_settled()
 
     def _on_connected(self, event: PeerConnected, now: Now) -> None:
@@ -1179,6 +1181,13 @@ class Node:
                     namespace=verified.manifest.namespace.text,
                 )
             )
+
+    def _fail_superseded(self) -> None:
+        """The disk refuses something: what a newer one replaced may never have been durable, nor
+        is that."""
+        for request, (verified, _) in tuple(self._submits.items()):
+            if not self._intake.is_named(verified) and not self._intake.is_settled(verified):
+                self._intake.failed_requests.append((request, "the disk refused what replaced it"))
 
     def _on_fetch(self, request: RequestId, body: FetchRequest, now: Now) -> None:
         found = self._wanted_by(body)

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Never
+from typing import Final, Never, TypeVar
 
 import trio
 
@@ -23,6 +23,7 @@ from fabgossip.storage.index import DropContent, NodeIndex, PutContent, Row
 from fabgossip.storage.materialized import LocalState, LocalVersion, has_settings
 from fabgossip.wire.contents import parse_snapshot
 
+_T = TypeVar("_T")
 GROUP_MAX: Final = 256
 """Jobs per commit."""
 
@@ -125,27 +126,28 @@ class Disk:
             self._wake.notify()
 
     def read(self, content_hash: ContentHash) -> bytes | None:
-        """A whole content, None if it is not held. Blocks for a file; inline content costs about
-        20 us."""
+        """A whole content, None if it is not held or cannot be read. Blocks for a file; inline
+        content costs about 20 us."""
         return self._read(self._reader, content_hash)
 
     def find_inline(self, content_hash: ContentHash) -> bytes | None:
-        """A content that rests in the index, None if it is not held or rests in a file."""
-        row = self._reader.content(content_hash)
+        """A content that rests in the index, None if it is not held, rests in a file, or cannot be
+        read."""
+        try:
+            row = self._reader.content(content_hash)
+        except StorageError:
+            return None
         return None if row is None else row.inline
 
     def _read(self, index: NodeIndex, content_hash: ContentHash) -> bytes | None:
-        row = index.content(content_hash)
-        if row is None:
-            return None
-        if row.inline is not None:
-            return row.inline
         try:
-            descriptor = self.files.open_content(content_hash)
-        except OSError:
+            row = index.content(content_hash)
+            if row is None or row.inline is not None:
+                return None if row is None else row.inline
+            with os.fdopen(self.files.open_content(content_hash), "rb") as file:
+                return file.read()
+        except (OSError, StorageError):
             return None
-        with os.fdopen(descriptor, "rb") as file:
-            return file.read()
 
     def _work(self) -> None:
         while True:
@@ -154,7 +156,12 @@ class Disk:
                     self._wake.wait()
                 if not self._jobs:
                     return
-            self._report(self.write_next())
+            try:
+                results = self.write_next()
+            except BaseException as error:  # noqa: BLE001  # raised again by `report_faults`
+                self._in_loop(self._break, error)
+                return
+            self._report(results)
 
     def write_next(self) -> list[tuple[Callable[[bool], None], bool]]:
         """Make what is next in line durable; gives whom to tell, and whether it is. Called by the
@@ -206,12 +213,19 @@ class Disk:
             self.last_error = str(error)
 
     def _report(self, results: list[tuple[Callable[[bool], None], bool]]) -> None:
-        assert self._token is not None
+        self._in_loop(self._deliver, results)
 
+    def _in_loop(self, call: Callable[[_T], None], argument: _T) -> None:
+        assert self._token is not None
         try:
-            self._token.run_sync_soon(self._deliver, results)
+            self._token.run_sync_soon(call, argument)
         except trio.RunFinishedError:
             return
+
+    def _break(self, error: BaseException) -> None:
+        """The writing thread has ended by a fault of ours: without it nothing is ever answered."""
+        self._fault = error
+        self._faulted.set()
 
     def _deliver(self, results: list[tuple[Callable[[bool], None], bool]]) -> None:
         """Call back whoever asked, in the order they asked. Runs in the loop itself, where an
@@ -222,11 +236,10 @@ class Disk:
             for done, ok in results:
                 done(ok)
         except BaseException as error:  # noqa: BLE001  # raised again by `report_faults`
-            self._fault = error
-            self._faulted.set()
+            self._break(error)
 
     async def report_faults(self) -> Never:
-        """Raise what a callback raised, where the nursery sees it."""
+        """Raise what a callback or the writing thread raised, where the nursery sees it."""
         await self._faulted.wait()
         assert self._fault is not None
         raise self._fault

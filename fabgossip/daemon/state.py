@@ -89,6 +89,10 @@ def _lock(folder: Path) -> int:
         raise LockedError(
             f"storage.path: {folder} is in use by process {holder or 'unknown'}"
         ) from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        os.close(descriptor)
+        raise StorageError(f"storage.path: {folder}: {error.strerror}") from error
     return descriptor

@@ -15,7 +15,14 @@ from typing import Final, Protocol, TypeAlias
 
 from fabgossip.core.effects import Materialize, Persist
 from fabgossip.core.events import Started
-from fabgossip.model.artifact import NO_ORDER, TRUST_TYPES, TYPE_RULES, Order, VerifiedManifest
+from fabgossip.model.artifact import (
+    NO_ORDER,
+    TRUST_TYPES,
+    TYPE_RULES,
+    ArtifactType,
+    Order,
+    VerifiedManifest,
+)
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
@@ -278,13 +285,12 @@ class SimDisk:
                     key = (one.manifest.namespace.text, bytes(one.manifest_hash))
                     self.evidence[key] = one.envelope
                 case PutClaimsSeen():
-                    self.claims_seen[change.node_id] = (change.epoch, change.version)
+                    seen = self.claims_seen.get(change.node_id, (0, 0))
+                    self.claims_seen[change.node_id] = max(seen, (change.epoch, change.version))
                 case PutGrantUse():
-                    self.grant_uses[change.grant_id] = StoredGrantUse(
-                        grant_id=change.grant_id, uses=change.uses, forget_at=change.forget_at
-                    )
+                    self._put_grant_use(change)
                 case PutTimeFloor():
-                    self.time_floor = change.unix
+                    self.time_floor = max(change.unix, self.time_floor)
                 case PutMemory():
                     self.is_whole = change.is_whole
                 case PutCheckpoints():
@@ -304,10 +310,18 @@ class SimDisk:
                     )
         return True
 
+    def _put_grant_use(self, row: PutGrantUse) -> None:
+        known = self.grant_uses.get(row.grant_id)
+        if known is None or row.uses >= known.uses:
+            self.grant_uses[row.grant_id] = StoredGrantUse(
+                grant_id=row.grant_id, uses=row.uses, forget_at=row.forget_at
+            )
+
     def _put_head(self, verified: VerifiedManifest) -> None:
         namespace, order = verified.manifest.namespace.text, verified.manifest.order
         self.heads.pop((namespace, True), None)
-        self.evidence = {key: row for key, row in self.evidence.items() if key[0] != namespace}
+        if verified.manifest.artifact_type is not ArtifactType.TRUST_BUNDLE:
+            self.evidence = {key: row for key, row in self.evidence.items() if key[0] != namespace}
         self._raise_floor(namespace, order, verified.manifest_hash)
         self._put_row(verified, is_increment=False)
 

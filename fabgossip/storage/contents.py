@@ -13,6 +13,7 @@ the file is dropped.
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -59,11 +60,13 @@ class IncomingContent:
         return self._path
 
     def drop(self) -> None:
-        """Close and remove what was written."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-        self._path.unlink(missing_ok=True)
+        """Close and remove what was written; what a failing disk keeps goes at the next start."""
+        descriptor, self._descriptor = self._descriptor, -1
+        with suppress(OSError):
+            if descriptor >= 0:
+                os.close(descriptor)
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
 
 class ContentFiles:

@@ -1,8 +1,9 @@
 """The node's own index: heads, floors, contents, trust chain, in one SQLite file.
 
 Decides: what is durable, and in which transaction.
-Keeps: a head and its floor land together; floors, claims seen and grant uses never sink within an
-epoch; a content row exists only for bytes that are durable; nothing is walked at start.
+Keeps: a head and its floor land together; floors, claims seen, grant uses and the time floor never
+sink within an epoch; a content row exists only for bytes that are durable; nothing is walked at
+start.
 Must not know: what a manifest says beyond the columns it is filed under.
 
 Everything blocks, and one thread at a time may use it. WAL with `synchronous=FULL`: a commit that
@@ -238,8 +239,15 @@ class NodeIndex:
             self._db.execute("COMMIT")
             self._checkpoint_if_large()
         except sqlite3.Error as error:
+            self._roll_back()
+            raise StorageError(f"{self._path}: {error}") from error
+
+    def _roll_back(self) -> None:
+        """Leave the transaction, unless SQLite left it by itself; raises `StorageError`."""
+        try:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+        except sqlite3.Error as error:
             raise StorageError(f"{self._path}: {error}") from error
 
     def _checkpoint_if_large(self) -> None:
@@ -285,7 +293,7 @@ class NodeIndex:
             case PutGrantUse():
                 self._put_grant_use(row)
             case PutTimeFloor():
-                self._put_meta("time_floor", row.unix)
+                self._put_meta("time_floor", max(row.unix, self._meta("time_floor", 0)))
             case PutMemory():
                 self._put_meta("is_whole", int(row.is_whole))
             case PutCheckpoints():
@@ -324,7 +332,9 @@ class NodeIndex:
         namespace, order = manifest.namespace.text, manifest.order
         if not is_increment:
             self._db.execute("DELETE FROM head WHERE namespace = ?", (namespace,))
-            self._db.execute("DELETE FROM evidence WHERE namespace = ?", (namespace,))
+            if manifest.artifact_type is not ArtifactType.TRUST_BUNDLE:
+                # A bundle ends a fork once it was read and is in force, not by being here.
+                self._db.execute("DELETE FROM evidence WHERE namespace = ?", (namespace,))
             self._raise_floor(namespace, order, verified.manifest_hash)
         row = (
             namespace,
@@ -346,10 +356,17 @@ class NodeIndex:
         self._db.executemany("INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
     def content(self, content_hash: ContentHash) -> ContentRow | None:
-        """The row of a content, None if it is not held."""
-        row = self._db.execute(
-            "SELECT size, inline FROM content WHERE content_hash = ?", (content_hash,)
-        ).fetchone()
+        """The row of a content, None if it is not held.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        try:
+            row = self._db.execute(
+                "SELECT size, inline FROM content WHERE content_hash = ?", (content_hash,)
+            ).fetchone()
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path}: {error}") from error
         return None if row is None else ContentRow(size=row[0], inline=row[1])
 
     def orphans(self) -> tuple[ContentHash, ...]:

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from tests.system.accepting.rounds import Rounds, Tally, warm_up
+from tests.system.accepting.rounds import Rounds, Tally
 
 ROUNDS: Final = 1_000
 SHOWN_MAX: Final = 20
@@ -25,7 +25,6 @@ SHOWN_MAX: Final = 20
 def main() -> int:
     """Play the rounds asked for; gives the exit code."""
     arguments = _parser().parse_args()
-    warm_up()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as place:
         rounds = Rounds(arguments.seed, Path(place), is_failing=arguments.failing)
         rounds.take_census()

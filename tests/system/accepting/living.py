@@ -4,7 +4,6 @@ Everything runs in the calling thread, so that a step of a seed is always the sa
 """
 
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -363,11 +362,3 @@ def word_of(change: Change) -> Word:
 def line_of(word: Word) -> bytes:
     """A word as it goes through a pipe."""
     return json.dumps(word).encode() + b"\n"
-
-
-def write_whole(
-    descriptor: int, line: bytes, write: Callable[[int, bytes], int] = os.write
-) -> None:
-    """All of a line, whatever a pipe takes at once."""
-    while line:
-        line = line[write(descriptor, line) :]

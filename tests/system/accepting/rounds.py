@@ -8,8 +8,8 @@ import os
 import select
 import shutil
 import signal
-import sys
 import tempfile
+import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
@@ -25,19 +25,20 @@ from fabgossip.model.ids import ManifestHash
 from fabgossip.model.moment import UnixTime
 from tests.core.artifacts import Artifact
 from tests.system.accepting.checking import FaultError, Inspection, Ledger
-from tests.system.accepting.living import Life, Word, line_of
+from tests.system.accepting.living import Life, Say, Word, line_of
 from tests.system.accepting.steps import NEVER, Plan, Steps
 from tests.system.accepting.stories import Action, Given, Story, story_with
-from tests.trust import factory
 
 CENSUS: Final = 12
 """Stories told to their end first, to know the points there are."""
 LIVES: Final = 3
 BY_NUMBER: Final = 0.3
-"""So many of the later lives end at any step, whatever it is; the others at a point of their own.
+"""So many of the last lives end at any step, whatever it is; the others at a point of their own.
 """
 AT_RANDOM: Final = 0.15
 """So many kills come from outside, at a random time."""
+RESTART: Final = "restart"
+"""The name of every start but the first."""
 OCCURRENCES: Final = (1, 1, 1, 2, 3)
 FAILING: Final = (1, 1, 2, 5, 20)
 PATIENCE: Final = 0.7
@@ -94,18 +95,20 @@ class Rounds:
     def take_census(self) -> None:
         """Learn every point that some stories have, from start to end and started again."""
         known: set[str] = set()
-        totals = []
+        totals: list[int] = []
+        times: list[float] = []
         for number in range(CENSUS):
             story, folder = Story(seed=f"census {number}"), self._folder()
-            taken = 0
+            begin = time.perf_counter()
             for _ in range(2):
                 ending, _ = self._live(folder, story, 0, NEVER, Random(number), Ledger(), None)
                 assert not ending.crash, ending.crash
                 known |= set(ending.taken)
-                taken = sum(ending.taken.values())
-            totals.append(taken)
+                totals.append(ending.taken.total())
+            times.append((time.perf_counter() - begin) / 2)
             shutil.rmtree(folder)
-        self._steps = sum(totals) // CENSUS
+        self._steps = sum(totals) // len(totals)
+        self._seconds = sum(times) / CENSUS
         order = sorted(known)
         Random(self._seed).shuffle(order)
         self.tally.known = tuple(order)
@@ -116,15 +119,14 @@ class Rounds:
     def play(self, number: int) -> None:
         """One round, from an empty folder to a node that has caught up."""
         rng = Random(f"{self._seed} {number}")
-        known = self.tally.known
-        target = known[number % len(known)] if known else ""
-        story = story_with(f"{self._seed} {number}", target.partition(" | ")[0])
+        targets = self._targets(number)
+        story = story_with(f"{self._seed} {number}", targets[0].partition(" | ")[0])
         folder, ledger, points = self._folder(), Ledger(), list[str]()
         inspection = Inspection(folder, story, ledger, story.artifacts())
         try:
             at = 0
             for life in range(LIVES):
-                plan = self._plan(rng, target, life, story.actions[at:])
+                plan = self._plan(rng, targets[life : life + 1], story.actions[at:])
                 delay = self._delay(rng) if not self._is_failing else None
                 ending, now = self._live(folder, story, at, plan, rng, ledger, delay)
                 at = ending.at
@@ -144,18 +146,23 @@ class Rounds:
             shutil.rmtree(folder)
         self.tally.rounds += 1
 
-    def _plan(self, rng: Random, target: str, life: int, left: list[Action]) -> Plan:
-        """The first life ends at the point whose turn it is, the others anywhere."""
+    def _targets(self, number: int) -> tuple[str, str]:
+        """The points whose turn it is, of a first life and of a second."""
+        first = [one for one in self.tally.known if not one.startswith(RESTART)]
+        second = [one for one in self.tally.known if one.startswith(RESTART)]
+        return first[number % len(first)], second[number % len(second)]
+
+    def _plan(self, rng: Random, target: tuple[str, ...], left: list[Action]) -> Plan:
+        """A life ends at the point whose turn it is, the last one anywhere."""
         failing = rng.choice(FAILING) if self._is_failing else 0
-        is_targeted = life == (1 if target.startswith("restart") else 0)
-        if is_targeted:
-            return Plan(point=target, occurrence=rng.choice(OCCURRENCES), failing=failing)
+        if target:
+            return Plan(point=target[0], occurrence=rng.choice(OCCURRENCES), failing=failing)
         if rng.random() < BY_NUMBER:
-            occurrence = 1 + rng.randrange(max(1, self._steps // (life + 1)))
+            occurrence = 1 + rng.randrange(self._steps // LIVES)
             return Plan(occurrence=occurrence, failing=failing)
-        names = {one.name for one in left} | {"restart"}
+        names = {one.name for one in left}
         points = [one for one in self.tally.known if one.partition(" | ")[0] in names]
-        return Plan(point=rng.choice(points), failing=failing)
+        return Plan(point=rng.choice(points or self.tally.known), failing=failing)
 
     def _delay(self, rng: Random) -> float | None:
         return rng.uniform(0, self._seconds) if rng.random() < AT_RANDOM else None
@@ -192,14 +199,15 @@ class Rounds:
         with _ended(pid, reading, delay):
             for word in _words(reading):
                 _take(word, ending, ledger, artifacts)
-        action = story.actions[min(ending.at, len(story.actions) - 1)]
-        return ending, UnixTime(action.at + 1)
+        later = [one.at for one in story.actions[ending.at + 1 :]]
+        return ending, later[0] if later else story.end
 
     def _catch_up(self, folder: Path, story: Story, inspection: Inspection) -> None:
         """Everything newest is handed over once more, and is accepted: a crash shut nothing out."""
         life = Life(folder, story, story.end, lambda word: self._heard(word, inspection))
         try:
-            for action in story.actions:
+            # Twice: whose rival lost its trust only later is not believed the first time.
+            for action in (*story.actions, *story.actions):
                 if isinstance(action.what, Given):
                     life.submit(action.what.artifact)
                     life.settle()
@@ -232,7 +240,7 @@ def _live_and_die(
             line = line[write(writing, line) :]
 
     steps = Steps(plan, lambda point: say(("point", point)))
-    steps.doing = "restart" if (folder / "index.sqlite").exists() else "start"
+    steps.doing = RESTART if (folder / "index.sqlite").exists() else "start"
     steps.install()
     try:
         _tell(folder, story, first, steps, rng, say)
@@ -252,8 +260,7 @@ def _live_and_die(
         os._exit(_CRASHED)  # no clean end: what was not durable by now is lost
 
 
-def _tell(folder: Path, story: Story, first: int, steps: Steps, rng: Random, say: "object") -> None:
-    assert callable(say)
+def _tell(folder: Path, story: Story, first: int, steps: Steps, rng: Random, say: Say) -> None:
     actions = story.actions[first:]
     life = Life(folder, story, actions[0].at if actions else story.end, say)
     for number, action in enumerate(actions, first):
@@ -308,9 +315,3 @@ def _take(
             ending.crash = text
         case _:
             ledger.note(word, artifacts)
-
-
-def warm_up() -> None:
-    """Make what every story shares once, before the first fork."""
-    assert factory.BUNDLE.keys
-    sys.stdout.flush()

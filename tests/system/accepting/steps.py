@@ -1,9 +1,10 @@
 """Counts every step towards the disk, and ends or fails the process at a chosen one.
 
-A step is the moment before or after a call that changes the disk: of `os`, and a statement of
-SQLite. A point is a step with the place it was taken from: what was being accepted, which function
-of the product, which call. What SQLite does within one COMMIT is one call here; kills at a random
-time fall into it.
+A step is the moment before a call that changes the disk, of `os` or a statement of SQLite: the gap
+between it and the one before. After what makes things durable comes a step of its own, where the
+disk may have done its work and say that it failed. A point is a step with the place it was taken
+from: what was being accepted, which function of the product, which call. What SQLite does within
+one COMMIT is one call here; kills at a random time fall into it.
 """
 
 import errno
@@ -79,7 +80,7 @@ class Steps:
                 number = errno.ENOSPC if name in _NO_SPACE else errno.EIO
                 raise OSError(number, os.strerror(number))
             result = call(*args, **names)
-            if self._is_failing(place, name, "after") and name == "fsync":
+            if name == "fsync" and self._is_failing(place, name, "after"):
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             return result
 
@@ -112,7 +113,7 @@ class Steps:
                 connection.rollback()  # as SQLite itself does where it cannot write
             raise sqlite3.OperationalError(_FULL if found[1].startswith("INSERT") else _BROKEN)
         cursor = run()
-        if self._is_failing(place, found[1], "after") and found[1] == "COMMIT":
+        if found[1] == "COMMIT" and self._is_failing(place, found[1], "after"):
             raise sqlite3.OperationalError(_BROKEN)
         return cursor
 

@@ -11,7 +11,7 @@ from random import Random
 from typing import Final
 
 from fabgossip.control.drafts import chunk_hashes_of
-from fabgossip.model.artifact import ArtifactType, Base, Order, Tombstone
+from fabgossip.model.artifact import ArtifactType, Base, Tombstone
 from fabgossip.model.authority import Revocation, RevocationList, RevokedKind
 from fabgossip.model.ids import NOTHING_HASH, ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
@@ -358,8 +358,3 @@ _STARS: Final = {
 def story_with(seed: str, name: str) -> Story:
     """A story in which an action of this name is likely, if there is one."""
     return Story(seed=seed, star=_STARS.get(name, name))
-
-
-def order_of(artifact: Artifact) -> Order:
-    """The order of what an artifact states."""
-    return artifact.manifest.order
