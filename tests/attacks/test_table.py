@@ -1,7 +1,7 @@
 """Every attack the threat model names has the test it names: `a::b` is `test_a.py::test_b`.
 
 This list is of signatures, order and content; a second one holds the attacks on links, peers and
-the node itself. A test that is renamed is renamed here too, so an attack cannot lose its proof unseen.
+the node itself. A test that is renamed is renamed here too, so no attack loses its proof unseen.
 """
 
 import ast
