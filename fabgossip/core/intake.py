@@ -275,7 +275,7 @@ class Intake:
             return None
         verdict = self._room_for(m.beliefs.admit(raw, ANYTHING, self, now))
         if isinstance(verdict, Rejection):
-            self._refused(raw, verdict, source)
+            self._refused(raw, verdict, source, origin)
             if verdict.code in HELD_BACK and request is None:
                 m.waiting.on_held(raw, origin, source, hops, now.instant)
             return verdict
@@ -324,42 +324,44 @@ class Intake:
         if want is not None:
             self._m.fetching.on_announced(want, origin)
 
-    def _refused(self, raw: bytes, verdict: Rejection, source: str) -> None:
+    def _refused(self, raw: bytes, verdict: Rejection, source: str, origin: LinkId | None) -> None:
         if verdict.retry is Retry.NEVER and verdict.manifest_hash is not None:
             self._m.dissemination.on_judged(raw, prefix_of(verdict.manifest_hash))
         if verdict.is_known_already:
             return
         self._record(Fact.ARTIFACT_REJECTED, verdict, source=source)
         if verdict.verified is not None and verdict.code is RejectionCode.EQUIVOCATION:
-            self._on_equivocation(verdict.verified, source)
+            self._on_equivocation(verdict.verified, source, origin)
         if verdict.verified is not None and verdict.code is RejectionCode.TRUST_FORK:
-            self._on_fork(verdict.verified, source)
+            self._on_fork(verdict.verified, source, origin)
 
-    def _on_equivocation(self, verified: VerifiedManifest, source: str) -> None:
+    def _on_equivocation(
+        self, verified: VerifiedManifest, source: str, origin: LinkId | None
+    ) -> None:
         """Two statements of one order: whoever came first, neither is applied or served from now
         on, and others learn of both."""
         head = self._m.catalog.on_side(verified)
         if head is None:
             return
-        self._keep_evidence(verified)
+        self._keep_evidence(verified, origin)
         self._m.out.append(Record(fact=Fact.ARTIFACT_DISPUTED, fields=_fields(verified, source)))
         if verified.manifest.artifact_type is ArtifactType.REVOCATION_LIST:
             self._m.beliefs.on_list_dispute(verified.manifest.order)
             self.facts_changed = True
 
-    def _keep_evidence(self, verified: VerifiedManifest) -> None:
+    def _keep_evidence(self, verified: VerifiedManifest, origin: LinkId | None) -> None:
         token = self.next_token()
-        self._pending[token] = _Pending(verified.manifest_hash, None, None, 0)
+        self._pending[token] = _Pending(verified.manifest_hash, origin, None, 0)
         self._m.catalog.on_persisting(token, verified)
         self._m.out.append(Persist(token=token, changes=(PutEvidence(verified=verified),)))
 
-    def _on_fork(self, verified: VerifiedManifest, source: str) -> None:
+    def _on_fork(self, verified: VerifiedManifest, source: str, origin: LinkId | None) -> None:
         """Another bundle of the version in force: the roots, or a thief of them, contradict
         themselves."""
         self._m.catalog.on_side(verified)
         self._m.beliefs.on_fork()
         self.facts_changed = True
-        self._keep_evidence(verified)
+        self._keep_evidence(verified, origin)
         self._m.out.append(Record(fact=Fact.TRUST_FORKED, fields=_fields(verified, source)))
 
     def _record(self, fact: Fact, verdict: Rejection, *, source: str) -> None:
@@ -405,7 +407,7 @@ class Intake:
     def _accept(self, verified: VerifiedManifest, pending: _Pending, source: str) -> None:
         m = self._m
         if self._is_other_list(verified):
-            self._on_equivocation(verified, source)
+            self._on_equivocation(verified, source, pending.origin)
             return
         token = self.next_token()
         self._pending[token] = pending
@@ -549,7 +551,7 @@ class Intake:
         wanted."""
         manifest = verified.manifest
         if verified in head.sides:
-            self._follow_side(verified, now)
+            self._follow_side(verified, None if pending is None else pending.origin, now)
             return
         if head.state in GONE_STATES:
             return
@@ -574,11 +576,12 @@ class Intake:
         if manifest.artifact_type is ArtifactType.REVOCATION_LIST:
             self.tell(verified, now)
 
-    def _follow_side(self, verified: VerifiedManifest, now: Now) -> None:
-        """The evidence is passed on; a list restricts even so, and its content is wanted."""
+    def _follow_side(self, verified: VerifiedManifest, origin: LinkId | None, now: Now) -> None:
+        """The evidence is passed on; a list restricts even so, and its content is wanted, first
+        from whoever showed it."""
         self.tell(verified, now)
         if verified.manifest.artifact_type is ArtifactType.REVOCATION_LIST:
-            self.want(verified, None, now)
+            self.want(verified, origin, now)
 
     def _is_wanted(self, verified: VerifiedManifest) -> bool:
         """What this node applies, what it reads itself, what it holds by duty."""

@@ -128,7 +128,7 @@ class Scene(Story):
         super().__init__(started=started, is_fresh=is_fresh, verifier=verifier, holds=holds)
         for switch in [one for one in self.caused if isinstance(one, Materialize)]:
             self.when(Persisted(token=switch.token, ok=True))
-        self.switched_at_start = self.switched
+        self.switched_at_start, self.audited_at_start = self.switched, self.audited
         self.attacker = self.link(ATTACKER)
         self.bystander = self.link("n3")
         self.caused.clear()
