@@ -64,7 +64,10 @@ NAMES: dict[str, str] = {
 BAD: dict[str, tuple[int, tuple[Value, ...]]] = {
     "a segment": (NAMESPACE, tuple(f"{PREFIX}/routes/{one}" for one in NAMES.values())),
     "an artifact id": (ID, tuple(NAMES.values())),
-    "an organisation": (NAMESPACE, tuple(f"{PREFIX}/org/{one}/routes/r1" for one in NAMES.values())),
+    "an organisation": (
+        NAMESPACE,
+        tuple(f"{PREFIX}/org/{one}/routes/r1" for one in NAMES.values()),
+    ),
     "a scope": (SCOPES, tuple(sorted(("cluster:prod", f"role:{one}")) for one in NAMES.values())),
     "a service": (
         NAMESPACE,
@@ -112,9 +115,7 @@ class World:
 
     def files(self) -> dict[str, str]:
         """Every name below the root, with what a link points at and a file holds."""
-        return {
-            str(one.relative_to(self.root)): shown(one) for one in sorted(self.root.rglob("*"))
-        }
+        return {str(one.relative_to(self.root)): shown(one) for one in sorted(self.root.rglob("*"))}
 
 
 def shown(path: Path) -> str:
@@ -124,7 +125,9 @@ def shown(path: Path) -> str:
 
 
 def version_of(one: Artifact) -> LocalVersion:
-    return LocalVersion(manifest=one.manifest, envelope=one.envelope, keep_versions=0, activate=True)
+    return LocalVersion(
+        manifest=one.manifest, envelope=one.envelope, keep_versions=0, activate=True
+    )
 
 
 @pytest.fixture

@@ -90,7 +90,9 @@ def test_order_is_irrelevant() -> None:
             assert {word: verdict(word, bundle) for word in WORDS} == expected
 
 
-@given(st.permutations(SORTED.rights), st.sampled_from(sorted(OWNER)), st.sampled_from(ArtifactType))
+@given(
+    st.permutations(SORTED.rights), st.sampled_from(sorted(OWNER)), st.sampled_from(ArtifactType)
+)
 def test_the_right_on_anything_is_the_same_in_any_order(
     rights: list[Right], tail: str, kind: ArtifactType
 ) -> None:
@@ -111,9 +113,7 @@ AMBIGUOUS: dict[str, tuple[Right, ...]] = {
     "on everything": (factory.right("*", WIDE),),
     "on bundles": (factory.right(ArtifactType.TRUST_BUNDLE.value, WIDE),),
     "of nobody": (Right(kind=KIND.value, prefix=f"{factory.PREFIX}/qos", threshold=1, key_ids=()),),
-    "of a stranger": (
-        factory.right(KIND.value, factory.STRANGER, prefix=f"{factory.PREFIX}/qos"),
-    ),
+    "of a stranger": (factory.right(KIND.value, factory.STRANGER, prefix=f"{factory.PREFIX}/qos"),),
 }
 
 

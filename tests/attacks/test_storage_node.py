@@ -76,7 +76,9 @@ def test_cannot_author(kind: ArtifactType, key: factory.Signer) -> None:
     before = scene.state
     scene.caused.clear()
     scene.offer(claims_another)
-    remains(scene, before, codes=["SIG_INVALID"], audited=[("artifact_rejected", "SIG_INVALID", "n2")])
+    remains(
+        scene, before, codes=["SIG_INVALID"], audited=[("artifact_rejected", "SIG_INVALID", "n2")]
+    )
     assert scene.blamed == ["peer"]
 
 
