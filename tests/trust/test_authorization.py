@@ -121,6 +121,17 @@ def revoked(kind: RevokedKind, value: bytes) -> TrustFacts:
     return replace(f.FACTS, revoked=Revoked(5, frozenset({(kind, value)})))
 
 
+RULE = f.role_rule("edge")
+CLAIMED_FOR_LONG = Subject(
+    identity=replace(IDENTITY, expires_at=UnixTime(f.NOW + 2 * f.DAY)),
+    claims=claims_of(expires_at=UnixTime(f.NOW + 2 * f.DAY)),
+)
+
+
+def with_rules(*rules: RoleRule) -> TrustFacts:
+    return replace(f.FACTS, bundle=replace(f.BUNDLE, role_rules=rules))
+
+
 CASES: dict[str, Case] = {
     "the certificate expired": Case("node_identity", Check.FAIL, now=IDENTITY.expires_at),
     "no claims": Case("cluster_membership", Check.UNKNOWN, STRANGER),
@@ -153,6 +164,27 @@ CASES: dict[str, Case] = {
     "the snapshot of another node, no claims": Case(
         "cluster_membership", Check.UNKNOWN, STRANGER, OTHER_SNAPSHOT
     ),
+    "a role without the verb": Case(
+        "role_assignment", Check.FAIL, facts=with_rules(replace(RULE, verbs=(Verb.KNOW,)))
+    ),
+    "no rule for any of its roles": Case("role_assignment", Check.UNKNOWN, facts=with_rules()),
+    "a role without the type": Case(
+        "artifact_type", Check.FAIL, facts=with_rules(f.role_rule("edge", T.QOS_POLICY_BUNDLE))
+    ),
+    "a type and a verb of two roles": Case(
+        "artifact_type",
+        Check.FAIL,
+        Subject(identity=IDENTITY, claims=claims_of(roles=("core", "edge"))),
+        facts=with_rules(
+            replace(RULE, verbs=(Verb.KNOW,)), f.role_rule("core", T.QOS_POLICY_BUNDLE)
+        ),
+    ),
+    "a node that has forgotten what it knew": Case(
+        "degraded_policy",
+        Check.FAIL,
+        facts=replace(f.FACTS, freshness=replace(f.FACTS.freshness, has_amnesia=True)),
+    ),
+    "expired": Case("degraded_policy", Check.FAIL, CLAIMED_FOR_LONG, now=ROUTES.expires_at),
     "the node is revoked": Case(
         "trust_revocation",
         Check.FAIL,

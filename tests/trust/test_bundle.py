@@ -98,6 +98,14 @@ UNSOUND: dict[str, tuple[TrustBundle, str]] = {
         with_right(f.right("qos_policy_bundle", f.GRANTER, prefix=f"{f.PREFIX}/qos")),
         "second right",
     ),
+    "one node CA twice": (
+        replace(f.BUNDLE, node_cas=f.BUNDLE.node_cas * 2),
+        "node CA stands twice",
+    ),
+    "two rules for one role": (
+        replace(f.BUNDLE, role_rules=f.BUNDLE.role_rules * 2),
+        "two rules",
+    ),
     "no node CA": (replace(f.BUNDLE, node_cas=()), "no active node CA"),
 }
 

@@ -441,6 +441,9 @@ CASES: dict[str, Case] = {
     "an increment held already": Case(
         Code.ALREADY_CURRENT, changed(INCREMENT), line=replace(INCREMENT_LINE, has_increment=True)
     ),
+    "the withdrawal of trust itself": Case(
+        Code.NAMESPACE_MISMATCH, changed(tombstone(f.manifest(T.REVOCATION_LIST)))
+    ),
     # 12: time
     "issued in the future": Case(
         Code.FUTURE_ISSUED, changed(replace(ROUTES, issued_at=UnixTime(f.NOW + 121)))
@@ -654,8 +657,11 @@ def test_what_was_admitted_once_is_recalled_at_its_floor() -> None:
         "a bad signature",
         "signed by a revoked key",
         "signed garbage",
+        "one type in the envelope, another inside",
         "another cluster in the path",
         "a type under a foreign family",
+        "the withdrawal of trust itself",
+        "an organisation in the path only",
         "content over the cap",
         "a longer right of others",
         "another role",
@@ -669,6 +675,19 @@ def test_what_was_admitted_once_is_recalled_at_its_floor() -> None:
 def test_a_poisoned_or_outdated_row_is_not_recalled(name: str) -> None:
     case = CASES[name]
     assert f.code_of(recall(case.raw(), case.facts, case.now)) is case.code
+
+
+@pytest.mark.parametrize("statement", [NEXT, f.manifest(T.REVOCATION_LIST)], ids=["bundle", "list"])
+def test_a_revocation_list_takes_nothing_from_trust_itself(statement: Manifest) -> None:
+    """A thief of its key could block the bundle that ends it, or have it taken back at a restart."""
+    raw = f.signed(statement)
+    entries = {
+        (RevokedKind.MANIFEST, bytes(f.parts(raw).manifest_hash)),
+        (RevokedKind.CONTENT, bytes(statement.content_hash)),
+    }
+    facts = replace(f.FACTS, revoked=Revoked(5, frozenset(entries)))
+    assert isinstance(f.admit(raw, facts=facts), VerifiedManifest)
+    assert isinstance(recall(raw, facts), VerifiedManifest)
 
 
 # Nobody else makes verified words.

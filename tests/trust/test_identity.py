@@ -373,6 +373,8 @@ CLAIMS_BROKEN: dict[str, Callable[[], bytes]] = {
     "the epoch after": changed(authority_epoch=3),
     "issued in the future": changed(issued_at=UnixTime(f.NOW + 121)),
     "expired": changed(expires_at=f.NOW),
+    "needs a later bundle": changed(min_trust_version=4),
+    "needs a later list": changed(min_revocation_version=6),
     "not padded": changed(commitments=f.claims().commitments[:15]),
     "expired before it was issued": changed(expires_at=UnixTime(f.NOW - 2 * f.HOUR)),
     "signed by a stranger": lambda: f.signed_claims(f.claims(), f.STRANGER),
@@ -403,6 +405,7 @@ def test_claims_that_break_one_rule_entitle_to_nothing(make: Callable[[], bytes]
     [
         changed(issued_at=UnixTime(f.NOW + 120)),
         changed(expires_at=UnixTime(f.NOW + 1)),
+        changed(min_trust_version=3, min_revocation_version=5),
         lambda: f.signed_claims(f.claims(), f.CLAIMER, f.STRANGER),
     ],
 )
