@@ -278,7 +278,8 @@ class SimDisk:
                     key = (one.manifest.namespace.text, bytes(one.manifest_hash))
                     self.evidence[key] = one.envelope
                 case PutClaimsSeen():
-                    self.claims_seen[change.node_id] = (change.epoch, change.version)
+                    seen = self.claims_seen.get(change.node_id, (0, 0))
+                    self.claims_seen[change.node_id] = max(seen, (change.epoch, change.version))
                 case PutGrantUse():
                     self.grant_uses[change.grant_id] = StoredGrantUse(
                         grant_id=change.grant_id, uses=change.uses, forget_at=change.forget_at

@@ -96,6 +96,11 @@ ON CONFLICT (namespace) DO UPDATE SET
     epoch = excluded.epoch, version = excluded.version, manifest_hash = excluded.manifest_hash
 WHERE (excluded.epoch, excluded.version) >= (epoch, version)
 """
+_RAISE_CLAIMS_SEEN: Final = """
+INSERT INTO claims_seen VALUES (?, ?, ?)
+ON CONFLICT (node_id) DO UPDATE SET epoch = excluded.epoch, version = excluded.version
+WHERE (excluded.epoch, excluded.version) > (epoch, version)
+"""
 _HEADS: Final = """
 SELECT head.namespace, head.epoch, head.version, head.is_increment, head.artifact_type,
     head.envelope, head.content_hash, content.content_hash IS NOT NULL
@@ -262,7 +267,7 @@ class NodeIndex:
                 )
             case PutClaimsSeen():
                 seen = (row.node_id, row.epoch, row.version)
-                self._db.execute("INSERT OR REPLACE INTO claims_seen VALUES (?, ?, ?)", seen)
+                self._db.execute(_RAISE_CLAIMS_SEEN, seen)
             case PutGrantUse():
                 self._put_grant_use(row)
             case PutTimeFloor():
