@@ -31,6 +31,7 @@ from fabgossip.model.persistence import StoredMemory, StoredTrust
 from fabgossip.model.policy import DegradedPolicy
 from fabgossip.model.scope import Entitlements
 from fabgossip.model.topology import Snapshot
+from fabgossip.trust.bundle import is_active
 from fabgossip.trust.gate import (
     ANYTHING,
     NOTHING_KNOWN,
@@ -322,8 +323,7 @@ class Beliefs:
         return self._own.certificate is not None and self.has_lost_trust(self._own.certificate)
 
     def has_lost_trust(self, identity: NodeIdentity) -> bool:
-        """Whether a node, its certificate, or the CA that signed it, is revoked or no longer active
-        in the bundle."""
+        """Whether a node, its certificate, or the CA that signed it, is revoked."""
         revoked, bundle = self.facts.revoked, self.facts.bundle
         if (
             revoked.has_node(bundle.cluster_id, identity.node_id)
@@ -335,6 +335,16 @@ class Beliefs:
             ca.status is KeyStatus.REVOKED and node_ca_hash(ca.der) == identity.issuer_hash
             for ca in bundle.node_cas
         )
+
+    def may_link(self, identity: NodeIdentity) -> bool:
+        """Whether a link to this node may open or go on: nothing of it is revoked, and no bundle
+        ended the CA that signed it, by a status or by leaving it out. The leaf rules saw that CA
+        issue under the bundle in force, or the one before it."""
+        bundle, previous = self.facts.bundle, self.facts.previous
+        issuing = {ca.der for ca in bundle.node_cas if is_active(ca.status)}
+        known = bundle.node_cas if previous is None else (*bundle.node_cas, *previous.node_cas)
+        ended = {node_ca_hash(ca.der) for ca in known if ca.der not in issuing}
+        return identity.issuer_hash not in ended and not self.has_lost_trust(identity)
 
     def on_own_snapshot(
         self, verified: VerifiedManifest, snapshot: Snapshot | None, now: Now

@@ -343,7 +343,7 @@ class Node:
         self._neighbors.on_connected(
             event.link, session.node_id, now.instant, is_dialer=event.is_dialer
         )
-        if self._beliefs.freshness.is_revoked or self._beliefs.has_lost_trust(event.identity):
+        if self._beliefs.freshness.is_revoked or not self._beliefs.may_link(event.identity):
             self._close(session, ByeReason.CLOSED, LostReason.REVOKED)
             return
         if not self._policing.admits(session, now.instant):
@@ -827,7 +827,7 @@ class Node:
         is_revoked = self._beliefs.freshness.is_revoked
         protocol_min = self._beliefs.facts.bundle.protocol_min
         for session in self._sessions.all_sessions():
-            if is_revoked or self._beliefs.has_lost_trust(session.identity):
+            if is_revoked or not self._beliefs.may_link(session.identity):
                 fields = (("peer", session.node_id), ("reason", "revoked"))
                 self._out.append(Record(fact=Fact.SESSION_CUT, fields=fields))
                 self._close(session, ByeReason.CLOSED, LostReason.REVOKED)

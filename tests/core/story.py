@@ -51,6 +51,7 @@ from fabgossip.model.persistence import StoredHead
 from fabgossip.model.policy import DegradedPolicy
 from fabgossip.model.topology import Endpoint, Snapshot
 from fabgossip.trust.bundle import PinnedTrust, bundle_from_pinned
+from fabgossip.trust.identity import node_ca_hash
 from fabgossip.trust.signatures import Ed25519Verifier, Verifier
 from fabgossip.wire.contents import bundle_bytes, revocations_bytes, snapshot_bytes
 from tests.core.artifacts import Artifact, sealed, stored_head
@@ -86,6 +87,7 @@ def identity(name: str) -> NodeIdentity:
     return NodeIdentity(
         node_id=NodeId(name),
         certificate_hash=sha256(f"certificate of {name}".encode()).digest(),
+        issuer_hash=node_ca_hash(factory.NODE_CA.der) or b"",
         expires_at=UnixTime(factory.NOW + factory.DAY),
     )
 
