@@ -1,8 +1,8 @@
 """Bytes made to be expensive, or to mean two things.
 
 Powers: the attacker writes any bytes it likes wherever bytes are read: as a frame, as an envelope,
-as the payload of an envelope that a trusted key signed, as a content such a payload names. Everything
-is as long as the limit of its place allows.
+as the payload of an envelope that a trusted key signed, as a content such a payload names.
+Everything is as long as the limit of its place allows.
 """
 
 import tracemalloc

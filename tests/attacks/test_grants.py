@@ -1,7 +1,7 @@
 """A fetch grant in the wrong hands, or in the right ones once too often.
 
-Powers: the attacker sees every grant ever issued, has members' certificates of its own, keeps what it
-was granted, restarts or steps the clock of the node it asks, and asks as often as it likes.
+Powers: the attacker sees every grant ever issued, has members' certificates of its own, keeps what
+it was granted, restarts or steps the clock of the node it asks, and asks as often as it likes.
 """
 
 from dataclasses import replace
@@ -19,7 +19,7 @@ from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import FetchGrant, Narrowing, RevokedKind, Verb
 from fabgossip.model.ids import ClusterId, NodeId
 from fabgossip.model.messages import GetContent
-from fabgossip.model.moment import Duration, Instant, Now, UnixTime, later, seconds_after
+from fabgossip.model.moment import Duration, Instant, Now, later, seconds_after
 from fabgossip.model.persistence import PutGrantUse, StoredGrantUse
 from fabgossip.model.scope import parse_scope_id
 from fabgossip.trust.grants import narrowed, widened
@@ -44,6 +44,7 @@ OTHER: Final = artifact(
     content=b"shaping of gateways",
     audience=factory.audience("cluster:prod", "role:gateway"),
 )
+OTHER_HASH: Final = factory.parts(OTHER.envelope).manifest_hash
 GOOD: Final = replace(
     factory.grant(), node_id=HOLDER, certificate_hash=identity(HOLDER).certificate_hash
 )
@@ -81,7 +82,7 @@ class Vault(Scene):
         return [item.item for one in self.find(ServeContent) for item in one.items]
 
     def refuses_grant(self, grant: bytes, *, who: str = HOLDER, link: LinkId | None = None) -> None:
-        """Denied, recorded once as a bad grant and once as a fetch without one, and nothing else."""
+        """Denied, recorded as a bad grant and as a fetch without one, and nothing else."""
         before = self.state
         self.caused.clear()
         assert self.asks(grant, link=link) == []
@@ -139,8 +140,7 @@ def test_stolen_it_is_worth_nothing_on_any_other_link() -> None:
 WIDENED: dict[str, FetchGrant] = {
     "to a type it does not name": misuse(types=(ArtifactType.QOS_POLICY_BUNDLE,)),
     "to a scope it does not name": misuse(scope_ids=(parse_scope_id("role:core"),)),
-    "to a manifest it does not name": misuse(manifest_hashes=(factory.parts(OTHER.envelope).manifest_hash,)
-    ),
+    "to a manifest it does not name": misuse(manifest_hashes=(OTHER_HASH,)),
     "to a verb it does not name": misuse(verbs=(Verb.KNOW,)),
 }  # fmt: skip
 

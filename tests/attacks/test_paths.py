@@ -1,8 +1,8 @@
 """Names that are paths, and paths that are traps.
 
-Powers: the attacker holds a signing key with a right on the whole cluster and writes into a manifest
-whatever bytes it likes: every name that ever became a file outside its folder. In the second half it
-can also lay links into the folder of the local state.
+Powers: the attacker holds a signing key with a right on the whole cluster and writes into a
+manifest whatever bytes it likes: every name that ever became a file outside its folder. In the
+second half it can also lay links into the folder of the local state.
 """
 
 import os
@@ -188,7 +188,7 @@ TRAPS = {
     "the namespace itself": Trap(NAME),
     "to nowhere": Trap(NAME, is_dangling=True),
     "the version": Trap(f"{NAME}/v2.7"),
-    "what is being built": Trap(f"{NAME}/tmp-v2.7"),
+    "what is being built": Trap(f"{NAME}/tmp-v2.7"),  # noqa: S108  # below `local/`
 }
 
 
