@@ -154,6 +154,7 @@ class Intake:
             self._recall(stored, verified, now)
         for envelope in started.memory.evidence:
             self._recall_evidence(envelope, now)
+        m.beliefs.on_recalled()
 
     def _recall_refused(self, stored: StoredHead, verdict: Rejection, now: Now) -> None:
         """The last good one of an older epoch stays where consumers read it; all else goes."""

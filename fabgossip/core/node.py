@@ -260,9 +260,13 @@ class Node:
         self._out.append(Record(fact=Fact.MODE_CHANGED, fields=fields))
 
     def _recover(self, now: Now) -> None:
-        """Amnesia ends once all that a fresh node must know is here; durably."""
+        """Amnesia, once noticed, outlives this process; it ends once all that a fresh node must
+        know is here. Both durably."""
+        noticed = self._beliefs.next_memory()
+        if noticed is not None:
+            self._out.append(Persist(token=self._intake.next_token(), changes=(noticed,)))
         if self._beliefs.has_recovered(now):
-            change = PutMemory(is_whole=True)
+            change = PutMemory(is_whole=True, generation=self._beliefs.generation)
             self._out.append(Persist(token=self._intake.next_token(), changes=(change,)))
             for session in self._sessions.open_sessions():
                 self._disclosure.trust_lane(session, now)

@@ -274,6 +274,8 @@ class NodeIndex:
                 self._put_meta("time_floor", row.unix)
             case PutMemory():
                 self._put_meta("is_whole", int(row.is_whole))
+                generation = max(row.generation, self._meta("generation", 0))
+                self._put_meta("generation", generation)
             case PutCheckpoints():
                 self._put_checkpoints(row)
             case PutContent():

@@ -71,9 +71,16 @@ def pinned(bundle: TrustBundle = factory.BUNDLE) -> PinnedTrust:
 
 
 @cache
-def claims_of(name: str, openings: tuple[Opening, ...], roles: tuple[str, ...]) -> bytes:
+def claims_of(
+    name: str, openings: tuple[Opening, ...], roles: tuple[str, ...], state_generation: int = 0
+) -> bytes:
     """Signed claims of a node."""
-    statement = replace(factory.claims(openings), node_id=NodeId(name), roles=tuple(sorted(roles)))
+    statement = replace(
+        factory.claims(openings),
+        node_id=NodeId(name),
+        roles=tuple(sorted(roles)),
+        state_generation=state_generation,
+    )
     return factory.signed_claims(statement)
 
 
@@ -155,6 +162,7 @@ class Story:
         seed: int = 1,
         is_fresh: bool = True,
         verifier: Verifier = VERIFIER,
+        state_generation: int = 0,
     ) -> None:
         if is_fresh:
             started = replace(
@@ -168,7 +176,7 @@ class Story:
             )
         own = OwnIdentity(
             node_id=NodeId(name),
-            claims=claims_of(name, holds, roles),
+            claims=claims_of(name, holds, roles, state_generation),
             openings=holds,
             pinned=pinned(),
             certificate=identity(name),
