@@ -146,14 +146,16 @@ class Intake:
             self._record(Fact.ARTIFACT_REJECTED, refused, source="disk")
         for row in started.floors:
             m.catalog.on_floor(row.namespace, Floor(row.order, row.manifest_hash))
-        for stored in _trust_first(started.heads):
-            verified = m.beliefs.recall(stored.envelope, now)
-            if isinstance(verified, Rejection):
-                self._recall_refused(stored, verified, now)
-                continue
-            self._recall(stored, verified, now)
-        for envelope in started.memory.evidence:
-            self._recall_evidence(envelope, now)
+        evidence, sides = started.memory.evidence, list[VerifiedManifest]()
+        for group in _what_judges_first(started.heads):
+            found, evidence = self._recall_evidence(evidence, now)
+            sides += found
+            for stored in group:
+                verified = m.beliefs.recall(stored.envelope, now)
+                if isinstance(verified, Rejection):
+                    self._recall_refused(stored, verified, now)
+                    continue
+                self._recall(stored, verified, now, sides)
         m.beliefs.on_recalled()
 
     def _recall_refused(self, stored: StoredHead, verdict: Rejection, now: Now) -> None:
@@ -170,21 +172,31 @@ class Intake:
         if stored.is_held:
             self._held.add(head.manifest.content_hash)
 
-    def _recall_evidence(self, envelope: bytes, now: Now) -> None:
-        verified = self._m.beliefs.recall(envelope, now)
-        if isinstance(verified, Rejection):
-            return
-        manifest = verified.manifest
-        self._m.catalog.on_side(verified)
-        if manifest.artifact_type is ArtifactType.REVOCATION_LIST:
-            self._m.beliefs.on_list_dispute(manifest.order)
-        bundle = self._m.beliefs.facts.bundle
-        if manifest.artifact_type is ArtifactType.TRUST_BUNDLE and (
-            manifest.config_version == bundle.bundle_version
-        ):
-            self._m.beliefs.on_fork()
+    def _recall_evidence(
+        self, evidence: tuple[bytes, ...], now: Now
+    ) -> tuple[list[VerifiedManifest], tuple[bytes, ...]]:
+        """The evidence that is good by what is believed so far, and the rest. It comes before the
+        heads it is about: what is disputed is not applied anew by a start."""
+        judged = [(one, self._m.beliefs.recall(one, now)) for one in evidence]
+        rest = tuple(one for one, verdict in judged if isinstance(verdict, Rejection))
+        sides = [verdict for _, verdict in judged if not isinstance(verdict, Rejection)]
+        for one in sides:
+            manifest, bundle = one.manifest, self._m.beliefs.facts.bundle
+            if manifest.artifact_type is ArtifactType.REVOCATION_LIST:
+                self._m.beliefs.on_list_dispute(manifest.order)
+            if manifest.artifact_type is ArtifactType.TRUST_BUNDLE and (
+                manifest.config_version == bundle.bundle_version
+            ):
+                self._m.beliefs.on_fork()
+        return sides, rest
 
-    def _recall(self, stored: StoredHead, verified: VerifiedManifest, now: Now) -> None:
+    def _recall(
+        self,
+        stored: StoredHead,
+        verified: VerifiedManifest,
+        now: Now,
+        sides: list[VerifiedManifest],
+    ) -> None:
         m = self._m
         m.dissemination.on_judged(stored.envelope, prefix_of(verified.manifest_hash))
         if stored.is_increment:
@@ -192,6 +204,10 @@ class Intake:
         else:
             head, _ = m.catalog.on_head(verified, "disk")
             head.is_durable = True
+            self._judge_listing(head)
+            for side in sides:
+                if side.manifest.namespace.text == stored.namespace:
+                    m.catalog.on_side(side)
         m.beliefs.on_accepted(verified, now)
         if stored.is_held:
             self._held.add(verified.manifest.content_hash)
@@ -216,7 +232,7 @@ class Intake:
             return None
         verdict = self._room_for(m.beliefs.admit(raw, ANYTHING, self, now))
         if isinstance(verdict, Rejection):
-            self._refused(raw, verdict, source)
+            self._refused(raw, verdict, source, origin)
             if verdict.code in HELD_BACK and request is None:
                 m.waiting.on_held(raw, origin, source, hops, now.instant)
             return verdict
@@ -256,42 +272,44 @@ class Intake:
         if want is not None:
             self._m.fetching.on_announced(want, origin)
 
-    def _refused(self, raw: bytes, verdict: Rejection, source: str) -> None:
+    def _refused(self, raw: bytes, verdict: Rejection, source: str, origin: LinkId | None) -> None:
         if verdict.retry is Retry.NEVER and verdict.manifest_hash is not None:
             self._m.dissemination.on_judged(raw, prefix_of(verdict.manifest_hash))
         if verdict.is_known_already:
             return
         self._record(Fact.ARTIFACT_REJECTED, verdict, source=source)
         if verdict.verified is not None and verdict.code is RejectionCode.EQUIVOCATION:
-            self._on_equivocation(verdict.verified, source)
+            self._on_equivocation(verdict.verified, source, origin)
         if verdict.verified is not None and verdict.code is RejectionCode.TRUST_FORK:
-            self._on_fork(verdict.verified, source)
+            self._on_fork(verdict.verified, source, origin)
 
-    def _on_equivocation(self, verified: VerifiedManifest, source: str) -> None:
+    def _on_equivocation(
+        self, verified: VerifiedManifest, source: str, origin: LinkId | None
+    ) -> None:
         """Two statements of one order: whoever came first, neither is applied or served from now
         on, and others learn of both."""
         head = self._m.catalog.on_side(verified)
         if head is None:
             return
-        self._keep_evidence(verified)
+        self._keep_evidence(verified, origin)
         self._m.out.append(Record(fact=Fact.ARTIFACT_DISPUTED, fields=_fields(verified, source)))
         if verified.manifest.artifact_type is ArtifactType.REVOCATION_LIST:
             self._m.beliefs.on_list_dispute(verified.manifest.order)
             self.facts_changed = True
 
-    def _keep_evidence(self, verified: VerifiedManifest) -> None:
+    def _keep_evidence(self, verified: VerifiedManifest, origin: LinkId | None) -> None:
         token = self.next_token()
-        self._pending[token] = _Pending(verified.manifest_hash, None, None, 0)
+        self._pending[token] = _Pending(verified.manifest_hash, origin, None, 0)
         self._m.catalog.on_persisting(token, verified)
         self._m.out.append(Persist(token=token, changes=(PutEvidence(verified=verified),)))
 
-    def _on_fork(self, verified: VerifiedManifest, source: str) -> None:
+    def _on_fork(self, verified: VerifiedManifest, source: str, origin: LinkId | None) -> None:
         """Another bundle of the version in force: the roots, or a thief of them, contradict
         themselves."""
         self._m.catalog.on_side(verified)
         self._m.beliefs.on_fork()
         self.facts_changed = True
-        self._keep_evidence(verified)
+        self._keep_evidence(verified, origin)
         self._m.out.append(Record(fact=Fact.TRUST_FORKED, fields=_fields(verified, source)))
 
     def _record(self, fact: Fact, verdict: Rejection, *, source: str) -> None:
@@ -335,7 +353,7 @@ class Intake:
     def _accept(self, verified: VerifiedManifest, pending: _Pending, source: str) -> None:
         m = self._m
         if self._is_other_list(verified):
-            self._on_equivocation(verified, source)
+            self._on_equivocation(verified, source, pending.origin)
             return
         token = self.next_token()
         self._pending[token] = pending
@@ -442,7 +460,7 @@ class Intake:
         wanted."""
         manifest = verified.manifest
         if verified in head.sides:
-            self._follow_side(verified, now)
+            self._follow_side(verified, None if pending is None else pending.origin, now)
             return
         if head.state in GONE_STATES:
             return
@@ -467,11 +485,12 @@ class Intake:
         if manifest.artifact_type is ArtifactType.REVOCATION_LIST:
             self.tell(verified, now)
 
-    def _follow_side(self, verified: VerifiedManifest, now: Now) -> None:
-        """The evidence is passed on; a list restricts even so, and its content is wanted."""
+    def _follow_side(self, verified: VerifiedManifest, origin: LinkId | None, now: Now) -> None:
+        """The evidence is passed on; a list restricts even so, and its content is wanted, first
+        from whoever showed it."""
         self.tell(verified, now)
         if verified.manifest.artifact_type is ArtifactType.REVOCATION_LIST:
-            self.want(verified, None, now)
+            self.want(verified, origin, now)
 
     def _is_wanted(self, verified: VerifiedManifest) -> bool:
         """What this node applies, what it reads itself, what it holds by duty."""
@@ -670,16 +689,23 @@ class Intake:
     def _judge_listings(self, is_quiet: bool) -> None:  # noqa: FBT001  # one call, by position
         """Mark what its covering snapshot does not list, or no more; nothing is deleted by that."""
         for head in self._m.catalog.heads():
-            manifest = head.manifest
-            listed = None if manifest.tombstone is not None else self._m.listings.listed(manifest)
             before = head.is_unlisted
-            head.is_unlisted = listed is not None and (
-                listed.manifest_hash != head.verified.manifest_hash
-            )
-            is_lower = listed is not None and listed.order < manifest.order
-            if head.is_unlisted and is_lower and not before and not is_quiet:
+            is_lower = self._judge_listing(head)
+            if is_lower and not before and not is_quiet:
                 fields = _fields(head.verified, head.source)
                 self._m.out.append(Record(fact=Fact.SILENT_REMOVAL, fields=fields))
+
+    def _judge_listing(self, head: Head) -> bool:
+        """Mark a head that is not what is listed, or older than what ever was: a floor outlives the
+        snapshot that raised it. Whether less is listed than is held."""
+        manifest = head.manifest
+        if manifest.artifact_type in TRUST_TYPES:
+            return False
+        listed = None if manifest.tombstone is not None else self._m.listings.listed(manifest)
+        is_other = listed is not None and listed.manifest_hash != head.verified.manifest_hash
+        floor = self._m.catalog.floor(manifest.namespace.text)
+        head.is_unlisted = is_other or manifest.order < floor.order
+        return is_other and listed is not None and listed.order < manifest.order
 
     def _keep_revoked(self) -> None:
         """All that was revoked in an epoch outlives the list it stood in, and this process."""
@@ -871,9 +897,18 @@ def _is_settled_already(head: Head, verified: VerifiedManifest) -> bool:
     return verified is head.verified and head.is_held and head.state in HOLDING_STATES
 
 
-def _trust_first(heads: tuple[StoredHead, ...]) -> list[StoredHead]:
-    """Revocation lists before what they may take away, increments after their snapshots."""
-    return sorted(heads, key=lambda one: (one.is_increment, not one.is_trust))
+def _what_judges_first(heads: tuple[StoredHead, ...]) -> list[list[StoredHead]]:
+    """Revocation lists before what they may take away, snapshots before what they list, increments
+    after their snapshots."""
+    groups: list[list[StoredHead]] = [[], [], [], []]
+    for one in heads:
+        if one.is_increment:
+            groups[3].append(one)
+        elif one.is_trust:
+            groups[0].append(one)
+        else:
+            groups[1 if "/snapshots/" in one.namespace else 2].append(one)
+    return groups
 
 
 def _fields(verified: VerifiedManifest, source: str) -> tuple[tuple[str, str | int], ...]:

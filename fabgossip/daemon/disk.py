@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final, Never
 
 import trio
@@ -125,8 +126,8 @@ class Disk:
             self._wake.notify()
 
     def read(self, content_hash: ContentHash) -> bytes | None:
-        """A whole content, None if it is not held. Blocks for a file; inline content costs about
-        20 us."""
+        """A whole content, None if it is not held, or is not what its name says. Blocks for a file;
+        inline content costs about 20 us."""
         return self._read(self._reader, content_hash)
 
     def find_inline(self, content_hash: ContentHash) -> bytes | None:
@@ -135,6 +136,13 @@ class Disk:
         return None if row is None else row.inline
 
     def _read(self, index: NodeIndex, content_hash: ContentHash) -> bytes | None:
+        """Bytes on a disk can rot, or be written by somebody else: they are hashed again."""
+        content = self._stored(index, content_hash)
+        if content is None or sha256(content).digest() != content_hash:
+            return None
+        return content
+
+    def _stored(self, index: NodeIndex, content_hash: ContentHash) -> bytes | None:
         row = index.content(content_hash)
         if row is None:
             return None

@@ -137,6 +137,7 @@ class Scene(Story):
         )
         for switch in [one for one in self.caused if isinstance(one, Materialize)]:
             self.when(Persisted(token=switch.token, ok=True))
+        self.switched_at_start, self.audited_at_start = self.switched, self.audited
         self.attacker = self.link(ATTACKER)
         self.bystander = self.link("n3")
         self.caused.clear()
@@ -169,22 +170,29 @@ class Scene(Story):
     def offer(self, artifact: Artifact) -> "Scene":
         """The attacker announces something and brings its content as soon as it is asked for."""
         self.announce(artifact, self.attacker)
-        if self.find(Persist):
-            self.persisted()
-        if self.find(ReceiveContent):
-            self.stored(artifact, self.attacker)
-        self._switch_all()
-        return self
+        return self.carry_out(artifact)
 
-    def _switch_all(self) -> None:
-        """The local state is switched to whatever was asked for last."""
-        for switch in self.find(Materialize):
-            self.when(Persisted(token=switch.token, ok=True))
+    def carry_out(self, *artifacts: Artifact) -> "Scene":
+        """What the node wants is done, and what it wants then: the disk works, and whoever is asked
+        for one of these contents brings it."""
+        contents = {one.content_hash: one for one in artifacts}
+        wanted = list(self.effects)
+        while wanted:
+            one = wanted.pop(0)
+            match one:
+                case Persist() | Materialize():
+                    self.when(Persisted(token=one.token, ok=True))
+                case ReceiveContent() if one.wanted.content_hash in contents:
+                    self.stored(contents[one.wanted.content_hash], one.link)
+                case _:
+                    continue
+            wanted += self.effects
+        return self
 
     def publish(self, *artifacts: Artifact) -> "Scene":
         """What the cluster had before the attack; none of it counts as caused by it."""
         for artifact in artifacts:
-            self.accept(artifact, self.attacker)
+            self.offer(artifact)
         self.rest()
         self.caused.clear()
         return self
@@ -196,6 +204,7 @@ class Scene(Story):
     def restarted(self, folder: Path, commits: int | None = None) -> "Scene":
         """The node after a crash before which so many of its commits reached the disk (None: all),
         through a real index in `folder`."""
+        folder.mkdir(exist_ok=True)
         index = NodeIndex(folder / "index.sqlite")
         index.open(NODE)
         index.begin()
@@ -207,9 +216,20 @@ class Scene(Story):
         index.close()
         return Scene(started=started, is_fresh=False)
 
+    def ignores(self, offered: Artifact) -> None:
+        """Exactly these bytes were judged before: they change nothing, and cause nothing."""
+        self.rest()
+        before = self.state
+        self.caused.clear()
+        self.offer(offered).rest()
+        assert (self.codes, self.audited, self.requests) == ([], [], [])
+        assert (self.state, self.durable, self.switched) == (before, [], [])
+        assert self.onward == []
+
     def refuses(self, offered: Artifact, code: str, *, asks_trust: bool = False) -> None:
         """The attack leaves one record and nothing else anywhere: not here, not on the disk, not
         with a neighbor, not with one who links later."""
+        self.rest()
         before = self.state
         self.caused.clear()
         self.offer(offered).rest()

@@ -1,0 +1,111 @@
+"""Attack: keep everything new from a node.
+
+Powers: the attacker is every neighbor the node has. It answers, serves what is old, and withholds
+what is new, for as long as it likes. It cannot change what the signers said of the life of things.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from fabgossip.core.events import RefreshDue, TimerFired
+from fabgossip.core.health import state_of
+from fabgossip.model.artifact import ArtifactType, Order
+from fabgossip.model.mode import Mode
+from fabgossip.model.moment import UnixTime
+from tests.attacks.scene import Scene, Standing
+from tests.core.artifacts import Artifact, artifact, routes, sealed
+from tests.core.story import fresh_lane
+from tests.trust import factory as f
+
+R1: Final = "routes/r1"
+REFRESH_S: Final = 30
+EXPIRY_S: Final = 60
+
+
+def short(version: int) -> Artifact:
+    """Routes that must be refreshed after half a minute, and are void after a whole one."""
+    return artifact(
+        ArtifactType.ROUTE_POLICY_BUNDLE,
+        R1,
+        version=version,
+        content=b"routes %d" % version,
+        refresh_by=f.NOW + REFRESH_S,
+        expires_at=f.NOW + EXPIRY_S,
+    )
+
+
+def shown(scene: Scene) -> str:
+    """The state of the routes as a reader of status sees it."""
+    head = scene.node.find(short(7).manifest.namespace.text)
+    assert head is not None
+    return state_of(head, scene.now)
+
+
+def turn(scene: Scene, seconds: int) -> None:
+    scene.wait(seconds * 1_000).when(TimerFired(timer=RefreshDue()))
+
+
+def test_stale_on_time(tmp_path: Path) -> None:
+    """Current until the very second of its refresh time, stale from then on, void at its expiry;
+    the floor stays, nothing older is taken for it, and the next version heals it at once."""
+    scene = Scene().publish(short(7))
+    before = scene.state
+    turn(scene, REFRESH_S - 1)
+    assert shown(scene) == "current"
+    turn(scene, 1)
+    assert shown(scene) == "stale"
+    assert scene.switched == []
+    scene.refuses(short(6), "VERSION_ROLLBACK")
+
+    scene.caused.clear()
+    turn(scene, EXPIRY_S - REFRESH_S)
+    assert shown(scene) == "expired"
+    assert scene.switched == [(R1, None)]
+    assert scene.audited == [("artifact_withheld", "", "expired")]
+    assert scene.state.floors == before.floors
+    assert scene.onward == []
+    late = scene.state.heads[R1]
+    assert late == Standing(Order(2, 7), (short(7).content_hash,), "expired")
+
+    scene.refuses(short(8), "EXPIRED")
+    scene.caused.clear()
+    scene.offer(routes(9)).rest()
+    assert scene.codes == []
+    assert scene.state.heads[R1] == Standing(Order(2, 9), (routes(9).content_hash,), "current")
+    assert scene.restarted(tmp_path).state.floors[R1] == Order(2, 9)
+
+
+def mode_after(scene: Scene, seconds: int) -> Mode:
+    scene.wait(seconds * 1_000).when(TimerFired(timer=RefreshDue()))
+    return scene.node.snapshot(scene.now).mode
+
+
+def test_a_frozen_node_says_so_itself() -> None:
+    """It needs nobody to tell it: its own clock, against what was signed. Partitioned after fifteen
+    minutes without anything new, stale when its list is past its refresh time."""
+    scene = Scene()
+    assert scene.node.snapshot(scene.now).mode is Mode.FRESH
+    assert mode_after(scene, 15 * 60 - 61) is Mode.FRESH
+    assert mode_after(scene, 2) is Mode.PARTITIONED
+    lane = f.admitted(fresh_lane("n1")[0].envelope).manifest
+    assert mode_after(scene, lane.refresh_by - scene.now.unix - 1) is Mode.PARTITIONED
+    assert mode_after(scene, 1) is Mode.STALE
+    assert [one for one in scene.audited if one[0] == "mode_changed"] == [
+        ("mode_changed", "", ""),
+        ("mode_changed", "", ""),
+    ]
+    assert scene.onward == []
+
+
+def test_old_news_thaw_nothing() -> None:
+    """The attacker serves what is signed and not yet expired, but was issued long ago: it is
+    accepted, and the node is as frozen as before."""
+    scene = Scene()
+    assert mode_after(scene, 15 * 60) is Mode.PARTITIONED
+    scene.offer(routes(7)).rest()
+    assert scene.codes == []
+    assert scene.node.snapshot(scene.now).mode is Mode.PARTITIONED
+    fresh = replace(routes(8).manifest, issued_at=UnixTime(scene.now.unix))
+    scene.offer(sealed(fresh, b"routes 8")).rest()
+    assert scene.node.snapshot(scene.now).mode is Mode.FRESH

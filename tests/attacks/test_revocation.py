@@ -1,0 +1,163 @@
+"""Attack: have something count that was revoked.
+
+Powers: the attacker is a member with a good certificate and holds every revocation list that was
+ever signed: it replays old ones, withholds new ones, brings them late. In some tests the issuer
+contradicts itself, or its key is stolen: then two lists have one number.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from fabgossip.model.artifact import Order
+from fabgossip.model.authority import Revocation, RevokedKind
+from fabgossip.model.mode import Action, Mode
+from fabgossip.model.moment import UnixTime
+from fabgossip.model.persistence import PutEvidence, PutRevoked
+from fabgossip.trust.modes import may
+from tests.attacks.scene import ATTACKER, Scene, Standing
+from tests.core.artifacts import Artifact, acme_routes, revocations, routes, sealed, trust
+from tests.trust import factory as f
+
+LIST: Final = "trust/revocations"
+
+
+def entry(one: Artifact) -> Revocation:
+    """A revoked manifest."""
+    return Revocation(
+        kind=RevokedKind.MANIFEST,
+        value=one.verified.manifest_hash,
+        reason="stolen",
+        since_epoch=1,
+        since=f.NOW,
+        until=UnixTime(0),
+    )
+
+
+def token(one: Artifact) -> tuple[RevokedKind, bytes]:
+    return (RevokedKind.MANIFEST, one.verified.manifest_hash)
+
+
+FIRST, SECOND = routes(7), acme_routes(7)
+
+
+def allows_high_risk(scene: Scene) -> bool:
+    facts = scene.node.trust
+    return may(Action.HIGH_RISK, facts.freshness, scene.now.unix).allowed
+
+
+def is_fresh(scene: Scene) -> bool:
+    return scene.node.snapshot(scene.now).mode is Mode.FRESH
+
+
+def test_asymmetry(tmp_path: Path) -> None:
+    """Deny always lands, grant never lands late. An old list is ignored; the union never shrinks
+    within an epoch, whatever a later list leaves out; a restart keeps it."""
+    full, less = revocations(3, entry(FIRST), entry(SECOND)), revocations(4)
+    scene = Scene().publish(FIRST, SECOND)
+    assert allows_high_risk(scene)
+    scene.offer(full).rest()
+    both = {token(FIRST), token(SECOND)}
+    assert scene.node.trust.revoked.values == both
+    assert ("revocation_accepted", "", "") in scene.audited
+    for one in (FIRST, SECOND):
+        assert scene.state.heads[one.tail].state == "refused"
+        assert (one.tail, None) in scene.switched
+    scene.refuses(revocations(2), "VERSION_ROLLBACK")
+
+    scene.offer(less).rest()
+    assert scene.node.trust.revoked.values == both
+    assert scene.node.trust.revoked.version == 4
+    scene.refuses(FULL_AGAIN, "VERSION_ROLLBACK")
+    again = scene.restarted(tmp_path)
+    assert again.node.trust.revoked.values == both
+    again.refuses(FIRST, "ARTIFACT_REVOKED")
+    again.refuses(revocations(3), "VERSION_ROLLBACK")
+
+
+FULL_AGAIN: Final = sealed(
+    replace(revocations(3).manifest, issued_at=f.NOW), revocations(3, entry(FIRST)).content
+)
+"""The list before, with other times: bytes nobody saw."""
+
+
+def late(version: int, *entries: Revocation) -> Artifact:
+    """A list past its refresh time, or past its expiry altogether."""
+    listed = revocations(version, *entries)
+    old = replace(
+        listed.manifest,
+        issued_at=UnixTime(f.NOW - 9 * f.DAY),
+        refresh_by=UnixTime(f.NOW - 8 * f.DAY),
+        expires_at=UnixTime(f.NOW - 1),
+    )
+    return sealed(old, listed.content)
+
+
+def test_a_late_list_restricts_and_makes_nothing_fresh(tmp_path: Path) -> None:
+    """Withheld until it had expired: its entries land all the same, in the same tick; but with it
+    as the newest, nothing of high risk is allowed, and what has expired is not passed on."""
+    scene = Scene().publish(FIRST)
+    assert is_fresh(scene)
+    scene.offer(late(2, entry(FIRST))).rest()
+    assert scene.codes == ["ARTIFACT_REVOKED"]
+    assert scene.node.trust.revoked.values == {token(FIRST)}
+    assert scene.state.heads[FIRST.tail].state == "refused"
+    assert (is_fresh(scene), allows_high_risk(scene)) == (False, False)
+    assert not scene.told(late(2, entry(FIRST)))
+    again = scene.restarted(tmp_path)
+    assert again.node.trust.revoked.values == {token(FIRST)}
+    assert not allows_high_risk(again)
+
+
+LEFT, RIGHT = revocations(2, entry(FIRST)), revocations(2, entry(SECOND))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(LEFT, RIGHT), (RIGHT, LEFT)], ids=["left first", "right first"]
+)
+def test_two_lists_of_one_version_both_apply(
+    first: Artifact, second: Artifact, tmp_path: Path
+) -> None:
+    """Whichever came first: the union restricts, the two are disputed, nothing is fresh; a higher
+    version ends the dispute and takes nothing back."""
+    scene = Scene().publish(FIRST, SECOND, first)
+    scene.offer(second).rest()
+    assert scene.node.trust.revoked.values == {token(FIRST), token(SECOND)}
+    assert {scene.state.heads[one.tail].state for one in (FIRST, SECOND)} == {"refused"}
+    contents = tuple(sorted((LEFT.content_hash, RIGHT.content_hash)))
+    assert scene.state.heads[LIST] == Standing(Order(2, 2), contents, "disputed")
+    assert scene.node.trust.freshness.is_disputed
+    assert (is_fresh(scene), allows_high_risk(scene)) == (False, False)
+    assert ("artifact_disputed", "", ATTACKER) in scene.audited
+    assert PutEvidence(verified=second.verified) in scene.durable
+    assert [one for one in scene.durable if isinstance(one, PutRevoked)] != []
+    assert scene.told(second)
+
+    again = scene.restarted(tmp_path)
+    assert again.node.trust.revoked.values == {token(FIRST), token(SECOND)}
+    assert again.state.heads[LIST] == scene.state.heads[LIST]
+    assert not is_fresh(again)
+
+    for one in (scene, again):
+        one.offer(revocations(3)).rest()
+        assert one.node.trust.revoked.values == {token(FIRST), token(SECOND)}
+        assert not one.node.trust.freshness.is_disputed
+        assert is_fresh(one)
+
+
+def of_epoch(one: Artifact, epoch: int) -> Artifact:
+    return sealed(replace(one.manifest, authority_epoch=epoch), one.content)
+
+
+def test_only_the_first_list_of_a_higher_epoch_shrinks_the_union() -> None:
+    """The bundle alone does not: until that list comes, what was revoked stays so."""
+    scene = Scene().publish(FIRST, revocations(2, entry(FIRST)))
+    scene.offer(trust(replace(f.BUNDLE, bundle_version=4, authority_epoch=3))).rest()
+    assert scene.node.trust.revoked.values == {token(FIRST)}
+    assert not allows_high_risk(scene)
+    scene.refuses(revocations(3), "EPOCH_STALE")
+    scene.offer(of_epoch(revocations(1), 3)).rest()
+    assert scene.node.trust.revoked.values == set()
+    assert scene.node.trust.revoked.epoch == 3

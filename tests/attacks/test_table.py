@@ -1,0 +1,54 @@
+"""Every attack the threat model names has the test it names: `a::b` is `test_a.py::test_b`.
+
+This list is of signatures, order and content; a second one holds the attacks on links, peers and
+the node itself. A test that is renamed is renamed here too, so no attack loses its proof unseen.
+"""
+
+import ast
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+NAMED: Final = (
+    "signatures::refused_for_each_type",
+    "type_confusion::every_pair",
+    "signatures::one_key_counts_once",
+    "signatures::flood_costs_nothing",
+    "signatures::weak_keys",
+    "bootstrap::silent_on_bad_root",
+    "bootstrap::poisoned_store",
+    "drill::stolen_keys",
+    "rollback::never_down",
+    "rollback::no_trace",
+    "rollback::fast_forward",
+    "freeze::stale_on_time",
+    "mix_match::listing_decides",
+    "increments::only_the_listed_result",
+    "history::listed_or_chained",
+    "equivocation::order_independent",
+    "context::epoch_and_cluster",
+    "substitution::never_visible",
+    "golden::old_and_extended",
+    "revocation::asymmetry",
+)
+FOLDER: Final = Path(__file__).parent
+
+
+def parsed(module: str) -> ast.Module:
+    return ast.parse((FOLDER / f"test_{module}.py").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_named_attack_has_its_test(name: str) -> None:
+    module, _, test = name.partition("::")
+    functions = {one.name for one in parsed(module).body if isinstance(one, ast.FunctionDef)}
+    assert f"test_{test}" in functions
+
+
+@pytest.mark.parametrize("module", sorted({name.partition("::")[0] for name in NAMED}))
+def test_every_attack_says_what_the_attacker_can_do(module: str) -> None:
+    """A test without the powers of its attacker proves nothing about them."""
+    said = ast.get_docstring(parsed(module)) or ""
+    assert said.startswith("Attack: ")
+    assert "Powers: " in said
