@@ -27,10 +27,11 @@ from fabgossip.model.authority import (
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.mode import Action, Freshness, Mode, Permission
 from fabgossip.model.moment import Now, UnixTime, is_past
-from fabgossip.model.persistence import StoredMemory, StoredTrust
+from fabgossip.model.persistence import PutMemory, StoredMemory, StoredTrust
 from fabgossip.model.policy import DegradedPolicy
 from fabgossip.model.scope import Entitlements
 from fabgossip.model.topology import Snapshot
+from fabgossip.trust.bundle import is_active
 from fabgossip.trust.gate import (
     ANYTHING,
     NOTHING_KNOWN,
@@ -64,14 +65,17 @@ class Beliefs:
     """The trust facts of a node."""
 
     __slots__ = (
+        "_claimed_generation",
         "_clock",
         "_conditions",
         "_fork_version",
         "_gate",
+        "_is_kept_whole",
         "_list_dispute",
         "_own",
         "_own_version",
         "_pinned_hash",
+        "_recalled_list",
         "_seen",
         "_snapshot_claims",
         "_verifier",
@@ -98,6 +102,12 @@ class Beliefs:
         self._list_dispute: Order | None = None
         self._fork_version: int | None = None
         self._conditions: tuple[Mode, ...] = ()
+        self._claimed_generation = 0
+        """Starts our own claims demand of our disk."""
+        self._is_kept_whole = True
+        """Whether the disk says that nothing was forgotten."""
+        self._recalled_list = Order(0, 0)
+        """The revocation list our own disk came with."""
         self.chain: list[ChainStep] = []
         """Bundles after the pinned one, oldest first."""
         self.generation = 1
@@ -132,6 +142,7 @@ class Beliefs:
         """Verify the stored chain again, step by step; the first step that fails ends it, and the
         node has forgotten what it knew."""
         self.generation = memory.generation
+        self._is_kept_whole = memory.is_whole
         self._clock.on_started(memory.time_floor, has_amnesia=not memory.is_whole)
         for node_id, epoch, version in memory.claims_seen:
             self._seen[node_id] = Order(epoch, version)
@@ -187,9 +198,26 @@ class Beliefs:
         """A time floor to make durable, None if the durable one is young enough."""
         return self._clock.next_floor()
 
+    def on_recalled(self) -> None:
+        """All that the disk holds was judged: of what it says, nothing ends amnesia."""
+        self._recalled_list = self._list_order()
+
+    def _list_order(self) -> Order:
+        return Order(self.facts.revoked.epoch, self.facts.revoked.version)
+
+    def next_memory(self) -> PutMemory | None:
+        """What the disk must know of amnesia that was noticed since, None if it does."""
+        if not self._clock.has_amnesia or not self._is_kept_whole:
+            return None
+        self._is_kept_whole = False
+        return PutMemory(is_whole=False)
+
     def has_recovered(self, now: Now) -> bool:
         """Whether the node had amnesia and knows again all a fresh one must know: the chain, a list
-        in time and as new as its claims demand, its own snapshot in time, a sound clock. Once."""
+        in time and as new as its claims demand, its own snapshot in time, a sound clock. Once.
+
+        The list must be newer than the disk's: a disk that was rolled back by minutes holds all of
+        this in time, and lacks what came since (`tests/attacks/test_amnesia.py`)."""
         fresh = self.facts.freshness
         if not self._clock.has_amnesia:
             return False
@@ -199,9 +227,13 @@ class Beliefs:
             fresh.snapshot_refresh_by,
         )
         is_fresh = all(one is not None and not is_past(one, now.unix) for one in due)
-        if not is_fresh or fresh.is_clock_suspect or not self.facts.own.scope_ids:
+        is_heard = self._list_order() > self._recalled_list
+        is_ours = bool(self.facts.own.scope_ids)
+        if not (is_fresh and is_heard and is_ours) or fresh.is_clock_suspect:
             return False
         self._clock.has_amnesia = False
+        self._is_kept_whole = True
+        self.generation = max(self.generation, self._claimed_generation)
         self._put_freshness(has_amnesia=False)
         return True
 
@@ -227,7 +259,8 @@ class Beliefs:
             return refused
         self._own_version, self.own_claims, self.own_openings = best[0], best[2], best[4]
         self._put(own=best[3].entitlements)
-        if best[3].claims.state_generation > self.generation:
+        self._claimed_generation = best[3].claims.state_generation
+        if self._claimed_generation > self.generation:
             self._clock.has_amnesia = True
             self._put_freshness(has_amnesia=True)
         return None
@@ -322,8 +355,7 @@ class Beliefs:
         return self._own.certificate is not None and self.has_lost_trust(self._own.certificate)
 
     def has_lost_trust(self, identity: NodeIdentity) -> bool:
-        """Whether a node, its certificate, or the CA that signed it, is revoked or no longer active
-        in the bundle."""
+        """Whether a node, its certificate, or the CA that signed it, is revoked."""
         revoked, bundle = self.facts.revoked, self.facts.bundle
         if (
             revoked.has_node(bundle.cluster_id, identity.node_id)
@@ -335,6 +367,16 @@ class Beliefs:
             ca.status is KeyStatus.REVOKED and node_ca_hash(ca.der) == identity.issuer_hash
             for ca in bundle.node_cas
         )
+
+    def may_link(self, identity: NodeIdentity) -> bool:
+        """Whether a link to this node may open or go on: nothing of it is revoked, and no bundle
+        ended the CA that signed it, by a status or by leaving it out. The leaf rules saw that CA
+        issue under the bundle in force, or the one before it."""
+        bundle, previous = self.facts.bundle, self.facts.previous
+        issuing = {ca.der for ca in bundle.node_cas if is_active(ca.status)}
+        known = bundle.node_cas if previous is None else (*bundle.node_cas, *previous.node_cas)
+        ended = {node_ca_hash(ca.der) for ca in known if ca.der not in issuing}
+        return identity.issuer_hash not in ended and not self.has_lost_trust(identity)
 
     def on_own_snapshot(
         self, verified: VerifiedManifest, snapshot: Snapshot | None, now: Now

@@ -176,6 +176,7 @@ class Intake:
             self._recall_side(side)
         for namespace, envelope in started.visible:
             self._recall_visible(namespace, envelope, now)
+        m.beliefs.on_recalled()
 
     def _recall_side(self, side: VerifiedManifest) -> None:
         """The other side of the dispute lost its trust, and the end of it was not written yet."""

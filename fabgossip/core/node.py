@@ -265,9 +265,13 @@ class Node:
         self._out.append(Record(fact=Fact.MODE_CHANGED, fields=fields))
 
     def _recover(self, now: Now) -> None:
-        """Amnesia ends once all that a fresh node must know is here; durably."""
+        """Amnesia, once noticed, outlives this process; it ends once all that a fresh node must
+        know is here. Both durably."""
+        noticed = self._beliefs.next_memory()
+        if noticed is not None:
+            self._intake.keep(noticed)
         if self._beliefs.has_recovered(now):
-            self._intake.keep(PutMemory(is_whole=True))
+            self._intake.keep(PutMemory(is_whole=True, generation=self._beliefs.generation))
             for session in self._sessions.open_sessions():
                 self._disclosure.trust_lane(session, now)
 
@@ -349,7 +353,7 @@ class Node:
         self._neighbors.on_connected(
             event.link, session.node_id, now.instant, is_dialer=event.is_dialer
         )
-        if self._beliefs.freshness.is_revoked or self._beliefs.has_lost_trust(event.identity):
+        if self._beliefs.freshness.is_revoked or not self._beliefs.may_link(event.identity):
             self._close(session, ByeReason.CLOSED, LostReason.REVOKED)
             return
         if not self._policing.admits(session, now.instant):
@@ -842,7 +846,7 @@ class Node:
         is_revoked = self._beliefs.freshness.is_revoked
         protocol_min = self._beliefs.facts.bundle.protocol_min
         for session in self._sessions.all_sessions():
-            if is_revoked or self._beliefs.has_lost_trust(session.identity):
+            if is_revoked or not self._beliefs.may_link(session.identity):
                 self._part(session, now)
                 continue
             if session.hello is not None:

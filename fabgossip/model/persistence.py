@@ -144,6 +144,8 @@ class PutMemory:
     """
 
     is_whole: bool
+    generation: int = 0
+    """Starts to count from now on, where fewer were counted: the claims demand them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

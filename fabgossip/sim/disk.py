@@ -293,6 +293,7 @@ class SimDisk:
                     self.time_floor = max(change.unix, self.time_floor)
                 case PutMemory():
                     self.is_whole = change.is_whole
+                    self.generation = max(self.generation, change.generation)
                 case PutCheckpoints():
                     self.checkpoints[change.node_id] = change.kept
                 case PutHead():

@@ -296,6 +296,8 @@ class NodeIndex:
                 self._put_meta("time_floor", max(row.unix, self._meta("time_floor", 0)))
             case PutMemory():
                 self._put_meta("is_whole", int(row.is_whole))
+                generation = max(row.generation, self._meta("generation", 0))
+                self._put_meta("generation", generation)
             case PutCheckpoints():
                 self._put_checkpoints(row)
             case PutContent():

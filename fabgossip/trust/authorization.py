@@ -14,7 +14,7 @@ Must not know: what the node holds, which peer asked before, how the answer is w
 | artifact scope | the items shown, the grant and the narrowing let it hold the artifact | the audience is not known |
 | organization | the artifact names no organisation, or one that was shown | nothing was shown |
 | artifact type | a role that has the verb has the type, and so has the grant where that is used | no rule for any of its roles |
-| trust and revocation | nothing involved is revoked, and our list is unexpired and new enough | no list, expired, too old |
+| trust and revocation | nothing it rests on is revoked, and our list is unexpired and new enough | no list, expired, too old; no manifest hash or signer to look up |
 | partition and degraded policy | the mode lets this node serve it | the mode forbids to judge at all |
 
 For the trust lane (bundle, revocation list, tombstones, a node's own snapshot) a valid certificate
@@ -22,7 +22,7 @@ alone makes a member, so that a change of epoch locks nobody out.
 """  # noqa: E501  # a table
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -260,15 +260,32 @@ def _revocation(
     subject: Subject, about: Object, _: Verb, facts: TrustFacts, now: UnixTime
 ) -> Check:
     """A revocation known denies however old our list is; none known allows only while it is
-    unexpired and as new as everything involved demands."""
-    if _is_revoked(subject, about, facts):
+    unexpired and as new as everything involved demands. What nobody named or signed cannot be
+    looked up in it."""
+    relied = _relied_on(subject, about)
+    if _is_revoked(relied, about, facts):
         return Check.FAIL
+    if about.manifest_hash is None or not about.signed_by:
+        return Check.UNKNOWN
     expires_at = facts.revocations_expires_at
     if expires_at is None or is_past(expires_at, now):
         return Check.UNKNOWN
-    trust, revocation = _minimums(subject, about)
+    trust, revocation = _minimums(relied, about)
     known = facts.bundle.bundle_version, facts.revoked.version
     return Check.PASS if trust <= known[0] and revocation <= known[1] else Check.UNKNOWN
+
+
+def _relied_on(subject: Subject, about: Object) -> Subject:
+    """What of the subject the decision rests on. A grant that is not needed, or claims where the
+    certificate alone counts, must not deny: to show less would allow more
+    (`tests/attacks/test_authorization.py`)."""
+    manifest = about.manifest
+    if manifest is None:
+        return subject
+    if about.is_lane_of(subject):
+        claims = None if manifest.audience.org is None else subject.claims
+        return replace(subject, claims=claims, grant=None)
+    return subject if _rests_on_grant(subject, manifest) else replace(subject, grant=None)
 
 
 def _is_revoked(subject: Subject, about: Object, facts: TrustFacts) -> bool:

@@ -11,6 +11,7 @@ percent-encoded paths.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, TypeAlias
 
@@ -21,6 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from fabgossip.errors import ModelError, WireError
 from fabgossip.model.authority import (
+    NODE_CAS_MAX,
     KeyStatus,
     NodeClaims,
     NodeIdentity,
@@ -73,8 +75,10 @@ def certificate_hash_of(certificate: x509.Certificate) -> bytes:
     return sha256(certificate.tbs_certificate_bytes).digest()
 
 
+@lru_cache(maxsize=2 * NODE_CAS_MAX)
 def node_ca_hash(der: bytes) -> bytes | None:
-    """The hash of a node CA of the bundle; None if its bytes are no certificate."""
+    """The hash of a node CA of the bundle; None if its bytes are no certificate. Remembered: every
+    link is judged by it at every change of facts."""
     try:
         return certificate_hash_of(x509.load_der_x509_certificate(der))
     except (TypeError, *_UNREADABLE):

@@ -120,12 +120,21 @@ class Scene(Story):
         started: Started = NOTHING_STORED,
         is_fresh: bool = True,
         holds: tuple[Opening, ...] = factory.OPENINGS,
+        roles: tuple[str, ...] = ("edge",),
         verifier: Verifier = VERIFIER,
+        state_generation: int = 0,
     ) -> None:
         self.caused: list[Effect] = []
         self.commits: list[tuple[Row, ...]] = _first_commits()
         """What went to the disk since the node was made, in order; each lands whole or not."""
-        super().__init__(started=started, is_fresh=is_fresh, verifier=verifier, holds=holds)
+        super().__init__(
+            started=started,
+            is_fresh=is_fresh,
+            verifier=verifier,
+            holds=holds,
+            roles=roles,
+            state_generation=state_generation,
+        )
         for switch in [one for one in self.caused if isinstance(one, Materialize)]:
             self.when(Persisted(token=switch.token, ok=True))
         self.switched_at_start, self.audited_at_start = self.switched, self.audited

@@ -1,8 +1,8 @@
 """A fact that is missing, read as a yes.
 
 Powers: the attacker decides what the node does not know: it hides claims, openings, grants, lists,
-manifests, its own certificate, and the hour. It asks the same things in any order. What it cannot do
-is forge what a check rests on.
+manifests, its own certificate, and the hour. It asks the same things in any order. What it cannot
+do is forge what a check rests on.
 """
 
 from collections.abc import Callable

@@ -45,8 +45,8 @@ KEYS = {
 def newer(kind: ArtifactType) -> Artifact:
     statement = replace(factory.manifest(kind), config_version=99)
     if kind is ArtifactType.SNAPSHOT_INCREMENT:
-        base = Base(version=98, content_hash=factory.hash_of(b"a"), result_hash=factory.hash_of(b"b"),
-                    result_size=1)  # fmt: skip
+        before, after = factory.hash_of(b"a"), factory.hash_of(b"b")
+        base = Base(version=98, content_hash=before, result_hash=after, result_size=1)
         statement = replace(statement, base=base)
     if kind is ArtifactType.TRUST_BUNDLE:
         statement = replace(statement, config_version=4)

@@ -51,6 +51,7 @@ from fabgossip.model.persistence import StoredHead
 from fabgossip.model.policy import DegradedPolicy
 from fabgossip.model.topology import Endpoint, Snapshot
 from fabgossip.trust.bundle import PinnedTrust, bundle_from_pinned
+from fabgossip.trust.identity import node_ca_hash
 from fabgossip.trust.signatures import Ed25519Verifier, Verifier
 from fabgossip.wire.contents import bundle_bytes, revocations_bytes, snapshot_bytes
 from tests.core.artifacts import Artifact, sealed, stored_head
@@ -70,9 +71,16 @@ def pinned(bundle: TrustBundle = factory.BUNDLE) -> PinnedTrust:
 
 
 @cache
-def claims_of(name: str, openings: tuple[Opening, ...], roles: tuple[str, ...]) -> bytes:
+def claims_of(
+    name: str, openings: tuple[Opening, ...], roles: tuple[str, ...], state_generation: int = 0
+) -> bytes:
     """Signed claims of a node."""
-    statement = replace(factory.claims(openings), node_id=NodeId(name), roles=tuple(sorted(roles)))
+    statement = replace(
+        factory.claims(openings),
+        node_id=NodeId(name),
+        roles=tuple(sorted(roles)),
+        state_generation=state_generation,
+    )
     return factory.signed_claims(statement)
 
 
@@ -86,6 +94,7 @@ def identity(name: str) -> NodeIdentity:
     return NodeIdentity(
         node_id=NodeId(name),
         certificate_hash=sha256(f"certificate of {name}".encode()).digest(),
+        issuer_hash=node_ca_hash(factory.NODE_CA.der) or b"",
         expires_at=UnixTime(factory.NOW + factory.DAY),
     )
 
@@ -153,6 +162,7 @@ class Story:
         seed: int = 1,
         is_fresh: bool = True,
         verifier: Verifier = VERIFIER,
+        state_generation: int = 0,
     ) -> None:
         if is_fresh:
             started = replace(
@@ -166,7 +176,7 @@ class Story:
             )
         own = OwnIdentity(
             node_id=NodeId(name),
-            claims=claims_of(name, holds, roles),
+            claims=claims_of(name, holds, roles, state_generation),
             openings=holds,
             pinned=pinned(),
             certificate=identity(name),
