@@ -14,15 +14,18 @@ Must not know: what the node holds, which peer asked before, how the answer is w
 | artifact scope | the items shown, the grant and the narrowing let it hold the artifact | the audience is not known |
 | organization | the artifact names no organisation, or one that was shown | nothing was shown |
 | artifact type | a role that has the verb has the type, and so has the grant where that is used | no rule for any of its roles |
-| trust and revocation | nothing involved is revoked, and our list is unexpired and new enough | no list, expired, too old |
+| trust and revocation | nothing involved is revoked, and our list is unexpired and new enough | no list, expired, too old; the artifact's hash or signers are not known |
 | partition and degraded policy | the mode lets this node serve it | the mode forbids to judge at all |
 
 For the trust lane (bundle, revocation list, tombstones, a node's own snapshot) a valid certificate
 alone makes a member, so that a change of epoch locks nobody out.
+
+Claims and a grant are involved where the answer rests on them. What they would be refused for, a
+peer avoids by not showing them, so it must not matter where they are not needed.
 """  # noqa: E501  # a table
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -261,14 +264,26 @@ def _revocation(
 ) -> Check:
     """A revocation known denies however old our list is; none known allows only while it is
     unexpired and as new as everything involved demands."""
-    if _is_revoked(subject, about, facts):
+    involved = _involved(subject, about)
+    if _is_revoked(involved, about, facts):
         return Check.FAIL
+    if about.manifest is not None and (about.manifest_hash is None or not about.signed_by):
+        return Check.UNKNOWN
     expires_at = facts.revocations_expires_at
     if expires_at is None or is_past(expires_at, now):
         return Check.UNKNOWN
-    trust, revocation = _minimums(subject, about)
+    trust, revocation = _minimums(involved, about)
     known = facts.bundle.bundle_version, facts.revoked.version
     return Check.PASS if trust <= known[0] and revocation <= known[1] else Check.UNKNOWN
+
+
+def _involved(subject: Subject, about: Object) -> Subject:
+    """The subject with nothing but what the answer rests on."""
+    if about.is_lane_of(subject):
+        return replace(subject, claims=None, grant=None)
+    if about.manifest is not None and not _rests_on_grant(subject, about.manifest):
+        return replace(subject, grant=None)
+    return subject
 
 
 def _is_revoked(subject: Subject, about: Object, facts: TrustFacts) -> bool:
