@@ -29,11 +29,17 @@ from fabgossip.core.events import (
     TimerFired,
     Unsent,
 )
-from fabgossip.model.artifact import ArtifactType, Tombstone
+from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Kind
+from fabgossip.core.standing import FAILURES_MAX
+from fabgossip.model.artifact import ArtifactType, Order, Tombstone
 from fabgossip.model.authority import Opening
 from fabgossip.model.ids import NOTHING_HASH
 from fabgossip.model.messages import (
+    ANNOUNCE_ENTRIES_MAX,
     PREFIX_BYTES,
+    Announce,
+    Announced,
+    ByeReason,
     Claims,
     GetContent,
     GetHeads,
@@ -46,8 +52,8 @@ from fabgossip.model.messages import (
     Message,
 )
 from fabgossip.model.moment import Instant
-from tests.attacks.powers import ACME, BOTH_ORGS, GLOBEX, ask, frames, node
-from tests.attacks.scene import Scene
+from tests.attacks.powers import ACME, BOTH_ORGS, GLOBEX, ask, frames, node, remains
+from tests.attacks.scene import ATTACKER, Scene, asks_content
 from tests.core.artifacts import Artifact, acme_routes, peers, record, routes, sealed
 from tests.core.story import Peer
 from tests.trust import factory
@@ -264,3 +270,72 @@ def test_who_is_in_the_organisation_sees_the_difference(hidden: str) -> None:
     peer = replace(OUTSIDER, holds=BOTH_ORGS, shows=BOTH_ORGS)
     one, other = (seen_in(World(peer), acts, with_secrets=each) for each in (True, False))
     assert one != other
+
+
+def pushed(number: int) -> Artifact:
+    """Something of an organisation this node is not in; none of them twice."""
+    return secret(f"p{number}")
+
+
+def test_unwanted_push() -> None:
+    """What this node may not hold is refused unread, whoever signed it; who pushes it is to blame,
+    and is cut off at the limit. What others bring is taken all the while."""
+    scene = Scene().publish(routes(7))
+    for number in range(FAILURES_MAX - 1):
+        scene.caused.clear()
+        scene.refuses(pushed(number), "AUDIENCE_NOT_OURS")
+        assert scene.blamed == ["peer"]
+        assert cuts_of(scene) == []
+
+    scene.caused.clear()
+    before = scene.state
+    scene.offer(pushed(FAILURES_MAX)).rest()
+    assert cuts_of(scene) == [ByeReason.CLOSED]
+    remains(
+        scene,
+        before,
+        codes=["AUDIENCE_NOT_OURS"],
+        audited=[
+            ("artifact_rejected", "AUDIENCE_NOT_OURS", ATTACKER),
+            ("session_cut", "failures", ATTACKER),
+        ],
+    )
+    others_are_unharmed(scene)
+
+
+def cuts_of(scene: Scene) -> list[ByeReason | None]:
+    """Why the attacker's link was ended."""
+    return [
+        one.bye
+        for one in scene.caused
+        if isinstance(one, Disconnect) and one.link == scene.attacker
+    ]
+
+
+def others_are_unharmed(scene: Scene) -> None:
+    """What a bystander announces comes from the bystander, and is taken."""
+    scene.caused.clear()
+    scene.announce(routes(8), scene.bystander)
+    scene.carry_out(routes(8)).rest()
+    assert (scene.codes, scene.audited) == ([], [])
+    assert scene.requests == [asks_content(routes(8))]
+    assert scene.trusted["routes/r1"] == (Order(2, 8), "current")
+
+
+def test_a_burst_uses_up_nobody_elses_room() -> None:
+    """Above the rate nothing is read; far above, the link ends. Neither costs another link."""
+    scene = Scene().publish(routes(7))
+    rate = RATES[Kind.ANNOUNCE]
+    before = scene.state
+    batch = Announce(entries=(Announced(routes(7).envelope, 0),) * ANNOUNCE_ENTRIES_MAX)
+    allowed = FLOOD_FACTOR * rate.count * FLOOD_SPAN // rate.per_ms + rate.burst
+    # What was published before came over the same link, in the same moment.
+    for _ in range(allowed // ANNOUNCE_ENTRIES_MAX - 1):
+        scene.hear(scene.attacker, batch)
+    assert cuts_of(scene) == []
+    ((reduced, units),) = scene.node.snapshot(scene.now).policing.reduced
+    assert (reduced, units > 0) == ("announce", True)
+    scene.hear(scene.attacker, batch)
+    assert cuts_of(scene) == [ByeReason.OVER_RATE]
+    remains(scene, before, audited=[("session_cut", "over_rate", ATTACKER)])
+    others_are_unharmed(scene)
