@@ -65,7 +65,9 @@ STRANGER = Subject(identity=IDENTITY, claims=None)
 
 def about(statement: Manifest) -> Object:
     return Object(
-        manifest=statement, manifest_hash=ManifestHash(f.hash_of(manifest_bytes(statement)))
+        manifest=statement,
+        manifest_hash=ManifestHash(f.hash_of(manifest_bytes(statement))),
+        signed_by=statement.signer_key_ids,
     )
 
 

@@ -1,0 +1,341 @@
+"""Learning what others have, and giving what nobody may have.
+
+Powers: the attacker is a member of one organisation and links to a node of two. It names every
+audience, namespace, prefix, manifest and content of the other one, in any order and at any moment,
+keeps each frame it gets, and may start its link anew. In the second half it pushes to a node what
+that node may not hold, well signed, or more than anybody has to say.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fabgossip.core.effects import Disconnect, ReceiveContent, ServeContent
+from fabgossip.core.events import (
+    AdvertiseDue,
+    AnswersDue,
+    ContentServed,
+    Event,
+    LinkId,
+    LostReason,
+    PeerLost,
+    RefreshDue,
+    RepairDue,
+    TimerFired,
+    Unsent,
+)
+from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Kind
+from fabgossip.core.standing import FAILURES_MAX
+from fabgossip.model.artifact import ArtifactType, Order, Tombstone
+from fabgossip.model.authority import Opening
+from fabgossip.model.ids import NOTHING_HASH
+from fabgossip.model.messages import (
+    ANNOUNCE_ENTRIES_MAX,
+    PREFIX_BYTES,
+    Announce,
+    Announced,
+    ByeReason,
+    Claims,
+    GetContent,
+    GetHeads,
+    Graft,
+    Have,
+    HeadKnown,
+    Holdings,
+    HoldingsEntry,
+    HoldingsMode,
+    Message,
+)
+from fabgossip.model.moment import Instant
+from tests.attacks.powers import ACME, BOTH_ORGS, GLOBEX, ask, frames, node, remains
+from tests.attacks.scene import ATTACKER, Scene, asks_content
+from tests.core.artifacts import Artifact, acme_routes, peers, record, routes, sealed
+from tests.core.story import Peer
+from tests.trust import factory
+
+IN_GLOBEX: Final = factory.audience(f"cluster:{factory.CLUSTER}", "org:globex")
+NAMES: Final = ("r1", "r2", "r3")
+OUTSIDER: Final = Peer(name="n7", holds=(ACME,), shows=(ACME,))
+MEMBER: Final = Peer(name="n8", holds=BOTH_ORGS, shows=BOTH_ORGS)
+Seen = tuple[Instant, bytes]
+"""What the attacker sees of one frame: when it left, and all of it."""
+
+
+def secret(name: str = "r1", version: int = 7, *, side: str = "") -> Artifact:
+    """Routes of the organisation the attacker is not in."""
+    statement = factory.manifest(ArtifactType.ROUTE_POLICY_BUNDLE, f"org/globex/routes/{name}")
+    content = f"globex {name} {version} {side}".encode()
+    return sealed(replace(statement, config_version=version), content)
+
+
+def prefix(artifact: Artifact) -> bytes:
+    return ask(artifact).manifest_hash[:PREFIX_BYTES]
+
+
+def withdrawn(name: str, version: int) -> Artifact:
+    statement = replace(
+        secret(name, version).manifest,
+        content_hash=NOTHING_HASH,
+        content_size=0,
+        tombstone=Tombstone(reason="withdrawn", purge=True),
+    )
+    return Artifact(statement, factory.signed(statement), b"")
+
+
+class World(Scene):
+    """A node of two organisations, the attacker of the first, an honest member of both, and every
+    frame the attacker ever saw with the moment it left."""
+
+    def __init__(self, watched: Peer = OUTSIDER) -> None:
+        self.seen: list[Seen] = []
+        self.watched = LinkId(0)
+        super().__init__(holds=BOTH_ORGS)
+        self.peer = watched
+        self.member = self.link(MEMBER)
+        self.enter()
+
+    def enter(self) -> "World":
+        """The attacker's link opens, anew if there was one."""
+        if self.watched:
+            lost = PeerLost(
+                link=self.watched, node_id=node(self.peer.name), reason=LostReason.RESET
+            )
+            self.when(lost)
+        # The number the next link gets: what is said while it opens counts too.
+        self.watched = LinkId(self._links + 1)
+        assert self.link(self.peer) == self.watched
+        return self
+
+    def when(self, event: Event) -> "World":
+        super().when(event)
+        at = self.now.instant
+        self.seen += [(at, frame) for frame in frames(self, self.watched)]
+        for one in self.effects:
+            if isinstance(one, ReceiveContent | ServeContent | Disconnect):
+                self.seen += [(at, repr(one).encode())] if one.link == self.watched else []
+        return self
+
+    def bring(self, artifact: Artifact, link: LinkId) -> None:
+        """Somebody announces something and brings its content when it is asked for."""
+        self.announce(artifact, link)
+        self.carry_out(artifact)
+
+    def say(self, message: Message, link: LinkId | None = None, stream: int = 0) -> None:
+        """Somebody, the attacker if nobody is named, says something, and streams end."""
+        self.hear(self.watched if link is None else link, message, stream)
+        for one in self.find(ServeContent):
+            self.when(ContentServed(link=one.link, stream=one.stream))
+
+
+Step = Callable[[World], object]
+
+
+def whole(artifact: Artifact) -> Holdings:
+    entry = HoldingsEntry(artifact.manifest.audience, HoldingsMode.ALL_EXCEPT, ())
+    return Holdings(sequence=1, is_whole=True, entries=(entry,))
+
+
+def secrets(name: str) -> dict[str, Step]:
+    """What may befall one name of the other organisation."""
+    return {
+        f"{name} comes": lambda world: world.bring(secret(name), world.member),
+        f"{name} comes anew": lambda world: world.bring(secret(name, 8), world.member),
+        f"{name} is told of": lambda world: world.announce(secret(name, 9), world.member),
+        f"{name} is disputed": lambda world: [
+            world.bring(secret(name, 8, side=side), world.member) for side in ("a", "b")
+        ],
+        f"{name} is withdrawn": lambda world: world.bring(withdrawn(name, 10), world.member),
+        f"{name} is listed": lambda world: world.say(
+            Have(audience=IN_GLOBEX, prefixes=(prefix(secret(name)),)), world.member
+        ),
+        f"{name} is asked for": lambda world: world.say(
+            GetContent(items=(ask(secret(name)),)), world.member, 1
+        ),
+    }
+
+
+def directory(version: int) -> Artifact:
+    rows = (record("n1"), record("n8"), record("n9"))
+    return peers(*rows, version=version, scope="org:globex", below="org/globex/")
+
+
+SECRETS: Final[dict[str, Step]] = {
+    **{what: step for name in NAMES for what, step in secrets(name).items()},
+    "a directory": lambda world: world.bring(directory(7), world.member),
+    "a whole word": lambda world: world.say(whole(secret()), world.member),
+    "a lost frame": lambda world: world.when(Unsent(link=world.member, audience=IN_GLOBEX)),
+}
+
+
+def probes(name: str) -> dict[str, Message]:
+    """All the ways to ask for one name."""
+    return {
+        f"list {name}": Have(audience=IN_GLOBEX, prefixes=(prefix(secret(name)),)),
+        f"ask for lists of {name}": Have(audience=IN_GLOBEX, prefixes=()),
+        f"graft {name}": Graft(audience=IN_GLOBEX, prefixes=(prefix(secret(name)),)),
+        f"graft {name} elsewhere": Graft(
+            audience=acme_routes().manifest.audience, prefixes=(prefix(secret(name)),)
+        ),
+        f"heads of {name}": GetHeads(
+            known=(HeadKnown(secret(name).manifest.namespace.text, 0, 0),)
+        ),
+        f"content of {name}": GetContent(items=(ask(secret(name)), ask(secret(name, 8)))),
+        f"have {name}": Holdings(
+            sequence=2,
+            is_whole=False,
+            entries=(HoldingsEntry(IN_GLOBEX, HoldingsMode.ONLY, (prefix(secret(name)),)),),
+        ),
+    }
+
+
+PROBES: Final[dict[str, Message]] = {
+    **{what: message for name in NAMES for what, message in probes(name).items()},
+    "have everything": whole(secret()),
+    "show another's opening": Claims(openings=(Opening(b"s" * 16, GLOBEX.item),)),
+}
+PUBLIC: Final[dict[str, Step]] = {
+    "routes come": lambda world: world.bring(routes(7), world.member),
+    "the attacker brings routes": lambda world: world.bring(routes(8), world.watched),
+    "routes of its own": lambda world: world.bring(acme_routes(7), world.member),
+    "it relinks": World.enter,
+    "its list is asked for": lambda world: world.say(
+        Have(audience=acme_routes().manifest.audience, prefixes=())
+    ),
+    "advertise": lambda world: world.when(TimerFired(timer=AdvertiseDue())),
+    "repair": lambda world: world.when(TimerFired(timer=RepairDue())),
+    "refresh": lambda world: world.when(TimerFired(timer=RefreshDue())),
+    "a second": lambda world: world.wait(1_000),
+}
+ACTS: Final = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from(sorted(SECRETS)), max_size=3),
+        st.sampled_from(sorted(PUBLIC) + sorted(PROBES)),
+    ),
+    min_size=1,
+    max_size=12,
+)
+Acts = list[tuple[list[str], str]]
+RECORDS: Final = {
+    ("probe_silenced", "", OUTSIDER.name),
+    ("fetch_denied", "artifact_scope", OUTSIDER.name),
+}
+
+
+def seen_in(world: World, acts: Acts, *, with_secrets: bool) -> list[Seen]:
+    """What the attacker saw of all this."""
+    for stream, (hidden, act) in enumerate(acts):
+        for one in hidden if with_secrets else ():
+            SECRETS[one](world)
+        if act in PUBLIC:
+            PUBLIC[act](world)
+        else:
+            probe(world, PROBES[act], 2 * stream + 1)
+    return world.seen
+
+
+def probe(world: World, message: Message, stream: int) -> None:
+    """The attacker asks; that leaves a record at most, and nothing anywhere else."""
+    before, told = world.state, list(world.caused)
+    world.caused.clear()
+    world.say(message, stream=stream)
+    world.wait(10).when(TimerFired(timer=AnswersDue(link=world.watched)))
+    assert world.state == before
+    assert (world.codes, world.requests, world.durable, world.switched) == ([], [], [], [])
+    assert set(world.audited) <= RECORDS
+    assert not any(world.told(secret(name, version)) for name in NAMES for version in (7, 8))
+    world.caused[:0] = told
+
+
+@given(ACTS)
+def test_two_worlds(acts: Acts) -> None:
+    """They differ in one organisation's matters only: whoever is not in it sees the same frames, at
+    the same moments, whatever it asks and whatever happens there."""
+    with_secrets = seen_in(World(), acts, with_secrets=True)
+    without = seen_in(World(), acts, with_secrets=False)
+    # Pair by pair: a list of all frames says nothing to who reads of a failure.
+    pairs = zip_longest(with_secrets, without)
+    assert next((one for one in pairs if one[0] != one[1]), None) is None
+    assert [one for one in with_secrets if b"globex" in one[1]] == []
+
+
+@pytest.mark.parametrize("hidden", ["r1 comes", "r1 is told of", "r1 is disputed", "a directory"])
+def test_who_is_in_the_organisation_sees_the_difference(hidden: str) -> None:
+    """Or the worlds would not differ at all."""
+    acts: Acts = [([], "routes come"), ([hidden], "advertise"), ([], "it relinks")]
+    peer = replace(OUTSIDER, holds=BOTH_ORGS, shows=BOTH_ORGS)
+    one, other = (seen_in(World(peer), acts, with_secrets=each) for each in (True, False))
+    assert one != other
+
+
+def pushed(number: int) -> Artifact:
+    """Something of an organisation this node is not in; none of them twice."""
+    return secret(f"p{number}")
+
+
+def test_unwanted_push() -> None:
+    """What this node may not hold is refused unread, whoever signed it; who pushes it is to blame,
+    and is cut off at the limit. What others bring is taken all the while."""
+    scene = Scene().publish(routes(7))
+    for number in range(FAILURES_MAX - 1):
+        scene.caused.clear()
+        scene.refuses(pushed(number), "AUDIENCE_NOT_OURS")
+        assert scene.blamed == ["peer"]
+        assert cuts_of(scene) == []
+
+    scene.caused.clear()
+    before = scene.state
+    scene.offer(pushed(FAILURES_MAX)).rest()
+    assert cuts_of(scene) == [ByeReason.CLOSED]
+    remains(
+        scene,
+        before,
+        codes=["AUDIENCE_NOT_OURS"],
+        audited=[
+            ("artifact_rejected", "AUDIENCE_NOT_OURS", ATTACKER),
+            ("session_cut", "failures", ATTACKER),
+        ],
+    )
+    others_are_unharmed(scene)
+
+
+def cuts_of(scene: Scene) -> list[ByeReason | None]:
+    """Why the attacker's link was ended."""
+    return [
+        one.bye
+        for one in scene.caused
+        if isinstance(one, Disconnect) and one.link == scene.attacker
+    ]
+
+
+def others_are_unharmed(scene: Scene) -> None:
+    """What a bystander announces comes from the bystander, and is taken."""
+    scene.caused.clear()
+    scene.announce(routes(8), scene.bystander)
+    scene.carry_out(routes(8)).rest()
+    assert (scene.codes, scene.audited) == ([], [])
+    assert scene.requests == [asks_content(routes(8))]
+    assert scene.trusted["routes/r1"] == (Order(2, 8), "current")
+
+
+def test_a_burst_uses_up_nobody_elses_room() -> None:
+    """Above the rate nothing is read; far above, the link ends. Neither costs another link."""
+    scene = Scene().publish(routes(7))
+    rate = RATES[Kind.ANNOUNCE]
+    before = scene.state
+    batch = Announce(entries=(Announced(routes(7).envelope, 0),) * ANNOUNCE_ENTRIES_MAX)
+    allowed = FLOOD_FACTOR * rate.count * FLOOD_SPAN // rate.per_ms + rate.burst
+    # What was published before came over the same link, in the same moment.
+    for _ in range(allowed // ANNOUNCE_ENTRIES_MAX - 1):
+        scene.hear(scene.attacker, batch)
+    assert cuts_of(scene) == []
+    ((reduced, units),) = scene.node.snapshot(scene.now).policing.reduced
+    assert (reduced, units > 0) == ("announce", True)
+    scene.hear(scene.attacker, batch)
+    assert cuts_of(scene) == [ByeReason.OVER_RATE]
+    remains(scene, before, audited=[("session_cut", "over_rate", ATTACKER)])
+    others_are_unharmed(scene)
