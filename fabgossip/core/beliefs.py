@@ -218,6 +218,7 @@ class Beliefs:
                 refused = found
                 continue
             claims, openings = found
+            self._look_for_rollback(claims)
             order = Order(claims.claims.authority_epoch, claims.claims.claims_version)
             row = (order, claims.claims.issued_at, raw, claims, openings)
             if self._may_take_up(order, claims, now) and (best is None or row[:2] > best[:2]):
@@ -227,10 +228,15 @@ class Beliefs:
             return refused
         self._own_version, self.own_claims, self.own_openings = best[0], best[2], best[4]
         self._put(own=best[3].entitlements)
-        if best[3].claims.state_generation > self.generation:
+        return None
+
+    def _look_for_rollback(self, claims: VerifiedClaims) -> None:
+        """Claims that know of a later start of this folder, whether or not we may take them up,
+        prove that it was rolled back. Each proves it once, or amnesia would never end."""
+        if claims.claims.state_generation > self.generation:
+            self.generation = claims.claims.state_generation
             self._clock.has_amnesia = True
             self._put_freshness(has_amnesia=True)
-        return None
 
     def _own_candidate(
         self, raw: bytes, now: Now
