@@ -66,6 +66,12 @@ def test_listed_or_chained(offered: Artifact, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("offered", HISTORY.values(), ids=HISTORY)
+def test_without_a_snapshot_that_lists_the_floor_alone_refuses_it(offered: Artifact) -> None:
+    """The floor and the listing are two defences; each is enough."""
+    Scene().publish(HEAD).refuses(offered, "VERSION_ROLLBACK")
+
+
+@pytest.mark.parametrize("offered", HISTORY.values(), ids=HISTORY)
 def test_an_answer_brings_it_in_no_more_than_a_push(offered: Artifact) -> None:
     """What comes as heads is judged like what is announced."""
     scene = informed()
