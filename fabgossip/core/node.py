@@ -139,6 +139,10 @@ _FAILURE_CODES: Final = {
     FetchFailure.TOO_SLOW: "TOO_SLOW",
     FetchFailure.LOST: "CANCELLED",
 }
+_SENDERS_FAULT: Final = frozenset(
+    (FetchFailure.BAD_HASH, FetchFailure.BAD_LENGTH, FetchFailure.TOO_SLOW)
+)
+"""What an honest source never does; the audit log names who did."""
 
 
 def _stream(seed: int, name: str) -> Random:
@@ -1015,7 +1019,21 @@ class Node:
             ("outcome", event.reason.value),
         )
         self._out.append(Record(fact=Fact.FETCH_FAILED, fields=fields))
+        if event.reason in _SENDERS_FAULT:
+            self._record_sender(want, event.reason)
         self._intake.on_stuck(want.verified, now)
+
+    def _record_sender(self, want: Want, reason: FetchFailure) -> None:
+        """What a peer sent was not what was signed: a refusal like any other, in its name."""
+        refused = RejectionCode(_FAILURE_CODES[reason])
+        fields = (
+            ("code", refused.value),
+            ("detail", f"the content does not fit its manifest: {reason.value}"),
+            ("namespace", want.verified.manifest.namespace.text),
+            ("source", want.attempts[-1].node_id or ""),
+            ("blame", Blame.PEER.name.lower()),
+        )
+        self._out.append(Record(fact=Fact.ARTIFACT_REJECTED, fields=fields))
 
     def _on_submit_failed(self, event: ContentFailed, request: RequestId, now: Now) -> None:
         """The manifest stands, its content did not fit: it is wanted from whoever has it."""

@@ -11,6 +11,7 @@ version, root keys, threshold; "signed by itself" is our reading of its content.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -39,8 +40,8 @@ from fabgossip.trust.gate import TrustGate
 from fabgossip.trust.rejections import Rejection
 from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.contents import bundle_bytes
-from tests.attacks.scene import Scene
-from tests.core.artifacts import Artifact, stored_head, trust
+from tests.attacks.scene import ATTACKER, Scene, Standing, TrustState, asks_content
+from tests.core.artifacts import Artifact, routes, stored_head, trust
 from tests.core.story import NOTHING_STORED
 from tests.trust import factory as f
 
@@ -432,18 +433,94 @@ def test_a_node_that_lost_its_chain_climbs_it_again_under_its_floors() -> None:
     assert scene.node.trust.bundle == FIVE_TH
 
 
-def test_both_halves_of_a_fork_meet_at_the_next_bundle() -> None:
-    """Bundles do not name their predecessor, so one N+2 that meets both thresholds heals both."""
-    halves = [
-        Scene().publish(trust(first)).offer(trust(second))
-        for first, second in ((FOUR, OTHER_FOUR), (OTHER_FOUR, FOUR))
+LEFT, RIGHT = (
+    replace(f.bundle(roots=(*f.ROOTS[:2], one)), bundle_version=4)
+    for one in (f.signer("left root"), f.signer("right root"))
+)
+"""Two N+1 in good faith: each put another root in the place of the third."""
+HEALING = replace(LEFT, bundle_version=5)
+HALVES = ((LEFT, RIGHT), (RIGHT, LEFT))
+"""Which half of a fork a node saw first: the second one is evidence to it."""
+
+
+def healing(*signers: f.Signer) -> Artifact:
+    """The bundle after the fork, with these signatures."""
+    names = tuple(sorted(one.key_id for one in (*f.ROOTS[:2], f.signer("left root"))))
+    statement = replace(f.bundle_manifest(HEALING), signer_key_ids=names)
+    return Artifact(statement, f.signed(statement, *signers), bundle_bytes(HEALING))
+
+
+def forked(first: TrustBundle, second: TrustBundle) -> Scene:
+    """A node with routes that saw both halves, and rested."""
+    return Scene().publish(routes(7), trust(first)).offer(trust(second)).rest()
+
+
+@pytest.mark.parametrize(("first", "second"), HALVES, ids=["left first", "right first"])
+def test_fork_heals(first: TrustBundle, second: TrustBundle, tmp_path: Path) -> None:
+    """Two N+1: the half seen first stays in force and both are shown on. Bundles do not name their
+    predecessor, so one N+2 that meets the thresholds of both halves heals both, also after a
+    restart in between."""
+    scene = forked(first, second)
+    before = Scene().publish(routes(7), trust(first)).state
+    both = tuple(sorted((trust(first).content_hash, trust(second).content_hash)))
+    disputed = with_fork(before, Standing(Order(2, 4), both, "disputed"))
+    assert (scene.codes, scene.blamed) == (["TRUST_FORK"], ["signer"])
+    assert scene.state == disputed
+    assert scene.requests == []
+    assert scene.audited == [
+        ("artifact_rejected", "TRUST_FORK", ATTACKER),
+        ("trust_forked", "", ATTACKER),
+        ("mode_changed", "", ""),
     ]
-    assert [one.node.trust.bundle for one in halves] == [FOUR, OTHER_FOUR]
-    for scene in halves:
-        scene.caused.clear()
-        scene.offer(trust(FIVE_TH))
-        assert scene.codes == []
-    assert {scene.node.trust.bundle for scene in halves} == {FIVE_TH}
+    assert scene.durable == [PutEvidence(verified=trust(second).verified)]
+    assert scene.told(trust(second))
+
+    good = healing(*f.ROOTS[:2])
+    standing = Standing(Order(2, 5), (good.content_hash,), "current")
+    again = scene.restarted(tmp_path)
+    assert again.state == disputed
+    calm = replace(disputed.facts.freshness, is_disputed=False)
+    healed = TrustState(
+        facts=replace(disputed.facts, bundle=HEALING, previous=first, freshness=calm),
+        heads=disputed.heads | {"trust/bundle": standing},
+        floors=disputed.floors | {"trust/bundle": Order(2, 5)},
+    )
+    for node in (scene, again):
+        node.caused.clear()
+        node.offer(good).rest()
+        assert node.codes == []
+        assert node.state == healed
+        assert node.requests == [asks_content(good)]
+        assert node.audited == [("bundle_accepted", "", ""), ("mode_changed", "", "")]
+        assert node.told(good)
+        assert not node.told(trust(second))
+
+
+def with_fork(before: TrustState, standing: Standing) -> TrustState:
+    """The same trust, but for the dispute."""
+    freshness = replace(before.facts.freshness, is_disputed=True)
+    return replace(
+        before,
+        facts=replace(before.facts, freshness=freshness),
+        heads=before.heads | {"trust/bundle": standing},
+    )
+
+
+def test_what_meets_one_half_only_heals_that_half_only() -> None:
+    """A root of both halves and the new one of the left: the right half still waits for its own
+    quorum, and takes the same bundle with the signatures that were missing."""
+    lopsided = healing(f.ROOTS[0], f.signer("left root"))
+    left, right = (forked(*one) for one in HALVES)
+    left.offer(lopsided)
+    assert left.node.trust.bundle == HEALING
+    right.refuses(lopsided, "SIG_THRESHOLD", asks_trust=True)
+    assert right.state.facts.freshness.is_disputed
+    right.wait(2_000)
+    right.caused.clear()
+    right.offer(healing(*f.ROOTS[:2]))
+    assert right.codes == []
+    assert right.node.trust.bundle == HEALING
+    assert not right.state.facts.freshness.is_disputed
 
 
 def test_the_bundle_in_force_signed_again_adds_no_step_to_the_chain() -> None:
