@@ -844,6 +844,7 @@ class Node:
                 continue
             if session.hello is not None:
                 if shared_protocol(session.hello, protocol_min) is None:
+                    self._record_cut(session, LostReason.VERSION)
                     self._close(session, ByeReason.VERSION, LostReason.VERSION, 3_600)
                     continue
                 self._judge_link_claims(session, now)
@@ -857,8 +858,7 @@ class Node:
         nothing else: its operator must be able to see why it is alone."""
         if session.is_parting:
             return
-        fields = (("peer", session.node_id), ("reason", "revoked"))
-        self._out.append(Record(fact=Fact.SESSION_CUT, fields=fields))
+        self._record_cut(session, LostReason.REVOKED)
         if self._beliefs.freshness.is_revoked or not session.is_open:
             self._close(session, ByeReason.CLOSED, LostReason.REVOKED)
             return
@@ -869,6 +869,10 @@ class Node:
         self._fetching.on_lost(session.link)
         self._disclosure.revocations(session)
         self._timer(PartingDue(link=session.link), later(now.instant, PARTING))
+
+    def _record_cut(self, session: Session, reason: LostReason) -> None:
+        fields = (("peer", session.node_id), ("reason", reason.value))
+        self._out.append(Record(fact=Fact.SESSION_CUT, fields=fields))
 
     def _judge_link_claims(self, session: Session, now: Now) -> None:
         had = session.claims
