@@ -718,7 +718,7 @@ class Node:
             if isinstance(use, Rejection):
                 grant = use
             else:
-                request = Granted(session.link, stream, message, grant)
+                request = Granted(session.link, stream, message)
                 token = self._intake.next_token()
                 self._uses.on_persisting(token, request)
                 self._out.append(Persist(token=token, changes=(use,)))
@@ -740,10 +740,16 @@ class Node:
         session = self._sessions.find(request.link)
         if session is None:
             return
+        grant = None
         if ok:
-            fields = (("peer", session.node_id), ("grant", request.grant.grant.grant_id.hex()))
-            self._out.append(Record(fact=Fact.GRANT_USED, fields=fields))
-        grant = request.grant if ok else None
+            # The disk may have taken its time: what was good then may have ended meanwhile.
+            judged = self._beliefs.grant_of(request.message.grant, session.identity, now)
+            if isinstance(judged, Rejection):
+                self._refuse_grant(session, judged)
+            else:
+                grant = judged
+                fields = (("peer", session.node_id), ("grant", grant.grant.grant_id.hex()))
+                self._out.append(Record(fact=Fact.GRANT_USED, fields=fields))
         self._serve(session, request.message, request.stream, grant, now)
 
     def _serve(

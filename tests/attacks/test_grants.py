@@ -1,0 +1,294 @@
+"""Grants used otherwise than they were meant.
+
+Powers: the attacker is a member of the cluster, n7, outside the service whose bundle it wants. It
+has one good grant for that, copies of the grants of others, and can write any grant it likes but
+sign none; where a test says so, the grant key itself signed a wrong one. It asks as often and as
+late as it likes, and may crash the node that serves, or step its clock.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from fabgossip.core.effects import Persist, ServeContent
+from fabgossip.core.events import (
+    AnswersDue,
+    Event,
+    LinkId,
+    MessageReceived,
+    PeerConnected,
+    Persisted,
+)
+from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.authority import FetchGrant, KeyStatus, Narrowing, RevokedKind
+from fabgossip.model.envelope import PayloadKind
+from fabgossip.model.ids import ClusterId, ManifestHash, NodeId, PlatformId
+from fabgossip.model.messages import GetContent, Welcome
+from fabgossip.model.moment import UnixTime
+from fabgossip.model.persistence import PutGrantUse
+from fabgossip.model.scope import parse_scope_id
+from fabgossip.trust.revocation import grant_token
+from fabgossip.wire.statements import grant_bytes
+from tests.attacks.powers import ask, frames, remains, revokes
+from tests.attacks.scene import Scene
+from tests.core.artifacts import Artifact, artifact, revocations, trust
+from tests.core.story import Peer, identity
+from tests.trust import factory as f
+
+MEMBER: Final = Peer(name="n7", holds=(), shows=())
+DNS: Final = parse_scope_id("service:dns")
+SERVICE: Final = artifact(ArtifactType.SERVICE_ASSIGNMENT_BUNDLE, content=b"dns")
+OTHER_TYPE: Final = artifact(
+    ArtifactType.QOS_POLICY_BUNDLE,
+    audience=f.audience("cluster:prod", "service:dns"),
+    content=b"qos of dns",
+)
+IN_ACME: Final = artifact(
+    ArtifactType.SERVICE_ASSIGNMENT_BUNDLE, "org/acme/services/dns", content=b"dns of acme"
+)
+GOOD: Final = replace(
+    f.grant(),
+    node_id=NodeId("n7"),
+    certificate_hash=identity("n7").certificate_hash,
+    types=(ArtifactType.SERVICE_ASSIGNMENT_BUNDLE,),
+    scope_ids=(DNS,),
+    max_uses=2,
+)
+DENIED: Final = ("fetch_denied", "artifact_scope", "n7")
+INVALID: Final = ("fetch_denied", "GRANT_INVALID", "n7")
+USED: Final = ("grant_used", "", "n7")
+
+
+class Server(Scene):
+    """A node of the service, and the attacker's link to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.publish(SERVICE, OTHER_TYPE, IN_ACME)
+        self.member = self.link(MEMBER)
+        self.rest().caused.clear()
+
+
+def asked(
+    scene: Scene,
+    link: LinkId,
+    grant: bytes,
+    wanted: Artifact = SERVICE,
+    narrowing: Narrowing | None = None,
+) -> bool:
+    """Whether a request with a grant is served, once the disk has done what is asked of it."""
+    message = GetContent(items=(ask(wanted),), grant=grant, narrowing=narrowing)
+    scene.hear(link, message, stream=3)
+    if scene.find(Persist):
+        assert scene.find(ServeContent) == []
+        scene.persisted()
+    return bool(scene.find(ServeContent))
+
+
+def uses(scene: Scene) -> list[int]:
+    """The uses made durable, in order."""
+    return [one.uses for one in scene.durable if isinstance(one, PutGrantUse)]
+
+
+def with_(**fields: object) -> Callable[[], bytes]:
+    """The good grant with other fields, well signed."""
+    return lambda: f.signed_grant(replace(GOOD, **fields))  # type: ignore[arg-type]  # by name
+
+
+def relabeled() -> bytes:
+    """Another holder written into a grant whose signature is kept."""
+    signed = f.signed_grant(replace(GOOD, node_id=NodeId("n8")))
+    assert signed.count(b"\xa2n8") == 1
+    return signed.replace(b"\xa2n8", b"\xa2n7")
+
+
+MISUSED: Final[dict[str, Callable[[], bytes]]] = {
+    "stolen from another node": with_(node_id=NodeId("n8")),
+    "of another certificate of the node": with_(certificate_hash=bytes(32)),
+    "another holder written in": relabeled,
+    "signed by a stranger": lambda: f.signed_grant(GOOD, f.STRANGER),
+    "signed by the claims key": lambda: f.signed_grant(GOOD, f.CLAIMER),
+    "signed by a root": lambda: f.signed_grant(GOOD, f.ROOTS[0]),
+    "not signed": lambda: f.sealed(PayloadKind.FETCH_GRANT, grant_bytes(GOOD)),
+    "in an envelope of claims": lambda: f.sealed(
+        PayloadKind.NODE_CLAIMS, grant_bytes(GOOD), f.GRANTER
+    ),
+    "no envelope": lambda: b"\xc1",
+    "widened to an organisation": with_(scope_ids=(parse_scope_id("org:acme"), DNS)),
+    "widened to the cluster": with_(scope_ids=(parse_scope_id("cluster:prod"), DNS)),
+    "of another cluster": with_(cluster_id=ClusterId("test")),
+    "of another platform": with_(platform_id=PlatformId("other")),
+    "of the epoch before": with_(authority_epoch=1),
+    "of the epoch after": with_(authority_epoch=3),
+    "not valid yet": with_(not_before=UnixTime(f.NOW + 1)),
+    "late by a second": with_(expires_at=f.NOW),
+    "longer than a grant lives": with_(expires_at=UnixTime(f.NOW - 60 + 601)),
+    "of no use": with_(max_uses=0),
+    "needs newer trust": with_(min_trust_version=4),
+    "needs a newer list": with_(min_revocation_version=2),
+}
+
+
+@pytest.mark.parametrize("name", MISUSED)
+def test_misuse(name: str) -> None:
+    """Answered as if there were no grant, byte for byte; no use is counted, and it is recorded."""
+    answers = []
+    for grant in (b"", MISUSED[name]()):
+        scene = Server()
+        before = scene.state
+        assert not asked(scene, scene.member, grant)
+        scene.due(AnswersDue)
+        answers.append(frames(scene, scene.member))
+        remains(scene, before, audited=[INVALID, DENIED] if grant else [DENIED])
+    assert len(answers[0]) == 1
+    assert answers[0] == answers[1]
+
+
+def test_the_grant_itself_is_good_for_what_it_names() -> None:
+    """The way by which the others were refused is open, for one request each."""
+    scene = Server()
+    before = scene.state
+    grant = f.signed_grant(GOOD)
+    assert asked(scene, scene.member, grant)
+    assert not asked(scene, scene.member, b"")
+    assert scene.audited == [USED, DENIED]
+    assert uses(scene) == [1]
+    assert (scene.state, scene.requests, scene.onward) == (before, [], [])
+
+
+WIDENED: Final[dict[str, tuple[FetchGrant, Artifact, Narrowing | None, str]]] = {
+    "another type": (GOOD, OTHER_TYPE, None, "artifact_type"),
+    "an organisation": (GOOD, IN_ACME, None, "artifact_scope"),
+    "another manifest": (
+        replace(GOOD, manifest_hashes=(ManifestHash(bytes(32)),)),
+        SERVICE,
+        None,
+        "artifact_scope",
+    ),
+    "more than it asked to use": (
+        GOOD,
+        SERVICE,
+        Narrowing(scope_ids=(parse_scope_id("cluster:prod"),)),
+        "artifact_scope",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WIDENED)
+def test_a_grant_opens_nothing_beside_what_it_names(name: str) -> None:
+    """The use is spent all the same, or asking would be free."""
+    grant, wanted, narrowing, check = WIDENED[name]
+    scene = Server()
+    before = scene.state
+    assert not asked(scene, scene.member, f.signed_grant(grant), wanted, narrowing)
+    assert uses(scene) == [1]
+    assert scene.audited == [USED, ("fetch_denied", check, "n7")]
+    assert (scene.state, scene.codes, scene.requests) == (before, [], [])
+    assert scene.onward == []
+
+
+def test_a_grant_of_this_node_is_refused_behind_its_next_certificate() -> None:
+    scene = Server()
+    before = scene.state
+    renewed = replace(identity("n7"), certificate_hash=bytes(32))
+    link = LinkId(100)
+    scene.when(PeerConnected(link=link, identity=renewed, is_dialer=True))
+    scene.hear(link, replace(MEMBER, boot="second").hello())
+    scene.hear(link, Welcome(protocol=1, features=0))
+    scene.caused.clear()
+    assert not asked(scene, link, f.signed_grant(GOOD))
+    remains(scene, before, audited=[INVALID, DENIED])
+
+
+def test_replayed_it_is_served_as_often_as_it_says_also_after_a_restart(tmp_path: Path) -> None:
+    """A use that did not reach the disk was not served; one that did is spent for ever."""
+    scene, grant = Server(), f.signed_grant(GOOD)
+    assert [asked(scene, scene.member, grant) for _ in range(3)] == [True, True, False]
+    assert uses(scene) == [1, 2]
+    assert scene.audited == [USED, USED, INVALID, DENIED]
+
+    for name, commits, left in (("whole", None, 0), ("before the last", -1, 1)):
+        again = scene.restarted(tmp_path / name, commits)
+        link = again.link(MEMBER)
+        again.rest().caused.clear()
+        before = again.state
+        served = [asked(again, link, grant) for _ in range(2)]
+        assert served == [True] * left + [False] * (2 - left)
+        assert again.audited == [USED] * left + [INVALID, DENIED] * (2 - left)
+        assert (again.state, again.requests, again.onward) == (before, [], [])
+
+
+def test_a_use_the_disk_refused_serves_nothing() -> None:
+    scene = Server()
+    before = scene.state
+    message = GetContent(items=(ask(SERVICE),), grant=f.signed_grant(GOOD))
+    scene.hear(scene.member, message, stream=3).persisted(ok=False)
+    assert scene.find(ServeContent) == []
+    assert scene.audited == [DENIED]
+    assert (scene.state, scene.requests, scene.onward) == (before, [], [])
+
+
+@pytest.mark.parametrize(
+    ("waits_ms", "steps_s"),
+    [(300_000, 0), (301_000, -60), (301_000, -600)],
+    ids=["ended", "stepped back a little", "stepped back far"],
+)
+def test_late_it_is_refused_whatever_the_wall_clock_says(waits_ms: int, steps_s: int) -> None:
+    scene, grant = Server(), f.signed_grant(GOOD)
+    assert asked(scene, scene.member, grant)
+    scene.wait(waits_ms).step_clock(steps_s)
+    scene.rest().caused.clear()
+    before = scene.state
+    assert not asked(scene, scene.member, grant)
+    remains(scene, before, audited=[INVALID, DENIED])
+
+
+OLD_KEY: Final = replace(
+    f.NEXT_BUNDLE,
+    keys=tuple(
+        replace(one, status=KeyStatus.REVOKED) if one.key_id == f.GRANTER.key_id else one
+        for one in f.BUNDLE.keys
+    ),
+)
+TAKEN: Final[dict[str, Artifact]] = {
+    "the grant": revocations(8, revokes(RevokedKind.GRANT, grant_token(GOOD.grant_id))),
+    "its key": revocations(8, revokes(RevokedKind.SIGNING_KEY, f.GRANTER.key_id)),
+    "its key in the bundle": trust(OLD_KEY),
+}
+
+
+@pytest.mark.parametrize("is_waiting", [True, False], ids=["while its use is written", "before"])
+@pytest.mark.parametrize("name", TAKEN)
+def test_revoked_it_is_refused_at_once(
+    name: str,
+    is_waiting: bool,  # noqa: FBT001  # given by name
+) -> None:
+    """Also where the node had found it good and waited for its disk."""
+    scene, taken = Server(), TAKEN[name]
+    message = GetContent(items=(ask(SERVICE),), grant=f.signed_grant(GOOD))
+    event: Event = MessageReceived(link=scene.member, stream=3, message=message)
+    if is_waiting:
+        scene.when(event)
+        event = Persisted(token=scene.only(Persist).token, ok=True)
+    scene.announce(taken, scene.bystander)
+    scene.carry_out(taken).rest().caused.clear()
+    before = scene.state
+    scene.when(event)
+    assert scene.find(ServeContent) == []
+    remains(scene, before, audited=[INVALID, DENIED])
+
+
+def test_a_slow_disk_makes_no_grant_last_longer() -> None:
+    scene = Server()
+    message = GetContent(items=(ask(SERVICE),), grant=f.signed_grant(GOOD))
+    scene.hear(scene.member, message, stream=3)
+    written = Persisted(token=scene.only(Persist).token, ok=True)
+    scene.wait(300_000)
+    scene.rest().caused.clear()
+    before = scene.state
+    scene.when(written)
+    assert scene.find(ServeContent) == []
+    remains(scene, before, audited=[INVALID, DENIED])
