@@ -591,6 +591,7 @@ class Node:
         claims = self._beliefs.claims_of(session.claims_envelope, openings, session.node_id, now)
         if isinstance(claims, Rejection):
             if not session.is_refused:
+                self._refuse_claims(session, claims)
                 self._policing.on_failed(session, now.instant)
             return
         session.openings = openings
