@@ -21,13 +21,14 @@ from fabgossip.model.messages import Announce, Claims, GetContent, Graft, Have, 
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import PutClaimsSeen
 from fabgossip.wire.statements import claims_bytes
-from tests.attacks.powers import ACME, GLOBEX, ask, in_org, salted
+from tests.attacks.powers import ACME, BOTH_ORGS, GLOBEX, ask, in_org, salted
 from tests.attacks.scene import TRUST_LANE_ASKED, Scene
 from tests.core.artifacts import IN_ACME, Artifact, revocations, routes
 from tests.core.story import Peer
 from tests.trust import factory as f
 
 SECRET: Final = in_org("acme")
+OTHER: Final = in_org("globex")
 LISTED: Final = revocations(8)
 OURS: Final = replace(f.claims(()), node_id=NodeId("n7"))
 """What the attacker really is entitled to."""
@@ -37,11 +38,13 @@ REFUSED: Final = ("claims_refused", "CLAIMS_INVALID", "n7")
 
 
 class Guarded(Scene):
-    """A node with something of an organisation, and the newest revocation list."""
+    """A node with something of each of two organisations, and the newest revocation list."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(holds=BOTH_ORGS)
         self.publish(SECRET, routes(7), LISTED)
+        self.accept(OTHER, self.link(Peer(name="n8", holds=BOTH_ORGS, shows=BOTH_ORGS)))
+        self.rest().caused.clear()
 
     def link_showing(self, claims: bytes, openings: tuple[Opening, ...]) -> LinkId:
         """The attacker links with these claims."""
@@ -142,10 +145,9 @@ def test_forgery(name: str) -> None:
     assert scene.requests == [TRUST_LANE_ASKED]
     scene.hear(link, Graft(audience=IN_ACME, prefixes=(SECRET.prefix,)))
     scene.hear(link, Have(audience=IN_ACME, prefixes=()))
-    assert not served(scene, link, SECRET)
-    assert not served(scene, link, routes(7))
-    assert served(scene, link, LISTED)
-    shown = {one.envelope for one in (SECRET, routes(7))}
+    kept = (SECRET, OTHER, routes(7))
+    assert [served(scene, link, one) for one in (*kept, LISTED)] == [False] * len(kept) + [True]
+    shown = {one.envelope for one in kept}
     assert not heard_of(scene, link) & shown
     assert (scene.state, scene.durable) == (before, [])
 
@@ -156,7 +158,7 @@ def test_what_is_not_forged_opens_the_organisation() -> None:
     link = scene.link_showing(f.signed_claims(THEN), (ACME,))
     assert scene.audited == [("claims_accepted", "", "n7")]
     assert scene.durable == [PutClaimsSeen(node_id=NodeId("n7"), epoch=2, version=1)]
-    assert served(scene, link, SECRET)
+    assert [served(scene, link, one) for one in (SECRET, routes(7), OTHER)] == [True, True, False]
 
 
 def newer() -> NodeClaims:
@@ -191,14 +193,13 @@ def test_a_forged_opening_on_an_open_link_adds_nothing_to_what_it_showed() -> No
     """The claims stand, as they are signed; the forgery is recorded, and counts as a failure."""
     scene = Guarded()
     link = scene.link_showing(f.signed_claims(THEN), (ACME,))
-    theirs = in_org("globex")
     scene.rest().caused.clear()
     before = scene.state
     scene.hear(link, Claims(openings=(GLOBEX,)))
     assert scene.audited == [REFUSED]
     (session,) = [one for one in scene.node.sessions() if one.link == link]
     assert session.openings == (ACME,)
-    assert not served(scene, link, theirs)
+    assert not served(scene, link, OTHER)
     assert served(scene, link, SECRET)
     assert (scene.state, scene.durable, scene.requests) == (before, [], [])
     assert scene.onward == []
