@@ -197,6 +197,7 @@ class Fact(StrEnum):
     GRANT_USED = "grant_used"
     GATE_ANSWERED = "gate_answered"
     CONTENT_PURGED = "content_purged"
+    IDENTITY_REFUSED = "identity_refused"
     IDENTITY_CLONED = "identity_cloned"
     AUDIT_FORKED = "audit_forked"
 

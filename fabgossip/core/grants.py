@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fabgossip.core.events import LinkId, Token
-from fabgossip.model.authority import FetchGrant, VerifiedGrant
+from fabgossip.model.authority import FetchGrant
 from fabgossip.model.messages import GetContent
 from fabgossip.model.moment import (
     Duration,
@@ -38,7 +38,6 @@ class Granted:
     link: LinkId
     stream: int
     message: GetContent
-    grant: VerifiedGrant
 
 
 class GrantUses:

@@ -602,6 +602,7 @@ class Node:
         claims = self._beliefs.claims_of(session.claims_envelope, openings, session.node_id, now)
         if isinstance(claims, Rejection):
             if not session.is_refused:
+                self._refuse_claims(session, claims)
                 self._policing.on_failed(session, now.instant)
             return
         session.openings = openings
@@ -729,7 +730,7 @@ class Node:
             if isinstance(use, Rejection):
                 grant = use
             else:
-                request = Granted(session.link, stream, message, grant)
+                request = Granted(session.link, stream, message)
                 token = self._intake.next_token()
                 self._uses.on_persisting(token, request)
                 self._out.append(Persist(token=token, changes=(use,)))
@@ -751,10 +752,16 @@ class Node:
         session = self._sessions.find(request.link)
         if session is None:
             return
+        grant = None
         if ok:
-            fields = (("peer", session.node_id), ("grant", request.grant.grant.grant_id.hex()))
-            self._out.append(Record(fact=Fact.GRANT_USED, fields=fields))
-        grant = request.grant if ok else None
+            # The disk may have taken its time: what was good then may have ended meanwhile.
+            judged = self._beliefs.grant_of(request.message.grant, session.identity, now)
+            if isinstance(judged, Rejection):
+                self._refuse_grant(session, judged)
+            else:
+                grant = judged
+                fields = (("peer", session.node_id), ("grant", grant.grant.grant_id.hex()))
+                self._out.append(Record(fact=Fact.GRANT_USED, fields=fields))
         self._serve(session, request.message, request.stream, grant, now)
 
     def _serve(
@@ -855,6 +862,7 @@ class Node:
                 continue
             if session.hello is not None:
                 if shared_protocol(session.hello, protocol_min) is None:
+                    self._record_cut(session, LostReason.VERSION)
                     self._close(session, ByeReason.VERSION, LostReason.VERSION, 3_600)
                     continue
                 self._judge_link_claims(session, now)
@@ -868,8 +876,7 @@ class Node:
         nothing else: its operator must be able to see why it is alone."""
         if session.is_parting:
             return
-        fields = (("peer", session.node_id), ("reason", "revoked"))
-        self._out.append(Record(fact=Fact.SESSION_CUT, fields=fields))
+        self._record_cut(session, LostReason.REVOKED)
         if self._beliefs.freshness.is_revoked or not session.is_open:
             self._close(session, ByeReason.CLOSED, LostReason.REVOKED)
             return
@@ -880,6 +887,10 @@ class Node:
         self._fetching.on_lost(session.link)
         self._disclosure.revocations(session)
         self._timer(PartingDue(link=session.link), later(now.instant, PARTING))
+
+    def _record_cut(self, session: Session, reason: LostReason) -> None:
+        fields = (("peer", session.node_id), ("reason", reason.value))
+        self._out.append(Record(fact=Fact.SESSION_CUT, fields=fields))
 
     def _judge_link_claims(self, session: Session, now: Now) -> None:
         had = session.claims

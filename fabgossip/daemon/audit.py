@@ -71,6 +71,7 @@ RULES: Final[dict[Fact, Rule]] = {
     Fact.DISPUTE_SETTLED: Rule(Keep.EACH, "accept"),
     Fact.TRUST_FORKED: Rule(Keep.EACH, "dispute"),
     Fact.SILENT_REMOVAL: Rule(Keep.EACH, "alarm"),
+    Fact.IDENTITY_REFUSED: Rule(Keep.FOLDED, "reject"),
     Fact.IDENTITY_CLONED: Rule(Keep.FOLDED, "alarm"),
     Fact.GRANT_USED: Rule(Keep.EACH, "allow"),
     Fact.GATE_ANSWERED: Rule(Keep.FOLDED),

@@ -63,7 +63,7 @@ from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import Busy, Bye, NotAvailable
 from fabgossip.model.moment import Instant, Now, UnixTime
 from fabgossip.trust.identity import verify_leaf
-from fabgossip.trust.rejections import Rejection
+from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.codec import parse_message
 from fabgossip.wire.framing import Frame, FrameKind
@@ -77,6 +77,7 @@ _WARNINGS: Final = frozenset(
         Fact.SESSION_CUT,
         Fact.ARTIFACT_WITHHELD,
         Fact.FETCH_DENIED,
+        Fact.IDENTITY_REFUSED,
         Fact.IDENTITY_CLONED,
         Fact.AUDIT_FORKED,
     }
@@ -269,6 +270,7 @@ class Driver:
         except DialError as error:
             fields = (("peer", effect.node_id), ("detail", str(error)))
             world.log.emit("dial_failed", LogLevel.DEBUG, fields)
+            self._record_identity(error, effect.node_id)
             self.post(PeerLost(link=None, node_id=effect.node_id, reason=error.reason))
             return
         await self._serve_link(stream, identity, is_dialer=True)
@@ -314,9 +316,20 @@ class Driver:
         except DialError as error:
             fields = (("reason", error.reason.value), ("detail", str(error)))
             self._world.log.emit("handshake_failed", LogLevel.INFO, fields)
+            self._record_identity(error, None)
             return None
         finally:
             slot.leave()
+
+    def _record_identity(self, error: DialError, dialed: NodeId | None) -> None:
+        """A certificate the bundle's node CAs signed, and the leaf rules refused, is for the audit
+        log. What fails before that, anybody on the network can cause: only the log has it."""
+        if error.reason is not LostReason.IDENTITY:
+            return
+        peer = () if dialed is None else (("peer", dialed),)
+        code = RejectionCode.IDENTITY_INVALID.value
+        fields = (*peer, ("code", code), ("detail", str(error)))
+        self._record(Record(fact=Fact.IDENTITY_REFUSED, fields=fields))
 
     async def _serve_link(
         self, stream: TlsStream, identity: NodeIdentity, *, is_dialer: bool

@@ -1,23 +1,33 @@
 """Identities made up, and one identity used twice.
 
 The attacker can make any certificate but none that a node CA of the trust bundle signed; or holds a
-copy of one node's key and certificate on a machine of its own, beside the real one.
+copy of one node's key and certificate on a machine of its own, beside the real one; or has brought
+a node CA to sign a certificate that breaks one rule, and shows it with any TLS library it likes.
 """
 
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pytest
 import trio
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from fabgossip.control.enrollment import certificate_der, node_certificate
 from fabgossip.core.effects import Disconnect, Fact, Persist, Record
 from fabgossip.core.events import LinkId, LostReason, PeerLost, Persisted
 from fabgossip.core.health import Level, ProblemCode
+from fabgossip.core.node import Node
 from fabgossip.core.standing import BOOT_CHANGES_SPAN
-from fabgossip.daemon.driver import read_clocks
-from fabgossip.daemon.endpoints import dial
+from fabgossip.daemon.audit import RULES, Keep, entry_of
+from fabgossip.daemon.driver import Driver, read_clocks
+from fabgossip.daemon.endpoints import ALPN, dial
+from fabgossip.daemon.tls import TlsStream
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import Announce, Announced, ByeReason, Have, Welcome
 from fabgossip.model.moment import seconds_after
@@ -28,6 +38,7 @@ from tests.core.artifacts import acme_routes, routes
 from tests.core.story import Peer, Story
 from tests.daemon.fabric import HANG_S, End, bundle_of, contexts, driver_of, judge_by, listening
 from tests.trust import factory
+from tests.trust.test_identity import BROKEN, KEPT
 
 SELF_MADE: Final = 1_000
 AT_THE_DOOR: Final = 50
@@ -163,3 +174,136 @@ def test_reconnecting_does_not_refill_the_budget_of_failures() -> None:
     again = story.connect("n2")
     assert story.find(Disconnect) == []
     assert len(story.sent(again)) == 1
+
+
+# Certificates that a node CA signed and that break one rule.
+
+NODE_KEYS: Final = (
+    factory.p256_key("leaf"),
+    ec.derive_private_key(12345, ec.SECP384R1()),
+    ec.derive_private_key(12345, ec.SECP256K1()),
+    ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)),
+)
+"""Whatever key a leaf of the table has."""
+REFUSED_BY_TLS: Final = frozenset(
+    {
+        "key on P-256K1",
+        "a CA",
+        "no digital signature",
+        "certificate signing",
+        "CRL signing",
+        "server only",
+        "no name",
+        "name not critical, no subject",
+        "not valid yet",
+        "expired",
+        "another CA",
+        "another CA of the same name",
+    }
+)
+"""The library stops these, so their holder never was anybody: the log has them, the audit log has
+not, or who can reach the port could fill it."""
+
+STRICTER_IN_TLS: Final = "begins within the tolerance of clocks"
+"""The library has no such tolerance; enrollment dates certificates back instead."""
+
+
+def signed_today(leaf: factory.Leaf) -> factory.Leaf:
+    """The same leaf, for the machine's clock, under the CA of today that stands for its issuer."""
+    shift = read_clocks().unix - factory.NOW
+    issuer = leaf.issuer
+    if issuer.certificate == factory.NODE_CA.certificate:
+        (ca,) = bundle_of("CA").node_cas
+        is_real = issuer.private is factory.NODE_CA.private
+        private = factory.p256_key("CA") if is_real else issuer.private
+        issuer = factory.Authority("CA", private, x509.load_der_x509_certificate(ca.der))
+    times = leaf.not_before + shift, leaf.not_after + shift
+    return replace(leaf, issuer=issuer, not_before=times[0], not_after=times[1])
+
+
+def client_with(leaf: factory.Leaf, folder: Path) -> ssl.SSLContext:
+    """A client that shows this leaf and asks nothing of the server."""
+    key = next(one for one in NODE_KEYS if one.public_key() == leaf.public_key())
+    certificate = x509.load_der_x509_certificate(factory.leaf_der(leaf))
+    pem = certificate.public_bytes(Encoding.PEM) + key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    (folder / "leaf.pem").write_bytes(pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols([ALPN])
+    context.load_cert_chain(folder / "leaf.pem")
+    return context
+
+
+async def bytes_told(address: str, context: ssl.SSLContext) -> int:
+    """How many bytes a daemon says first to who shows that certificate."""
+    host, _, port = address.rpartition(":")
+    tls = TlsStream(await trio.open_tcp_stream(host, int(port)), context, server_side=False)
+    try:
+        await tls.do_handshake()
+        return len(await tls.receive_some())
+    except (ssl.SSLError, trio.BrokenResourceError):
+        return 0
+    finally:
+        await tls.aclose_forcefully()
+
+
+@asynccontextmanager
+async def daemon(folder: Path) -> AsyncIterator[tuple[Driver, str]]:
+    """A daemon of n1 on loopback, and its address."""
+    with trio.fail_after(HANG_S):
+        async with trio.open_nursery() as nursery:
+            end = End(folder / "disk", nursery)
+            try:
+                driver = driver_of(end, contexts(folder, "n1"), nursery)
+                async with listening(driver.on_stream) as address:
+                    yield driver, address
+                nursery.cancel_scope.cancel()
+            finally:
+                end.close()
+
+
+def audited(driver: Driver) -> list[tuple[str, str, str]]:
+    """Event, code and subject of what the audit log records, in order."""
+    entries = [
+        entry_of(one, RULES[one.fact].decision, read_clocks())
+        for _, one in driver.facts
+        if RULES[one.fact].keep is not Keep.NOTHING
+    ]
+    return [(one.event, one.code, one.subject) for one in entries]
+
+
+def believed(node: Node) -> tuple[object, ...]:
+    """All that a node trusts and holds, and whom it is linked to."""
+    return node.trust, node.heads_after("", 1_000), node.floors(), node.sessions()
+
+
+@pytest.mark.parametrize("name", BROKEN)
+async def test_leaf_table(tmp_path: Path, name: str) -> None:
+    """Refused by the rules alone, whatever the TLS library thinks of it; and at the door of a real
+    daemon, which tells its holder nothing, believes nothing, asks nothing, and records it."""
+    verdict = verify_leaf(
+        factory.leaf_der(BROKEN[name]), factory.BUNDLE, NOTHING_REVOKED, factory.NOW
+    )
+    assert isinstance(verdict, Rejection)
+    assert verdict.code is RejectionCode.IDENTITY_INVALID
+    async with daemon(tmp_path) as (driver, address):
+        before, recorded = believed(driver.node), audited(driver)
+        context = client_with(signed_today(BROKEN[name]), tmp_path)
+        assert await bytes_told(address, context) == 0
+        await trio.testing.wait_all_tasks_blocked()
+        assert believed(driver.node) == before
+        assert driver.node.sessions() == ()
+        record = [("identity_refused", "IDENTITY_INVALID", "")]
+        expected = [] if name in REFUSED_BY_TLS else record
+        assert audited(driver)[len(recorded) :] == expected
+
+
+@pytest.mark.parametrize("name", sorted(KEPT.keys() - {STRICTER_IN_TLS}))
+async def test_a_leaf_at_the_edge_of_the_table_gets_in(tmp_path: Path, name: str) -> None:
+    """The way by which the others were refused is open."""
+    async with daemon(tmp_path) as (driver, address):
+        assert await bytes_told(address, client_with(signed_today(KEPT[name]), tmp_path)) > 0
+        assert ("identity_refused", "IDENTITY_INVALID", "") not in audited(driver)
