@@ -153,7 +153,9 @@ def test_deny_until_fresh(loss: Loss) -> None:
     assert whole == PutMemory(
         is_whole=True, generation=max(loss.started.memory.generation, loss.generation)
     )
-    assert [dict(one.fields)["mode"] for one in scene.caused if is_mode(one)][-1] != "amnesia"
+    assert [
+        dict(one.fields)["mode"] for one in scene.caused if isinstance(one, Record) and is_mode(one)
+    ][-1] != "amnesia"
 
 
 def is_mode(one: object) -> bool:

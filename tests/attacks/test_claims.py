@@ -5,7 +5,7 @@ signed for any node of any cluster, its own older ones with more in them, and ca
 anything. It connects again whenever it likes, also after the node it talks to was restarted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -60,7 +60,7 @@ def durable(scene: Scene) -> None:
         scene.when(Persisted(token=put.token, ok=True))
 
 
-def told(scene: Scene, link: LinkId) -> list[Message]:
+def told(scene: Scene, link: LinkId) -> Sequence[Message]:
     """What the attacker was told of artifacts, of the trust lane apart."""
     kinds = Announce | Have | Heads
     return [
@@ -210,12 +210,12 @@ def test_claims_of_a_newer_epoch_wait_for_its_bundle() -> None:
     assert told(scene, link) == []
 
 
+OTHER_LIST: Final = revocations(1)
 WAYS: dict[str, Callable[[Scene], object]] = {
     "stale": lambda scene: scene.wait(factory.HOUR * 1_000 + 1_000),
     "clock suspect": lambda scene: scene.step_clock(-3_600),
     "disputed": lambda scene: scene.announce(OTHER_LIST, scene.attacker),
 }
-OTHER_LIST: Final = revocations(1)
 """Another list than the one every story begins with, of the same version."""
 
 
