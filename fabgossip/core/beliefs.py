@@ -9,6 +9,7 @@ Must not know: links, contents, disks.
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Final
 
 from fabgossip.core.mode import ClockWatch
@@ -170,7 +171,7 @@ class Beliefs:
             )
             if isinstance(verified, Rejection):
                 return verified
-            value = self._gate.read(verified, step.content, self.facts)
+            value = self.read(verified, step.content)
             if isinstance(value, Rejection):
                 return value
             assert isinstance(value, TrustBundle)
@@ -437,7 +438,16 @@ class Beliefs:
         return self._gate.recall(raw, self.facts, now.unix)
 
     def read(self, verified: VerifiedManifest, content: bytes) -> ReadContent | Rejection:
-        """See `TrustGate.read`."""
+        """See `TrustGate.read`; hashed once more, for bytes of the node's own disk, a step of its
+        trust chain among them, are believed no more than a peer's
+        (`tests/attacks/test_bootstrap.py`). HASH_MISMATCH"""
+        manifest = verified.manifest
+        if sha256(content).digest() != manifest.content_hash:
+            return Rejection(
+                code=RejectionCode.HASH_MISMATCH,
+                detail="not the content that was signed",
+                namespace=manifest.namespace.text,
+            )
         return self._gate.read(verified, content, self.facts)
 
     def _verify_claims(

@@ -163,6 +163,20 @@ def stolen_revocation_key(folder: Path) -> None:
         node.refuses(thief, "KEY_REVOKED")
 
 
+def without_list(folder: Path) -> None:
+    """The bundle alone is enough, should no list arrive: a key it calls revoked counts for nothing,
+    whatever right still names it, from the tick it comes into force."""
+    keys = tuple(
+        replace(one, status=KeyStatus.REVOKED) if one.key_id == f.POLICY.key_id else one
+        for one in f.BUNDLE.keys
+    )
+    scene = Scene().publish(routes(7))
+    scene.offer(trust(replace(f.BUNDLE, bundle_version=4, keys=keys))).rest()
+    for node in (scene, scene.restarted(folder)):
+        assert current_by(node, f.POLICY) == []
+        node.refuses(routes(8), "KEY_REVOKED")
+
+
 def rooted(bundle: TrustBundle, *signers: f.Signer) -> Artifact:
     named = tuple(sorted(one.key_id for one in signers))
     statement = replace(f.bundle_manifest(bundle), signer_key_ids=named)
@@ -197,5 +211,6 @@ def root_share_lost(folder: Path) -> None:
 def test_stolen_keys(tmp_path: Path) -> None:
     """Each of the three, to its end."""
     stolen_signing_key(tmp_path / "signing")
+    without_list(tmp_path / "bundle")
     stolen_revocation_key(tmp_path / "revocation")
     root_share_lost(tmp_path / "root")

@@ -76,6 +76,18 @@ def test_stale_on_time(tmp_path: Path) -> None:
     assert scene.restarted(tmp_path).state.floors[R1] == Order(2, 9)
 
 
+def test_what_comes_past_its_refresh_time_is_held_and_not_applied() -> None:
+    """Withheld until it was stale: it raises the floor, and the version before it stays where
+    consumers read it."""
+    scene = Scene().publish(routes(7))
+    scene.wait(REFRESH_S * 1_000)
+    scene.caused.clear()
+    scene.offer(short(8)).rest()
+    assert scene.codes == []
+    assert scene.state.heads[R1] == Standing(Order(2, 8), (short(8).content_hash,), "held")
+    assert scene.switched == []
+
+
 def mode_after(scene: Scene, seconds: int) -> Mode:
     scene.wait(seconds * 1_000).when(TimerFired(timer=RefreshDue()))
     return scene.node.snapshot(scene.now).mode

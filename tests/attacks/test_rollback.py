@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from fabgossip.model.artifact import ArtifactType, Manifest, Order, Tombstone
-from fabgossip.model.ids import NOTHING_HASH
-from fabgossip.model.persistence import PutClaimsSeen
+from fabgossip.model.ids import NOTHING_HASH, ManifestHash
+from fabgossip.model.persistence import DropHead, PutClaimsSeen
 from tests.attacks.scene import Scene, Standing, asks_content
 from tests.core.artifacts import (
     Artifact,
@@ -72,6 +72,20 @@ def test_never_down(kind: ArtifactType, tmp_path: Path) -> None:
         if floor == Order(2, 8):
             again.refuses(sample(kind, 7), "VERSION_ROLLBACK")
     assert scene.restarted(tmp_path / "all").state == after
+
+
+def test_a_floor_is_durable_without_its_head(tmp_path: Path) -> None:
+    """The row of the newest version is lost, or was never read: its order is on the disk by
+    itself."""
+    scene = Scene().publish(routes(7), routes(8))
+    lost = DropHead(
+        namespace=routes(8).manifest.namespace.text, manifest_hash=ManifestHash(bytes(32))
+    )
+    scene.commits.append((lost,))
+    again = scene.restarted(tmp_path)
+    assert "routes/r1" not in again.state.heads
+    assert again.state.floors["routes/r1"] == Order(2, 8)
+    again.refuses(routes(7), "VERSION_ROLLBACK")
 
 
 def test_a_tombstone_is_never_undone(tmp_path: Path) -> None:

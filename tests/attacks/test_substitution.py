@@ -93,6 +93,8 @@ def test_never_visible(kind: ArtifactType, reason: FetchFailure, tmp_path: Path)
     assert again.state.heads[wanted.tail] == behind
     assert wanted.tail not in dict(again.switched_at_start)
 
+    scene.announce(wanted, scene.attacker)
+    assert scene.find(ReceiveContent) == []
     scene.announce(wanted, scene.bystander)
     assert [one.link for one in scene.find(ReceiveContent)] == [scene.bystander]
     scene.carry_out(wanted).rest()
