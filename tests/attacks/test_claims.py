@@ -1,236 +1,225 @@
-"""Claims that were good once, or for somebody else, or never.
+"""Claims and openings made up, borrowed, or kept from better days.
 
-Powers: the attacker is a member with a certificate of its own. It has every claims envelope ever
-signed for any node of any cluster, its own older ones with more in them, and can make openings of
-anything. It connects again whenever it likes, also after the node it talks to was restarted.
+Powers: the attacker is a member of the cluster, n7, with a good certificate and no organisation. It
+has the claims and openings of others, its own from when it was in the organisation, and can write
+any claims it likes but sign none; where a test says so, a key signed what it has no right to.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from fabgossip.core.effects import Persist, Send
-from fabgossip.core.events import LinkId, Persisted, Started
+from fabgossip.core.effects import Send, ServeContent
+from fabgossip.core.events import LinkId
 from fabgossip.model.authority import ClaimItem, NodeClaims, Opening
+from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import ClusterId, NodeId, PlatformId
-from fabgossip.model.messages import Announce, Claims, Have, Heads, Holdings, Message, Welcome
-from fabgossip.model.mode import Mode
-from fabgossip.model.moment import seconds_after
+from fabgossip.model.messages import Announce, Claims, GetContent, Graft, Have, Heads, Welcome
+from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import PutClaimsSeen
-from fabgossip.wire.statements import commitment_of
-from tests.attacks.scene import Scene
-from tests.core.artifacts import acme_routes, revocations, trust
-from tests.core.story import NOTHING_STORED, Peer
-from tests.trust import factory
+from fabgossip.wire.statements import claims_bytes
+from tests.attacks.powers import ACME, BOTH_ORGS, GLOBEX, ask, in_org, salted
+from tests.attacks.scene import TRUST_LANE_ASKED, Scene
+from tests.core.artifacts import IN_ACME, Artifact, revocations, routes
+from tests.core.story import Peer
+from tests.trust import factory as f
 
-MALLORY: Final = NodeId("n6")
-ORG: Final = factory.ORG_OPENING
-FORGED: Final = factory.opening(ClaimItem(scope="org:acme"), 77)
-
-
-def claims(version: int = 1, holds: tuple[Opening, ...] = (), **fields: object) -> NodeClaims:
-    statement = replace(factory.claims(holds), node_id=MALLORY, claims_version=version)
-    return replace(statement, **fields)  # type: ignore[arg-type]  # by name
-
-
-def vault(started: Started = NOTHING_STORED) -> Scene:
-    """A node with something of an organisation, which the attacker is not in any more."""
-    scene = Scene(started=started).publish(acme_routes())
-    scene.caused.clear()
-    return scene
+SECRET: Final = in_org("acme")
+OTHER: Final = in_org("globex")
+LISTED: Final = revocations(8)
+OURS: Final = replace(f.claims(()), node_id=NodeId("n7"))
+"""What the attacker really is entitled to."""
+THEN: Final = replace(f.claims((ACME,)), node_id=NodeId("n7"))
+"""What it was entitled to."""
+REFUSED: Final = ("claims_refused", "CLAIMS_INVALID", "n7")
 
 
-def hello(
-    scene: Scene, envelope: bytes, openings: tuple[Opening, ...] = (), *, boot: str = "first"
-) -> LinkId:
-    """The attacker connects and shows these claims."""
-    link = scene.connect(MALLORY)
-    say = replace(Peer(name=MALLORY, boot=boot).hello(), claims=envelope, openings=openings)
-    scene.hear(link, say)
-    durable(scene)
-    scene.hear(link, Welcome(protocol=1, features=0))
-    return link
+class Guarded(Scene):
+    """A node with something of each of two organisations, and the newest revocation list."""
+
+    def __init__(self) -> None:
+        super().__init__(holds=BOTH_ORGS)
+        self.publish(SECRET, routes(7), LISTED)
+        self.accept(OTHER, self.link(Peer(name="n8", holds=BOTH_ORGS, shows=BOTH_ORGS)))
+        self.rest().caused.clear()
+
+    def link_showing(self, claims: bytes, openings: tuple[Opening, ...]) -> LinkId:
+        """The attacker links with these claims."""
+        link = self.connect("n7")
+        self.hear(link, replace(Peer(name="n7").hello(), claims=claims, openings=openings))
+        self.carry_out()
+        self.hear(link, Welcome(protocol=1, features=0))
+        self.carry_out()
+        return link
 
 
-def durable(scene: Scene) -> None:
-    for put in scene.find(Persist):
-        scene.when(Persisted(token=put.token, ok=True))
+def served(scene: Scene, link: LinkId, artifact: Artifact) -> bool:
+    """Whether a request is answered with content."""
+    scene.hear(link, GetContent(items=(ask(artifact),)), 2)
+    return bool(scene.find(ServeContent))
 
 
-def told(scene: Scene, link: LinkId) -> Sequence[Message]:
-    """What the attacker was told of artifacts, of the trust lane apart."""
-    kinds = Announce | Have | Heads
-    return [
-        one.message
-        for one in scene.caused
-        if isinstance(one, Send) and one.link == link and isinstance(one.message, kinds)
-    ] + [
-        one.message
-        for one in scene.caused
-        if isinstance(one, Send)
-        and one.link == link
-        and isinstance(one.message, Holdings)
-        and one.message.entries
-    ]
+def heard_of(scene: Scene, link: LinkId) -> set[bytes]:
+    """Every envelope a link was shown; the lists it was told must be none."""
+    found: set[bytes] = set()
+    for one in scene.caused:
+        if isinstance(one, Send) and one.link == link:
+            assert not isinstance(one.message, Have)
+            if isinstance(one.message, Announce):
+                found |= {entry.envelope for entry in one.message.entries}
+            elif isinstance(one.message, Heads):
+                found |= set(one.message.envelopes)
+    return found
 
 
-@dataclass(frozen=True)
-class Forgery:
-    """What is shown in the hello."""
-
-    envelope: bytes
-    openings: tuple[Opening, ...] = ()
+def with_(**fields: object) -> Callable[[], bytes]:
+    """The claims of before with other fields, well signed."""
+    return lambda: f.signed_claims(replace(THEN, **fields))  # type: ignore[arg-type]  # by name
 
 
-def signed(statement: NodeClaims, *signers: factory.Signer) -> bytes:
-    return factory.signed_claims(statement, *signers)
+def relabeled() -> bytes:
+    """Another node written into claims whose signature is kept."""
+    signed = f.signed_claims(replace(THEN, node_id=NodeId("n3")))
+    assert signed.count(b"\xa2n3") == 1
+    return signed.replace(b"\xa2n3", b"\xa2n7")
 
 
-PADDED: Final = claims(holds=(factory.SERVICE_OPENING,))
-FORGERIES: dict[str, Forgery] = {
-    "an opening nobody committed to": Forgery(signed(claims(holds=(ORG,))), (FORGED,)),
-    "a good opening and a forged one": Forgery(signed(claims(holds=(ORG,))), (ORG, FORGED)),
-    "the opening of another node": Forgery(signed(claims()), (ORG,)),
-    "claims of another node": Forgery(
-        signed(replace(factory.claims((ORG,)), node_id=NodeId("n2"))), (ORG,)
+def sealed_by(*signers: f.Signer) -> Callable[[], bytes]:
+    return lambda: f.sealed(PayloadKind.NODE_CLAIMS, claims_bytes(THEN), *signers)
+
+
+FORGED: Final[dict[str, tuple[Callable[[], bytes], tuple[Opening, ...]]]] = {
+    "of another node": (with_(node_id=NodeId("n3")), (ACME,)),
+    "another node written in": (relabeled, (ACME,)),
+    "of another cluster": (with_(cluster_id=ClusterId("test")), (ACME,)),
+    "of another platform": (with_(platform_id=PlatformId("other")), (ACME,)),
+    "of the epoch before": (with_(authority_epoch=1), (ACME,)),
+    "of the epoch after": (with_(authority_epoch=3), (ACME,)),
+    "issued in the future": (with_(issued_at=UnixTime(f.NOW + 121)), (ACME,)),
+    "expired": (with_(expires_at=f.NOW), (ACME,)),
+    "not padded": (with_(commitments=THEN.commitments[:15]), (ACME,)),
+    "needs newer trust": (with_(min_trust_version=4), (ACME,)),
+    "needs a newer list": (with_(min_revocation_version=9), (ACME,)),
+    "signed by a stranger": (sealed_by(f.STRANGER), (ACME,)),
+    "signed by the grant key": (sealed_by(f.GRANTER), (ACME,)),
+    "signed by the compiler": (sealed_by(f.COMPILER), (ACME,)),
+    "signed by a root": (sealed_by(f.ROOTS[0]), (ACME,)),
+    "not signed": (sealed_by(), (ACME,)),
+    "in an envelope of a grant": (
+        lambda: f.sealed(PayloadKind.FETCH_GRANT, claims_bytes(THEN), f.CLAIMER),
+        (ACME,),
     ),
-    "claims of another cluster": Forgery(
-        signed(claims(holds=(ORG,), cluster_id=ClusterId("test"))), (ORG,)
+    "no envelope": (lambda: b"\xc1", (ACME,)),
+    "nothing": (lambda: b"", (ACME,)),
+    "an opening of another node": (lambda: f.signed_claims(OURS), (ACME,)),
+    "an opening beside a good one": (with_(), (ACME, GLOBEX)),
+    "the item with another salt": (with_(), (salted("guessed", ACME.item),)),
+    "another item with the salt": (
+        with_(),
+        (Opening(ACME.salt, ClaimItem(scope="org:globex")),),
     ),
-    "claims of another platform": Forgery(
-        signed(claims(holds=(ORG,), platform_id=PlatformId("other"))), (ORG,)
+    "a commitment as a salt": (
+        with_(),
+        (Opening(THEN.commitments[0][:16], ClaimItem(scope="org:acme")),),
     ),
-    "claims of the epoch before": Forgery(signed(claims(holds=(ORG,), authority_epoch=1)), (ORG,)),
-    "expired claims": Forgery(signed(claims(holds=(ORG,), expires_at=factory.NOW)), (ORG,)),
-    "claims of the future": Forgery(
-        signed(claims(holds=(ORG,), issued_at=seconds_after(factory.NOW, 121))), (ORG,)
+    "an assignment for the item": (
+        with_(),
+        (Opening(ACME.salt, ClaimItem(assignment=f.ASSIGNMENT)),),
     ),
-    "signed by itself": Forgery(signed(claims(holds=(ORG,)), factory.STRANGER), (ORG,)),
-    "signed by a key for other things": Forgery(
-        signed(claims(holds=(ORG,)), factory.POLICY), (ORG,)
-    ),
-    "a commitment put in afterwards": Forgery(
-        signed(PADDED).replace(PADDED.commitments[-1], commitment_of(FORGED)),
-        (FORGED,),
-    ),
-    "cut short": Forgery(signed(claims(holds=(ORG,)))[:-1], (ORG,)),
-    "nothing": Forgery(b"", (ORG,)),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES)
-def test_forgery(forgery: Forgery) -> None:
-    """A certificate is left, and with it the trust lane; nothing else is shown, and nothing is
-    remembered of such claims."""
-    scene = vault()
-    before = scene.state
-    link = hello(scene, forgery.envelope, forgery.openings)
-    assert scene.audited == [("claims_refused", "CLAIMS_INVALID", MALLORY)]
-    assert (scene.state, scene.durable, scene.codes) == (before, [], [])
-    assert told(scene, link) == []
-    scene.caused.clear()
-    lane = revocations(8)
-    scene.accept(lane, scene.attacker)
-    assert lane.envelope in [
-        entry.envelope
-        for one in told(scene, link)
-        if isinstance(one, Announce)
-        for entry in one.entries
-    ]
-    assert all(isinstance(one, Announce) for one in told(scene, link))
-
-
-def test_a_forged_opening_later_leaves_a_peer_as_it_was() -> None:
-    scene = vault()
-    link = hello(scene, signed(claims(holds=(ORG,))))
-    scene.caused.clear()
-    scene.hear(link, Claims(openings=(FORGED,)))
-    assert told(scene, link) == []
-    scene.hear(link, Claims(openings=(ORG,)))
-    assert told(scene, link) != []
-
-
-OLD: Final = signed(claims(1, (ORG,)))
-"""With the organisation, which version 2 takes away."""
-NEW: Final = signed(claims(2))
-
-
-def test_older_claims_count_no_more_once_newer_were_seen_also_after_a_restart() -> None:
-    scene = vault()
-    hello(scene, NEW)
-    seen = PutClaimsSeen(node_id=MALLORY, epoch=2, version=2)
-    assert scene.durable == [seen]
-    restarted = vault(
-        replace(
-            NOTHING_STORED,
-            memory=replace(NOTHING_STORED.memory, claims_seen=((MALLORY, 2, 2),)),
-        )
-    )
-    for one in (scene, restarted):
-        one.caused.clear()
-        before = one.state
-        link = hello(one, OLD, (ORG,), boot="second")
-        assert one.audited[-1] == ("claims_refused", "CLAIMS_INVALID", MALLORY)
-        assert (one.state, one.durable) == (before, [])
-        assert told(one, link) == []
-
-
-def test_older_claims_that_were_under_way_count_no_more_either(tmp_path: Path) -> None:
-    """Both are shown before either is durable: what the disk remembers is the newer one."""
-    scene = vault()
-    first, second = (scene.connect(MALLORY, is_dialer=False) for _ in range(2))
-    puts = []
-    for link, envelope, boot in ((first, NEW, "first"), (second, OLD, "second")):
-        say = replace(Peer(name=MALLORY, boot=boot).hello(), claims=envelope, openings=())
-        scene.hear(link, say)
-        puts += scene.find(Persist)
-    for put in puts:
-        scene.when(Persisted(token=put.token, ok=True))
-    shown = next(one for one in scene.node.sessions() if one.link == second)
-    assert shown.claims is None
-    again = scene.restarted(tmp_path)
-    hello(again, OLD, (ORG,))
-    assert again.audited[-1] == ("claims_refused", "CLAIMS_INVALID", MALLORY)
-
-
-def test_claims_of_a_newer_epoch_wait_for_its_bundle() -> None:
-    scene = vault()
-    next_epoch = replace(factory.BUNDLE, bundle_version=4, authority_epoch=3)
-    link = hello(scene, signed(claims(1, (ORG,), authority_epoch=3)), (ORG,))
-    assert scene.audited == [("claims_refused", "CLAIMS_INVALID", MALLORY)]
-    assert told(scene, link) == []
-    scene.accept(trust(next_epoch), scene.attacker)
-    session = next(one for one in scene.node.sessions() if one.link == link)
-    # A new epoch makes our own list and snapshot those of another epoch: no new authority yet.
-    assert scene.node.snapshot(scene.now).mode is Mode.STALE
-    assert (session.claims, session.offered is not None) == (None, True)
-    assert told(scene, link) == []
-
-
-OTHER_LIST: Final = revocations(1)
-WAYS: dict[str, Callable[[Scene], object]] = {
-    "stale": lambda scene: scene.wait(factory.HOUR * 1_000 + 1_000),
-    "clock suspect": lambda scene: scene.step_clock(-3_600),
-    "disputed": lambda scene: scene.announce(OTHER_LIST, scene.attacker),
 }
-"""Another list than the one every story begins with, of the same version."""
 
 
-@pytest.mark.parametrize("degrade", WAYS.values(), ids=WAYS)
-def test_claims_never_seen_before_do_not_count_while_the_node_is_degraded(
-    degrade: Callable[[Scene], object],
+@pytest.mark.parametrize("name", FORGED)
+def test_forgery(name: str) -> None:
+    """Who shows it keeps the trust lane and nothing more: no list, no announcement, no content but
+    the revocations; nothing it showed becomes durable."""
+    scene, (make, openings) = Guarded(), FORGED[name]
+    before = scene.state
+    link = scene.link_showing(make(), openings)
+    scene.rest()
+    assert scene.audited == [REFUSED]
+    assert (scene.state, scene.codes, scene.durable, scene.switched) == (before, [], [], [])
+    assert scene.requests == [TRUST_LANE_ASKED]
+    scene.hear(link, Graft(audience=IN_ACME, prefixes=(SECRET.prefix,)))
+    scene.hear(link, Have(audience=IN_ACME, prefixes=()))
+    kept = (SECRET, OTHER, routes(7))
+    assert [served(scene, link, one) for one in (*kept, LISTED)] == [False] * len(kept) + [True]
+    shown = {one.envelope for one in kept}
+    assert not heard_of(scene, link) & shown
+    assert (scene.state, scene.durable) == (before, [])
+
+
+def test_what_is_not_forged_opens_the_organisation() -> None:
+    """The way by which the others were refused is open."""
+    scene = Guarded()
+    link = scene.link_showing(f.signed_claims(THEN), (ACME,))
+    assert scene.audited == [("claims_accepted", "", "n7")]
+    assert scene.durable == [PutClaimsSeen(node_id=NodeId("n7"), epoch=2, version=1)]
+    assert [served(scene, link, one) for one in (SECRET, routes(7), OTHER)] == [True, True, False]
+
+
+def newer() -> NodeClaims:
+    """What the attacker was given when it left the organisation."""
+    return replace(OURS, claims_version=2)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["still running", "restarted"])
+def test_claims_of_before_are_refused_once_newer_ones_were_seen(
+    tmp_path: Path,
+    is_restarted: bool,  # noqa: FBT001  # given by name
 ) -> None:
-    """Those it knew go on; the attacker's count once the node is fresh, and not before."""
-    scene = vault()
-    degrade(scene)
-    scene.caused.clear()
-    link = hello(scene, OLD, (ORG,))
-    assert told(scene, link) == []
-    assert [one for one in scene.durable if isinstance(one, PutClaimsSeen)] == []
-    session = next(one for one in scene.node.sessions() if one.link == link)
-    assert session.claims is None
-    known = next(one for one in scene.node.sessions() if one.link == scene.bystander)
-    assert known.claims is not None
+    """On another link, in another process, well signed and unexpired as they are."""
+    guarded = Guarded()
+    guarded.link_showing(f.signed_claims(newer()), ())
+    assert guarded.durable == [PutClaimsSeen(node_id=NodeId("n7"), epoch=2, version=2)]
+    scene = guarded.restarted(tmp_path / "again") if is_restarted else guarded
+    scene.rest().caused.clear()
+    before = scene.state
+    link = scene.connect("n7")
+    hello = replace(Peer(name="n7", boot="second").hello(), claims=f.signed_claims(THEN))
+    scene.hear(link, replace(hello, openings=(ACME,)))
+    scene.hear(link, Welcome(protocol=1, features=0))
+    scene.rest()
+    assert scene.audited == [REFUSED]
+    assert not served(scene, link, SECRET)
+    assert SECRET.envelope not in heard_of(scene, link)
+    assert (scene.state, scene.durable) == (before, [])
+
+
+def test_a_forged_opening_on_an_open_link_adds_nothing_to_what_it_showed() -> None:
+    """The claims stand, as they are signed; the forgery is recorded, and counts as a failure."""
+    scene = Guarded()
+    link = scene.link_showing(f.signed_claims(THEN), (ACME,))
+    scene.rest().caused.clear()
+    before = scene.state
+    scene.hear(link, Claims(openings=(GLOBEX,)))
+    assert scene.audited == [REFUSED]
+    (session,) = [one for one in scene.node.sessions() if one.link == link]
+    assert session.openings == (ACME,)
+    assert not served(scene, link, OTHER)
+    assert served(scene, link, SECRET)
+    assert (scene.state, scene.durable, scene.requests) == (before, [], [])
+    assert scene.onward == []
+
+
+def test_forged_newer_claims_on_an_open_link_cost_what_it_had() -> None:
+    """It is told nothing of the organisation any more, not even what comes later."""
+    scene = Guarded()
+    link = scene.link_showing(f.signed_claims(THEN), (ACME,))
+    assert served(scene, link, SECRET)
+    scene.rest().caused.clear()
+    before = scene.state
+    forged = f.signed_claims(replace(THEN, claims_version=2), f.STRANGER)
+    scene.hear(link, Claims(openings=(ACME, GLOBEX), claims=forged))
+    assert not served(scene, link, SECRET)
+    assert scene.audited == [REFUSED, ("fetch_denied", "cluster_membership", "n7")]
+    assert (scene.state, scene.durable, scene.requests) == (before, [], [])
+    later = in_org("acme", version=8, content=b"later")
+    scene.announce(later, scene.bystander)
+    scene.carry_out(later)
+    scene.rest()
+    assert scene.trusted["org/acme/routes/r1"] == (later.manifest.order, "current")
+    assert heard_of(scene, link) == set()

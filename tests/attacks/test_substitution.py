@@ -1,120 +1,136 @@
 """Attack: bring other bytes than those that were signed.
 
-Powers: the attacker is a member with a good certificate and the first one who is asked. It serves
-any bytes under the name of any content. Another neighbor is honest.
+Powers: the attacker is a member that announces honest manifests and is asked for their contents. It
+answers with bytes of its own: swapped, shortened, prolonged, or right up to the last chunk. The
+bytes meet the hash on their way to the disk; what the core makes of the failure stands first, the
+disk after it.
 """
 
 from pathlib import Path
-from typing import Final
 
 import pytest
+import trio.testing
 
-from fabgossip.core.effects import ReceiveContent
+from fabgossip.core.effects import Fact, ReceiveContent, Record
 from fabgossip.core.events import ContentFailed, FetchFailure, LinkId
-from fabgossip.model.artifact import ArtifactType, Order
-from fabgossip.model.authority import Revocation, RevokedKind
-from fabgossip.model.moment import UnixTime
-from fabgossip.storage.contents import ContentFiles
-from tests.attacks.scene import Scene, Standing, asks_content
+from fabgossip.daemon.connections import Connection
+from fabgossip.model.artifact import chunk_size_of
+from fabgossip.model.authority import RevokedKind
+from fabgossip.model.messages import GetContent, TrafficClass
+from fabgossip.model.persistence import PutHead
+from tests.attacks.powers import revokes
+from tests.attacks.scene import ATTACKER, Scene, Standing, asks_content
 from tests.core.artifacts import (
     Artifact,
-    artifact,
     node_snapshot,
     peers,
     record,
     revocations,
     routes,
+    trust,
+    update,
 )
+from tests.daemon.test_transfers import LARGE, content_frame, link, wanted
 from tests.trust import factory as f
 
-T = ArtifactType
-WRONG: Final = (FetchFailure.BAD_HASH, FetchFailure.BAD_LENGTH)
+PAIRS: dict[str, tuple[Artifact | None, Artifact]] = {
+    "a trust bundle": (None, trust(f.NEXT_BUNDLE)),
+    "a revocation list": (
+        revocations(7),
+        revocations(8, revokes(RevokedKind.CERTIFICATE, b"c" * 32)),
+    ),
+    "the own snapshot": (node_snapshot(7), node_snapshot(8, b"new settings")),
+    "a peer directory": (peers(), peers(record("n9"), version=8)),
+    "routes": (routes(7), routes(8)),
+    "an update": (update(7), update(8)),
+}
+CODES = {FetchFailure.BAD_HASH: "HASH_MISMATCH", FetchFailure.BAD_LENGTH: "LENGTH_MISMATCH"}
 
 
-def sample(kind: ArtifactType, version: int) -> Artifact:
-    match kind:
-        case T.REVOCATION_LIST:
-            stolen = Revocation(
-                kind=RevokedKind.CONTENT,
-                value=f.hash_of(b"stolen %d" % version),
-                reason="stolen",
-                since_epoch=1,
-                since=f.NOW,
-                until=UnixTime(0),
-            )
-            return revocations(version, stolen)
-        case T.CLUSTER_SNAPSHOT:
-            return node_snapshot(version, b"settings %d" % version)
-        case T.PEER_DIRECTORY:
-            return peers(record(f"n{version}"), version=version)
-        case _:
-            return artifact(kind, version=version, content=b"version %d" % version)
-
-
-def fails(scene: Scene, wanted: Artifact, link: LinkId, reason: FetchFailure) -> None:
-    """What the one that was asked brought does not have the signed hash, or size."""
-    scene.when(
-        ContentFailed(
-            content_hash=wanted.content_hash, link=link, request=None, reason=reason, received=0
-        )
+def brings_other_bytes(scene: Scene, wanted: Artifact, reason: FetchFailure, from_: LinkId) -> None:
+    assert scene.only(ReceiveContent).link == from_
+    failed = ContentFailed(
+        content_hash=wanted.content_hash, link=from_, request=None, reason=reason, received=0
     )
+    scene.when(failed)
 
 
-@pytest.mark.parametrize("reason", WRONG)
-@pytest.mark.parametrize(
-    "kind",
-    [
-        T.REVOCATION_LIST,
-        T.CLUSTER_SNAPSHOT,
-        T.PEER_DIRECTORY,
-        T.ROUTE_POLICY_BUNDLE,
-        T.UPDATE_MANIFEST,
-    ],
-)
-def test_never_visible(kind: ArtifactType, reason: FetchFailure, tmp_path: Path) -> None:
-    """No reader sees them, nothing is read out of them, nobody hears that they are held; the sender
-    is not asked again, and one honest source is enough."""
-    scene = Scene().publish(sample(kind, 7))
-    before, wanted = scene.state, sample(kind, 8)
-    scene.announce(wanted, scene.attacker)
-    scene.persisted()
-    assert scene.only(ReceiveContent).link == scene.attacker
-    fails(scene, wanted, scene.attacker, reason)
+@pytest.mark.parametrize("reason", CODES)
+@pytest.mark.parametrize(("before", "offered"), PAIRS.values(), ids=PAIRS)
+def test_never_visible(
+    before: Artifact | None, offered: Artifact, reason: FetchFailure, tmp_path: Path
+) -> None:
+    """The manifest is honest, so it is durable and binds; its content is not here, so consumers
+    keep what they have and nobody hears that it is. The sender is named and not asked again; an
+    honest source ends it."""
+    scene = Scene().publish(*(() if before is None else (before,)))
+    trusted = scene.state
+    scene.announce(offered, scene.attacker).persisted()
+    brings_other_bytes(scene, offered, reason, scene.attacker)
+    scene.announce(offered, scene.attacker)
     scene.rest()
-    behind = Standing(Order(2, 8), (wanted.content_hash,), "behind")
-    assert scene.state.heads == before.heads | {wanted.tail: behind}
-    assert scene.state.facts.revoked == before.facts.revoked
-    assert (scene.codes, scene.switched) == ([], [])
-    assert scene.audited == []
-    assert not scene.says_it_holds(wanted)
-    assert scene.requests == [asks_content(wanted)]
-
+    assert scene.codes == [CODES[reason]]
+    assert scene.blamed == ["peer"]
+    assert scene.audited == [("artifact_rejected", CODES[reason], ATTACKER)]
+    behind = Standing(offered.manifest.order, (offered.content_hash,), "behind")
+    assert scene.state.heads == trusted.heads | {offered.tail: behind}
+    assert scene.state.floors == trusted.floors | {offered.tail: offered.manifest.order}
+    assert scene.state.facts.bundle == trusted.facts.bundle
+    assert scene.state.facts.revoked == trusted.facts.revoked
+    assert scene.requests == [asks_content(offered)]
+    assert scene.durable == [PutHead(verified=offered.verified)]
+    assert scene.switched == []
+    assert not scene.says_it_holds(offered)
     again = scene.restarted(tmp_path)
-    assert again.state.heads[wanted.tail] == behind
-    assert wanted.tail not in dict(again.switched_at_start)
+    assert again.state.heads[offered.tail] == behind
+    assert offered.tail not in dict(again.switched_at_start)
 
-    scene.announce(wanted, scene.attacker)
-    assert scene.find(ReceiveContent) == []
-    scene.announce(wanted, scene.bystander)
-    assert [one.link for one in scene.find(ReceiveContent)] == [scene.bystander]
-    scene.carry_out(wanted).rest()
-    good = Standing(Order(2, 8), (wanted.content_hash,), "current")
-    assert scene.state.heads[wanted.tail] == good
-    assert scene.switched == [(wanted.tail, Order(2, 8))]
-
-
-def names_below(folder: Path) -> list[str]:
-    return sorted(one.name for one in folder.rglob("*") if one.is_file())
+    scene.caused.clear()
+    scene.announce(offered, scene.bystander)
+    assert scene.only(ReceiveContent).link == scene.bystander
+    scene.carry_out(offered).rest()
+    assert scene.codes == []
+    assert scene.state.heads[offered.tail].state == "current"
+    assert scene.switched == [(offered.tail, offered.manifest.order)]
 
 
-def test_bytes_under_way_have_no_name_a_reader_knows(tmp_path: Path) -> None:
-    """Until the whole hash matched they lie in a file that no content hash leads to; dropped, they
-    are gone."""
-    files = ContentFiles(tmp_path)
-    files.prepare()
-    wanted = routes(8)
-    incoming = files.open_incoming(wanted.content_hash, len(wanted.content))
-    incoming.write_at(0, b"x" * len(wanted.content))
-    assert wanted.content_hash.hex() not in names_below(tmp_path)
-    incoming.drop()
-    assert names_below(tmp_path) == []
+@pytest.mark.parametrize(
+    "reason", [one for one in FetchFailure if one not in {*CODES, FetchFailure.TOO_SLOW}]
+)
+def test_who_merely_does_not_bring_it_is_not_named(reason: FetchFailure) -> None:
+    """Absent, busy or cut off is no lie."""
+    scene = Scene().publish(routes(7))
+    scene.announce(routes(8), scene.attacker).persisted()
+    brings_other_bytes(scene, routes(8), reason, scene.attacker)
+    assert scene.codes == []
+    assert scene.audited == []
+    assert [one.fact for one in scene.caused if isinstance(one, Record)][-1] is Fact.FETCH_FAILED
+
+
+SIZE = chunk_size_of(len(LARGE))
+LAST = len(LARGE) // SIZE - 1
+
+
+@pytest.mark.parametrize("bad", [0, LAST // 2, LAST], ids=["first", "middle", "last"])
+@pytest.mark.slow
+async def test_a_swapped_chunk_leaves_no_file(bad: int, tmp_path: Path) -> None:
+    """Bytes are hashed chunk by chunk before they are kept. Whatever came before the swapped chunk,
+    no reader ever finds the content, under its final name or as something the disk gives."""
+
+    def answer(end: Connection, stream: int, message: GetContent) -> None:
+        number = message.items[0].first_chunk
+        data = bytearray(LARGE[number * SIZE : (number + 1) * SIZE])
+        if number == bad:
+            data[0] ^= 1
+        end.send_frame(content_frame(stream, bytes(data)), TrafficClass.POLICY)
+
+    async with link(tmp_path) as one:
+        one.spoil["answer"] = answer
+        one.receive(LARGE)
+        failed = await one.here.event()
+        assert isinstance(failed, ContentFailed)
+        assert (failed.reason, failed.link) == (FetchFailure.BAD_HASH, one.near.link)
+        assert failed.received == bad * SIZE
+        await trio.testing.wait_all_tasks_blocked()
+        assert one.here.disk.read(wanted(LARGE).content_hash) is None
+        assert not one.here.files.path_of(wanted(LARGE).content_hash).exists()

@@ -1,0 +1,183 @@
+"""A clock that somebody else sets.
+
+Powers: the attacker sets the node's wall clock, by a year either way or back to 1970, on live links
+or before a start. It holds grants of every time, the present one too, and everything ever signed.
+"""
+
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+
+from fabgossip.core.effects import Answer, Persist, Record, ServeContent
+from fabgossip.core.events import Event, GateRequest, RequestId, RequestMade, Started
+from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.authority import RevokedKind
+from fabgossip.model.ids import NodeId
+from fabgossip.model.messages import GetContent
+from fabgossip.model.mode import Mode
+from fabgossip.model.moment import UnixTime
+from fabgossip.model.persistence import PutRevoked
+from fabgossip.model.scope import parse_scope_id
+from tests.attacks.powers import ask, remains, revokes
+from tests.attacks.scene import Scene
+from tests.core.artifacts import CLUSTER_SCOPE, artifact, revocations, stored_head
+from tests.core.story import NOTHING_STORED, Peer
+from tests.trust import factory
+
+YEAR = 365 * factory.DAY
+HALF_AN_HOUR = 1_800
+CASES = {
+    "a year on": (YEAR, True),
+    "a year back": (-YEAR, True),
+    "1970": (-factory.NOW, True),
+    "half an hour on": (HALF_AN_HOUR, True),
+    "half an hour back": (-HALF_AN_HOUR, True),
+    "a start a year on": (YEAR, False),
+    "a start a year back": (-YEAR, False),
+    "a start in 1970": (-factory.NOW, False),
+    "a start half an hour back": (-HALF_AN_HOUR, False),
+}
+"""How far the clock is wrong, and whether it was stepped on live links or before the start."""
+ACTIONS = ("read-config", "route", "admit-peer", "activate-update")
+HOLDER = "n7"
+FOR_DNS = artifact(
+    ArtifactType.ROUTE_POLICY_BUNDLE,
+    "routes/r1",
+    audience=factory.audience(CLUSTER_SCOPE, "service:dns"),
+)
+"""What the holder gets by a grant alone: it is of the cluster, but does no DNS."""
+TAKES_IT = revocations(2, revokes(RevokedKind.CONTENT, FOR_DNS.content_hash))
+
+
+def grant_of(around: int) -> bytes:
+    """A grant for five minutes from then on, well signed and bound to its holder."""
+    statement = replace(
+        factory.grant(),
+        node_id=NodeId(HOLDER),
+        certificate_hash=sha256(f"certificate of {HOLDER}".encode()).digest(),
+        scope_ids=(parse_scope_id("service:dns"),),
+        not_before=UnixTime(max(0, around - 60)),
+        expires_at=UnixTime(around + 300),
+    )
+    return factory.signed_grant(statement)
+
+
+class Clocked(Scene):
+    """A node that holds what is for DNS, started at a time, and one who shows grants for it."""
+
+    def __init__(self, starts_at: int = factory.NOW) -> None:
+        self._starts_at = starts_at
+        super().__init__(started=replace(NOTHING_STORED, heads=(stored_head(FOR_DNS),)))
+        self.holder = self.link(
+            Peer(name=HOLDER, holds=(factory.ORG_OPENING,), shows=(factory.ORG_OPENING,))
+        )
+        self.rest().caused.clear()
+
+    def when(self, event: Event) -> "Clocked":
+        if isinstance(event, Started):
+            self.step_clock(self._starts_at - factory.NOW)
+        super().when(event)
+        return self
+
+    def uses(self, around: int) -> bool:
+        """Whether a grant of that time is honored: its use goes to the disk, then content comes."""
+        item, grant = ask(FOR_DNS), grant_of(around)
+        self.hear(self.holder, GetContent(items=(item,), narrowing=None, grant=grant), stream=1)
+        if self.find(Persist):
+            self.persisted()
+        return any(one.items for one in self.find(ServeContent))
+
+    def may(self, action: str) -> bool:
+        """What local software is told."""
+        body = GateRequest(action=action)
+        permit = self.when(RequestMade(request=RequestId(1), body=body)).only(Answer).permit
+        assert permit is not None
+        return permit.allowed
+
+    @property
+    def mode(self) -> Mode:
+        return self.node.snapshot(self.now).mode
+
+
+def gives_nothing(scene: Clocked, *times: int) -> None:
+    """No grant, of whatever time, and no action: and that is all that is on record of it."""
+    scene.rest()
+    before = scene.state
+    scene.caused.clear()
+    assert [around for around in times if scene.uses(around)] == []
+    assert [action for action in ACTIONS if scene.may(action)] == []
+    fetches = [
+        code for event, code, who in scene.audited if (event, who) == ("fetch_denied", HOLDER)
+    ]
+    # Refused, it is served as if it had none; its claims may not have been taken up either.
+    assert fetches.count("GRANT_INVALID") == len(times)
+    assert set(fetches) <= {"GRANT_INVALID", "artifact_scope", "cluster_membership"}
+    answers = scene.audited[len(fetches) :]
+    assert [(event, action) for event, _, action in answers] == [
+        ("gate_answered", action) for action in ACTIONS
+    ]
+    assert {code for _, code, _ in answers} <= {"mode", "policy"}
+    remains(scene, before, audited=scene.audited)
+
+
+def test_the_grant_is_good_while_nobody_sets_the_clock() -> None:
+    scene = Clocked()
+    assert scene.mode is Mode.FRESH
+    assert scene.uses(factory.NOW)
+    assert all(scene.may(action) for action in ACTIONS)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_authority_from_time(case: str) -> None:
+    """No grant is honored that is good by the wrong clock, nor by the right one; what takes away
+    lands; and a clock that is right again revives nothing by itself."""
+    step, is_live = CASES[case]
+    scene = Clocked() if is_live else Clocked(factory.NOW + step)
+    if is_live:
+        scene.step_clock(step)
+    times = (factory.NOW, factory.NOW + step)
+    gives_nothing(scene, *times)
+
+    scene.caused.clear()
+    scene.offer(TAKES_IT).rest()
+    entry = (RevokedKind.CONTENT, FOR_DNS.content_hash)
+    assert entry in scene.node.trust.revoked.values
+    kept = [one for one in scene.durable if isinstance(one, PutRevoked)]
+    assert [one.entries for one in kept] == [((entry[0].value, entry[1]),)]
+    assert ("revocation_accepted", "", "") in scene.audited
+    assert not scene.told(FOR_DNS)
+    assert FOR_DNS.tail not in {name for name, order in scene.switched if order is not None}
+    gives_nothing(scene, *times)
+
+    scene.step_clock(-step)
+    gives_nothing(scene, *times)
+    assert scene.mode is Mode.CLOCK_SUSPECT
+
+
+def test_a_list_that_agrees_makes_the_clock_good_again() -> None:
+    """The way back is something newly signed, which the attacker cannot make."""
+    scene = Clocked()
+    scene.step_clock(-HALF_AN_HOUR)
+    scene.rest()
+    scene.step_clock(HALF_AN_HOUR)
+    gives_nothing(scene, factory.NOW)
+    scene.offer(revocations(2)).rest()
+    assert scene.mode is Mode.FRESH
+    assert scene.uses(factory.NOW)
+
+
+def test_what_is_overdue_stays_overdue_under_a_clock_set_back() -> None:
+    """The time everything is judged by never runs back, so nothing gets younger."""
+    scene = Clocked()
+    scene.wait((factory.HOUR + 1) * 1_000)
+    scene.rest()
+    assert scene.mode is Mode.STALE
+    scene.caused.clear()
+    scene.step_clock(-2 * factory.HOUR)
+    scene.rest()
+    changed = [one for one in scene.caused if isinstance(one, Record)]
+    assert [dict(one.fields)["conditions"] for one in changed] == [
+        "partitioned stale clock_suspect"
+    ]
+    gives_nothing(scene, factory.NOW)
