@@ -45,7 +45,7 @@ from fabgossip.trust.rejections import Rejection
 from fabgossip.trust.revocation import Revoked, node_token
 from fabgossip.wire.codec import message_body, parse_message
 from fabgossip.wire.framing import FrameReader, frame_bytes
-from tests.attacks.powers import NODE_CA_HASH, ask, connect_from, remains, revokes, without_times
+from tests.attacks.powers import ask, connect_from, remains, revokes, without_times
 from tests.attacks.scene import Scene, Standing, asks_content
 from tests.attacks.test_identity import audited, believed, bytes_told, daemon
 from tests.core.artifacts import Artifact, revocations, routes, trust
@@ -58,7 +58,6 @@ MEMBER: Final = Peer(name="n7")
 ENTRIES: Final = {
     "node": revokes(RevokedKind.NODE, node_token(factory.CLUSTER, NodeId("n7"))),
     "certificate": revokes(RevokedKind.CERTIFICATE, identity("n7").certificate_hash),
-    "node CA": revokes(RevokedKind.CERTIFICATE, NODE_CA_HASH or b""),
 }
 
 
