@@ -13,7 +13,6 @@ from fabgossip.model.authority import RevokedKind
 from tests.attacks.powers import revokes, without_times
 from tests.attacks.scene import Scene, TrustState, asks_content
 from tests.core.artifacts import Artifact, node_snapshot, revocations, routes, tombstone, trust
-from tests.system.accepting.rounds import Rounds, warm_up
 from tests.trust import factory
 
 TAKEN_UP: dict[str, tuple[Artifact, list[str]]] = {
@@ -92,19 +91,4 @@ POINTS = (
     "bundle | materialized._point | after rename",
     "restart | index.NodeIndex.begin | after COMMIT",
 )
-SEED = 8
 ROUNDS = 2
-
-
-@pytest.mark.slow
-def test_a_killed_process_leaves_old_or_new(tmp_path: Path) -> None:
-    """The same of real files under a real `kill -9`: every start finds all that was acknowledged
-    and nothing that is not verified, a second start changes nothing, and all is accepted in the
-    end. The long run is `python -m tests.system.accepting`."""
-    warm_up()
-    rounds = Rounds(SEED, tmp_path, is_failing=False)
-    rounds.tally.known = POINTS
-    for number in range(ROUNDS):
-        rounds.play(number)
-    assert rounds.tally.faults == []
-    assert set(POINTS[:ROUNDS]) <= rounds.tally.hit.keys()
