@@ -101,6 +101,7 @@ MILDER = {
 """Rows where we accept what one of the others refuses, and why that gives nothing away."""
 
 ONLY_OURS = {
+    "no usage at all",
     "key on P-384",
     "key on P-256K1",
     "Ed25519 key",

@@ -363,8 +363,10 @@ class Trial:
             assert {(one.kind, one.value) for one in entries} <= trust.revoked.values
 
     def _judge_links(self) -> None:
-        """Nobody who lost its trust stays linked."""
-        assert not [one for one in self.node.links.values() if self._is_cast_out(one)]
+        """Nobody who lost its trust stays linked, but to be told why."""
+        parting = {one.link for one in self.node.node.sessions() if one.is_parting}
+        links = self.node.links.items()
+        assert not [one for link, one in links if link not in parting and self._is_cast_out(one)]
 
     def _is_cast_out(self, node_id: NodeId) -> bool:
         revoked, bundle = self._restrictions, self.node.node.trust.bundle
@@ -424,7 +426,8 @@ class Trial:
         """Under some statement that may speak, is in time, and is not of another organisation."""
         named = [one for one in self.told if one.manifest.content_hash == content_hash]
         assert any(self._may_serve(one, peer) for one in named)
-        assert not self._is_cast_out(peer)
+        kinds = {one.manifest.artifact_type for one in named}
+        assert kinds == {ArtifactType.REVOCATION_LIST} or not self._is_cast_out(peer)
         assert (RevokedKind.NODE, node_token(factory.CLUSTER, NODE)) not in self._restrictions
 
     def _may_serve(self, one: Signed, peer: NodeId) -> bool:
