@@ -1,7 +1,7 @@
 """Power goes away at any step of taking something up.
 
-Powers: the attacker chooses when the node ends: behind any of its commits, or by a kill before or
-after a call that changes the disk. Then it offers what is validly signed once more.
+Powers: the attacker chooses when the node ends: behind any of its commits. Then it offers
+what is validly signed once more.
 """
 
 from dataclasses import replace
@@ -84,11 +84,3 @@ def test_old_or_new(what: str, tmp_path: Path) -> None:
     assert words == sorted(words, key=["old", "between", "new"].index)
     assert (words[0], words[-1]) == ("old", "new")
     assert words.count("between") == (offered.manifest.tombstone is None)
-
-
-POINTS = (
-    "route | index.NodeIndex._put_head | after INSERT OR REPLACE INTO head",
-    "bundle | materialized._point | after rename",
-    "restart | index.NodeIndex.begin | after COMMIT",
-)
-ROUNDS = 2
