@@ -12,7 +12,7 @@ from itertools import zip_longest
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fabgossip.core.effects import Disconnect, ReceiveContent, ServeContent
@@ -252,7 +252,6 @@ def probe(world: World, message: Message, stream: int) -> None:
     world.caused[:0] = told
 
 
-@settings(max_examples=max(1, settings().max_examples // 8))
 @given(ACTS)
 def test_two_worlds(acts: Acts) -> None:
     """They differ in one organisation's matters only: whoever is not in it sees the same frames, at
