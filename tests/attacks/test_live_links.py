@@ -40,12 +40,13 @@ from fabgossip.model.messages import (
     TrafficClass,
     Welcome,
 )
+from fabgossip.model.mode import Mode
 from fabgossip.trust.identity import verify_leaf
 from fabgossip.trust.rejections import Rejection
 from fabgossip.trust.revocation import Revoked, node_token
 from fabgossip.wire.codec import message_body, parse_message
 from fabgossip.wire.framing import FrameReader, frame_bytes
-from tests.attacks.powers import ask, connect_from, remains, revokes, without_times
+from tests.attacks.powers import NODE_CA_HASH, ask, connect_from, remains, revokes, without_times
 from tests.attacks.scene import Scene, Standing, asks_content
 from tests.attacks.test_identity import audited, believed, bytes_told, daemon
 from tests.core.artifacts import Artifact, revocations, routes, trust
@@ -73,6 +74,21 @@ def link_of_member(scene: Scene) -> LinkId:
 def told(scene: Scene, link: LinkId) -> list[Message]:
     """Everything a link was told."""
     return [one.message for one in scene.caused if isinstance(one, Send) and one.link == link]
+
+
+def test_revoking_the_node_ca_ends_every_link_at_once() -> None:
+    """Ours is from the same CA: a node that is revoked itself tells nobody anything any more."""
+    scene = Scene().publish(routes(7))
+    link = link_of_member(scene)
+    scene.rest().caused.clear()
+    listed = revocations(8, revokes(RevokedKind.CERTIFICATE, NODE_CA_HASH or b""))
+    scene.announce(listed, scene.bystander)
+    scene.carry_out(listed)
+    scene.hear(link, GetContent(items=(ask(routes(7)),)), 2)
+    closed = {one.link: one.lost for one in scene.caused if isinstance(one, Disconnect)}
+    assert closed == dict.fromkeys((scene.attacker, scene.bystander, link), LostReason.REVOKED)
+    assert not [one for one in scene.caused if isinstance(one, ServeContent)]
+    assert scene.node.snapshot(scene.now).mode is Mode.REVOKED
 
 
 @pytest.mark.parametrize("revoked", ENTRIES)
