@@ -119,7 +119,7 @@ def test_what_was_cut_leaves_nothing_and_another_source_is_asked() -> None:
     scene.rest()
     assert scene.state == before
     assert (scene.codes, scene.switched) == (["LENGTH_MISMATCH"], [])
-    assert {one[0] for one in scene.audited} == {"artifact_rejected"}
+    assert scene.audited == [("artifact_rejected", "LENGTH_MISMATCH", "n2")]
     assert not scene.says_it_holds(newer)
     scene.announce(newer, scene.bystander)
     scene.carry_out(newer)
