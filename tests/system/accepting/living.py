@@ -201,9 +201,10 @@ class Life:
         link = self._connect(meeting.node_id, meeting.claims)
         if meeting.grant:
             self.settle()  # a request is of use only once the claims count
-            (head, *_) = self.node.heads_after("", 1)
-            ask = ContentAsk(head.verified.manifest_hash, head.manifest.content_hash, 0, 1)
-            self._hear(link, GetContent(items=(ask,), grant=meeting.grant), 2)
+            # A node killed before its first head was durable has nothing to be asked for.
+            for head in self.node.heads_after("", 1):
+                ask = ContentAsk(head.verified.manifest_hash, head.manifest.content_hash, 0, 1)
+                self._hear(link, GetContent(items=(ask,), grant=meeting.grant), 2)
             self.settle()
         self.post(PeerLost(link=link, node_id=meeting.node_id, reason=LostReason.EOF))
 
