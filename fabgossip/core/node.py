@@ -338,16 +338,24 @@ class Node:
     def _on_persisted(self, event: Persisted, now: Now) -> None:
         taken = self._taking_up.pop(event.token, None)
         if taken is not None:
+            self._record_write(ok=event.ok)
             self._on_claims_durable(*taken, now, ok=event.ok)
             return
         served = self._uses.on_persisted(event.token)
         if served is not None:
+            self._record_write(ok=event.ok)
             self._on_use_durable(served, now, ok=event.ok)
             return
         self._intake.on_persisted(event.token, now, ok=event.ok)
         if not event.ok:
             self._fail_superseded()
         self._answer_settled()
+
+    def _record_write(self, *, ok: bool) -> None:
+        """What the disk refused is not relied on, and whoever watches the disk must hear of it."""
+        if not ok:
+            fields = (("operation", "persist"),)
+            self._out.append(Record(fact=Fact.STORAGE_FAILED, fields=fields))
 
     def _on_connected(self, event: PeerConnected, now: Now) -> None:
         spread = LINK_LIFE_MS // LINK_LIFE_SPREAD
