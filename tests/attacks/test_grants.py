@@ -227,7 +227,7 @@ def test_a_use_the_disk_refused_serves_nothing() -> None:
     message = GetContent(items=(ask(SERVICE),), grant=f.signed_grant(GOOD))
     scene.hear(scene.member, message, stream=3).persisted(ok=False)
     assert scene.find(ServeContent) == []
-    assert scene.audited == [DENIED]
+    assert scene.audited == [("storage_failed", "persist", ""), DENIED]
     assert (scene.state, scene.requests, scene.onward) == (before, [], [])
 
 
