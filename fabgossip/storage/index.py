@@ -464,18 +464,19 @@ class NodeIndex:
                 "DELETE FROM grant_use WHERE forget_at < ?", (self._meta("time_floor", 0),)
             )
             self._db.execute("COMMIT")
-            return self._memory(generation)
+            return self.memory()
         except (sqlite3.Error, ValueError) as error:
             raise StorageError(f"{self._path}: {error}") from error
 
-    def _memory(self, generation: int) -> StoredMemory:
+    def memory(self) -> StoredMemory:
+        """What must not be forgotten, as it stands."""
         seen = self._db.execute("SELECT node_id, epoch, version FROM claims_seen ORDER BY node_id")
         uses = self._db.execute("SELECT grant_id, uses, forget_at FROM grant_use ORDER BY grant_id")
         evidence = self._db.execute(
             "SELECT envelope FROM evidence ORDER BY namespace, manifest_hash"
         )
         return StoredMemory(
-            generation=generation,
+            generation=self._meta("generation", 0),
             is_whole=bool(self._meta("is_whole", 0)),
             time_floor=UnixTime(self._meta("time_floor", 0)),
             revoked_epoch=self._meta("revoked_epoch", 0),

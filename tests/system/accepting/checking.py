@@ -11,12 +11,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from fabgossip.core.catalog import GONE_STATES, Head, HeadState
+from fabgossip.core.catalog import EVIDENCE_MAX, GONE_STATES, Head, HeadState
 from fabgossip.core.events import Started
 from fabgossip.model.artifact import NO_ORDER, Order, VerifiedManifest
 from fabgossip.model.ids import ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.trust.gate import TrustGate
+from fabgossip.wire.envelopes import parse_envelope
 from tests.core.artifacts import Artifact
 from tests.core.story import VERIFIER
 from tests.system.accepting.living import Life, Word
@@ -148,7 +149,7 @@ class Inspection:
             heads=index.heads(life.disk.read),
             floors=index.floors(),
             revoked=index.revoked(),
-            memory=life.started.memory,
+            memory=index.memory(),
         )
 
     def _look_at_memory(self, started: Started, life: Life) -> None:
@@ -181,12 +182,14 @@ class Inspection:
             _demand(bundle >= newest.version, f"acknowledged bundle {newest} is not in force")
             return
         head = life.node.find(namespace)
+        floors = {row.namespace: row.order for row in life.state.index.floors()}
         if head is None:
             # A row that today's trust or time refuses is not even recalled, nor does one below it
             # come back.
             for name in names:
                 is_newest = self.artifacts[name].manifest.order == newest
-                if is_newest and self.ledger.floors[namespace] == newest:
+                # A commit whose word nobody heard any more may have raised the floor above it.
+                if is_newest and floors[namespace] == newest:
                     _demand(not self._is_good(life, name), f"{namespace} {newest} is lost")
             return
         _demand(head.manifest.order >= newest, f"{namespace} is at {head.manifest.order}")
@@ -209,10 +212,13 @@ class Inspection:
         head = life.node.find(namespace)
         if head is None or head.manifest.order > order or head.state in GONE_STATES:
             return
+        stored = {parse_envelope(one).manifest_hash for one in life.state.index.memory().evidence}
         for name in names:
             if self._is_good(life, name):
                 known = {one.manifest_hash for one in head.statements}
-                _demand(name in known, f"evidence against {namespace} {order} is lost")
+                # All of it is on the disk; only so much of one order is kept in mind.
+                is_full = len(known) >= EVIDENCE_MAX and name in stored
+                _demand(name in known or is_full, f"evidence against {namespace} {order} is lost")
 
     def _look_at_contents(self, life: Life) -> None:
         index = life.state.index
