@@ -1159,6 +1159,7 @@ class Node:
         durable."""
         verdict = self._intake.on_envelope(envelope, None, 0, now, source="submit", request=request)
         if isinstance(verdict, VerifiedManifest):
+            self._record_submitted(verdict)
             self._submits[request] = (verdict, Outcome.ADMITTED)
             return
         assert verdict is not None
@@ -1170,6 +1171,16 @@ class Node:
         if not self._intake.is_settled(found) and found.manifest.tombstone is None:
             self._intake.take(found, request)
         self._answer_settled()
+
+    def _record_submitted(self, verified: VerifiedManifest) -> None:
+        """An operator's deed; a refused one is on record as a rejection from here."""
+        manifest = verified.manifest
+        fields = (
+            ("source", "submit"),
+            ("namespace", manifest.namespace.text),
+            ("order", str(manifest.order)),
+        )
+        self._out.append(Record(fact=Fact.SUBMITTED, fields=fields))
 
     def _known_already(self, verdict: Rejection) -> VerifiedManifest | None:
         if not verdict.is_known_already or verdict.manifest_hash is None:

@@ -207,6 +207,7 @@ async def test_a_revoked_member_is_cut_from_a_real_daemon_and_stays_out(tmp_path
         await trio.testing.wait_all_tasks_blocked()
         assert believed(driver.node) == before
         assert audited(driver)[recorded:] == [
+            ("submitted", "", "submit"),
             ("revocation_accepted", "", ""),
             ("session_cut", "revoked", "n7"),
             ("identity_refused", "IDENTITY_INVALID", ""),

@@ -11,6 +11,7 @@ from fabgossip.core.effects import (
     Outcome,
     Persist,
     ReceiveContent,
+    Record,
     Remove,
     Send,
 )
@@ -53,6 +54,22 @@ REQUEST = RequestId(1)
 
 def submit(story: Story, artifact: Artifact, request: RequestId = REQUEST) -> Story:
     return story.when(RequestMade(request=request, body=SubmitRequest(envelope=artifact.envelope)))
+
+
+def test_what_an_operator_submits_is_on_record() -> None:
+    """Once if it is taken; refused it is a rejection from there; known already it is none."""
+    story = submit(Story(), routes(8))
+    assert story.facts().count(Fact.SUBMITTED) == 1
+    (record,) = [one for one in story.find(Record) if one.fact is Fact.SUBMITTED]
+    assert dict(record.fields) == {
+        "source": "submit",
+        "namespace": routes(8).manifest.namespace.text,
+        "order": "2.8",
+    }
+    story.persisted()
+    assert Fact.SUBMITTED not in submit(story, routes(8), RequestId(8)).facts()
+    refused = submit(story, routes(7), RequestId(9)).facts()
+    assert refused == [Fact.ARTIFACT_REJECTED]
 
 
 def test_an_artifact_is_durable_then_fetched_then_applied_then_told() -> None:

@@ -84,11 +84,10 @@ async def listening(
         while True:
             on_stream(await listener.accept())
 
-    async with trio.open_nursery() as nursery:
+    async with listener, trio.open_nursery() as nursery:
         nursery.start_soon(accept)
         yield f"127.0.0.1:{listener.socket.getsockname()[1]}"
         nursery.cancel_scope.cancel()
-    await listener.aclose()
 
 
 @asynccontextmanager
