@@ -57,6 +57,28 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         metavar="N",
         help="first authority epoch: above the last one of an authority this replaces",
     )
+    _register_enroll(verbs)
+    compile_ = add_verb(
+        verbs, "compile", "nodes and a folder of files become signed artifacts", run_compile
+    )
+    compile_.add_argument("source", type=Path, help="folder with fabric.toml")
+    compile_.add_argument(
+        "--restore",
+        action="append",
+        default=[],
+        metavar="NAMESPACE",
+        help="a withdrawn namespace that may come back; repeatable",
+    )
+    add_root_keys(compile_)
+    publish_ = add_verb(verbs, "publish", "hand what is new to a running node", run_publish)
+    publish_.add_argument("--socket", type=Path, required=True, help="the node's status socket")
+    publish_.add_argument(
+        "--all", action="store_true", help="everything current, not only what is new"
+    )
+    add_trust_verbs(verbs)
+
+
+def _register_enroll(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     enroll = add_verb(verbs, "enroll", "register a node and write its complete folder", run_enroll)
     enroll.add_argument("node", metavar="NODE", help="node id")
     enroll.add_argument("--out", type=Path, required=True, help="the node's folder to write")
@@ -105,24 +127,6 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--storage", default="state", help="its data folder (state, beside the configuration)"
     )
     enroll.add_argument("--socket", default="status.sock", help="its status socket (status.sock)")
-    compile_ = add_verb(
-        verbs, "compile", "nodes and a folder of files become signed artifacts", run_compile
-    )
-    compile_.add_argument("source", type=Path, help="folder with fabric.toml")
-    compile_.add_argument(
-        "--restore",
-        action="append",
-        default=[],
-        metavar="NAMESPACE",
-        help="a withdrawn namespace that may come back; repeatable",
-    )
-    add_root_keys(compile_)
-    publish_ = add_verb(verbs, "publish", "hand what is new to a running node", run_publish)
-    publish_.add_argument("--socket", type=Path, required=True, help="the node's status socket")
-    publish_.add_argument(
-        "--all", action="store_true", help="everything current, not only what is new"
-    )
-    add_trust_verbs(verbs)
 
 
 def _cap(text: str) -> ContentCap:

@@ -82,7 +82,6 @@ class RejectionCode(StrEnum):
     CLAIMS_INVALID = "CLAIMS_INVALID"
     GRANT_INVALID = "GRANT_INVALID"
     STORE_FULL = "STORE_FULL"
-    AUDIT_UNAVAILABLE = "AUDIT_UNAVAILABLE"
     MODE_DENIED = "MODE_DENIED"
     DENY_INTERNAL = "DENY_INTERNAL"
 
@@ -142,7 +141,7 @@ _RETRY: Final[dict[RejectionCode, Retry]] = {
         ),
         Retry.AFTER_TRUST,
     ),
-    **dict.fromkeys((_C.STORE_FULL, _C.AUDIT_UNAVAILABLE, _C.MODE_DENIED), Retry.LATER),
+    **dict.fromkeys((_C.STORE_FULL, _C.MODE_DENIED), Retry.LATER),
     _C.FUTURE_ISSUED: Retry.AFTER_CLOCK,
 }
 

@@ -467,7 +467,6 @@ REACHABLE_ELSEWHERE = {
     Code.GRANT_INVALID,  # by `trust/grants.py`
     Code.SILENT_REMOVAL,  # by `core/`: nothing was sent, something is missing
     Code.STORE_FULL,
-    Code.AUDIT_UNAVAILABLE,
     Code.MODE_DENIED,
     Code.DENY_INTERNAL,
     Code.TOO_SLOW,
