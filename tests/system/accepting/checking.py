@@ -308,10 +308,12 @@ class Inspection:
                 _demand(not left, f"{where} was to be purged")
 
     def look_at_the_newest(self, now: UnixTime) -> None:
-        """The newest statement of every namespace is the head, unless trust refuses it now."""
+        """The newest statement of every namespace is the head, unless trust refuses it now, or the
+        node never told that it left amnesia and waits for a newer list than its disk has."""
         life = Life(self.folder, self.story, now, lambda _: None)
         try:
-            self._look_at_the_newest(life)
+            if self.ledger.is_whole or not life.node.trust.freshness.has_amnesia:
+                self._look_at_the_newest(life)
         finally:
             life.close()
 
