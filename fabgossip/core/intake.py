@@ -165,7 +165,8 @@ class Intake:
         evidence, sides = started.memory.evidence, list[VerifiedManifest]()
         for group in _what_judges_first(started.heads):
             found, evidence = self._recall_evidence(evidence, now)
-            sides += found
+            # A list of the group before may have taken the trust of a side already found.
+            sides = [one for one in (*sides, *found) if self._is_good(one, now)]
             for stored in group:
                 verified = m.beliefs.recall(stored.envelope, now)
                 if isinstance(verified, Rejection):

@@ -22,7 +22,13 @@ from fabgossip.model.authority import Revocation, RevokedKind
 from fabgossip.model.ids import ManifestHash, NodeId
 from fabgossip.model.messages import Announce, ContentAsk, GetContent, GetHeads, HeadKnown, Ping
 from fabgossip.model.moment import UnixTime
-from fabgossip.model.persistence import PutIncrement, PutTrust, StoredFloor, StoredTrust
+from fabgossip.model.persistence import (
+    PutIncrement,
+    PutTrust,
+    StoredFloor,
+    StoredMemory,
+    StoredTrust,
+)
 from fabgossip.trust.revocation import node_token
 from tests.core.artifacts import (
     Artifact,
@@ -240,6 +246,18 @@ def test_a_revoked_peer_gets_the_list_that_says_so_and_nothing_else() -> None:
     story.announce(routes(9), origin).persisted()
     assert story.sent(bad) == []
     assert bad not in {one.link for one in story.stored(routes(9), origin).find(Send)}
+
+
+def test_a_start_counts_no_evidence_that_its_own_list_revokes() -> None:
+    """Killed between a list and what follows from it, the node learns of both from its disk: the
+    list is read after the evidence was found, and before the head it is about."""
+    head, other = routes(7), routes(7, content=b"the other side")
+    name = other.verified.manifest_hash
+    listed = revocations(8, revoked(RevokedKind.MANIFEST, name))
+    start = started(listed, head)
+    story = Story(started=replace(start, memory=StoredMemory(evidence=(other.envelope,))))
+    assert story.trusted["routes/r1"] == (Order(2, 7), "applying")
+    assert Fact.ARTIFACT_DISPUTED not in story.facts()
 
 
 def test_a_revoked_key_signs_nothing_any_more() -> None:
