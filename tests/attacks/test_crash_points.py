@@ -1,6 +1,6 @@
 """Power goes away at any step of taking something up.
 
-Powers: the attacker chooses when the node ends: behind any of its commits. Then it offers
+Powers: the attacker chooses when the node ends: behind any of its commits, or by a kill anywhere. Then it offers
 what is validly signed once more.
 """
 
@@ -13,7 +13,10 @@ from fabgossip.model.authority import RevokedKind
 from tests.attacks.powers import revokes, without_times
 from tests.attacks.scene import Scene, TrustState, asks_content
 from tests.core.artifacts import Artifact, node_snapshot, revocations, routes, tombstone, trust
+from tests.system.accepting.rounds import Rounds
 from tests.trust import factory
+
+ROUNDS = 4  # start
 
 TAKEN_UP: dict[str, tuple[Artifact, list[str]]] = {
     "routes": (routes(8), []),
@@ -84,3 +87,16 @@ def test_old_or_new(what: str, tmp_path: Path) -> None:
     assert words == sorted(words, key=["old", "between", "new"].index)
     assert (words[0], words[-1]) == ("old", "new")
     assert words.count("between") == (offered.manifest.tombstone is None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_failing", [False, True], ids=["killed", "the disk fails"])
+def test_a_process_that_ends_anywhere_leaves_old_or_new(tmp_path: Path, is_failing: bool) -> None:  # noqa: FBT001  # a parameter
+    """The first rounds of `python -m tests.system.accepting`: nothing acknowledged is lost, nothing
+    is visible that is not verified, and a second start changes nothing."""
+    rounds = Rounds(1, tmp_path, is_failing=is_failing)
+    rounds.take_census()
+    for number in range(ROUNDS):
+        rounds.play(number)
+    assert rounds.tally.faults == []
+    assert rounds.tally.hit.total() >= ROUNDS // 2
