@@ -1,7 +1,7 @@
 """Power goes away at any step of taking something up.
 
-Powers: the attacker chooses when the node ends: behind any of its commits, or by a kill anywhere. Then it offers
-what is validly signed once more.
+Powers: the attacker chooses when the node ends: behind any of its commits, or by a kill
+anywhere. Then it offers what is validly signed once more.
 """
 
 from dataclasses import replace
