@@ -418,6 +418,18 @@ def test_the_decision_depends_on_its_arguments_only() -> None:
 # Disclosure.
 
 
+@pytest.mark.parametrize(
+    "unknown", [{"manifest_hash": None}, {"signed_by": ()}], ids=["its hash", "its signers"]
+)
+def test_what_cannot_be_looked_up_in_the_revocation_list_is_not_served(
+    unknown: dict[str, None | tuple[()]],
+) -> None:
+    one = replace(about(ROUTES), **unknown)  # type: ignore[arg-type]  # fields of it
+    verdict = authorize(FULL, one, Verb.FETCH, f.FACTS, f.NOW)
+    assert verdict.denied_by == "trust_revocation"
+    assert dict(verdict.checks)["trust_revocation"] is Check.UNKNOWN
+
+
 @pytest.mark.parametrize("place", range(len(CHECKS)))
 def test_a_check_that_breaks_denies(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> Check:
