@@ -422,7 +422,7 @@ def test_the_decision_depends_on_its_arguments_only() -> None:
     "unknown", [{"manifest_hash": None}, {"signed_by": ()}], ids=["its hash", "its signers"]
 )
 def test_what_cannot_be_looked_up_in_the_revocation_list_is_not_served(
-    unknown: dict[str, None | tuple[()]],
+    unknown: dict[str, tuple[()] | None],
 ) -> None:
     one = replace(about(ROUTES), **unknown)  # type: ignore[arg-type]  # fields of it
     verdict = authorize(FULL, one, Verb.FETCH, f.FACTS, f.NOW)
