@@ -532,7 +532,7 @@ class Node:
         """What the peer may know rests on other claims than before."""
         self._disclosure.further_claims(session)
         self._disclosure.everything(session, now)
-        self._policing.ask_lists(session)
+        self._policing.ask_lists(session, self._beliefs.facts.own)
         self._fetching.on_opened()
 
     def _open(self, session: Session, now: Now) -> None:
@@ -666,7 +666,7 @@ class Node:
     def _on_have(self, session: Session, message: Have, now: Now) -> None:
         """A list of an audience we may not know gets no answer, as if it did not exist; an empty
         one asks for ours. Who is not known well enough yet is asked again once it is."""
-        if not self._is_known_well(session):
+        if not self._is_known_well(session, (message.audience,)):
             return
         if not may_share(message.audience, self._beliefs.facts.own) or not may_disclose(
             session.claims, message.audience
@@ -687,15 +687,15 @@ class Node:
             self._policing.on_asked(session.link, len(prefixes))
             self._disclosure.send(session.link, graft, TrafficClass.SNAPSHOT, audience=audience)
 
-    def _is_known_well(self, session: Session) -> bool:
+    def _is_known_well(self, session: Session, audiences: tuple[Audience, ...]) -> bool:
         """Whether claims stand on both sides; what is said before is lost, and asked for later."""
         if session.claims is not None and self._beliefs.facts.own.scope_ids:
             return True
-        session.is_behind = True
+        self._policing.on_early(session, audiences)
         return False
 
     def _on_holdings(self, session: Session, message: Holdings) -> None:
-        if not self._is_known_well(session):
+        if not self._is_known_well(session, tuple(one.audience for one in message.entries)):
             return
         own = self._beliefs.facts.own
         allowed = tuple(
@@ -948,7 +948,7 @@ class Node:
         self._intake.persist_again()
         self._dissemination.on_unanswered()
         for one in self._sessions.open_sessions():
-            self._policing.ask_lists(one)
+            self._policing.ask_lists(one, self._beliefs.facts.own)
             self._graft(one)
         link = self._refresh.next_link(tuple(one.link for one in self._sessions.open_sessions()))
         session = None if link is None else self._sessions.find(link)

@@ -31,7 +31,7 @@ from fabgossip.model.messages import (
     TrafficClass,
 )
 from fabgossip.model.moment import Instant
-from fabgossip.model.scope import Audience
+from fabgossip.model.scope import Audience, Entitlements, may_share
 from fabgossip.trust.rejections import RejectionCode
 
 CLOSED_RETRY_S: Final = 600
@@ -39,6 +39,8 @@ CLOSED_RETRY_S: Final = 600
 BUSY_RETRY_MS: Final = 1_000
 DIRTY_MAX: Final = 1_024
 """Audiences a link may have a list owed of; of further ones it asks again."""
+SKIPPED_MAX: Final = 1_024  # start
+"""Audiences a peer is remembered to have spoken of too early."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,13 +117,22 @@ class Policing:
         if isinstance(message, Holdings):
             self._holdings.on_lost(session.link)
 
-    def ask_lists(self, session: Session) -> None:
+    @staticmethod
+    def on_early(session: Session, audiences: tuple[Audience, ...]) -> None:
+        """A peer spoke of audiences before claims stood on both sides: it is asked once they do.
+        Beyond the bound only of what is known from others."""
+        session.is_behind = True
+        for audience in audiences[: SKIPPED_MAX - len(session.skipped)]:
+            session.skipped[audience] = None
+
+    def ask_lists(self, session: Session, own: Entitlements) -> None:
         """Ask a peer for its list of every audience it shares with us, if something it told was
-        skipped."""
-        if not session.is_behind:
+        skipped; later if claims do not stand on both sides yet."""
+        if not session.is_behind or session.claims is None or not own.scope_ids:
             return
-        session.is_behind = False
-        known = (*self._catalog.audiences(), *self._neighbors.audiences())
+        skipped = tuple(one for one in session.skipped if may_share(one, own))
+        session.is_behind, session.skipped = False, {}
+        known = (*skipped, *self._catalog.audiences(), *self._neighbors.audiences())
         for audience in dict.fromkeys(known):
             question = Have(audience=audience, prefixes=())
             self._disclosure.send(session.link, question, TrafficClass.SNAPSHOT, audience=audience)

@@ -51,6 +51,9 @@ class Session:
     """Audiences about which something was dropped or asked, in the order it was."""
     is_behind: bool = False
     """Whether something the peer told was skipped: it is asked for its lists."""
+    skipped: dict[Audience, None] = field(default_factory=dict)
+    """Audiences it spoke of before claims stood on both sides, at most `SKIPPED_MAX`: we may know
+    of them from nobody else."""
 
     @property
     def node_id(self) -> NodeId:

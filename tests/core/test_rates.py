@@ -4,15 +4,17 @@ from typing import Final
 
 import pytest
 
-from fabgossip.core.effects import Disconnect, Fact, Send
+from fabgossip.core.effects import Disconnect, Fact, Persist, Send
 from fabgossip.core.events import (
     LinkId,
     LostReason,
     PeerConnected,
     PeerLost,
+    Persisted,
     RefreshDue,
     RepairDue,
 )
+from fabgossip.core.policing import SKIPPED_MAX, Policing
 from fabgossip.core.rates import (
     ASKED_MAX,
     FLOOD_FACTOR,
@@ -47,8 +49,9 @@ from fabgossip.model.messages import (
     Welcome,
 )
 from fabgossip.model.moment import Duration, Instant, later
-from tests.core.artifacts import EVERYBODY, revocations, routes
+from tests.core.artifacts import EVERYBODY, IN_ACME, acme_routes, revocations, routes
 from tests.core.story import Peer, Story, identity
+from tests.trust import factory
 
 A, B = LinkId(1), LinkId(2)
 START: Final = Instant(1_000_000)
@@ -246,6 +249,33 @@ def test_a_question_above_the_rate_asks_nothing_back() -> None:
     flood(story, asker, Have(audience=EVERYBODY, prefixes=()), RATES[Kind.HAVE].burst + 1)
     story.due(RefreshDue)
     assert Have(audience=EVERYBODY, prefixes=()) not in story.sent(asker)
+
+
+def test_what_was_told_before_the_claims_counted_is_asked_for_once_they_do() -> None:
+    """The list came too early, and nobody else knows of that audience: it would be missing until
+    the next repair. An audience we do not share is not asked for."""
+    story, peer = Story(), Peer(name="n2")
+    link = story.connect(peer.name)
+    claims = story.hear(link, peer.hello()).only(Persist)
+    story.hear(link, Welcome(protocol=1, features=0))
+    foreign = factory.audience("cluster:prod", "org:initech")
+    for audience in (IN_ACME, foreign):
+        story.hear(link, Have(audience=audience, prefixes=(acme_routes().prefix,)))
+        assert story.sent(link) == []
+    story.when(Persisted(token=claims.token, ok=True))
+    asked = [one.audience for one in story.sent(link) if isinstance(one, Have) and not one.prefixes]
+    assert IN_ACME in asked
+    assert foreign not in asked
+
+
+def test_a_peer_is_remembered_to_have_spoken_of_so_many_audiences_too_early() -> None:
+    story = Story()
+    story.connect("n2")
+    (session,) = story.node.sessions()
+    named = [factory.audience("cluster:prod", f"service:s{one}") for one in range(SKIPPED_MAX + 1)]
+    for audience in named:
+        Policing.on_early(session, (audience, audience))
+    assert tuple(session.skipped) == tuple(named[:SKIPPED_MAX])
 
 
 def test_of_a_link_whose_word_was_skipped_nothing_is_believed() -> None:
