@@ -429,6 +429,15 @@ class Beliefs:
             was_signed=True,
         )
 
+    def lane_namespaces(self) -> tuple[str, ...]:
+        """Where the trust lane stands: a node asks anybody for these."""
+        prefix = self.facts.bundle.prefix
+        return (
+            f"{prefix}/trust/bundle",
+            f"{prefix}/trust/revocations",
+            f"{prefix}/snapshots/node/{self._own.node_id}",
+        )
+
     def is_own_lane(self, manifest: Manifest) -> bool:
         """Whether a manifest is in the trust lane of this node."""
         return is_restriction(manifest) or manifest.namespace.node_id == self._own.node_id

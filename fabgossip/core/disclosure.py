@@ -11,8 +11,8 @@ from typing import Final, TypeAlias
 
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import GONE_STATES, Catalog, Head, HeadState, prefix_of
-from fabgossip.core.effects import Effect, Fact, Record, Send
-from fabgossip.core.events import LinkId
+from fabgossip.core.effects import Disconnect, Effect, Fact, Record, Send
+from fabgossip.core.events import LinkId, LostReason
 from fabgossip.core.neighbors import Neighbors
 from fabgossip.core.sessions import Session, Sessions
 from fabgossip.model.artifact import NO_ORDER, TRUST_TYPES, ArtifactType, Order, VerifiedManifest
@@ -28,6 +28,7 @@ from fabgossip.model.messages import (
     PROTOCOL,
     Announce,
     Announced,
+    ByeReason,
     Claims,
     GetHeads,
     Have,
@@ -47,6 +48,8 @@ from fabgossip.trust.authorization import Decision, Object, Subject, authorize, 
 Found: TypeAlias = tuple[Head | None, VerifiedManifest] | None
 """An artifact and the head it belongs to; a bundle of the trust chain belongs to none."""
 HOPS_MAX = 255
+CLOSED_RETRY_S: Final = 600
+"""One constant for every reason of trust, authority or scope, so it tells nothing."""
 _SNAPSHOTS = frozenset({ArtifactType.CLUSTER_SNAPSHOT, ArtifactType.SNAPSHOT_INCREMENT})
 
 
@@ -96,6 +99,18 @@ class Disclosure:
                 return
         self._out.append(
             Send(link=link, message=message, traffic=traffic, stream=stream, audience=audience)
+        )
+
+    def goodbye(
+        self,
+        session: Session,
+        bye: ByeReason,
+        lost: LostReason,
+        retry_after_s: int = CLOSED_RETRY_S,
+    ) -> None:
+        """End a link, saying why, as far as the peer may hear it, and when to come back."""
+        self._out.append(
+            Disconnect(link=session.link, bye=bye, retry_after_s=retry_after_s, lost=lost)
         )
 
     def decide(self, request: Subject, found: Found, verb: Verb, now: Now) -> Decision:

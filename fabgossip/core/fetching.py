@@ -66,6 +66,20 @@ IDLE_MS: Final = {Step.NORMAL: 1_000, Step.RUNG_1: 1_000, Step.RUNG_2: 2_000}
 """How long a source of a step may be silent before it loses its turn (*start*)."""
 
 
+FAILURE_CODES: Final = {
+    FetchFailure.BAD_LENGTH: "LENGTH_MISMATCH",
+    FetchFailure.BAD_HASH: "HASH_MISMATCH",
+    FetchFailure.DISK: "STORE_FULL",
+    FetchFailure.CANCELLED: "CANCELLED",
+    FetchFailure.MISSING: "LENGTH_MISMATCH",
+    FetchFailure.BUSY: "CANCELLED",
+    FetchFailure.STALLED: "CANCELLED",
+    FetchFailure.TOO_SLOW: "TOO_SLOW",
+    FetchFailure.LOST: "CANCELLED",
+}
+"""What local software is told of a content that did not come."""
+
+
 class WantState(StrEnum):
     """Where a want stands."""
 

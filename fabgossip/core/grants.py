@@ -91,9 +91,13 @@ class GrantUses:
         """The use is on its way to the disk."""
         self._waiting[token] = request
 
-    def on_persisted(self, token: Token) -> Granted | None:
-        """The request whose use is durable now, or could not be made so; None for another token."""
-        return self._waiting.pop(token, None)
+    def waits_for(self, token: Token) -> bool:
+        """Whether a request waits for this to be durable."""
+        return token in self._waiting
+
+    def on_persisted(self, token: Token) -> Granted:
+        """The request whose use is durable now, or could not be made so."""
+        return self._waiting.pop(token)
 
     def check(self) -> None:
         """Assert the limits."""

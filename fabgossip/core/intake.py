@@ -10,23 +10,20 @@ content itself: so the first neighbour to be asked has it. Revocation lists, tom
 contents are told at once; a trust bundle once it was read and met the thresholds of both sides.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from fabgossip.core.beliefs import Beliefs, is_restriction
+from fabgossip.core.beliefs import is_restriction
 from fabgossip.core.catalog import (
     GONE_STATES,
     HOLDING_STATES,
-    Catalog,
     Floor,
     Head,
     HeadState,
     prefix_of,
 )
-from fabgossip.core.disclosure import Disclosure, traffic_of
-from fabgossip.core.dissemination import Dissemination
+from fabgossip.core.disclosure import traffic_of
 from fabgossip.core.effects import (
-    Effect,
     Fact,
     Materialize,
     Persist,
@@ -35,11 +32,8 @@ from fabgossip.core.effects import (
     Remove,
 )
 from fabgossip.core.events import LinkId, RequestId, Started, Token
-from fabgossip.core.fetching import Fetching, Want, wanted_from
-from fabgossip.core.listings import Listings
-from fabgossip.core.neighbors import Neighbors
-from fabgossip.core.placement import Placement
-from fabgossip.core.waiting import WaitingRoom
+from fabgossip.core.fetching import Want, wanted_from
+from fabgossip.core.machines import Machines
 from fabgossip.model.artifact import (
     NO_ORDER,
     TRUST_TYPES,
@@ -80,22 +74,6 @@ class _Pending:
     origin: LinkId | None
     request: RequestId | None
     hops: int
-
-
-@dataclass(slots=True)
-class Machines:
-    """The machines intake works on; they meet here and in the node."""
-
-    beliefs: Beliefs
-    catalog: Catalog
-    dissemination: Dissemination
-    fetching: Fetching
-    neighbors: Neighbors
-    placement: Placement
-    disclosure: Disclosure
-    listings: Listings
-    waiting: WaitingRoom
-    out: list[Effect] = field(default_factory=list)
 
 
 class Intake:

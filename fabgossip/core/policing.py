@@ -13,7 +13,7 @@ from typing import Final
 from fabgossip.core.answers import Answers
 from fabgossip.core.catalog import Catalog
 from fabgossip.core.disclosure import Disclosure
-from fabgossip.core.effects import Disconnect, Effect, Fact, Record, SetTimer
+from fabgossip.core.effects import Effect, Fact, Record, SetTimer
 from fabgossip.core.events import AnswersDue, LinkId, LostReason
 from fabgossip.core.holdings import NeighborHoldings
 from fabgossip.core.neighbors import Neighbors
@@ -34,8 +34,6 @@ from fabgossip.model.moment import Instant
 from fabgossip.model.scope import Audience, Entitlements, may_share
 from fabgossip.trust.rejections import RejectionCode
 
-CLOSED_RETRY_S: Final = 600
-"""One constant for every reason of trust, authority or scope, so it tells nothing."""
 BUSY_RETRY_MS: Final = 1_000
 DIRTY_MAX: Final = 1_024
 """Audiences a link may have a list owed of; of further ones it asks again."""
@@ -83,7 +81,7 @@ class Policing:
         """Whether a fresh link may go on to the hello; one of a node that is kept out is closed."""
         if not self._standings.is_barred(session.node_id, now):
             return True
-        self._close(session, ByeReason.CLOSED)
+        self._disclosure.goodbye(session, ByeReason.CLOSED, LostReason.PROTOCOL)
         return False
 
     def on_hello(self, session: Session, now: Instant) -> None:
@@ -184,17 +182,7 @@ class Policing:
     def _cut(self, session: Session, reason: str, bye: ByeReason) -> None:
         fields = (("peer", session.node_id), ("reason", reason))
         self._out.append(Record(fact=Fact.SESSION_CUT, fields=fields))
-        self._close(session, bye)
-
-    def _close(self, session: Session, bye: ByeReason) -> None:
-        self._out.append(
-            Disconnect(
-                link=session.link,
-                bye=bye,
-                retry_after_s=CLOSED_RETRY_S,
-                lost=LostReason.PROTOCOL,
-            )
-        )
+        self._disclosure.goodbye(session, bye, LostReason.PROTOCOL)
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended: its buckets and answers go, what is held against the node stays."""

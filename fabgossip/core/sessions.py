@@ -75,10 +75,10 @@ def shared_protocol(hello: Hello, protocol_min: int) -> int | None:
 class Sessions:
     """All links of a node."""
 
-    __slots__ = ("_by_link", "_own_id")
+    __slots__ = ("_by_link", "own_id")
 
     def __init__(self, own_id: NodeId) -> None:
-        self._own_id = own_id
+        self.own_id = own_id
         self._by_link: dict[LinkId, Session] = {}
 
     def on_connected(self, session: Session) -> None:
@@ -121,7 +121,7 @@ class Sessions:
             return None
         if other.boot_id != fresh.boot_id or other.is_dialer == fresh.is_dialer:
             return fresh, other
-        smaller_dialed = fresh.is_dialer == (self._own_id < fresh.node_id)
+        smaller_dialed = fresh.is_dialer == (self.own_id < fresh.node_id)
         return (fresh, other) if smaller_dialed else (other, fresh)
 
     def check(self) -> None:

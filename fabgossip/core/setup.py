@@ -6,6 +6,7 @@ Must not know: which files they came from.
 """
 
 from dataclasses import dataclass
+from random import Random
 
 from fabgossip.core.config import NodeConfig
 from fabgossip.model.authority import NodeIdentity, Opening
@@ -37,3 +38,7 @@ class NodeSetup:
     bootstrap: tuple[Endpoint, ...]
     seed: int
     """Of the node's own chance: its machines draw from streams named after them."""
+
+    def chance(self, machine: str) -> Random:
+        """The stream of one machine: a draw added to another shifts none of it."""
+        return Random(f"{self.seed}/{machine}")

@@ -252,13 +252,13 @@ class Driver:
 
     def _tls(self) -> TlsContexts:
         try:
-            return self._world.tls(self._node.trust.bundle)
+            return self._world.tls(self._node.view.trust.bundle)
         except OSError as error:
             # `ssl.SSLError` is one: a CA of the bundle, or our own key, is not to be used.
             raise DialError(LostReason.HANDSHAKE_FAILED, f"TLS: {error}") from error
 
     def _judge(self, der: bytes) -> NodeIdentity | Rejection:
-        facts = self._node.trust
+        facts = self._node.view.trust
         return verify_leaf(der, facts.bundle, facts.revoked, read_clocks().unix)
 
     async def _dial(self, effect: Dial) -> None:

@@ -184,7 +184,7 @@ class StatusServer:
 
     async def on_status(self, _: "_Request") -> Reply:
         """`GET /v1/status`."""
-        snapshot = self._driver.node.snapshot(read_clocks())
+        snapshot = self._driver.node.view.snapshot(read_clocks())
         body = views.status(snapshot, self._about, self._driver.audit.view())
         return Reply(code=200, body=body)
 
@@ -209,10 +209,10 @@ class StatusServer:
         _expect("state", state, ["stale", *(one.value for one in HeadState)])
         namespace = request.query.get("namespace")
         if namespace is not None:
-            found = self._driver.node.find(namespace)
+            found = self._driver.node.view.find(namespace)
             heads: tuple[Head, ...] = () if found is None else (found,)
         else:
-            heads = self._driver.node.heads_after(request.query.get("after", ""), limit + 1)
+            heads = self._driver.node.view.heads_after(request.query.get("after", ""), limit + 1)
         items = [
             views.artifact(head, now)
             for head in heads[:limit]
@@ -225,7 +225,9 @@ class StatusServer:
     async def on_peers(self, _: "_Request") -> Reply:
         """`GET /v1/peers`."""
         now = read_clocks()
-        items = [views.peer(self._driver, session, now) for session in self._driver.node.sessions()]
+        items = [
+            views.peer(self._driver, session, now) for session in self._driver.node.view.sessions()
+        ]
         return Reply(code=200, body={"items": items})
 
     async def on_why(self, request: "_Request") -> Reply:
@@ -235,9 +237,9 @@ class StatusServer:
         if namespace is None and text is None:
             raise RefusedError(400, "query", "namespace or content_hash is needed")
         if namespace is not None:
-            head = node.find(namespace)
+            head = node.view.find(namespace)
         else:
-            head = next(iter(node.heads_of(_content_hash(text or ""))), None)
+            head = next(iter(node.view.heads_of(_content_hash(text or ""))), None)
         if head is None:
             raise RefusedError(404, "unknown", "no verified manifest names it here")
         return Reply(code=200, body=views.why(self._driver, head, now))
@@ -288,7 +290,7 @@ class StatusServer:
             node_id = parse_node_id(request.query.get("node", ""))
         except ModelError as error:
             raise RefusedError(400, "query", f"node: {error}") from error
-        kept = self._driver.node.checkpoints_of(node_id)
+        kept = self._driver.node.view.checkpoints_of(node_id)
         if not kept:
             raise RefusedError(404, "unknown", "no checkpoint of such a node is kept here")
         items = [views.checkpoint(one) for one in kept]

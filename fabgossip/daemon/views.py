@@ -184,7 +184,7 @@ def event(at: UnixTime, fact: Record) -> dict[str, object]:
 
 def peer(driver: Driver, session: Session, now: Now) -> dict[str, object]:
     """One item of `GET /v1/peers`."""
-    domain, rtt_ms, heard_at = driver.node.peer(session)
+    domain, rtt_ms, heard_at = driver.node.view.peer(session)
     connection = driver.connection_to(session.link)
     return {
         "node_id": session.node_id,
@@ -194,7 +194,7 @@ def peer(driver: Driver, session: Session, now: Now) -> dict[str, object]:
         "since_s": elapsed(session.since, now.instant) // 1_000,
         "last_heard_s": None if heard_at is None else elapsed(heard_at, now.instant) // 1_000,
         "rtt_ms": rtt_ms,
-        "shared_audiences": driver.node.shared_audiences(session),
+        "shared_audiences": driver.node.view.shared_audiences(session),
         "queue_bytes": 0 if connection is None else connection.queued_bytes,
         "received_bytes": 0 if connection is None else connection.bytes_received,
     }
@@ -204,7 +204,7 @@ def why(driver: Driver, head: Head, now: Now) -> dict[str, object]:
     """`GET /v1/why`: what is applied, who signed it, from whom it came, every try, what comes
     next."""
     manifest = head.manifest
-    want = driver.node.want_of(manifest.content_hash)
+    want = driver.node.view.want_of(manifest.content_hash)
     return {
         "artifact": artifact(head, now),
         "signed": {
@@ -217,7 +217,7 @@ def why(driver: Driver, head: Head, now: Now) -> dict[str, object]:
             "order": str(Order(manifest.authority_epoch, manifest.config_version)),
             "from": head.source,
         },
-        "advertised_by": list(driver.node.advertisers(head)),
+        "advertised_by": list(driver.node.view.advertisers(head)),
         "ladder": [] if want is None else [_attempt(one, now) for one in want.attempts],
         "want": None if want is None else _want(want, now),
     }

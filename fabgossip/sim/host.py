@@ -46,9 +46,9 @@ from fabgossip.core.events import (
     Token,
     Unsent,
 )
-from fabgossip.core.health import NodeSnapshot
 from fabgossip.core.node import Node
 from fabgossip.core.setup import NodeSetup
+from fabgossip.core.view import View
 from fabgossip.errors import WireError
 from fabgossip.model.authority import NodeIdentity
 from fabgossip.model.ids import BOOT_ID_BYTES, BootId, ContentHash, NodeId
@@ -72,7 +72,6 @@ from fabgossip.sim.trace import DIGEST_BYTES, Happened, Kind, digest8, world_eve
 from fabgossip.sim.transfers import Bench, Transfers
 from fabgossip.sim.watch import Watch
 from fabgossip.sim.world import NS_PER_MS, NS_PER_S, SpinError, World
-from fabgossip.trust.gate import TrustFacts
 from fabgossip.trust.signatures import Verifier
 from fabgossip.wire.framing import FrameKind
 
@@ -95,13 +94,9 @@ class SimulatedNode(Protocol):
         """See `Node.check`."""
         ...
 
-    def snapshot(self, now: Now) -> NodeSnapshot:
-        """See `Node.snapshot`."""
-        ...
-
     @property
-    def trust(self) -> TrustFacts:
-        """See `Node.trust`."""
+    def view(self) -> View:
+        """What readers may see."""
         ...
 
 
@@ -340,7 +335,7 @@ class Process:
 
     def accepts(self, identity: NodeIdentity) -> bool:
         """What the leaf rules leave to judge: revocation and expiry."""
-        facts = self.node.trust
+        facts = self.node.view.trust
         revoked, now = facts.revoked, clocks(self._around.world)
         return not (
             is_past(identity.expires_at, now.unix)
@@ -427,7 +422,7 @@ class Host:
         """The node as a checkpoint sees it."""
         if self.process is None:
             return "down"
-        return repr(self.process.node.snapshot(clocks(self._around.world)))
+        return repr(self.process.node.view.snapshot(clocks(self._around.world)))
 
 
 def default_node(setup: NodeSetup, verifier: Verifier) -> SimulatedNode:

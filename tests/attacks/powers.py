@@ -80,7 +80,7 @@ def withholds(scene: Scene, artifact: Artifact, link: LinkId) -> None:
 
 def connect_from(story: Story, name: str, issuer: bytes | None = NODE_CA_HASH) -> PeerConnected:
     """A link of a node whose certificate a CA of the bundle signed."""
-    link = LinkId(100 + sum(one.link > 99 for one in story.node.sessions()))
+    link = LinkId(100 + sum(one.link > 99 for one in story.node.view.sessions()))
     return PeerConnected(
         link=link, identity=replace(identity(name), issuer_hash=issuer or b""), is_dialer=True
     )

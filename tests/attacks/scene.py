@@ -278,10 +278,10 @@ class Scene(Story):
                 tuple(sorted(one.manifest.content_hash for one in (head.verified, *head.sides))),
                 _word(head),
             )
-            for head in self.node.heads_after("", 1_000)
+            for head in self.node.view.heads_after("", 1_000)
         }
-        floors = {_tail(name): order for name, order in self.node.floors().items()}
-        return TrustState(self.node.trust, heads, floors)
+        floors = {_tail(name): order for name, order in self.node.view.floors().items()}
+        return TrustState(self.node.view.trust, heads, floors)
 
     @property
     def audited(self) -> list[tuple[str, str, str]]:

@@ -42,10 +42,10 @@ def advertisers(scene: Scene, artifact: Artifact) -> tuple[str, ...]:
     """Who is believed to hold a content."""
     (head,) = [
         one
-        for one in scene.node.heads_after("", 100)
+        for one in scene.node.view.heads_after("", 100)
         if one.manifest.namespace == artifact.manifest.namespace
     ]
-    return tuple(scene.node.advertisers(head))
+    return tuple(scene.node.view.advertisers(head))
 
 
 def asked(scene: Scene) -> list[int | None]:

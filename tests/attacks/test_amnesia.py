@@ -97,13 +97,13 @@ def node(loss: Loss) -> Scene:
 
 
 def mode(scene: Scene) -> Mode:
-    return scene.node.snapshot(scene.now).mode
+    return scene.node.view.snapshot(scene.now).mode
 
 
 def may_not(scene: Scene) -> None:
     """Nothing is allowed, served, taken up or told."""
     assert mode(scene) is Mode.AMNESIA
-    freshness = scene.node.trust.freshness
+    freshness = scene.node.view.trust.freshness
     allowed = [one for one in Action if may(one, freshness, scene.now.unix).allowed]
     assert allowed == [Action.RESTRICT]
     for number, action in enumerate((*RISKS, "activate-update")):
@@ -183,7 +183,7 @@ def test_a_list_that_is_overdue_is_not_enough() -> None:
     scene.wait((factory.HOUR + 1) * 1_000)
     for artifact in (node_snapshot(8), revocations(8)):
         take(scene, artifact, scene.bystander)
-    assert scene.node.trust.revoked.version == 8
+    assert scene.node.view.trust.revoked.version == 8
     may_not(scene)
 
 
@@ -209,7 +209,7 @@ def test_a_restriction_lands_all_the_same() -> None:
     scene = node(LOSSES["the machine was put back"])
     entry = revokes(RevokedKind.SIGNING_KEY, factory.POLICY.key_id)
     take(scene, revocations(8, entry), scene.attacker)
-    assert scene.node.trust.revoked.has_key(factory.POLICY.key_id)
+    assert scene.node.view.trust.revoked.has_key(factory.POLICY.key_id)
     assert scene.trusted["routes/r1"][1] == "refused"
 
 

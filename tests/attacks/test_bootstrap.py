@@ -248,7 +248,7 @@ def test_a_poisoned_step_ends_the_chain(
     it. The node climbs again by what is signed, here by the head of its own index, and the
     attacker's keys are nobody's."""
     scene = edited(tmp_path, statement, value)
-    assert scene.node.trust.bundle == replace(f.BUNDLE, bundle_version=4)
+    assert scene.node.view.trust.bundle == replace(f.BUNDLE, bundle_version=4)
     (refused,) = [one for one in scene.audited_at_start if one[0] == "artifact_rejected"]
     assert refused == ("artifact_rejected", code, "disk")
     forged = replace(routes(8).manifest, signer_key_ids=(f.STRANGER.key_id,))
@@ -267,7 +267,7 @@ def test_a_poisoned_content_is_not_read(tmp_path: Path) -> None:
         node_snapshot(7).content_hash,
     )
     assert scene.state.heads["snapshots/node/n1"].state == "invalid"
-    assert scene.node.trust.freshness.snapshot_refresh_by is None
+    assert scene.node.view.trust.freshness.snapshot_refresh_by is None
     assert ("artifact_rejected", "HASH_MISMATCH", "disk") in scene.audited_at_start
 
 

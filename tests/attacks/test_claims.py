@@ -197,7 +197,7 @@ def test_a_forged_opening_on_an_open_link_adds_nothing_to_what_it_showed() -> No
     before = scene.state
     scene.hear(link, Claims(openings=(GLOBEX,)))
     assert scene.audited == [REFUSED]
-    (session,) = [one for one in scene.node.sessions() if one.link == link]
+    (session,) = [one for one in scene.node.view.sessions() if one.link == link]
     assert session.openings == (ACME,)
     assert not served(scene, link, OTHER)
     assert served(scene, link, SECRET)

@@ -97,7 +97,7 @@ class Clocked(Scene):
 
     @property
     def mode(self) -> Mode:
-        return self.node.snapshot(self.now).mode
+        return self.node.view.snapshot(self.now).mode
 
 
 def gives_nothing(scene: Clocked, *times: int) -> None:
@@ -142,7 +142,7 @@ def test_no_authority_from_time(case: str) -> None:
     scene.caused.clear()
     scene.offer(TAKES_IT).rest()
     entry = (RevokedKind.CONTENT, FOR_DNS.content_hash)
-    assert entry in scene.node.trust.revoked.values
+    assert entry in scene.node.view.trust.revoked.values
     kept = [one for one in scene.durable if isinstance(one, PutRevoked)]
     assert [one.entries for one in kept] == [((entry[0].value, entry[1]),)]
     assert ("revocation_accepted", "", "") in scene.audited

@@ -291,7 +291,7 @@ def test_one_type_is_not_passed_off_as_another(said: ArtifactType) -> None:
     both = replace(f.BUNDLE, rights=(*others, f.right(said.value, f.POLICY)))
     scene = Scene().offer(next_bundle(f.BUNDLE if is_trust else both))
     scene.caused.clear()
-    assert scene.node.trust.bundle.bundle_version == 4
+    assert scene.node.view.trust.bundle.bundle_version == 4
     read = f.parts(routes(7).envelope)
     raw = envelope_bytes(said.payload_kind, read.payload, read.signatures)
     code = "KEY_NOT_FOR_TYPE" if is_trust else "SIG_INVALID"
@@ -312,11 +312,11 @@ def test_an_expired_bundle_comes_into_force_and_freezes_the_rest() -> None:
     )
     expired = signed(past, content=fresh.content)
     scene = Scene().publish(routes(7)).offer(expired)
-    assert scene.node.trust.bundle.bundle_version == 4
+    assert scene.node.view.trust.bundle.bundle_version == 4
     refused(scene, routes(8), "TRUST_EXPIRED")
     assert scene.trusted["routes/r1"][0] == Order(2, 7)
     scene.offer(revocations(1))
-    assert scene.node.trust.revoked.version == 1
+    assert scene.node.view.trust.revoked.version == 1
 
 
 @pytest.mark.parametrize("kind", [one for one in CONTENT_TYPES if one is not T.REVOCATION_LIST])
@@ -419,7 +419,7 @@ def asking(threshold: int) -> Artifact:
 def test_a_bundle_that_asks_for_more_keys_than_it_names_is_unsound() -> None:
     scene = Scene().publish(update(7)).offer(asking(4))
     assert scene.codes == ["BUNDLE_INVALID"]
-    assert scene.node.trust.bundle == f.BUNDLE
+    assert scene.node.view.trust.bundle == f.BUNDLE
     assert scene.trusted == {"updates/u1": CURRENT_7}
     assert not scene.told(asking(4))
 
@@ -427,7 +427,7 @@ def test_a_bundle_that_asks_for_more_keys_than_it_names_is_unsound() -> None:
 def test_a_raised_threshold_counts_from_the_next_one_on() -> None:
     """And for what is held: two of two signed it, three are asked for now."""
     scene = Scene().publish(update(7)).offer(asking(3))
-    assert scene.node.trust.bundle.bundle_version == 4
+    assert scene.node.view.trust.bundle.bundle_version == 4
     assert scene.trusted["updates/u1"] == (Order(2, 7), "refused")
     assert switched(scene)[0] == ("updates/u1", None)
     refused(scene, update(8), "SIG_THRESHOLD")

@@ -334,7 +334,7 @@ def test_a_burst_uses_up_nobody_elses_room() -> None:
     for _ in range(allowed // ANNOUNCE_ENTRIES_MAX - 1):
         scene.hear(scene.attacker, batch)
     assert cuts_of(scene) == []
-    ((reduced, units),) = scene.node.snapshot(scene.now).policing.reduced
+    ((reduced, units),) = scene.node.view.snapshot(scene.now).policing.reduced
     assert (reduced, units > 0) == ("announce", True)
     scene.hear(scene.attacker, batch)
     assert cuts_of(scene) == [ByeReason.OVER_RATE]

@@ -72,7 +72,7 @@ def current_by(scene: Scene, signer: f.Signer) -> list[str]:
         tail
         for tail, standing in scene.state.heads.items()
         if standing.state == "current"
-        and (head := scene.node.find(f"{f.PREFIX}/{tail}")) is not None
+        and (head := scene.node.view.find(f"{f.PREFIX}/{tail}")) is not None
         and signer.key_id in head.verified.signed_by
     ]
 
@@ -125,11 +125,11 @@ def stolen_revocation_key(folder: Path) -> None:
     scene = Scene().publish(routes(7), revocations(2, *false))
     assert scene.state.heads["routes/r1"].state == "refused"
     scene.offer(revocations(3))
-    assert scene.node.trust.revoked.has_node(f.CLUSTER, NodeId("n7"))
+    assert scene.node.view.trust.revoked.has_node(f.CLUSTER, NodeId("n7"))
 
     opened = replace(exchanged(f.BUNDLE, f.REVOKER, NEW_REVOKER), authority_epoch=3)
     scene.offer(trust(opened))
-    assert scene.node.trust.revoked.has_key(f.POLICY.key_id)
+    assert scene.node.view.trust.revoked.has_key(f.POLICY.key_id)
     assert [one for one in scene.state.heads.values() if one.state == "current"] != []
     lifted = signed_by(NEW_REVOKER, revocations(1), authority_epoch=3, issued_at=f.NOW)
     mine, again = own_snapshot_of_next_epoch(), signed_by(f.POLICY, routes(1), authority_epoch=3)
@@ -143,9 +143,9 @@ def stolen_revocation_key(folder: Path) -> None:
     scene.carry_out()
     scene.offer(again).rest()
     assert scene.codes == []
-    assert scene.node.trust.revoked.values == set()
+    assert scene.node.view.trust.revoked.values == set()
     for node in (scene, scene.restarted(folder)):
-        assert node.node.snapshot(node.now).mode is Mode.FRESH
+        assert node.node.view.snapshot(node.now).mode is Mode.FRESH
         orders = {
             tail: one.order
             for tail, one in node.state.heads.items()
@@ -193,7 +193,7 @@ def root_share_lost(folder: Path) -> None:
     scene.refuses(alone, "SIG_THRESHOLD", asks_trust=True)
     scene.wait(2_000)
     scene.offer(rooted(healed, *kept)).rest()
-    assert scene.node.trust.bundle == healed
+    assert scene.node.view.trust.bundle == healed
     assert scene.state.heads["routes/r1"].state == "current"
     for node in (scene, scene.restarted(folder)):
         fifth = replace(healed, bundle_version=5)
@@ -205,7 +205,7 @@ def root_share_lost(folder: Path) -> None:
         assert node.codes == ["SIG_THRESHOLD"]
         assert (node.state, node.onward) == (before, [])
         node.offer(rooted(fifth, kept[0], NEW_ROOT)).rest()
-        assert node.node.trust.bundle == fifth
+        assert node.node.view.trust.bundle == fifth
 
 
 def test_stolen_keys(tmp_path: Path) -> None:

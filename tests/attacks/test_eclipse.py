@@ -36,7 +36,7 @@ CODES = {"VERSION_ROLLBACK", "KEY_UNKNOWN"}
 
 
 def mode(scene: Scene) -> Mode:
-    return scene.node.snapshot(scene.now).mode
+    return scene.node.view.snapshot(scene.now).mode
 
 
 def lie(scene: Scene, round_number: int) -> None:
@@ -114,8 +114,8 @@ def test_one_honest_source_is_enough() -> None:
     for artifact in newer:
         take(scene, artifact, honest)
     assert mode(scene) is Mode.FRESH
-    assert scene.node.trust.revoked.version == 8
-    assert {one.link for one in scene.node.sessions()} >= {*liars, honest}
+    assert scene.node.view.trust.revoked.version == 8
+    assert {one.link for one in scene.node.view.sessions()} >= {*liars, honest}
 
 
 def take(scene: Scene, artifact: Artifact, link: LinkId) -> None:

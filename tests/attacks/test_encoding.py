@@ -141,7 +141,7 @@ def test_a_content_that_is_a_bomb_leaves_the_last_good_one(kind: ArtifactType) -
     nothing of it is believed or told."""
     size = 64 << 10
     scene = Scene().publish(routes(7))
-    before = scene.node.trust
+    before = scene.node.view.trust
     for number, (name, data) in enumerate(hostile(size).items()):
         offered = content_of(kind, data, version=8 + number)
         scene.caused.clear()
@@ -149,7 +149,7 @@ def test_a_content_that_is_a_bomb_leaves_the_last_good_one(kind: ArtifactType) -
         assert scene.codes in (["CONTENT_INVALID"], ["BUNDLE_INVALID"]), name
         assert scene.blamed == ["signer"]
         assert scene.audited == [("artifact_rejected", scene.codes[0], ATTACKER)]
-        assert scene.node.trust == before, name
+        assert scene.node.view.trust == before, name
         assert scene.requests == [asks_content(offered)], name
         assert scene.switched == []
         # A list is told of before it is read: whoever has its content restricts at once.

@@ -37,7 +37,7 @@ def short(version: int) -> Artifact:
 
 def shown(scene: Scene) -> str:
     """The state of the routes as a reader of status sees it."""
-    head = scene.node.find(short(7).manifest.namespace.text)
+    head = scene.node.view.find(short(7).manifest.namespace.text)
     assert head is not None
     return state_of(head, scene.now)
 
@@ -90,14 +90,14 @@ def test_what_comes_past_its_refresh_time_is_held_and_not_applied() -> None:
 
 def mode_after(scene: Scene, seconds: int) -> Mode:
     scene.wait(seconds * 1_000).when(TimerFired(timer=RefreshDue()))
-    return scene.node.snapshot(scene.now).mode
+    return scene.node.view.snapshot(scene.now).mode
 
 
 def test_a_frozen_node_says_so_itself() -> None:
     """It needs nobody to tell it: its own clock, against what was signed. Partitioned after fifteen
     minutes without anything new, stale when its list is past its refresh time."""
     scene = Scene()
-    assert scene.node.snapshot(scene.now).mode is Mode.FRESH
+    assert scene.node.view.snapshot(scene.now).mode is Mode.FRESH
     assert mode_after(scene, 15 * 60 - 61) is Mode.FRESH
     assert mode_after(scene, 2) is Mode.PARTITIONED
     lane = f.admitted(fresh_lane("n1")[0].envelope).manifest
@@ -117,7 +117,7 @@ def test_old_news_thaw_nothing() -> None:
     assert mode_after(scene, 15 * 60) is Mode.PARTITIONED
     scene.offer(routes(7)).rest()
     assert scene.codes == []
-    assert scene.node.snapshot(scene.now).mode is Mode.PARTITIONED
+    assert scene.node.view.snapshot(scene.now).mode is Mode.PARTITIONED
     fresh = replace(routes(8).manifest, issued_at=UnixTime(scene.now.unix))
     scene.offer(sealed(fresh, b"routes 8")).rest()
-    assert scene.node.snapshot(scene.now).mode is Mode.FRESH
+    assert scene.node.view.snapshot(scene.now).mode is Mode.FRESH

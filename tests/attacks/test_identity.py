@@ -75,7 +75,7 @@ async def test_strangers_at_the_door_leave_a_daemon_as_it_was(tmp_path: Path) ->
         async with trio.open_nursery() as nursery:
             end = End(tmp_path / "disk", nursery)
             driver = driver_of(end, ours, nursery)
-            before = driver.node.snapshot(read_clocks())
+            before = driver.node.view.snapshot(read_clocks())
             async with listening(driver.on_stream) as address:
                 for _ in range(AT_THE_DOOR):
                     # A client of TLS 1.3 believes it is in until it reads.
@@ -84,8 +84,8 @@ async def test_strangers_at_the_door_leave_a_daemon_as_it_was(tmp_path: Path) ->
                         await tls.receive_some()
                     await tls.aclose_forcefully()
                 await trio.testing.wait_all_tasks_blocked()
-                after = driver.node.snapshot(read_clocks())
-                assert driver.node.sessions() == ()
+                after = driver.node.view.snapshot(read_clocks())
+                assert driver.node.view.sessions() == ()
                 assert replace(after, summary=before.summary) == before
                 tls, _ = await dial((address,), NodeId("n1"), member.client, judge)
                 assert len(await tls.receive_some()) > 0
@@ -118,7 +118,7 @@ def test_sybil_and_clone() -> None:
     for number in range(4):
         link = clone_says_hello(story, "real" if number % 2 == 0 else "clone")
         alarms.append(story.facts().count(Fact.IDENTITY_CLONED))
-        assert [one.link for one in story.node.sessions() if one.node_id == "n2"] == [link]
+        assert [one.link for one in story.node.view.sessions() if one.node_id == "n2"] == [link]
         closed = story.find(Disconnect)
         assert [(one.bye, one.lost) for one in closed] == [
             (ByeReason.DUPLICATE, LostReason.DUPLICATE)
@@ -126,7 +126,7 @@ def test_sybil_and_clone() -> None:
     assert alarms == [0, 0, 0, 1]
     (record,) = [one for one in story.find(Record) if one.fact is Fact.IDENTITY_CLONED]
     assert dict(record.fields) == {"peer": "n2", "code": "IDENTITY_CLONED"}
-    snapshot = story.node.snapshot(story.now)
+    snapshot = story.node.view.snapshot(story.now)
     (problem,) = [one for one in snapshot.problems if one.code is ProblemCode.IDENTITY_CLONED]
     assert "n2" in problem.because
     assert snapshot.level is Level.DEGRADED
@@ -137,7 +137,7 @@ def test_sybil_and_clone() -> None:
 
 
 def problems(story: Story) -> set[ProblemCode]:
-    return {one.code for one in story.node.snapshot(story.now).problems}
+    return {one.code for one in story.node.view.snapshot(story.now).problems}
 
 
 def test_a_clone_is_told_what_its_own_link_showed_and_no_more() -> None:
@@ -145,7 +145,7 @@ def test_a_clone_is_told_what_its_own_link_showed_and_no_more() -> None:
     story = Story()
     story.accept(acme_routes(), story.link("n3"))
     real = clone_says_hello(story, "real")
-    assert next(one for one in story.node.sessions() if one.link == real).claims is not None
+    assert next(one for one in story.node.view.sessions() if one.link == real).claims is not None
     clone = story.connect("n2", is_dialer=False)
     story.hear(clone, Peer(name="n2", boot="clone", shows=()).hello()).hear(clone, WELCOME)
     listed = [one.audience for one in story.sent(clone) if isinstance(one, Have)]
@@ -281,7 +281,12 @@ UNLOADABLE: Final = "no usage at all"
 
 def believed(node: Node) -> tuple[object, ...]:
     """All that a node trusts and holds, and whom it is linked to."""
-    return node.trust, node.heads_after("", 1_000), node.floors(), node.sessions()
+    return (
+        node.view.trust,
+        node.view.heads_after("", 1_000),
+        node.view.floors(),
+        node.view.sessions(),
+    )
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -303,7 +308,7 @@ async def test_leaf_table(tmp_path: Path, name: str) -> None:
         assert await bytes_told(address, context) == 0
         await trio.testing.wait_all_tasks_blocked()
         assert believed(driver.node) == before
-        assert driver.node.sessions() == ()
+        assert driver.node.view.sessions() == ()
         record = [("identity_refused", "IDENTITY_INVALID", "")]
         expected = [] if name in REFUSED_BY_TLS else record
         assert audited(driver)[len(recorded) :] == expected

@@ -69,7 +69,7 @@ def test_an_increment_at_the_floor_produces_nothing(tmp_path: Path) -> None:
 
 
 def kept_increment(scene: Scene) -> VerifiedManifest | None:
-    head = scene.node.find(SNAPSHOT.manifest.namespace.text)
+    head = scene.node.view.find(SNAPSHOT.manifest.namespace.text)
     assert head is not None
     return head.increment
 

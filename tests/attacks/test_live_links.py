@@ -88,7 +88,7 @@ def test_revoking_the_node_ca_ends_every_link_at_once() -> None:
     closed = {one.link: one.lost for one in scene.caused if isinstance(one, Disconnect)}
     assert closed == dict.fromkeys((scene.attacker, scene.bystander, link), LostReason.REVOKED)
     assert not [one for one in scene.caused if isinstance(one, ServeContent)]
-    assert scene.node.snapshot(scene.now).mode is Mode.REVOKED
+    assert scene.node.view.snapshot(scene.now).mode is Mode.REVOKED
 
 
 @pytest.mark.parametrize("revoked", ENTRIES)
@@ -190,7 +190,7 @@ async def test_a_revoked_member_is_cut_from_a_real_daemon_and_stays_out(tmp_path
         end = Member(tls)
         await end.say(MEMBER.hello())
         await end.say(Welcome(protocol=1, features=0))
-        while not any(one.is_open for one in driver.node.sessions()):
+        while not any(one.is_open for one in driver.node.view.sessions()):
             await end.hear()
         recorded = len(audited(driver))
         await submit(driver, listed)
@@ -200,7 +200,7 @@ async def test_a_revoked_member_is_cut_from_a_real_daemon_and_stays_out(tmp_path
         assert words[-1].reason is ByeReason.CLOSED
         await tls.aclose_forcefully()
         await trio.testing.wait_all_tasks_blocked()
-        assert driver.node.sessions() == ()
+        assert driver.node.view.sessions() == ()
 
         before = believed(driver.node)
         assert await bytes_told(address, member) == 0
@@ -305,7 +305,7 @@ async def test_no_downgrade(tmp_path: Path, spoil: Callable[[ssl.SSLContext], No
         assert await bytes_told(address, client) == 0
         await trio.testing.wait_all_tasks_blocked()
         assert believed(driver.node) == before
-        assert driver.node.sessions() == ()
+        assert driver.node.view.sessions() == ()
         assert audited(driver) == recorded
         assert await bytes_told(address, contexts(tmp_path, "n7").client) > 0
 

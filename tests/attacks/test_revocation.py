@@ -44,12 +44,12 @@ FIRST, SECOND = routes(7), acme_routes(7)
 
 
 def allows_high_risk(scene: Scene) -> bool:
-    facts = scene.node.trust
+    facts = scene.node.view.trust
     return may(Action.HIGH_RISK, facts.freshness, scene.now.unix).allowed
 
 
 def is_fresh(scene: Scene) -> bool:
-    return scene.node.snapshot(scene.now).mode is Mode.FRESH
+    return scene.node.view.snapshot(scene.now).mode is Mode.FRESH
 
 
 def test_asymmetry(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_asymmetry(tmp_path: Path) -> None:
     assert allows_high_risk(scene)
     scene.offer(full).rest()
     both = {token(FIRST), token(SECOND)}
-    assert scene.node.trust.revoked.values == both
+    assert scene.node.view.trust.revoked.values == both
     assert ("revocation_accepted", "", "") in scene.audited
     for one in (FIRST, SECOND):
         assert scene.state.heads[one.tail].state == "refused"
@@ -68,11 +68,11 @@ def test_asymmetry(tmp_path: Path) -> None:
     scene.refuses(revocations(2), "VERSION_ROLLBACK")
 
     scene.offer(less).rest()
-    assert scene.node.trust.revoked.values == both
-    assert scene.node.trust.revoked.version == 4
+    assert scene.node.view.trust.revoked.values == both
+    assert scene.node.view.trust.revoked.version == 4
     scene.refuses(FULL_AGAIN, "VERSION_ROLLBACK")
     again = scene.restarted(tmp_path)
-    assert again.node.trust.revoked.values == both
+    assert again.node.view.trust.revoked.values == both
     again.refuses(FIRST, "ARTIFACT_REVOKED")
     again.refuses(revocations(3), "VERSION_ROLLBACK")
 
@@ -102,12 +102,12 @@ def test_a_late_list_restricts_and_makes_nothing_fresh(tmp_path: Path) -> None:
     assert is_fresh(scene)
     scene.offer(late(2, entry(FIRST))).rest()
     assert scene.codes == ["ARTIFACT_REVOKED"]
-    assert scene.node.trust.revoked.values == {token(FIRST)}
+    assert scene.node.view.trust.revoked.values == {token(FIRST)}
     assert scene.state.heads[FIRST.tail].state == "refused"
     assert (is_fresh(scene), allows_high_risk(scene)) == (False, False)
     assert not scene.told(late(2, entry(FIRST)))
     again = scene.restarted(tmp_path)
-    assert again.node.trust.revoked.values == {token(FIRST)}
+    assert again.node.view.trust.revoked.values == {token(FIRST)}
     assert not allows_high_risk(again)
 
 
@@ -124,11 +124,11 @@ def test_two_lists_of_one_version_both_apply(
     version ends the dispute and takes nothing back."""
     scene = Scene().publish(FIRST, SECOND, first)
     scene.offer(second).rest()
-    assert scene.node.trust.revoked.values == {token(FIRST), token(SECOND)}
+    assert scene.node.view.trust.revoked.values == {token(FIRST), token(SECOND)}
     assert {scene.state.heads[one.tail].state for one in (FIRST, SECOND)} == {"refused"}
     contents = tuple(sorted((LEFT.content_hash, RIGHT.content_hash)))
     assert scene.state.heads[LIST] == Standing(Order(2, 2), contents, "disputed")
-    assert scene.node.trust.freshness.is_disputed
+    assert scene.node.view.trust.freshness.is_disputed
     assert (is_fresh(scene), allows_high_risk(scene)) == (False, False)
     assert ("artifact_disputed", "", ATTACKER) in scene.audited
     assert PutEvidence(verified=second.verified) in scene.durable
@@ -136,14 +136,14 @@ def test_two_lists_of_one_version_both_apply(
     assert scene.told(second)
 
     again = scene.restarted(tmp_path)
-    assert again.node.trust.revoked.values == {token(FIRST), token(SECOND)}
+    assert again.node.view.trust.revoked.values == {token(FIRST), token(SECOND)}
     assert again.state.heads[LIST] == scene.state.heads[LIST]
     assert not is_fresh(again)
 
     for one in (scene, again):
         one.offer(revocations(3)).rest()
-        assert one.node.trust.revoked.values == {token(FIRST), token(SECOND)}
-        assert not one.node.trust.freshness.is_disputed
+        assert one.node.view.trust.revoked.values == {token(FIRST), token(SECOND)}
+        assert not one.node.view.trust.freshness.is_disputed
         assert is_fresh(one)
 
 
@@ -155,9 +155,9 @@ def test_only_the_first_list_of_a_higher_epoch_shrinks_the_union() -> None:
     """The bundle alone does not: until that list comes, what was revoked stays so."""
     scene = Scene().publish(FIRST, revocations(2, entry(FIRST)))
     scene.offer(trust(replace(f.BUNDLE, bundle_version=4, authority_epoch=3))).rest()
-    assert scene.node.trust.revoked.values == {token(FIRST)}
+    assert scene.node.view.trust.revoked.values == {token(FIRST)}
     assert not allows_high_risk(scene)
     scene.refuses(revocations(3), "EPOCH_STALE")
     scene.offer(of_epoch(revocations(1), 3)).rest()
-    assert scene.node.trust.revoked.values == set()
-    assert scene.node.trust.revoked.epoch == 3
+    assert scene.node.view.trust.revoked.values == set()
+    assert scene.node.view.trust.revoked.epoch == 3

@@ -142,5 +142,5 @@ def test_the_same_bundle_in_good_order_is_taken() -> None:
     scene = Scene().publish(routes(7)).offer(trust(SORTED))
     # The routes held so far: the key that signed them has no right any more.
     assert scene.codes == ["KEY_NOT_FOR_TYPE"]
-    assert scene.node.trust.bundle == SORTED
+    assert scene.node.view.trust.bundle == SORTED
     assert ("artifact_rejected", "KEY_NOT_FOR_TYPE", ATTACKER) in scene.audited

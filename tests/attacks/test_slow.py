@@ -271,7 +271,7 @@ async def test_handshakes_that_began_in_time_do_not_overfill_the_links(tmp_path:
                         link, _ = await handshake(stream, context, judge, is_server=False)
                         received.append(await heard_from(link))
                     assert received == [True, False]
-                    assert len(driver.node.sessions()) == 1
+                    assert len(driver.node.view.sessions()) == 1
                     assert driver.refused_connections == 1
                     for stream in streams:
                         await stream.aclose()

@@ -368,11 +368,11 @@ def test_exactly_next(attempt: Attempt) -> None:
     """
     offered = trust(attempt.offered)
     scene = Scene().publish(*(trust(one) for one in attempt.published))
-    in_force = scene.node.trust
+    in_force = scene.node.view.trust
     scene.offer(offered)
     assert scene.codes == [attempt.code]
-    assert scene.node.trust.bundle == in_force.bundle
-    assert scene.node.trust.freshness.is_disputed is attempt.is_evidence
+    assert scene.node.view.trust.bundle == in_force.bundle
+    assert scene.node.view.trust.freshness.is_disputed is attempt.is_evidence
     assert scene.trusted == ({} if attempt.trusted is None else {"trust/bundle": attempt.trusted})
     assert _left(scene.durable) == ([PutEvidence] if attempt.is_evidence else [])
     assert scene.fetched == ([offered.content_hash] if attempt.is_read else [])
@@ -400,7 +400,7 @@ def test_a_failed_bundle_does_not_stand_in_the_way_of_the_right_one(failed: Trus
     scene.offer(trust(FOUR))
     good = trust(FOUR)
     assert scene.codes == []
-    assert scene.node.trust.bundle == FOUR
+    assert scene.node.view.trust.bundle == FOUR
     step = PutTrust(version=4, envelope=good.envelope, content=good.content)
     assert scene.durable == [PutHead(verified=good.verified), step]
     assert scene.told(good)
@@ -416,7 +416,7 @@ def test_a_failed_bundle_is_refused_after_a_restart_too(failed: TrustBundle) -> 
         replace(NOTHING_STORED, trust=(step,)),
     ):
         scene = Scene(started=started)
-        assert scene.node.trust.bundle == f.BUNDLE
+        assert scene.node.view.trust.bundle == f.BUNDLE
         assert not scene.told(bad)
 
 
@@ -430,7 +430,7 @@ def test_a_node_that_lost_its_chain_climbs_it_again_under_its_floors() -> None:
     scene = Scene(started=replace(NOTHING_STORED, floors=(_floor(name),)))
     scene.offer(trust(FOUR)).offer(trust(FIVE_TH))
     assert scene.codes == []
-    assert scene.node.trust.bundle == FIVE_TH
+    assert scene.node.view.trust.bundle == FIVE_TH
 
 
 LEFT, RIGHT = (
@@ -512,14 +512,14 @@ def test_what_meets_one_half_only_heals_that_half_only() -> None:
     lopsided = healing(f.ROOTS[0], f.signer("left root"))
     left, right = (forked(*one) for one in HALVES)
     left.offer(lopsided)
-    assert left.node.trust.bundle == HEALING
+    assert left.node.view.trust.bundle == HEALING
     right.refuses(lopsided, "SIG_THRESHOLD", asks_trust=True)
     assert right.state.facts.freshness.is_disputed
     right.wait(2_000)
     right.caused.clear()
     right.offer(healing(*f.ROOTS[:2]))
     assert right.codes == []
-    assert right.node.trust.bundle == HEALING
+    assert right.node.view.trust.bundle == HEALING
     assert not right.state.facts.freshness.is_disputed
 
 
@@ -529,4 +529,4 @@ def test_the_bundle_in_force_signed_again_adds_no_step_to_the_chain() -> None:
     scene = Scene().offer(again)
     assert scene.codes == []
     assert [type(one) for one in scene.durable] == [PutHead]
-    assert scene.node.trust.bundle == Scene().node.trust.bundle
+    assert scene.node.view.trust.bundle == Scene().node.view.trust.bundle

@@ -110,7 +110,7 @@ def claims_are_refused(raw: bytes) -> None:
     assert scene.audited == [("claims_refused", "CLAIMS_INVALID", "n4")]
     assert (scene.state, scene.durable) == (before, [])
     assert not scene.told(routes(7))
-    (session,) = [one for one in scene.node.sessions() if one.link == link]
+    (session,) = [one for one in scene.node.view.sessions() if one.link == link]
     assert session.claims is None
 
 
@@ -134,4 +134,4 @@ def checkpoint_is_refused(raw: bytes, code: str) -> None:
     assert scene.audited == [("artifact_rejected", code, ATTACKER)]
     assert (scene.state, scene.durable) == (before, [])
     assert (scene.requests, scene.onward) == ([], [])
-    assert scene.node.checkpoints_of(ATTACKER) == ()
+    assert scene.node.view.checkpoints_of(ATTACKER) == ()

@@ -91,7 +91,7 @@ def test_a_bundle_without_the_one_before_it_waits_for_that() -> None:
     assert (scene.state, scene.durable, scene.onward) == (before, [], [])
     scene.accept(trust(FOUR), scene.bystander)
     wait_for(scene, trust(FIVE))
-    assert scene.node.trust.bundle == FIVE
+    assert scene.node.view.trust.bundle == FIVE
 
 
 NEEDS = {

@@ -206,7 +206,7 @@ async def measure_inside(node: Node, known: int, cases: dict[str, tuple[int, int
 
 def hashes_inside(driver: Driver, name: str) -> list[ContentHash]:
     """The content hashes of one case, as this daemon knows them."""
-    heads = driver.node.heads_after("", 1_000_000)
+    heads = driver.node.view.heads_after("", 1_000_000)
     return [
         one.manifest.content_hash
         for one in heads

@@ -338,7 +338,7 @@ class Story:
                 head.manifest.order,
                 "disputed" if head.is_disputed else head.state.value,
             )
-            for head in self.node.heads_after("", 1_000)
+            for head in self.node.view.heads_after("", 1_000)
             if head.source != "disk" or head.manifest.config_version != 1
         }
 

@@ -110,7 +110,7 @@ def test_a_checkpoint_is_kept_once_it_is_found_signed() -> None:
     shown_by(story, link, raw)
     (change,) = story.only(Persist).changes
     assert change == PutCheckpoints(node_id=NodeId("n2"), kept=(kept,))
-    assert story.node.checkpoints_of(NodeId("n2")) == (kept,)
+    assert story.node.view.checkpoints_of(NodeId("n2")) == (kept,)
     story.persisted().then()
     shown_by(story, link, raw).then()
 
@@ -133,8 +133,8 @@ def test_what_the_senders_key_did_not_say_of_its_own_log_is_refused(raw: bytes) 
         assert story.facts() == [Fact.ARTIFACT_REJECTED]
     shown_by(story, link, raw)
     assert story.find(Disconnect)
-    assert story.node.checkpoints_of(NodeId("n2")) == ()
-    assert story.node.checkpoints_of(N1) == ()
+    assert story.node.view.checkpoints_of(NodeId("n2")) == ()
+    assert story.node.view.checkpoints_of(N1) == ()
 
 
 def test_without_claims_there_is_no_key_and_nothing_is_said() -> None:
@@ -197,7 +197,7 @@ def test_what_is_kept_survives_a_restart_and_is_still_compared() -> None:
             checkpoints=(PutCheckpoints(node_id=NodeId("n2"), kept=(before,)),),
         )
     )  # fmt: skip
-    assert story.node.checkpoints_of(NodeId("n2")) == (before,)
+    assert story.node.view.checkpoints_of(NodeId("n2")) == (before,)
 
 
 def full(*, caught: bool) -> Audits:

@@ -22,7 +22,7 @@ NO_CLAIMER = replace(
 
 
 def revoked_key(story: Story) -> frozenset[tuple[RevokedKind, bytes]]:
-    return story.node.trust.revoked.values
+    return story.node.view.trust.revoked.values
 
 
 def test_a_node_whose_claims_count_no_more_keeps_the_trust_lane_and_nothing_else() -> None:
@@ -30,23 +30,23 @@ def test_a_node_whose_claims_count_no_more_keeps_the_trust_lane_and_nothing_else
     story = Story()
     origin = story.link("n2")
     story.accept(trust(NO_CLAIMER), origin)
-    assert story.node.trust.own.scope_ids == frozenset()
+    assert story.node.view.trust.own.scope_ids == frozenset()
     story.announce(routes(), origin)
     assert story.find(Persist) == []
     for version in range(2, 13):
         story.accept(revocations(version), origin)
         assert story.find(Disconnect) == []
-    assert story.node.trust.revoked.version == 12
+    assert story.node.view.trust.revoked.version == 12
     back = trust(replace(factory.BUNDLE, bundle_version=5))
     story.announce(back, origin).persisted().stored(back, origin)
-    assert story.node.trust.own.scope_ids == factory.OWN.scope_ids
+    assert story.node.view.trust.own.scope_ids == factory.OWN.scope_ids
 
 
 def test_the_next_epoch_voids_the_claims_of_the_last() -> None:
     story = Story()
     story.accept(trust(EPOCH), story.link("n2"))
-    assert story.node.trust.bundle.authority_epoch == 3
-    assert story.node.trust.own.scope_ids == frozenset()
+    assert story.node.view.trust.bundle.authority_epoch == 3
+    assert story.node.view.trust.own.scope_ids == frozenset()
 
 
 def test_revocations_only_add_up() -> None:
@@ -63,7 +63,7 @@ def test_revocations_only_add_up() -> None:
     )
     story.accept(revocations(2, entry), origin).accept(revocations(3), origin)
     assert (RevokedKind.SIGNING_KEY, factory.POLICY.key_id) in revoked_key(story)
-    assert story.node.trust.revoked.version == 3
+    assert story.node.view.trust.revoked.version == 3
 
 
 def test_a_bundle_whose_content_is_another_is_not_believed() -> None:
@@ -73,15 +73,15 @@ def test_a_bundle_whose_content_is_another_is_not_believed() -> None:
     lie = replace(trust(EPOCH).manifest, authority_epoch=2)
     story.announce(sealed(lie, trust(EPOCH).content), origin).persisted()
     story.stored(sealed(lie, trust(EPOCH).content), origin)
-    assert story.node.trust.bundle == factory.BUNDLE
+    assert story.node.view.trust.bundle == factory.BUNDLE
     assert story.find(Materialize) == []
 
 
 def test_the_mode_follows_the_revocation_list() -> None:
     story = Story(is_fresh=False)
     origin = story.link("n2")
-    assert story.node.snapshot(story.now).mode is Mode.STALE
+    assert story.node.view.snapshot(story.now).mode is Mode.STALE
     story.accept(revocations(1), origin).accept(node_snapshot(), origin)
-    assert story.node.snapshot(story.now).mode is Mode.PARTITIONED
+    assert story.node.view.snapshot(story.now).mode is Mode.PARTITIONED
     story.wait(factory.HOUR * 1_000)
-    assert story.node.snapshot(story.now).mode is Mode.STALE
+    assert story.node.view.snapshot(story.now).mode is Mode.STALE

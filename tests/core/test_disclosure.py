@@ -341,7 +341,7 @@ def test_a_directory_that_no_longer_lists_a_peer_closes_the_link() -> None:
     story.stored(acme_peers("n1", "n5", version=8), origin)
     closed = story.only(Disconnect)
     assert (closed.link, closed.lost) == (leaves, LostReason.NARROWED)
-    assert stays in [one.link for one in story.node.sessions()]
+    assert stays in [one.link for one in story.node.view.sessions()]
 
 
 def test_a_peer_that_shows_more_is_told_more() -> None:

@@ -94,7 +94,7 @@ def test_the_ladder_is_climbed_in_strict_order_and_says_so() -> None:
         asked.append(names[link])
         fail(story, routes(), FetchFailure.MISSING)
     assert asked == ["announcer", "same-rack", "same-zone", "far", "plain"]
-    want = story.node.want_of(routes().content_hash)
+    want = story.node.view.want_of(routes().content_hash)
     assert want is not None
     assert [(one.step.value, one.node_id, one.outcome) for one in want.attempts] == [
         ("normal", "announcer", "missing"),
@@ -115,7 +115,7 @@ def test_climbing_is_recorded_from_its_start_to_its_end() -> None:
     assert Fact.RECOVERY_STARTED in story.facts()
     story.stored(routes(), links["same-zone"])
     assert Fact.RECOVERY_ENDED in story.facts()
-    ended = story.node.want_of(routes().content_hash)
+    ended = story.node.view.want_of(routes().content_hash)
     assert isinstance(ended, EndedWant)
     assert (ended.state, ended.attempts[-1].outcome) == (WantState.SATISFIED, "verified")
 
@@ -207,7 +207,7 @@ def test_a_superseded_want_is_void_and_its_late_bytes_are_dropped() -> None:
     origin = story.link("n2")
     story.announce(routes(7), origin).persisted()
     story.announce(tombstone(8), origin).persisted()
-    ended = story.node.want_of(routes(7).content_hash)
+    ended = story.node.view.want_of(routes(7).content_hash)
     assert ended is not None
     assert ended.state is WantState.VOID
     story.stored(routes(7), origin)
@@ -268,7 +268,7 @@ def test_beyond_the_limit_of_wants_duty_is_dropped_requests_are_refused_and_trus
     first, second = (routes(7, name=f"r{n}", content=b"%d" % n) for n in range(2))
     assert len(story.announce(first, origin).persisted().find(ReceiveContent)) == 1
     assert story.announce(second, origin).persisted().find(ReceiveContent) == []
-    assert story.node.want_of(second.content_hash) is None
+    assert story.node.view.want_of(second.content_hash) is None
     body = FetchRequest(content_hash=second.content_hash, namespace=None, timeout_ms=1_000)
     story.when(RequestMade(request=RequestId(1), body=body))
     assert story.only(Answer).outcome is Outcome.FAILED

@@ -24,7 +24,7 @@ def healthy() -> tuple[Story, int]:
 
 
 def seen(story: Story) -> NodeSnapshot:
-    return story.node.snapshot(story.now)
+    return story.node.view.snapshot(story.now)
 
 
 def codes(story: Story) -> list[ProblemCode]:
@@ -32,7 +32,7 @@ def codes(story: Story) -> list[ProblemCode]:
 
 
 def accept(story: Story, *artifacts: Artifact) -> None:
-    origin = story.node.sessions()[0].link
+    origin = story.node.view.sessions()[0].link
     for one in artifacts:
         story.accept(one, origin)
 
@@ -57,7 +57,7 @@ def test_a_node_alone_without_a_revocation_list_is_degraded_for_both() -> None:
 
 def test_a_content_nobody_has_becomes_a_problem_after_a_grace_and_names_the_last_try() -> None:
     story, _ = healthy()
-    origin = story.node.sessions()[0].link
+    origin = story.node.view.sessions()[0].link
     story.announce(routes(), origin).persisted()
     failed = ContentFailed(
         content_hash=routes().content_hash,
@@ -90,7 +90,7 @@ def test_past_its_refresh_time_a_namespace_is_stale_and_still_in_use() -> None:
 def test_invalid_and_withdrawn_are_counted_apart() -> None:
     story, _ = healthy()
     nonsense = sealed(factory.manifest(ArtifactType.PEER_DIRECTORY), b"nonsense")
-    origin = story.node.sessions()[0].link
+    origin = story.node.view.sessions()[0].link
     story.announce(nonsense, origin).persisted().stored(nonsense, origin)
     accept(story, tombstone(8))
     counts = seen(story).namespaces

@@ -120,7 +120,7 @@ def test_what_was_known_and_not_held_is_wanted_after_a_restart() -> None:
     story = Story(started=replace(NOTHING_STORED, heads=rows))
     assert story.trusted == {"routes/r1": (Order(2, 7), "behind")}
     story.link("n2")
-    want = story.node.want_of(routes().content_hash)
+    want = story.node.view.want_of(routes().content_hash)
     assert want is not None
 
 
@@ -156,7 +156,7 @@ def test_the_trust_chain_is_verified_again_step_by_step() -> None:
         for bundle in (factory.BUNDLE, SUCCESSOR, SECOND)
     )
     story = Story(started=Started(trust=chain, heads=(), floors=()))
-    assert story.node.trust.bundle == SECOND
+    assert story.node.view.trust.bundle == SECOND
 
 
 @pytest.mark.parametrize("fault", ["a gap", "another content", "a stranger's"])
@@ -173,7 +173,7 @@ def test_a_broken_step_ends_the_chain_there(fault: str) -> None:
             bad = Artifact(bad.manifest, forged, bad.content)
     steps.append(StoredTrust(version=5, envelope=bad.envelope, content=bad.content))
     story = Story(started=Started(trust=tuple(steps), heads=(), floors=()))
-    assert story.node.trust.bundle == (SUCCESSOR if len(steps) == 2 else factory.BUNDLE)
+    assert story.node.view.trust.bundle == (SUCCESSOR if len(steps) == 2 else factory.BUNDLE)
     assert Fact.ARTIFACT_REJECTED in story.facts()
 
 
@@ -181,9 +181,9 @@ def test_the_next_bundle_is_in_force_once_read_and_its_step_is_kept() -> None:
     story = Story()
     origin = story.link("n2")
     story.announce(trust(SUCCESSOR), origin).persisted()
-    assert story.node.trust.bundle == factory.BUNDLE
+    assert story.node.view.trust.bundle == factory.BUNDLE
     story.stored(trust(SUCCESSOR), origin)
-    assert story.node.trust.bundle == SUCCESSOR
+    assert story.node.view.trust.bundle == SUCCESSOR
     one = trust(SUCCESSOR)
     (change,) = story.find(Persist)[0].changes
     assert change == PutTrust(version=4, envelope=one.envelope, content=one.content)

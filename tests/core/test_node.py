@@ -247,7 +247,7 @@ def test_a_submit_with_another_content_is_refused_and_the_right_one_wanted() -> 
     story.when(failed)
     answer = story.only(Answer)
     assert (answer.outcome, answer.code) == (Outcome.REFUSED, "HASH_MISMATCH")
-    want = story.node.want_of(routes().content_hash)
+    want = story.node.view.want_of(routes().content_hash)
     assert want is not None
 
 

@@ -205,7 +205,7 @@ def test_skipped_announcements_are_found_again_by_the_peers_list() -> None:
     flood(story, origin, known, RATES[Kind.ANNOUNCE].burst // 16)
     story.announce(routes(7, name="r9"), origin)
     assert "routes/r9" not in story.trusted
-    assert story.node.snapshot(story.now).policing.reduced == (("announce", 2),)
+    assert story.node.view.snapshot(story.now).policing.reduced == (("announce", 2),)
     story.due(RefreshDue)
     question = Have(audience=EVERYBODY, prefixes=())
     assert question in story.sent(origin)
@@ -271,7 +271,7 @@ def test_what_was_told_before_the_claims_counted_is_asked_for_once_they_do() -> 
 def test_a_peer_is_remembered_to_have_spoken_of_so_many_audiences_too_early() -> None:
     story = Story()
     story.connect("n2")
-    (session,) = story.node.sessions()
+    (session,) = story.node.view.sessions()
     named = [factory.audience("cluster:prod", f"service:s{one}") for one in range(SKIPPED_MAX + 1)]
     for audience in named:
         Policing.on_early(session, (audience, audience))
@@ -283,12 +283,12 @@ def test_of_a_link_whose_word_was_skipped_nothing_is_believed() -> None:
     story = Story()
     story.accept(routes(), story.link("n2"))
     teller = story.link("n3")
-    head = story.node.heads_after("", 1)[0]
+    head = story.node.view.heads_after("", 1)[0]
     all_of_it = HoldingsEntry(EVERYBODY, HoldingsMode.ALL_EXCEPT, ())
     story.hear(teller, Holdings(sequence=1, is_whole=True, entries=(all_of_it,)))
-    assert "n3" in story.node.advertisers(head)
+    assert "n3" in story.node.view.advertisers(head)
     flood(story, teller, ONE_UNIT[Kind.HOLDINGS], RATES[Kind.HOLDINGS].burst)
-    assert "n3" not in story.node.advertisers(head)
+    assert "n3" not in story.node.view.advertisers(head)
 
 
 def test_requests_above_the_rate_are_told_busy_before_any_look_up() -> None:

@@ -166,7 +166,7 @@ def test_the_loss_of_a_duplicate_is_no_loss_of_the_node(own: str, other: str) ->
     story.hear(duplicate, Peer(name=other).hello())
     goes = story.only(Disconnect).link
     story.when(PeerLost(link=goes, node_id=NodeId(other), reason=LostReason.DUPLICATE))
-    assert story.node.snapshot(story.now).neighbors.active == 1
+    assert story.node.view.snapshot(story.now).neighbors.active == 1
     story.wait(120_000).due(DialDue)
     assert story.find(Dial) == []
 
@@ -182,7 +182,7 @@ def test_another_process_at_the_other_end_replaces_the_older_link() -> None:
     assert story.sent(new) == [WELCOME]
     lost = PeerLost(link=old, node_id=NodeId("n2"), reason=LostReason.DUPLICATE)
     story.when(lost).hear(new, WELCOME)
-    assert [one.link for one in story.node.sessions()] == [new]
+    assert [one.link for one in story.node.view.sessions()] == [new]
     assert Fact.NEIGHBOR_CONNECTED in story.facts()
 
 
@@ -206,5 +206,5 @@ def test_what_is_stored_at_a_link_ends_with_it() -> None:
     story.when(PeerLost(link=first, node_id=NodeId("n2"), reason=LostReason.EOF))
     story.accept(routes(), story.link("n3"))
     again = story.link(replace(N2, holds=factory.OPENINGS, shows=()))
-    session = next(one for one in story.node.sessions() if one.link == again)
+    session = next(one for one in story.node.view.sessions() if one.link == again)
     assert session.openings == ()

@@ -80,7 +80,7 @@ def test_the_bundle_in_force_said_again_does_not_push_out_its_successor() -> Non
     story.announce(fourth, origin)
     assert story.find(Persist) == []
     story.stored(fifth, origin)
-    assert story.node.trust.bundle.bundle_version == 5
+    assert story.node.view.trust.bundle.bundle_version == 5
 
 
 def test_narrower_claims_that_waited_for_a_fresh_list_reach_what_is_held() -> None:
@@ -109,5 +109,5 @@ def test_narrower_claims_that_waited_for_a_fresh_list_reach_what_is_held() -> No
     story.accept(snapshot, origin)
     assert story.trusted["org/acme/routes/r1"][1] == "current"
     story.announce(revocations(4), origin).persisted().stored(revocations(4), origin)
-    assert parse_scope_id(ACME) not in story.node.trust.own.scope_ids
+    assert parse_scope_id(ACME) not in story.node.view.trust.own.scope_ids
     assert story.trusted["org/acme/routes/r1"][1] == "refused"

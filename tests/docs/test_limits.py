@@ -11,10 +11,10 @@ from fabgossip.core.dissemination import LACKING_MAX
 from fabgossip.core.fetching import BARRED as SOURCE_BARRED
 from fabgossip.core.fetching import IDLE_MS, SOURCES_PER_WANT_MAX, Step
 from fabgossip.core.holdings import AUDIENCES_PER_LINK_MAX
-from fabgossip.core.node import SERVED_PER_LINK_MAX
 from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
 from fabgossip.core.policing import DIRTY_MAX
 from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Rate
+from fabgossip.core.serving import SERVED_PER_LINK_MAX
 from fabgossip.core.standing import (
     BARRED,
     BOOT_CHANGES_MAX,

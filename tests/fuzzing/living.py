@@ -314,13 +314,13 @@ STEPS: Final[tuple[_Step, ...]] = (
 def _judge_beliefs(story: Story) -> None:
     """Nothing is believed that was not signed."""
     node = story.node
-    for head in node.heads_after("", 1_000):
+    for head in node.view.heads_after("", 1_000):
         _judge_manifest(head.verified)
         if head.increment is not None:
             _judge_manifest(head.increment)
-    assert node.trust.bundle in BUNDLES
-    assert node.trust.revoked.values <= {(REVOKED.kind, REVOKED.value)}
-    assert node.trust.own.scope_ids <= factory.OWN.scope_ids
+    assert node.view.trust.bundle in BUNDLES
+    assert node.view.trust.revoked.values <= {(REVOKED.kind, REVOKED.value)}
+    assert node.view.trust.own.scope_ids <= factory.OWN.scope_ids
 
 
 def _judge_manifest(verified: VerifiedManifest) -> None:
@@ -367,7 +367,7 @@ def node(data: bytes) -> None:
     for step in script[:STEPS_MAX]:
         what, who, which, more, content = parts_of(step)
         STEPS[what % len(STEPS)](stage, who, which, more, content)
-    stage.story.node.snapshot(stage.story.now)
+    stage.story.node.view.snapshot(stage.story.now)
 
 
 def parts_of(step: Value) -> tuple[int, int, int, int, bytes]:

@@ -59,11 +59,11 @@ Believed: TypeAlias = tuple[int, Restricted, dict[str, object], dict[str, Order]
 
 def _believed(node: Dwelling) -> Believed:
     """Of the epoch in force; what is left of earlier ones is believed by nobody."""
-    trust = node.node.trust
+    trust = node.node.view.trust
     epoch = trust.bundle.authority_epoch
     heads = [
         one
-        for one in node.node.heads_after("", 1_000)
+        for one in node.node.view.heads_after("", 1_000)
         if (one.is_disputed or one.state not in GIVEN_UP) and one.manifest.authority_epoch == epoch
     ]
     return (
@@ -281,12 +281,12 @@ class Trial:
 
     @property
     def _restrictions(self) -> Restricted:
-        return self.node.node.trust.revoked.values
+        return self.node.node.view.trust.revoked.values
 
     def may_speak(self, one: Signed) -> bool:
         """Whether enough keys that still have the right to it signed a statement, and nothing the
         node has seen took it away."""
-        bundle, revoked = self.node.node.trust.bundle, self._restrictions
+        bundle, revoked = self.node.node.view.trust.bundle, self._restrictions
         kind = one.manifest.artifact_type.value
         (right,) = [one for one in bundle.rights if one.kind == kind]
         believed = {key.key_id for key in bundle.keys if key.status is not KeyStatus.REVOKED}
@@ -305,20 +305,20 @@ class Trial:
     def _is_for_us(self, audience: Audience, kind: ArtifactType) -> bool:
         """Of no organisation, of ours, or stored here."""
         org = audience.org
-        own = self.node.node.trust.own
+        own = self.node.node.view.trust.own
         stored = any(org in it.scope_ids and kind.value in it.types for it in own.assignments)
         return org is None or org in own.scope_ids or stored
 
     def judge(self) -> None:
         """All laws that speak of a state."""
         self._judge_trust()
-        for head in self.node.node.heads_after("", 1_000):
+        for head in self.node.node.view.heads_after("", 1_000):
             self._judge_head(head)
         self._judge_links()
         self._judge_disk()
 
     def _judge_trust(self) -> None:
-        trust, plane = self.node.node.trust, self.plane
+        trust, plane = self.node.node.view.trust, self.plane
         assert trust.bundle in plane.bundles
         assert trust.bundle.bundle_version >= self._bundle_version
         self._bundle_version = trust.bundle.bundle_version
@@ -348,7 +348,7 @@ class Trial:
             return
         signed = self.plane.ledger[head.verified.manifest_hash]
         assert self.may_speak(signed), (name, head.state)
-        assert manifest.authority_epoch == self.node.node.trust.bundle.authority_epoch, name
+        assert manifest.authority_epoch == self.node.node.view.trust.bundle.authority_epoch, name
         own_lane = name.endswith(OWN_SNAPSHOT)
         assert own_lane or self._is_for_us(manifest.audience, manifest.artifact_type), name
 
@@ -356,7 +356,7 @@ class Trial:
         """A list that is held restricts."""
         if head.manifest.artifact_type is not ArtifactType.REVOCATION_LIST or not head.is_held:
             return
-        trust = self.node.node.trust
+        trust = self.node.node.view.trust
         if head.manifest.authority_epoch == trust.revoked.epoch:
             content = self.contents[head.manifest.content_hash]
             entries = parse_revocations(content).entries
@@ -364,12 +364,12 @@ class Trial:
 
     def _judge_links(self) -> None:
         """Nobody who lost its trust stays linked, but to be told why."""
-        parting = {one.link for one in self.node.node.sessions() if one.is_parting}
+        parting = {one.link for one in self.node.node.view.sessions() if one.is_parting}
         links = self.node.links.items()
         assert not [one for link, one in links if link not in parting and self._is_cast_out(one)]
 
     def _is_cast_out(self, node_id: NodeId) -> bool:
-        revoked, bundle = self._restrictions, self.node.node.trust.bundle
+        revoked, bundle = self._restrictions, self.node.node.view.trust.bundle
         shown = identity_of(node_id)
         gone = {ca.der for ca in bundle.node_cas if ca.status is KeyStatus.REVOKED}
         return (

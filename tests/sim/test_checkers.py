@@ -188,7 +188,7 @@ class UnsoundNode(Node):
     def check(self) -> None:
         """As the node does, but for links."""
         super().check()
-        assert not self.sessions(), "a link"
+        assert not self.view.sessions(), "a link"
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ class Inspection:
     def _look_at_memory(self, started: Started, life: Life) -> None:
         ledger, memory = self.ledger, started.memory
         _demand(ledger.revoked <= set(started.revoked), "a revocation is lost")
-        known = {(kind.value, value) for kind, value in life.node.trust.revoked.values}
+        known = {(kind.value, value) for kind, value in life.node.view.trust.revoked.values}
         _demand(ledger.revoked <= known, "a revocation does not bind")
         seen = {node_id: (epoch, version) for node_id, epoch, version in memory.claims_seen}
         for node_id, order in ledger.claims.items():
@@ -165,7 +165,7 @@ class Inspection:
             _demand(uses.get(grant, 0) >= count, f"a use of grant {grant} is lost")
         _demand(memory.time_floor >= ledger.time_floor, "the time floor sank")
         _demand(memory.is_whole or not ledger.is_whole, "the end of amnesia is lost")
-        bundle = life.node.trust.bundle.bundle_version
+        bundle = life.node.view.trust.bundle.bundle_version
         _demand(bundle >= ledger.trust, f"bundle {ledger.trust} is lost, {bundle} is in force")
 
     def _look_at_floors(self, started: Started) -> None:
@@ -178,10 +178,10 @@ class Inspection:
     def _look_at_answered(self, life: Life, namespace: str, names: set[ManifestHash]) -> None:
         newest = max(self.artifacts[one].manifest.order for one in names)
         if namespace == BUNDLES:
-            bundle = life.node.trust.bundle.bundle_version
+            bundle = life.node.view.trust.bundle.bundle_version
             _demand(bundle >= newest.version, f"acknowledged bundle {newest} is not in force")
             return
-        head = life.node.find(namespace)
+        head = life.node.view.find(namespace)
         floors = {row.namespace: row.order for row in life.state.index.floors()}
         if head is None:
             # A row that today's trust or time refuses is not even recalled, nor does one below it
@@ -201,7 +201,7 @@ class Inspection:
             _demand(head.state is HeadState.WITHDRAWN, f"the tombstone of {namespace} is lost")
 
     def _is_good(self, life: Life, name: ManifestHash) -> bool:
-        revoked = life.node.trust.revoked
+        revoked = life.node.view.trust.revoked
         artifact = self.artifacts[name]
         is_late = artifact.manifest.expires_at <= life.now.unix
         return not (is_late or revoked.has_artifact(name, artifact.content_hash))
@@ -209,7 +209,7 @@ class Inspection:
     def _look_at_evidence(
         self, life: Life, namespace: str, order: Order, names: set[ManifestHash]
     ) -> None:
-        head = life.node.find(namespace)
+        head = life.node.view.find(namespace)
         if head is None or head.manifest.order > order or head.state in GONE_STATES:
             return
         stored = {parse_envelope(one).manifest_hash for one in life.state.index.memory().evidence}
@@ -228,7 +228,7 @@ class Inspection:
             row = index.content(factory.hash_of(content))
             _demand(row is not None, f"{path.name} lies there without a row")
         _demand(not list(_files(self.folder / "incoming")), "something is left half-received")
-        for head in life.node.heads_after("", 1_000):
+        for head in life.node.view.heads_after("", 1_000):
             if not head.is_held:
                 continue
             held = life.disk.read(head.manifest.content_hash)
@@ -243,7 +243,9 @@ class Inspection:
         for link in _links(self.folder / "local"):
             manifest = _visible(link)
             namespace = str(link.parent.relative_to(self.folder / "local"))
-            verdict = gate.recall((link / "envelope").read_bytes(), life.node.trust, life.now.unix)
+            verdict = gate.recall(
+                (link / "envelope").read_bytes(), life.node.view.trust, life.now.unix
+            )
             good = isinstance(verdict, VerifiedManifest)
             _demand(good, f"{link.name} of {namespace} shows what is refused: {verdict}")
             assert isinstance(verdict, VerifiedManifest)
@@ -254,7 +256,7 @@ class Inspection:
             _demand(os.readlink(link) == f"v{shown.manifest.order}", "it has another name")
             same = (link / "content").read_bytes() == shown.content
             _demand(same, f"{link.name} of {namespace} has other bytes")
-            self._look_at_shown(life.node.find(namespace), shown, link)
+            self._look_at_shown(life.node.view.find(namespace), shown, link)
         for namespace, (order, name) in self.ledger.current.items():
             self._look_at_current(life, namespace, order, name)
 
@@ -276,7 +278,7 @@ class Inspection:
         self, life: Life, namespace: str, order: Order, name: ManifestHash
     ) -> None:
         """What was switched to once is there, or a newer one, unless it was taken away since."""
-        head = life.node.find(namespace)
+        head = life.node.view.find(namespace)
         if head is None or head.state in GONE_STATES or head.is_disputed:
             return
         orders = [_order_of(os.readlink(one)) for one in _links(self.folder / "local" / namespace)]
@@ -292,7 +294,7 @@ class Inspection:
 
     def _look_for_purged(self, life: Life) -> None:
         """What is to be purged has left every place."""
-        for head in life.node.heads_after("", 1_000):
+        for head in life.node.view.heads_after("", 1_000):
             stone = head.manifest.tombstone
             if stone is None or not stone.purge:
                 continue
@@ -312,7 +314,7 @@ class Inspection:
         node never told that it left amnesia and waits for a newer list than its disk has."""
         life = Life(self.folder, self.story, now, lambda _: None)
         try:
-            if self.ledger.is_whole or not life.node.trust.freshness.has_amnesia:
+            if self.ledger.is_whole or not life.node.view.trust.freshness.has_amnesia:
                 self._look_at_the_newest(life)
         finally:
             life.close()
@@ -325,7 +327,7 @@ class Inspection:
                 newest[namespace] = max(order, newest.get(namespace, NO_ORDER))
         floors = {row.namespace: row.order for row in life.state.index.floors()}
         for namespace, order in newest.items():
-            head = life.node.find(namespace)
+            head = life.node.view.find(namespace)
             if floors.get(namespace, NO_ORDER) > order:
                 continue  # what stands above it was revoked, has expired, or is listed only
             _demand(head is not None, f"{namespace} {order} is shut out")
@@ -350,7 +352,7 @@ class Inspection:
             "the memory": replace(stored.memory, generation=0, is_whole=True, revoked_epoch=0),
             "the files": tree,
             "the states": [
-                (one.manifest.order, one.state) for one in life.node.heads_after("", 99)
+                (one.manifest.order, one.state) for one in life.node.view.heads_after("", 99)
             ],
         }
 

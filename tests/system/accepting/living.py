@@ -186,7 +186,7 @@ class Life:
             boot_id=boot_id(f"{node_id} {self._links}"),
             claims=claims,
             openings=factory.OPENINGS,
-            bundle_version=self.node.trust.bundle.bundle_version,
+            bundle_version=self.node.view.trust.bundle.bundle_version,
             revocation_version=0,
             epoch=factory.BUNDLE.authority_epoch,
         )
@@ -202,7 +202,7 @@ class Life:
         if meeting.grant:
             self.settle()  # a request is of use only once the claims count
             # A node killed before its first head was durable has nothing to be asked for.
-            for head in self.node.heads_after("", 1):
+            for head in self.node.view.heads_after("", 1):
                 ask = ContentAsk(head.verified.manifest_hash, head.manifest.content_hash, 0, 1)
                 self._hear(link, GetContent(items=(ask,), grant=meeting.grant), 2)
             self.settle()
@@ -232,7 +232,7 @@ class Life:
     def _disconnect(self, effect: Disconnect) -> None:
         if effect.link == self._announcer:
             self._announcer = None
-        session = next((one for one in self.node.sessions() if one.link == effect.link), None)
+        session = next((one for one in self.node.view.sessions() if one.link == effect.link), None)
         if session is not None:
             lost = PeerLost(link=effect.link, node_id=session.node_id, reason=effect.lost)
             self._events.append(lost)

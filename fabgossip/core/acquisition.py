@@ -1,0 +1,137 @@
+"""Content on its way here: who is asked, what came, whose fault it is if it did not fit.
+
+Decides: nothing its machines do not decide.
+Keeps: a peer is asked with a manifest it may know; what an honest source never does is recorded
+in the name of who did.
+Must not know: how bytes arrive and are hashed.
+"""
+
+from typing import Final
+
+from fabgossip.core.catalog import prefix_of
+from fabgossip.core.effects import Fact, ReceiveContent, Record, SetTimer
+from fabgossip.core.events import ContentFailed, ContentStored, FetchFailure, WantDue
+from fabgossip.core.fetching import FAILURE_CODES, IDLE_MS, NOWHERE, Source, Want, wanted_from
+from fabgossip.core.intake import Intake
+from fabgossip.core.machines import Machines
+from fabgossip.core.sessions import Session
+from fabgossip.model.artifact import VerifiedManifest
+from fabgossip.model.moment import Now
+from fabgossip.trust.authorization import may_disclose
+from fabgossip.trust.rejections import Blame, RejectionCode
+
+_SENDERS_FAULT: Final = frozenset(
+    (FetchFailure.BAD_HASH, FetchFailure.BAD_LENGTH, FetchFailure.TOO_SLOW)
+)
+"""What an honest source never does; the audit log names who did."""
+
+
+class Acquisition:
+    """Starts transfers and takes what they bring."""
+
+    __slots__ = ("_intake", "_m")
+
+    def __init__(self, machines: Machines, intake: Intake) -> None:
+        self._m = machines
+        self._intake = intake
+
+    def start_transfers(self, now: Now) -> None:
+        """Start the transfers there is room for, and set the next try of wants no source could
+        serve."""
+        started, parked = self._m.fetching.next_transfers(self._sources_of, now.instant)
+        for want in started:
+            assert want.source is not None
+            if want.has_climbed and len(want.attempts) and want.step is not want.attempts[-1].step:
+                fields = (
+                    ("content_hash", want.wanted.content_hash.hex()),
+                    ("step", want.step.value),
+                )
+                self._m.out.append(Record(fact=Fact.RECOVERY_STARTED, fields=fields))
+            self._m.out.append(
+                ReceiveContent(
+                    wanted=wanted_from(want.source.verified, is_read=want.wanted.is_read),
+                    link=want.source.link,
+                    traffic=want.traffic,
+                    idle_ms=IDLE_MS[want.step],
+                )
+            )
+        for want in parked:
+            timer = WantDue(content_hash=want.wanted.content_hash, generation=want.generation)
+            at = self._m.fetching.next_try_at(want, now.instant)
+            self._m.out.append(SetTimer(timer=timer, at=at))
+            self._intake.on_stuck(want.verified, now)
+
+    def _sources_of(self, want: Want) -> tuple[Source, ...]:
+        """Open links whose peer may know a manifest that names the content."""
+        named = [one for _, one in self._m.catalog.by_content(want.wanted.content_hash)]
+        sources = []
+        for session in self._m.sessions.open_sessions():
+            known = self._known_to(session, named)
+            if known is None:
+                continue
+            record = self._m.neighbors.record_of(session.node_id)
+            prefix = prefix_of(known.manifest_hash)
+            sources.append(
+                Source(
+                    link=session.link,
+                    node_id=session.node_id,
+                    is_storage=self._m.placement.is_storage(session.node_id),
+                    distance=NOWHERE if record is None else self._m.neighbors.distance_to(record),
+                    says=self._m.holdings.says(session.link, known.manifest.audience, prefix),
+                    verified=known,
+                )
+            )
+        return tuple(sources)
+
+    def _known_to(self, session: Session, named: list[VerifiedManifest]) -> VerifiedManifest | None:
+        """The manifest to ask a peer with: one it may know, or the hash of another would tell it
+        that the same bytes are in use elsewhere."""
+        # Of its own trust lane a node asks anybody: else it could not learn whom to believe before
+        # it believes somebody.
+        trusted = (one for one in named if self._m.beliefs.is_own_lane(one.manifest))
+        shared = (one for one in named if may_disclose(session.claims, one.manifest.audience))
+        return next(shared, None) or next(trusted, None)
+
+    def on_stored(self, event: ContentStored, now: Now) -> Want | None:
+        """A content is here; the want it ends, if anybody waited for it."""
+        want = self._m.fetching.on_stored(event.content_hash, now.instant)
+        self._intake.on_content(event.content_hash, event.content, now)
+        if want is not None and want.has_climbed:
+            fields = (("content_hash", event.content_hash.hex()), ("step", want.step.value))
+            self._m.out.append(Record(fact=Fact.RECOVERY_ENDED, fields=fields))
+        return want
+
+    def on_failed(self, event: ContentFailed, now: Now) -> None:
+        """A content did not come, or vanished from the disk."""
+        content_hash = event.content_hash
+        if event.link is None:
+            self._intake.on_vanished(content_hash)
+            for _, verified in self._m.catalog.by_content(content_hash):
+                self._intake.want(verified, None, now)
+            return
+        want = self._m.fetching.on_failed(
+            content_hash, event.link, event.reason, event.received, now.instant
+        )
+        if want is None:
+            return
+        fields = (
+            ("content_hash", content_hash.hex()),
+            ("step", want.step.value),
+            ("outcome", event.reason.value),
+        )
+        self._m.out.append(Record(fact=Fact.FETCH_FAILED, fields=fields))
+        if event.reason in _SENDERS_FAULT:
+            self._record_sender(want, event.reason)
+        self._intake.on_stuck(want.verified, now)
+
+    def _record_sender(self, want: Want, reason: FetchFailure) -> None:
+        """What a peer sent was not what was signed: a refusal like any other, in its name."""
+        refused = RejectionCode(FAILURE_CODES[reason])
+        fields = (
+            ("code", refused.value),
+            ("detail", f"the content does not fit its manifest: {reason.value}"),
+            ("namespace", want.verified.manifest.namespace.text),
+            ("source", want.attempts[-1].node_id or ""),
+            ("blame", Blame.PEER.name.lower()),
+        )
+        self._m.out.append(Record(fact=Fact.ARTIFACT_REJECTED, fields=fields))

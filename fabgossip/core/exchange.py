@@ -1,0 +1,163 @@
+"""What open links tell each other of artifacts: announcements, lists, grafts, holdings.
+
+Decides: nothing its machines do not decide.
+Keeps: of an audience that is not shared nothing is heard and nothing answered, as if it did not
+exist; what was dropped or skipped is asked for again.
+Must not know: how a link opens, how content moves.
+"""
+
+from typing import Final
+
+from fabgossip.core.effects import SetTimer
+from fabgossip.core.events import RepairDue, Unsent
+from fabgossip.core.intake import Intake
+from fabgossip.core.machines import Machines
+from fabgossip.core.sessions import Session
+from fabgossip.model.messages import Announce, Graft, Have, Heads, Holdings, TrafficClass
+from fabgossip.model.moment import Duration, Now, is_due, later
+from fabgossip.model.scope import Audience, may_share
+from fabgossip.trust.authorization import may_disclose
+from fabgossip.trust.rejections import Blame, Rejection, RejectionCode, Retry
+
+ASK_TRUST_EVERY: Final = Duration(1_000)
+"""What newer trust could cure asks a link for it no more often (*start*)."""
+REPAIR_WAIT: Final = Duration(1_000)
+"""A queue that dropped something gets this long to drain before it is filled again (*start*)."""
+
+
+class Exchange:
+    """Hears what peers have, says what we lack."""
+
+    __slots__ = ("_intake", "_is_repairing", "_m")
+
+    def __init__(self, machines: Machines, intake: Intake) -> None:
+        self._m = machines
+        self._intake = intake
+        self._is_repairing = False
+
+    def on_announce(self, session: Session, message: Announce, now: Now) -> None:
+        """Artifacts a peer heard of or made."""
+        for entry in message.entries:
+            self._on_envelope(session, entry.envelope, entry.hops, now)
+            self._on_told(session, entry.envelope)
+        self.graft(session)
+
+    def on_heads(self, session: Session, message: Heads, now: Now) -> None:
+        """The newest of what was asked for by namespace."""
+        for envelope in message.envelopes:
+            self._on_envelope(session, envelope, 0, now)
+
+    def on_graft(self, session: Session, message: Graft, now: Now) -> None:
+        """A peer lacks what our list names."""
+        if may_disclose(session.claims, message.audience):
+            self._m.disclosure.manifests(session, message.prefixes, now)
+
+    def on_have(self, session: Session, message: Have, now: Now) -> None:
+        """A list of an audience we may not know gets no answer, as if it did not exist; an empty
+        one asks for ours. Who is not known well enough yet is asked again once it is."""
+        if not self._is_known_well(session, (message.audience,)):
+            return
+        if not may_share(message.audience, self._m.beliefs.facts.own) or not may_disclose(
+            session.claims, message.audience
+        ):
+            self._m.policing.on_probe(session, now.instant)
+            return
+        if not message.prefixes:
+            self._owe_list(session, message.audience, now)
+            return
+        self._m.dissemination.on_listed(session.link, message.audience, message.prefixes)
+        self.graft(session)
+
+    def graft(self, session: Session) -> None:
+        """Ask for what the peer has and we lack, as much at once as it can answer."""
+        while (found := self._m.dissemination.next_graft(session.link)) is not None:
+            audience, prefixes = found
+            graft = Graft(audience=audience, prefixes=prefixes)
+            self._m.policing.on_asked(session.link, len(prefixes))
+            self._m.disclosure.send(session.link, graft, TrafficClass.SNAPSHOT, audience=audience)
+
+    def on_holdings(self, session: Session, message: Holdings) -> None:
+        """What a peer says it holds, of audiences both may know."""
+        if not self._is_known_well(session, tuple(one.audience for one in message.entries)):
+            return
+        own = self._m.beliefs.facts.own
+        allowed = tuple(
+            entry.audience
+            for entry in message.entries
+            if may_share(entry.audience, own) and may_disclose(session.claims, entry.audience)
+        )
+        for prefix in self._m.holdings.on_holdings(session.link, message, allowed):
+            found = self._m.catalog.by_prefix(prefix)
+            if found is not None:
+                self._m.fetching.on_advertised(session.link, found[1].manifest.content_hash)
+
+    def _is_known_well(self, session: Session, audiences: tuple[Audience, ...]) -> bool:
+        """Whether claims stand on both sides; what is said before is lost, and asked for later."""
+        if session.claims is not None and self._m.beliefs.facts.own.scope_ids:
+            return True
+        self._m.policing.on_early(session, audiences)
+        return False
+
+    def on_refresh(self, now: Now) -> None:
+        """Trust at every turn, and of the rest what is near its refresh time and the peer may
+        know."""
+        m = self._m
+        m.dissemination.on_unanswered()
+        for one in m.sessions.open_sessions():
+            m.policing.ask_lists(one, m.beliefs.facts.own)
+            self.graft(one)
+        link = m.refresh.next_link(tuple(one.link for one in m.sessions.open_sessions()))
+        session = None if link is None else m.sessions.find(link)
+        if session is None:
+            return
+        due = [
+            head.manifest.namespace.text
+            for head in m.catalog.heads()
+            if m.refresh.is_due(head.manifest, now.unix)
+            and m.disclosure.may_know(session, head.verified, now)
+        ]
+        lane = m.beliefs.lane_namespaces()
+        m.disclosure.ask_heads(session, (*lane, *(one for one in due if one not in lane)))
+
+    def _on_envelope(self, session: Session, envelope: bytes, hops: int, now: Now) -> None:
+        verdict = self._intake.on_envelope(
+            envelope, session.link, hops, now, source=session.node_id
+        )
+        if isinstance(verdict, Rejection):
+            if verdict.blame is Blame.PEER and not self._is_my_fault(verdict):
+                self._m.policing.on_failed(session, now.instant)
+            elif verdict.retry is Retry.AFTER_TRUST and is_due(session.ask_trust_at, now.instant):
+                session.ask_trust_at = later(now.instant, ASK_TRUST_EVERY)
+                self._m.disclosure.ask_heads(session, self._m.beliefs.lane_namespaces())
+
+    def _is_my_fault(self, verdict: Rejection) -> bool:
+        """Without claims of our own nobody can know what is for us."""
+        no_claims = not self._m.beliefs.facts.own.scope_ids
+        return verdict.code is RejectionCode.AUDIENCE_NOT_OURS and no_claims
+
+    def _on_told(self, session: Session, envelope: bytes) -> None:
+        prefix = self._m.dissemination.seen_prefix(envelope)
+        found = None if prefix is None else self._m.catalog.by_prefix(prefix)
+        if found is not None and prefix is not None:
+            self._m.holdings.on_announced(session.link, found[1].manifest.audience, prefix)
+
+    def on_unsent(self, event: Unsent, now: Now) -> None:
+        """A list of what we have repairs whatever was dropped, once the queue had time to drain."""
+        session = self._m.sessions.find(event.link)
+        if session is not None:
+            self._owe_list(session, event.audience, now)
+
+    def _owe_list(self, session: Session, audience: Audience, now: Now) -> None:
+        if self._m.policing.owe_list(session, audience) and not self._is_repairing:
+            self._is_repairing = True
+            due = SetTimer(timer=RepairDue(), at=later(now.instant, REPAIR_WAIT))
+            self._m.out.append(due)
+
+    def on_repair_due(self, now: Now) -> None:
+        """The queues had their time to drain: what is owed is listed."""
+        self._is_repairing = False
+        for session in self._m.sessions.open_sessions():
+            dirty = tuple(session.dirty)
+            session.dirty.clear()
+            for audience in dirty:
+                self._m.disclosure.have(session, audience, now)

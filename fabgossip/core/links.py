@@ -1,0 +1,251 @@
+"""The life of a link: dialled, hello, open, pinged, judged again, parted, ended.
+
+Decides: when a link opens and when it ends.
+Keeps: a peer that loses its trust is cut at once; an expired certificate or claims end a link
+without grace.
+Must not know: what is said over an open link.
+"""
+
+from random import Random
+from typing import Final
+
+from fabgossip.core.effects import Dial, Fact, Record, SetTimer
+from fabgossip.core.events import (
+    DialDue,
+    HelloDue,
+    LinkId,
+    LostReason,
+    PartingDue,
+    PeerConnected,
+    PeerLost,
+    PingDue,
+    Timer,
+)
+from fabgossip.core.machines import Machines
+from fabgossip.core.peer_claims import PeerClaims
+from fabgossip.core.sessions import Session, shared_protocol
+from fabgossip.core.witnessing import Witnessing
+from fabgossip.model.ids import BootId
+from fabgossip.model.messages import ByeReason, Hello, Message, Ping, Pong, Welcome
+from fabgossip.model.moment import Duration, Instant, Now, is_due, is_past, later
+
+LINK_LIFE_MS: Final = 3_600_000
+"""A link is made anew after this (*start*), give or take a tenth, so not all at once."""
+LINK_LIFE_SPREAD: Final = 10
+PARTING: Final = Duration(500)
+"""How long a peer that lost its trust may still read the list that says so (*start*); everything
+else ends at once, and the link well within a second."""
+
+
+class Links:
+    """Opens, keeps and ends links."""
+
+    __slots__ = ("_boot_id", "_chance", "_claims", "_dial_generation", "_m", "_witnessing")
+
+    def __init__(
+        self,
+        machines: Machines,
+        claims: PeerClaims,
+        witnessing: Witnessing,
+        boot_id: BootId,
+        chance: Random,
+    ) -> None:
+        self._m = machines
+        self._claims = claims
+        self._witnessing = witnessing
+        self._boot_id = boot_id
+        self._chance = chance
+        self._dial_generation = 0
+
+    def dial(self, now: Now) -> None:
+        """Dial who is missing; look again when somebody's back-off ends, or after a while."""
+        is_revoked = self._m.beliefs.freshness.is_revoked
+        candidates = () if is_revoked else self._m.neighbors.next_dials(now.instant)
+        for candidate in candidates:
+            self._m.neighbors.on_dialing(candidate.node_id, now.instant)
+            self._m.out.append(Dial(node_id=candidate.node_id, addresses=candidate.addresses))
+        self._dial_generation += 1
+        timer = DialDue(generation=self._dial_generation)
+        self._timer(timer, self._m.neighbors.next_dial_at(now.instant))
+
+    def on_connected(self, event: PeerConnected, now: Now) -> None:
+        """A link passed TLS: hello is said, unless its peer is not to be spoken to."""
+        spread = LINK_LIFE_MS // LINK_LIFE_SPREAD
+        life = LINK_LIFE_MS - spread + self._chance.randrange(2 * spread + 1)
+        session = Session(event.link, event.identity, event.is_dialer, now.instant, Duration(life))
+        self._m.sessions.on_connected(session)
+        self._m.neighbors.on_connected(
+            event.link, session.node_id, now.instant, is_dialer=event.is_dialer
+        )
+        if self._m.beliefs.freshness.is_revoked or not self._m.beliefs.may_link(event.identity):
+            self._m.disclosure.goodbye(session, ByeReason.CLOSED, LostReason.REVOKED)
+            return
+        if not self._m.policing.admits(session, now.instant):
+            return
+        self._m.disclosure.hello(session, self._boot_id)
+        self._timer(
+            HelloDue(link=event.link),
+            later(now.instant, Duration(self._m.config.connections.hello_ms)),
+        )
+
+    def on_lost(self, event: PeerLost, now: Now) -> None:
+        """A link ended, or a dial failed."""
+        self._m.neighbors.on_lost(event.link, event.node_id, now.instant)
+        self.dial(now)
+        fields = (("peer", event.node_id), ("reason", event.reason.value))
+        if event.link is None:
+            self._m.out.append(Record(fact=Fact.NEIGHBOR_LOST, fields=fields))
+            return
+        session = self._m.sessions.on_lost(event.link)
+        self._m.dissemination.on_lost(event.link)
+        self._m.holdings.on_lost(event.link)
+        self._m.fetching.on_lost(event.link)
+        self._m.policing.on_lost(event.link)
+        if session is not None and session.is_open:
+            self._m.out.append(Record(fact=Fact.NEIGHBOR_LOST, fields=fields))
+
+    def on_early_message(self, session: Session, message: Message, now: Now) -> None:
+        """What comes before a link is open: hello and welcome, nothing else."""
+        match message:
+            case Hello() if session.hello is None:
+                self._on_hello(session, message, now)
+            case Welcome() if not session.is_welcomed:
+                session.is_welcomed = True
+                self._open(session, now)
+            case _:
+                self.on_broken(session)
+
+    def on_broken(self, session: Session) -> None:
+        """A message out of order is the peer's fault."""
+        self._m.disclosure.goodbye(session, ByeReason.PROTOCOL, LostReason.PROTOCOL, 60)
+
+    def _on_hello(self, session: Session, hello: Hello, now: Now) -> None:
+        session.hello = hello
+        session.claims_envelope, session.openings = hello.claims, hello.openings
+        self._m.policing.on_hello(session, now.instant)
+        protocol = shared_protocol(hello, self._m.beliefs.facts.bundle.protocol_min)
+        if protocol is None:
+            self._m.disclosure.goodbye(session, ByeReason.VERSION, LostReason.VERSION, 3_600)
+            return
+        rival = self._m.sessions.rival_of(session)
+        if rival is not None:
+            stays, goes = rival
+            self._m.neighbors.on_settled(stays.link, stays.node_id)
+            self._m.disclosure.goodbye(goes, ByeReason.DUPLICATE, LostReason.DUPLICATE, 0)
+            if goes is session:
+                return
+        self._claims.judge(session, now)
+        self._m.disclosure.send(session.link, Welcome(protocol=protocol, features=0))
+        self._open(session, now)
+
+    def _open(self, session: Session, now: Now) -> None:
+        if session.hello is None or not session.is_welcomed or session.is_open:
+            return
+        session.is_open = True
+        self._m.neighbors.on_open(session.node_id)
+        self._m.out.append(
+            Record(fact=Fact.NEIGHBOR_CONNECTED, fields=(("peer", session.node_id),))
+        )
+        self._timer(PingDue(link=session.link), self._m.neighbors.next_ping_at(now.instant))
+        self._m.disclosure.further_claims(session)
+        self._m.disclosure.ask_heads(session, self._m.beliefs.lane_namespaces())
+        self._m.disclosure.everything(session, now)
+        self._m.fetching.on_opened()
+        self._witnessing.show_head()
+
+    def on_ping(self, session: Session, ping: Ping, now: Now) -> None:
+        """The peer asks whether we live."""
+        self._m.neighbors.on_ping(session.link, now.instant)
+        self._m.disclosure.send(session.link, Pong(sequence=ping.sequence))
+
+    def on_ping_due(self, link: LinkId, now: Now) -> None:
+        """Time for a sign of life."""
+        session = self._m.sessions.find(link)
+        if session is None or not session.is_open:
+            return
+        if self._m.neighbors.is_silent(link, now.instant):
+            self._m.disclosure.goodbye(session, ByeReason.SLOW, LostReason.TIMEOUT, 0)
+            return
+        sequence = self._m.neighbors.next_ping(link, now.instant)
+        if sequence is not None:
+            self._m.disclosure.send(link, Ping(sequence=sequence))
+        self._timer(PingDue(link=link), self._m.neighbors.next_ping_at(now.instant))
+
+    def on_dial_due(self, timer: DialDue, now: Now) -> None:
+        """Time to look for who is missing."""
+        if timer.generation == self._dial_generation:
+            self.dial(now)
+
+    def on_hello_due(self, link: LinkId) -> None:
+        """A peer had its time to say hello."""
+        session = self._m.sessions.find(link)
+        if session is not None and not session.is_open:
+            self._m.disclosure.goodbye(session, ByeReason.SLOW, LostReason.TIMEOUT, 60)
+
+    def on_parting_due(self, link: LinkId) -> None:
+        """A peer that lost its trust had its moment."""
+        session = self._m.sessions.find(link)
+        if session is not None:
+            self._m.disclosure.goodbye(session, ByeReason.CLOSED, LostReason.REVOKED)
+
+    def on_bye(self, session: Session) -> None:
+        """The peer ends the link."""
+        self._m.disclosure.goodbye(session, ByeReason.DRAIN, LostReason.BYE, 0)
+
+    def judge_all(self, now: Now) -> None:
+        """Facts changed: who lost its trust is cut, who may see more is shown more, who may see
+        less starts anew."""
+        is_revoked = self._m.beliefs.freshness.is_revoked
+        protocol_min = self._m.beliefs.facts.bundle.protocol_min
+        for session in self._m.sessions.all_sessions():
+            if is_revoked or not self._m.beliefs.may_link(session.identity):
+                self._part(session, now)
+                continue
+            if session.hello is not None:
+                if shared_protocol(session.hello, protocol_min) is None:
+                    self._record_cut(session, LostReason.VERSION)
+                    self._m.disclosure.goodbye(
+                        session, ByeReason.VERSION, LostReason.VERSION, 3_600
+                    )
+                    continue
+                self._claims.judge_again(session, now)
+            if session.is_open and self._m.disclosure.has_narrowed(session):
+                self._m.disclosure.goodbye(session, ByeReason.CLOSED, LostReason.NARROWED, 1)
+            elif session.is_open:
+                self._m.disclosure.further_claims(session)
+
+    def _part(self, session: Session, now: Now) -> None:
+        """A peer lost its trust, or we did. It gets a moment to read the list that says so, and
+        nothing else: its operator must be able to see why it is alone."""
+        if session.is_parting:
+            return
+        self._record_cut(session, LostReason.REVOKED)
+        if self._m.beliefs.freshness.is_revoked or not session.is_open:
+            self._m.disclosure.goodbye(session, ByeReason.CLOSED, LostReason.REVOKED)
+            return
+        session.is_parting = True
+        session.claims = session.offered = None
+        self._m.dissemination.on_lost(session.link)
+        self._m.holdings.on_lost(session.link)
+        self._m.fetching.on_lost(session.link)
+        self._m.disclosure.revocations(session)
+        self._timer(PartingDue(link=session.link), later(now.instant, PARTING))
+
+    def _record_cut(self, session: Session, reason: LostReason) -> None:
+        fields = (("peer", session.node_id), ("reason", reason.value))
+        self._m.out.append(Record(fact=Fact.SESSION_CUT, fields=fields))
+
+    def end_expired(self, now: Now) -> None:
+        """An expired certificate or claims end a link, without grace: an outage grants nothing."""
+        for session in self._m.sessions.all_sessions():
+            claims = session.claims
+            is_old = is_due(later(session.since, session.life), now.instant)
+            if (
+                is_old
+                or is_past(session.identity.expires_at, now.unix)
+                or (claims is not None and is_past(claims.claims.expires_at, now.unix))
+            ):
+                self._m.disclosure.goodbye(session, ByeReason.LIFE_OVER, LostReason.LIFE)
+
+    def _timer(self, timer: Timer, at: Instant) -> None:
+        self._m.out.append(SetTimer(timer=timer, at=at))

@@ -1,0 +1,86 @@
+"""The machines of one node, as the rooms that route between them share them.
+
+Decides: nothing.
+Keeps: one of each; effects go to one list, in order.
+Must not know: what anybody does with them.
+"""
+
+from dataclasses import dataclass
+
+from fabgossip.core.audits import Audits
+from fabgossip.core.beliefs import Beliefs
+from fabgossip.core.catalog import Catalog
+from fabgossip.core.config import NodeConfig
+from fabgossip.core.disclosure import Disclosure
+from fabgossip.core.dissemination import Dissemination
+from fabgossip.core.effects import Effect
+from fabgossip.core.fetching import Fetching
+from fabgossip.core.grants import GrantUses
+from fabgossip.core.holdings import NeighborHoldings
+from fabgossip.core.listings import Listings
+from fabgossip.core.neighbors import Neighbors
+from fabgossip.core.placement import Placement
+from fabgossip.core.policing import Policing
+from fabgossip.core.refresh import Refresh
+from fabgossip.core.sessions import Sessions
+from fabgossip.core.setup import NodeSetup
+from fabgossip.core.waiting import WaitingRoom
+from fabgossip.trust.signatures import Verifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machines:
+    """What a room may ask, and where it says what is to be done."""
+
+    config: NodeConfig
+    audits: Audits
+    beliefs: Beliefs
+    catalog: Catalog
+    disclosure: Disclosure
+    dissemination: Dissemination
+    fetching: Fetching
+    holdings: NeighborHoldings
+    listings: Listings
+    neighbors: Neighbors
+    placement: Placement
+    policing: Policing
+    refresh: Refresh
+    sessions: Sessions
+    uses: GrantUses
+    waiting: WaitingRoom
+    out: list[Effect]
+
+
+def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
+    """Fresh machines of a node."""
+    config, own, out = setup.config, setup.own, list[Effect]()
+    cluster_id = own.pinned.bundle.cluster_id
+    beliefs, catalog, sessions = Beliefs(own, verifier), Catalog(), Sessions(own.node_id)
+    neighbors = Neighbors(
+        own.node_id,
+        cluster_id,
+        (config.neighbors, config.connections),
+        setup.bootstrap,
+        setup.chance("neighbors"),
+    )
+    disclosure = Disclosure(beliefs, catalog, sessions, neighbors, out)
+    holdings = NeighborHoldings(config.holdings)
+    return Machines(
+        config=config,
+        audits=Audits(cluster_id, verifier),
+        beliefs=beliefs,
+        catalog=catalog,
+        disclosure=disclosure,
+        dissemination=Dissemination(config.dissemination),
+        fetching=Fetching(config.fetching, setup.chance("fetching")),
+        holdings=holdings,
+        listings=Listings(),
+        neighbors=neighbors,
+        placement=Placement(own.node_id),
+        policing=Policing(disclosure, catalog, neighbors, holdings, out),
+        refresh=Refresh(config.refresh, setup.chance("refresh")),
+        sessions=sessions,
+        uses=GrantUses(),
+        waiting=WaitingRoom(),
+        out=out,
+    )

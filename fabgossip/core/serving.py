@@ -1,0 +1,202 @@
+"""What peers ask content for: the grant of a request, the eight checks, and one answer for no.
+
+Decides: what is served to whom, item by item.
+Keeps: busy is decided before any look-up; absent, forbidden, withdrawn and revoked get one answer
+after the same work; the use of a grant is durable before anything rests on it.
+Must not know: how bytes are sent.
+"""
+
+from typing import Final
+
+from fabgossip.core.catalog import prefix_of
+from fabgossip.core.disclosure import Found, is_servable, traffic_of
+from fabgossip.core.effects import Fact, Persist, Record, ServeContent, ServeItem
+from fabgossip.core.events import LinkId, Token
+from fabgossip.core.grants import Granted
+from fabgossip.core.intake import Intake
+from fabgossip.core.machines import Machines
+from fabgossip.core.sessions import Session
+from fabgossip.model.artifact import ArtifactType, VerifiedManifest
+from fabgossip.model.authority import Verb, VerifiedGrant
+from fabgossip.model.messages import ContentAsk, GetContent, TrafficClass
+from fabgossip.model.moment import Now
+from fabgossip.trust.authorization import Decision, Subject
+from fabgossip.trust.rejections import Rejection
+
+SERVED_PER_LINK_MAX: Final = 16
+"""Requests of one link served at once: a slow reader does not use up the slots of all (*start*)."""
+
+
+class Serving:
+    """Answers requests for content."""
+
+    __slots__ = ("_intake", "_m")
+
+    def __init__(self, machines: Machines, intake: Intake) -> None:
+        self._m = machines
+        self._intake = intake
+
+    def waits_for(self, token: Token) -> bool:
+        """Whether a request waits for this to be durable."""
+        return self._m.uses.waits_for(token)
+
+    def on_persisted(self, token: Token, now: Now, *, ok: bool) -> None:
+        """The use of a grant is durable, or could not be made so."""
+        self._on_use_durable(self._m.uses.on_persisted(token), now, ok=ok)
+
+    def on_served(self, link: LinkId) -> None:
+        """A request was served, or its link could not take it."""
+        session = self._m.sessions.find(link)
+        if session is not None:
+            session.serving -= 1
+
+    def on_get_content(self, session: Session, message: GetContent, stream: int, now: Now) -> None:
+        """Busy is decided before any look-up; absent, forbidden, withdrawn and revoked get one
+        answer."""
+        serving = sum(one.serving for one in self._m.sessions.all_sessions())
+        if (
+            serving >= self._m.config.fetching.serve_streams_max
+            or session.serving >= SERVED_PER_LINK_MAX
+            or not self._m.policing.has_room(session, message)
+        ):
+            self._m.policing.busy(session, message, stream)
+            return
+        grant = None
+        if message.grant:
+            grant = self._grant_of(session, message, stream, now)
+            if grant is None:
+                return
+        self._serve(session, message, stream, grant, now)
+
+    def _grant_of(
+        self, session: Session, message: GetContent, stream: int, now: Now
+    ) -> VerifiedGrant | None:
+        """The grant of a request, whose use is counted durably before anything rests on it; None
+        while that is under way, or where the grant is not good: then the request is served as if
+        it had none."""
+        grant = self._m.beliefs.grant_of(message.grant, session.identity, now)
+        if not isinstance(grant, Rejection):
+            use = self._m.uses.next_use(grant.grant, now)
+            if isinstance(use, Rejection):
+                grant = use
+            else:
+                request = Granted(session.link, stream, message)
+                token = self._intake.next_token()
+                self._m.uses.on_persisting(token, request)
+                self._m.out.append(Persist(token=token, changes=(use,)))
+                return None
+        self._refuse_grant(session, grant)
+        self._serve(session, message, stream, None, now)
+        return None
+
+    def _refuse_grant(self, session: Session, refused: Rejection) -> None:
+        fields = (
+            ("peer", session.node_id),
+            ("check", "grant"),
+            ("code", refused.code.value),
+            ("detail", refused.detail),
+        )
+        self._m.out.append(Record(fact=Fact.FETCH_DENIED, fields=fields))
+
+    def _on_use_durable(self, request: Granted, now: Now, *, ok: bool) -> None:
+        session = self._m.sessions.find(request.link)
+        if session is None:
+            return
+        grant = None
+        if ok:
+            # The disk may have taken its time: what was good then may have ended meanwhile.
+            judged = self._m.beliefs.grant_of(request.message.grant, session.identity, now)
+            if isinstance(judged, Rejection):
+                self._refuse_grant(session, judged)
+            else:
+                grant = judged
+                fields = (("peer", session.node_id), ("grant", grant.grant.grant_id.hex()))
+                self._m.out.append(Record(fact=Fact.GRANT_USED, fields=fields))
+        self._serve(session, request.message, request.stream, grant, now)
+
+    def _serve(
+        self,
+        session: Session,
+        message: GetContent,
+        stream: int,
+        grant: VerifiedGrant | None,
+        now: Now,
+    ) -> None:
+        request = Subject(
+            identity=session.identity,
+            claims=session.claims,
+            grant=grant,
+            narrowing=message.narrowing,
+        )
+        items = []
+        denied: list[Decision] = []
+        traffic = TrafficClass.POLICY
+        for number, ask in enumerate(message.items):
+            served = self._served(session, request, ask, denied, now)
+            if served is None:
+                self._m.policing.not_available(session, stream, number, now.instant)
+                continue
+            traffic = min(traffic, traffic_of(served))
+            items.append(
+                ServeItem(
+                    item=number,
+                    content_hash=ask.content_hash,
+                    size=served.manifest.content_size,
+                    chunk_hashes=served.manifest.chunk_hashes,
+                    first_chunk=ask.first_chunk,
+                    chunk_count=ask.chunk_count,
+                )
+            )
+        if denied:
+            self._m.disclosure.deny(session, denied[0], len(denied))
+        if items:
+            session.serving += 1
+            self._m.out.append(
+                ServeContent(link=session.link, stream=stream, items=tuple(items), traffic=traffic)
+            )
+
+    def _served(
+        self,
+        session: Session,
+        request: Subject,
+        ask: ContentAsk,
+        denied: list[Decision],
+        now: Now,
+    ) -> VerifiedManifest | None:
+        """The statement under which an item is served. Whether there is such a thing or not, the
+        same is asked about it: for what is absent, of the first head there is."""
+        found = self._find_asked(ask, now)
+        if session.is_parting:
+            return self._served_at_parting(found)
+        decision = self._m.disclosure.decide(
+            request, self._m.catalog.first() if found is None else found, Verb.FETCH, now
+        )
+        if found is None:
+            return None
+        if not decision.allow:
+            denied.append(decision)
+            return None
+        return found[1]
+
+    def _served_at_parting(self, found: Found) -> VerifiedManifest | None:
+        is_list = found is not None and (
+            found[1].manifest.artifact_type is ArtifactType.REVOCATION_LIST
+        )
+        return found[1] if found is not None and is_list else None
+
+    def _find_asked(self, ask: ContentAsk, now: Now) -> Found:
+        prefix = prefix_of(ask.manifest_hash)
+        found: Found = self._m.catalog.by_prefix(prefix)
+        if found is not None and found[0] is not None and not is_servable(found[0], found[1], now):
+            found = None
+        if found is None:
+            steps = (step.verified for step in self._m.beliefs.chain)
+            step = next((one for one in steps if prefix_of(one.manifest_hash) == prefix), None)
+            found = None if step is None else (None, step)
+        if found is None:
+            return None
+        same = (found[1].manifest_hash, found[1].manifest.content_hash) == (
+            ask.manifest_hash,
+            ask.content_hash,
+        )
+        return found if same else None

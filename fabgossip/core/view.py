@@ -1,0 +1,98 @@
+"""The node as readers may see it.
+
+Decides: nothing.
+Keeps: what it hands out is read at once and not kept; nothing is changed by looking.
+Must not know: who looks.
+"""
+
+from fabgossip.core.catalog import Head, prefix_of
+from fabgossip.core.fetching import EndedWant, Want
+from fabgossip.core.health import NodeSnapshot, node_snapshot
+from fabgossip.core.machines import Machines
+from fabgossip.core.sessions import Session
+from fabgossip.model.artifact import Order
+from fabgossip.model.ids import ContentHash, NodeId
+from fabgossip.model.moment import Instant, Now
+from fabgossip.model.persistence import KeptCheckpoint
+from fabgossip.trust.authorization import may_disclose
+from fabgossip.trust.gate import TrustFacts
+
+
+class View:
+    """Looks into the machines."""
+
+    __slots__ = ("_m",)
+
+    def __init__(self, machines: Machines) -> None:
+        self._m = machines
+
+    def snapshot(self, now: Now) -> NodeSnapshot:
+        """The node as a reader may see it. Cost: O(heads)."""
+        policing = self._m.policing.snapshot(now.instant)
+        return node_snapshot(
+            self._m.sessions.own_id,
+            self._m.beliefs,
+            self._m.catalog,
+            self._m.neighbors,
+            self._m.fetching,
+            policing,
+            now,
+        )
+
+    @property
+    def trust(self) -> TrustFacts:
+        """What the node believes at this moment."""
+        return self._m.beliefs.facts
+
+    def find(self, namespace: str) -> Head | None:
+        """The head of a namespace, to read and not to keep."""
+        return self._m.catalog.find(namespace)
+
+    def heads_after(self, namespace: str, count: int) -> tuple[Head, ...]:
+        """At most `count` heads above a namespace, in order, to read and not to keep."""
+        return self._m.catalog.heads_after(namespace, count)
+
+    def floors(self) -> dict[str, Order]:
+        """The highest order accepted or listed in each namespace. Cost: O(floors)."""
+        return self._m.catalog.floors()
+
+    def heads_of(self, content_hash: ContentHash) -> tuple[Head, ...]:
+        """The heads that name a content, to read and not to keep."""
+        return tuple(head for head, _ in self._m.catalog.by_content(content_hash))
+
+    def want_of(self, content_hash: ContentHash) -> Want | EndedWant | None:
+        """What was tried for a content, open or ended, to read and not to keep."""
+        return self._m.fetching.find(content_hash) or self._m.fetching.ended(content_hash)
+
+    def advertisers(self, head: Head) -> tuple[NodeId, ...]:
+        """The linked peers whose own word is that they hold a head's content."""
+        audience, prefix = head.manifest.audience, prefix_of(head.verified.manifest_hash)
+        return tuple(
+            session.node_id
+            for session in self._m.sessions.open_sessions()
+            if self._m.holdings.says(session.link, audience, prefix)
+        )
+
+    def checkpoints_of(self, node_id: NodeId) -> tuple[KeptCheckpoint, ...]:
+        """What is kept of a node's audit log, oldest first."""
+        return self._m.audits.kept_of(node_id)
+
+    def sessions(self) -> tuple[Session, ...]:
+        """All links, to read and not to keep."""
+        return self._m.sessions.all_sessions()
+
+    def peer(self, session: Session) -> tuple[str, int | None, Instant | None]:
+        """Failure domain, round trip and last sign of life of a link's peer."""
+        record = self._m.neighbors.record_of(session.node_id)
+        domain = "" if record is None else str(record.domain)
+        return (
+            domain,
+            self._m.neighbors.rtt_ms(session.link),
+            self._m.neighbors.heard_at(session.link),
+        )
+
+    def shared_audiences(self, session: Session) -> int:
+        """How many audiences of our heads the peer may know."""
+        return sum(
+            may_disclose(session.claims, audience) for audience in self._m.catalog.audiences()
+        )
