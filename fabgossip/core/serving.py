@@ -61,33 +61,24 @@ class Serving:
         ):
             self._m.policing.busy(session, message, stream)
             return
-        grant = None
         if message.grant:
-            grant = self._grant_of(session, message, stream, now)
-            if grant is None:
-                return
-        self._serve(session, message, stream, grant, now)
+            self._use_grant(session, message, stream, now)
+        else:
+            self._serve(session, message, stream, None, now)
 
-    def _grant_of(
-        self, session: Session, message: GetContent, stream: int, now: Now
-    ) -> VerifiedGrant | None:
-        """The grant of a request, whose use is counted durably before anything rests on it; None
-        while that is under way, or where the grant is not good: then the request is served as if
-        it had none."""
+    def _use_grant(self, session: Session, message: GetContent, stream: int, now: Now) -> None:
+        """Count the use of a request's grant durably before anything rests on it; a request whose
+        grant is not good is served as if it had none."""
         grant = self._m.beliefs.grant_of(message.grant, session.identity, now)
-        if not isinstance(grant, Rejection):
-            use = self._m.uses.next_use(grant.grant, now)
-            if isinstance(use, Rejection):
-                grant = use
-            else:
-                request = Granted(session.link, stream, message)
-                token = self._intake.next_token()
-                self._m.uses.on_persisting(token, request)
-                self._m.out.append(Persist(token=token, changes=(use,)))
-                return None
-        self._refuse_grant(session, grant)
-        self._serve(session, message, stream, None, now)
-        return None
+        use = grant if isinstance(grant, Rejection) else self._m.uses.next_use(grant.grant, now)
+        if isinstance(use, Rejection):
+            self._refuse_grant(session, use)
+            self._serve(session, message, stream, None, now)
+            return
+        token = self._intake.next_token()
+        self._m.uses.on_persisting(token, Granted(session.link, stream, message))
+        self._m.out.append(Persist(token=token, changes=(use,)))
+        session.serving += 1  # so that a link has no more requests at the disk than it is served
 
     def _refuse_grant(self, session: Session, refused: Rejection) -> None:
         fields = (
@@ -102,6 +93,7 @@ class Serving:
         session = self._m.sessions.find(request.link)
         if session is None:
             return
+        session.serving -= 1
         grant = None
         if ok:
             # The disk may have taken its time: what was good then may have ended meanwhile.

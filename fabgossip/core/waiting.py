@@ -1,11 +1,11 @@
 """Envelopes that may be good once this node knows more.
 
 Decides: what is kept, for how long, and what leaves first.
-Keeps: nothing here is believed, told or served; one link can push out only what it sent itself.
+Keeps: nothing here is believed, told or served; who sent most of what waits makes room for others.
 Must not know: why something waits.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -14,9 +14,9 @@ from fabgossip.core.events import LinkId
 from fabgossip.model.moment import Duration, Instant, is_due, later
 
 WAITING_MAX: Final = 256
-"""Envelopes kept (*start*): 2.5 MiB at the most; beyond, the oldest leaves."""
-WAITING_PER_LINK_MAX: Final = 64
-"""Of one link (*start*): beyond, its own oldest leaves."""
+"""Envelopes kept (*start*): 2.5 MiB at the most; beyond, the oldest of who sent most leaves."""
+WAITING_PER_SOURCE_MAX: Final = 64
+"""Of one node, over all its links (*start*): beyond, its own oldest leaves."""
 WAITING_FOR: Final = Duration(300_000)
 """How long one is kept (*start*): newer trust comes within a refresh interval or two."""
 
@@ -50,12 +50,19 @@ class WaitingRoom:
         key = sha256(envelope).digest()
         if key in self._rows:
             return
-        mine = [one for one, row in self._rows.items() if row.origin == origin]
-        if len(mine) >= WAITING_PER_LINK_MAX:
-            del self._rows[mine[0]]
+        if self._counts()[source] >= WAITING_PER_SOURCE_MAX:
+            self._drop_oldest_of(source)
         elif len(self._rows) >= WAITING_MAX:
-            self._rows.popitem(last=False)
+            # Not the oldest of all: a few nodes could push out what everybody else sent.
+            [(most, _)] = self._counts().most_common(1)
+            self._drop_oldest_of(most)
         self._rows[key] = Waiting(envelope, origin, source, hops, later(now, WAITING_FOR))
+
+    def _counts(self) -> Counter[str]:
+        return Counter(row.source for row in self._rows.values())
+
+    def _drop_oldest_of(self, source: str) -> None:
+        del self._rows[next(key for key, row in self._rows.items() if row.source == source)]
 
     def on_more_known(self, now: Instant) -> tuple[Waiting, ...]:
         """Something this node believes changed: all that waits leaves, to be judged again."""
@@ -66,3 +73,4 @@ class WaitingRoom:
     def check(self) -> None:
         """Assert the limits."""
         assert len(self._rows) <= WAITING_MAX
+        assert all(count <= WAITING_PER_SOURCE_MAX for count in self._counts().values())
