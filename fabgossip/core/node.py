@@ -75,8 +75,8 @@ from fabgossip.model.persistence import PutMemory, PutTimeFloor
 from fabgossip.trust.signatures import Verifier
 
 ROUNDS_MAX: Final = 8
-"""Facts settle in a few rounds: each round knows more than the one before. A peer may send a line of
-statements of which each admits the next; what is left then settles with the next event."""
+"""Facts settle in a few rounds: each round knows more than the one before. A peer may send a line
+of statements of which each admits the next; what is left then settles with the next event."""
 EXPIRIES_PER_TURN_MAX: Final = 1_024
 
 
