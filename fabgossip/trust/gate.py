@@ -327,7 +327,7 @@ def _candidates(admission: _Admission) -> dict[KeyId, bytes]:
     """
     bundle, revoked = admission.facts.bundle, admission.facts.revoked
     kind = admission.envelope.kind.value
-    present = {signature.key_id for signature in admission.envelope.signatures}
+    present = _signers(admission)
     if kind == PayloadKind.TRUST_BUNDLE.value:
         roots = {
             key_id_of(root): root for one in _root_sets(admission.facts) for root in one.root_keys
@@ -382,18 +382,29 @@ def _verify(admission: _Admission) -> Rejection | None:
     )
     if len(admission.good) < needed:
         good, admission.good = len(admission.good), ()
+        if not _signers(admission) <= _known_keys(admission.facts):
+            # A key of a newer bundle may have signed it: who passed it on did nothing wrong.
+            return admission.refuse(_Code.KEY_UNKNOWN, "signed by a key not in the trust bundle")
         return admission.refuse(_Code.SIG_INVALID, f"{good} good signatures, {needed} needed")
     return None
 
 
+def _signers(admission: _Admission) -> set[KeyId]:
+    return {signature.key_id for signature in admission.envelope.signatures}
+
+
+def _known_keys(facts: TrustFacts) -> set[KeyId]:
+    bundle = facts.bundle
+    return {key.key_id for key in bundle.keys} | {key_id_of(root) for root in bundle.root_keys}
+
+
 def _too_few(admission: _Admission, found: int) -> Rejection:
-    present = {signature.key_id for signature in admission.envelope.signatures}
+    present = _signers(admission)
     bundle = admission.facts.bundle
     gone = {key.key_id for key in bundle.keys if key.status is KeyStatus.REVOKED}
     if present & gone or any(admission.facts.revoked.has_key(key_id) for key_id in present):
         return admission.refuse(_Code.KEY_REVOKED, "signed by a revoked key")
-    known = {key.key_id for key in bundle.keys} | {key_id_of(root) for root in bundle.root_keys}
-    if not present & known:
+    if not present & _known_keys(admission.facts):
         return admission.refuse(_Code.KEY_UNKNOWN, "no key of the trust bundle signed this")
     if found == 0:
         return admission.refuse(_Code.KEY_NOT_FOR_TYPE, "its keys have no right on this type")
