@@ -24,8 +24,8 @@ from fabgossip.control.sources.folder import read_source
 from fabgossip.model.moment import UnixTime
 
 CLUSTER = "c1"
-HANG_S = 15.0
-"""Below the limit after which the whole run is ended."""
+HANG_S = 10.0
+"""Well below the limit after which the whole run is ended: who waits may still say what for."""
 POLL_S = 0.02
 COMMAND = (sys.executable, "-m", "fabgossip.cli.main")
 RECORDING = Path(__file__).with_name("recording_daemon.py")
