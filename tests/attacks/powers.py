@@ -1,6 +1,5 @@
 """What an attacker can do to a scene, and what must be left of it."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Final
@@ -17,7 +16,7 @@ from fabgossip.trust.identity import node_ca_hash
 from fabgossip.wire.codec import message_body
 from fabgossip.wire.packing import Value, pack, unpack
 from fabgossip.wire.statements import manifest_bytes
-from tests.attacks.scene import Scene, TrustState
+from tests.attacks.scene import Scene
 from tests.core.artifacts import Artifact
 from tests.core.story import Story, identity
 from tests.trust import factory
@@ -94,25 +93,6 @@ def frames(story: Story, link: LinkId) -> list[bytes]:
             kind, body = message_body(one.message)
             sent.append(bytes((kind, one.traffic)) + one.stream.to_bytes(4, "big") + body)
     return sent
-
-
-def remains(
-    scene: Scene,
-    before: TrustState,
-    *,
-    codes: Sequence[str] = (),
-    requests: Sequence[str] = (),
-    audited: Sequence[tuple[str, str, str]] = (),
-) -> None:
-    """The attack left these records and nothing else: trust as before, nothing on the disk, nobody
-    told."""
-    scene.rest()
-    assert scene.codes == list(codes)
-    assert scene.state == before
-    assert scene.requests == list(requests)
-    assert scene.audited == list(audited)
-    assert (scene.durable, scene.switched) == ([], [])
-    assert scene.onward == []
 
 
 def without_times(facts: TrustFacts) -> TrustFacts:

@@ -1,10 +1,12 @@
 """A story with an attacker in it, judged by everything it caused and not by its last step.
 
-An attack is judged by five things: `codes`, the exact trust `state` left, the `requests` made, what
-was `audited`, and what was told `onward`. `refuses` asserts all five of an attack that must leave
-one record and nothing else.
+An attack is judged by five things: the codes, the exact trust left, here and on the disk, the
+requests made, what was audited, and what was told onward. `Left` holds all of them, so a test that
+asserts one asserts the others too: `leaves` for what an attack may cause, `refuses` for one that
+must leave one record and nothing else, `Scene.at_start` for what a node makes of its disk.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -68,6 +70,21 @@ class TrustState:
     facts: TrustFacts
     heads: dict[str, Standing]
     floors: dict[str, Order]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """All that an attack left: nothing at all but what is named."""
+
+    state: TrustState
+    codes: tuple[str, ...] = ()
+    requests: tuple[str, ...] = ()
+    audited: tuple[tuple[str, str, str], ...] = ()
+    durable: tuple[Change, ...] = ()
+    """What went to the disk; nothing of it, and the disk is what it was, byte for byte."""
+    removed: tuple[ContentHash, ...] = ()
+    switched: tuple[tuple[str, Order | None], ...] = ()
+    onward: tuple[Message, ...] = ()
 
 
 def asks_content(artifact: Artifact) -> str:
@@ -137,7 +154,7 @@ class Scene(Story):
         )
         for switch in [one for one in self.caused if isinstance(one, Materialize)]:
             self.when(Persisted(token=switch.token, ok=True))
-        self.switched_at_start, self.audited_at_start = self.switched, self.audited
+        self.at_start = self.left
         self.attacker = self.link(ATTACKER)
         self.bystander = self.link("n3")
         self.caused.clear()
@@ -221,10 +238,7 @@ class Scene(Story):
         self.rest()
         before = self.state
         self.caused.clear()
-        self.offer(offered).rest()
-        assert (self.codes, self.audited, self.requests) == ([], [], [])
-        assert (self.state, self.durable, self.switched) == (before, [], [])
-        assert self.onward == []
+        self.offer(offered).leaves(before)
 
     def refuses(self, offered: Artifact, code: str, *, asks_trust: bool = False) -> None:
         """The attack leaves one record and nothing else anywhere: not here, not on the disk, not
@@ -232,18 +246,56 @@ class Scene(Story):
         self.rest()
         before = self.state
         self.caused.clear()
-        self.offer(offered).rest()
-        assert self.codes == [code]
-        assert self.state == before
-        assert self.requests == ([TRUST_LANE_ASKED] if asks_trust else [])
-        assert self.audited == [("artifact_rejected", code, ATTACKER)]
-        assert (self.durable, self.switched) == ([], [])
-        assert self.onward == []
+        self.offer(offered).leaves(
+            before,
+            codes=[code],
+            requests=[TRUST_LANE_ASKED] if asks_trust else [],
+            audited=[("artifact_rejected", code, ATTACKER)],
+        )
         self.link("n9")
         assert not self.told(offered)
         assert not self.says_it_holds(offered)
 
+    def leaves(
+        self,
+        state: TrustState,
+        *,
+        codes: Iterable[str] = (),
+        requests: Iterable[str] = (),
+        audited: Iterable[tuple[str, str, str]] = (),
+        durable: Iterable[Change] = (),
+        removed: Iterable[ContentHash] = (),
+        switched: Iterable[tuple[str, Order | None]] = (),
+        onward: Iterable[Message] = (),
+    ) -> None:
+        """What happened since `caused` was cleared ends in this state and left this, and nothing
+        else anywhere."""
+        assert self.rest().left == Left(
+            state=state,
+            codes=tuple(codes),
+            requests=tuple(requests),
+            audited=tuple(audited),
+            durable=tuple(durable),
+            removed=tuple(removed),
+            switched=tuple(switched),
+            onward=tuple(onward),
+        )
+
     # What it caused.
+
+    @property
+    def left(self) -> Left:
+        """All of it."""
+        return Left(
+            state=self.state,
+            codes=tuple(self.codes),
+            requests=tuple(self.requests),
+            audited=tuple(self.audited),
+            durable=tuple(self.durable),
+            removed=tuple(one.content_hash for one in self.caused if isinstance(one, Remove)),
+            switched=tuple(self.switched),
+            onward=tuple(self.onward),
+        )
 
     @property
     def codes(self) -> list[str]:

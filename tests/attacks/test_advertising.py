@@ -16,7 +16,7 @@ from fabgossip.core.events import ContentFailed, FetchFailure, LostReason, PeerL
 from fabgossip.model.artifact import Order
 from fabgossip.model.messages import Announce, Holdings, HoldingsEntry, HoldingsMode
 from fabgossip.model.scope import Audience
-from tests.attacks.powers import ACME, frames, node, remains
+from tests.attacks.powers import ACME, frames, node
 from tests.attacks.scene import ATTACKER, Scene, Standing, asks_content
 from tests.core.artifacts import EVERYBODY, IN_ACME, Artifact, acme_routes, routes
 from tests.core.story import Peer, announcement
@@ -136,7 +136,7 @@ def test_a_word_is_about_who_says_it_and_ends_with_its_link(lie: str) -> None:
     before = scene.state
     scene.hear(scene.attacker, word(LIES[lie](routes(7))))
     assert advertisers(scene, routes(7)) == (ATTACKER,)
-    remains(scene, before)
+    scene.leaves(before)
     lost = PeerLost(link=scene.attacker, node_id=node(ATTACKER), reason=LostReason.RESET)
     scene.when(lost)
     assert advertisers(scene, routes(7)) == ()
@@ -168,4 +168,4 @@ def test_a_word_about_an_audience_opens_none(
     scene.hear(liar, word(entry))
     assert frames(scene, liar) == []
     assert advertisers(scene, acme_routes(7)) == ()
-    remains(scene, before)
+    scene.leaves(before)

@@ -210,9 +210,9 @@ def test_poisoned_store(envelope: bytes, tmp_path: Path) -> None:
     scene = edited(tmp_path / "spoilt", HEAD, envelope, R1)
     heads = {tail: one for tail, one in before.heads.items() if tail != "routes/r1"}
     assert scene.state == replace(before, heads=heads)
-    assert ("routes/r1", None) in scene.switched_at_start
-    assert ("routes/r1", Order(2, 7)) not in scene.switched_at_start
-    (refused,) = [one for one in scene.audited_at_start if one[0] == "artifact_rejected"]
+    assert ("routes/r1", None) in scene.at_start.switched
+    assert ("routes/r1", Order(2, 7)) not in scene.at_start.switched
+    (refused,) = [one for one in scene.at_start.audited if one[0] == "artifact_rejected"]
     assert refused[2] == "disk"
     assert not scene.told(routes(7))
 
@@ -222,7 +222,7 @@ def test_a_row_set_back_to_an_older_version_is_not_current(tmp_path: Path) -> No
     scene = edited(tmp_path, HEAD, routes(6).envelope, R1)
     assert scene.state.floors["routes/r1"] == Order(2, 7)
     assert scene.state.heads["routes/r1"].state.endswith("unlisted")
-    assert ("routes/r1", Order(2, 6)) not in scene.switched_at_start
+    assert ("routes/r1", Order(2, 6)) not in scene.at_start.switched
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_a_poisoned_step_ends_the_chain(
     attacker's keys are nobody's."""
     scene = edited(tmp_path, statement, value)
     assert scene.node.view.trust.bundle == replace(f.BUNDLE, bundle_version=4)
-    (refused,) = [one for one in scene.audited_at_start if one[0] == "artifact_rejected"]
+    (refused,) = [one for one in scene.at_start.audited if one[0] == "artifact_rejected"]
     assert refused == ("artifact_rejected", code, "disk")
     forged = replace(routes(8).manifest, signer_key_ids=(f.STRANGER.key_id,))
     offered = Artifact(forged, f.signed(forged, f.STRANGER), routes(8).content)
@@ -268,7 +268,7 @@ def test_a_poisoned_content_is_not_read(tmp_path: Path) -> None:
     )
     assert scene.state.heads["snapshots/node/n1"].state == "invalid"
     assert scene.node.view.trust.freshness.snapshot_refresh_by is None
-    assert ("artifact_rejected", "HASH_MISMATCH", "disk") in scene.audited_at_start
+    assert ("artifact_rejected", "HASH_MISMATCH", "disk") in scene.at_start.audited
 
 
 def test_poisoned_evidence_is_no_evidence(tmp_path: Path) -> None:

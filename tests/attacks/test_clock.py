@@ -19,7 +19,7 @@ from fabgossip.model.mode import Mode
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import PutRevoked
 from fabgossip.model.scope import parse_scope_id
-from tests.attacks.powers import ask, remains, revokes
+from tests.attacks.powers import ask, revokes
 from tests.attacks.scene import Scene
 from tests.core.artifacts import CLUSTER_SCOPE, artifact, revocations, stored_head
 from tests.core.story import NOTHING_STORED, Peer
@@ -118,7 +118,7 @@ def gives_nothing(scene: Clocked, *times: int) -> None:
         ("gate_answered", action) for action in ACTIONS
     ]
     assert {code for _, code, _ in answers} <= {"mode", "policy"}
-    remains(scene, before, audited=scene.audited)
+    scene.leaves(before, audited=scene.audited)
 
 
 def test_the_grant_is_good_while_nobody_sets_the_clock() -> None:

@@ -15,7 +15,7 @@ from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.authority import Narrowing
 from fabgossip.model.messages import Announce, GetContent, Have, Heads
 from fabgossip.model.scope import ScopeId, parse_scope_id
-from tests.attacks.powers import ACME, BOTH_ORGS, ask, in_org, remains
+from tests.attacks.powers import ACME, BOTH_ORGS, ask, in_org
 from tests.attacks.scene import Scene
 from tests.core.artifacts import Artifact, sealed, trust
 from tests.core.story import Peer
@@ -58,8 +58,7 @@ def test_two_orgs(first: Artifact) -> None:
     assert scene.served(scene.outsider, OURS, THEIRS, OURS) == [0, 2]
     denied = [dict(one.fields) for one in scene.caused if isinstance(one, Record)]
     assert {(one["peer"], one["check"]) for one in denied} == {("n7", "artifact_scope")}
-    remains(
-        scene,
+    scene.leaves(
         before,
         audited=[("fetch_denied", "artifact_scope", "n7")] * len(denied),
     )
@@ -79,7 +78,7 @@ def test_a_request_narrowed_to_one_never_yields_the_other(org: str) -> None:
     assert scene.served(scene.both, wanted, other, narrowing=narrowed_to(org)) == [0]
     assert scene.served(scene.both, other, narrowing=narrowed_to(org)) == []
     assert scene.served(scene.outsider, THEIRS, narrowing=narrowed_to("globex")) == []
-    remains(scene, before, audited=[("fetch_denied", "artifact_scope", who) for who in
+    scene.leaves(before, audited=[("fetch_denied", "artifact_scope", who) for who in
                                     ("n8", "n8", "n7")])  # fmt: skip
 
 
@@ -92,7 +91,7 @@ def test_what_was_shown_on_one_link_speaks_for_no_other() -> None:
     scene.caused.clear()
     assert scene.served(again, THEIRS) == []
     assert scene.served(again, OURS) == [0]
-    remains(scene, before, audited=[("fetch_denied", "artifact_scope", "n9")])
+    scene.leaves(before, audited=[("fetch_denied", "artifact_scope", "n9")])
 
 
 def test_a_peer_is_asked_only_under_a_manifest_it_may_know() -> None:

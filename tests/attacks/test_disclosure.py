@@ -52,7 +52,7 @@ from fabgossip.model.messages import (
     Message,
 )
 from fabgossip.model.moment import Instant
-from tests.attacks.powers import ACME, BOTH_ORGS, GLOBEX, ask, frames, node, remains
+from tests.attacks.powers import ACME, BOTH_ORGS, GLOBEX, ask, frames, node
 from tests.attacks.scene import ATTACKER, Scene, asks_content
 from tests.core.artifacts import Artifact, acme_routes, peers, record, routes, sealed
 from tests.core.story import Peer
@@ -292,8 +292,7 @@ def test_unwanted_push() -> None:
     before = scene.state
     scene.offer(pushed(FAILURES_MAX)).rest()
     assert cuts_of(scene) == [ByeReason.CLOSED]
-    remains(
-        scene,
+    scene.leaves(
         before,
         codes=["AUDIENCE_NOT_OURS"],
         audited=[
@@ -338,5 +337,5 @@ def test_a_burst_uses_up_nobody_elses_room() -> None:
     assert (reduced, units > 0) == ("announce", True)
     scene.hear(scene.attacker, batch)
     assert cuts_of(scene) == [ByeReason.OVER_RATE]
-    remains(scene, before, audited=[("session_cut", "over_rate", ATTACKER)])
+    scene.leaves(before, audited=[("session_cut", "over_rate", ATTACKER)])
     others_are_unharmed(scene)

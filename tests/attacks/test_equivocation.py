@@ -63,7 +63,7 @@ def test_order_independent(first: Artifact, second: Artifact, tmp_path: Path) ->
     scene.ignores(second)
     again = scene.restarted(tmp_path)
     assert again.state == after
-    assert R1 not in dict(again.switched_at_start)
+    assert R1 not in dict(again.at_start.switched)
     again.link("n9")
     assert again.told(first)
     assert again.told(second)

@@ -32,7 +32,7 @@ from fabgossip.model.persistence import PutGrantUse
 from fabgossip.model.scope import parse_scope_id
 from fabgossip.trust.revocation import grant_token
 from fabgossip.wire.statements import grant_bytes
-from tests.attacks.powers import ask, frames, remains, revokes
+from tests.attacks.powers import ask, frames, revokes
 from tests.attacks.scene import Scene
 from tests.core.artifacts import Artifact, artifact, revocations, trust
 from tests.core.story import Peer, identity
@@ -142,7 +142,7 @@ def test_misuse(name: str) -> None:
         assert not asked(scene, scene.member, grant)
         scene.due(AnswersDue)
         answers.append(frames(scene, scene.member))
-        remains(scene, before, audited=[INVALID, DENIED] if grant else [DENIED])
+        scene.leaves(before, audited=[INVALID, DENIED] if grant else [DENIED])
     assert len(answers[0]) == 1
     assert answers[0] == answers[1]
 
@@ -200,7 +200,7 @@ def test_a_grant_of_this_node_is_refused_behind_its_next_certificate() -> None:
     scene.hear(link, Welcome(protocol=1, features=0))
     scene.caused.clear()
     assert not asked(scene, link, f.signed_grant(GOOD))
-    remains(scene, before, audited=[INVALID, DENIED])
+    scene.leaves(before, audited=[INVALID, DENIED])
 
 
 def test_replayed_it_is_served_as_often_as_it_says_also_after_a_restart(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_late_it_is_refused_whatever_the_wall_clock_says(waits_ms: int, steps_s:
     scene.rest().caused.clear()
     before = scene.state
     assert not asked(scene, scene.member, grant)
-    remains(scene, before, audited=[INVALID, DENIED])
+    scene.leaves(before, audited=[INVALID, DENIED])
 
 
 OLD_KEY: Final = replace(
@@ -278,7 +278,7 @@ def test_revoked_it_is_refused_at_once(
     before = scene.state
     scene.when(event)
     assert scene.find(ServeContent) == []
-    remains(scene, before, audited=[INVALID, DENIED])
+    scene.leaves(before, audited=[INVALID, DENIED])
 
 
 def test_a_slow_disk_makes_no_grant_last_longer() -> None:
@@ -291,4 +291,4 @@ def test_a_slow_disk_makes_no_grant_last_longer() -> None:
     before = scene.state
     scene.when(written)
     assert scene.find(ServeContent) == []
-    remains(scene, before, audited=[INVALID, DENIED])
+    scene.leaves(before, audited=[INVALID, DENIED])

@@ -65,7 +65,7 @@ def test_an_increment_at_the_floor_produces_nothing(tmp_path: Path) -> None:
         assert set(scene.requests) <= {asks_content(offered)}
         again = scene.restarted(tmp_path / place)
         assert again.state == before
-        assert dict(again.switched_at_start)[NAME] == Order(2, 7)
+        assert dict(again.at_start.switched)[NAME] == Order(2, 7)
 
 
 def kept_increment(scene: Scene) -> VerifiedManifest | None:

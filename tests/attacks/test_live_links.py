@@ -46,7 +46,7 @@ from fabgossip.trust.rejections import Rejection
 from fabgossip.trust.revocation import Revoked, node_token
 from fabgossip.wire.codec import message_body, parse_message
 from fabgossip.wire.framing import FrameReader, frame_bytes
-from tests.attacks.powers import NODE_CA_HASH, ask, connect_from, remains, revokes, without_times
+from tests.attacks.powers import NODE_CA_HASH, ask, connect_from, revokes, without_times
 from tests.attacks.scene import Scene, Standing, asks_content
 from tests.attacks.test_identity import audited, believed, bytes_told, daemon
 from tests.core.artifacts import Artifact, revocations, routes, trust
@@ -357,7 +357,7 @@ def test_a_peer_that_speaks_no_protocol_of_ours_is_turned_away_whoever_dialled(
     closed = scene.only(Disconnect)
     assert (closed.link, closed.bye, closed.lost) == (link, ByeReason.VERSION, LostReason.VERSION)
     assert told(scene, link) == []
-    remains(scene, before)
+    scene.leaves(before)
 
 
 def test_a_raised_floor_ends_the_links_below_it() -> None:

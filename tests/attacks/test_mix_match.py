@@ -131,7 +131,7 @@ def test_silent_removal_turns_stale_and_takes_nothing_away(
     again = scene.restarted(tmp_path)
     kept = {R1: standing(routes(7), "held, unlisted")}
     assert again.state == with_heads(after, kept, {})
-    assert R1 not in dict(again.switched_at_start)
+    assert R1 not in dict(again.at_start.switched)
 
 
 def test_what_comes_back_into_the_listing_is_current_again() -> None:
@@ -215,4 +215,4 @@ def test_a_restart_does_not_bring_back_what_is_not_listed(
     assert before.heads[held.tail].state == "current, unlisted"
     again = scene.restarted(tmp_path)
     assert again.state.heads[held.tail] == replace(before.heads[held.tail], state="held, unlisted")
-    assert held.tail not in dict(again.switched_at_start)
+    assert held.tail not in dict(again.at_start.switched)

@@ -26,7 +26,7 @@ from fabgossip.model.messages import (
 from fabgossip.model.persistence import PutClaimsSeen
 from fabgossip.model.scope import StorageAssignment, parse_scope_id
 from fabgossip.wire.statements import manifest_bytes
-from tests.attacks.powers import ask, remains, withholds
+from tests.attacks.powers import ask, withholds
 from tests.attacks.scene import Scene
 from tests.core.artifacts import EVERYBODY, Artifact, acme_routes, artifact, routes
 from tests.core.story import Peer
@@ -76,8 +76,8 @@ def test_cannot_author(kind: ArtifactType, key: factory.Signer) -> None:
     before = scene.state
     scene.caused.clear()
     scene.offer(claims_another)
-    remains(
-        scene, before, codes=["SIG_INVALID"], audited=[("artifact_rejected", "SIG_INVALID", "n2")]
+    scene.leaves(
+        before, codes=["SIG_INVALID"], audited=[("artifact_rejected", "SIG_INVALID", "n2")]
     )
     assert scene.blamed == ["peer"]
 

@@ -83,7 +83,7 @@ def test_never_visible(
     assert not scene.says_it_holds(offered)
     again = scene.restarted(tmp_path)
     assert again.state.heads[offered.tail] == behind
-    assert offered.tail not in dict(again.switched_at_start)
+    assert offered.tail not in dict(again.at_start.switched)
 
     scene.caused.clear()
     scene.announce(offered, scene.bystander)
