@@ -11,6 +11,7 @@ from fabgossip.model.authority import ClaimItem, Opening, Revocation, RevokedKin
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import ContentAsk
 from fabgossip.model.moment import UnixTime
+from fabgossip.model.persistence import Change, DropHead, PutHead
 from fabgossip.trust.gate import TrustFacts
 from fabgossip.trust.identity import node_ca_hash
 from fabgossip.wire.codec import message_body
@@ -83,6 +84,17 @@ def connect_from(story: Story, name: str, issuer: bytes | None = NODE_CA_HASH) -
     return PeerConnected(
         link=link, identity=replace(identity(name), issuer_hash=issuer or b""), is_dialer=True
     )
+
+
+def put_and_dropped(bundle: Artifact) -> list[Change]:
+    """What the disk is told of a bundle that the roots in force signed and that proved to be none
+    once it was read: in the end nothing of it is there."""
+    verified = bundle.verified
+    name = bundle.manifest.namespace.text
+    return [
+        PutHead(verified=verified),
+        DropHead(namespace=name, manifest_hash=verified.manifest_hash),
+    ]
 
 
 def frames(story: Story, link: LinkId) -> list[bytes]:

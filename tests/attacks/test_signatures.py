@@ -17,12 +17,15 @@ from fabgossip.model.artifact import TRUST_TYPES, ArtifactType, Manifest, Order
 from fabgossip.model.authority import TrustBundle
 from fabgossip.model.envelope import SIGNATURES_MAX, PayloadKind, Signature
 from fabgossip.model.ids import KeyId, key_id_of
+from fabgossip.model.persistence import PutHead
 from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.envelopes import envelope_bytes
 from fabgossip.wire.packing import Value, pack
 from fabgossip.wire.statements import manifest_bytes
+from tests.attacks.powers import put_and_dropped
 from tests.attacks.scene import ATTACKER, Scene, Standing, asks_content
 from tests.core.artifacts import Artifact, routes, trust, update
+from tests.core.story import announcement
 from tests.trust import factory as f
 
 GROUP_ORDER: Final = 2**252 + 27742317777372353535851937790883648493
@@ -179,10 +182,14 @@ def test_a_bundle_that_lists_one_key_under_two_ids_is_none() -> None:
     offered = trust(twice)
     scene = Scene().publish(routes(7))
     before = scene.state
-    scene.offer(offered).rest()
-    assert scene.codes == ["BUNDLE_INVALID"]
-    assert scene.state == before
-    assert scene.onward == []
+    scene.offer(offered).leaves(
+        before,
+        codes=["BUNDLE_INVALID"],
+        requests=[asks_content(offered)],
+        audited=[("artifact_rejected", "BUNDLE_INVALID", ATTACKER)],
+        durable=put_and_dropped(offered),
+        removed=[offered.content_hash],
+    )
 
 
 # Signatures as a burden.
@@ -231,16 +238,19 @@ def test_flood_costs_nothing() -> None:
     assert cost_of(noisy) == 1
     scene = Scene().publish(routes(7))
     before = scene.state
-    scene.offer(noisy).rest()
-    assert (scene.codes, scene.audited) == ([], [])
-    assert scene.requests == [asks_content(noisy)]
     stands = Standing(Order(2, 8), (noisy.content_hash,), "current")
-    assert scene.state == replace(
-        before,
-        heads=before.heads | {"routes/r1": stands},
-        floors=before.floors | {"routes/r1": Order(2, 8)},
+    scene.offer(noisy).leaves(
+        replace(
+            before,
+            heads=before.heads | {"routes/r1": stands},
+            floors=before.floors | {"routes/r1": Order(2, 8)},
+        ),
+        requests=[asks_content(noisy)],
+        durable=[PutHead(verified=noisy.verified)],
+        removed=[routes(7).content_hash],
+        switched=[("routes/r1", Order(2, 8))],
+        onward=[announcement(noisy)],
     )
-    assert scene.told(noisy)
 
 
 # Keys under which anything is signed.
@@ -273,13 +283,15 @@ def test_weak_keys(weak: str, make: Callable[[bytes], TrustBundle], tmp_path: Pa
     scene = Scene().publish(routes(7))
     before = scene.state
     offered = trust(make(key))
-    scene.offer(offered).rest()
-    assert scene.codes == ["BUNDLE_INVALID"]
+    scene.offer(offered).leaves(
+        before,
+        codes=["BUNDLE_INVALID"],
+        requests=[asks_content(offered)],
+        audited=[("artifact_rejected", "BUNDLE_INVALID", ATTACKER)],
+        durable=put_and_dropped(offered),
+        removed=[offered.content_hash],
+    )
     assert scene.blamed == ["signer"]
-    assert scene.state == before
-    assert scene.requests == [asks_content(offered)]
-    assert scene.audited == [("artifact_rejected", "BUNDLE_INVALID", ATTACKER)]
-    assert (scene.switched, scene.onward) == ([], [])
     assert scene.restarted(tmp_path).state == before
 
     identity = bytes.fromhex(WEAK_KEYS[0])

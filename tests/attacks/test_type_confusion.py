@@ -14,10 +14,10 @@ import pytest
 
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.envelope import PayloadKind
-from fabgossip.model.messages import AuditHead, ContentAsk, GetContent, Welcome
+from fabgossip.model.messages import AuditHead, ContentAsk, GetContent, Holdings, Welcome
 from fabgossip.wire.envelopes import envelope_bytes
 from fabgossip.wire.statements import checkpoint_bytes, claims_bytes, grant_bytes, manifest_bytes
-from tests.attacks.scene import ATTACKER, Scene
+from tests.attacks.scene import ATTACKER, TRUST_LANE_ASKED, Scene
 from tests.core.artifacts import Artifact, routes
 from tests.core.story import Peer, identity
 from tests.trust import factory as f
@@ -106,10 +106,12 @@ def claims_are_refused(raw: bytes) -> None:
     link = scene.connect("n4")
     hello = replace(Peer(name="n4").hello(), claims=raw)
     scene.hear(link, hello).hear(link, Welcome(protocol=1, features=0))
-    scene.rest()
-    assert scene.audited == [("claims_refused", "CLAIMS_INVALID", "n4")]
-    assert (scene.state, scene.durable) == (before, [])
-    assert not scene.told(routes(7))
+    scene.leaves(
+        before,
+        requests=[TRUST_LANE_ASKED],
+        audited=[("claims_refused", "CLAIMS_INVALID", "n4")],
+        onward=[Holdings(sequence=1, is_whole=True, entries=())],
+    )
     (session,) = [one for one in scene.node.view.sessions() if one.link == link]
     assert session.claims is None
 
@@ -121,9 +123,7 @@ def grant_is_refused(raw: bytes) -> None:
     secret = f.admitted(f.signed(f.manifest(ArtifactType.UPDATE_MANIFEST)))
     item = ContentAsk(secret.manifest_hash, secret.manifest.content_hash, 0, 1)
     scene.hear(scene.attacker, GetContent(items=(item,), grant=raw), 2)
-    assert scene.audited == [("fetch_denied", "GRANT_INVALID", ATTACKER)]
-    assert (scene.state, scene.durable) == (before, [])
-    assert (scene.requests, scene.onward) == ([], [])
+    scene.leaves(before, audited=[("fetch_denied", "GRANT_INVALID", ATTACKER)])
 
 
 def checkpoint_is_refused(raw: bytes, code: str) -> None:
@@ -131,7 +131,5 @@ def checkpoint_is_refused(raw: bytes, code: str) -> None:
     scene = Scene().publish(routes(7))
     before = scene.state
     scene.hear(scene.attacker, AuditHead(checkpoint=raw))
-    assert scene.audited == [("artifact_rejected", code, ATTACKER)]
-    assert (scene.state, scene.durable) == (before, [])
-    assert (scene.requests, scene.onward) == ([], [])
+    scene.leaves(before, codes=[code], audited=[("artifact_rejected", code, ATTACKER)])
     assert scene.node.view.checkpoints_of(ATTACKER) == ()
