@@ -1,4 +1,5 @@
-"""What every test shares: how hard Hypothesis tries, and whether a skip may pass."""
+"""What every test shares: how hard Hypothesis tries, whether a skip may pass, and that a failure in
+what judges attacks shows what differs."""
 
 import os
 import subprocess
@@ -9,6 +10,8 @@ from hypothesis import settings
 
 from fabgossip.cli.fabric import Fabric, Node
 from tests.system.fabrics import COMMAND
+
+pytest.register_assert_rewrite("tests.attacks.scene")
 
 # The gate draws the same examples on every machine, so that a verdict repeats; fuzzing draws anew.
 GATE_EXAMPLES_MAX = 50  # start

@@ -86,10 +86,10 @@ def connect_from(story: Story, name: str, issuer: bytes | None = NODE_CA_HASH) -
     )
 
 
-def put_and_dropped(bundle: Artifact) -> list[Change]:
+def put_and_dropped(bundle: Artifact, facts: TrustFacts = factory.FACTS) -> list[Change]:
     """What the disk is told of a bundle that the roots in force signed and that proved to be none
     once it was read: in the end nothing of it is there."""
-    verified = bundle.verified
+    verified = factory.admitted(bundle.envelope, facts)
     name = bundle.manifest.namespace.text
     return [
         PutHead(verified=verified),

@@ -384,6 +384,17 @@ class Scene(Story):
         kinds = Announce | Heads | Have | Holdings
         return [one for one in self._messages() if isinstance(one, kinds)]
 
+    @property
+    def announced(self) -> list[bytes]:
+        """The envelopes that were announced, to whomever, in order and each once."""
+        told = [
+            entry.envelope
+            for one in self._messages()
+            if isinstance(one, Announce)
+            for entry in one.entries
+        ]
+        return list(dict.fromkeys(told))
+
     def told(self, artifact: Artifact) -> bool:
         """Whether anybody at all learned from this node that an artifact exists."""
         return any(_speaks_of(artifact, message) for message in self._messages())

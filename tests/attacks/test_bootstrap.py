@@ -118,14 +118,22 @@ def test_silent_on_bad_root(
     that does not know whom to believe says nothing to anybody."""
     dials(home, waiting)
     replace_pinned(home, forge, with_fingerprint=with_fingerprint)
+    before = files_below(home)
     ended = run_command("run", "--config", home / "fabgossip.toml")
     assert ended.returncode == EXIT_CONFIG, ended.stderr
     assert "trust.bootstrap" in ended.stderr
     assert "Traceback" not in ended.stderr
     with pytest.raises(BlockingIOError):
         waiting.accept()
-    assert not (home / "status.sock").exists()
-    assert not (home / "state").exists()
+    assert files_below(home) == before
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    """Every file, socket and folder, and what the files say."""
+    return {
+        str(one.relative_to(folder)): one.read_bytes() if one.is_file() else b""
+        for one in folder.rglob("*")
+    }
 
 
 @pytest.mark.system
@@ -193,28 +201,37 @@ def edited(folder: Path, statement: str, *values: object) -> Scene:
 HEAD: Final = "UPDATE head SET envelope = ? WHERE namespace = ?"
 
 
-@pytest.mark.parametrize(
-    "envelope",
-    [
-        routes(7).envelope[:-1] + b"\x00",
-        routes(7).envelope[:-5],
-        b"",
-        f.signed(routes(9).manifest, f.STRANGER),
-    ],
-    ids=["a flipped bit", "cut", "empty", "of a stranger"],
-)
-def test_poisoned_store(envelope: bytes, tmp_path: Path) -> None:
-    """Found before the first answer: the row is gone, its local state withdrawn, the rest stands,
-    and the log says so. Who can write the file can at most take away."""
-    before = lived().restarted(tmp_path / "unspoilt").state
+POISONS: Final = {
+    "a flipped bit": (routes(7).envelope[:-1] + b"\x00", "SIG_INVALID"),
+    "cut": (routes(7).envelope[:-5], "TRUNCATED"),
+    "empty": (b"", "TRUNCATED"),
+    "of a stranger": (f.signed(routes(9).manifest, f.STRANGER), "KEY_UNKNOWN"),
+}
+
+
+@pytest.mark.parametrize(("envelope", "code"), POISONS.values(), ids=POISONS)
+def test_poisoned_store(envelope: bytes, code: str, tmp_path: Path) -> None:
+    """Found before the first answer: the row is not believed, its local state withdrawn, the rest
+    stands, and the log says so. Who can write the file can at most take away."""
+    unspoilt = lived().restarted(tmp_path / "unspoilt").at_start
     scene = edited(tmp_path / "spoilt", HEAD, envelope, R1)
-    heads = {tail: one for tail, one in before.heads.items() if tail != "routes/r1"}
-    assert scene.state == replace(before, heads=heads)
-    assert ("routes/r1", None) in scene.at_start.switched
-    assert ("routes/r1", Order(2, 7)) not in scene.at_start.switched
-    (refused,) = [one for one in scene.at_start.audited if one[0] == "artifact_rejected"]
-    assert refused[2] == "disk"
+    known = unspoilt.state.heads.items()
+    heads = {tail: one for tail, one in known if tail != "routes/r1"}
+    *started, mode = unspoilt.audited
+    assert scene.at_start == replace(
+        unspoilt,
+        state=replace(unspoilt.state, heads=heads),
+        codes=(code,),
+        audited=(*started, ("artifact_rejected", code, "disk"), mode),
+        switched=tuple(
+            ("routes/r1", None) if one == ("routes/r1", Order(2, 7)) else one
+            for one in unspoilt.switched
+        ),
+    )
+    scene.link("n9")
     assert not scene.told(routes(7))
+    # What was poisoned can be had again: its floor stands, so exactly that, or what is newer.
+    scene.refuses(routes(6), "VERSION_ROLLBACK")
 
 
 def test_a_row_set_back_to_an_older_version_is_not_current(tmp_path: Path) -> None:

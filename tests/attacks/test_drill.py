@@ -27,7 +27,7 @@ from fabgossip.model.policy import DegradedPolicy
 from fabgossip.model.topology import Snapshot
 from fabgossip.trust.revocation import node_token
 from fabgossip.wire.contents import snapshot_bytes
-from tests.attacks.scene import ATTACKER, Scene
+from tests.attacks.scene import ATTACKER, Scene, asks_content
 from tests.core.artifacts import Artifact, revocations, routes, sealed, trust
 from tests.trust import factory as f
 
@@ -82,18 +82,36 @@ def stolen_signing_key(folder: Path) -> None:
     is read; the next bundle gives the right to another key, and what that signs is current."""
     scene = Scene().publish(routes(7), routes(8, content=b"the thief's"))
     assert current_by(scene, f.POLICY) == ["routes/r1"]
-    scene.offer(revocations(2, entry(RevokedKind.SIGNING_KEY, f.POLICY.key_id))).rest()
+    before, listed = scene.state, revocations(2, entry(RevokedKind.SIGNING_KEY, f.POLICY.key_id))
+    scene.offer(listed).rest()
     assert current_by(scene, f.POLICY) == []
-    assert ("routes/r1", None) in scene.switched
-    assert ("revocation_accepted", "", "") in scene.audited
+    stolen = replace(before.heads["routes/r1"], state="refused")
+    assert scene.state.heads["routes/r1"] == stolen
+    assert scene.codes == ["KEY_REVOKED"]
+    assert scene.requests == [asks_content(listed)]
+    assert scene.audited == [
+        ("artifact_rejected", "KEY_REVOKED", ATTACKER),
+        ("artifact_withheld", "", "refused"),
+        ("revocation_accepted", "", ""),
+    ]
+    assert scene.switched == [("routes/r1", None), ("trust/revocations", Order(2, 2))]
+    assert scene.announced == [listed.envelope]
     scene.refuses(routes(9), "KEY_REVOKED")
 
-    scene.offer(trust(exchanged(f.BUNDLE, f.POLICY, NEW_POLICY)))
+    scene.caused.clear()
+    opened = trust(exchanged(f.BUNDLE, f.POLICY, NEW_POLICY))
+    scene.offer(opened).rest()
+    assert (scene.codes, scene.requests) == ([], [asks_content(opened)])
+    assert scene.audited == [("bundle_accepted", "", "")]
+    assert scene.announced == [opened.envelope]
+    assert scene.switched == [("trust/bundle", Order(2, 4))]
     recovered = signed_by(NEW_POLICY, routes(10))
     scene.caused.clear()
     scene.offer(recovered).rest()
-    assert scene.codes == []
+    assert (scene.codes, scene.requests) == ([], [asks_content(recovered)])
+    assert (scene.audited, scene.announced) == ([], [recovered.envelope])
     for one in (scene, scene.restarted(folder)):
+        assert one.state == scene.state
         assert current_by(one, f.POLICY) == []
         assert current_by(one, NEW_POLICY) == ["routes/r1"]
         assert one.state.floors["routes/r1"] == Order(2, 10)
@@ -124,7 +142,10 @@ def stolen_revocation_key(folder: Path) -> None:
     )
     scene = Scene().publish(routes(7), revocations(2, *false))
     assert scene.state.heads["routes/r1"].state == "refused"
-    scene.offer(revocations(3))
+    scene.offer(revocations(3)).rest()
+    assert (scene.codes, scene.requests) == ([], [asks_content(revocations(3))])
+    assert scene.audited == [("revocation_accepted", "", "")]
+    assert scene.announced == [revocations(3).envelope]
     assert scene.node.view.trust.revoked.has_node(f.CLUSTER, NodeId("n7"))
 
     opened = replace(exchanged(f.BUNDLE, f.REVOKER, NEW_REVOKER), authority_epoch=3)
@@ -172,6 +193,14 @@ def without_list(folder: Path) -> None:
     )
     scene = Scene().publish(routes(7))
     scene.offer(trust(replace(f.BUNDLE, bundle_version=4, keys=keys))).rest()
+    assert scene.codes == ["KEY_REVOKED"]
+    assert scene.audited == [
+        ("bundle_accepted", "", ""),
+        ("artifact_rejected", "KEY_REVOKED", ATTACKER),
+        ("artifact_withheld", "", "refused"),
+    ]
+    assert ("routes/r1", None) in scene.switched
+    assert not scene.told(routes(7))
     for node in (scene, scene.restarted(folder)):
         assert current_by(node, f.POLICY) == []
         node.refuses(routes(8), "KEY_REVOKED")
@@ -198,12 +227,7 @@ def root_share_lost(folder: Path) -> None:
     for node in (scene, scene.restarted(folder)):
         fifth = replace(healed, bundle_version=5)
         with_lost = rooted(fifth, kept[0], f.ROOTS[2])
-        node.rest()
-        before = node.state
-        node.caused.clear()
-        node.offer(with_lost).rest()
-        assert node.codes == ["SIG_THRESHOLD"]
-        assert (node.state, node.onward) == (before, [])
+        node.wait(2_000).refuses(with_lost, "SIG_THRESHOLD", asks_trust=True)
         node.offer(rooted(fifth, kept[0], NEW_ROOT)).rest()
         assert node.node.view.trust.bundle == fifth
 

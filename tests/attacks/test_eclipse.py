@@ -14,6 +14,7 @@ from fabgossip.core.events import LinkId, Persisted, RefreshDue, TimerFired
 from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.mode import Mode
 from fabgossip.model.moment import UnixTime, seconds_after
+from fabgossip.model.persistence import PutTimeFloor
 from fabgossip.trust.modes import PARTITIONED_AFTER_S
 from tests.attacks.scene import Scene
 from tests.core.artifacts import Artifact, node_snapshot, revocations, routes, sealed, trust
@@ -85,11 +86,23 @@ def test_not_fooled(silent: bool) -> None:  # noqa: FBT001  # a case
         assert mode(scene) is expected
         assert scene.state == before
     assert set(scene.codes) == (set() if silent else CODES)
-    assert (scene.fetched, scene.switched, scene.onward) == ([], [], [])
-    assert {event for event, _, _ in scene.audited} == {
-        Fact.MODE_CHANGED.value,
-        *(() if silent else (Fact.ARTIFACT_REJECTED.value,)),
+    # Whom to ask it may choose freely: it asks for the trust lane and what it holds, by name.
+    assert {one.partition(" ")[0] for one in scene.requests} == {"heads"}
+    assert {one for one in scene.audited if one[0] == Fact.MODE_CHANGED.value} == {
+        ("mode_changed", "", "")
     }
+    refused = [one for one in scene.audited if one[0] != Fact.MODE_CHANGED.value]
+    assert [(event, code) for event, code, _ in refused] == [
+        ("artifact_rejected", code) for code in scene.codes
+    ]
+    assert {who for _, _, who in refused} == (set() if silent else {"n2", "n3"})
+    scene.leaves(
+        before,
+        codes=scene.codes,
+        requests=scene.requests,
+        audited=scene.audited,
+        durable=[one for one in scene.durable if isinstance(one, PutTimeFloor)],
+    )
 
     until(scene, factory.NOW + factory.DAY).when(TimerFired(timer=RefreshDue()))
     assert scene.trusted["routes/r1"] == (Order(2, 7), "expired")

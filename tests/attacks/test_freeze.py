@@ -13,9 +13,10 @@ from fabgossip.core.health import state_of
 from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.mode import Mode
 from fabgossip.model.moment import UnixTime
-from tests.attacks.scene import Scene, Standing
+from fabgossip.model.persistence import PutHead
+from tests.attacks.scene import TRUST_LANE_ASKED, Scene, Standing, TrustState, asks_content
 from tests.core.artifacts import Artifact, artifact, routes, sealed
-from tests.core.story import fresh_lane
+from tests.core.story import announcement, fresh_lane
 from tests.trust import factory as f
 
 R1: Final = "routes/r1"
@@ -55,37 +56,54 @@ def test_stale_on_time(tmp_path: Path) -> None:
     assert shown(scene) == "current"
     turn(scene, 1)
     assert shown(scene) == "stale"
-    assert scene.switched == []
+    assert set(scene.requests) == {f"{TRUST_LANE_ASKED} {R1}"}
+    scene.leaves(before, requests=scene.requests)
     scene.refuses(short(6), "VERSION_ROLLBACK")
+
+    # Withheld until it was stale too: it raises the floor, and what is read stays what it was.
+    scene.caused.clear()
+    held = standing(short(8), "held")
+    scene.offer(short(8)).leaves(
+        with_routes(before, held),
+        requests=[asks_content(short(8))],
+        durable=[PutHead(verified=short(8).verified)],
+        removed=[short(7).content_hash],
+        onward=[announcement(short(8))] * 2,  # the bystander, and who linked since
+    )
 
     scene.caused.clear()
     turn(scene, EXPIRY_S - REFRESH_S)
     assert shown(scene) == "expired"
-    assert scene.switched == [(R1, None)]
-    assert scene.audited == [("artifact_withheld", "", "expired")]
-    assert scene.state.floors == before.floors
-    assert scene.onward == []
-    late = scene.state.heads[R1]
-    assert late == Standing(Order(2, 7), (short(7).content_hash,), "expired")
+    scene.leaves(
+        with_routes(before, replace(held, state="expired")),
+        requests=[TRUST_LANE_ASKED],
+        audited=[("artifact_withheld", "", "expired")],
+        switched=[(R1, None)],
+    )
 
-    scene.refuses(short(8), "EXPIRED")
+    scene.refuses(short(9), "EXPIRED")
     scene.caused.clear()
-    scene.offer(routes(9)).rest()
-    assert scene.codes == []
-    assert scene.state.heads[R1] == Standing(Order(2, 9), (routes(9).content_hash,), "current")
-    assert scene.restarted(tmp_path).state.floors[R1] == Order(2, 9)
+    after = with_routes(before, standing(routes(10), "current"))
+    scene.offer(routes(10)).leaves(
+        after,
+        requests=[asks_content(routes(10))],
+        durable=[PutHead(verified=routes(10).verified)],
+        removed=[short(8).content_hash],
+        switched=[(R1, Order(2, 10))],
+        onward=[announcement(routes(10))] * 3,
+    )
+    assert scene.restarted(tmp_path).state == after
 
 
-def test_what_comes_past_its_refresh_time_is_held_and_not_applied() -> None:
-    """Withheld until it was stale: it raises the floor, and the version before it stays where
-    consumers read it."""
-    scene = Scene().publish(routes(7))
-    scene.wait(REFRESH_S * 1_000)
-    scene.caused.clear()
-    scene.offer(short(8)).rest()
-    assert scene.codes == []
-    assert scene.state.heads[R1] == Standing(Order(2, 8), (short(8).content_hash,), "held")
-    assert scene.switched == []
+def standing(one: Artifact, state: str) -> Standing:
+    return Standing(one.manifest.order, (one.content_hash,), state)
+
+
+def with_routes(before: TrustState, stands: Standing) -> TrustState:
+    """The same trust, with this at the head of the routes and at their floor."""
+    return replace(
+        before, heads=before.heads | {R1: stands}, floors=before.floors | {R1: stands.order}
+    )
 
 
 def mode_after(scene: Scene, seconds: int) -> Mode:

@@ -73,7 +73,7 @@ def with_heads(
     return replace(before, heads=before.heads | heads, floors=before.floors | floors)
 
 
-def test_listing_decides() -> None:
+def test_listing_decides(tmp_path: Path) -> None:
     """Valid alone, newer than its listing: it waits, and is never current before a snapshot lists
     it. Then it is, without being shown again."""
     scene = Scene().publish(snapshot(7, routes(7)), routes(7))
@@ -93,7 +93,10 @@ def test_listing_decides() -> None:
     )
     assert scene.requests == [asks_content(listing), asks_content(routes(8))]
     assert scene.audited == []
-    assert scene.told(routes(8))
+    assert scene.announced == [listing.envelope, routes(8).envelope]
+    again = scene.restarted(tmp_path)
+    assert again.state == scene.state
+    again.refuses(routes(9), "AHEAD", asks_trust=True)
 
 
 @pytest.mark.parametrize("shown", [6, 7])

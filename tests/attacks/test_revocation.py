@@ -15,9 +15,9 @@ from fabgossip.model.artifact import Order
 from fabgossip.model.authority import Revocation, RevokedKind
 from fabgossip.model.mode import Action, Mode
 from fabgossip.model.moment import UnixTime
-from fabgossip.model.persistence import PutEvidence, PutRevoked
+from fabgossip.model.persistence import PutEvidence, PutHead, PutRevoked
 from fabgossip.trust.modes import may
-from tests.attacks.scene import ATTACKER, Scene, Standing
+from tests.attacks.scene import ATTACKER, Scene, Standing, asks_content
 from tests.core.artifacts import Artifact, acme_routes, revocations, routes, sealed, trust
 from tests.trust import factory as f
 
@@ -61,18 +61,35 @@ def test_asymmetry(tmp_path: Path) -> None:
     scene.offer(full).rest()
     both = {token(FIRST), token(SECOND)}
     assert scene.node.view.trust.revoked.values == both
-    assert ("revocation_accepted", "", "") in scene.audited
+    taken = [
+        ("artifact_rejected", "ARTIFACT_REVOKED", ATTACKER),
+        ("artifact_withheld", "", "refused"),
+    ]
+    assert scene.audited == [*taken, *taken, ("revocation_accepted", "", "")]
+    assert scene.requests == [asks_content(full)]
+    assert scene.announced == [full.envelope]
+    gone = [(SECOND.tail, None), (FIRST.tail, None)]
+    assert scene.switched == [*gone, (LIST, Order(2, 3))]
+    entries = tuple(sorted((kind.value, value) for kind, value in both))
+    assert scene.durable == [PutHead(verified=full.verified), PutRevoked(epoch=2, entries=entries)]
     for one in (FIRST, SECOND):
         assert scene.state.heads[one.tail].state == "refused"
-        assert (one.tail, None) in scene.switched
     scene.refuses(revocations(2), "VERSION_ROLLBACK")
 
+    scene.caused.clear()
     scene.offer(less).rest()
+    assert (scene.codes, scene.requests) == ([], [asks_content(less)])
+    assert scene.audited == [("revocation_accepted", "", "")]
+    assert scene.announced == [less.envelope]
+    assert scene.switched == [(LIST, Order(2, 4))]
     assert scene.node.view.trust.revoked.values == both
     assert scene.node.view.trust.revoked.version == 4
     scene.refuses(FULL_AGAIN, "VERSION_ROLLBACK")
     again = scene.restarted(tmp_path)
-    assert again.node.view.trust.revoked.values == both
+    assert again.state.facts.revoked == scene.state.facts.revoked
+    assert again.state.floors == scene.state.floors
+    again.link("n9")
+    assert not any(again.told(one) for one in (FIRST, SECOND))
     again.refuses(FIRST, "ARTIFACT_REVOKED")
     again.refuses(revocations(3), "VERSION_ROLLBACK")
 

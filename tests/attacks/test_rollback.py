@@ -13,7 +13,7 @@ import pytest
 from fabgossip.model.artifact import ArtifactType, Manifest, Order, Tombstone
 from fabgossip.model.ids import NOTHING_HASH, ManifestHash
 from fabgossip.model.persistence import DropHead, PutClaimsSeen
-from tests.attacks.scene import Scene, Standing, asks_content
+from tests.attacks.scene import ATTACKER, Scene, Standing, asks_content
 from tests.core.artifacts import (
     Artifact,
     acme_routes,
@@ -30,6 +30,8 @@ from tests.trust import factory as f
 
 T = ArtifactType
 VERSION_MAX = 2**53 - 1
+LANE = (T.REVOCATION_LIST, T.CLUSTER_SNAPSHOT)
+"""Without these a node knows too little to judge the others of its version."""
 ORDERED = tuple(one for one in T if one not in (T.TRUST_BUNDLE, T.SNAPSHOT_INCREMENT))
 """Bundles follow exactly (`test_succession.py`); increments have no floor of their own."""
 
@@ -73,19 +75,15 @@ def test_never_down(kind: ArtifactType, tmp_path: Path) -> None:
             again.refuses(sample(kind, 7), "VERSION_ROLLBACK")
     assert scene.restarted(tmp_path / "all").state == after
 
-
-def test_a_floor_is_durable_without_its_head(tmp_path: Path) -> None:
-    """The row of the newest version is lost, or was never read: its order is on the disk by
-    itself."""
-    scene = Scene().publish(routes(7), routes(8))
-    lost = DropHead(
-        namespace=routes(8).manifest.namespace.text, manifest_hash=ManifestHash(bytes(32))
-    )
+    # The row of the newest version is lost, or was never read: its order is there by itself.
+    text = sample(kind, 8).manifest.namespace.text
+    lost = DropHead(namespace=text, manifest_hash=ManifestHash(bytes(32)))
     scene.commits.append((lost,))
-    again = scene.restarted(tmp_path)
-    assert "routes/r1" not in again.state.heads
-    assert again.state.floors["routes/r1"] == Order(2, 8)
-    again.refuses(routes(7), "VERSION_ROLLBACK")
+    again = scene.restarted(tmp_path / "without its head")
+    assert name not in again.state.heads
+    assert again.state.floors[name] == Order(2, 8)
+    if kind not in LANE:
+        again.refuses(sample(kind, 7), "VERSION_ROLLBACK")
 
 
 def test_a_tombstone_is_never_undone(tmp_path: Path) -> None:
@@ -189,7 +187,15 @@ def test_fast_forward(tmp_path: Path) -> None:
     recovered = Standing(Order(3, 1), (recovery.content_hash,), "current")
     assert scene.state.heads[name] == recovered
     assert scene.state.floors[name] == Order(3, 1)
-    assert ("bundle_accepted", "", "") in scene.audited
+    # The claims of all who are linked, after each refusal one more, are of the epoch before.
+    linked = (ATTACKER, "n3", "n9", "n9", "n9")
+    assert scene.audited == [
+        ("bundle_accepted", "", ""),
+        ("mode_changed", "", ""),
+        *(("claims_refused", "CLAIMS_INVALID", who) for who in linked),
+    ]
+    assert scene.requests == [asks_content(trust(lonely)), asks_content(recovery)]
+    assert scene.announced == [trust(lonely).envelope]
     for one in (scene, scene.restarted(tmp_path)):
         one.refuses(node_snapshot(VERSION_MAX, b"stolen"), "EPOCH_STALE")
         assert one.state.heads[name] == recovered

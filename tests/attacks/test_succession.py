@@ -11,6 +11,7 @@ version, root keys, threshold; "signed by itself" is our reading of its content.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,8 +27,6 @@ from fabgossip.model.authority import TrustBundle
 from fabgossip.model.ids import ManifestHash, PlatformId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
-    Change,
-    DropHead,
     PutEvidence,
     PutHead,
     PutTrust,
@@ -39,10 +38,18 @@ from fabgossip.trust.bundle import bundle_from_pinned
 from fabgossip.trust.gate import TrustGate
 from fabgossip.trust.rejections import Rejection
 from fabgossip.trust.signatures import Ed25519Verifier
-from fabgossip.wire.contents import bundle_bytes
-from tests.attacks.scene import ATTACKER, Scene, Standing, TrustState, asks_content
+from fabgossip.wire.contents import bundle_bytes, parse_bundle
+from tests.attacks.powers import put_and_dropped
+from tests.attacks.scene import (
+    ATTACKER,
+    TRUST_LANE_ASKED,
+    Scene,
+    Standing,
+    TrustState,
+    asks_content,
+)
 from tests.core.artifacts import Artifact, routes, stored_head, trust
-from tests.core.story import NOTHING_STORED
+from tests.core.story import NOTHING_STORED, announcement
 from tests.trust import factory as f
 
 Statement = TypeVar("Statement", Root, Snapshot)
@@ -231,6 +238,65 @@ def test_every_rotation(steps: tuple[Step, ...]) -> None:
         assert oracle.trusted.root.version == in_force.bundle_version
 
 
+CO_SIGNER = f.signer("rotation co-signer")
+"""A root that is in every bundle and signs each: with it one root of a demo is two of a fabric, and
+every threshold is met, or missed, as without it."""
+
+
+def rotated(version: int, step: Step, *before: f.Signer) -> Artifact:
+    """The same rotation in the cluster of the scenes; `before` are roots of the bundle before."""
+    roots = tuple(KEYS[number] for number in step.keys)
+    bundle = replace(
+        f.bundle(roots=(CO_SIGNER, *roots)),
+        bundle_version=version,
+        root_threshold=step.threshold + 1,
+    )
+    signers = (CO_SIGNER, *(KEYS[number] for number in step.signers), *before)
+    names = tuple(sorted(one.key_id for one in signers))
+    statement = replace(f.bundle_manifest(bundle), signer_key_ids=names)
+    return Artifact(statement, f.signed(statement, *signers), bundle_bytes(bundle))
+
+
+@pytest.mark.parametrize("steps", ROTATIONS.values(), ids=ROTATIONS.keys())
+def test_every_rotation_through_a_whole_node(steps: tuple[Step, ...], tmp_path: Path) -> None:
+    """A good step is durable, in force and told of; a bad one leaves a record, and the bundle in
+    force where it was: here, on the disk, and with the neighbors."""
+    scene = Scene().publish(routes(7), rotated(4, steps[0], *f.ROOTS[:2]))
+    for version, (last, step) in enumerate(pairwise(steps), start=5):
+        offered, before = rotated(version, step), scene.state
+        scene.wait(2_000).rest()
+        scene.caused.clear()
+        if step.is_good:
+            scene.offer(offered).rest()
+            assert scene.codes == []
+            assert scene.node.view.trust.bundle == parse_bundle(offered.content)
+            assert scene.requests == [asks_content(offered)]
+            assert scene.audited == [("bundle_accepted", "", "")]
+            assert scene.announced == [offered.envelope]
+        elif len({*step.signers} & {*last.keys}) < last.threshold:
+            scene.refuses(offered, "SIG_THRESHOLD", asks_trust=True)
+        else:
+            stands = scene.node.view.find(offered.manifest.namespace.text)
+            assert stands is not None
+            dropped = put_and_dropped(offered, before.facts)
+            scene.offer(offered).leaves(
+                before,
+                codes=["BUNDLE_INVALID"],
+                requests=[asks_content(offered)],
+                audited=[("artifact_rejected", "BUNDLE_INVALID", ATTACKER)],
+                durable=[*dropped, PutHead(verified=stands.verified)],
+                removed=[offered.content_hash],
+            )
+        again = scene.restarted(tmp_path / str(version))
+        assert again.state.facts.bundle == scene.state.facts.bundle
+        assert again.state.floors == scene.state.floors
+    # One root fewer than are asked for now is too few, though the bundle before asked for fewer.
+    in_force = steps[-1] if steps[-1].is_good else steps[-2]
+    version = scene.node.view.trust.bundle.bundle_version + 1
+    fewer = replace(in_force, signers=in_force.keys[: in_force.threshold - 1])
+    scene.wait(2_000).refuses(rotated(version, fewer), "SIG_THRESHOLD", asks_trust=True)
+
+
 def test_there_are_fifteen_rotations_and_six_of_them_fail() -> None:
     assert len(ROTATIONS) == 15
     assert sum(not steps[-1].is_good for steps in ROTATIONS.values()) == 6
@@ -326,17 +392,15 @@ class Attempt:
     offered: TrustBundle
     code: str
     published: tuple[TrustBundle, ...] = ()
-    trusted: tuple[Order, str] | None = None
-    """What stands at `trust/bundle` afterwards."""
     is_read: bool = False
     """Admitted by the roots in force, so that its content is fetched, read and found bad."""
     is_evidence: bool = False
     """Kept, because it shows that the roots contradict themselves."""
-    heads_asked: int = 0
+    asks_trust: bool = False
 
 
 ATTEMPTS: dict[str, Attempt] = {
-    "skipped": Attempt(FIVE_TH, "VERSION_GAP", heads_asked=1),
+    "skipped": Attempt(FIVE_TH, "VERSION_GAP", asks_trust=True),
     "lower": Attempt(replace(f.BUNDLE, bundle_version=2), "VERSION_ROLLBACK"),
     "equal, with another content": Attempt(
         replace(f.BUNDLE, protocol_min=2),
@@ -344,7 +408,7 @@ ATTEMPTS: dict[str, Attempt] = {
         is_evidence=True,
     ),
     "older but still signed": Attempt(
-        FOUR, "VERSION_ROLLBACK", published=(FOUR, FIVE_TH), trusted=(Order(2, 5), "current")
+        replace(FOUR, protocol_min=2), "VERSION_ROLLBACK", published=(FOUR, FIVE_TH)
     ),
     "failed by its own threshold": Attempt(UNMET, "BUNDLE_INVALID", is_read=True),
     "failed, of the next epoch": Attempt(UNMET_NEXT_EPOCH, "BUNDLE_INVALID", is_read=True),
@@ -352,43 +416,55 @@ ATTEMPTS: dict[str, Attempt] = {
         OTHER_FOUR,
         "TRUST_FORK",
         published=(FOUR,),
-        trusted=(Order(2, 4), "disputed"),
         is_evidence=True,
     ),
 }
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS.values(), ids=ATTEMPTS.keys())
-def test_exactly_next(attempt: Attempt) -> None:
-    """Whatever is refused leaves the bundle in force, no step in the chain, and no word to anybody.
+def test_exactly_next(attempt: Attempt, tmp_path: Path) -> None:
+    """Whatever is refused leaves the bundle in force, no step in the chain, and no word to anybody;
+    the node that starts again from its disk believes the same.
 
     One that the roots in force did sign has its content fetched; once that is read and found bad,
     nothing of it is left. Two of one version are a fork: the second is kept as evidence, and passed
     on as that.
     """
     offered = trust(attempt.offered)
-    scene = Scene().publish(*(trust(one) for one in attempt.published))
-    in_force = scene.node.view.trust
+    scene = Scene().publish(routes(7), *(trust(one) for one in attempt.published))
+    rejected = ("artifact_rejected", attempt.code, ATTACKER)
+    before = scene.state
     scene.offer(offered)
-    assert scene.codes == [attempt.code]
-    assert scene.node.view.trust.bundle == in_force.bundle
-    assert scene.node.view.trust.freshness.is_disputed is attempt.is_evidence
-    assert scene.trusted == ({} if attempt.trusted is None else {"trust/bundle": attempt.trusted})
-    assert _left(scene.durable) == ([PutEvidence] if attempt.is_evidence else [])
-    assert scene.fetched == ([offered.content_hash] if attempt.is_read else [])
-    assert scene.heads_asked == attempt.heads_asked
-    assert scene.told(offered) is (attempt.is_evidence and bool(attempt.published))
-
-
-def _left(changes: list[Change]) -> list[type[Change]]:
-    """The kinds of change whose rows are still there: what was put and dropped again is not."""
-    dropped = {one.manifest_hash for one in changes if isinstance(one, DropHead)}
-    return [
-        type(one)
-        for one in changes
-        if not isinstance(one, DropHead)
-        and not (isinstance(one, PutHead) and one.verified.manifest_hash in dropped)
-    ]
+    if attempt.is_read:
+        scene.leaves(
+            before,
+            codes=[attempt.code],
+            requests=[asks_content(offered)],
+            audited=[rejected],
+            durable=put_and_dropped(offered),
+            removed=[offered.content_hash],
+        )
+    elif attempt.is_evidence:
+        is_shown = bool(attempt.published)
+        both = tuple(sorted((offered.content_hash, trust(FOUR).content_hash)))
+        disputed = Standing(Order(2, 4), both, "disputed")
+        scene.leaves(
+            with_fork(before, disputed if is_shown else None),
+            codes=[attempt.code],
+            audited=[rejected, ("trust_forked", "", ATTACKER), ("mode_changed", "", "")],
+            durable=[PutEvidence(verified=offered.verified)],
+            onward=[announcement(offered)] if is_shown else [],
+        )
+    else:
+        scene.leaves(
+            before,
+            codes=[attempt.code],
+            requests=[TRUST_LANE_ASKED] if attempt.asks_trust else [],
+            audited=[rejected],
+        )
+    again = scene.restarted(tmp_path)
+    assert again.state == scene.state
+    assert again.at_start.codes == ()
 
 
 @pytest.mark.parametrize("failed", [UNMET, UNMET_NEXT_EPOCH], ids=["this epoch", "the next epoch"])
@@ -465,15 +541,17 @@ def test_fork_heals(first: TrustBundle, second: TrustBundle, tmp_path: Path) -> 
     both = tuple(sorted((trust(first).content_hash, trust(second).content_hash)))
     disputed = with_fork(before, Standing(Order(2, 4), both, "disputed"))
     assert (scene.codes, scene.blamed) == (["TRUST_FORK"], ["signer"])
-    assert scene.state == disputed
-    assert scene.requests == []
-    assert scene.audited == [
-        ("artifact_rejected", "TRUST_FORK", ATTACKER),
-        ("trust_forked", "", ATTACKER),
-        ("mode_changed", "", ""),
-    ]
-    assert scene.durable == [PutEvidence(verified=trust(second).verified)]
-    assert scene.told(trust(second))
+    scene.leaves(
+        disputed,
+        codes=["TRUST_FORK"],
+        audited=[
+            ("artifact_rejected", "TRUST_FORK", ATTACKER),
+            ("trust_forked", "", ATTACKER),
+            ("mode_changed", "", ""),
+        ],
+        durable=[PutEvidence(verified=trust(second).verified)],
+        onward=[announcement(trust(second))],
+    )
 
     good = healing(*f.ROOTS[:2])
     standing = Standing(Order(2, 5), (good.content_hash,), "current")
@@ -496,13 +574,14 @@ def test_fork_heals(first: TrustBundle, second: TrustBundle, tmp_path: Path) -> 
         assert not node.told(trust(second))
 
 
-def with_fork(before: TrustState, standing: Standing) -> TrustState:
-    """The same trust, but for the dispute."""
+def with_fork(before: TrustState, standing: Standing | None) -> TrustState:
+    """The same trust, but for the dispute; no head where the bundle is the pinned one."""
     freshness = replace(before.facts.freshness, is_disputed=True)
+    heads = {} if standing is None else {"trust/bundle": standing}
     return replace(
         before,
         facts=replace(before.facts, freshness=freshness),
-        heads=before.heads | {"trust/bundle": standing},
+        heads=before.heads | heads,
     )
 
 
