@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from typing import Final
 
 from fabgossip.core.effects import ReceiveContent, Send
@@ -120,3 +121,11 @@ def salted(name: str, item: ClaimItem) -> Opening:
 def node(name: str) -> NodeId:
     """A node id."""
     return NodeId(name)
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    """Every file, socket and folder, and what the files say."""
+    return {
+        str(one.relative_to(folder)): one.read_bytes() if one.is_file() else b""
+        for one in folder.rglob("*")
+    }

@@ -14,7 +14,8 @@ import pytest
 from fabgossip.core.effects import ReceiveContent
 from fabgossip.core.events import ContentFailed, FetchFailure, LostReason, PeerLost
 from fabgossip.model.artifact import Order
-from fabgossip.model.messages import Announce, Holdings, HoldingsEntry, HoldingsMode
+from fabgossip.model.messages import Holdings, HoldingsEntry, HoldingsMode
+from fabgossip.model.persistence import PutHead
 from fabgossip.model.scope import Audience
 from tests.attacks.powers import ACME, frames, node
 from tests.attacks.scene import ATTACKER, Scene, Standing, asks_content
@@ -87,18 +88,20 @@ def test_false_word(lie: str, reason: FetchFailure) -> None:
     fails(scene, wanted, reason)
     assert asked(scene) == [scene.attacker]
     code = LIED.get(reason)
-    assert scene.codes == ([] if code is None else [code])
-    assert scene.audited == ([] if code is None else [("artifact_rejected", code, "n2")])
-    assert scene.switched == []
     behind = Standing(Order(2, 8), (wanted.content_hash,), "behind")
     known = replace(
         before,
         heads=before.heads | {wanted.tail: behind},
         floors=before.floors | {wanted.tail: Order(2, 8)},
     )
-    assert scene.state == known
-    assert [one for one in scene.onward if isinstance(one, Announce)] == [announcement(wanted)]
-    assert not scene.says_it_holds(wanted)
+    scene.leaves(
+        known,
+        codes=[] if code is None else [code],
+        requests=[asks_content(wanted)],
+        audited=[] if code is None else [("artifact_rejected", code, ATTACKER)],
+        durable=[PutHead(verified=wanted.verified)],
+        onward=[announcement(wanted)],
+    )
 
     scene.announce(wanted, scene.bystander)
     assert asked(scene) == [scene.attacker, scene.bystander]

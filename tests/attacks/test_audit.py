@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from fabgossip.model.authority import AuditCheckpoint
 from fabgossip.storage.records import Entry, RecordChain, parse_line, record_line
 from fabgossip.storage.verifying import ChainVerdict, FaultKind, verify_folder, verify_records
+from tests.attacks.powers import files_below
 from tests.storage.chains import (
     BOOT,
     append_all,
@@ -86,12 +87,23 @@ TAMPERED: dict[str, tuple[Callable[[Lines, int], Lines], FaultKind, int]] = {
 @pytest.mark.parametrize("place", [2, 8, 9, 15, 18])
 @pytest.mark.parametrize(("change", "kind", "behind"), TAMPERED.values(), ids=TAMPERED)
 def test_tampering(
-    place: int, change: Callable[[Lines, int], Lines], kind: FaultKind, behind: int
+    place: int,
+    change: Callable[[Lines, int], Lines],
+    kind: FaultKind,
+    behind: int,
+    tmp_path: Path,
 ) -> None:
-    """The first bad record is named, with checkpoints and without."""
+    """The first bad record is named, with checkpoints and without; and what was found is evidence:
+    whoever looks at it leaves every byte where it is."""
     first = place + behind
-    assert found(change(LINES, place)) == [(kind, first, first)]
-    assert found(change(LINES, place), *ANCHORS) == [(kind, first, first)]
+    tampered = change(LINES, place)
+    assert found(tampered) == [(kind, first, first)]
+    assert found(tampered, *ANCHORS) == [(kind, first, first)]
+    (tmp_path / f"{1:016}.jsonl").write_bytes(b"".join(tampered))
+    before = files_below(tmp_path)
+    (fault,) = verify_folder(tmp_path, ANCHORS).faults
+    assert (fault.kind, fault.seq, fault.last) == (kind, first, first)
+    assert files_below(tmp_path) == before
 
 
 def test_an_intact_log_is_intact() -> None:

@@ -15,6 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fabgossip.core.effects import ServeContent
+from fabgossip.core.events import AnswersDue
 from fabgossip.model.artifact import ArtifactType, Manifest
 from fabgossip.model.authority import (
     FetchGrant,
@@ -26,6 +28,7 @@ from fabgossip.model.authority import (
     VerifiedGrant,
 )
 from fabgossip.model.ids import ManifestHash, NodeId
+from fabgossip.model.messages import GetContent
 from fabgossip.model.mode import Freshness
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import Entitlements, StorageAssignment, parse_scope_id
@@ -35,6 +38,9 @@ from fabgossip.trust.gate import TrustFacts
 from fabgossip.trust.identity import verify_claims
 from fabgossip.trust.revocation import Revoked, grant_token, node_token
 from fabgossip.wire.statements import manifest_bytes
+from tests.attacks.powers import ask, frames
+from tests.attacks.scene import ATTACKER, Scene
+from tests.core.artifacts import routes
 from tests.trust import factory as f
 
 NAMES: Final = tuple(name for name, _ in CHECKS)
@@ -149,6 +155,28 @@ def test_fails_closed(monkeypatch: pytest.MonkeyPatch) -> None:
         if found.allow:
             allowed.append(outcomes)
     assert allowed == [(Check.PASS,) * 8]
+
+
+@pytest.mark.parametrize("outcome", [Check.FAIL, Check.UNKNOWN])
+@pytest.mark.parametrize("name", NAMES)
+def test_each_check_alone_denies_at_a_whole_node(
+    name: str, outcome: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is that of a node that has no such thing; all that is left is our own record."""
+    answers = []
+    for holds in ((), (routes(7),)):
+        scene = Scene().publish(*holds)
+        before = scene.state
+        rows = tuple((one, always(outcome) if one == name else check) for one, check in CHECKS)
+        with monkeypatch.context() as patch:
+            patch.setattr(authorization, "CHECKS", rows)
+            scene.hear(scene.attacker, GetContent(items=(ask(routes(7)),)), stream=3)
+            assert scene.find(ServeContent) == []
+            scene.due(AnswersDue)
+            answers.append(frames(scene, scene.attacker))
+            scene.leaves(before, audited=[("fetch_denied", name, ATTACKER)] if holds else [])
+    assert answers[0] == answers[1]
+    assert len(answers[0]) == 1
 
 
 def always(outcome: Check) -> Callable[..., Check]:

@@ -20,6 +20,7 @@ from fabgossip.control.enrollment import NodeRow
 from fabgossip.model.artifact import Order
 from fabgossip.storage.index import NodeIndex
 from fabgossip.wire.contents import bundle_bytes, parse_pinned, pinned_bytes
+from tests.attacks.powers import files_below
 from tests.attacks.scene import NODE, Scene, Standing, started_from
 from tests.core.artifacts import Artifact, node_snapshot, revocations, routes, trust
 from tests.daemon import enrolled
@@ -126,14 +127,6 @@ def test_silent_on_bad_root(
     with pytest.raises(BlockingIOError):
         waiting.accept()
     assert files_below(home) == before
-
-
-def files_below(folder: Path) -> dict[str, bytes]:
-    """Every file, socket and folder, and what the files say."""
-    return {
-        str(one.relative_to(folder)): one.read_bytes() if one.is_file() else b""
-        for one in folder.rglob("*")
-    }
 
 
 @pytest.mark.system

@@ -139,6 +139,7 @@ def test_no_authority_from_time(case: str) -> None:
     times = (factory.NOW, factory.NOW + step)
     gives_nothing(scene, *times)
 
+    mode = scene.mode
     scene.caused.clear()
     scene.offer(TAKES_IT).rest()
     entry = (RevokedKind.CONTENT, FOR_DNS.content_hash)
@@ -146,6 +147,10 @@ def test_no_authority_from_time(case: str) -> None:
     kept = [one for one in scene.durable if isinstance(one, PutRevoked)]
     assert [one.entries for one in kept] == [((entry[0].value, entry[1]),)]
     assert ("revocation_accepted", "", "") in scene.audited
+    # A list wins back the trust in a clock only where the two agree.
+    manifest = TAKES_IT.manifest
+    agrees = manifest.issued_at - 120 <= scene.now.unix < manifest.refresh_by
+    assert agrees or scene.mode is mode
     assert not scene.told(FOR_DNS)
     assert FOR_DNS.tail not in {name for name, order in scene.switched if order is not None}
     gives_nothing(scene, *times)

@@ -22,6 +22,9 @@ from tests.core.story import Peer
 from tests.trust import factory
 
 OURS, THEIRS = in_org("acme"), in_org("globex")
+HIDDEN = sealed(
+    factory.manifest(ArtifactType.ROUTE_POLICY_BUNDLE, "org/globex/routes/r2"), b"theirs alone"
+)
 CLUSTER = parse_scope_id("cluster:prod")
 
 
@@ -33,7 +36,7 @@ class Bridge(Scene):
         self.outsider = self.link(Peer(name="n7", holds=(ACME,), shows=(ACME,)))
         self.both = self.link(Peer(name="n8", holds=BOTH_ORGS, shows=BOTH_ORGS))
         self.caused.clear()
-        for one in (OURS, THEIRS):
+        for one in (OURS, THEIRS, HIDDEN):
             self.accept(one, self.both)
         self.rest().caused.clear()
 
@@ -56,6 +59,10 @@ def test_two_orgs(first: Artifact) -> None:
     for artifact in (first, second, first):
         assert scene.served(scene.outsider, artifact) == ([0] if artifact is OURS else [])
     assert scene.served(scene.outsider, OURS, THEIRS, OURS) == [0, 2]
+    # Nor are other bytes served under the manifest it may know.
+    crossed = replace(ask(HIDDEN), manifest_hash=ask(OURS).manifest_hash)
+    scene.hear(scene.outsider, GetContent(items=(crossed,)), stream=1)
+    assert scene.find(ServeContent) == []
     denied = [dict(one.fields) for one in scene.caused if isinstance(one, Record)]
     assert {(one["peer"], one["check"]) for one in denied} == {("n7", "artifact_scope")}
     scene.leaves(

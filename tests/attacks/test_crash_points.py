@@ -18,11 +18,14 @@ from tests.trust import factory
 
 ROUNDS = 4  # start
 
+HELD = (routes(7), node_snapshot(7))
+FIVE = trust(replace(factory.NEXT_BUNDLE, bundle_version=5))
 TAKEN_UP: dict[str, tuple[Artifact, list[str]]] = {
     "routes": (routes(8), []),
     "a tombstone": (tombstone(8), ["artifact_withheld"]),
     "its own snapshot": (node_snapshot(8, b"other settings"), []),
     "a bundle": (trust(factory.NEXT_BUNDLE), ["bundle_accepted"]),
+    "a bundle after another": (FIVE, ["bundle_accepted"]),
     "a list": (
         revocations(2, revokes(RevokedKind.MANIFEST, bytes(32))),
         ["revocation_accepted"],
@@ -60,7 +63,8 @@ def test_old_or_new(what: str, tmp_path: Path) -> None:
     again the one before: what is signed but whose content is missing is not taken for new. Offered
     once more, only what is missing is asked for, and it ends as if nothing had happened."""
     offered, audited = TAKEN_UP[what]
-    scene = Scene().publish(routes(7), node_snapshot(7))
+    before = (trust(factory.NEXT_BUNDLE),) if offered is FIVE else ()
+    scene = Scene().publish(*HELD, *before)
     first = len(scene.commits)
     old = scene.restarted(tmp_path / "old").state
     scene.offer(offered).rest()

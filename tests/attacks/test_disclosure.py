@@ -12,7 +12,7 @@ from itertools import zip_longest
 from typing import Final
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fabgossip.core.effects import Disconnect, ReceiveContent, ServeContent
@@ -198,10 +198,14 @@ PROBES: Final[dict[str, Message]] = {
     "have everything": whole(secret()),
     "show another's opening": Claims(openings=(Opening(b"s" * 16, GLOBEX.item),)),
 }
+BATCH: Final = Announce(entries=(Announced(routes(7).envelope, 0),) * ANNOUNCE_ENTRIES_MAX)
+TOO_MANY: Final = RATES[Kind.ANNOUNCE].burst // ANNOUNCE_ENTRIES_MAX + 1
+"""So many that some are skipped: then it is asked for its lists, of what it may know."""
 PUBLIC: Final[dict[str, Step]] = {
     "routes come": lambda world: world.bring(routes(7), world.member),
     "the attacker brings routes": lambda world: world.bring(routes(8), world.watched),
     "routes of its own": lambda world: world.bring(acme_routes(7), world.member),
+    "it says too much": lambda world: [world.say(BATCH) for _ in range(TOO_MANY)],
     "it relinks": World.enter,
     "its list is asked for": lambda world: world.say(
         Have(audience=acme_routes().manifest.audience, prefixes=())
@@ -253,6 +257,8 @@ def probe(world: World, message: Message, stream: int) -> None:
 
 
 @given(ACTS)
+@example([(["r1 comes"], "routes come"), ([], "it says too much"), ([], "refresh")])
+@example([(["a directory"], "it says too much"), ([], "refresh")])
 def test_two_worlds(acts: Acts) -> None:
     """They differ in one organisation's matters only: whoever is not in it sees the same frames, at
     the same moments, whatever it asks and whatever happens there."""
@@ -327,15 +333,14 @@ def test_a_burst_uses_up_nobody_elses_room() -> None:
     scene = Scene().publish(routes(7))
     rate = RATES[Kind.ANNOUNCE]
     before = scene.state
-    batch = Announce(entries=(Announced(routes(7).envelope, 0),) * ANNOUNCE_ENTRIES_MAX)
     allowed = FLOOD_FACTOR * rate.count * FLOOD_SPAN // rate.per_ms + rate.burst
     # What was published before came over the same link, in the same moment.
     for _ in range(allowed // ANNOUNCE_ENTRIES_MAX - 1):
-        scene.hear(scene.attacker, batch)
+        scene.hear(scene.attacker, BATCH)
     assert cuts_of(scene) == []
     ((reduced, units),) = scene.node.view.snapshot(scene.now).policing.reduced
     assert (reduced, units > 0) == ("announce", True)
-    scene.hear(scene.attacker, batch)
+    scene.hear(scene.attacker, BATCH)
     assert cuts_of(scene) == [ByeReason.OVER_RATE]
     scene.leaves(before, audited=[("session_cut", "over_rate", ATTACKER)])
     others_are_unharmed(scene)

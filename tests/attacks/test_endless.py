@@ -22,11 +22,13 @@ from fabgossip.errors import WireError
 from fabgossip.model.artifact import chunk_size_of
 from fabgossip.model.envelope import ENVELOPE_BYTES_MAX
 from fabgossip.model.messages import TrafficClass
+from fabgossip.model.persistence import PutHead
 from fabgossip.wire.codec import ContentHeader, content_header_bytes
 from fabgossip.wire.framing import BODY_BYTES_MAX, FrameKind, FrameReader
-from tests.attacks.scene import Scene, asks_content
+from tests.attacks.scene import ATTACKER, Scene, asks_content
 from tests.attacks.test_advertising import fails
 from tests.core.artifacts import Artifact, routes
+from tests.core.story import announcement
 from tests.daemon.fabric import HANG_S, End, in_memory
 from tests.daemon.test_transfers import IDLE_MS, LARGE, SMALL, wanted
 
@@ -101,6 +103,7 @@ async def test_cut_at_signed_size(content: bytes, tmp_path: Path) -> None:
         assert end.events == []
         assert end.disk.read(wanted(content).content_hash) is None
         assert files_of(end) == []
+    the_core_names_the_sender(cut.reason)
 
 
 def files_of(end: End) -> list[Path]:
@@ -109,18 +112,21 @@ def files_of(end: End) -> list[Path]:
     return [one for one in end.folder.rglob("*") if one.is_file() and one.name not in known]
 
 
-def test_what_was_cut_leaves_nothing_and_another_source_is_asked() -> None:
-    """Its sender is not asked again; who has it brings it."""
+def the_core_names_the_sender(reason: FetchFailure) -> None:
+    """What was cut leaves one record; its sender is not asked again, who has it brings it."""
     scene = Scene().publish(routes(7))
     newer = routes(8)
     scene.announce(newer, scene.attacker).persisted()
     before = scene.state
-    fails(scene, newer, FetchFailure.BAD_LENGTH)
-    scene.rest()
-    assert scene.state == before
-    assert (scene.codes, scene.switched) == (["LENGTH_MISMATCH"], [])
-    assert scene.audited == [("artifact_rejected", "LENGTH_MISMATCH", "n2")]
-    assert not scene.says_it_holds(newer)
+    fails(scene, newer, reason)
+    scene.leaves(
+        before,
+        codes=["LENGTH_MISMATCH"],
+        requests=[asks_content(newer)],
+        audited=[("artifact_rejected", "LENGTH_MISMATCH", ATTACKER)],
+        durable=[PutHead(verified=newer.verified)],
+        onward=[announcement(newer)],
+    )
     scene.announce(newer, scene.bystander)
     scene.carry_out(newer)
     assert scene.requests == [asks_content(newer)] * 2

@@ -46,7 +46,14 @@ from fabgossip.trust.rejections import Rejection
 from fabgossip.trust.revocation import Revoked, node_token
 from fabgossip.wire.codec import message_body, parse_message
 from fabgossip.wire.framing import FrameReader, frame_bytes
-from tests.attacks.powers import NODE_CA_HASH, ask, connect_from, revokes, without_times
+from tests.attacks.powers import (
+    NODE_CA_HASH,
+    ask,
+    connect_from,
+    files_below,
+    revokes,
+    without_times,
+)
 from tests.attacks.scene import Scene, Standing, asks_content
 from tests.attacks.test_identity import audited, believed, bytes_told, daemon
 from tests.core.artifacts import Artifact, revocations, routes, trust
@@ -92,7 +99,7 @@ def test_revoking_the_node_ca_ends_every_link_at_once() -> None:
 
 
 @pytest.mark.parametrize("revoked", ENTRIES)
-def test_revoked_is_cut(revoked: str) -> None:
+def test_revoked_is_cut(revoked: str, tmp_path: Path) -> None:
     """From the step on that read the list the peer is told that list and nothing else, whatever it
     says; within a second the link is closed, and a new one at once."""
     scene = Scene().publish(routes(7))
@@ -136,6 +143,11 @@ def test_revoked_is_cut(revoked: str) -> None:
     ]
     assert set(told(scene, link)) == {announcement(listed, hops) for hops in (0, 1)}
     assert not scene.told(routes(8))
+    stored = scene.restarted(tmp_path)
+    assert stored.state.facts.revoked == union
+    late = connect_from(stored, "n7")
+    stored.when(late)
+    assert [one.link for one in stored.find(Disconnect)] == [late.link]
 
 
 class Member:
@@ -301,12 +313,14 @@ async def test_no_downgrade(tmp_path: Path, spoil: Callable[[ssl.SSLContext], No
     nothing is believed or asked, and only the log has it: anybody can cause it."""
     async with daemon(tmp_path) as (driver, address):
         before, recorded = believed(driver.node), audited(driver)
+        stored = files_below(tmp_path / "disk")
         client = bare(tmp_path, ssl.PROTOCOL_TLS_CLIENT, spoil)
         assert await bytes_told(address, client) == 0
         await trio.testing.wait_all_tasks_blocked()
         assert believed(driver.node) == before
         assert driver.node.view.sessions() == ()
         assert audited(driver) == recorded
+        assert files_below(tmp_path / "disk") == stored
         assert await bytes_told(address, contexts(tmp_path, "n7").client) > 0
 
     heard: list[int] = []

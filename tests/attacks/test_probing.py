@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabgossip.core.disclosure import Disclosure, Found
-from fabgossip.core.effects import Disconnect, Fact, Send, ServeContent, SetTimer
+from fabgossip.core.effects import Disconnect, Fact, Record, Send, ServeContent, SetTimer
 from fabgossip.core.events import AnswersDue, ContentServed, LinkId, LostReason, TimerFired
 from fabgossip.core.standing import BARRED, PROBES_MAX
 from fabgossip.model.authority import Revocation, RevokedKind, Verb
@@ -88,10 +88,12 @@ def ask(artifact: Artifact) -> ContentAsk:
 
 @contextmanager
 def counted() -> Iterator[list[Decision]]:
-    """Every decision made while the block runs."""
+    """Every decision made while the block runs, each about something that is there: about nothing
+    it would be made sooner."""
     decide, made = Disclosure.decide, list[Decision]()
 
     def noted(self: Disclosure, request: Subject, found: Found, verb: Verb, now: Now) -> Decision:
+        assert found is not None
         made.append(decide(self, request, found, verb, now))
         return made[-1]
 
@@ -103,13 +105,18 @@ def counted() -> Iterator[list[Decision]]:
 def probe(
     story: Story, link: LinkId, requests: list[tuple[int, GetContent]]
 ) -> tuple[list[Seen], list[int]]:
-    """Ask at these pauses; gives all the attacker sees, and the decisions each request cost."""
+    """Ask at these pauses; gives all the attacker sees, and the decisions each request cost. All
+    that is left of it is a record of what was denied."""
+    before = believed(story)
     seen: list[Seen] = []
     costs: list[int] = []
     due: list[int] = []
 
     def look() -> None:
         for one in story.effects:
+            assert getattr(one, "link", link) == link
+            assert isinstance(one, Send | ServeContent | SetTimer | Record)
+            assert not isinstance(one, Record) or one.fact is Fact.FETCH_DENIED
             if isinstance(one, Send) and one.link == link:
                 kind, body = message_body(one.message)
                 frame = bytes((kind, one.traffic)) + body
@@ -135,7 +142,17 @@ def probe(
         for served in story.find(ServeContent):
             story.when(ContentServed(link=served.link, stream=served.stream))
     until(story.now.instant + 1_000)
+    assert believed(story) == before
     return seen, costs
+
+
+def believed(story: Story) -> tuple[object, ...]:
+    """All that the node trusts and holds."""
+    return (
+        story.node.view.trust,
+        story.node.view.floors(),
+        repr(story.node.view.heads_after("", 100)),
+    )
 
 
 fates = st.lists(st.sampled_from(Fate), min_size=len(NAMES), max_size=len(NAMES)).map(tuple)

@@ -17,8 +17,15 @@ import trio
 import trio.testing
 
 from fabgossip.core.config import ConnectionsConfig
-from fabgossip.core.effects import ContentWanted, Disconnect, Fact, ReceiveContent
-from fabgossip.core.events import ContentFailed, FetchFailure, HelloDue, LinkId, LostReason
+from fabgossip.core.effects import ContentWanted, Disconnect, ReceiveContent
+from fabgossip.core.events import (
+    ContentFailed,
+    FetchFailure,
+    HelloDue,
+    LinkId,
+    LostReason,
+    PeerLost,
+)
 from fabgossip.core.pace import WINDOW
 from fabgossip.daemon import status
 from fabgossip.daemon.connections import FRAME_S, Connection
@@ -26,11 +33,12 @@ from fabgossip.daemon.endpoints import HANDSHAKE_S, DialError, handshake
 from fabgossip.daemon.tls import TlsStream
 from fabgossip.model.ids import ContentHash, ManifestHash
 from fabgossip.model.messages import Bye, ByeReason, Ping, TrafficClass
-from fabgossip.trust.rejections import Blame, Rejection, RejectionCode, Retry
+from fabgossip.model.persistence import PutHead
 from fabgossip.wire.codec import ContentHeader, content_header_bytes, message_body, parse_message
 from fabgossip.wire.framing import Frame, FrameKind, frame_bytes, frame_header
+from tests.attacks.scene import ATTACKER, Scene, asks_content
 from tests.core.artifacts import routes
-from tests.core.story import Story
+from tests.core.story import announcement
 from tests.daemon.fabric import (
     HANG_S,
     End,
@@ -88,12 +96,14 @@ async def client_hello(folder: Path) -> bytes:
 
 async def slow_hello(_: Path) -> Took:
     """A link that is up and never says from whom; the core's own deadline."""
-    story = Story()
-    link = story.connect("n2", is_dialer=False)
-    story.due(HelloDue)
-    closed = story.only(Disconnect)
+    scene = Scene().publish(routes(7))
+    before = scene.state
+    link = scene.connect("n4", is_dialer=False)
+    scene.due(HelloDue)
+    closed = scene.only(Disconnect)
     assert (closed.link, closed.bye, closed.lost) == (link, ByeReason.SLOW, LostReason.TIMEOUT)
-    return story.now.instant / 1_000
+    scene.leaves(before)
+    return scene.now.instant / 1_000
 
 
 async def slow_frame(folder: Path) -> Took:
@@ -129,7 +139,16 @@ async def slow_frame(folder: Path) -> Took:
     assert pings == [FrameKind.PING]
     (farewell,) = frames
     assert parse_message(*farewell) == Bye(reason=ByeReason.SLOW, retry_after_s=60)
+    a_lost_link_leaves_nothing(LostReason.TIMEOUT)
     return took
+
+
+def a_lost_link_leaves_nothing(reason: LostReason) -> None:
+    """Of a frame that did not end the core never hears: only that the link did."""
+    scene = Scene().publish(routes(7))
+    before = scene.state
+    scene.when(PeerLost(link=scene.attacker, node_id=ATTACKER, reason=reason)).leaves(before)
+    assert [one.node_id for one in scene.node.view.sessions()] == ["n3"]
 
 
 async def slow_content(folder: Path) -> Took:
@@ -149,7 +168,35 @@ async def slow_content(folder: Path) -> Took:
             nursery.cancel_scope.cancel()
     assert isinstance(failed, ContentFailed)
     assert (failed.reason, failed.received) == (FetchFailure.TOO_SLOW, 0)
+    a_trickle_is_on_record(failed.reason)
     return end.event_times[0] - start
+
+
+def a_trickle_is_on_record(reason: FetchFailure) -> None:
+    """Who trickles is named, and the next source is asked at once."""
+    scene = Scene().publish(routes(7))
+    newer = routes(8)
+    scene.announce(newer, scene.attacker).persisted()
+    before = scene.state
+    scene.announce(newer, scene.bystander)
+    failed = ContentFailed(
+        content_hash=newer.content_hash,
+        link=scene.attacker,
+        request=None,
+        reason=reason,
+        received=0,
+    )
+    scene.when(failed)
+    assert scene.only(ReceiveContent).link == scene.bystander
+    scene.leaves(
+        before,
+        codes=["TOO_SLOW"],
+        requests=[asks_content(newer)] * 2,
+        audited=[("artifact_rejected", "TOO_SLOW", ATTACKER)],
+        durable=[PutHead(verified=newer.verified)],
+        onward=[announcement(newer)],
+    )
+    assert scene.blamed == ["peer"]
 
 
 WANTED: Final = ReceiveContent(
@@ -180,30 +227,6 @@ async def test_each_stage(
     with trio.fail_after(10 * deadline):
         took = await attack(tmp_path)
     assert deadline <= took <= deadline + SECOND + 0.1
-
-
-def test_too_slow_is_the_peers_fault_and_another_source_helps() -> None:
-    refused = Rejection(code=RejectionCode.TOO_SLOW, detail="")
-    assert (refused.blame, refused.retry) == (Blame.PEER, Retry.OTHER_SOURCE)
-
-
-def test_a_content_that_is_too_slow_is_fetched_elsewhere() -> None:
-    """The dripper has had its turn: the next source is asked at once, and the want ends well."""
-    story = Story()
-    dripper, honest = story.link("n2"), story.link("n3")
-    story.announce(routes(), dripper).persisted()
-    assert story.only(ReceiveContent).link == dripper
-    story.announce(routes(), honest)
-    failed = ContentFailed(
-        content_hash=routes().content_hash,
-        link=dripper,
-        request=None,
-        reason=FetchFailure.TOO_SLOW,
-        received=0,
-    )
-    story.when(failed)
-    assert story.only(ReceiveContent).link == honest
-    assert Fact.FETCH_FAILED in story.facts()
 
 
 async def test_frames_of_a_slow_path_are_no_attack(
