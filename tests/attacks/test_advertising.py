@@ -86,6 +86,8 @@ def test_false_word(lie: str, reason: FetchFailure) -> None:
     scene.hear(scene.attacker, word(LIES[lie](wanted)))
     scene.announce(wanted, scene.attacker).persisted()
     fails(scene, wanted, reason)
+    if reason in (FetchFailure.BAD_HASH, FetchFailure.BAD_LENGTH):
+        scene.hear(scene.attacker, word(LIES[lie](wanted))).announce(wanted, scene.attacker)
     assert asked(scene) == [scene.attacker]
     code = LIED.get(reason)
     behind = Standing(Order(2, 8), (wanted.content_hash,), "behind")

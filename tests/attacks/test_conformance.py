@@ -70,11 +70,11 @@ test_rollback
   test_new_targets_fast_forward_recovery: test_only_a_new_epoch_undoes_a_fast_forward
   test_new_snapshot_fast_forward_recovery: test_only_a_new_epoch_undoes_a_fast_forward
   test_new_timestamp_fast_forward_recovery: test_only_a_new_epoch_undoes_a_fast_forward
-  test_new_snapshot_version_mismatch: - nothing but its own line lists a version; listings of snapshots are not judged yet
-  test_new_targets_version_mismatch: - the same
+  test_new_snapshot_version_mismatch: tests/attacks/test_mix_match.py test_listing_decides
+  test_new_targets_version_mismatch: tests/attacks/test_mix_match.py test_a_listing_binds_before_what_it_lists_is_here
 
 test_updater_delegation_graphs
-  test_graph_traversal: tests/trust/test_bundle.py test_the_right_with_the_longest_prefix_counts_in_any_order
+  test_graph_traversal: tests/attacks/test_rights.py test_order_is_irrelevant
   test_graph_traversal with thresholds: test_a_narrower_right_has_a_threshold_of_its_own
   test_targetfile_search: test_a_narrower_right_takes_the_place_of_the_wider_one
   the diamond of pull request 405: test_authority_under_one_prefix_is_none_under_another
@@ -83,7 +83,7 @@ test_quoting_issues
   test_unusual_role_name: test_an_unusual_name_is_refused_before_anything_is_named_by_it
 
 test_static_repositories
-  test_static_repository: tests/vectors/test_vectors.py test_an_envelope_of_a_vector_is_read_and_written_bit_for_bit
+  test_static_repository: tests/attacks/test_golden.py test_old_and_extended
 
 self_tests
   test_repository_simulator: - tests its own simulator
@@ -104,7 +104,7 @@ from fabgossip.model.messages import GetHeads, Heads
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import PutEvidence, PutHead, StoredFloor
 from fabgossip.wire.envelopes import envelope_bytes
-from tests.attacks.scene import Scene
+from tests.attacks.scene import ATTACKER, TRUST_LANE_ASKED, Scene
 from tests.core.artifacts import (
     Artifact,
     artifact,
@@ -153,15 +153,18 @@ def next_bundle(bundle: TrustBundle) -> Artifact:
 
 
 def refused(scene: Scene, offered: Artifact, code: str) -> None:
-    """The attempt leaves one record, and nothing else anywhere."""
-    before = scene.trusted
+    """The attempt leaves one record, perhaps a question for newer trust, and nothing else
+    anywhere."""
+    before = scene.rest().state
     scene.caused.clear()
-    scene.offer(offered)
-    assert scene.codes == [code]
-    assert scene.trusted == before
-    assert (scene.durable, scene.fetched) == ([], [])
-    assert not scene.told(offered)
-    assert not scene.says_it_holds(offered)
+    scene.offer(offered).rest()
+    assert scene.requests in ([], [TRUST_LANE_ASKED])
+    scene.leaves(
+        before,
+        codes=[code],
+        requests=scene.requests,
+        audited=[("artifact_rejected", code, ATTACKER)],
+    )
 
 
 # test_basic

@@ -227,7 +227,8 @@ def root_share_lost(folder: Path) -> None:
     for node in (scene, scene.restarted(folder)):
         fifth = replace(healed, bundle_version=5)
         with_lost = rooted(fifth, kept[0], f.ROOTS[2])
-        node.wait(2_000).refuses(with_lost, "SIG_THRESHOLD", asks_trust=True)
+        node.wait(2_000)
+        node.refuses(with_lost, "SIG_THRESHOLD", asks_trust=True)
         node.offer(rooted(fifth, kept[0], NEW_ROOT)).rest()
         assert node.node.view.trust.bundle == fifth
 

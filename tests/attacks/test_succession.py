@@ -264,8 +264,8 @@ def test_every_rotation_through_a_whole_node(steps: tuple[Step, ...], tmp_path: 
     scene = Scene().publish(routes(7), rotated(4, steps[0], *f.ROOTS[:2]))
     for version, (last, step) in enumerate(pairwise(steps), start=5):
         offered, before = rotated(version, step), scene.state
-        scene.wait(2_000).rest()
-        scene.caused.clear()
+        scene.wait(2_000)
+        scene.rest().caused.clear()
         if step.is_good:
             scene.offer(offered).rest()
             assert scene.codes == []
@@ -294,7 +294,8 @@ def test_every_rotation_through_a_whole_node(steps: tuple[Step, ...], tmp_path: 
     in_force = steps[-1] if steps[-1].is_good else steps[-2]
     version = scene.node.view.trust.bundle.bundle_version + 1
     fewer = replace(in_force, signers=in_force.keys[: in_force.threshold - 1])
-    scene.wait(2_000).refuses(rotated(version, fewer), "SIG_THRESHOLD", asks_trust=True)
+    scene.wait(2_000)
+    scene.refuses(rotated(version, fewer), "SIG_THRESHOLD", asks_trust=True)
 
 
 def test_there_are_fifteen_rotations_and_six_of_them_fail() -> None:
