@@ -32,7 +32,7 @@ from fabgossip.core.events import (
 )
 from fabgossip.core.permits import RISKS
 from fabgossip.model.authority import RevokedKind
-from fabgossip.model.messages import GetContent, Have, Heads
+from fabgossip.model.messages import GetContent
 from fabgossip.model.mode import Action, Mode
 from fabgossip.model.persistence import PutMemory, StoredTrust
 from fabgossip.trust.modes import may
@@ -138,10 +138,15 @@ def test_deny_until_fresh(loss: Loss) -> None:
     scene.caused.clear()
     for replayed in (routes(7), routes(8), peers(record("n9"))):
         scene.announce(replayed, scene.attacker)
-    assert set(scene.codes) <= {"MODE_DENIED"}
-    assert (scene.state, scene.durable, scene.requests) == (before, [], [])
-    assert [one for one in scene.onward if isinstance(one, Have | Heads)] == []
-    assert all(one == ("artifact_rejected", "MODE_DENIED", ATTACKER) for one in scene.audited)
+    scene.rest()
+    # Where the routes are still on the disk, those it holds are no news and make no record.
+    assert len(scene.codes) in (2, 3)
+    denied = ("artifact_rejected", "MODE_DENIED", ATTACKER)
+    scene.leaves(
+        before,
+        codes=["MODE_DENIED"] * len(scene.codes),
+        audited=[denied] * len(scene.codes),
+    )
     may_not(scene)
 
     scene.wait(1_000)

@@ -24,6 +24,7 @@ from tests.core.artifacts import (
     sealed,
     trust,
 )
+from tests.core.story import announcement
 from tests.trust import factory as f
 
 R1 = "routes/r1"
@@ -45,19 +46,18 @@ def test_order_independent(first: Artifact, second: Artifact, tmp_path: Path) ->
     and the one who showed the second is not to blame."""
     scene = Scene().publish(first)
     before = scene.state
-    scene.offer(second).rest()
-    assert (scene.codes, scene.blamed) == (["EQUIVOCATION"], ["signer"])
     after = replace(before, heads=before.heads | {R1: DISPUTED})
-    assert scene.state == after
-    assert scene.requests == []
-    assert scene.audited == [
-        ("artifact_rejected", "EQUIVOCATION", ATTACKER),
-        ("artifact_disputed", "", ATTACKER),
-    ]
-    assert scene.durable == [PutEvidence(verified=second.verified)]
-    assert scene.switched == []
-    assert scene.told(second)
-    assert not scene.says_it_holds(second)
+    scene.offer(second).leaves(
+        after,
+        codes=["EQUIVOCATION"],
+        audited=[
+            ("artifact_rejected", "EQUIVOCATION", ATTACKER),
+            ("artifact_disputed", "", ATTACKER),
+        ],
+        durable=[PutEvidence(verified=second.verified)],
+        onward=[announcement(second)],
+    )
+    assert scene.blamed == ["signer"]
 
     scene.ignores(first)
     scene.ignores(second)

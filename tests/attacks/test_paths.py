@@ -17,7 +17,7 @@ from fabgossip.model.artifact import ArtifactType
 from fabgossip.storage.materialized import LocalState, LocalVersion
 from fabgossip.wire.packing import Value
 from tests.attacks.powers import resealed
-from tests.attacks.scene import Scene
+from tests.attacks.scene import ATTACKER, Scene
 from tests.core.artifacts import Artifact, artifact, routes
 from tests.core.story import announcement
 from tests.trust import factory
@@ -148,10 +148,12 @@ def test_nothing_outside(world: World, place: int, values: tuple[Value, ...]) ->
         scene = world.scene.rest()
         assert len(scene.codes) == 1, value
         assert scene.codes[0] in CODES, value
-        assert scene.audited == [("artifact_rejected", scene.codes[0], "n2")]
         assert scene.blamed == ["signer"]
-        assert (scene.state, scene.requests, scene.durable) == (state, [], [])
-        assert scene.onward == []
+        scene.leaves(
+            state,
+            codes=scene.codes,
+            audited=[("artifact_rejected", scene.codes[0], ATTACKER)],
+        )
         assert world.files() == files
 
 
