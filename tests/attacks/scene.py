@@ -317,11 +317,6 @@ class Scene(Story):
         return [one.wanted.content_hash for one in self.caused if isinstance(one, ReceiveContent)]
 
     @property
-    def heads_asked(self) -> int:
-        """How often it asked for what lies between, or is newer."""
-        return sum(isinstance(one, GetHeads) for one in self._messages())
-
-    @property
     def state(self) -> TrustState:
         """Everything this node trusts, the list and the snapshot it started with included."""
         heads = {
