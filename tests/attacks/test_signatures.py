@@ -222,13 +222,15 @@ def cost_of(offered: Artifact) -> int:
 
 def test_flood_costs_nothing() -> None:
     """One good signature beside seven bad ones is found with one verification; a key that may not
-    speak costs none, and one signature above the limit is refused unread."""
+    speak costs none, nor do fewer than must sign, and one signature above the limit is refused
+    unread."""
     statement = routes(8).manifest
     noise = signatures_of(statement, *strangers(SIGNATURES_MAX))
     (good,) = signatures_of(statement, f.POLICY)
 
     strange, many = forged(statement, *noise), forged(statement, good, *noise)
-    assert (cost_of(strange), cost_of(many)) == (0, 0)
+    lone, release = one_release_key()
+    assert (cost_of(strange), cost_of(many), cost_of(forged(lone, release))) == (0, 0, 0)
     Scene().publish(routes(7)).refuses(strange, "KEY_UNKNOWN", asks_trust=True)
     scene = Scene().publish(routes(7))
     scene.refuses(many, "SIG_TOO_MANY")
