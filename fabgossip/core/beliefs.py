@@ -133,6 +133,11 @@ class Beliefs:
             ),
         )
 
+    def on_memory(self, memory: StoredMemory) -> None:
+        """What the disk remembers of time and of amnesia: the start itself is judged by that."""
+        self._is_kept_whole = memory.is_whole
+        self._clock.on_started(memory.time_floor, has_amnesia=not memory.is_whole)
+
     def on_started(
         self,
         chain: tuple[StoredTrust, ...],
@@ -143,8 +148,6 @@ class Beliefs:
         """Verify the stored chain again, step by step; the first step that fails ends it, and the
         node has forgotten what it knew."""
         self.generation = memory.generation
-        self._is_kept_whole = memory.is_whole
-        self._clock.on_started(memory.time_floor, has_amnesia=not memory.is_whole)
         for node_id, epoch, version in memory.claims_seen:
             self._seen[node_id] = Order(epoch, version)
         values = frozenset((RevokedKind(kind), value) for kind, value in revoked)

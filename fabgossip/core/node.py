@@ -106,6 +106,8 @@ class Node:
 
     def handle(self, event: Event, now: Now) -> list[Effect]:
         """Take one event and return all that is to be done about it, in order."""
+        if isinstance(event, Started):
+            self._m.beliefs.on_memory(event.memory)
         now = self._m.beliefs.on_time(now)
         self._route(event, now)
         self._settle_facts(now)
