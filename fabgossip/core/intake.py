@@ -498,10 +498,8 @@ class Intake:
 
     def _keep_again(self) -> None:
         unkept, self._unkept = self._unkept, []
-        epoch = self._m.beliefs.facts.revoked.epoch
         for changes in unkept:
-            # Rows of an older epoch would take the place of today's.
-            if not any(isinstance(one, PutRevoked) and one.epoch != epoch for one in changes):
+            if not any(self._m.beliefs.is_overtaken(one) for one in changes):
                 self.keep(*changes)
 
     def _has_turned_bad(self, verified: VerifiedManifest, now: Now) -> bool:

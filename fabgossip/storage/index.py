@@ -27,6 +27,7 @@ from fabgossip.model.persistence import (
     KeptCheckpoint,
     PutCheckpoints,
     PutClaimsSeen,
+    PutClockDoubt,
     PutEvidence,
     PutFloor,
     PutGrantUse,
@@ -294,6 +295,8 @@ class NodeIndex:
                 self._put_grant_use(row)
             case PutTimeFloor():
                 self._put_meta("time_floor", max(row.unix, self._meta("time_floor", 0)))
+            case PutClockDoubt():
+                self._put_meta("is_clock_doubted", int(row.is_doubted))
             case PutMemory():
                 self._put_meta("is_whole", int(row.is_whole))
                 generation = max(row.generation, self._meta("generation", 0))
@@ -480,6 +483,7 @@ class NodeIndex:
             generation=self._meta("generation", 0),
             is_whole=bool(self._meta("is_whole", 0)),
             time_floor=UnixTime(self._meta("time_floor", 0)),
+            is_clock_doubted=bool(self._meta("is_clock_doubted", 0)),
             revoked_epoch=self._meta("revoked_epoch", 0),
             claims_seen=tuple((NodeId(row[0]), row[1], row[2]) for row in seen),
             grant_uses=tuple(

@@ -43,6 +43,7 @@ from tests.core.artifacts import (
     Artifact,
     acme_routes,
     artifact,
+    node_snapshot,
     revocations,
     routes,
     sealed,
@@ -324,6 +325,19 @@ def test_what_the_disk_refused_is_written_at_every_turn_until_it_is_durable(
     (put,) = [one for one in story.find(Persist) if change in one.changes]
     story.when(Persisted(token=put.token, ok=True))
     assert change not in changes(refresh(story))
+
+
+def test_amnesia_the_disk_refused_to_note_is_not_noted_once_it_has_ended() -> None:
+    """Else the node, which knows again all it must know, would forget that at the next start."""
+    story = Story(state_generation=9)
+    (noted,) = [one for one in story.find(Persist) if PutMemory(is_whole=False) in one.changes]
+    origin = story.link("n2")
+    story.accept(node_snapshot(8), origin)
+    story.announce(revocations(8), origin).persisted().stored(revocations(8), origin)
+    ended = PutMemory(is_whole=True, generation=9)
+    assert ended in changes(story)
+    story.when(Persisted(token=noted.token, ok=False))
+    assert [one for one in changes(refresh(story)) if isinstance(one, PutMemory)] == []
 
 
 def test_revocations_of_an_older_epoch_are_not_written_over_those_of_today() -> None:
