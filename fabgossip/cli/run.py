@@ -13,6 +13,7 @@ import trio
 from fabgossip.cli.output import EXIT_OK, print_json
 from fabgossip.daemon.config import Config, ConfigProblemsError, read_config
 from fabgossip.daemon.driver import read_clocks
+from fabgossip.daemon.kernel_clock import is_kernel_synchronized
 from fabgossip.daemon.service import Environment, check_tls, load_identity, run_daemon
 from fabgossip.daemon.systemd import NotifyEnvironment
 from fabgossip.errors import FabgossipError
@@ -64,7 +65,11 @@ def run_run(arguments: argparse.Namespace) -> int:
         watchdog_pid=_number("WATCHDOG_PID"),
     )
     environment = Environment(
-        notify=notify, log_to_terminal=sys.stderr.isatty(), entropy=os.urandom, wall=time.time
+        notify=notify,
+        log_to_terminal=sys.stderr.isatty(),
+        entropy=os.urandom,
+        wall=time.time,
+        clock_is_synchronized=is_kernel_synchronized,
     )
     stopped_by: list[FabgossipError] = []
     try:

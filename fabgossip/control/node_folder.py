@@ -237,6 +237,10 @@ def _config_text(
         "[status]",
         f"socket = {json.dumps(places.socket)}",
         f"operator_group = {json.dumps(places.operator_group)}",
+        "",
+        "[clock]",
+        # Containers, where throw-away fabrics run, are mostly not told what keeps their clock.
+        f"require_synchronized = {'false' if bundle.is_demo else 'true'}",
     ]
     for one in starts[:BOOTSTRAP_ENTRIES]:
         lines += [

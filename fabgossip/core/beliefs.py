@@ -28,7 +28,14 @@ from fabgossip.model.authority import (
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.mode import Action, Freshness, Mode, Permission
 from fabgossip.model.moment import Now, UnixTime, is_past
-from fabgossip.model.persistence import PutMemory, StoredMemory, StoredTrust
+from fabgossip.model.persistence import (
+    Change,
+    PutClockDoubt,
+    PutMemory,
+    PutRevoked,
+    StoredMemory,
+    StoredTrust,
+)
 from fabgossip.model.policy import DegradedPolicy
 from fabgossip.model.scope import Entitlements
 from fabgossip.model.topology import Snapshot
@@ -71,14 +78,18 @@ class Beliefs:
         "_conditions",
         "_fork_version",
         "_gate",
+        "_is_kept_doubted",
         "_is_kept_whole",
+        "_is_recalled",
         "_list_dispute",
         "_own",
         "_own_version",
         "_pinned_hash",
         "_recalled_list",
+        "_recalled_snapshot",
         "_seen",
         "_snapshot_claims",
+        "_snapshot_order",
         "_verifier",
         "audit_is_writable",
         "chain",
@@ -107,8 +118,16 @@ class Beliefs:
         """Starts our own claims demand of our disk."""
         self._is_kept_whole = True
         """Whether the disk says that nothing was forgotten."""
+        self._is_kept_doubted = False
+        """Whether the disk says that the clock is in doubt."""
+        self._is_recalled = False
+        """Whether all that the disk held was judged: what comes now is new."""
         self._recalled_list = Order(0, 0)
         """The revocation list our own disk came with."""
+        self._snapshot_order = Order(0, 0)
+        """Of the node's own snapshot that was read last."""
+        self._recalled_snapshot = Order(0, 0)
+        """The one our own disk came with."""
         self.chain: list[ChainStep] = []
         """Bundles after the pinned one, oldest first."""
         self.generation = 1
@@ -133,6 +152,23 @@ class Beliefs:
             ),
         )
 
+    def on_memory(self, memory: StoredMemory, *, is_synchronized: bool) -> None:
+        """What the disk remembers of time and of amnesia, and what the kernel says of its clock:
+        the start itself is judged by that."""
+        self._is_kept_whole = memory.is_whole
+        self._is_kept_doubted = memory.is_clock_doubted
+        self._clock.on_started(
+            memory.time_floor,
+            has_amnesia=not memory.is_whole,
+            is_doubted=memory.is_clock_doubted,
+        )
+        self._clock.is_synchronized = is_synchronized
+
+    def on_clock(self, now: Now, *, is_synchronized: bool) -> None:
+        """The kernel says that its clock is in step with others, or is not any more."""
+        self._clock.is_synchronized = is_synchronized
+        self._look_at_clock(now)
+
     def on_started(
         self,
         chain: tuple[StoredTrust, ...],
@@ -143,8 +179,6 @@ class Beliefs:
         """Verify the stored chain again, step by step; the first step that fails ends it, and the
         node has forgotten what it knew."""
         self.generation = memory.generation
-        self._is_kept_whole = memory.is_whole
-        self._clock.on_started(memory.time_floor, has_amnesia=not memory.is_whole)
         for node_id, epoch, version in memory.claims_seen:
             self._seen[node_id] = Order(epoch, version)
         values = frozenset((RevokedKind(kind), value) for kind, value in revoked)
@@ -181,11 +215,13 @@ class Beliefs:
     def on_time(self, now: Now) -> Now:
         """An event comes: look at the clock, and give the time everything is judged by."""
         self._clock.on_time(now)
+        self._look_at_clock(now)
+        return self._clock.judged_by(now)
+
+    def _look_at_clock(self, now: Now) -> None:
         is_suspect = self._clock.is_suspect(now)
-        judged = self._clock.judged_by(now)
         if is_suspect is not self.facts.freshness.is_clock_suspect:
             self._put_freshness(is_clock_suspect=is_suspect)
-        return judged
 
     def next_conditions(self, now: Now) -> tuple[Mode, ...] | None:
         """The conditions that hold, once whenever they are others than before."""
@@ -202,23 +238,43 @@ class Beliefs:
     def on_recalled(self) -> None:
         """All that the disk holds was judged: of what it says, nothing ends amnesia."""
         self._recalled_list = self._list_order()
+        self._recalled_snapshot = self._snapshot_order
+        self._is_recalled = True
 
     def _list_order(self) -> Order:
         return Order(self.facts.revoked.epoch, self.facts.revoked.version)
 
-    def next_memory(self) -> PutMemory | None:
-        """What the disk must know of amnesia that was noticed since, None if it does."""
-        if not self._clock.has_amnesia or not self._is_kept_whole:
-            return None
-        self._is_kept_whole = False
-        return PutMemory(is_whole=False)
+    def next_memory(self) -> tuple[PutMemory | PutClockDoubt, ...]:
+        """What the disk must know of amnesia that was noticed since, and of doubts about the clock
+        that came or went."""
+        noticed = list[PutMemory | PutClockDoubt]()
+        if self._clock.has_amnesia and self._is_kept_whole:
+            self._is_kept_whole = False
+            noticed.append(PutMemory(is_whole=False))
+        if self._clock.is_doubted is not self._is_kept_doubted:
+            self._is_kept_doubted = self._clock.is_doubted
+            noticed.append(PutClockDoubt(is_doubted=self._is_kept_doubted))
+        return tuple(noticed)
+
+    def is_overtaken(self, change: Change) -> bool:
+        """Whether something the disk refused says what holds no more: written again, it would take
+        the place of what does."""
+        match change:
+            case PutRevoked():
+                return change.epoch != self.facts.revoked.epoch
+            case PutMemory():
+                return change.is_whole is not self._is_kept_whole
+            case PutClockDoubt():
+                return change.is_doubted is not self._is_kept_doubted
+            case _:
+                return False
 
     def has_recovered(self, now: Now) -> bool:
         """Whether the node had amnesia and knows again all a fresh one must know: the chain, a list
         in time and as new as its claims demand, its own snapshot in time, a sound clock. Once.
 
-        The list must be newer than the disk's: a disk that was rolled back by minutes holds all of
-        this in time, and lacks what came since (`tests/attacks/test_amnesia.py`)."""
+        List and snapshot must be newer than the disk's: a disk that was rolled back by minutes
+        holds all of this in time, and lacks what came since (`tests/attacks/test_amnesia.py`)."""
         fresh = self.facts.freshness
         if not self._clock.has_amnesia:
             return False
@@ -228,7 +284,10 @@ class Beliefs:
             fresh.snapshot_refresh_by,
         )
         is_fresh = all(one is not None and not is_past(one, now.unix) for one in due)
-        is_heard = self._list_order() > self._recalled_list
+        is_heard = (
+            self._list_order() > self._recalled_list
+            and self._snapshot_order > self._recalled_snapshot
+        )
         is_ours = bool(self.facts.own.scope_ids)
         if not (is_fresh and is_heard and is_ours) or fresh.is_clock_suspect:
             return False
@@ -330,7 +389,9 @@ class Beliefs:
         if not is_side:
             self._put(revocations_expires_at=manifest.expires_at)
             self._put_freshness(revocations_refresh_by=manifest.refresh_by)
-            self._clock.on_confirmed(manifest.issued_at, manifest.refresh_by, now)
+            if self._is_recalled:
+                # The disk's own list is nothing new: a doubt outlives a restart.
+                self._clock.on_confirmed(manifest.issued_at, manifest.refresh_by, now)
         self._note_disputes()
         self.on_own_claims(now)
         self._look_at_self()
@@ -388,6 +449,7 @@ class Beliefs:
             self._put_freshness(snapshot_refresh_by=None)
             return False
         self.policy = snapshot.degraded
+        self._snapshot_order = verified.manifest.order
         self._put_freshness(snapshot_refresh_by=verified.manifest.refresh_by)
         before = (self.own_claims, self.facts.own)
         if snapshot.claims:
@@ -410,7 +472,7 @@ class Beliefs:
         verdict = self._gate.admit(raw, asked, self.facts, known, now.unix)
         if isinstance(verdict, Rejection):
             if verdict.code is RejectionCode.FUTURE_ISSUED:
-                self._clock.on_from_future(verdict.signed_by, now)
+                self._clock.on_from_future(verdict.signed_by)
             return verdict
         return self._mode_refusal(verdict, now) or verdict
 

@@ -13,7 +13,14 @@ from typing import Final
 
 from fabgossip.core.events import Token
 from fabgossip.core.ordered import OrderedMap, OrderedSet
-from fabgossip.model.artifact import NO_ORDER, ArtifactType, Manifest, Order, VerifiedManifest
+from fabgossip.model.artifact import (
+    NO_ORDER,
+    TRUST_TYPES,
+    ArtifactType,
+    Manifest,
+    Order,
+    VerifiedManifest,
+)
 from fabgossip.model.ids import ContentHash, ManifestHash
 from fabgossip.model.messages import PREFIX_BYTES
 from fabgossip.model.moment import UnixTime, is_past
@@ -191,7 +198,7 @@ class Catalog:
             # Of one order the last accepted stands: a bundle issued again, the winner of a dispute.
             self._floors[namespace] = Floor(verified.manifest.order, verified.manifest_hash)
         self._link(verified)
-        self._by_expiry[(verified.manifest.expires_at, namespace)] = namespace
+        self._await_expiry(verified.manifest)
         return head, before
 
     def on_side(self, verified: VerifiedManifest) -> Head | None:
@@ -227,8 +234,14 @@ class Catalog:
             self._floors[namespace] = Floor(before.manifest.order, before.verified.manifest_hash)
             for one in before.statements:
                 self._link(one)
-            self._by_expiry[(before.manifest.expires_at, namespace)] = namespace
+            self._await_expiry(before.manifest)
         return before
+
+    def _await_expiry(self, manifest: Manifest) -> None:
+        """Trust restricts past its end: it is never called expired, it only is not fresh."""
+        if manifest.artifact_type not in TRUST_TYPES:
+            namespace = manifest.namespace.text
+            self._by_expiry[(manifest.expires_at, namespace)] = namespace
 
     def on_increment(self, verified: VerifiedManifest) -> Head | None:
         """An admitted increment stands beside its snapshot; None if that is not the head."""

@@ -81,6 +81,8 @@ class Started:
     """What is kept of other nodes' audit logs."""
     visible: tuple[tuple[str, bytes], ...] = ()
     """Namespace and envelope of what consumers read, or may start, in the local state."""
+    is_synchronized: bool = True
+    """The kernel's word about its clock, as in `ClockChanged`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +254,14 @@ class AuditChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClockChanged:
+    """The kernel says that its clock is kept in step with others, or that it is not; without a word
+    of it, it is."""
+
+    is_synchronized: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointSigned:
     """The own audit log has a new checkpoint, durable and ready to be shown to others."""
 
@@ -307,6 +317,7 @@ Event: TypeAlias = (
     | ContentServed
     | Persisted
     | AuditChanged
+    | ClockChanged
     | RequestMade
     | CheckpointSigned
 )

@@ -247,7 +247,7 @@ def _mode_problems(beliefs: Beliefs) -> dict[Mode, tuple[ProblemCode, str, str, 
         Mode.CLOCK_SUSPECT: (
             ProblemCode.CLOCK_SUSPECT,
             "",
-            "the wall clock was stepped, or contradicts what is signed",
+            "the wall clock was stepped, is not synchronized, or contradicts what is signed",
             "timedatectl",
         ),
         Mode.AMNESIA: (

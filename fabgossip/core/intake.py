@@ -498,10 +498,8 @@ class Intake:
 
     def _keep_again(self) -> None:
         unkept, self._unkept = self._unkept, []
-        epoch = self._m.beliefs.facts.revoked.epoch
         for changes in unkept:
-            # Rows of an older epoch would take the place of today's.
-            if not any(isinstance(one, PutRevoked) and one.epoch != epoch for one in changes):
+            if not any(self._m.beliefs.is_overtaken(one) for one in changes):
                 self.keep(*changes)
 
     def _has_turned_bad(self, verified: VerifiedManifest, now: Now) -> bool:
@@ -877,11 +875,13 @@ class Intake:
                 self._apply(head, head.verified, now)
 
     def on_expiry(self, now: Now, count: int) -> None:
-        """Withdraw what has expired, at most `count` at a time."""
+        """Withdraw what has expired, at most `count` at a time. A revocation list stays where local
+        software reads it: who finds none would take nothing for revoked."""
         for head in self._m.catalog.on_expired(now.unix, count):
             self._withdraw(head, HeadState.EXPIRED, now)
         for namespace, shown in tuple(self._shown.items()):
-            if is_past(shown.manifest.expires_at, now.unix):
+            is_list = shown.manifest.artifact_type is ArtifactType.REVOCATION_LIST
+            if not is_list and is_past(shown.manifest.expires_at, now.unix):
                 self._withdraw_local(namespace)
 
     def _withdraw(self, head: Head, state: HeadState, now: Now) -> None:

@@ -29,21 +29,33 @@ FLOOR_EVERY_S: Final = 300
 class ClockWatch:
     """The two clocks against each other, against the floor, and against what is signed."""
 
-    __slots__ = ("_floor", "_from_future", "_kept_floor", "_last", "_stepped_at", "has_amnesia")
+    __slots__ = (
+        "_floor",
+        "_from_future",
+        "_kept_floor",
+        "_last",
+        "has_amnesia",
+        "is_doubted",
+        "is_synchronized",
+    )
 
     def __init__(self, floor: UnixTime) -> None:
         self._floor = floor
         """Latest time known to have been reached."""
         self._kept_floor = UnixTime(0)
         self._last: Now | None = None
-        self._stepped_at: UnixTime | None = None
-        """Wall clock when it became suspect by itself; only something signed clears that."""
+        self.is_doubted = False
+        """Whether it stepped, or contradicts what is signed, in this process or one before; only
+        something newly signed ends that."""
+        self.is_synchronized = True
+        """The kernel's word, where it is asked for; it ends by that as well."""
         self._from_future: dict[KeyId, None] = {}
         """Keys that signed what our clock calls the future."""
         self.has_amnesia = False
 
-    def on_started(self, floor: UnixTime, *, has_amnesia: bool) -> None:
+    def on_started(self, floor: UnixTime, *, has_amnesia: bool, is_doubted: bool) -> None:
         """What the disk remembers."""
+        self.is_doubted = is_doubted
         self._floor = max(self._floor, floor)
         self._kept_floor = floor
         self.has_amnesia = has_amnesia
@@ -55,15 +67,14 @@ class ClockWatch:
             return
         wall_ms = seconds_between(last.unix, now.unix) * 1_000
         if abs(wall_ms - elapsed(last.instant, now.instant)) > STEP_MAX_MS:
-            self._stepped_at = self._stepped_at or now.unix
+            self.is_doubted = True
         if now.unix > self._floor and not self.is_suspect(now):
             self._floor = now.unix
 
     def is_suspect(self, now: Now) -> bool:
         """Whether the wall clock cannot be believed."""
-        return self._stepped_at is not None or now.unix < seconds_after(
-            self._floor, -CLOCK_TOLERANCE_S
-        )
+        is_behind = now.unix < seconds_after(self._floor, -CLOCK_TOLERANCE_S)
+        return self.is_doubted or not self.is_synchronized or is_behind
 
     def judged_by(self, now: Now) -> Now:
         """The time everything is judged by: never earlier than one that was reached before."""
@@ -76,21 +87,21 @@ class ClockWatch:
         capped = min(issued_at, seconds_after(now.unix, CLOCK_TOLERANCE_S))
         self._floor = max(self._floor, UnixTime(capped))
 
-    def on_from_future(self, signers: tuple[KeyId, ...], now: Now) -> None:
+    def on_from_future(self, signers: tuple[KeyId, ...]) -> None:
         """Something well signed claims a time ahead of our clock: if two keys do, it is our clock
         that is wrong."""
         for key_id in signers[:2]:
             self._from_future[key_id] = None
         if len(self._from_future) >= 2:
             self._from_future.clear()
-            self._stepped_at = self._stepped_at or now.unix
+            self.is_doubted = True
 
     def on_confirmed(self, issued_at: UnixTime, refresh_by: UnixTime, now: Now) -> None:
         """A newly signed list agrees with the wall clock: the clock is believed again."""
         self._from_future.clear()
         agrees = issued_at <= seconds_after(now.unix, CLOCK_TOLERANCE_S) and now.unix < refresh_by
         if agrees:
-            self._stepped_at = None
+            self.is_doubted = False
 
     def next_floor(self) -> UnixTime | None:
         """The floor to make durable now, None if the durable one is young enough."""

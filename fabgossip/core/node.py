@@ -15,6 +15,7 @@ from fabgossip.core.events import (
     AnswersDue,
     AuditChanged,
     CheckpointSigned,
+    ClockChanged,
     ContentFailed,
     ContentServed,
     ContentStored,
@@ -106,6 +107,8 @@ class Node:
 
     def handle(self, event: Event, now: Now) -> list[Effect]:
         """Take one event and return all that is to be done about it, in order."""
+        if isinstance(event, Started):
+            self._m.beliefs.on_memory(event.memory, is_synchronized=event.is_synchronized)
         now = self._m.beliefs.on_time(now)
         self._route(event, now)
         self._settle_facts(now)
@@ -140,6 +143,8 @@ class Node:
                 self._on_persisted(event, now)
             case AuditChanged():
                 self._m.beliefs.audit_is_writable = event.is_writable
+            case ClockChanged():
+                self._m.beliefs.on_clock(now, is_synchronized=event.is_synchronized)
             case RequestMade():
                 self._requests.on_request(event, now)
             case CheckpointSigned():
@@ -175,10 +180,9 @@ class Node:
 
     def _recover(self, now: Now) -> None:
         """Amnesia, once noticed, outlives this process; it ends once all that a fresh node must
-        know is here. Both durably."""
+        know is here. Both durably, as is a doubt about the clock."""
         beliefs = self._m.beliefs
-        noticed = beliefs.next_memory()
-        if noticed is not None:
+        for noticed in beliefs.next_memory():
             self._intake.keep(noticed)
         if beliefs.has_recovered(now):
             self._intake.keep(PutMemory(is_whole=True, generation=beliefs.generation))
@@ -306,7 +310,10 @@ class Node:
         self._exchange.on_refresh(now)
 
     def _keep_time(self) -> None:
-        """A node that starts again must not believe an earlier clock than it had."""
+        """A node that starts again must not believe an earlier clock than it had, nor one it had
+        come to doubt."""
+        for noticed in self._m.beliefs.next_memory():
+            self._intake.keep(noticed)
         floor = self._m.beliefs.next_time_floor()
         if floor is not None:
             self._intake.keep(PutTimeFloor(unix=floor))

@@ -79,6 +79,14 @@ class TrustTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClockTable:
+    """What the node's clock must show before it is believed."""
+
+    require_synchronized: bool = True
+    """Whether the kernel must vouch for it; a container may have a good clock and not be told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListenTable:
     """Where peers connect."""
 
@@ -155,6 +163,7 @@ class ConfigTable:
     trust: TrustTable
     storage: StorageTable
     bootstrap: tuple[BootstrapTable, ...] = ()
+    clock: ClockTable = field(default_factory=ClockTable)
     listen: ListenTable = field(default_factory=ListenTable)
     audit: AuditTable = field(default_factory=AuditTable)
     status: StatusTable = field(default_factory=StatusTable)

@@ -33,6 +33,7 @@ from fabgossip.core.effects import (
 from fabgossip.core.events import (
     AuditChanged,
     CheckpointSigned,
+    ClockChanged,
     Event,
     LinkId,
     LostReason,
@@ -227,6 +228,19 @@ class Driver:
         else:
             detail = (("detail", self._world.audit.last_error),)
             self._world.log.emit("audit_stopped", LogLevel.ERROR, detail)
+
+    def on_clock_changed(self, is_synchronized: bool) -> None:  # noqa: FBT001  # given by position
+        """The kernel says something else of its clock than before."""
+        self.log_clock(is_synchronized=is_synchronized)
+        self.post(ClockChanged(is_synchronized=is_synchronized))
+
+    def log_clock(self, *, is_synchronized: bool) -> None:
+        """What the kernel says of its clock, for who has to mend it."""
+        if is_synchronized:
+            self._world.log.emit("clock_synchronized", LogLevel.WARNING)
+        else:
+            detail = (("detail", "the kernel does not call its clock synchronized"),)
+            self._world.log.emit("clock_unsynchronized", LogLevel.ERROR, detail)
 
     def log_fault(self, event: str, error: Exception) -> None:
         """Something of ours failed for one client; the daemon goes on."""

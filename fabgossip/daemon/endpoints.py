@@ -96,15 +96,16 @@ async def serve_listener(
     listener = listeners[0]
     bound = listener.socket.getsockname()
     task_status.started(f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}")
-    while True:
-        try:
-            stream = await listener.accept()
-        except OSError:
-            # Out of descriptors, most likely: those in use must get the chance to end.
-            await trio.sleep(0.1)
-            continue
-        on_stream(stream)
-        await trio.sleep(1 / per_second_max)
+    async with listener:
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError:
+                # Out of descriptors, most likely: those in use must get the chance to end.
+                await trio.sleep(0.1)
+                continue
+            on_stream(stream)
+            await trio.sleep(1 / per_second_max)
 
 
 async def accept_tls(

@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from fabgossip.daemon.config import Config
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.driver import Driver, World, node_seed, read_clocks
 from fabgossip.daemon.endpoints import TlsContexts, serve_listener
+from fabgossip.daemon.kernel_clock import watch_clock
 from fabgossip.daemon.logs import Log, LogLevel
 from fabgossip.daemon.pinning import settle_pin
 from fabgossip.daemon.recorder import LogOwner
@@ -60,6 +61,8 @@ class Environment:
     log_to_terminal: bool
     entropy: Callable[[int], bytes]
     wall: Callable[[], float]
+    clock_is_synchronized: Callable[[], bool]
+    """What the kernel says of its clock."""
 
 
 @dataclass(slots=True)
@@ -267,7 +270,11 @@ async def _serving(
             driver = Driver(setup, _world(config, parts, disk, audit), nursery)
             audit.start(driver.on_checkpoint_signed, driver.on_audit_writable_changed)
             nursery.start_soon(audit.run, name="audit")
-            driver.post(parts.state.started(disk))
+            vouches = _voucher(config, environment)
+            is_vouched = vouches()
+            if not is_vouched:
+                driver.log_clock(is_synchronized=False)
+            driver.post(replace(parts.state.started(disk), is_synchronized=is_vouched))
             listening = await _listen(config, driver, nursery)
             about = _about(config, parts, boot_id, listening)
             server = StatusServer(driver, about, config.table.status.operator_group)
@@ -275,6 +282,9 @@ async def _serving(
                 await nursery.start(server.serve, listener, name="status")
                 nursery.start_soon(driver.run_timers, name="timers")
                 nursery.start_soon(driver.transfers.watch, name="transfer watch")
+                nursery.start_soon(
+                    watch_clock, vouches, driver.on_clock_changed, is_vouched, name="clock"
+                )
                 nursery.start_soon(_ping_watchdog, parts.notifier, name="watchdog")
                 server.is_ready = True
                 _tell_ready(parts, about)
@@ -285,6 +295,13 @@ async def _serving(
     finally:
         audit.stop()
         disk.stop()
+
+
+def _voucher(config: Config, environment: Environment) -> Callable[[], bool]:
+    """Who says that the clock is kept in step: the kernel, unless the operator does."""
+    if config.table.clock.require_synchronized:
+        return environment.clock_is_synchronized
+    return lambda: True
 
 
 def _audit(config: Config, parts: _Parts, boot_id: BootId) -> Audit:

@@ -138,6 +138,15 @@ class PutTimeFloor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PutClockDoubt:
+    """The wall clock stepped, or contradicts what is signed; or (False) something newly signed
+    agrees with it.
+    """
+
+    is_doubted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PutMemory:
     """The node knows again all a fresh one must know: it has no amnesia any more, or (False) it
     noticed that it has.
@@ -175,6 +184,8 @@ class StoredMemory:
     is_whole: bool = True
     """False: the folder is new, or amnesia was noticed and not yet left."""
     time_floor: UnixTime = NEVER
+    is_clock_doubted: bool = False
+    """Whether a process before this one came to doubt the clock, and none believed it since."""
     revoked_epoch: int = 0
     claims_seen: tuple[tuple[NodeId, int, int], ...] = ()
     grant_uses: tuple[StoredGrantUse, ...] = ()
@@ -196,6 +207,7 @@ Change: TypeAlias = (
     | PutClaimsSeen
     | PutGrantUse
     | PutTimeFloor
+    | PutClockDoubt
     | PutMemory
     | PutCheckpoints
 )

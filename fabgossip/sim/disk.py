@@ -31,6 +31,7 @@ from fabgossip.model.persistence import (
     KeptCheckpoint,
     PutCheckpoints,
     PutClaimsSeen,
+    PutClockDoubt,
     PutEvidence,
     PutFloor,
     PutGrantUse,
@@ -136,6 +137,7 @@ class SimDisk:
         self.generation = 0
         self.is_whole = False
         self.time_floor = UnixTime(0)
+        self.is_clock_doubted = False
         self.revoked_epoch = 0
         self.contents: dict[ContentHash, bytes] = {}
         self.trust: dict[int, StoredTrust] = {}
@@ -250,6 +252,7 @@ class SimDisk:
             generation=self.generation,
             is_whole=self.is_whole,
             time_floor=self.time_floor,
+            is_clock_doubted=self.is_clock_doubted,
             revoked_epoch=self.revoked_epoch,
             claims_seen=tuple((name, *self.claims_seen[name]) for name in sorted(self.claims_seen)),
             grant_uses=tuple(self.grant_uses[key] for key in sorted(self.grant_uses)),
@@ -291,6 +294,8 @@ class SimDisk:
                     self._put_grant_use(change)
                 case PutTimeFloor():
                     self.time_floor = max(change.unix, self.time_floor)
+                case PutClockDoubt():
+                    self.is_clock_doubted = change.is_doubted
                 case PutMemory():
                     self.is_whole = change.is_whole
                     self.generation = max(self.generation, change.generation)

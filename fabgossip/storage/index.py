@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fabgossip.errors import StorageError
 from fabgossip.model.artifact import TRUST_TYPES, TYPE_RULES, ArtifactType, Order, VerifiedManifest
@@ -27,6 +27,7 @@ from fabgossip.model.persistence import (
     KeptCheckpoint,
     PutCheckpoints,
     PutClaimsSeen,
+    PutClockDoubt,
     PutEvidence,
     PutFloor,
     PutGrantUse,
@@ -294,6 +295,8 @@ class NodeIndex:
                 self._put_grant_use(row)
             case PutTimeFloor():
                 self._put_meta("time_floor", max(row.unix, self._meta("time_floor", 0)))
+            case PutClockDoubt():
+                self._put_meta("is_clock_doubted", int(row.is_doubted))
             case PutMemory():
                 self._put_meta("is_whole", int(row.is_whole))
                 generation = max(row.generation, self._meta("generation", 0))
@@ -357,24 +360,27 @@ class NodeIndex:
         ]
         self._db.executemany("INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
+    def _rows(self, question: str, *values: object) -> list[Any]:
+        """All rows of an answer. A damaged page shows only when it is read: raises
+        `StorageError`."""
+        try:
+            return self._db.execute(question, values).fetchall()
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path}: {error}") from error
+
     def content(self, content_hash: ContentHash) -> ContentRow | None:
         """The row of a content, None if it is not held.
 
         Raises:
             StorageError: it cannot be read.
         """
-        try:
-            row = self._db.execute(
-                "SELECT size, inline FROM content WHERE content_hash = ?", (content_hash,)
-            ).fetchone()
-        except sqlite3.Error as error:
-            raise StorageError(f"{self._path}: {error}") from error
-        return None if row is None else ContentRow(size=row[0], inline=row[1])
+        rows = self._rows("SELECT size, inline FROM content WHERE content_hash = ?", content_hash)
+        return ContentRow(size=rows[0][0], inline=rows[0][1]) if rows else None
 
     def orphans(self) -> tuple[ContentHash, ...]:
         """Contents no head names: what a crash left between a new head and the removal of the old
         content."""
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT content_hash FROM content "
             "WHERE content_hash NOT IN (SELECT content_hash FROM head) "
             "AND content_hash NOT IN (SELECT content_hash FROM trust)"
@@ -383,7 +389,7 @@ class NodeIndex:
 
     def pin(self) -> PinRow | None:
         """The pinned bundle this folder was made under, None while it is new."""
-        rows = self._db.execute("SELECT key, value FROM meta WHERE key IN ('pin', 'pin_roots')")
+        rows = self._rows("SELECT key, value FROM meta WHERE key IN ('pin', 'pin_roots')")
         found = dict(rows)
         if len(found) < 2:
             return None
@@ -409,26 +415,26 @@ class NodeIndex:
 
     def highest_epoch(self) -> int:
         """Of everything this folder remembers; 0 if nothing."""
-        found = self._db.execute(
-            "SELECT max(epoch) FROM (SELECT epoch FROM floor UNION SELECT epoch FROM claims_seen)"
-        ).fetchone()[0]
-        return max(found or 0, self._meta("revoked_epoch", 0))
+        epochs = "SELECT epoch FROM floor UNION SELECT epoch FROM claims_seen"
+        last = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'revoked_epoch'"
+        found = self._rows(f"SELECT max(epoch) FROM ({epochs} UNION {last})")  # noqa: S608  # no input in it
+        return int(found[0][0] or 0)
 
     def trust_chain(self) -> tuple[StoredTrust, ...]:
         """The stored steps, lowest version first."""
-        rows = self._db.execute("SELECT version, envelope, content FROM trust ORDER BY version")
+        rows = self._rows("SELECT version, envelope, content FROM trust ORDER BY version")
         return tuple(StoredTrust(version=row[0], envelope=row[1], content=row[2]) for row in rows)
 
     def revoked(self) -> tuple[tuple[int, bytes], ...]:
         """Number of the kind and 32 bytes of everything ever revoked, in order."""
-        rows = self._db.execute("SELECT kind, value FROM revoked ORDER BY kind, value")
+        rows = self._rows("SELECT kind, value FROM revoked ORDER BY kind, value")
         return tuple((row[0], row[1]) for row in rows)
 
     def checkpoints(self) -> tuple[PutCheckpoints, ...]:
         """What is kept of each node's audit log, in order of node."""
         found: dict[NodeId, list[KeptCheckpoint]] = {}
         columns = "node_id, size, head, wall, is_evidence, envelope"
-        for row in self._db.execute(f"SELECT {columns} FROM checkpoint ORDER BY node_id, place"):  # noqa: S608  # no input in it
+        for row in self._rows(f"SELECT {columns} FROM checkpoint ORDER BY node_id, place"):  # noqa: S608  # no input in it
             one = KeptCheckpoint(
                 size=row[1], head=row[2], wall=row[3], is_evidence=bool(row[4]), envelope=row[5]
             )
@@ -437,7 +443,7 @@ class NodeIndex:
 
     def floors(self) -> tuple[StoredFloor, ...]:
         """All floors in namespace order."""
-        rows = self._db.execute("SELECT * FROM floor ORDER BY namespace")
+        rows = self._rows("SELECT * FROM floor ORDER BY namespace")
         return tuple(
             StoredFloor(
                 namespace=row[0],
@@ -470,15 +476,14 @@ class NodeIndex:
 
     def memory(self) -> StoredMemory:
         """What must not be forgotten, as it stands."""
-        seen = self._db.execute("SELECT node_id, epoch, version FROM claims_seen ORDER BY node_id")
-        uses = self._db.execute("SELECT grant_id, uses, forget_at FROM grant_use ORDER BY grant_id")
-        evidence = self._db.execute(
-            "SELECT envelope FROM evidence ORDER BY namespace, manifest_hash"
-        )
+        seen = self._rows("SELECT node_id, epoch, version FROM claims_seen ORDER BY node_id")
+        uses = self._rows("SELECT grant_id, uses, forget_at FROM grant_use ORDER BY grant_id")
+        evidence = self._rows("SELECT envelope FROM evidence ORDER BY namespace, manifest_hash")
         return StoredMemory(
             generation=self._meta("generation", 0),
             is_whole=bool(self._meta("is_whole", 0)),
             time_floor=UnixTime(self._meta("time_floor", 0)),
+            is_clock_doubted=bool(self._meta("is_clock_doubted", 0)),
             revoked_epoch=self._meta("revoked_epoch", 0),
             claims_seen=tuple((NodeId(row[0]), row[1], row[2]) for row in seen),
             grant_uses=tuple(
@@ -491,7 +496,7 @@ class NodeIndex:
     def heads(self, content_of: Callable[[ContentHash], bytes | None]) -> tuple[StoredHead, ...]:
         """All heads in namespace order; `content_of` reads those fabgossip itself reads."""
         heads = []
-        for row in self._db.execute(_HEADS).fetchall():
+        for row in self._rows(_HEADS):
             namespace, epoch, version, is_increment, artifact_type = row[:5]
             envelope, content_hash, is_held = row[5:]
             is_read = is_held and artifact_type in _READ_TYPES

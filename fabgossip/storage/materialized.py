@@ -7,7 +7,8 @@ Must not know: who may apply what, where content comes from.
 
 Layout: `local/<namespace segments>/v<epoch>.<version>/{content, envelope, manifest.json}`,
 `current`, `previous`, and `staged` for what its consumer has to activate. Content is copied, never
-linked: a consumer running as root cannot damage the store. Folders are created with their final
+linked: a consumer running as root cannot damage the store; and it is hashed while it is copied, for
+bytes that rested on a disk are believed no more than a peer's. Folders are created with their final
 mode and never changed: an explicit chmod would drop an inherited setgid bit, so the process runs
 with umask 0026. Names come from parsed namespaces only; a scope id's colon is a plain character of
 a file name.
@@ -18,10 +19,13 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from fabgossip.errors import StorageError
 from fabgossip.model.artifact import ArtifactType, Manifest, Order
 from fabgossip.storage.contents import sync_folder
 
@@ -30,6 +34,7 @@ NAMESPACE_MODE: Final = 0o750
 FILE_MODE: Final = 0o440
 _VERSION: Final = re.compile(r"v(\d+)\.(\d+)")
 _COPY_BYTES: Final = 1 << 20
+"""Of a content in memory at once: one may have 256 MiB."""
 _TEMPORARY: Final = "tmp-"
 _LINKS: Final = ("current", "staged", "previous")
 
@@ -66,7 +71,8 @@ class LocalState:
         snapshot, as a file of its own.
 
         Raises:
-            OSError: the link still points at the version before.
+            StorageError: the content is not the one that was signed.
+            OSError: it could not be written. The link still points at the version before.
         """
         manifest = version.manifest
         folder = self.folder_of(manifest.namespace.text)
@@ -129,7 +135,9 @@ class LocalState:
         building = folder / f"{_TEMPORARY}{name}"
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(mode=NAMESPACE_MODE)
-        _write(building / "content", source)
+        if _write_hashed(building / "content", source) != version.manifest.content_hash:
+            shutil.rmtree(building)
+            raise StorageError(f"{folder}: its content is damaged on the disk")
         _write(building / "envelope", version.envelope)
         _write(building / "manifest.json", _manifest_json(version.manifest))
         if settings is not None:
@@ -217,24 +225,31 @@ def _point(folder: Path, link: str, name: str) -> None:
     fresh.rename(folder / link)
 
 
-def _write(path: Path, source: int | bytes) -> None:
+def _write(path: Path, data: bytes) -> None:
+    _write_hashed(path, data)
+
+
+def _write_hashed(path: Path, source: int | bytes) -> bytes:
+    """Write a file, durably, and give the hash of what was written."""
+    digest = sha256()
     descriptor = os.open(
         path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
     )
     try:
-        if isinstance(source, bytes):
-            _write_all(descriptor, source)
-        else:
-            _copy(source, descriptor)
+        for part in (source,) if isinstance(source, bytes) else _parts_of(source):
+            digest.update(part)
+            _write_all(descriptor, part)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    return digest.digest()
 
 
-def _copy(source: int, target: int) -> None:
+def _parts_of(descriptor: int) -> Iterator[bytes]:
     offset = 0
-    while count := os.copy_file_range(source, target, 64 * _COPY_BYTES, offset):
-        offset += count
+    while part := os.pread(descriptor, _COPY_BYTES, offset):
+        yield part
+        offset += len(part)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

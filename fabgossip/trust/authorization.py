@@ -14,7 +14,7 @@ Must not know: what the node holds, which peer asked before, how the answer is w
 | artifact scope | the items shown, the grant and the narrowing let it hold the artifact | the audience is not known |
 | organization | the artifact names no organisation, or one that was shown | nothing was shown |
 | artifact type | a role that has the verb has the type, and so has the grant where that is used | no rule for any of its roles |
-| trust and revocation | nothing it rests on is revoked, and our list is unexpired and new enough | no list, expired, too old; no manifest hash or signer to look up |
+| trust and revocation | nothing it rests on is revoked, and, but for bundles and lists, our list is unexpired and new enough | no list, expired, too old; no manifest hash or signer to look up |
 | partition and degraded policy | the mode lets this node serve it | the mode forbids to judge at all |
 
 For the trust lane (bundle, revocation list, tombstones, a node's own snapshot) a valid certificate
@@ -267,6 +267,10 @@ def _revocation(
         return Check.FAIL
     if about.manifest_hash is None or not about.signed_by:
         return Check.UNKNOWN
+    if about.manifest is not None and about.manifest.artifact_type in TRUST_TYPES:
+        # To be told of trust grants nothing. Were a list in time needed for it, an ended one would
+        # keep itself, and the next epoch its bundle, from whom they take something away.
+        return Check.PASS
     expires_at = facts.revocations_expires_at
     if expires_at is None or is_past(expires_at, now):
         return Check.UNKNOWN

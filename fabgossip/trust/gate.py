@@ -753,11 +753,11 @@ RECALL_STEPS: Final[tuple[_Step, ...]] = (
     _epoch,
     _not_revoked,
     _expired,
-    _trust_expired,
 )
-"""What is judged again for a manifest of our own index."""
+"""What is judged again for a manifest of our own index. A bundle past its expiry lets nothing new
+in, and takes nothing away: what was accepted under it ends by its own time."""
 
-INSPECT_STEPS: Final = tuple(step for step in RECALL_STEPS if step is not _hold)
+INSPECT_STEPS: Final = (*(step for step in RECALL_STEPS if step is not _hold), _trust_expired)
 """What is judged of a file by whoever has it."""
 
 _READERS: Final[dict[ArtifactType, Callable[[bytes], ReadContent]]] = {

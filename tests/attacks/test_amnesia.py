@@ -32,7 +32,12 @@ from fabgossip.core.events import (
 )
 from fabgossip.core.permits import RISKS
 from fabgossip.model.authority import RevokedKind
-from fabgossip.model.messages import GetContent
+from fabgossip.model.messages import (
+    Announce,
+    Announced,
+    GetContent,
+    Heads,
+)
 from fabgossip.model.mode import Action, Mode
 from fabgossip.model.persistence import PutMemory, StoredTrust
 from fabgossip.trust.modes import may
@@ -175,12 +180,29 @@ WITHHELD: Final[dict[str, tuple[Artifact, ...]]] = {
 
 
 @pytest.mark.parametrize("brought", WITHHELD.values(), ids=WITHHELD)
-def test_one_of_them_is_not_enough(brought: tuple[Artifact, ...]) -> None:
-    scene = node(LOSSES["the state is missing"])
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_one_of_them_is_not_enough(loss: Loss, brought: tuple[Artifact, ...]) -> None:
+    """Nor is what the disk itself has of the other, however well it fits: it may be of before."""
+    scene = node(loss)
     for artifact in brought:
         take(scene, artifact, scene.bystander)
     scene.when(TimerFired(timer=RefreshDue()))
     may_not(scene)
+
+
+def test_its_own_snapshot_of_before_shown_again_is_not_enough() -> None:
+    """Somebody honest brings the list, the attacker what it kept: a narrower snapshot may have come
+    between, and a peer's word that none did is worth nothing."""
+    scene = node(LOSSES["the machine was put back"])
+    (before,) = (one for one in fresh_lane("n1") if not one.is_trust)
+    take(scene, revocations(8), scene.bystander)
+    entries = (Announced(before.envelope, 0),)
+    scene.hear(scene.attacker, Announce(entries=entries))
+    scene.hear(scene.attacker, Heads(envelopes=(before.envelope,)))
+    scene.when(TimerFired(timer=RefreshDue()))
+    may_not(scene)
+    take(scene, node_snapshot(8), scene.bystander)
+    assert mode(scene) is not Mode.AMNESIA
 
 
 def test_a_list_that_is_overdue_is_not_enough() -> None:

@@ -6,22 +6,32 @@ or before a start. It holds grants of every time, the present one too, and every
 
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
 from fabgossip.core.effects import Answer, Persist, Record, ServeContent
-from fabgossip.core.events import Event, GateRequest, RequestId, RequestMade, Started
+from fabgossip.core.events import (
+    ClockChanged,
+    Event,
+    GateRequest,
+    RefreshDue,
+    RequestId,
+    RequestMade,
+    Started,
+    TimerFired,
+)
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import RevokedKind
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import GetContent
 from fabgossip.model.mode import Mode
 from fabgossip.model.moment import UnixTime
-from fabgossip.model.persistence import PutRevoked
+from fabgossip.model.persistence import PutClockDoubt, PutRevoked, PutTimeFloor
 from fabgossip.model.scope import parse_scope_id
 from tests.attacks.powers import ask, revokes
 from tests.attacks.scene import Scene
-from tests.core.artifacts import CLUSTER_SCOPE, artifact, revocations, stored_head
+from tests.core.artifacts import CLUSTER_SCOPE, artifact, revocations, routes, stored_head
 from tests.core.story import NOTHING_STORED, Peer
 from tests.trust import factory
 
@@ -170,6 +180,59 @@ def test_a_list_that_agrees_makes_the_clock_good_again() -> None:
     scene.offer(revocations(2)).rest()
     assert scene.mode is Mode.FRESH
     assert scene.uses(factory.NOW)
+
+
+def doubts(scene: Scene) -> list[bool]:
+    """What the disk was told of doubts about the clock."""
+    return [one.is_doubted for one in scene.durable if isinstance(one, PutClockDoubt)]
+
+
+def test_a_start_does_not_make_the_clock_good_again(tmp_path: Path) -> None:
+    """Who sets the clock may end the process, too. The list on the node's own disk agrees with the
+    clock as it did before; only a newer one ends the doubt, and that outlives a start as well."""
+    scene = Clocked()
+    scene.step_clock(HALF_AN_HOUR)
+    scene.rest()
+    assert (scene.mode, doubts(scene)) == (Mode.CLOCK_SUSPECT, [True])
+    again = scene.restarted(tmp_path / "doubted")
+    assert again.node.view.snapshot(again.now).mode is Mode.CLOCK_SUSPECT
+    again.offer(revocations(2)).rest()
+    assert (again.node.view.snapshot(again.now).mode, doubts(again)) == (Mode.FRESH, [False])
+    believed = again.restarted(tmp_path / "believed")
+    assert believed.node.view.snapshot(believed.now).mode is Mode.FRESH
+
+
+def test_a_doubt_the_disk_refused_is_not_written_over_its_end() -> None:
+    scene = Clocked()
+    scene.step_clock(HALF_AN_HOUR)
+    scene.rest().persisted(ok=False)
+    scene.offer(revocations(2)).rest()
+    assert doubts(scene) == [True, False]
+    scene.when(TimerFired(timer=RefreshDue()))
+    assert doubts(scene) == [True, False]
+
+
+def test_a_clock_the_kernel_does_not_vouch_for_gives_nothing_until_it_does() -> None:
+    """Nobody keeps such a clock in step, so nobody would notice it drift, or being set while the
+    node was down. What it says is no time that was reached; the kernel's next word ends it."""
+    scene = Clocked()
+    scene.when(ClockChanged(is_synchronized=False))
+    assert scene.mode is Mode.CLOCK_SUSPECT
+    scene.wait(301_000).when(TimerFired(timer=RefreshDue()))
+    assert [one for one in scene.durable if isinstance(one, PutTimeFloor)] == []
+    gives_nothing(scene, scene.now.unix)
+    scene.when(ClockChanged(is_synchronized=True))
+    assert (scene.mode, doubts(scene)) == (Mode.FRESH, [])
+    assert scene.uses(scene.now.unix)
+
+
+def test_a_start_under_a_clock_the_kernel_does_not_vouch_for_applies_nothing_yet() -> None:
+    started = replace(NOTHING_STORED, heads=(stored_head(routes()),), is_synchronized=False)
+    scene = Scene(started=started)
+    assert scene.at_start.switched == []
+    assert scene.trusted["routes/r1"][1] == "held"
+    scene.when(ClockChanged(is_synchronized=True))
+    assert (routes().tail, routes().manifest.order) in scene.switched
 
 
 def test_what_is_overdue_stays_overdue_under_a_clock_set_back() -> None:

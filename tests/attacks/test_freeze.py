@@ -11,12 +11,34 @@ from typing import Final
 from fabgossip.core.events import RefreshDue, TimerFired
 from fabgossip.core.health import state_of
 from fabgossip.model.artifact import ArtifactType, Order
+from fabgossip.model.authority import RevokedKind
 from fabgossip.model.mode import Mode
 from fabgossip.model.moment import UnixTime
-from fabgossip.model.persistence import PutHead
-from tests.attacks.scene import TRUST_LANE_ASKED, Scene, Standing, TrustState, asks_content
-from tests.core.artifacts import Artifact, artifact, routes, sealed
-from tests.core.story import announcement, fresh_lane
+from fabgossip.model.persistence import (
+    PutHead,
+)
+from tests.attacks.powers import (
+    revokes,
+)
+from tests.attacks.scene import (
+    TRUST_LANE_ASKED,
+    Scene,
+    Standing,
+    TrustState,
+    asks_content,
+)
+from tests.core.artifacts import (
+    Artifact,
+    artifact,
+    revocations,
+    routes,
+    sealed,
+    trust,
+)
+from tests.core.story import (
+    announcement,
+    fresh_lane,
+)
 from tests.trust import factory as f
 
 R1: Final = "routes/r1"
@@ -126,6 +148,34 @@ def test_a_frozen_node_says_so_itself() -> None:
         ("mode_changed", "", ""),
     ]
     assert scene.onward == []
+
+
+def test_a_bundle_past_its_end_takes_nothing_away_and_lets_nothing_in(tmp_path: Path) -> None:
+    """Whoever keeps the next bundle from a node freezes it, and no more: what it was using goes on
+    by its own time, also over a list that is judged then and over a start. A revocation lands."""
+    bundle = trust(f.NEXT_BUNDLE)
+    ended = replace(
+        bundle.manifest,
+        issued_at=UnixTime(f.NOW - f.DAY),
+        refresh_by=UnixTime(f.NOW - 1),
+        expires_at=UnixTime(f.NOW - 1),
+    )
+    scene = Scene().publish(routes(7))
+    scene.offer(Artifact(ended, f.signed(ended), bundle.content)).rest()
+    scene.caused.clear()
+    scene.offer(revocations(2, revokes(RevokedKind.MANIFEST, bytes(32)))).rest()
+    again = scene.restarted(tmp_path)
+    used = Standing(Order(2, 7), (routes(7).content_hash,), "current")
+    for one, switched in ((scene, scene.switched), (again, again.at_start.switched)):
+        assert one.node.view.trust.bundle == f.NEXT_BUNDLE
+        assert one.state.heads[R1] == used
+        assert (R1, None) not in switched
+        one.refuses(routes(8), "TRUST_EXPIRED", asks_trust=True)
+        one.caused.clear()
+        name = routes(7).verified.manifest_hash
+        one.offer(revocations(3, revokes(RevokedKind.MANIFEST, name))).rest()
+        assert one.state.heads[R1] == replace(used, state="refused")
+        assert (R1, None) in one.switched
 
 
 def test_old_news_thaw_nothing() -> None:

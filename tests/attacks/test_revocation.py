@@ -11,13 +11,24 @@ from typing import Final
 
 import pytest
 
+from fabgossip.core.effects import ServeContent
+from fabgossip.core.events import RefreshDue, TimerFired
 from fabgossip.model.artifact import Order
 from fabgossip.model.authority import Revocation, RevokedKind
+from fabgossip.model.messages import GetContent, GetHeads, HeadKnown, Heads
 from fabgossip.model.mode import Action, Mode
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import PutEvidence, PutHead, PutRevoked
 from fabgossip.trust.modes import may
-from tests.attacks.scene import ATTACKER, Scene, Standing, asks_content
+from tests.attacks.powers import (
+    ask,
+)
+from tests.attacks.scene import (
+    ATTACKER,
+    Scene,
+    Standing,
+    asks_content,
+)
 from tests.core.artifacts import Artifact, acme_routes, revocations, routes, sealed, trust
 from tests.trust import factory as f
 
@@ -114,7 +125,7 @@ def late(version: int, *entries: Revocation) -> Artifact:
 
 def test_a_late_list_restricts_and_makes_nothing_fresh(tmp_path: Path) -> None:
     """Withheld until it had expired: its entries land all the same, in the same tick; but with it
-    as the newest, nothing of high risk is allowed, and what has expired is not passed on."""
+    as the newest, nothing of high risk is allowed. It is passed on, for it must land everywhere."""
     scene = Scene().publish(FIRST)
     assert is_fresh(scene)
     scene.offer(late(2, entry(FIRST))).rest()
@@ -122,10 +133,51 @@ def test_a_late_list_restricts_and_makes_nothing_fresh(tmp_path: Path) -> None:
     assert scene.node.view.trust.revoked.values == {token(FIRST)}
     assert scene.state.heads[FIRST.tail].state == "refused"
     assert (is_fresh(scene), allows_high_risk(scene)) == (False, False)
-    assert not scene.told(late(2, entry(FIRST)))
+    assert scene.told(late(2, entry(FIRST)))
     again = scene.restarted(tmp_path)
     assert again.node.view.trust.revoked.values == {token(FIRST)}
     assert not allows_high_risk(again)
+    for one in (scene, again):
+        hands_out(one, late(2, entry(FIRST)))
+
+
+def hands_out(scene: Scene, listed: Artifact) -> None:
+    """Who links now is told of a list when it asks, and gets what it says."""
+    link = scene.link("n9")
+    name = listed.manifest.namespace.text
+    scene.hear(link, GetHeads(known=(HeadKnown(name, 0, 0),)))
+    assert Heads(envelopes=(listed.envelope,)) in scene.sent(link)
+    scene.hear(link, GetContent(items=(ask(listed),)), stream=2)
+    served = [item for one in scene.find(ServeContent) for item in one.items]
+    assert [one.content_hash for one in served] == [listed.content_hash]
+
+
+def test_a_list_that_ends_here_goes_on_taking_away_and_being_handed_out() -> None:
+    """Whoever keeps the next one back for a week must not get back what was revoked, nor keep it
+    from others; content is served to nobody under a list that has ended, and local software still
+    finds the list."""
+    week = revocations(3, entry(FIRST))
+    minute = replace(
+        week.manifest, refresh_by=UnixTime(f.NOW + 30), expires_at=UnixTime(f.NOW + 60)
+    )
+    listed = sealed(minute, week.content)
+    scene = Scene().publish(SECOND, listed)
+    scene.wait(60_000).when(TimerFired(timer=RefreshDue()))
+    assert (LIST, None) not in scene.switched
+    assert scene.node.view.trust.revoked.values == {token(FIRST)}
+    assert not is_fresh(scene)
+    hands_out(scene, listed)
+    scene.hear(scene.link("n8"), GetContent(items=(ask(SECOND),)), stream=2)
+    assert scene.find(ServeContent) == []
+
+
+def test_the_bundle_of_a_new_epoch_is_passed_on_before_its_first_list() -> None:
+    """No list of the new epoch can be here yet; were one needed to tell of the bundle, it would be
+    stuck wherever the two do not come together."""
+    bundle = trust(replace(f.BUNDLE, bundle_version=4, authority_epoch=3))
+    scene = Scene().offer(bundle).rest()
+    assert scene.node.view.trust.bundle.authority_epoch == 3
+    assert scene.told(bundle)
 
 
 LEFT, RIGHT = revocations(2, entry(FIRST)), revocations(2, entry(SECOND))

@@ -182,7 +182,11 @@ def measure_idle(node: Node) -> None:
 async def measure_inside(node: Node, known: int, cases: dict[str, tuple[int, int]]) -> None:
     """This process is the receiving daemon: from the local request to its answer, nothing else."""
     environment = Environment(
-        notify=NotifyEnvironment(), log_to_terminal=False, entropy=os.urandom, wall=time.time
+        notify=NotifyEnvironment(),
+        log_to_terminal=False,
+        entropy=os.urandom,
+        wall=time.time,
+        clock_is_synchronized=lambda: True,
     )
     config = read_config(node.folder / "fabgossip.toml", None)
     quiet = replace(config, table=replace(config.table, log=LogTable(level="error")))

@@ -143,7 +143,7 @@ def test_an_unknown_key_is_78(fabric: Path, tmp_path: Path, capsys: Output, comm
         body = json.loads(out)
         assert (code, body["schema_version"]) == (78, 1)
         (problem,) = body["problems"]
-        assert (problem["key"], problem["line"]) == ("storag", 27)
+        assert (problem["key"], problem["line"]) == ("storag", 30)
 
 
 def test_a_configuration_that_is_not_there_is_78(tmp_path: Path, capsys: Output) -> None:

@@ -50,7 +50,7 @@ def test_a_folder_as_it_was_enrolled_is_good(folder: Path) -> None:
 def test_an_unknown_key_is_named_with_what_was_meant(folder: Path) -> None:
     edit(folder, lambda text: text + "\n[fetching]\nwants_maximum = 3\n")
     assert problems(folder) == [
-        'fabgossip.toml:28:1: fetching.wants_maximum: unknown key; did you mean "wants_max"?',
+        'fabgossip.toml:31:1: fetching.wants_maximum: unknown key; did you mean "wants_max"?',
         "1 error",
     ]
 
@@ -65,7 +65,7 @@ def test_a_value_of_another_type_is_named(folder: Path) -> None:
 def test_a_number_out_of_range_is_named_with_the_range(folder: Path) -> None:
     edit(folder, lambda text: text + "\n[neighbors]\nquota_per_audience = 65\n")
     assert problems(folder)[0] == (
-        "fabgossip.toml:28:1: neighbors.quota_per_audience: 65 is above the maximum 64"
+        "fabgossip.toml:31:1: neighbors.quota_per_audience: 65 is above the maximum 64"
     )
 
 
@@ -79,7 +79,7 @@ def test_both_ends_of_a_range_are_allowed(folder: Path, value: int) -> None:
 def test_a_rule_between_two_keys_is_checked(folder: Path) -> None:
     edit(folder, lambda text: text + "\n[connections]\nsilence_max_ms = 7500\n")
     (line, _) = problems(folder)
-    assert line.startswith("fabgossip.toml:27:1: connections: silence_max_ms must exceed")
+    assert line.startswith("fabgossip.toml:30:1: connections: silence_max_ms must exceed")
 
 
 @pytest.mark.parametrize(

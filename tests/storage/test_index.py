@@ -1,6 +1,7 @@
 """The node's index: what is written together lands together, and a floor never sinks."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -16,12 +17,16 @@ from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
     KeptCheckpoint,
     PutCheckpoints,
+    PutClaimsSeen,
+    PutGrantUse,
     PutHead,
     PutIncrement,
+    PutMemory,
+    PutTimeFloor,
     PutTrust,
     StoredTrust,
 )
-from fabgossip.storage.index import SCHEMA_VERSION, DropContent, NodeIndex, PutContent
+from fabgossip.storage.index import SCHEMA_VERSION, DropContent, NodeIndex, PutContent, Row
 from tests.core.artifacts import Artifact, increment, node_snapshot, peers, record, routes
 
 OWN = NodeId("n1")
@@ -119,6 +124,40 @@ def test_a_damaged_file_is_named_and_what_to_do(tmp_path: Path, damage: str) -> 
         opened(tmp_path)
 
 
+READS: dict[str, tuple[str, Callable[[NodeIndex], object]]] = {
+    "heads": ("head", lambda index: index.heads(nothing)),
+    "floors": ("floor", NodeIndex.floors),
+    "the trust chain": ("trust", NodeIndex.trust_chain),
+    "revocations": ("revoked", NodeIndex.revoked),
+    "checkpoints": ("checkpoint", NodeIndex.checkpoints),
+    "a content": ("content", lambda index: index.content(routes().content_hash)),
+    "orphans": ("content", NodeIndex.orphans),
+    "evidence": ("evidence", NodeIndex.begin),
+    "grants used": ("grant_use", NodeIndex.begin),
+    "claims seen": ("claims_seen", NodeIndex.highest_epoch),
+}
+
+
+@pytest.mark.parametrize(("table", "read"), READS.values(), ids=READS)
+def test_a_damaged_page_shows_when_it_is_read_and_is_named(
+    tmp_path: Path, table: str, read: Callable[[NodeIndex], object]
+) -> None:
+    """Opening looks at a few pages only; whoever reads the others is told which file it is."""
+    opened(tmp_path).close()
+    path = tmp_path / "index.db"
+    with closing(sqlite3.connect(path)) as db:
+        (page,) = db.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)
+        ).fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+    index = opened(tmp_path)
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    with pytest.raises(StorageError, match=r"index\.db: "):
+        read(index)
+
+
 def test_the_index_is_its_owner_s_alone(index: NodeIndex, tmp_path: Path) -> None:
     assert (tmp_path / "index.db").stat().st_mode & 0o077 == 0
 
@@ -182,6 +221,32 @@ def test_the_trust_chain_comes_back_in_order(index: NodeIndex) -> None:
         index.commit([PutTrust(version=version, envelope=b"e%d" % version, content=b"c")])
     assert [one.version for one in index.trust_chain()] == [2, 3, 10]
     assert index.trust_chain()[0] == StoredTrust(version=2, envelope=b"e2", content=b"c")
+
+
+def test_what_was_counted_or_reached_never_sinks(index: NodeIndex, tmp_path: Path) -> None:
+    """Written late, or again after the disk refused it, the smaller one changes nothing: not the
+    time floor, not the claims seen of a node, not the uses of a grant, not the starts."""
+    n2, grant = NodeId("n2"), b"g" * 16
+    high, low = UnixTime(900), UnixTime(800)
+
+    def rows(unix: UnixTime, epoch: int, version: int, uses: int) -> list[Row]:
+        return [
+            PutTimeFloor(unix=unix),
+            PutClaimsSeen(node_id=n2, epoch=epoch, version=version),
+            PutGrantUse(grant_id=grant, uses=uses, forget_at=UnixTime(10_000 + uses)),
+            PutMemory(is_whole=True, generation=uses),
+        ]
+
+    index.begin()
+    index.commit(rows(high, 2, 5, 4))
+    for late in (rows(low, 2, 4, 3), rows(low, 1, 9, 1)):
+        index.commit(late)
+    index.close()
+    memory = opened(tmp_path).memory()
+    assert memory.time_floor == high
+    assert memory.claims_seen == ((n2, 2, 5),)
+    assert [(one.uses, one.forget_at) for one in memory.grant_uses] == [(4, 10_004)]
+    assert memory.generation == 4
 
 
 def test_what_was_committed_survives_a_process_that_just_ends(

@@ -1,5 +1,6 @@
 """The local state: a reader of `current` sees one whole version, and foreign files stay."""
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -9,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from fabgossip.errors import StorageError
 from fabgossip.storage.materialized import LocalState, LocalVersion
 from tests.core.artifacts import Artifact, routes
 
 SETTINGS = b"settings"
+LARGE = routes(7, content=b"x" * 3_000_000)
+PARTS = {"content", "envelope", "manifest.json"}
 
 
 @pytest.fixture
@@ -41,6 +45,15 @@ def switch(local: LocalState, number: int, *, keep: int = 0, activate: bool = Tr
     return local.folder_of(artifact.manifest.namespace.text)
 
 
+def copy_from(local: LocalState, source: Path) -> None:
+    """Switch to the large content, which rests in a file."""
+    descriptor = os.open(source, os.O_RDONLY)
+    try:
+        local.switch(version(LARGE), descriptor, None)
+    finally:
+        os.close(descriptor)
+
+
 def versions(folder: Path) -> list[str]:
     return sorted(one.name for one in folder.iterdir() if not one.is_symlink())
 
@@ -56,7 +69,7 @@ def test_a_version_is_the_content_the_envelope_and_a_page_for_people(local: Loca
 
 
 def test_a_snapshot_s_settings_are_a_file_of_their_own(local: LocalState) -> None:
-    local.switch(version(routes(7)), b"whole", SETTINGS)
+    local.switch(version(routes(7)), routes(7).content, SETTINGS)
     folder = local.folder_of(routes(7).manifest.namespace.text)
     assert (folder / "current" / "settings").read_bytes() == SETTINGS
 
@@ -66,13 +79,36 @@ def test_content_comes_from_a_descriptor_too_and_is_a_copy(
 ) -> None:
     """A consumer that damages its copy does not damage what is served."""
     source = tmp_path / "source"
-    source.write_bytes(b"x" * 3_000_000)
-    descriptor = os.open(source, os.O_RDONLY)
-    local.switch(version(routes(7)), descriptor, None)
-    os.close(descriptor)
+    source.write_bytes(LARGE.content)
+    copy_from(local, source)
     copy = local.folder_of(routes(7).manifest.namespace.text) / "current" / "content"
     assert copy.read_bytes() == source.read_bytes()
     assert copy.stat().st_ino != source.stat().st_ino
+
+
+@pytest.mark.parametrize("place", [0, 1 << 20, 2_999_999, 3_000_000], ids=str)
+def test_a_content_that_rotted_on_the_disk_reaches_no_consumer(
+    local: LocalState, tmp_path: Path, place: int
+) -> None:
+    """A flipped bit anywhere, at the edge of what is copied at once, or a byte too many: the
+    version before stays, nothing of the damaged one does, and a sound copy is taken after it."""
+    folder = switch(local, 6)
+    source, rotten = tmp_path / "source", bytearray(LARGE.content)
+    rotten[place : place + 1] = b"y"
+    source.write_bytes(rotten)
+    with pytest.raises(StorageError, match="damaged"):
+        copy_from(local, source)
+    assert os.readlink(folder / "current") == "v2.6"
+    assert versions(folder) == ["v2.6"]
+    source.write_bytes(LARGE.content)
+    copy_from(local, source)
+    assert (folder / "current" / "content").read_bytes() == LARGE.content
+
+
+def test_bytes_from_memory_are_hashed_as_well(local: LocalState) -> None:
+    with pytest.raises(StorageError, match="damaged"):
+        local.switch(version(routes(7)), b"other bytes", None)
+    assert local.visible() == ()
 
 
 def test_modes_let_the_group_read_and_nobody_else_look(local: LocalState, tmp_path: Path) -> None:
@@ -146,6 +182,56 @@ def test_a_link_that_points_at_nothing_is_made_good(local: LocalState) -> None:
     (folder / "v2.7").rmdir()
     switch(local, 7)
     assert (folder / "current" / "content").read_bytes() == routes(7).content
+
+
+def test_another_statement_of_the_same_order_is_built_anew(local: LocalState) -> None:
+    """Of two manifests of one version one lost its trust: the folder that has its name has its
+    content too, and must not be taken for the other's."""
+    folder = switch(local, 7)
+    other = routes(7, content=b"the other side")
+    local.switch(version(other), other.content, None)
+    assert os.readlink(folder / "current") == "v2.7"
+    assert (folder / "current" / "content").read_bytes() == other.content
+    assert (folder / "current" / "envelope").read_bytes() == other.envelope
+
+
+@pytest.mark.parametrize("survives", range(4))
+def test_a_version_that_is_half_removed_stands_under_no_name_of_a_version(
+    local: LocalState, monkeypatch: pytest.MonkeyPatch, survives: int
+) -> None:
+    """Wherever the disk stops: what has the name of a version has all of its parts, and the same
+    version can come back whole."""
+    folder, unlink = switch(local, 7, keep=3), os.unlink
+    done: list[str] = []
+
+    def unlink_some(path: str, *, dir_fd: int | None = None) -> None:
+        if dir_fd is not None:
+            if len(done) == survives:
+                raise OSError(5, "the disk stops here")
+            done.append(path)
+        unlink(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", unlink_some)
+    with contextlib.suppress(OSError):
+        local.withdraw(routes(7).manifest.namespace.text, purge=True)
+    monkeypatch.undo()
+    assert len(done) == min(survives, 3)
+    for one in folder.glob("v*"):
+        assert {part.name for part in one.iterdir()} == PARTS
+    switch(local, 7, keep=3)
+    assert {part.name for part in (folder / "current").iterdir()} == PARTS
+    assert versions(folder) == ["v2.7"]
+
+
+def test_a_purge_takes_what_a_crash_left_of_any_version(local: LocalState) -> None:
+    """Half-built or half-removed, its bytes are the ones that must go."""
+    folder = switch(local, 7)
+    (folder / "tmp-v2.6").mkdir()
+    (folder / "tmp-v2.6" / "content").write_bytes(routes(6).content)
+    local.withdraw(routes(7).manifest.namespace.text)
+    assert versions(folder) == ["tmp-v2.6", "v2.7"]
+    local.withdraw(routes(7).manifest.namespace.text, purge=True)
+    assert versions(folder) == []
 
 
 def test_foreign_files_are_left_alone(local: LocalState) -> None:

@@ -689,12 +689,19 @@ def test_what_was_admitted_once_is_recalled_at_its_floor() -> None:
         "a revoked manifest",
         "a revoked content",
         "expired",
-        "under an expired bundle",
     ],
 )
 def test_a_poisoned_or_outdated_row_is_not_recalled(name: str) -> None:
     case = CASES[name]
     assert f.code_of(recall(case.raw(), case.facts, case.now)) is case.code
+
+
+def test_a_bundle_past_its_end_takes_no_row_away_and_still_judges_a_file() -> None:
+    """What was accepted under it ends by its own time; who looks at a file learns of it."""
+    case = CASES["under an expired bundle"]
+    assert isinstance(recall(case.raw(), case.facts, case.now), VerifiedManifest)
+    gate = TrustGate(Ed25519Verifier())
+    assert f.code_of(gate.inspect(case.raw(), case.facts, case.now)) is case.code
 
 
 @pytest.mark.parametrize("statement", [NEXT, f.manifest(T.REVOCATION_LIST)], ids=["bundle", "list"])

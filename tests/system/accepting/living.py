@@ -62,6 +62,7 @@ from fabgossip.model.persistence import (
     DropHead,
     PutCheckpoints,
     PutClaimsSeen,
+    PutClockDoubt,
     PutEvidence,
     PutFloor,
     PutGrantUse,
@@ -352,6 +353,8 @@ def word_of(change: Change) -> Word:
             return ("use", change.grant_id.hex(), change.uses)
         case PutTimeFloor():
             return ("time", change.unix)
+        case PutClockDoubt():
+            return ("doubt", change.is_doubted)
         case PutMemory():
             return ("whole", change.is_whole)
         case DropHead():

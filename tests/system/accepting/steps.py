@@ -25,7 +25,7 @@ import fabgossip
 
 _CALLS: Final = (
     "open", "write", "pwrite", "fsync", "rename", "unlink", "mkdir", "rmdir", "symlink",
-    "ftruncate", "posix_fallocate", "copy_file_range",
+    "ftruncate", "posix_fallocate",
 )  # fmt: skip
 _STATEMENT: Final = re.compile(
     r"\s*(BEGIN|COMMIT|ROLLBACK|PRAGMA \w+|(?:INSERT|DELETE)[A-Z ]* (?:INTO|FROM) \w+)"
