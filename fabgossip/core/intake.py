@@ -215,11 +215,10 @@ class Intake:
                 self._m.catalog.on_refused(stored.namespace, stored.order)
             return
         assert verdict.verified is not None
-        head, _ = self._m.catalog.on_head(verdict.verified, "disk")
-        head.is_durable = True
+        self._m.catalog.on_head(verdict.verified, "disk")
+        head = self._recall_sides(stored.namespace, sides)
         head.is_held = stored.is_held
         head.state = HeadState.OUTDATED
-        self._recall_sides(stored.namespace, sides)
         if stored.is_held:
             self._held.add(head.manifest.content_hash)
 
@@ -250,23 +249,28 @@ class Intake:
     ) -> None:
         m = self._m
         m.dissemination.on_judged(stored.envelope, prefix_of(verified.manifest_hash))
+        head: Head | None
         if stored.is_increment:
             head = m.catalog.on_increment(verified)
         else:
-            head, _ = m.catalog.on_head(verified, "disk")
-            head.is_durable = True
+            m.catalog.on_head(verified, "disk")
+            head = self._recall_sides(stored.namespace, sides)
+            verified = head.verified
             self._judge_listing(head)
-            self._recall_sides(stored.namespace, sides)
         m.beliefs.on_accepted(verified, now)
         if stored.is_held:
             self._held.add(verified.manifest.content_hash)
         if head is not None:
             self._follow(head, verified, None, now, content=stored.content)
 
-    def _recall_sides(self, namespace: str, sides: list[VerifiedManifest]) -> None:
+    def _recall_sides(self, namespace: str, sides: list[VerifiedManifest]) -> Head:
         for side in sides:
             if side.manifest.namespace.text == namespace:
                 self._m.catalog.on_side(side)
+        head = self._m.catalog.find(namespace)
+        assert head is not None
+        head.is_durable = True
+        return head
 
     def on_envelope(
         self,
@@ -379,6 +383,7 @@ class Intake:
         head = self._m.catalog.on_side(verified)
         if head is None:
             return False
+        self._judge_listing(head)
         self._keep_evidence(_changes_for(head, verified), verified, origin)
         if verified.manifest.artifact_type is ArtifactType.REVOCATION_LIST:
             self._m.beliefs.on_list_dispute(verified.manifest.order)
@@ -887,7 +892,7 @@ class Intake:
         if manifest.artifact_type in TRUST_TYPES:
             return False
         listed = None if manifest.tombstone is not None else self._m.listings.listed(manifest)
-        is_other = listed is not None and listed.manifest_hash != head.verified.manifest_hash
+        is_other = listed is not None and listed.manifest_hash not in _hashes(head)
         floor = self._m.catalog.floor(manifest.namespace.text)
         head.is_unlisted = is_other or manifest.order < floor.order
         return is_other and listed is not None and listed.order < manifest.order
