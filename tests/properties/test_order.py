@@ -10,11 +10,13 @@ listed does not count in the end, because it was revoked or is not listed, two n
 who met it before that: there they need to agree only if their floors do.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import permutations
 from random import Random
 from typing import Final, TypeAlias
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -327,6 +329,112 @@ def signed(said: list[tuple[int, ...]], lost: list[tuple[int, int]], is_disputed
         signing.lose(which, how)
     signing.publish_lists(is_disputed=is_disputed % 2 == 1)
     return signing
+
+
+def _two_tombstones(signing: Signing) -> None:
+    signing.route(ROUTES[0], 1, 0, 0)
+    signing.route(ROUTES[0], 2, 3, 0)
+    signing.route(ROUTES[0], 2, 4, 0)
+
+
+def _a_tombstone_and_content(signing: Signing) -> None:
+    signing.route(ROUTES[0], 1, 0, 0)
+    signing.route(ROUTES[0], 1, 3, 0)
+
+
+def _a_revoked_tombstone_and_content(signing: Signing) -> None:
+    signing.route(ROUTES[0], 1, 0, 0)
+    signing.route(ROUTES[0], 1, 3, 0)
+    signing.lose(1, 0)
+
+
+def _a_fifth_that_withdraws(signing: Signing) -> None:
+    for variant, key in ((0, 0), (0, 1), (1, 0), (1, 1), (3, 0)):
+        signing.route(ROUTES[0], 1, variant, key)
+
+
+def _three_and_one_is_revoked(signing: Signing) -> None:
+    for variant in (0, 1, 2):
+        signing.route(ROUTES[0], 1, variant, 0)
+    signing.lose(0, 0)
+
+
+def _two_snapshots_that_list(signing: Signing) -> None:
+    signing.route(ROUTES[0], 1, 0, 0)
+    signing.snapshot(COVERING, 1, 1, 0, 1)
+    signing.snapshot(COVERING, 1, 1, 1, 1)
+
+
+def _two_snapshots_and_one_covers(signing: Signing) -> None:
+    signing.route(ROUTES[0], 1, 0, 0)
+    signing.snapshot(COVERING, 1, 0, 0, 0)
+    signing.snapshot(COVERING, 1, 1, 1, 1)
+
+
+def _two_snapshots_and_one_is_revoked(signing: Signing) -> None:
+    signing.route(ROUTES[0], 1, 0, 0)
+    signing.snapshot(COVERING, 1, 1, 0, 1)
+    signing.snapshot(COVERING, 1, 1, 1, 0)
+    signing.lose(2, 0)
+
+
+def _two_own_snapshots(signing: Signing) -> None:
+    signing.snapshot(OWN_SNAPSHOT, 2, 0, 0, 0)
+    signing.snapshot(OWN_SNAPSHOT, 2, 0, 1, 0)
+
+
+def _two_of_which_one_is_listed(signing: Signing) -> None:
+    signing.route(ROUTES[0], 1, 0, 0)
+    signing.snapshot(COVERING, 1, 1, 0, 1)
+    signing.route(ROUTES[0], 1, 1, 0)
+
+
+def _two_of_which_each_was_listed(signing: Signing) -> None:
+    signing.route(ROUTES[0], 1, 0, 0)
+    signing.route(ROUTES[0], 1, 1, 0)
+    signing.snapshot(COVERING, 1, 1, 0, 2)
+    signing.snapshot(COVERING, 2, 1, 0, 1)
+    del signing.told[0]
+
+
+def _a_tombstone_of_what_is_listed(signing: Signing) -> None:
+    signing.route(ROUTES[0], 1, 0, 0)
+    signing.snapshot(COVERING, 1, 1, 0, 1)
+    signing.route(ROUTES[0], 1, 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("say", "tail", "word"),
+    [
+        (_two_tombstones, ROUTES[0], "withdrawn"),
+        (_a_tombstone_and_content, ROUTES[0], "withdrawn"),
+        (_a_revoked_tombstone_and_content, ROUTES[0], "current"),
+        (_a_fifth_that_withdraws, ROUTES[0], "withdrawn"),
+        (_three_and_one_is_revoked, ROUTES[0], "disputed"),
+        (_two_snapshots_that_list, ROUTES[0], NOTHING),
+        (_two_snapshots_and_one_covers, ROUTES[0], NOTHING),
+        (_two_snapshots_and_one_is_revoked, ROUTES[0], "current"),
+        (_two_own_snapshots, OWN_SNAPSHOT, "disputed"),
+        (_two_of_which_one_is_listed, ROUTES[0], "disputed"),
+        (_two_of_which_each_was_listed, ROUTES[0], "current"),
+        (_a_tombstone_of_what_is_listed, ROUTES[0], "withdrawn"),
+    ],
+)
+def test_what_was_once_decided_by_who_came_first(
+    say: Callable[[Signing], None], tail: str, word: str
+) -> None:
+    """Orders of a few statements, each also with a restart before its last one."""
+    signing = Signing()
+    say(signing)
+    signing.publish_lists(is_disputed=False)
+    orders = list(permutations(signing.told))[:: 1 if len(signing.told) < 4 else 5]
+    states = [
+        heard(signing, list(told), restart_at)
+        for told in orders
+        for restart_at in (None, len(told) - 1)
+    ]
+    agree(signing, states)
+    assert {one.standing.get(tail, (frozenset(), NOTHING))[1] for one in states} == {word}
 
 
 @given(SAID, LOST, NUMBERS, NUMBERS)
