@@ -440,17 +440,24 @@ class Beliefs:
         ended = {node_ca_hash(ca.der) for ca in known if ca.der not in issuing}
         return identity.issuer_hash not in ended and not self.has_lost_trust(identity)
 
+    def on_own_snapshot_gone(self) -> None:
+        """No snapshot speaks to this node: nothing degraded is allowed, and it counts as stale."""
+        self.policy = DegradedPolicy()
+        self._put_freshness(snapshot_refresh_by=None)
+
     def on_own_snapshot(
-        self, verified: VerifiedManifest, snapshot: Snapshot | None, now: Now
+        self, verified: VerifiedManifest, snapshot: Snapshot | None, now: Now, *, is_disputed: bool
     ) -> bool:
-        """The node's own snapshot is this one (None: gone); whether our claims changed by it."""
+        """The node's own snapshot is this one (None: gone); whether our claims changed by it. Of a
+        disputed one only the claims count, which are signed for themselves."""
+        if snapshot is None or is_disputed:
+            self.on_own_snapshot_gone()
         if snapshot is None:
-            self.policy = DegradedPolicy()
-            self._put_freshness(snapshot_refresh_by=None)
             return False
-        self.policy = snapshot.degraded
-        self._snapshot_order = verified.manifest.order
-        self._put_freshness(snapshot_refresh_by=verified.manifest.refresh_by)
+        if not is_disputed:
+            self.policy = snapshot.degraded
+            self._snapshot_order = verified.manifest.order
+            self._put_freshness(snapshot_refresh_by=verified.manifest.refresh_by)
         before = (self.own_claims, self.facts.own)
         if snapshot.claims:
             self._snapshot_claims = snapshot.claims

@@ -75,6 +75,8 @@ class HeadState(StrEnum):
 
 GONE_STATES: Final = frozenset({HeadState.WITHDRAWN, HeadState.REFUSED, HeadState.EXPIRED})
 """Neither applied nor served; only a higher order ends it."""
+BINDING_TYPES: Final = frozenset({ArtifactType.REVOCATION_LIST, ArtifactType.CLUSTER_SNAPSHOT})
+"""Read and served although disputed: what any statement of one order takes away is gone."""
 _AFTER_ALL_NAMESPACES: Final = "\uffff"
 HOLDING_STATES: Final = frozenset(
     {HeadState.HELD, HeadState.APPLYING, HeadState.UNAPPLIED, HeadState.CURRENT}
@@ -114,6 +116,11 @@ class Head:
         return bool(self.sides)
 
     @property
+    def rivals(self) -> tuple[VerifiedManifest, ...]:
+        """All that is known to be said of its order, itself first."""
+        return (self.verified, *self.sides)
+
+    @property
     def statements(self) -> tuple[VerifiedManifest, ...]:
         """The head, its increment and the other sides of a dispute."""
         increment = () if self.increment is None else (self.increment,)
@@ -132,6 +139,15 @@ def _is_narrower(manifest: Manifest, before: Manifest) -> bool:
         if not ids or not set(ids) <= set(before.audience.ids_of(kind)):
             return False
     return True
+
+
+def takes_away(verified: VerifiedManifest) -> int:
+    """How much a statement withdraws; of one order what withdraws most stands at the head, so that
+    a tombstone lands whoever came first (`tests/properties/test_order.py`)."""
+    tombstone = verified.manifest.tombstone
+    if tombstone is None:
+        return 0
+    return 2 if tombstone.purge else 1
 
 
 def prefix_of(manifest_hash: ManifestHash) -> bytes:
@@ -202,22 +218,35 @@ class Catalog:
         return head, before
 
     def on_side(self, verified: VerifiedManifest) -> Head | None:
-        """Another statement of the head's order, kept as evidence; None if it is known, or enough
-        are."""
+        """Another statement of the head's order, kept as evidence, or at the head if it withdraws
+        more; None if it is known, or enough are: then only what withdraws more still has a place.
+        """
         head = self._heads.find(verified.manifest.namespace.text)
         if head is None or head.manifest.order != verified.manifest.order:
             return None
-        known = {one.manifest_hash for one in head.statements}
-        if verified.manifest_hash in known or len(head.sides) + 1 >= EVIDENCE_MAX:
+        if verified.manifest_hash in {one.manifest_hash for one in head.statements}:
             return None
+        is_first = takes_away(verified) > takes_away(head.verified)
+        if len(head.rivals) >= EVIDENCE_MAX:
+            if not is_first:
+                return None
+            self._unlink_one(head.sides.pop())
+        if is_first:
+            return self.on_rivals(head, (verified, *head.rivals))
         head.sides.append(verified)
         self._link(verified)
         return head
 
-    def on_settled(self, head: Head, winner: VerifiedManifest) -> Head:
-        """One side of a dispute alone still counts: it is the head; gives the new head."""
-        fresh, before = self.on_head(winner, head.source)
+    def on_rivals(self, head: Head, rivals: tuple[VerifiedManifest, ...]) -> Head:
+        """Of what is said of the head's order these count from now on, the one that withdraws most,
+        else the first of them, at the head; gives the new head."""
+        first = max(rivals, key=takes_away)
+        fresh, before = self.on_head(first, head.source)
         fresh.replaces = before
+        for one in rivals:
+            if one is not first:
+                fresh.sides.append(one)
+                self._link(one)
         return fresh
 
     def on_discarded(self, head: Head) -> Head | None:

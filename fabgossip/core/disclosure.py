@@ -10,7 +10,7 @@ Must not know: how an artifact was admitted, where content comes from.
 from typing import Final, TypeAlias
 
 from fabgossip.core.beliefs import Beliefs
-from fabgossip.core.catalog import GONE_STATES, Catalog, Head, HeadState, prefix_of
+from fabgossip.core.catalog import BINDING_TYPES, GONE_STATES, Catalog, Head, HeadState, prefix_of
 from fabgossip.core.effects import Disconnect, Effect, Fact, Record, Send
 from fabgossip.core.events import LinkId, LostReason
 from fabgossip.core.neighbors import Neighbors
@@ -393,13 +393,13 @@ def _is_told(head: Head) -> bool:
 
 def is_servable(head: Head, verified: VerifiedManifest, now: Now) -> bool:
     """Whether a content is held, undisputed, in order and in time to be served. Both sides of a
-    disputed revocation list are: both restrict."""
-    is_list = verified.manifest.artifact_type is ArtifactType.REVOCATION_LIST
+    disputed revocation list, or snapshot, are: both restrict."""
+    is_binding = verified.manifest.artifact_type in BINDING_TYPES
     if verified in head.sides:
-        return is_list
+        return is_binding
     held = head.is_held if verified is head.verified else head.increment_is_held
     usable = head.state not in GONE_STATES and head.state not in _UNTOLD_STATES
-    undisputed = not head.is_disputed or is_list
+    undisputed = not head.is_disputed or is_binding
     return held and usable and undisputed and not _is_over(verified.manifest, now)
 
 

@@ -77,6 +77,8 @@ class Started:
     revoked: tuple[tuple[int, bytes], ...] = ()
     """Number of the kind and 32 bytes of everything revoked in `memory.revoked_epoch`."""
     memory: StoredMemory = WHOLE_MEMORY
+    evidence_contents: tuple[bytes, ...] = ()
+    """What is held of the contents that `memory.evidence` names and fabgossip reads."""
     checkpoints: tuple[PutCheckpoints, ...] = ()
     """What is kept of other nodes' audit logs."""
     visible: tuple[tuple[str, bytes], ...] = ()

@@ -11,10 +11,12 @@ contents are told at once; a trust bundle once it was read and met the threshold
 """
 
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Final
 
 from fabgossip.core.beliefs import is_restriction
 from fabgossip.core.catalog import (
+    BINDING_TYPES,
     GONE_STATES,
     HOLDING_STATES,
     Floor,
@@ -34,6 +36,7 @@ from fabgossip.core.effects import (
 from fabgossip.core.events import LinkId, RequestId, Started, Token
 from fabgossip.core.fetching import Want, wanted_from
 from fabgossip.core.machines import Machines
+from fabgossip.core.waiting import WAITING_FOR, Waiting
 from fabgossip.model.artifact import (
     NO_ORDER,
     TRUST_TYPES,
@@ -45,7 +48,7 @@ from fabgossip.model.artifact import (
 from fabgossip.model.authority import RevocationList, TrustBundle
 from fabgossip.model.ids import ContentHash, ManifestHash
 from fabgossip.model.mode import Action
-from fabgossip.model.moment import Now, is_past
+from fabgossip.model.moment import Now, is_past, later
 from fabgossip.model.persistence import (
     Change,
     DropHead,
@@ -138,30 +141,52 @@ class Intake:
         refused = m.beliefs.on_started(started.trust, started.revoked, started.memory, now)
         if refused is not None:
             self._record(Fact.ARTIFACT_REJECTED, refused, source="disk")
+        accepted = {(one.namespace, one.order) for one in started.heads if not one.is_increment}
         for row in started.floors:
-            m.catalog.on_floor(row.namespace, Floor(row.order, row.manifest_hash))
+            # What was only listed contradicts nobody; what lists it says so itself.
+            stood = row.manifest_hash if (row.namespace, row.order) in accepted else None
+            m.catalog.on_floor(row.namespace, Floor(row.order, stood))
         evidence, sides = started.memory.evidence, list[VerifiedManifest]()
+        contents = {sha256(one).digest(): one for one in started.evidence_contents}
         for group in _what_judges_first(started.heads):
             found, evidence = self._recall_evidence(evidence, now)
             # A list of the group before may have taken the trust of a side already found.
-            sides = [one for one in (*sides, *found) if self._is_good(one, now)]
+            sides = [one for one in (*sides, *found) if not self._has_lost_trust(one, now)]
             for stored in group:
                 verified = m.beliefs.recall(stored.envelope, now)
                 if isinstance(verified, Rejection):
-                    self._recall_refused(stored, verified, now)
-                    continue
-                self._recall(stored, verified, now, sides)
+                    self._recall_refused(stored, verified, sides)
+                else:
+                    self._recall(stored, verified, now, sides)
+                self._read_sides(stored.namespace, contents, now)
         for side in sides:
             self._recall_side(side)
         for namespace, envelope in started.visible:
             self._recall_visible(namespace, envelope, now)
         m.beliefs.on_recalled()
 
+    def _read_sides(self, namespace: str, contents: dict[bytes, bytes], now: Now) -> None:
+        """What was read of the other sides before binds from the start, and ahead of what it
+        lists."""
+        head = self._m.catalog.find(namespace)
+        for side in () if head is None else tuple(head.sides):
+            content_hash = side.manifest.content_hash
+            if content_hash in contents:
+                self._held.add(content_hash)
+                self._on_side_held(side, contents[content_hash], now)
+            elif side.manifest.artifact_type is ArtifactType.CLUSTER_SNAPSHOT:
+                self.want(side, None, now)
+
     def _recall_side(self, side: VerifiedManifest) -> None:
-        """The other side of the dispute lost its trust, and the end of it was not written yet."""
-        order = side.manifest.order
-        if self._m.catalog.floor(side.manifest.namespace.text) == Floor(order, None):
+        """The head it stood beside lost its trust, and the end of that was not written yet: it
+        stands there, with all others that did."""
+        namespace, order = side.manifest.namespace.text, side.manifest.order
+        if side.manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
+            return
+        if self._m.catalog.floor(namespace) == Floor(order, None):
             self._accept(side, _Pending(side.manifest_hash, None, None, 0), "disk")
+        else:
+            self._contradict(side, None)
 
     def _recall_visible(self, namespace: str, envelope: bytes, now: Now) -> None:
         """What consumers read may be older than the head, whose content never came: it is judged
@@ -179,7 +204,9 @@ class Intake:
         if isinstance(verdict, Rejection) and not self._is_last_good(verdict):
             self._withdraw_local(namespace)
 
-    def _recall_refused(self, stored: StoredHead, verdict: Rejection, now: Now) -> None:
+    def _recall_refused(
+        self, stored: StoredHead, verdict: Rejection, sides: list[VerifiedManifest]
+    ) -> None:
         """The last good one of an older epoch stays where consumers read it; all else goes."""
         self._record(Fact.ARTIFACT_REJECTED, verdict, source="disk")
         if stored.is_increment or not self._is_last_good(verdict):
@@ -188,8 +215,8 @@ class Intake:
                 self._m.catalog.on_refused(stored.namespace, stored.order)
             return
         assert verdict.verified is not None
-        head, _ = self._m.catalog.on_head(verdict.verified, "disk")
-        head.is_durable = True
+        self._m.catalog.on_head(verdict.verified, "disk")
+        head = self._recall_sides(stored.namespace, sides)
         head.is_held = stored.is_held
         head.state = HeadState.OUTDATED
         if stored.is_held:
@@ -200,9 +227,9 @@ class Intake:
     ) -> tuple[list[VerifiedManifest], tuple[bytes, ...]]:
         """The evidence that is good by what is believed so far, and the rest. It comes before the
         heads it is about: what is disputed is not applied anew by a start."""
-        judged = [(one, self._m.beliefs.recall(one, now)) for one in evidence]
-        rest = tuple(one for one, verdict in judged if isinstance(verdict, Rejection))
-        sides = [verdict for _, verdict in judged if not isinstance(verdict, Rejection)]
+        judged = [(one, self._standing(one, now)) for one in evidence]
+        rest = tuple(one for one, side in judged if side is None)
+        sides = [side for _, side in judged if side is not None]
         for one in sides:
             manifest, bundle = one.manifest, self._m.beliefs.facts.bundle
             if manifest.artifact_type is ArtifactType.REVOCATION_LIST:
@@ -222,20 +249,28 @@ class Intake:
     ) -> None:
         m = self._m
         m.dissemination.on_judged(stored.envelope, prefix_of(verified.manifest_hash))
+        head: Head | None
         if stored.is_increment:
             head = m.catalog.on_increment(verified)
         else:
-            head, _ = m.catalog.on_head(verified, "disk")
-            head.is_durable = True
+            m.catalog.on_head(verified, "disk")
+            head = self._recall_sides(stored.namespace, sides)
+            verified = head.verified
             self._judge_listing(head)
-            for side in sides:
-                if side.manifest.namespace.text == stored.namespace:
-                    m.catalog.on_side(side)
         m.beliefs.on_accepted(verified, now)
         if stored.is_held:
             self._held.add(verified.manifest.content_hash)
         if head is not None:
             self._follow(head, verified, None, now, content=stored.content)
+
+    def _recall_sides(self, namespace: str, sides: list[VerifiedManifest]) -> Head:
+        for side in sides:
+            if side.manifest.namespace.text == namespace:
+                self._m.catalog.on_side(side)
+        head = self._m.catalog.find(namespace)
+        assert head is not None
+        head.is_durable = True
+        return head
 
     def on_envelope(
         self,
@@ -256,13 +291,27 @@ class Intake:
         verdict = self._room_for(m.beliefs.admit(raw, ANYTHING, self, now))
         if isinstance(verdict, Rejection):
             self._refused(raw, verdict, source, origin)
-            if verdict.code in HELD_BACK and request is None:
-                m.waiting.on_held(raw, origin, source, hops, now.instant)
+            if (verdict.code in HELD_BACK or self._is_unopposed(verdict)) and request is None:
+                until = later(now.instant, WAITING_FOR)
+                m.waiting.on_held(Waiting(raw, origin, source, hops, until, verdict.namespace))
             return verdict
         m.dissemination.on_judged(raw, prefix_of(verdict.manifest_hash))
         m.beliefs.on_accepted(verdict, now)
         self._accept(verdict, _Pending(verdict.manifest_hash, origin, request, hops), source)
+        namespace = verdict.manifest.namespace.text
+        for one in m.waiting.on_accepted(namespace, now.instant):
+            self.on_envelope(one.envelope, one.origin, one.hops, now, source=one.source)
         return verdict
+
+    def _is_unopposed(self, verdict: Rejection) -> bool:
+        """Whether a statement contradicts only what a snapshot lists: the other one is not here, so
+        there is no evidence yet, and another listing may be of this one."""
+        if verdict.code is not RejectionCode.EQUIVOCATION or verdict.verified is None:
+            return False
+        manifest = verdict.verified.manifest
+        head = self._m.catalog.find(manifest.namespace.text)
+        is_there = head is not None and head.manifest.order == manifest.order
+        return head is None or not is_there or head.state is HeadState.REFUSED
 
     def _room_for(self, verdict: VerifiedManifest | Rejection) -> VerifiedManifest | Rejection:
         """A new namespace needs a floor, and floors are bounded."""
@@ -305,12 +354,17 @@ class Intake:
             self._m.fetching.on_announced(want, origin)
 
     def _refused(self, raw: bytes, verdict: Rejection, source: str, origin: LinkId | None) -> None:
-        if verdict.retry is Retry.NEVER and verdict.manifest_hash is not None:
+        is_unopposed = self._is_unopposed(verdict)
+        is_final = verdict.retry is Retry.NEVER and not is_unopposed
+        if is_final and verdict.manifest_hash is not None:
             self._m.dissemination.on_judged(raw, prefix_of(verdict.manifest_hash))
         if verdict.is_known_already:
+            assert verdict.manifest_hash is not None
+            self._announced_again(prefix_of(verdict.manifest_hash), origin)
             return
         self._record(Fact.ARTIFACT_REJECTED, verdict, source=source)
-        if verdict.verified is not None and verdict.code is RejectionCode.EQUIVOCATION:
+        if verdict.code is RejectionCode.EQUIVOCATION and not is_unopposed:
+            assert verdict.verified is not None
             self._on_equivocation(verdict.verified, source, origin)
         if verdict.verified is not None and verdict.code is RejectionCode.TRUST_FORK:
             self._on_fork(verdict.verified, source, origin)
@@ -320,20 +374,41 @@ class Intake:
     ) -> None:
         """Two statements of one order: whoever came first, neither is applied or served from now
         on, and others learn of both."""
+        if self._contradict(verified, origin):
+            record = Record(fact=Fact.ARTIFACT_DISPUTED, fields=_fields(verified, source))
+            self._m.out.append(record)
+
+    def _contradict(self, verified: VerifiedManifest, origin: LinkId | None) -> bool:
+        """A statement stands beside the head of its order; whether it was not known to."""
         head = self._m.catalog.on_side(verified)
         if head is None:
-            return
-        self._keep_evidence(verified, origin)
-        self._m.out.append(Record(fact=Fact.ARTIFACT_DISPUTED, fields=_fields(verified, source)))
+            return False
+        self._judge_listing(head)
+        self._keep_evidence(_changes_for(head, verified), verified, origin)
         if verified.manifest.artifact_type is ArtifactType.REVOCATION_LIST:
             self._m.beliefs.on_list_dispute(verified.manifest.order)
             self.facts_changed = True
+        if verified.manifest.artifact_type is ArtifactType.CLUSTER_SNAPSHOT:
+            self._contradict_snapshot(head)
+        return True
 
-    def _keep_evidence(self, verified: VerifiedManifest, origin: LinkId | None) -> None:
+    def _contradict_snapshot(self, head: Head) -> None:
+        """Nothing that either lists counts from now on, and neither speaks to this node."""
+        m, manifest = self._m, head.manifest
+        if manifest.namespace.node_id == m.beliefs.facts.own_node_id:
+            m.beliefs.on_own_snapshot_gone()
+            self.facts_changed = True
+        if m.listings.on_contradicted(manifest.namespace.text, _hashes(head)):
+            self._judge_listings(is_quiet=True)
+            self.facts_changed = True
+
+    def _keep_evidence(
+        self, changes: tuple[Change, ...], verified: VerifiedManifest, origin: LinkId | None
+    ) -> None:
         token = self.next_token()
         self._pending[token] = _Pending(verified.manifest_hash, origin, None, 0)
         self._m.catalog.on_persisting(token, verified)
-        self._m.out.append(Persist(token=token, changes=(PutEvidence(verified=verified),)))
+        self._m.out.append(Persist(token=token, changes=changes))
 
     def _on_fork(self, verified: VerifiedManifest, source: str, origin: LinkId | None) -> None:
         """Another bundle of the version in force: the roots, or a thief of them, contradict
@@ -341,7 +416,7 @@ class Intake:
         self._m.catalog.on_side(verified)
         self._m.beliefs.on_fork()
         self.facts_changed = True
-        self._keep_evidence(verified, origin)
+        self._keep_evidence((PutEvidence(verified=verified),), verified, origin)
         self._m.out.append(Record(fact=Fact.TRUST_FORKED, fields=_fields(verified, source)))
 
     def _record(self, fact: Fact, verdict: Rejection, *, source: str) -> None:
@@ -397,6 +472,7 @@ class Intake:
         else:
             head, before = m.catalog.on_head(verified, source)
             head.replaces = before
+            self._judge_listing(head)
             m.out.append(Persist(token=token, changes=(PutHead(verified=verified),)))
         m.catalog.on_persisting(token, verified)
         m.out.append(Record(fact=Fact.ARTIFACT_ACCEPTED, fields=_fields(verified, source)))
@@ -440,7 +516,9 @@ class Intake:
 
     def _release(self, content_hash: ContentHash) -> None:
         """A manifest that named a content is gone."""
-        named = self._m.catalog.by_content(content_hash)
+        named = [
+            row for row in self._m.catalog.by_content(content_hash) if not _is_mere_evidence(*row)
+        ]
         if named:
             self._m.fetching.on_renamed(named[0][1], traffic_of(named[0][1]))
             return
@@ -478,8 +556,8 @@ class Intake:
         if not ok:
             self._not_persisted(verified, pending)
             return
-        if verified is head.verified and self._has_turned_bad(verified, now):
-            self._doubt(head, now)
+        if verified is head.verified and self._has_turned_bad(head, now):
+            self._judge_again(head, now)
             return
         self._untold[prefix_of(verified.manifest_hash)] = (pending.hops + 1, pending.origin)
         self._follow(head, verified, pending, now)
@@ -502,10 +580,13 @@ class Intake:
             if not any(self._m.beliefs.is_overtaken(one) for one in changes):
                 self.keep(*changes)
 
-    def _has_turned_bad(self, verified: VerifiedManifest, now: Now) -> bool:
+    def _has_turned_bad(self, head: Head, now: Now) -> bool:
         """Whether whom we believe changed while a manifest was on its way to the disk, and reaches
-        it: heads are judged again only once they are durable."""
-        return not is_restriction(verified.manifest) and not self._is_good(verified, now)
+        what is said of its order: heads are judged again only once they are durable."""
+        if head.manifest.artifact_type in TRUST_TYPES:
+            return False
+        is_good = is_restriction(head.manifest) or self._is_good(head.verified, now)
+        return not is_good or any(self._has_lost_trust(one, now) for one in head.rivals)
 
     def _not_persisted(self, verified: VerifiedManifest, pending: _Pending) -> None:
         """Nobody is told of what is not durable; whoever submitted it hears that it failed."""
@@ -555,10 +636,10 @@ class Intake:
             self.tell(verified, now)
 
     def _follow_side(self, verified: VerifiedManifest, origin: LinkId | None, now: Now) -> None:
-        """The evidence is passed on; a list restricts even so, and its content is wanted, first
-        from whoever showed it."""
+        """The evidence is passed on; a list or a snapshot restricts even so, and its content is
+        wanted, first from whoever showed it."""
         self.tell(verified, now)
-        if verified.manifest.artifact_type is ArtifactType.REVOCATION_LIST:
+        if verified.manifest.artifact_type in BINDING_TYPES and verified.manifest.tombstone is None:
             self.want(verified, origin, now)
 
     def _is_wanted(self, verified: VerifiedManifest) -> bool:
@@ -690,11 +771,14 @@ class Intake:
             self._follow(before, before.verified, None, now)
 
     def _on_side_held(self, verified: VerifiedManifest, content: bytes | None, now: Now) -> None:
-        if verified.manifest.artifact_type is not ArtifactType.REVOCATION_LIST or content is None:
+        """Both of two lists restrict; both of two snapshots cover, and raise floors."""
+        if verified.manifest.artifact_type not in BINDING_TYPES or content is None:
             return
         value = self._m.beliefs.read(verified, content)
         if isinstance(value, RevocationList):
             self._restrict(verified, value, now, is_side=True)
+        if isinstance(value, Snapshot):
+            self._learn_listings(verified, value)
 
     def _tell_held(self, verified: VerifiedManifest, now: Now) -> None:
         if prefix_of(verified.manifest_hash) in self._untold:
@@ -760,12 +844,23 @@ class Intake:
         m, manifest = self._m, verified.manifest
         if manifest.namespace.node_id == m.beliefs.facts.own_node_id:
             self.facts_changed = True
-            if m.beliefs.on_own_snapshot(verified, snapshot, now):
+            head = m.catalog.find(manifest.namespace.text)
+            is_disputed = head is not None and head.is_disputed
+            if m.beliefs.on_own_snapshot(verified, snapshot, now, is_disputed=is_disputed):
                 self.own_claims_changed = True
                 self._judge_heads_again(now)
-        if m.listings.on_snapshot(manifest, snapshot):
-            self._raise_floors(() if snapshot is None else snapshot.listings)
-            self._judge_listings(snapshot is None)
+        if snapshot is not None:
+            self._learn_listings(verified, snapshot)
+        elif m.listings.on_gone(manifest.namespace.text):
+            self._judge_listings(is_quiet=True)
+            self.facts_changed = True
+
+    def _learn_listings(self, verified: VerifiedManifest, snapshot: Snapshot) -> None:
+        head = self._m.catalog.find(verified.manifest.namespace.text)
+        assert head is not None
+        if self._m.listings.on_snapshot(verified, snapshot, _hashes(head)):
+            self._raise_floors(snapshot.listings)
+            self._judge_listings(is_quiet=head.is_disputed)
             self.facts_changed = True
 
     def _raise_floors(self, listings: tuple[Listing, ...]) -> None:
@@ -774,12 +869,12 @@ class Intake:
             PutFloor(namespace=one.namespace, order=one.order, manifest_hash=one.manifest_hash)
             for one in listings
             if self._m.catalog.has_room(one.namespace, one.order.epoch)
-            and self._m.catalog.on_floor(one.namespace, Floor(one.order, one.manifest_hash))
+            and self._m.catalog.on_floor(one.namespace, Floor(one.order, None))
         )
         if raised:
             self.keep(*raised)
 
-    def _judge_listings(self, is_quiet: bool) -> None:  # noqa: FBT001  # one call, by position
+    def _judge_listings(self, *, is_quiet: bool) -> None:
         """Mark what its covering snapshot does not list, or no more; nothing is deleted by that."""
         for head in self._m.catalog.heads():
             before = head.is_unlisted
@@ -795,7 +890,7 @@ class Intake:
         if manifest.artifact_type in TRUST_TYPES:
             return False
         listed = None if manifest.tombstone is not None else self._m.listings.listed(manifest)
-        is_other = listed is not None and listed.manifest_hash != head.verified.manifest_hash
+        is_other = listed is not None and listed.manifest_hash not in _hashes(head)
         floor = self._m.catalog.floor(manifest.namespace.text)
         head.is_unlisted = is_other or manifest.order < floor.order
         return is_other and listed is not None and listed.order < manifest.order
@@ -895,7 +990,7 @@ class Intake:
         ):
             self._void(manifest.content_hash)
         tombstone = manifest.tombstone
-        is_purge = tombstone is not None and tombstone.purge
+        is_purge = state is HeadState.WITHDRAWN and tombstone is not None and tombstone.purge
         self._withdraw_local(manifest.namespace.text, purge=is_purge)
         if is_purge:
             fields = _fields(head.verified, head.source)
@@ -935,32 +1030,48 @@ class Intake:
     def _judge_heads_again(self, now: Now) -> None:
         """Whom we believe changed: that reaches what was accepted before it, either way."""
         for head in self._m.catalog.heads():
-            if head.state in (HeadState.WITHDRAWN, HeadState.EXPIRED) or not head.is_durable:
-                continue
-            if head.manifest.artifact_type in TRUST_TYPES:
-                continue
-            good = [one for one in (head.verified, *head.sides) if self._is_good(one, now)]
-            if head.is_disputed and len(good) == 1:
-                self._settle(head, good[0])
-            elif head.verified in good:
-                self._believe_again(head, now)
-            elif head.state is not HeadState.REFUSED:
-                self._doubt(head, now)
+            if head.is_durable and head.manifest.artifact_type not in TRUST_TYPES:
+                self._judge_again(head, now)
         for namespace, shown in tuple(self._shown.items()):
             self._withdraw_if_bad(namespace, shown, now)
+
+    def _judge_again(self, head: Head, now: Now) -> None:
+        left = tuple(one for one in head.rivals if not self._has_lost_trust(one, now))
+        if head.is_disputed and len(left) < len(head.rivals):
+            # What was refused for contradicting the lost ones is worth another look.
+            self._m.dissemination.forget()
+        if left and len(left) < len(head.rivals):
+            self._settle(head, left)
+        elif left and head.state in (HeadState.WITHDRAWN, HeadState.EXPIRED):
+            return
+        elif self._is_good(head.verified, now):
+            self._believe_again(head, now)
+        elif head.state is not HeadState.REFUSED:
+            self._doubt(head, now)
 
     def _is_good(self, verified: VerifiedManifest, now: Now) -> bool:
         return not isinstance(self._m.beliefs.recall(verified.envelope, now), Rejection)
 
-    def _settle(self, head: Head, winner: VerifiedManifest) -> None:
-        """One side of a dispute lost its trust: the other one stands."""
-        fresh = self._m.catalog.on_settled(head, winner)
-        token = self.next_token()
-        self._pending[token] = _Pending(winner.manifest_hash, None, None, 0)
-        self._m.catalog.on_persisting(token, winner)
-        self._m.out.append(Persist(token=token, changes=(PutHead(verified=winner),)))
-        record = Record(fact=Fact.DISPUTE_SETTLED, fields=_fields(winner, fresh.source))
-        self._m.out.append(record)
+    def _has_lost_trust(self, verified: VerifiedManifest, now: Now) -> bool:
+        return self._standing(verified.envelope, now) is None
+
+    def _standing(self, envelope: bytes, now: Now) -> VerifiedManifest | None:
+        """A statement that still contradicts others of its order: it may have expired, or be of an
+        older epoch; what was revoked contradicts nobody."""
+        verdict = self._m.beliefs.recall(envelope, now)
+        if not isinstance(verdict, Rejection):
+            return verdict
+        is_late = verdict.code is RejectionCode.EXPIRED
+        return verdict.verified if is_late or self._is_last_good(verdict) else None
+
+    def _settle(self, head: Head, left: tuple[VerifiedManifest, ...]) -> None:
+        """A side of a dispute lost its trust: what is left stands, alone or disputed as before."""
+        fresh = self._m.catalog.on_rivals(head, left)
+        self._judge_listing(fresh)
+        self._keep_evidence(_changes_for(fresh, fresh.verified), fresh.verified, None)
+        if not fresh.is_disputed:
+            fields = _fields(fresh.verified, fresh.source)
+            self._m.out.append(Record(fact=Fact.DISPUTE_SETTLED, fields=fields))
 
     def _believe_again(self, head: Head, now: Now) -> None:
         if head.state not in (HeadState.OUTDATED, HeadState.REFUSED):
@@ -1000,6 +1111,15 @@ def _changes_for(head: Head, verified: VerifiedManifest) -> tuple[Change, ...]:
     if verified.manifest.artifact_type is ArtifactType.SNAPSHOT_INCREMENT:
         return (PutIncrement(verified=verified),)
     return (PutHead(verified=verified), *(PutEvidence(verified=one) for one in head.sides))
+
+
+def _hashes(head: Head) -> frozenset[ManifestHash]:
+    return frozenset(one.manifest_hash for one in head.rivals)
+
+
+def _is_mere_evidence(head: Head, verified: VerifiedManifest) -> bool:
+    """Whether nothing follows from the content of a statement: it only contradicts another one."""
+    return verified in head.sides and verified.manifest.artifact_type not in BINDING_TYPES
 
 
 def _is_settled_already(head: Head, verified: VerifiedManifest) -> bool:

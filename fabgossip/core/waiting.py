@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Final
 
 from fabgossip.core.events import LinkId
-from fabgossip.model.moment import Duration, Instant, is_due, later
+from fabgossip.model.moment import Duration, Instant, is_due
 
 WAITING_MAX: Final = 256
 """Envelopes kept (*start*): 2.5 MiB at the most; beyond, the oldest of who sent most leaves."""
@@ -30,6 +30,8 @@ class Waiting:
     source: str
     hops: int
     until: Instant
+    namespace: str | None
+    """What it speaks of, as far as it was read."""
 
 
 class WaitingRoom:
@@ -43,20 +45,18 @@ class WaitingRoom:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def on_held(
-        self, envelope: bytes, origin: LinkId | None, source: str, hops: int, now: Instant
-    ) -> None:
+    def on_held(self, waiting: Waiting) -> None:
         """Keep an envelope for later; seeing it again does not prolong its stay."""
-        key = sha256(envelope).digest()
+        key = sha256(waiting.envelope).digest()
         if key in self._rows:
             return
-        if self._counts()[source] >= WAITING_PER_SOURCE_MAX:
-            self._drop_oldest_of(source)
+        if self._counts()[waiting.source] >= WAITING_PER_SOURCE_MAX:
+            self._drop_oldest_of(waiting.source)
         elif len(self._rows) >= WAITING_MAX:
             # Not the oldest of all: a few nodes could push out what everybody else sent.
             [(most, _)] = self._counts().most_common(1)
             self._drop_oldest_of(most)
-        self._rows[key] = Waiting(envelope, origin, source, hops, later(now, WAITING_FOR))
+        self._rows[key] = waiting
 
     def _counts(self) -> Counter[str]:
         return Counter(row.source for row in self._rows.values())
@@ -69,6 +69,13 @@ class WaitingRoom:
         rows = tuple(row for row in self._rows.values() if not is_due(row.until, now))
         self._rows.clear()
         return rows
+
+    def on_accepted(self, namespace: str, now: Instant) -> tuple[Waiting, ...]:
+        """Something new stands in a namespace: what waits of the same leaves, to be judged by it.
+        Cost: O(waiting)."""
+        mine = [one for one, row in self._rows.items() if row.namespace == namespace]
+        rows = tuple(self._rows.pop(one) for one in mine)
+        return tuple(row for row in rows if not is_due(row.until, now))
 
     def check(self) -> None:
         """Assert the limits."""

@@ -61,6 +61,7 @@ class StateFolder:
             floors=self.index.floors(),
             revoked=self.index.revoked(),
             memory=self.index.begin(),
+            evidence_contents=self.index.evidence_contents(disk.read),
             checkpoints=self.index.checkpoints(),
             visible=self.local.visible(),
         )

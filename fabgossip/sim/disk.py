@@ -131,7 +131,7 @@ class SimDisk:
         self.heads: dict[tuple[str, bool], VerifiedManifest] = {}
         self.floors: dict[str, StoredFloor] = {}
         self.revoked: set[tuple[int, bytes]] = set()
-        self.evidence: dict[tuple[str, bytes], bytes] = {}
+        self.evidence: dict[tuple[str, bytes], VerifiedManifest] = {}
         self.claims_seen: dict[NodeId, tuple[int, int]] = {}
         self.grant_uses: dict[bytes, StoredGrantUse] = {}
         self.generation = 0
@@ -232,6 +232,7 @@ class SimDisk:
     def started(self) -> Started:
         """What a new process finds; contents nobody names are dropped."""
         named = {verified.manifest.content_hash for verified in self.heads.values()}
+        named |= set(self._evidence_named())
         named |= {ContentHash(sha256(step.content).digest()) for step in self.trust.values()}
         self.contents = {key: data for key, data in self.contents.items() if key in named}
         return Started(
@@ -244,7 +245,16 @@ class SimDisk:
                 for one in sorted(self.checkpoints)
             ),
             memory=self._begin_start(),
+            evidence_contents=tuple(
+                self.contents[one]
+                for one in sorted(set(self._evidence_named()))
+                if one in self.contents
+            ),
         )
+
+    def _evidence_named(self) -> list[ContentHash]:
+        manifests = [one.manifest for one in self.evidence.values()]
+        return [one.content_hash for one in manifests if TYPE_RULES[one.artifact_type].is_read]
 
     def _begin_start(self) -> StoredMemory:
         self.generation += 1
@@ -256,7 +266,7 @@ class SimDisk:
             revoked_epoch=self.revoked_epoch,
             claims_seen=tuple((name, *self.claims_seen[name]) for name in sorted(self.claims_seen)),
             grant_uses=tuple(self.grant_uses[key] for key in sorted(self.grant_uses)),
-            evidence=tuple(self.evidence[key] for key in sorted(self.evidence)),
+            evidence=tuple(self.evidence[key].envelope for key in sorted(self.evidence)),
         )
 
     def _stored(self, namespace: str, is_increment: bool) -> StoredHead:  # noqa: FBT001  # a key of the index
@@ -286,7 +296,7 @@ class SimDisk:
                 case PutEvidence():
                     one = change.verified
                     key = (one.manifest.namespace.text, bytes(one.manifest_hash))
-                    self.evidence[key] = one.envelope
+                    self.evidence[key] = one
                 case PutClaimsSeen():
                     seen = self.claims_seen.get(change.node_id, (0, 0))
                     self.claims_seen[change.node_id] = max(seen, (change.epoch, change.version))

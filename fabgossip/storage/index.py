@@ -44,7 +44,7 @@ from fabgossip.model.persistence import (
     StoredTrust,
 )
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 CHECKPOINT_BYTES: Final = 16 << 20
 COMMITS_PER_LOOK: Final = 64
 """The log's size is looked at this often: at 256 rows a commit it cannot outgrow its bound twice.
@@ -66,7 +66,7 @@ CREATE TABLE floor (
 ) WITHOUT ROWID;
 CREATE TABLE evidence (
     namespace TEXT NOT NULL, manifest_hash BLOB NOT NULL, envelope BLOB NOT NULL,
-    PRIMARY KEY (namespace, manifest_hash)
+    content_hash BLOB, PRIMARY KEY (namespace, manifest_hash)
 ) WITHOUT ROWID;
 CREATE TABLE claims_seen (
     node_id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, version INTEGER NOT NULL
@@ -92,6 +92,8 @@ CREATE TABLE trust (
 """
 
 
+_FROM_FIRST: Final = "ALTER TABLE evidence ADD COLUMN content_hash BLOB;"
+"""What schema 1 lacks; contents of its evidence were not kept."""
 _RAISE_FLOOR: Final = """
 INSERT INTO floor VALUES (?, ?, ?, ?)
 ON CONFLICT (namespace) DO UPDATE SET
@@ -206,8 +208,10 @@ class NodeIndex:
             )
 
     def _migrate(self) -> None:
-        if self._schema_version() == 0:
-            script = f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
+        version = self._schema_version()
+        if version < SCHEMA_VERSION:
+            steps = _FROM_FIRST if version else _SCHEMA
+            script = f"BEGIN; {steps} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
             self._db.executescript(script)
 
     def _own(self, node_id: NodeId) -> None:
@@ -280,15 +284,7 @@ class NodeIndex:
             case PutFloor():
                 self._raise_floor(row.namespace, row.order, row.manifest_hash)
             case PutEvidence():
-                verified = row.verified
-                self._db.execute(
-                    "INSERT OR IGNORE INTO evidence VALUES (?, ?, ?)",
-                    (
-                        verified.manifest.namespace.text,
-                        verified.manifest_hash,
-                        verified.envelope,
-                    ),
-                )
+                self._put_evidence(row.verified)
             case PutClaimsSeen():
                 self._db.execute(_RAISE_CLAIMS, (row.node_id, row.epoch, row.version))
             case PutGrantUse():
@@ -308,6 +304,23 @@ class NodeIndex:
                 self._db.execute("INSERT OR REPLACE INTO content VALUES (?, ?, ?)", entry)
             case DropContent():
                 self._db.execute("DELETE FROM content WHERE content_hash = ?", (row.content_hash,))
+
+    def _put_evidence(self, verified: VerifiedManifest) -> None:
+        """Of what fabgossip reads the content is kept too: it binds although it is disputed."""
+        manifest = verified.manifest
+        is_read = TYPE_RULES[manifest.artifact_type].is_read
+        content_hash = manifest.content_hash if is_read else None
+        evidence = (
+            manifest.namespace.text,
+            verified.manifest_hash,
+            verified.envelope,
+            content_hash,
+        )
+        columns = "namespace, manifest_hash, envelope, content_hash"
+        self._db.execute(
+            f"INSERT OR IGNORE INTO evidence ({columns}) VALUES (?, ?, ?, ?)",  # noqa: S608  # no input in it
+            evidence,
+        )
 
     def _put_revoked(self, row: PutRevoked) -> None:
         """The union of one epoch: the first list of a higher one starts anew."""
@@ -378,12 +391,14 @@ class NodeIndex:
         return ContentRow(size=rows[0][0], inline=rows[0][1]) if rows else None
 
     def orphans(self) -> tuple[ContentHash, ...]:
-        """Contents no head names: what a crash left between a new head and the removal of the old
-        content."""
+        """Contents no head and no evidence names: what a crash left between a new head and the
+        removal of the old content."""
         rows = self._rows(
             "SELECT content_hash FROM content "
             "WHERE content_hash NOT IN (SELECT content_hash FROM head) "
-            "AND content_hash NOT IN (SELECT content_hash FROM trust)"
+            "AND content_hash NOT IN (SELECT content_hash FROM trust) "
+            "AND content_hash NOT IN "
+            "(SELECT content_hash FROM evidence WHERE content_hash IS NOT NULL)"
         )
         return tuple(ContentHash(row[0]) for row in rows)
 
@@ -492,6 +507,17 @@ class NodeIndex:
             ),
             evidence=tuple(row[0] for row in evidence),
         )
+
+    def evidence_contents(
+        self, content_of: Callable[[ContentHash], bytes | None]
+    ) -> tuple[bytes, ...]:
+        """What is held of the contents evidence names; `content_of` reads them."""
+        rows = self._db.execute(
+            "SELECT DISTINCT evidence.content_hash FROM evidence JOIN content USING (content_hash) "
+            "ORDER BY evidence.content_hash"
+        ).fetchall()
+        contents = (content_of(ContentHash(row[0])) for row in rows)
+        return tuple(one for one in contents if one is not None)
 
     def heads(self, content_of: Callable[[ContentHash], bytes | None]) -> tuple[StoredHead, ...]:
         """All heads in namespace order; `content_of` reads those fabgossip itself reads."""

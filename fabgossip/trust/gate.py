@@ -170,6 +170,7 @@ _EVIDENCE: Final = frozenset(
         RejectionCode.TRUST_FORK,
         RejectionCode.EPOCH_STALE,
         RejectionCode.AUDIENCE_NOT_OURS,
+        RejectionCode.EXPIRED,
     }
 )
 """Refusals of what is signed as it should be: the statement itself is of use."""

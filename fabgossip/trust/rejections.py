@@ -176,7 +176,7 @@ class Rejection:
     """Keys whose signatures counted, where the refusal came after they were counted."""
     verified: VerifiedManifest | None = field(default=None, repr=False)
     """Of EQUIVOCATION and TRUST_FORK: the other statement, as well signed as the first; of
-    EPOCH_STALE and AUDIENCE_NOT_OURS: what was good once."""
+    EPOCH_STALE, AUDIENCE_NOT_OURS and EXPIRED: what was good once."""
 
     @property
     def blame(self) -> Blame:

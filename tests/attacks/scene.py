@@ -105,6 +105,7 @@ def started_from(index: NodeIndex) -> Started:
         floors=index.floors(),
         revoked=index.revoked(),
         memory=index.begin(),
+        evidence_contents=index.evidence_contents(content_of),
         checkpoints=index.checkpoints(),
     )
 

@@ -229,7 +229,7 @@ def test_a_clock_the_kernel_does_not_vouch_for_gives_nothing_until_it_does() -> 
 def test_a_start_under_a_clock_the_kernel_does_not_vouch_for_applies_nothing_yet() -> None:
     started = replace(NOTHING_STORED, heads=(stored_head(routes()),), is_synchronized=False)
     scene = Scene(started=started)
-    assert scene.at_start.switched == []
+    assert scene.at_start.switched == ()
     assert scene.trusted["routes/r1"][1] == "held"
     scene.when(ClockChanged(is_synchronized=True))
     assert (routes().tail, routes().manifest.order) in scene.switched

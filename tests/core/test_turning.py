@@ -47,15 +47,20 @@ def test_what_was_revoked_while_it_was_written_is_not_believed(entry: Revocation
     assert story.find(ReceiveContent) == []
 
 
-def test_a_withdrawal_lands_although_its_key_was_revoked_while_it_was_written() -> None:
+def test_a_tombstone_that_was_revoked_while_it_was_written_gives_nothing_back() -> None:
+    """It counts no more than wherever the revocation came first; but it is durable, so its floor
+    stays, and what stood below that is gone from where consumers read it."""
     story = Story()
     origin = story.link("n2")
+    story.accept(routes(7), origin)
     story.announce(tombstone(8), origin)
     token = story.only(Persist).token
-    entry = revoked(RevokedKind.SIGNING_KEY, factory.POLICY.key_id)
+    entry = revoked(RevokedKind.MANIFEST, tombstone(8).verified.manifest_hash)
     story.accept(revocations(8, entry), origin)
     story.when(Persisted(token=token, ok=True))
-    assert story.trusted["routes/r1"] == (Order(2, 8), "withdrawn")
+    assert story.trusted["routes/r1"] == (Order(2, 8), "refused")
+    assert [one.order for one in story.find(Materialize)] == [None]
+    assert story.node.view.floors()[routes().manifest.namespace.text] == Order(2, 8)
 
 
 def test_a_content_that_comes_late_revives_no_head_of_an_older_epoch() -> None:

@@ -7,6 +7,7 @@ from fabgossip.core.waiting import (
     WAITING_FOR,
     WAITING_MAX,
     WAITING_PER_SOURCE_MAX,
+    Waiting,
     WaitingRoom,
 )
 from fabgossip.model.moment import Duration, Instant, later
@@ -14,10 +15,17 @@ from fabgossip.model.moment import Duration, Instant, later
 NOW: Final = Instant(1_000)
 
 
+def envelope(
+    raw: bytes, source: str, link: int = 1, at: Instant = NOW, namespace: str | None = None
+) -> Waiting:
+    """One that came then."""
+    return Waiting(raw, LinkId(link), source, 0, later(at, WAITING_FOR), namespace)
+
+
 def held(room: WaitingRoom, source: str, count: int, link: int = 1, start: int = 0) -> None:
     """So many envelopes of one node, over one link."""
     for number in range(start, start + count):
-        room.on_held(b"%s %d" % (source.encode(), number), LinkId(link), source, 0, NOW)
+        room.on_held(envelope(b"%s %d" % (source.encode(), number), source, link))
         room.check()
 
 
@@ -45,8 +53,8 @@ def test_a_full_room_is_made_room_in_by_who_sent_most() -> None:
 
 def test_one_leaves_when_its_time_is_over_and_being_seen_again_prolongs_nothing() -> None:
     room = WaitingRoom()
-    room.on_held(b"a", LinkId(1), "n2", 0, NOW)
-    room.on_held(b"a", LinkId(1), "n2", 0, later(NOW, Duration(WAITING_FOR - 1)))
+    room.on_held(envelope(b"a", "n2"))
+    room.on_held(envelope(b"a", "n2", at=later(NOW, Duration(WAITING_FOR - 1))))
     assert waiting(room, later(NOW, WAITING_FOR)) == []
 
 
@@ -55,3 +63,12 @@ def test_everything_leaves_to_be_judged_again_once() -> None:
     held(room, "n2", 2)
     assert waiting(room) == [b"n2 0", b"n2 1"]
     assert waiting(room) == []
+
+
+def test_what_speaks_of_one_namespace_leaves_alone_when_something_new_stands_there() -> None:
+    room = WaitingRoom()
+    for raw, namespace in ((b"a", "routes/r1"), (b"b", "routes/r2"), (b"c", None)):
+        room.on_held(envelope(raw, "n2", namespace=namespace))
+    assert [one.envelope for one in room.on_accepted("routes/r1", NOW)] == [b"a"]
+    assert room.on_accepted("routes/r2", later(NOW, WAITING_FOR)) == ()
+    assert waiting(room) == [b"c"]

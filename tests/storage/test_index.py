@@ -18,6 +18,7 @@ from fabgossip.model.persistence import (
     KeptCheckpoint,
     PutCheckpoints,
     PutClaimsSeen,
+    PutEvidence,
     PutGrantUse,
     PutHead,
     PutIncrement,
@@ -285,3 +286,35 @@ def test_checkpoints_of_a_node_are_replaced_whole_and_come_back_in_order(
     assert list(again.checkpoints()) == expected
     again.commit([PutCheckpoints(node_id=n2, kept=())])
     assert list(again.checkpoints()) == expected[1:]
+
+
+def test_the_content_of_evidence_that_binds_is_no_orphan_and_is_found_at_a_start(
+    index: NodeIndex, tmp_path: Path
+) -> None:
+    """A snapshot covers although another one of its order is known; routes only contradict."""
+    snapshot, other = node_snapshot(7), routes(7, content=b"of no use")
+    evidence = [PutEvidence(verified=one.verified) for one in (snapshot, other)]
+    index.commit([*evidence, content_of(snapshot), content_of(other)])
+    index.close()
+    again = opened(tmp_path)
+    assert again.orphans() == (other.content_hash,)
+    held = {snapshot.content_hash: snapshot.content}
+    assert again.evidence_contents(held.get) == (snapshot.content,)
+    assert again.evidence_contents(nothing) == ()
+
+
+def test_an_index_of_schema_1_is_carried_over_with_its_evidence(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    path = tmp_path / "index.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("ALTER TABLE evidence DROP COLUMN content_hash")
+        db.execute("INSERT INTO evidence VALUES ('a', x'00', x'01')")
+        db.execute("PRAGMA user_version=1")
+        db.commit()
+    for _ in range(2):
+        index = opened(tmp_path)
+        assert index.memory().evidence == (b"\x01",)
+        assert index.orphans() == ()
+        index.commit([PutEvidence(verified=routes(7).verified)])
+        index.commit([put(routes(7))])
+        index.close()
