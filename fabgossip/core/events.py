@@ -229,6 +229,17 @@ class ContentFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GrantedReceived:
+    """A content asked for under a grant is verified and waits for who asked for it (`failure`
+    None), or could not be had from the link; `received` counts its verified bytes."""
+
+    request: RequestId
+    link: LinkId
+    failure: FetchFailure | None
+    received: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContentServed:
     """A serving slot of a link is free again."""
 
@@ -276,6 +287,16 @@ class FetchRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GrantedRequest:
+    """Get one content under a fetch grant, for who asks alone: both are envelopes."""
+
+    grant: bytes
+    envelope: bytes
+    """Of the artifact: nobody announces it to a node that may not hold it."""
+    timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateRequest:
     """Whether local software may do something now, with an artifact or in general."""
 
@@ -284,7 +305,7 @@ class GateRequest:
     namespace: str | None = None
 
 
-Request: TypeAlias = SubmitRequest | FetchRequest | GateRequest
+Request: TypeAlias = SubmitRequest | FetchRequest | GrantedRequest | GateRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,6 +325,7 @@ Event: TypeAlias = (
     | TimerFired
     | ContentStored
     | ContentFailed
+    | GrantedReceived
     | ContentServed
     | Persisted
     | AuditChanged

@@ -15,6 +15,7 @@ from fabgossip.core.disclosure import Disclosure
 from fabgossip.core.dissemination import Dissemination
 from fabgossip.core.effects import Effect
 from fabgossip.core.fetching import Fetching
+from fabgossip.core.granted import GrantedFetches
 from fabgossip.core.grants import GrantUses
 from fabgossip.core.holdings import NeighborHoldings
 from fabgossip.core.listings import Listings
@@ -39,6 +40,7 @@ class Machines:
     disclosure: Disclosure
     dissemination: Dissemination
     fetching: Fetching
+    granted: GrantedFetches
     holdings: NeighborHoldings
     listings: Listings
     neighbors: Neighbors
@@ -64,6 +66,7 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         setup.chance("neighbors"),
     )
     disclosure = Disclosure(beliefs, catalog, sessions, neighbors, out)
+    placement = Placement(own.node_id)
     holdings = NeighborHoldings(config.holdings)
     return Machines(
         config=config,
@@ -73,10 +76,11 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         disclosure=disclosure,
         dissemination=Dissemination(config.dissemination),
         fetching=Fetching(config.fetching, setup.chance("fetching")),
+        granted=GrantedFetches(beliefs, sessions, neighbors, placement, out),
         holdings=holdings,
         listings=Listings(),
         neighbors=neighbors,
-        placement=Placement(own.node_id),
+        placement=placement,
         policing=Policing(disclosure, catalog, neighbors, holdings, out),
         refresh=Refresh(config.refresh, setup.chance("refresh")),
         sessions=sessions,

@@ -20,6 +20,7 @@ from fabgossip.core.events import (
     ContentStored,
     DialDue,
     Event,
+    GrantedReceived,
     HelloDue,
     MessageReceived,
     PartingDue,
@@ -134,6 +135,8 @@ class Node:
                 self._requests.on_content(self._acquisition.on_stored(event, now))
             case ContentFailed():
                 self._on_failed(event, now)
+            case GrantedReceived():
+                self._acquisition.on_granted(event, now)
             case ContentServed():
                 self._serving.on_served(event.link)
             case Persisted():
@@ -165,6 +168,7 @@ class Node:
                 for session in self._m.sessions.open_sessions():
                     self._m.disclosure.newer_claims(session)
             self._links.judge_all(now)
+            self._m.granted.on_facts(now)
             self._intake.on_more_known(now)
             self._links.dial(now)
 
@@ -316,6 +320,6 @@ class Node:
         m = self._m
         for machine in (
             m.audits, m.catalog, m.sessions, m.neighbors, m.dissemination, m.holdings, m.fetching,
-            self._intake, m.beliefs, m.waiting, m.uses, m.policing,
+            self._intake, m.beliefs, m.waiting, m.uses, m.granted, m.policing,
         ):  # fmt: skip
             machine.check()
