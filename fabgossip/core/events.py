@@ -81,6 +81,8 @@ class Started:
     """What is kept of other nodes' audit logs."""
     visible: tuple[tuple[str, bytes], ...] = ()
     """Namespace and envelope of what consumers read, or may start, in the local state."""
+    put_away: tuple[tuple[str, bytes], ...] = ()
+    """The same of the newest version where the local state has versions and no link to any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

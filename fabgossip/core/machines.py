@@ -26,6 +26,7 @@ from fabgossip.core.refresh import Refresh
 from fabgossip.core.sessions import Sessions
 from fabgossip.core.setup import NodeSetup
 from fabgossip.core.waiting import WaitingRoom
+from fabgossip.core.withholding import Withholding
 from fabgossip.trust.signatures import Verifier
 
 
@@ -50,6 +51,7 @@ class Machines:
     sessions: Sessions
     uses: GrantUses
     waiting: WaitingRoom
+    withholding: Withholding
     out: list[Effect]
 
 
@@ -86,5 +88,6 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         sessions=sessions,
         uses=GrantUses(),
         waiting=WaitingRoom(),
+        withholding=Withholding(beliefs),
         out=out,
     )

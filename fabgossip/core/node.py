@@ -303,6 +303,7 @@ class Node:
         """What is looked at again at every turn."""
         self._timer(RefreshDue(), self._m.refresh.next_at(now.instant))
         self._intake.on_expiry(now, EXPIRIES_PER_TURN_MAX)
+        self._intake.withhold(now)
         self._links.end_expired(now)
         self._keep_time()
         self._intake.apply_again(now)

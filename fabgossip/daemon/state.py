@@ -63,6 +63,7 @@ class StateFolder:
             memory=self.index.begin(),
             checkpoints=self.index.checkpoints(),
             visible=self.local.visible(),
+            put_away=self.local.put_away(),
         )
 
     def close(self) -> None:

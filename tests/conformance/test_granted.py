@@ -66,7 +66,7 @@ def chunks(content: bytes) -> list[Part]:
 FLIPPED: Final = bytes([LARGE[2 * CHUNK] ^ 1])
 SPOILED: Final = LARGE[: 2 * CHUNK] + FLIPPED + LARGE[2 * CHUNK + 1 :]
 F = FetchFailure
-SCRIPTS: Final[dict[str, tuple[bytes, list[Part], tuple[FetchFailure | None, int]]]] = {
+SCRIPTS: Final[dict[str, tuple[bytes, list[Part], tuple[FetchFailure | None, int] | None]]] = {
     "small": (SMALL, chunks(SMALL), (None, len(SMALL))),
     "large": (LARGE, chunks(LARGE), (None, len(LARGE))),
     "empty": (b"", [(0, b"", True)], (None, 0)),
@@ -84,6 +84,7 @@ SCRIPTS: Final[dict[str, tuple[bytes, list[Part], tuple[FetchFailure | None, int
     "no time": (SMALL, [Busy(item=0, retry_after_ms=200)], (F.BUSY, 0)),
     "gone in the middle": (LARGE, [*chunks(LARGE)[:4], "lost"], (F.LOST, 2 * CHUNK)),
     "silent in the middle": (LARGE, chunks(LARGE)[:4], (F.STALLED, 2 * CHUNK)),
+    "nobody wants it any more": (LARGE, [*chunks(LARGE)[:3], "over", *chunks(LARGE)[3:]], None),
     "silent": (SMALL, [], (F.STALLED, 0)),
 }
 
@@ -149,6 +150,8 @@ async def driven(content: bytes, script: list[Part], folder: Path) -> Carried:
                 match part:
                     case NotAvailable() | Busy():
                         transfers.on_not_available(link, STREAM, part)
+                    case "over":
+                        transfers.on_request_over(REQUEST)
                     case str():
                         transfers.on_lost(LINK)
                     case frame:
@@ -207,6 +210,8 @@ def simulated(content: bytes, script: list[Part]) -> Carried:
         match part:
             case NotAvailable() | Busy():
                 transfers.on_not_available(end, STREAM, part)
+            case "over":
+                transfers.on_request_over(REQUEST)
             case str():
                 transfers.on_lost(LINK)
             case frame:
@@ -226,10 +231,12 @@ def simulated(content: bytes, script: list[Part]) -> Carried:
 async def test_a_content_under_a_grant_comes_alike(
     name: str, tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    content, script, (failure, count) = SCRIPTS[name]
-    answer = GrantedReceived(request=REQUEST, link=LINK, failure=failure, received=count)
+    content, script, end = SCRIPTS[name]
+    told: list[Event] = []
+    if end is not None:
+        told.append(GrantedReceived(request=REQUEST, link=LINK, failure=end[0], received=end[1]))
     real, virtual = await driven(content, script, tmp_path), simulated(content, script)
     for carried in (real, virtual):
         assert carried.asked == [asked_for(content)]
-        assert carried.told == [answer]
-    assert real.content == (content if failure is None else b"")
+        assert carried.told == told
+    assert real.content == (content if end is not None and end[0] is None else b"")
