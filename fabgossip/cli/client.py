@@ -4,12 +4,16 @@ little."""
 import http.client
 import json
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from fabgossip.errors import ServiceError
 
 TIMEOUT_S = 60.0
+PIECE_BYTES = 256 << 10
 
 
 class UnreachableError(ServiceError):
@@ -57,11 +61,48 @@ class StatusClient:
         headers = {"Fabgossip-Envelope-Bytes": str(len(envelope))}
         return self._ask("POST", "/v1/submit", envelope + content, headers)
 
+    def granted(self, grant: bytes, envelope: bytes, timeout_ms: int, out: BinaryIO) -> Reply:
+        """Fetch under a grant and write the content to `out`; raises `UnreachableError`, also where
+        less came than was announced, and `OSError` for the file."""
+        target = f"/v1/granted?timeout_ms={timeout_ms}"
+        headers = {"Fabgossip-Grant-Bytes": str(len(grant))}
+        response = self._open("POST", target, grant + envelope, headers)
+        if response.getheader("Content-Type") == "application/json":
+            return self._read(response)
+        while piece := self._next(response):
+            out.write(piece)
+        body = {
+            "outcome": "delivered",
+            "namespace": response.getheader("Fabgossip-Namespace"),
+            "content_hash": response.getheader("Fabgossip-Content-Hash"),
+        }
+        return Reply(response.status, dict(body))
+
     def _ask(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Reply:
-        try:
+        return self._read(self._open(method, target, body, headers))
+
+    def _open(
+        self, method: str, target: str, body: bytes, headers: dict[str, str]
+    ) -> http.client.HTTPResponse:
+        with self._reachable():
             self._connection.request(method, target, body=body or None, headers=headers)
-            response = self._connection.getresponse()
+            return self._connection.getresponse()
+
+    def _read(self, response: http.client.HTTPResponse) -> Reply:
+        with self._reachable():
             return Reply(response.status, json.loads(response.read()))
+
+    def _next(self, response: http.client.HTTPResponse) -> bytes:
+        with self._reachable():
+            piece = response.read(PIECE_BYTES)
+            if not piece and response.length:
+                raise http.client.IncompleteRead(b"", response.length)
+            return piece
+
+    @contextmanager
+    def _reachable(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._connection.close()
             raise UnreachableError(

@@ -1,6 +1,7 @@
 """Commands that ask a running daemon: status, artifacts, peers, why, fetch, submit, events."""
 
 import argparse
+import os
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -50,7 +51,18 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", so
     )
     why.add_argument("subject", metavar="NAMESPACE|HASH", help="a namespace or a content hash")
     fetch = _command(commands, "fetch", "get a content this node may hold, now", socket, run_fetch)
-    fetch.add_argument("subject", metavar="HASH|NAMESPACE", help="a content hash or a namespace")
+    fetch.add_argument(
+        "subject", metavar="HASH|NAMESPACE", nargs="?", help="a content hash or a namespace"
+    )
+    fetch.add_argument(
+        "--grant", type=Path, metavar="FILE", help="a fetch grant, for what this node may not hold"
+    )
+    fetch.add_argument(
+        "--envelope", type=Path, metavar="FILE", help="with --grant: the artifact's envelope"
+    )
+    fetch.add_argument(
+        "--out", type=Path, metavar="FILE", help="with --grant: the new file for the content"
+    )
     fetch.add_argument(
         "--timeout", type=float, default=30.0, metavar="S", help="seconds to wait (30)"
     )
@@ -266,6 +278,17 @@ def run_why(arguments: argparse.Namespace) -> int:
 
 
 def _print_why(body: dict[str, object]) -> None:
+    if body["artifact"] is not None:
+        _print_artifact(body)
+    for one in _rows(body, "granted"):
+        print(f"{bold(safe(one['namespace']))}   {safe(one['order'])} under a grant")
+        print(f"  grant    {safe(one['grant'])}   until {safe(one['grant_ends_at'])}")
+        print(f"  content  {safe(one['content_hash'])}   not held by this node, and not applied")
+        print(f"  outcome  {safe(one['outcome'])}   {safe(one['detail'])}".rstrip())
+        _print_ladder(_rows(one, "ladder"))
+
+
+def _print_artifact(body: dict[str, object]) -> None:
     artifact, signed, newest = (
         _table(body, "artifact"),
         _table(body, "signed"),
@@ -290,6 +313,10 @@ def _print_why(body: dict[str, object]) -> None:
     want = body["want"]
     if isinstance(want, dict):
         print(f"  want     {safe(want['state'])}")
+    _print_ladder(_rows(body, "ladder"))
+
+
+def _print_ladder(ladder: list[dict[str, object]]) -> None:
     rows = [
         (
             f"{one['ago_ms']} ms ago",
@@ -299,7 +326,7 @@ def _print_why(body: dict[str, object]) -> None:
             f"{one['ms']} ms",
             one["bytes"],
         )
-        for one in _rows(body, "ladder")
+        for one in ladder
     ]
     if rows:
         print_table(("LADDER", "STEP", "SOURCE", "OUTCOME", "TOOK", "BYTES"), rows)
@@ -307,12 +334,19 @@ def _print_why(body: dict[str, object]) -> None:
 
 def run_fetch(arguments: argparse.Namespace) -> int:
     """`fabgossip fetch`."""
-    key, value = _subject(arguments.subject)
     timeout_ms = int(arguments.timeout * 1_000)
     if not 1 <= timeout_ms <= TIMEOUT_MS_MAX:
         raise UsageError(
             f"--timeout {arguments.timeout:g}: expected 0.001 to {TIMEOUT_MS_MAX // 1_000} seconds"
         )
+    under_grant = (arguments.grant, arguments.envelope, arguments.out)
+    if arguments.subject is None and all(under_grant):
+        return _fetch_granted(arguments, timeout_ms)
+    if arguments.subject is None or any(under_grant):
+        raise UsageError(
+            "fetch: expected HASH|NAMESPACE, or --grant, --envelope and --out together"
+        )
+    key, value = _subject(arguments.subject)
     query = urlencode({key: value, "timeout_ms": str(timeout_ms)})
     client = StatusClient(arguments.socket, timeout_s=arguments.timeout + 10)
     reply = client.post(f"/v1/fetch?{query}")
@@ -322,6 +356,37 @@ def run_fetch(arguments: argparse.Namespace) -> int:
         print_json(reply.body)
     else:
         print(f"held {safe(reply.body['content_hash'])} {safe(reply.body['namespace'])}")
+    return EXIT_OK
+
+
+def _fetch_granted(arguments: argparse.Namespace, timeout_ms: int) -> int:
+    """The content goes to a file of its own, whole or not at all: the node keeps nothing of it."""
+    path: Path = arguments.out
+    try:
+        grant, envelope = arguments.grant.read_bytes(), arguments.envelope.read_bytes()
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        say(f"fabgossip: {error.filename}: {error.strerror}")
+        return EXIT_FAILURE
+    client = StatusClient(arguments.socket, timeout_s=arguments.timeout + 10)
+    is_whole = False
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            reply = client.granted(grant, envelope, timeout_ms, out)
+        is_whole = reply.code == 200
+    except OSError as error:
+        say(f"fabgossip: {path}: {error.strerror}")
+        return EXIT_FAILURE
+    finally:
+        if not is_whole:
+            path.unlink()
+    if not is_whole:
+        return _refused(reply, as_json=arguments.json)
+    if arguments.json:
+        print_json({**reply.body, "file": str(path)})
+    else:
+        print(f"delivered {safe(reply.body['content_hash'])} {safe(reply.body['namespace'])}")
+        say(f"{path}: not held by this node, and not applied")
     return EXIT_OK
 
 

@@ -13,7 +13,9 @@ from fabgossip.control.bundles import KEY_ROLES, OldKeys, key_role, role_key_ids
 from fabgossip.control.granting import (
     GrantWish,
     make_grant,
+    published_at,
     read_certificate,
+    wish_for,
 )
 from fabgossip.control.keystore import write_private
 from fabgossip.control.revoking import RevocationRow
@@ -323,12 +325,15 @@ def _add_grant(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     grant.add_argument(
         "--certificate", type=Path, required=True, metavar="FILE", help="the holder's, now"
     )
-    grant.add_argument("--type", action="append", required=True, help="artifact type; repeatable")
     grant.add_argument(
-        "--scope",
-        action="append",
-        required=True,
-        help="service:, role: or node: id; repeatable",
+        "--artifact", metavar="NAMESPACE", help="what it is for, as in fabric.toml: its newest"
+    )
+    grant.add_argument(
+        "--envelope", type=Path, metavar="FILE", help="with --artifact: write that envelope too"
+    )
+    grant.add_argument("--type", action="append", default=[], help="artifact type; repeatable")
+    grant.add_argument(
+        "--scope", action="append", default=[], help="service:, role: or node: id; repeatable"
     )
     grant.add_argument(
         "--manifest", action="append", default=[], metavar="HASH", help="only these; repeatable"
@@ -342,17 +347,26 @@ def _add_grant(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 def run_grant(arguments: argparse.Namespace) -> int:
     """`fabgossip control grant`."""
-    wish = _grant_wish(arguments)
+    is_named = bool(arguments.type or arguments.scope or arguments.manifest)
+    if (arguments.artifact is not None) is is_named or (is_named and arguments.envelope):
+        raise UsageError("grant: either --artifact, or --type and --scope")
     certificate = read_certificate(_read(arguments.certificate))
     authority = authority_of(arguments)
+    wish = _grant_wish(arguments)
     with authority.locked():
+        if arguments.artifact is not None:
+            artifact = published_at(authority, arguments.artifact)
+            wish = wish_for(artifact, wish)
+            if arguments.envelope is not None:
+                write_private(arguments.envelope, artifact.envelope)
         signed = make_grant(authority, wish, certificate, wall_now())
     write_private(arguments.out, signed.envelope)
     grant_id, ends = signed.grant.grant_id.hex(), _shown(signed.grant.expires_at)
     if arguments.json:
         print_json({"grant": grant_id, "file": str(arguments.out), "expires_at": ends})
-    else:
-        print(f"grant {grant_id} for {wish.node_id} until {ends}: {arguments.out}")
+        return EXIT_OK
+    print(f"grant {grant_id} for {wish.node_id} until {ends}: {arguments.out}")
+    say("next, on the node: fabgossip fetch --grant FILE --envelope FILE --out FILE")
     return EXIT_OK
 
 

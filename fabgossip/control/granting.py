@@ -1,20 +1,21 @@
 """Fetch grants: short-lived permission for one node with one certificate."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptography import x509
 
 from fabgossip.control.authority import AuthorityFolder
 from fabgossip.control.keystore import random_bytes
-from fabgossip.control.signing import signed_envelope
+from fabgossip.control.signing import SignedArtifact, signed_envelope
 from fabgossip.errors import ControlError, WireError
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import GRANT_ID_BYTES, FetchGrant, Verb
 from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime, seconds_after
-from fabgossip.model.scope import ScopeId
+from fabgossip.model.scope import ScopeId, ScopeKind
 from fabgossip.trust.identity import certificate_hash_of, spiffe_id
+from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import grant_bytes, parse_grant
 
 
@@ -45,6 +46,44 @@ def read_certificate(pem: bytes) -> x509.Certificate:
         return x509.load_pem_x509_certificate(pem)
     except ValueError as error:
         raise ControlError(f"certificate: {error}") from error
+
+
+def published_at(authority: AuthorityFolder, path: str) -> SignedArtifact:
+    """The newest of a namespace, named as in the source; raises `ControlError`."""
+    prefix = authority.bundle().prefix
+    name = f"{prefix}/{path.removeprefix(f'{prefix}/')}"
+    heads = [
+        one
+        for one in authority.heads()
+        if one.manifest.namespace.text == name and one.manifest.base is None
+    ]
+    if not heads:
+        raise ControlError(f"{path}: nothing is published there")
+    return max(heads, key=lambda one: one.manifest.order)
+
+
+def wish_for(artifact: SignedArtifact, wish: GrantWish) -> GrantWish:
+    """The wish for exactly this artifact.
+
+    Raises:
+        ControlError: a grant opens neither a cluster nor an organisation, so none is of use.
+    """
+    scope_ids = tuple(
+        one
+        for one in artifact.manifest.audience.scope_ids
+        if one.kind not in (ScopeKind.CLUSTER, ScopeKind.ORG)
+    )
+    if not scope_ids:
+        raise ControlError(
+            f"{artifact.manifest.namespace.text}: for all of its cluster or organisation, which a "
+            "grant does not open"
+        )
+    return replace(
+        wish,
+        types=(artifact.manifest.artifact_type,),
+        scope_ids=scope_ids,
+        manifest_hashes=(parse_envelope(artifact.envelope).manifest_hash,),
+    )
 
 
 def make_grant(

@@ -10,8 +10,15 @@ from typing import Final
 
 from fabgossip.core.catalog import prefix_of
 from fabgossip.core.effects import Fact, ReceiveContent, Record, SetTimer
-from fabgossip.core.events import ContentFailed, ContentStored, FetchFailure, WantDue
+from fabgossip.core.events import (
+    ContentFailed,
+    ContentStored,
+    FetchFailure,
+    GrantedReceived,
+    WantDue,
+)
 from fabgossip.core.fetching import FAILURE_CODES, IDLE_MS, NOWHERE, Source, Want, wanted_from
+from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.intake import Intake
 from fabgossip.core.machines import Machines
 from fabgossip.core.sessions import Session
@@ -124,7 +131,13 @@ class Acquisition:
             self._record_sender(want, event.reason)
         self._intake.on_stuck(want.verified, now)
 
-    def _record_sender(self, want: Want, reason: FetchFailure) -> None:
+    def on_granted(self, event: GrantedReceived, now: Now) -> None:
+        """A content under a grant came, or did not: it is for who asked, and nothing here."""
+        fetch = self._m.granted.on_received(event, now)
+        if fetch is not None and event.failure in _SENDERS_FAULT:
+            self._record_sender(fetch, event.failure)
+
+    def _record_sender(self, want: Want | GrantedFetch, reason: FetchFailure) -> None:
         """What a peer sent was not what was signed: a refusal like any other, in its name."""
         refused = RejectionCode(FAILURE_CODES[reason])
         fields = (

@@ -16,6 +16,7 @@ from fabgossip.core.mode import ClockWatch
 from fabgossip.core.setup import OwnIdentity
 from fabgossip.model.artifact import TRUST_TYPES, Manifest, Order, VerifiedManifest
 from fabgossip.model.authority import (
+    FetchGrant,
     KeyStatus,
     NodeIdentity,
     Opening,
@@ -575,6 +576,21 @@ class Beliefs:
         if permission.allowed:
             return grant
         return Rejection(code=RejectionCode.GRANT_INVALID, detail=permission.reason)
+
+    def own_grant(self, raw: bytes, now: Now) -> VerifiedGrant | Rejection:
+        """A fetch grant somebody gave this node, if its peers could honour it now and the mode lets
+        us take it up."""
+        holder = self._own.certificate
+        if holder is None or is_past(holder.expires_at, now.unix):
+            detail = "this node's own certificate is out of its time"
+            return Rejection(code=RejectionCode.GRANT_INVALID, detail=detail)
+        return self.grant_of(raw, holder, now)
+
+    def admit_granted(
+        self, raw: bytes, grant: FetchGrant, now: Now
+    ) -> VerifiedManifest | Rejection:
+        """See `TrustGate.admit_granted`."""
+        return self._gate.admit_granted(raw, grant, self.facts, now.unix)
 
     def may(self, action: Action, now: Now, about: Circumstances = NONE) -> Permission:
         """Whether the mode, and for what is of high risk the audit log, allow an action."""

@@ -60,6 +60,8 @@ class HeadState(StrEnum):
     """Its content is held and is the local state of the namespace, or staged for its consumer."""
     UNAPPLIED = "unapplied"
     """Its content is held; switching to it failed and is tried again."""
+    WITHHELD = "withheld"
+    """Its content is held, and so old that the signed policy keeps it from consumers."""
     INVALID = "invalid"
     """Its content was held and does not say what its type demands."""
     WITHDRAWN = "withdrawn"
@@ -79,7 +81,13 @@ BINDING_TYPES: Final = frozenset({ArtifactType.REVOCATION_LIST, ArtifactType.CLU
 """Read and served although disputed: what any statement of one order takes away is gone."""
 _AFTER_ALL_NAMESPACES: Final = "\uffff"
 HOLDING_STATES: Final = frozenset(
-    {HeadState.HELD, HeadState.APPLYING, HeadState.UNAPPLIED, HeadState.CURRENT}
+    {
+        HeadState.HELD,
+        HeadState.APPLYING,
+        HeadState.UNAPPLIED,
+        HeadState.CURRENT,
+        HeadState.WITHHELD,
+    }
 )
 
 

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from fabgossip.core.events import LinkId, LostReason, RequestId, Timer, Token
 from fabgossip.model.artifact import Manifest, Order
+from fabgossip.model.authority import Narrowing
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.messages import ByeReason, Message, TrafficClass
 from fabgossip.model.mode import Permit
@@ -86,6 +87,21 @@ class ReceiveContent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiveGranted:
+    """Get a content from a link with a fetch grant, in one request, verify it, and keep it for who
+    made the local request and for nobody else: it is not stored; `GrantedReceived` follows."""
+
+    request: RequestId
+    link: LinkId
+    wanted: ContentWanted
+    grant: bytes
+    """Its envelope, which rides in the request."""
+    narrowing: Narrowing
+    traffic: TrafficClass
+    idle_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServeItem:
     """One authorised item of a content request, by its place in it."""
 
@@ -146,6 +162,8 @@ class Outcome(StrEnum):
     ALREADY_CURRENT = "already_current"
     REFUSED = "refused"
     HELD = "held"
+    DELIVERED = "delivered"
+    """Of a fetch under a grant: the content waits for who asked, and is not held."""
     DECIDED = "decided"
     UNKNOWN = "unknown"
     TIMED_OUT = "timed_out"
@@ -195,6 +213,9 @@ class Fact(StrEnum):
     TRUST_FORKED = "trust_forked"
     SILENT_REMOVAL = "silent_removal"
     GRANT_USED = "grant_used"
+    GRANT_ACCEPTED = "grant_accepted"
+    GRANT_REFUSED = "grant_refused"
+    GRANT_FETCHED = "grant_fetched"
     GATE_ANSWERED = "gate_answered"
     CONTENT_PURGED = "content_purged"
     IDENTITY_REFUSED = "identity_refused"
@@ -216,6 +237,7 @@ Effect: TypeAlias = (
     | Disconnect
     | SetTimer
     | ReceiveContent
+    | ReceiveGranted
     | ServeContent
     | Persist
     | Materialize

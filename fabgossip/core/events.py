@@ -85,6 +85,8 @@ class Started:
     """Namespace and envelope of what consumers read, or may start, in the local state."""
     is_synchronized: bool = True
     """The kernel's word about its clock, as in `ClockChanged`."""
+    put_away: tuple[tuple[str, bytes], ...] = ()
+    """The same of the newest version where the local state has versions and no link to any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +235,17 @@ class ContentFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GrantedReceived:
+    """A content asked for under a grant is verified and waits for who asked for it (`failure`
+    None), or could not be had from the link; `received` counts its verified bytes."""
+
+    request: RequestId
+    link: LinkId
+    failure: FetchFailure | None
+    received: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContentServed:
     """A serving slot of a link is free again."""
 
@@ -288,6 +301,16 @@ class FetchRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GrantedRequest:
+    """Get one content under a fetch grant, for who asks alone: both are envelopes."""
+
+    grant: bytes
+    envelope: bytes
+    """Of the artifact: nobody announces it to a node that may not hold it."""
+    timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateRequest:
     """Whether local software may do something now, with an artifact or in general."""
 
@@ -296,7 +319,7 @@ class GateRequest:
     namespace: str | None = None
 
 
-Request: TypeAlias = SubmitRequest | FetchRequest | GateRequest
+Request: TypeAlias = SubmitRequest | FetchRequest | GrantedRequest | GateRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,6 +339,7 @@ Event: TypeAlias = (
     | TimerFired
     | ContentStored
     | ContentFailed
+    | GrantedReceived
     | ContentServed
     | Persisted
     | AuditChanged

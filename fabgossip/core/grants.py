@@ -2,7 +2,8 @@
 
 Decides: whether a grant has a use left.
 Keeps: a use is durable before anything rests on it; a use is remembered until the grant has ended,
-also by this node's own monotonic clock, so a clock stepped back extends nothing.
+also by this node's own monotonic clock, so a clock stepped back extends nothing. A restart ends
+every grant used before it: that clock's reading is lost, and the wall clock may have been stepped.
 Must not know: what a grant allows, who signed it.
 """
 
@@ -40,6 +41,12 @@ class Granted:
     message: GetContent
 
 
+def ends_at(grant: FetchGrant, now: Now) -> Instant:
+    """When a grant met now ends by the clock that nobody steps."""
+    life_s = max(0, seconds_between(now.unix, grant.expires_at))
+    return later(now.instant, Duration(life_s * 1_000))
+
+
 class GrantUses:
     """The grants used."""
 
@@ -64,8 +71,11 @@ class GrantUses:
         row = self._rows.get(grant.grant_id)
         if row is None and len(self._rows) >= GRANTS_MAX:
             return _refused("too many grants are in use")
-        life = Duration(max(0, seconds_between(now.unix, grant.expires_at)) * 1_000)
-        deadline = self._deadlines.get(grant.grant_id, later(now.instant, life))
+        deadline = self._deadlines.get(grant.grant_id)
+        if row is None:
+            deadline = ends_at(grant, now)
+        elif deadline is None:
+            return _refused("used before this node started, nobody knows how long ago")
         if is_due(deadline, now.instant):
             return _refused("ended by the monotonic clock")
         uses = 0 if row is None else row.uses

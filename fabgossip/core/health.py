@@ -49,6 +49,7 @@ class ProblemCode(StrEnum):
     DISPUTED = "disputed"
     UNLISTED = "unlisted"
     REFUSED = "refused"
+    WITHHELD = "withheld"
     AUDIT_STOPPED = "audit_stopped"
     IDENTITY_CLONED = "identity_cloned"
 
@@ -155,7 +156,7 @@ def _counts(heads: tuple[Head, ...], now: Now) -> NamespaceCounts:
         total=len(heads),
         fresh=sum(states.count(state) for state in fresh),
         behind=states.count("behind") + states.count("persisting"),
-        stale=states.count("stale") + states.count("outdated"),
+        stale=sum(states.count(state) for state in ("stale", "outdated", "withheld")),
         disputed=states.count("disputed"),
         expired=states.count("expired"),
         invalid=states.count("invalid"),
@@ -295,6 +296,10 @@ def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
         return _problem(ProblemCode.NOT_MATERIALIZED, namespace, because, step)
     if head.state is HeadState.EXPIRED:
         return _problem(ProblemCode.EXPIRED, namespace, "past its time of expiry: withdrawn", step)
+    if head.state is HeadState.WITHHELD:
+        overdue = seconds_between(head.manifest.refresh_by, now.unix)
+        because = f"{overdue} s past its refresh time, more than the signed policy lets it be used"
+        return _problem(ProblemCode.WITHHELD, namespace, because, step)
     if head.state is HeadState.BEHIND:
         want = fetching.find(head.manifest.content_hash)
         if want is not None and elapsed(want.since, now.instant) >= BEHIND_GRACE_MS:

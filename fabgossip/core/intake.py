@@ -12,7 +12,7 @@ contents are told at once; a trust bundle once it was read and met the threshold
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeGuard
 
 from fabgossip.core.beliefs import is_restriction
 from fabgossip.core.catalog import (
@@ -163,6 +163,8 @@ class Intake:
             self._recall_side(side)
         for namespace, envelope in started.visible:
             self._recall_visible(namespace, envelope, now)
+        for namespace, envelope in started.put_away:
+            self._recall_put_away(namespace, envelope, now)
         m.beliefs.on_recalled()
 
     def _read_sides(self, namespace: str, contents: dict[bytes, bytes], now: Now) -> None:
@@ -198,6 +200,15 @@ class Intake:
             return
         self._shown[namespace] = shown
         self._withdraw_if_bad(namespace, shown, now)
+
+    def _recall_put_away(self, namespace: str, envelope: bytes, now: Now) -> None:
+        """Consumers read the head once, and find no link now: it was too old before this start."""
+        head = self._m.catalog.find(namespace)
+        if head is None or head.state is not HeadState.HELD or head.verified.envelope != envelope:
+            return
+        if is_past(head.manifest.refresh_by, now.unix):
+            head.state = HeadState.WITHHELD
+            self._m.withholding.on_away(head.verified)
 
     def _withdraw_if_bad(self, namespace: str, shown: VerifiedManifest, now: Now) -> None:
         verdict = self._m.beliefs.recall(shown.envelope, now)
@@ -344,6 +355,7 @@ class Intake:
         for one in self._m.waiting.on_more_known(now.instant):
             self.on_envelope(one.envelope, one.origin, one.hops, now, source=one.source)
         self.apply_again(now)
+        self.withhold(now)
 
     def _announced_again(self, prefix: bytes, origin: LinkId | None) -> None:
         found = self._m.catalog.by_prefix(prefix)
@@ -923,11 +935,14 @@ class Intake:
         return not head.widens or beliefs.may(Action.HIGH_RISK, now).allowed
 
     def _apply(self, head: Head, verified: VerifiedManifest, now: Now) -> None:
-        manifest = verified.manifest
         if not self._may_apply(head, now):
             head.state = HeadState.HELD
             return
         head.state = HeadState.APPLYING
+        self._switch(verified)
+
+    def _switch(self, verified: VerifiedManifest) -> None:
+        manifest = verified.manifest
         token = self.next_token()
         self._materializing[token] = (manifest.namespace.text, verified)
         self._m.out.append(
@@ -952,6 +967,7 @@ class Intake:
                 head.state = HeadState.UNAPPLIED
             return
         self._shown[namespace] = verified
+        self._m.withholding.on_shown(namespace)
         self._unwithdrawn.pop(namespace, None)
         self._withdraw_if_bad(namespace, verified, now)
         if head is None or head.verified is not verified or head.state is not HeadState.APPLYING:
@@ -978,6 +994,38 @@ class Intake:
             is_list = shown.manifest.artifact_type is ArtifactType.REVOCATION_LIST
             if not is_list and is_past(shown.manifest.expires_at, now.unix):
                 self._withdraw_local(namespace)
+
+    def withhold(self, now: Now) -> None:
+        """Put away what is older than the signed policy lets consumers read, and bring back what it
+        lets them read again."""
+        for namespace, shown in tuple(self._shown.items()):
+            if self._m.withholding.is_over_age(shown, now):
+                self._put_away(namespace, shown)
+        for verified in self._m.withholding.next_back(now):
+            self._bring_back(verified, now)
+
+    def _put_away(self, namespace: str, shown: VerifiedManifest) -> None:
+        """Its content stays, is served as stale until it expires, and may come back."""
+        self._withdraw_local(namespace)
+        self._m.withholding.on_away(shown)
+        head = self._m.catalog.find(namespace)
+        if _is_head(head, shown) and head.state in HOLDING_STATES:
+            head.state, head.current_since = HeadState.WITHHELD, None
+        record = Record(fact=Fact.ARTIFACT_WITHHELD, fields=_fields(shown, "over age"))
+        self._m.out.append(record)
+
+    def _bring_back(self, verified: VerifiedManifest, now: Now) -> None:
+        namespace = verified.manifest.namespace.text
+        head = self._m.catalog.find(namespace)
+        is_under_way = any(name == namespace for name, _ in self._materializing.values())
+        is_here = verified.manifest.content_hash in self._held
+        if is_under_way or not is_here or not self._is_good(verified, now):
+            return
+        if _is_head(head, verified):
+            if head.is_disputed or head.is_unlisted:
+                return
+            head.state = HeadState.APPLYING
+        self._switch(verified)
 
     def _withdraw(self, head: Head, state: HeadState, now: Now) -> None:
         """Neither applied nor served from now on, and not wanted either."""
@@ -1102,6 +1150,11 @@ class Intake:
         """Assert that what heads call held is held."""
         for head in self._m.catalog.heads():
             assert not head.is_held or head.manifest.content_hash in self._held
+
+
+def _is_head(head: Head | None, verified: VerifiedManifest) -> TypeGuard[Head]:
+    """Whether a statement is the head of its namespace, also one read from the disk anew."""
+    return head is not None and head.verified.manifest_hash == verified.manifest_hash
 
 
 def _changes_for(head: Head, verified: VerifiedManifest) -> tuple[Change, ...]:

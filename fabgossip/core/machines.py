@@ -15,6 +15,7 @@ from fabgossip.core.disclosure import Disclosure
 from fabgossip.core.dissemination import Dissemination
 from fabgossip.core.effects import Effect
 from fabgossip.core.fetching import Fetching
+from fabgossip.core.granted import GrantedFetches
 from fabgossip.core.grants import GrantUses
 from fabgossip.core.holdings import NeighborHoldings
 from fabgossip.core.listings import Listings
@@ -25,6 +26,7 @@ from fabgossip.core.refresh import Refresh
 from fabgossip.core.sessions import Sessions
 from fabgossip.core.setup import NodeSetup
 from fabgossip.core.waiting import WaitingRoom
+from fabgossip.core.withholding import Withholding
 from fabgossip.trust.signatures import Verifier
 
 
@@ -39,6 +41,7 @@ class Machines:
     disclosure: Disclosure
     dissemination: Dissemination
     fetching: Fetching
+    granted: GrantedFetches
     holdings: NeighborHoldings
     listings: Listings
     neighbors: Neighbors
@@ -48,6 +51,7 @@ class Machines:
     sessions: Sessions
     uses: GrantUses
     waiting: WaitingRoom
+    withholding: Withholding
     out: list[Effect]
 
 
@@ -64,6 +68,7 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         setup.chance("neighbors"),
     )
     disclosure = Disclosure(beliefs, catalog, sessions, neighbors, out)
+    placement = Placement(own.node_id)
     holdings = NeighborHoldings(config.holdings)
     return Machines(
         config=config,
@@ -73,14 +78,16 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         disclosure=disclosure,
         dissemination=Dissemination(config.dissemination),
         fetching=Fetching(config.fetching, setup.chance("fetching")),
+        granted=GrantedFetches(beliefs, sessions, neighbors, placement, out),
         holdings=holdings,
         listings=Listings(),
         neighbors=neighbors,
-        placement=Placement(own.node_id),
+        placement=placement,
         policing=Policing(disclosure, catalog, neighbors, holdings, out),
         refresh=Refresh(config.refresh, setup.chance("refresh")),
         sessions=sessions,
         uses=GrantUses(),
         waiting=WaitingRoom(),
+        withholding=Withholding(beliefs),
         out=out,
     )

@@ -21,6 +21,7 @@ from fabgossip.core.events import (
     ContentStored,
     DialDue,
     Event,
+    GrantedReceived,
     HelloDue,
     MessageReceived,
     PartingDue,
@@ -137,6 +138,8 @@ class Node:
                 self._requests.on_content(self._acquisition.on_stored(event, now))
             case ContentFailed():
                 self._on_failed(event, now)
+            case GrantedReceived():
+                self._acquisition.on_granted(event, now)
             case ContentServed():
                 self._serving.on_served(event.link)
             case Persisted():
@@ -170,6 +173,7 @@ class Node:
                 for session in self._m.sessions.open_sessions():
                     self._m.disclosure.newer_claims(session)
             self._links.judge_all(now)
+            self._m.granted.on_facts(now)
             self._intake.on_more_known(now)
             self._links.dial(now)
 
@@ -303,6 +307,7 @@ class Node:
         """What is looked at again at every turn."""
         self._timer(RefreshDue(), self._m.refresh.next_at(now.instant))
         self._intake.on_expiry(now, EXPIRIES_PER_TURN_MAX)
+        self._intake.withhold(now)
         self._links.end_expired(now)
         self._keep_time()
         self._intake.apply_again(now)
@@ -323,6 +328,6 @@ class Node:
         m = self._m
         for machine in (
             m.audits, m.catalog, m.sessions, m.neighbors, m.dissemination, m.holdings, m.fetching,
-            self._intake, m.beliefs, m.waiting, m.uses, m.policing,
+            self._intake, m.beliefs, m.waiting, m.uses, m.granted, m.policing,
         ):  # fmt: skip
             machine.check()

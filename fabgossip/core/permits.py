@@ -47,7 +47,10 @@ RISKS: Final[dict[str, Risk]] = {
     "use-grant": Risk.AUTHORITY,
 }
 """Every other name is of high risk."""
-_USABLE: Final = frozenset({HeadState.CURRENT, HeadState.APPLYING, HeadState.HELD})
+_USABLE: Final = frozenset(
+    {HeadState.CURRENT, HeadState.APPLYING, HeadState.HELD, HeadState.WITHHELD}
+)
+"""What was put away for its age is judged by that, like any other."""
 _POLICY_MODES: Final = {
     Mode.PARTITIONED: DegradedMode.PARTITIONED,
     Mode.STALE: DegradedMode.STALE,

@@ -1,4 +1,4 @@
-"""What local software asks: submit, fetch, gate; and when each is answered.
+"""What local software asks: submit, fetch, also under a grant, gate; and when each is answered.
 
 Decides: nothing its machines do not decide.
 Keeps: every request is answered once; a submit once its manifest and content are durable; the
@@ -14,6 +14,7 @@ from fabgossip.core.events import (
     ContentFailed,
     FetchRequest,
     GateRequest,
+    GrantedRequest,
     RequestDue,
     RequestId,
     RequestMade,
@@ -48,6 +49,8 @@ class Requests:
                 self._on_submit(event.request, event.body.envelope, now)
             case FetchRequest():
                 self._on_fetch(event.request, event.body, now)
+            case GrantedRequest():
+                self._m.granted.on_request(event.request, event.body, now)
             case GateRequest():
                 self._on_gate(event.request, event.body, now)
             case _:
@@ -215,6 +218,7 @@ class Requests:
 
     def on_request_due(self, request: RequestId) -> None:
         """Local software waited as long as it said it would."""
+        self._m.granted.on_due(request)
         if self._requests.pop(request, None) is None:
             return
         self._m.fetching.on_request_over(request)

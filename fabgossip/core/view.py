@@ -7,6 +7,7 @@ Must not know: who looks.
 
 from fabgossip.core.catalog import Head, prefix_of
 from fabgossip.core.fetching import EndedWant, Want
+from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.health import NodeSnapshot, node_snapshot
 from fabgossip.core.machines import Machines
 from fabgossip.core.sessions import Session
@@ -63,6 +64,10 @@ class View:
     def want_of(self, content_hash: ContentHash) -> Want | EndedWant | None:
         """What was tried for a content, open or ended, to read and not to keep."""
         return self._m.fetching.find(content_hash) or self._m.fetching.ended(content_hash)
+
+    def granted(self, subject: str | ContentHash) -> tuple[GrantedFetch, ...]:
+        """The fetches under grants of a namespace or a content, to read and not to keep."""
+        return self._m.granted.about(subject)
 
     def advertisers(self, head: Head) -> tuple[NodeId, ...]:
         """The linked peers whose own word is that they hold a head's content."""

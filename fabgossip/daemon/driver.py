@@ -24,6 +24,7 @@ from fabgossip.core.effects import (
     Materialize,
     Persist,
     ReceiveContent,
+    ReceiveGranted,
     Record,
     Remove,
     Send,
@@ -56,6 +57,7 @@ from fabgossip.daemon.audit import Audit
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.endpoints import DialError, LinkNumbers, TlsContexts, accept_tls, dial
+from fabgossip.daemon.granted import GrantedTransfers
 from fabgossip.daemon.logs import Log, LogLevel
 from fabgossip.daemon.tls import TlsStream
 from fabgossip.daemon.transfers import Submission, Transfers
@@ -81,6 +83,7 @@ _WARNINGS: Final = frozenset(
         Fact.IDENTITY_REFUSED,
         Fact.IDENTITY_CLONED,
         Fact.AUDIT_FORKED,
+        Fact.GRANT_REFUSED,
     }
 )
 _DETAILS: Final = frozenset({Fact.FETCH_FAILED, Fact.ARTIFACT_ACCEPTED, Fact.PROBE_SILENCED})
@@ -125,6 +128,7 @@ class Driver:
         self._is_draining = False
         self._all_closed = trio.Event()
         self.transfers = Transfers(world.disk, nursery, self.post, trio.current_time)
+        self.granted = GrantedTransfers(world.disk.files, nursery, self.post, trio.current_time)
         self.facts: deque[tuple[UnixTime, Record]] = deque(maxlen=EVENTS_KEPT)
         self.refused_connections = 0
 
@@ -159,6 +163,8 @@ class Driver:
             case ReceiveContent():
                 connection = None if effect.link is None else self._connections.get(effect.link)
                 self.transfers.receive(effect, connection)
+            case ReceiveGranted():
+                self.granted.receive(effect, self._connections.get(effect.link))
             case ServeContent():
                 served = self._connections.get(effect.link)
                 if served is not None:
@@ -360,6 +366,7 @@ class Driver:
             connection.lost = connection.lost or reason
             del self._connections[link]
             self.transfers.on_lost(link)
+            self.granted.on_lost(link)
             self.post(PeerLost(link=link, node_id=identity.node_id, reason=connection.lost))
             if not self._connections:
                 self._all_closed.set()
@@ -370,11 +377,13 @@ class Driver:
         if connection.lost is not None:
             return
         if frame.kind is FrameKind.CONTENT:
-            self.transfers.on_content(connection, frame.stream, frame.body)
+            if not self.granted.on_content(connection, frame.stream, frame.body):
+                self.transfers.on_content(connection, frame.stream, frame.body)
             return
         message = parse_message(frame.kind, bytes(frame.body))
         if isinstance(message, NotAvailable | Busy):
             self.transfers.on_not_available(connection, frame.stream, message)
+            self.granted.on_not_available(connection, frame.stream, message)
             return
         self.post(MessageReceived(link=connection.link, stream=frame.stream, message=message))
 

@@ -64,6 +64,7 @@ class StateFolder:
             evidence_contents=self.index.evidence_contents(disk.read),
             checkpoints=self.index.checkpoints(),
             visible=self.local.visible(),
+            put_away=self.local.put_away(),
         )
 
     def close(self) -> None:

@@ -12,7 +12,8 @@ import socket
 import stat
 import struct
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Never
@@ -24,11 +25,12 @@ from trio import TaskStatus
 
 from fabgossip.core.catalog import Head, HeadState
 from fabgossip.core.effects import Answer, Outcome
-from fabgossip.core.events import FetchRequest, GateRequest, SubmitRequest
+from fabgossip.core.events import FetchRequest, GateRequest, GrantedRequest, SubmitRequest
 from fabgossip.core.health import state_of
 from fabgossip.core.pace import BYTES_PER_S_MIN
 from fabgossip.daemon import views
 from fabgossip.daemon.driver import Driver, read_clocks
+from fabgossip.daemon.granted import Spool
 from fabgossip.daemon.transfers import Submission, is_spooled
 from fabgossip.errors import ModelError, ServiceError, StorageError
 from fabgossip.model.artifact import CONTENT_BYTES_MAX, ArtifactType, chunk_count_of, chunk_size_of
@@ -60,6 +62,9 @@ SO_PEERGROUPS: Final = 59
 PEER_GROUPS_BYTES: Final = 4 * 256
 NOBODY: Final = 65_534
 ENVELOPE_HEADER: Final = b"fabgossip-envelope-bytes"
+GRANT_HEADER: Final = b"fabgossip-grant-bytes"
+PIECE_BYTES: Final = 256 << 10
+"""Of a content handed over at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +77,13 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A status code and a JSON object."""
+    """A status code and a JSON object, or a content and what to say of it in headers."""
 
     code: int
     body: dict[str, object]
+    content: Spool | None = None
+    over: Callable[[], None] | None = None
+    """Called once the client has it, or is gone."""
 
 
 class RefusedError(Exception):
@@ -240,9 +248,12 @@ class StatusServer:
             head = node.view.find(namespace)
         else:
             head = next(iter(node.view.heads_of(_content_hash(text or ""))), None)
-        if head is None:
+        subject = namespace if namespace is not None else _content_hash(text or "")
+        granted = views.granted(node.view.granted(subject), now)
+        if head is None and not granted:
             raise RefusedError(404, "unknown", "no verified manifest names it here")
-        return Reply(code=200, body=views.why(self._driver, head, now))
+        body = views.NO_HEAD if head is None else views.why(self._driver, head, now)
+        return Reply(code=200, body=body | {"granted": granted})
 
     async def on_events(self, _: "_Request") -> Reply:
         """`GET /v1/events`: the last facts, oldest first."""
@@ -309,16 +320,44 @@ class StatusServer:
         answer = await self._driver.ask(self._driver.next_request(), body)
         return _reply(answer)
 
+    async def on_granted(self, request: "_Request") -> Reply:
+        """`POST /v1/granted?timeout_ms=`: grant, then envelope of the artifact; the header says
+        where one ends. The one route that answers with a content."""
+        timeout_ms = request.number("timeout_ms", 30_000, FETCH_TIMEOUT_MS_MAX)
+        grant_bytes = _length(request, GRANT_HEADER)
+        if not grant_bytes < request.body_bytes <= 2 * ENVELOPE_BYTES_MAX:
+            raise RefusedError(400, "envelope", "grant and envelope are expected as the body")
+        body = bytearray()
+
+        async def add(data: bytes) -> None:
+            body.extend(data)
+
+        with trio.move_on_after(submit_s(request.body_bytes)) as scope:
+            await request.read_body(add)
+        if scope.cancelled_caught or len(body) != request.body_bytes:
+            raise RefusedError(400, "truncated", "the body ended before the length it announced")
+        number = self._driver.next_request()
+        asked = GrantedRequest(
+            grant=bytes(body[:grant_bytes]),
+            envelope=bytes(body[grant_bytes:]),
+            timeout_ms=timeout_ms,
+        )
+        over = partial(self._driver.granted.on_request_over, number)
+        try:
+            answer = await self._driver.ask(number, asked)
+        except BaseException:
+            over()
+            raise
+        reply = _reply(answer)
+        if answer.outcome is not Outcome.DELIVERED:
+            over()
+            return reply
+        content = self._driver.granted.spool_of(number)
+        return replace(reply, content=content, over=over)
+
     async def on_submit(self, request: "_Request") -> Reply:
         """`POST /v1/submit`: envelope, then content; the header says where one ends."""
-        length = request.headers.get(ENVELOPE_HEADER, b"")
-        if not (length.isdigit() and len(length) <= DIGITS_MAX) or not (
-            0 < int(length) <= ENVELOPE_BYTES_MAX
-        ):
-            raise RefusedError(
-                400, "envelope", f"header Fabgossip-Envelope-Bytes: 1 to {ENVELOPE_BYTES_MAX}"
-            )
-        body = _SubmitBody(self._driver, int(length), request.body_bytes)
+        body = _SubmitBody(self._driver, _length(request, ENVELOPE_HEADER), request.body_bytes)
         with trio.move_on_after(submit_s(request.body_bytes)) as scope:
             await request.read_body(body.add)
         if scope.cancelled_caught or not body.is_complete:
@@ -332,6 +371,17 @@ class StatusServer:
             body.submission(),
         )
         return _reply(answer)
+
+
+def _length(request: "_Request", header: bytes) -> int:
+    """How many bytes of the body an envelope has, as a header says."""
+    length = request.headers.get(header, b"")
+    if not (length.isdigit() and len(length) <= DIGITS_MAX) or not (
+        0 < int(length) <= ENVELOPE_BYTES_MAX
+    ):
+        name = header.decode("ascii").title()
+        raise RefusedError(400, "envelope", f"header {name}: 1 to {ENVELOPE_BYTES_MAX}")
+    return int(length)
 
 
 def submit_s(body_bytes: int) -> float:
@@ -435,6 +485,7 @@ _CODES: Final = {
     Outcome.ADMITTED: 200,
     Outcome.ALREADY_CURRENT: 200,
     Outcome.HELD: 200,
+    Outcome.DELIVERED: 200,
     Outcome.DECIDED: 200,
     Outcome.REFUSED: 422,
     Outcome.UNKNOWN: 404,
@@ -540,13 +591,40 @@ class _Conversation:
                 reply = Reply(
                     code=error.error_status_hint, body={"code": "http", "detail": str(error)}
                 )
-            with trio.move_on_after(REPLY_S) as scope:
-                await self._send(reply)
-            if scope.cancelled_caught:
+            if not await self._hand_over(reply):
                 return
             if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
                 return
             self._http.start_next_cycle()
+
+    async def _hand_over(self, reply: Reply) -> bool:
+        """Send an answer; whether the client took it in time: a content at the pace a peer's has
+        to come."""
+        size = 0 if reply.content is None else reply.content.size
+        try:
+            with trio.move_on_after(REPLY_S + size / BYTES_PER_S_MIN) as scope:
+                if reply.content is None:
+                    await self._send(reply)
+                else:
+                    await self._send_content(reply.content, reply.body)
+        finally:
+            if reply.over is not None:
+                reply.over()
+        return not scope.cancelled_caught
+
+    async def _send_content(self, content: Spool, body: dict[str, object]) -> None:
+        headers = [
+            ("Content-Type", "application/octet-stream"),
+            ("Content-Length", str(content.size)),
+            ("Fabgossip-Namespace", str(body["namespace"])),
+            ("Fabgossip-Content-Hash", str(body["content_hash"])),
+        ]
+        response = h11.Response(status_code=200, headers=headers)
+        await self._stream.send_all(self._http.send(response) or b"")
+        for start in range(0, content.size, PIECE_BYTES):
+            piece = await trio.to_thread.run_sync(content.read_at, start, PIECE_BYTES)
+            await self._stream.send_all(self._http.send(h11.Data(data=piece)) or b"")
+        await self._stream.send_all(self._http.send(h11.EndOfMessage()) or b"")
 
     async def _next_event(self) -> object:
         while True:
@@ -638,6 +716,9 @@ _ROUTES: Final[dict[tuple[str, str], _Route]] = {
     ),
     ("POST", "/v1/fetch"): _Route(
         StatusServer.on_fetch, is_operate=True, query=("content_hash", "namespace", "timeout_ms")
+    ),
+    ("POST", "/v1/granted"): _Route(
+        StatusServer.on_granted, is_operate=True, query=("timeout_ms",)
     ),
     ("POST", "/v1/submit"): _Route(StatusServer.on_submit, is_operate=True),
 }

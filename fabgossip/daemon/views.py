@@ -4,10 +4,12 @@ added."""
 import importlib.metadata
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from fabgossip.core.catalog import Head
 from fabgossip.core.effects import Record
 from fabgossip.core.fetching import Attempt, EndedWant, Want
+from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.health import NodeSnapshot, state_of
 from fabgossip.core.sessions import Session
 from fabgossip.daemon.audit import AuditView
@@ -221,6 +223,35 @@ def why(driver: Driver, head: Head, now: Now) -> dict[str, object]:
         "ladder": [] if want is None else [_attempt(one, now) for one in want.attempts],
         "want": None if want is None else _want(want, now),
     }
+
+
+NO_HEAD: Final[dict[str, object]] = {
+    "artifact": None,
+    "signed": None,
+    "newest": None,
+    "advertised_by": [],
+    "ladder": [],
+    "want": None,
+}
+"""`GET /v1/why` of what this node may not hold, and fetched, or tried to, under a grant."""
+
+
+def granted(fetches: tuple[GrantedFetch, ...], now: Now) -> list[dict[str, object]]:
+    """`GET /v1/why`: every fetch under a grant, which left nothing on this node."""
+    return [
+        {
+            "namespace": one.verified.manifest.namespace.text,
+            "order": str(one.verified.manifest.order),
+            "content_hash": one.verified.manifest.content_hash.hex(),
+            "manifest_hash": one.verified.manifest_hash.hex(),
+            "grant": one.grant.grant_id.hex(),
+            "grant_ends_at": rfc3339(one.grant.expires_at),
+            "outcome": "fetching" if one.outcome is None else one.outcome.value,
+            "detail": one.detail,
+            "ladder": [_attempt(tried, now) for tried in one.attempts],
+        }
+        for one in fetches
+    ]
 
 
 def _attempt(attempt: Attempt, now: Now) -> dict[str, object]:

@@ -23,6 +23,7 @@ from fabgossip.core.effects import (
     Materialize,
     Persist,
     ReceiveContent,
+    ReceiveGranted,
     Record,
     Remove,
     Send,
@@ -66,6 +67,7 @@ from fabgossip.model.moment import Instant, Now, UnixTime, is_past
 from fabgossip.sim.authority import Issued, Papers
 from fabgossip.sim.codec import Codec
 from fabgossip.sim.disk import Done, SimDisk
+from fabgossip.sim.granted import GrantedTransfers
 from fabgossip.sim.network import End, Network, SentFrame
 from fabgossip.sim.streams import Streams
 from fabgossip.sim.trace import DIGEST_BYTES, Happened, Kind, digest8, world_event
@@ -156,6 +158,7 @@ class Process:
         )
         self.node = around.make_node(setup, around.verifier)
         self._transfers = Transfers(self._bench())
+        self._granted = GrantedTransfers(self._bench())
 
     def _bench(self) -> Bench:
         watch, index = self._around.watch, self._index
@@ -272,6 +275,8 @@ class Process:
             case ReceiveContent():
                 end = None if effect.link is None else self._ends.get(effect.link)
                 self._transfers.receive(effect, end)
+            case ReceiveGranted():
+                self._granted.receive(effect, self._ends.get(effect.link))
             case ServeContent():
                 served = self._ends.get(effect.link)
                 if served is not None:
@@ -285,6 +290,7 @@ class Process:
             case Answer():
                 on_answer = self._answers.pop(effect.request, None)
                 self._transfers.on_request_over(effect.request)
+                self._granted.on_request_over(effect.request)
                 if on_answer is not None:
                     on_answer(effect)
             case Record():
@@ -357,7 +363,8 @@ class Process:
         """A frame arrived: content goes to the transfers, the rest to the node."""
         try:
             if frame.kind is FrameKind.CONTENT:
-                self._transfers.on_content(end, frame)
+                if not self._granted.on_content(end, frame):
+                    self._transfers.on_content(end, frame)
                 self._around.network.flush(end)
                 return Kind.DELIVER, digest8(frame.body), digest8(b"content")
             codec = self._around.codec
@@ -369,6 +376,7 @@ class Process:
         self._around.watch.delivered(self._index, message)
         if isinstance(message, NotAvailable | Busy):
             self._transfers.on_not_available(end, frame.stream, message)
+            self._granted.on_not_available(end, frame.stream, message)
             return Kind.DELIVER, digest8(frame.body), digest8(b"content")
         self._described.update(b"%d %d " % (end.link, frame.kind) + frame.body)
         event = MessageReceived(link=end.link, stream=frame.stream, message=message)
@@ -379,6 +387,7 @@ class Process:
         if link is not None:
             self._ends.pop(link, None)
             self._transfers.on_lost(link)
+            self._granted.on_lost(link)
         return self._step(Kind.LOST, PeerLost(link=link, node_id=node_id, reason=reason))
 
     def submit(self, issued: Issued, on_answer: Callable[[Answer | None], None]) -> Happened:

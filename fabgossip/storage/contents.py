@@ -49,6 +49,10 @@ class IncomingContent:
             written = os.pwrite(self._descriptor, view, offset)
             view, offset = view[written:], offset + written
 
+    def read_at(self, offset: int, count: int) -> bytes:
+        """At most `count` bytes of what was written, from `offset` on; raises `OSError`."""
+        return os.pread(self._descriptor, count, offset)
+
     def sync(self) -> None:
         """Make the bytes durable; raises `OSError`, after which only `drop` makes sense."""
         os.fsync(self._descriptor)

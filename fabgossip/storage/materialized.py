@@ -111,6 +111,19 @@ class LocalState:
             if one.is_symlink()
         )
 
+    def put_away(self) -> tuple[tuple[str, bytes], ...]:
+        """Namespace and envelope of the newest version, in order, where there are versions and
+        neither `current` nor `staged`. Walks `local/` as `visible` does."""
+        found = []
+        for folder, folders, files in os.walk(self._local):
+            versions = [one for one in map(_VERSION.fullmatch, folders) if one is not None]
+            if versions and not {"current", "staged"} & {*folders, *files}:
+                newest = max(versions, key=lambda one: Order(int(one[1]), int(one[2])))
+                place = Path(folder)
+                name = "/".join(place.relative_to(self._local).parts)
+                found.append((name, _envelope_of(place / newest[0])))
+        return tuple(sorted(found))
+
     def _refuse_links(self, folder: Path) -> None:
         """Whoever lays a link on the way to a version would have us write, or delete, elsewhere
         (`tests/attacks/test_paths.py`). `local/` itself may be one: it is the operator's."""

@@ -13,7 +13,7 @@ heard from a peer carries no authority anywhere.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, TypeAlias
 
 from fabgossip.errors import WireError
@@ -26,7 +26,7 @@ from fabgossip.model.artifact import (
     Order,
     VerifiedManifest,
 )
-from fabgossip.model.authority import KeyStatus, RevocationList, Right, TrustBundle
+from fabgossip.model.authority import FetchGrant, KeyStatus, RevocationList, Right, TrustBundle
 from fabgossip.model.envelope import Envelope, PayloadKind
 from fabgossip.model.ids import ContentHash, KeyId, ManifestHash, NodeId, key_id_of
 from fabgossip.model.mode import Freshness
@@ -34,6 +34,7 @@ from fabgossip.model.moment import NEVER, UnixTime, is_past
 from fabgossip.model.scope import Entitlements, Namespace, implies_audience, may_hold
 from fabgossip.model.topology import PeerDirectory, Snapshot, StorageDirectory
 from fabgossip.trust.bundle import counts, describes, meets_roots, right_for, succession_fault
+from fabgossip.trust.grants import not_named, widened
 from fabgossip.trust.identity import CLOCK_TOLERANCE_S
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.revocation import Revoked
@@ -202,6 +203,25 @@ class TrustGate:
             refused = step(admission)
             if refused is not None:
                 return refused
+        return _verified(admission)
+
+    def admit_granted(
+        self, raw: bytes, grant: FetchGrant, facts: TrustFacts, now: UnixTime
+    ) -> VerifiedManifest | Rejection:
+        """The manifest these bytes state, if it is believed like any other and it is what the grant
+        lets this node fetch.
+
+        Order is not judged: it becomes the head of nothing, and moves no floor.
+        """
+        lent = replace(facts, own=widened(facts.own, grant))
+        admission = _Admission(raw, ANYTHING, lent, self._verifier, now, NOTHING_KNOWN)
+        for step in GRANTED_STEPS:
+            refused = step(admission)
+            if refused is not None:
+                return refused
+        fault = not_named(grant, admission.manifest, admission.envelope.manifest_hash)
+        if fault is not None:
+            return admission.refuse(_Code.GRANT_INVALID, fault)
         return _verified(admission)
 
     def recall(self, raw: bytes, facts: TrustFacts, now: UnixTime) -> VerifiedManifest | Rejection:
@@ -760,6 +780,11 @@ in, and takes nothing away: what was accepted under it ends by its own time."""
 
 INSPECT_STEPS: Final = (*(step for step in RECALL_STEPS if step is not _hold), _trust_expired)
 """What is judged of a file by whoever has it."""
+
+GRANTED_STEPS: Final = tuple(
+    step for step in STEPS if step not in (_match_hash, _match_namespace, _order, _listing)
+)
+"""What is judged of a manifest whose content a grant lets this node fetch."""
 
 _READERS: Final[dict[ArtifactType, Callable[[bytes], ReadContent]]] = {
     ArtifactType.TRUST_BUNDLE: parse_bundle,

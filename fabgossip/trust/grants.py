@@ -1,17 +1,20 @@
 """What a fetch grant adds to one request, and what a narrowing takes from it.
 
-Decides: whether a grant is good for the connection it came over; which entitlements a request has.
+Decides: whether a grant is good for the connection it came over, and names an artifact; which
+entitlements a request has.
 Keeps: a grant is bound to one node and its certificate; it adds only services, roles and nodes,
 never a cluster or an organisation; a narrowing only takes away.
-Must not know: how often a grant was used, which artifact is asked for.
+Must not know: how often a grant was used, who holds what.
 """
 
 from collections.abc import Callable
 from typing import Final
 
 from fabgossip.errors import WireError
+from fabgossip.model.artifact import Manifest
 from fabgossip.model.authority import FetchGrant, Narrowing, NodeIdentity, VerifiedGrant
 from fabgossip.model.envelope import PayloadKind
+from fabgossip.model.ids import ManifestHash
 from fabgossip.model.moment import UnixTime, is_past
 from fabgossip.model.scope import Entitlements, StorageAssignment
 from fabgossip.trust.bundle import counts
@@ -107,6 +110,17 @@ def narrowed(held: Entitlements, narrowing: Narrowing | None) -> Entitlements:
         one for one in held.assignments if left.issuperset(one.scope_ids)
     )
     return Entitlements(held.scope_ids & left, kept)
+
+
+def not_named(grant: FetchGrant, manifest: Manifest, manifest_hash: ManifestHash) -> str | None:
+    """Why this is no artifact the grant speaks of, None if it is one."""
+    if manifest.tombstone is not None:
+        return "a withdrawal has no content to fetch"
+    if manifest.artifact_type not in grant.types:
+        return "the grant names other artifact types"
+    if grant.manifest_hashes is not None and manifest_hash not in grant.manifest_hashes:
+        return "the grant names other manifests"
+    return None
 
 
 def widened(held: Entitlements, grant: FetchGrant | None) -> Entitlements:

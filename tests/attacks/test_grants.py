@@ -13,29 +13,42 @@ from typing import Final
 
 import pytest
 
-from fabgossip.core.effects import Persist, ServeContent
+from fabgossip.core.effects import (
+    Answer,
+    Outcome,
+    Persist,
+    ReceiveGranted,
+    Send,
+    ServeContent,
+)
 from fabgossip.core.events import (
     AnswersDue,
     Event,
+    FetchFailure,
+    GrantedReceived,
+    GrantedRequest,
     LinkId,
     MessageReceived,
     PeerConnected,
     Persisted,
+    RequestId,
+    RequestMade,
+    Started,
 )
-from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.artifact import ArtifactType, Tombstone
 from fabgossip.model.authority import FetchGrant, KeyStatus, Narrowing, RevokedKind
 from fabgossip.model.envelope import PayloadKind
-from fabgossip.model.ids import ClusterId, ManifestHash, NodeId, PlatformId
-from fabgossip.model.messages import GetContent, Welcome
+from fabgossip.model.ids import NOTHING_HASH, ClusterId, ManifestHash, NodeId, PlatformId
+from fabgossip.model.messages import GetContent, NotAvailable, Welcome
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import PutGrantUse
 from fabgossip.model.scope import parse_scope_id
-from fabgossip.trust.revocation import grant_token
+from fabgossip.trust.revocation import grant_token, node_token
 from fabgossip.wire.statements import grant_bytes
 from tests.attacks.powers import ask, frames, revokes
-from tests.attacks.scene import Scene
+from tests.attacks.scene import ATTACKER, Scene, TrustState
 from tests.core.artifacts import Artifact, artifact, revocations, trust
-from tests.core.story import Peer, identity
+from tests.core.story import NOTHING_STORED, Peer, identity
 from tests.trust import factory as f
 
 MEMBER: Final = Peer(name="n7", holds=(), shows=())
@@ -203,14 +216,16 @@ def test_a_grant_of_this_node_is_refused_behind_its_next_certificate() -> None:
     scene.leaves(before, audited=[INVALID, DENIED])
 
 
-def test_replayed_it_is_served_as_often_as_it_says_also_after_a_restart(tmp_path: Path) -> None:
-    """A use that did not reach the disk was not served; one that did is spent for ever."""
+def test_replayed_it_is_served_as_often_as_it_says_and_not_after_a_restart(tmp_path: Path) -> None:
+    """A use that did not reach the disk was not served. One that did is spent for ever, and the
+    others with it once the node starts again: what its own clock counted since the first use is
+    lost, and the wall clock may say anything."""
     scene, grant = Server(), f.signed_grant(GOOD)
     assert [asked(scene, scene.member, grant) for _ in range(3)] == [True, True, False]
     assert uses(scene) == [1, 2]
     assert scene.audited == [USED, USED, INVALID, DENIED]
 
-    for name, commits, left in (("whole", None, 0), ("before the last", -1, 1)):
+    for name, commits, left in (("whole", None, 0), ("the last is lost", -1, 0), ("both", -2, 2)):
         again = scene.restarted(tmp_path / name, commits)
         link = again.link(MEMBER)
         again.rest().caused.clear()
@@ -218,6 +233,7 @@ def test_replayed_it_is_served_as_often_as_it_says_also_after_a_restart(tmp_path
         served = [asked(again, link, grant) for _ in range(2)]
         assert served == [True] * left + [False] * (2 - left)
         assert again.audited == [USED] * left + [INVALID, DENIED] * (2 - left)
+        assert uses(again) == [1, 2][:left]
         assert (again.state, again.requests, again.onward) == (before, [], [])
 
 
@@ -292,3 +308,231 @@ def test_a_slow_disk_makes_no_grant_last_longer() -> None:
     scene.when(written)
     assert scene.find(ServeContent) == []
     scene.leaves(before, audited=[INVALID, DENIED])
+
+
+# The node that was given a grant.
+
+MINE: Final = replace(GOOD, node_id=f.NODE, certificate_hash=identity("n1").certificate_hash)
+REQUEST: Final = RequestId(1)
+REFUSED: Final = ("grant_refused", "GRANT_INVALID")
+
+
+class Holder(Scene):
+    """A node outside the service, whose only peers are the attacker and a bystander, both of the
+    service; an operator gives it a grant."""
+
+    def __init__(self, *, started: Started = NOTHING_STORED, is_fresh: bool = True) -> None:
+        super().__init__(started=started, is_fresh=is_fresh, holds=())
+        self.rest().caused.clear()
+
+    def use(self, grant: bytes, envelope: bytes = SERVICE.envelope) -> "Holder":
+        body = GrantedRequest(grant=grant, envelope=envelope, timeout_ms=600_000)
+        self.when(RequestMade(request=REQUEST, body=body))
+        return self
+
+    def receives(self, failure: FetchFailure | None = None) -> "Holder":
+        size = 0 if failure is not None else SERVICE.manifest.content_size
+        link = [one for one in self.caused if isinstance(one, ReceiveGranted)][-1].link
+        self.when(GrantedReceived(request=REQUEST, link=link, failure=failure, received=size))
+        return self
+
+    @property
+    def answers(self) -> list[tuple[Outcome, str]]:
+        return [(one.outcome, one.code) for one in self.caused if isinstance(one, Answer)]
+
+    @property
+    def asked(self) -> int:
+        return sum(isinstance(one, ReceiveGranted) for one in self.caused)
+
+    def refuses_it(self, before: TrustState, code: str = "GRANT_INVALID") -> None:
+        """The operator hears why, the audit log too, and nobody else anything."""
+        assert (self.answers, self.asked) == ([(Outcome.REFUSED, code)], 0)
+        (answer,) = (one for one in self.caused if isinstance(one, Answer))
+        assert "; next: " in answer.detail
+        audited = [one for one in self.audited if one[0] != "mode_changed"]
+        assert [one[:2] for one in audited] == [("grant_refused", code)]
+        assert (self.state, self.durable, self.switched) == (before, [], [])
+        assert (self.requests, self.onward) == ([], [])
+
+
+def mine(**fields: object) -> Callable[[], bytes]:
+    """The good grant of this node with other fields, well signed."""
+    return lambda: f.signed_grant(replace(MINE, **fields))  # type: ignore[arg-type]  # by name
+
+
+NOT_MINE: Final[dict[str, Callable[[], bytes]]] = {
+    "of another node": lambda: f.signed_grant(GOOD),
+    "of another certificate of this node": mine(certificate_hash=bytes(32)),
+    "signed by a stranger": lambda: f.signed_grant(MINE, f.STRANGER),
+    "signed by the claims key": lambda: f.signed_grant(MINE, f.CLAIMER),
+    "not signed": lambda: f.sealed(PayloadKind.FETCH_GRANT, grant_bytes(MINE)),
+    "no envelope": lambda: b"\xc1",
+    "of another cluster": mine(cluster_id=ClusterId("test")),
+    "of the epoch before": mine(authority_epoch=1),
+    "not valid yet": mine(not_before=UnixTime(f.NOW + 1)),
+    "late by a second": mine(expires_at=f.NOW),
+    "needs newer trust": mine(min_trust_version=4),
+    "needs a newer list": mine(min_revocation_version=2),
+    "of another type": mine(types=(ArtifactType.QOS_POLICY_BUNDLE,)),
+    "of another manifest": mine(manifest_hashes=(ManifestHash(bytes(32)),)),
+}
+
+
+@pytest.mark.parametrize("name", NOT_MINE)
+def test_a_bad_grant_is_refused_where_it_arrives(name: str) -> None:
+    """Before any peer is shown it."""
+    holder = Holder()
+    before = holder.state
+    holder.use(NOT_MINE[name]()).refuses_it(before)
+
+
+FORGED: Final = replace(SERVICE.manifest, content_hash=f.hash_of(b"forged"), content_size=6)
+NOT_NAMED: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
+    "of an organisation": (lambda: IN_ACME.envelope, "AUDIENCE_NOT_OURS"),
+    "of another service": (
+        lambda: (
+            artifact(
+                ArtifactType.SERVICE_ASSIGNMENT_BUNDLE, "services/web", content=b"web"
+            ).envelope
+        ),
+        "AUDIENCE_NOT_OURS",
+    ),
+    "signed by a stranger": (lambda: f.signed(FORGED, f.STRANGER), "KEY_UNKNOWN"),
+    "signed by the grant key": (lambda: f.signed(FORGED, f.GRANTER), "KEY_NOT_FOR_TYPE"),
+    "expired": (
+        lambda: f.signed(replace(SERVICE.manifest, refresh_by=f.NOW, expires_at=f.NOW)),
+        "EXPIRED",
+    ),
+    "of the epoch before": (
+        lambda: f.signed(replace(SERVICE.manifest, authority_epoch=1)),
+        "EPOCH_STALE",
+    ),
+    "for newer trust": (
+        lambda: f.signed(replace(SERVICE.manifest, min_trust_version=4)),
+        "TRUST_TOO_OLD",
+    ),
+    "a withdrawal": (
+        lambda: f.signed(
+            replace(
+                SERVICE.manifest,
+                content_hash=NOTHING_HASH,
+                content_size=0,
+                tombstone=Tombstone(reason="gone", purge=False),
+            )
+        ),
+        "GRANT_INVALID",
+    ),
+    "no envelope": (lambda: b"\xc1", "MALFORMED"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_NAMED)
+def test_a_good_grant_fetches_no_artifact_but_a_good_one_it_names(name: str) -> None:
+    holder = Holder()
+    before = holder.state
+    envelope, code = NOT_NAMED[name]
+    holder.use(f.signed_grant(MINE), envelope()).refuses_it(before, code)
+
+
+def amnesic() -> Holder:
+    return Holder(is_fresh=False)
+
+
+def stale() -> Holder:
+    """Its list and its snapshot ran out; the grant is of that very minute."""
+    holder = Holder()
+    holder.wait((f.HOUR + 1) * 1_000)
+    return holder
+
+
+def partitioned() -> Holder:
+    holder = Holder()
+    holder.wait(15 * 60 * 1_000)
+    return holder
+
+
+def stepped() -> Holder:
+    holder = Holder()
+    holder.step_clock(31)
+    return holder
+
+
+def revoked() -> Holder:
+    holder = Holder()
+    token = node_token(f.CLUSTER, f.NODE)
+    holder.announce(revocations(8, revokes(RevokedKind.NODE, token)), holder.attacker)
+    holder.carry_out(revocations(8, revokes(RevokedKind.NODE, token)))
+    return holder
+
+
+@pytest.mark.parametrize("make", [amnesic, stale, partitioned, stepped, revoked])
+def test_a_node_that_may_take_up_no_authority_takes_up_no_grant(
+    make: Callable[[], Holder],
+) -> None:
+    """Whoever signed it, just now: an outage grants nothing."""
+    holder = make()
+    holder.rest().caused.clear()
+    now = holder.now.unix
+    before = holder.state
+    fresh = replace(MINE, not_before=now, expires_at=UnixTime(now + 60))
+    holder.use(f.signed_grant(fresh)).refuses_it(before)
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_grant_taken_back_stops_what_is_under_way_and_gives_out_nothing(name: str) -> None:
+    holder, taken = Holder(), TAKEN[name]
+    holder.use(f.signed_grant(MINE))
+    assert holder.asked == 1
+    holder.announce(taken, holder.bystander)
+    holder.carry_out(taken)
+    assert holder.answers == [(Outcome.REFUSED, "GRANT_INVALID")]
+    assert REFUSED in [one[:2] for one in holder.audited]
+    holder.receives()
+    assert holder.answers == [(Outcome.REFUSED, "GRANT_INVALID")]
+
+
+@pytest.mark.parametrize("steps_s", [0, -20, -600], ids=["ended", "stepped back", "far"])
+def test_a_grant_ends_with_its_time_whatever_the_wall_clock_says(steps_s: int) -> None:
+    """Also one whose content is on its way, and one that is shown again from the same file."""
+    holder = Holder()
+    holder.use(f.signed_grant(MINE))
+    holder.wait(301_000).step_clock(steps_s)
+    holder.receives()
+    assert holder.answers == [(Outcome.REFUSED, "GRANT_INVALID")]
+    holder.caused.clear()
+    before = holder.state
+    holder.use(f.signed_grant(MINE)).refuses_it(before)
+
+
+def test_what_a_grant_brought_is_nobodys_but_the_operators(tmp_path: Path) -> None:
+    """Not the node's, after a restart either; not a neighbor's, whatever grant that has."""
+    holder = Holder()
+    before = holder.state
+    holder.use(f.signed_grant(MINE)).receives()
+    assert holder.answers == [(Outcome.DELIVERED, "")]
+    assert holder.audited == [("grant_accepted", "", ""), ("grant_fetched", "", ATTACKER)]
+    assert (holder.state, holder.durable, holder.switched) == (before, [], [])
+    holder.rest()
+    holder.link("n9")
+    assert not holder.told(SERVICE)
+    assert not holder.says_it_holds(SERVICE)
+    member = holder.link(MEMBER)
+    assert not asked(holder, member, f.signed_grant(GOOD))
+    holder.due(AnswersDue)
+    assert [one for one in holder.find(Send) if isinstance(one.message, NotAvailable)]
+
+    again = holder.restarted(tmp_path)
+    assert again.find(ReceiveGranted) == []
+    assert again.node.view.granted(SERVICE.content_hash) == ()
+    assert SERVICE.tail not in again.state.heads
+
+
+def test_of_two_peers_the_liar_is_named_and_the_honest_one_is_believed() -> None:
+    holder = Holder()
+    before = holder.state
+    holder.use(f.signed_grant(MINE)).receives(FetchFailure.BAD_HASH).receives()
+    assert holder.answers == [(Outcome.DELIVERED, "")]
+    assert [one for one in holder.audited if one[0] == "artifact_rejected"] == [
+        ("artifact_rejected", "HASH_MISMATCH", ATTACKER)
+    ]
+    assert (holder.state, holder.durable) == (before, [])

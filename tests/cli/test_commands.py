@@ -86,11 +86,26 @@ def test_a_file_to_submit_that_is_not_there_is_1(tmp_path: Path, capsys: Output)
     assert "No such file or directory" in err
 
 
+def test_a_fetch_under_a_grant_leaves_no_file_behind_unless_it_is_whole(
+    tmp_path: Path, capsys: Output
+) -> None:
+    """Without a daemon nothing comes; what was there before is never touched."""
+    out, there = tmp_path / "content", tmp_path / "there"
+    there.write_bytes(b"before")
+    files = ("--grant", there, "--envelope", there, "--socket", tmp_path / "s")
+    assert outcome(capsys, "fetch", *files, "--out", out)[0] == 3
+    assert not out.exists()
+    assert outcome(capsys, "fetch", *files, "--out", there)[0] == 1
+    assert there.read_bytes() == b"before"
+
+
 @pytest.mark.parametrize(
     "command",
     [
         ("status", "--no-such-option"),
         ("fetch",),
+        ("fetch", "--grant", "grant", "--envelope", "envelope"),
+        ("fetch", "some/name", "--grant", "grant", "--envelope", "envelope", "--out", "content"),
         ("verify", "envelope"),
         ("control",),
         ("control", "init", "--authority", "somewhere"),

@@ -192,6 +192,12 @@ def test_a_grant_is_written_once(folder: Path, capsys: Output) -> None:
     for life in ("11m", "m", "1h", "0s"):
         more = (*what[:-1], life, "--out", folder / "other")
         assert tried(folder, capsys, "grant", "n1", *certificate, *more)[0] == 2
+    out = ("--out", folder / "other")
+    both = (*what, "--artifact", "services/dns")
+    for wrong in ((), both, (*what, "--envelope", folder / "envelope")):
+        code, said = tried(folder, capsys, "grant", "n1", *certificate, *wrong, *out)
+        assert (code, "either --artifact" in said) == (2, True)
+    assert not (folder / "other").exists()
 
 
 def test_a_change_names_everything_the_node_is_entitled_to(folder: Path, capsys: Output) -> None:

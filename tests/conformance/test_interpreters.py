@@ -22,6 +22,7 @@ from fabgossip.core.effects import (
     Outcome,
     Persist,
     ReceiveContent,
+    ReceiveGranted,
     Record,
     Remove,
     Send,
@@ -32,6 +33,7 @@ from fabgossip.core.events import (
     ContentFailed,
     Event,
     FetchFailure,
+    GrantedReceived,
     LinkId,
     LostReason,
     PeerLost,
@@ -48,6 +50,7 @@ from fabgossip.core.setup import NodeSetup, OwnIdentity
 from fabgossip.daemon import driver as daemon_driver
 from fabgossip.daemon.driver import Driver, World
 from fabgossip.daemon.logs import Log, LogLevel
+from fabgossip.model.authority import Narrowing
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import ByeReason, Ping, TrafficClass
 from fabgossip.model.moment import Now
@@ -117,6 +120,20 @@ CASES: dict[str, tuple[Script, tuple[Event, ...]]] = {
     "a content from a request that brought none": (
         lambda _: (ReceiveContent(wanted=WANTED, request=RequestId(5)),),
         (failed(FetchFailure.MISSING, request=RequestId(5)),),
+    ),
+    "a content under a grant from a link that is gone": (
+        lambda _: (
+            ReceiveGranted(
+                request=RequestId(5),
+                link=GONE,
+                wanted=WANTED,
+                grant=b"grant",
+                narrowing=Narrowing(),
+                traffic=TrafficClass.POLICY,
+                idle_ms=100,
+            ),
+        ),
+        (GrantedReceived(request=RequestId(5), link=GONE, failure=FetchFailure.LOST, received=0),),
     ),
     "a dial without an address": (
         lambda _: (Dial(node_id=NodeId("nobody"), addresses=()),),

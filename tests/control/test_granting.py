@@ -6,9 +6,16 @@ from pathlib import Path
 import pytest
 
 from fabgossip.control.authority import AuthorityFolder
-from fabgossip.control.granting import GrantWish, make_grant, read_certificate
+from fabgossip.control.granting import (
+    GrantWish,
+    make_grant,
+    published_at,
+    read_certificate,
+    wish_for,
+)
 from fabgossip.control.node_folder import NodePlaces, enroll_node
 from fabgossip.control.revoking import RevocationRow
+from fabgossip.control.signing import SignedArtifact
 from fabgossip.errors import ControlError
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import GRANT_LIFE_MAX_S
@@ -22,6 +29,7 @@ from fabgossip.trust.signatures import Ed25519Verifier, signed_bytes
 from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import parse_grant
 from tests.control.fabric import NOW, node
+from tests.trust import factory
 
 WISH = GrantWish(
     node_id=NodeId("n1"),
@@ -109,3 +117,31 @@ def test_a_revoked_node_gets_none(authority: AuthorityFolder) -> None:
 def test_what_is_no_certificate_is_said(authority: AuthorityFolder) -> None:
     with pytest.raises(ControlError, match="certificate:"):
         read_certificate(b"no PEM at all")
+
+
+def signed_for(*scopes: str) -> SignedArtifact:
+    tail = "services/dns" if "service:dns" in scopes else "routes/r1"
+    kind = ArtifactType.SERVICE_ASSIGNMENT_BUNDLE
+    statement = factory.manifest(kind if "service:dns" in scopes else WISH.types[0], tail)
+    statement = replace(statement, audience=factory.audience("cluster:prod", *scopes))
+    return SignedArtifact(manifest=statement, envelope=factory.signed(statement), content=b"")
+
+
+def test_a_wish_for_an_artifact_names_that_one_and_no_more() -> None:
+    artifact = signed_for("service:dns", "role:edge")
+    wish = wish_for(artifact, replace(WISH, types=(), scope_ids=()))
+    assert wish.types == (ArtifactType.SERVICE_ASSIGNMENT_BUNDLE,)
+    assert [one.text for one in wish.scope_ids] == ["role:edge", "service:dns"]
+    assert wish.manifest_hashes == (parse_envelope(artifact.envelope).manifest_hash,)
+    assert (wish.node_id, wish.uses, wish.life_s) == (WISH.node_id, WISH.uses, WISH.life_s)
+
+
+@pytest.mark.parametrize("scopes", [(), ("org:acme",)])
+def test_what_a_grant_cannot_open_gets_none(scopes: tuple[str, ...]) -> None:
+    with pytest.raises(ControlError, match="which a grant does not open"):
+        wish_for(signed_for(*scopes), WISH)
+
+
+def test_nothing_is_granted_where_nothing_is_published(authority: AuthorityFolder) -> None:
+    with pytest.raises(ControlError, match="nothing is published there"):
+        published_at(authority, "services/none")

@@ -256,6 +256,21 @@ def test_a_failed_switch_leaves_the_link_where_it_was(local: LocalState) -> None
     assert os.readlink(folder / "current") == "v2.8"
 
 
+def test_what_lost_its_links_is_found_by_its_newest_version(local: LocalState) -> None:
+    """Where a link is, nothing was put away; where no version is left, nothing can come back."""
+    for number in (9, 10):
+        switch(local, number)
+    name = routes(9).manifest.namespace.text
+    assert local.put_away() == ()
+    local.withdraw(name)
+    assert local.visible() == ()
+    assert local.put_away() == ((name, routes(10).envelope),)
+    switch(local, 9)
+    assert local.put_away() == ()
+    local.withdraw(name, purge=True)
+    assert local.put_away() == ()
+
+
 READER = """
 import os, sys
 folder, wrong, seen = sys.argv[1], [], set()
