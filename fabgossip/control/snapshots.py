@@ -26,7 +26,7 @@ from fabgossip.errors import ControlError, WireError
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import NodeClaims
 from fabgossip.model.moment import is_past, seconds_after, seconds_between
-from fabgossip.model.scope import Audience, Namespace, ScopeKind, has_prefix
+from fabgossip.model.scope import Audience, Namespace, has_prefix, is_within
 from fabgossip.model.topology import WINDOW_MAX, Listing, Snapshot
 from fabgossip.wire.contents import parse_snapshot, snapshot_bytes
 from fabgossip.wire.envelopes import parse_envelope
@@ -94,10 +94,7 @@ def _is_listed(given: CompileInput, head: PublishedHead) -> bool:
 def _implies(reader: Audience, other: Audience) -> bool:
     """Whether every node that may hold what is for `reader` may hold what is for `other`, by
     membership or by a storage assignment: those know no wildcard for organisations."""
-    return reader.org == other.org and all(
-        bool(reader.ids_of(kind)) and set(reader.ids_of(kind)) <= set(other.ids_of(kind))
-        for kind in {scope.kind for scope in other.scope_ids} - {ScopeKind.ORG}
-    )
+    return reader.org == other.org and is_within(other, reader)
 
 
 def _listing(given: CompileInput, head: PublishedHead) -> Listing:

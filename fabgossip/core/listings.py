@@ -10,10 +10,10 @@ Must not know: what is held.
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from fabgossip.model.artifact import NO_ORDER, Manifest, VerifiedManifest
+from fabgossip.model.artifact import NO_ORDER, TRUST_TYPES, Manifest, VerifiedManifest
 from fabgossip.model.ids import ManifestHash
 from fabgossip.model.moment import UnixTime
-from fabgossip.model.scope import Audience, has_prefix
+from fabgossip.model.scope import Audience, has_prefix, is_within
 from fabgossip.model.topology import Listing, Snapshot
 from fabgossip.trust.gate import Listed
 
@@ -68,7 +68,10 @@ class Listings:
         return any(one.prefixes for one in covers.values())
 
     def listed(self, manifest: Manifest) -> Listed | None:
-        """What the covering snapshot says of a manifest's namespace, None if none covers it."""
+        """What the covering snapshot says of a manifest's namespace, None if none covers it. Trust
+        is never covered."""
+        if manifest.artifact_type in TRUST_TYPES:
+            return None
         namespace = manifest.namespace.text
         found = [
             (len(prefix), cover.issued_at, name, cover)
@@ -77,7 +80,7 @@ class Listings:
             for prefix in cover.prefixes
             if name != namespace
             and has_prefix(namespace, prefix)
-            and _is_within(manifest.audience, cover.audience)
+            and is_within(manifest.audience, cover.audience)
         ]
         if not found:
             return None
@@ -86,13 +89,3 @@ class Listings:
         if listing is None:
             return Listed(order=NO_ORDER, manifest_hash=None)
         return Listed(order=listing.order, manifest_hash=listing.manifest_hash)
-
-
-def _is_within(audience: Audience, reader: Audience) -> bool:
-    """Whether every reader of a snapshot may know an audience: for each kind it names, the reader's
-    ids are among them."""
-    for kind in {scope.kind for scope in audience.scope_ids}:
-        ids = reader.ids_of(kind)
-        if not ids or not set(ids) <= set(audience.ids_of(kind)):
-            return False
-    return True

@@ -190,6 +190,17 @@ def may_share(audience: Audience, held: Entitlements) -> bool:
     return matches(audience, held) or any(_covers_scope(one, audience) for one in held.assignments)
 
 
+def is_within(audience: Audience, readers: Audience) -> bool:
+    """Whether everybody in the audience `readers` is in `audience` too: for each kind that names,
+    the readers' ids are among its ids.
+    """
+    for kind in {scope.kind for scope in audience.scope_ids}:
+        ids = readers.ids_of(kind)
+        if not ids or not set(ids) <= set(audience.ids_of(kind)):
+            return False
+    return True
+
+
 class Family(StrEnum):
     """The heads of the namespace tree below cluster or organisation."""
 

@@ -39,6 +39,7 @@ from fabgossip.trust.identity import CLOCK_TOLERANCE_S
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.revocation import Revoked
 from fabgossip.trust.signatures import Verifier, signed_bytes
+from fabgossip.trust.snapshots import snapshot_fault
 from fabgossip.wire.contents import (
     parse_bundle,
     parse_peer_directory,
@@ -271,7 +272,11 @@ class TrustGate:
                     return self._content_refused(
                         _Code.CONTENT_INVALID, manifest, "it speaks of another scope"
                     )
-            case RevocationList() | Snapshot():
+            case Snapshot():
+                fault = snapshot_fault(manifest, value)
+                if fault is not None:
+                    return self._content_refused(_Code.CONTENT_INVALID, manifest, fault)
+            case RevocationList():
                 pass
         return value
 
