@@ -465,10 +465,10 @@ class Beliefs:
             self.on_own_claims(now)
         return (self.own_claims, self.facts.own) != before
 
-    def on_accepted(self, verified: VerifiedManifest, now: Now) -> None:
+    def on_accepted(self, verified: VerifiedManifest) -> None:
         """Something newly signed arrived."""
         issued_at = verified.manifest.issued_at
-        self._clock.on_signed(issued_at, now)
+        self._clock.on_signed(issued_at)
         newest = max(self.facts.freshness.newest_issued_at, issued_at)
         if newest != self.facts.freshness.newest_issued_at:
             self._put_freshness(newest_issued_at=newest)

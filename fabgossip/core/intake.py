@@ -268,7 +268,7 @@ class Intake:
             head = self._recall_sides(stored.namespace, sides)
             verified = head.verified
             self._judge_listing(head)
-        m.beliefs.on_accepted(verified, now)
+        m.beliefs.on_accepted(verified)
         if stored.is_held:
             self._held.add(verified.manifest.content_hash)
         if head is not None:
@@ -307,7 +307,7 @@ class Intake:
                 m.waiting.on_held(Waiting(raw, origin, source, hops, until, verdict.namespace))
             return verdict
         m.dissemination.on_judged(raw, prefix_of(verdict.manifest_hash))
-        m.beliefs.on_accepted(verdict, now)
+        m.beliefs.on_accepted(verdict)
         self._accept(verdict, _Pending(verdict.manifest_hash, origin, request, hops), source)
         namespace = verdict.manifest.namespace.text
         for one in m.waiting.on_accepted(namespace, now.instant):

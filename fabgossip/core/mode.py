@@ -82,10 +82,12 @@ class ClockWatch:
             return now
         return Now(instant=now.instant, unix=self._floor)
 
-    def on_signed(self, issued_at: UnixTime, now: Now) -> None:
-        """Something verified was issued then. A thief of a key cannot push the floor far."""
-        capped = min(issued_at, seconds_after(now.unix, CLOCK_TOLERANCE_S))
-        self._floor = max(self._floor, UnixTime(capped))
+    def on_signed(self, issued_at: UnixTime) -> None:
+        """Something verified was issued then. A thief of a key cannot push the floor further than
+        the tolerance: it is counted from the wall clock, not from where he pushed it before."""
+        if self._last is not None:
+            capped = min(issued_at, seconds_after(self._last.unix, CLOCK_TOLERANCE_S))
+            self._floor = max(self._floor, UnixTime(capped))
 
     def on_from_future(self, signers: tuple[KeyId, ...]) -> None:
         """Something well signed claims a time ahead of our clock: if two keys do, it is our clock

@@ -29,9 +29,10 @@ from fabgossip.model.mode import Mode
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import PutClockDoubt, PutRevoked, PutTimeFloor
 from fabgossip.model.scope import parse_scope_id
+from fabgossip.trust.rejections import RejectionCode
 from tests.attacks.powers import ask, revokes
 from tests.attacks.scene import Scene
-from tests.core.artifacts import CLUSTER_SCOPE, artifact, revocations, routes, stored_head
+from tests.core.artifacts import CLUSTER_SCOPE, Artifact, artifact, revocations, routes, stored_head
 from tests.core.story import NOTHING_STORED, Peer
 from tests.trust import factory
 
@@ -249,3 +250,24 @@ def test_what_is_overdue_stays_overdue_under_a_clock_set_back() -> None:
         "partitioned stale clock_suspect"
     ]
     gives_nothing(scene, factory.NOW)
+
+
+def test_a_stolen_key_cannot_push_time_on_by_and_by() -> None:
+    """Each statement is issued as far ahead as is tolerated, counted from where the one before
+    pushed the node's idea of time."""
+    scene = Scene()
+    for number in range(1, 51):
+        ahead = UnixTime(factory.NOW + 119 * number)
+        statement = replace(
+            routes(7 + number).manifest,
+            issued_at=ahead,
+            refresh_by=UnixTime(ahead + factory.DAY),
+            expires_at=UnixTime(ahead + 2 * factory.DAY),
+        )
+        scene.offer(Artifact(statement, factory.signed(statement), routes(7 + number).content))
+    assert scene.codes
+    assert set(scene.codes) == {RejectionCode.FUTURE_ISSUED.value}
+    scene.due(RefreshDue)
+    assert not any(isinstance(one, PutTimeFloor) for one in scene.durable)
+    assert not scene.node.view.trust.freshness.is_clock_suspect
+    assert scene.trusted["routes/r1"][1] == "current"
