@@ -134,6 +134,8 @@ class AuditView:
     anchored_at: UnixTime | None
     """When the newest checkpoint was signed."""
     writable: bool
+    """Whether what happens is recorded in the log that was signed: the last write reached the disk,
+    and the log was found as it was left."""
 
 
 class Audit:
@@ -200,7 +202,7 @@ class Audit:
         return AuditView(
             sequence=self._head.size,
             anchored_at=None if self._anchored is None else self._anchored.wall,
-            writable=self.is_writable,
+            writable=self.is_writable and self.is_intact,
         )
 
     def record(self, record: Record) -> None:
