@@ -60,6 +60,7 @@ RULES: Final[dict[Fact, Rule]] = {
     Fact.ARTIFACT_WITHHELD: Rule(Keep.EACH, "withhold"),
     Fact.SESSION_CUT: Rule(Keep.FOLDED, "cut"),
     Fact.FETCH_DENIED: Rule(Keep.FOLDED, "deny"),
+    Fact.FETCH_FAILED: Rule(Keep.FOLDED),
     Fact.PROBE_SILENCED: Rule(Keep.FOLDED, "deny"),
     Fact.STORAGE_FAILED: Rule(Keep.FOLDED),
     Fact.SUBMITTED: Rule(Keep.EACH),
@@ -84,13 +85,12 @@ RULES: Final[dict[Fact, Rule]] = {
     Fact.ARTIFACT_STAGED: _TRAFFIC,
     Fact.NEIGHBOR_CONNECTED: _TRAFFIC,
     Fact.NEIGHBOR_LOST: _TRAFFIC,
-    Fact.FETCH_FAILED: _TRAFFIC,
     Fact.RECOVERY_STARTED: _TRAFFIC,
     Fact.RECOVERY_ENDED: _TRAFFIC,
 }
-"""Every fact. Denials, rejections, trust, cut links and storage trouble are recorded; traffic is
-not."""
-_CODES: Final = ("code", "check", "reason", "operation")
+"""Every fact. Denials, rejections, trust, cut links, sources that failed and storage trouble are
+recorded; traffic is not."""
+_CODES: Final = ("code", "check", "reason", "operation", "outcome")
 _SUBJECTS: Final = ("peer", "source", "node", "action")
 _OBJECTS: Final = ("namespace", "content_hash")
 

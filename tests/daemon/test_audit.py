@@ -131,7 +131,6 @@ def test_every_fact_is_audited_or_traffic() -> None:
         Fact.ARTIFACT_STAGED,
         Fact.NEIGHBOR_CONNECTED,
         Fact.NEIGHBOR_LOST,
-        Fact.FETCH_FAILED,
         Fact.RECOVERY_STARTED,
         Fact.RECOVERY_ENDED,
     }
