@@ -1,10 +1,12 @@
-"""`fabgossip audit`: is a node's log the one that was written, what does it say, and what do others
-hold against it."""
+"""`fabgossip audit`: is a node's log, or the control plane's ledger, the one that was written, what
+does it say, and what do others hold against it."""
 
 import argparse
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlencode
 
 from fabgossip.cli.client import Reply, StatusClient
@@ -17,15 +19,25 @@ from fabgossip.cli.output import (
     say,
 )
 from fabgossip.errors import FabgossipError, TrustError, UsageError, WireError
-from fabgossip.model.authority import AuditCheckpoint, NodeClaims
+from fabgossip.model.authority import AuditCheckpoint, NodeClaims, TrustBundle
 from fabgossip.storage.checkpoints import FILE_NAME, read_envelopes
-from fabgossip.storage.records import packed_line
+from fabgossip.storage.records import LEDGER_FOLDER, packed_line, parse_line, read_records
 from fabgossip.storage.verifying import ChainVerdict, verify_folder
-from fabgossip.trust.checkpoints import verify_checkpoint
-from fabgossip.trust.rejections import Rejection
+from fabgossip.trust.bundle import bundle_after, bundle_from_pinned
+from fabgossip.trust.checkpoints import (
+    ledger_keys,
+    verify_checkpoint,
+    verify_ledger_checkpoint,
+)
+from fabgossip.trust.identity import ClaimsTrust, signed_claims
+from fabgossip.trust.rejections import Rejection, RejectionCode
+from fabgossip.trust.revocation import NOTHING_REVOKED
 from fabgossip.trust.signatures import Ed25519Verifier
-from fabgossip.wire.envelopes import parse_envelope
-from fabgossip.wire.statements import parse_claims, parse_own_claims
+from fabgossip.wire.contents import parse_pinned
+from fabgossip.wire.statements import parse_own_claims
+
+PAGE: Final = 1_000
+"""Records read at once."""
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", socket: str) -> None:
@@ -38,16 +50,28 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", so
         "folder", metavar="FOLDER", type=Path, nargs="?", help="the log; none: of a running daemon"
     )
     verify.add_argument("--claims", type=Path, metavar="FILE", help="the claims of its node")
+    _add_authority(verify)
+    verify.add_argument(
+        "--bootstrap", type=Path, metavar="FILE",
+        help="a pinned trust bundle you believe: it names who signs claims, or the ledger",
+    )  # fmt: skip
     verify.add_argument(
         "--checkpoint", type=Path, action="append", default=[], metavar="FILE",
         help="checkpoints kept elsewhere, as `audit heads` prints them; repeatable",
     )  # fmt: skip
     show = _verb(verbs, "show", "the records of a running daemon's log", socket, run_show)
+    _add_authority(show)
     show.add_argument("--after", type=int, default=0, metavar="SEQ", help="only above this number")
     heads = _verb(
         verbs, "heads", "the checkpoints this node keeps of another's log", socket, run_heads
     )
     heads.add_argument("node", metavar="NODE", help="whose log")
+
+
+def _add_authority(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--authority", type=Path, metavar="FOLDER", help="the control plane's ledger instead"
+    )
 
 
 def _verb(
@@ -68,23 +92,52 @@ def _verb(
 
 def run_verify(arguments: argparse.Namespace) -> int:
     """`fabgossip audit verify`."""
-    if arguments.checkpoint and arguments.claims is None:
-        raise UsageError("--checkpoint needs --claims: they name the key a checkpoint is judged by")
-    folder = arguments.folder or _folder_of(arguments.socket)
+    log = _log_of(arguments)
     believed: list[AuditCheckpoint] = []
-    if arguments.claims is not None:
+    if log.judge is not None:
         # Read before the log, which a daemon may be writing: it covers no record that is not there.
-        kept = [folder / FILE_NAME] if (folder / FILE_NAME).exists() else []
-        claims = _claims(arguments.claims)
-        believed = [one for path in (*kept, *arguments.checkpoint) for one in _read(path, claims)]
-    verdict = verify_folder(folder, believed)
+        kept = [log.folder / FILE_NAME] if (log.folder / FILE_NAME).exists() else []
+        for path in (*kept, *arguments.checkpoint):
+            believed += _read(path, log.judge)
+    if arguments.authority is not None and not believed:
+        raise TrustError(f"{log.folder}: no checkpoint that counts; every command signs one")
+    verdict = verify_folder(log.folder, believed)
     if arguments.json:
         print_json(_verdict_json(verdict))
         return EXIT_REFUSED if verdict.faults else EXIT_OK
     if verdict.faults:
-        raise TrustError("; ".join(f"{folder}: {one}" for one in verdict.faults))
-    _print_verdict(verdict, is_anchored=arguments.claims is not None)
+        raise TrustError("; ".join(f"{log.folder}: {one}" for one in verdict.faults))
+    _print_verdict(verdict, believed, is_anchored=log.judge is not None)
     return EXIT_OK
+
+
+Judge = Callable[[bytes], AuditCheckpoint | Rejection]
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """What is to be verified, and what its checkpoints are judged by, if by anything."""
+
+    folder: Path
+    judge: Judge | None
+
+
+def _log_of(arguments: argparse.Namespace) -> _Log:
+    if arguments.authority is not None:
+        if arguments.folder is not None or arguments.claims is not None:
+            raise UsageError("--authority is about the ledger: it takes no FOLDER and no --claims")
+        return _ledger_of(arguments.authority, arguments.bootstrap)
+    if arguments.checkpoint and arguments.claims is None:
+        raise UsageError("--checkpoint needs --claims: they name the key a checkpoint is judged by")
+    if (arguments.claims is None) is not (arguments.bootstrap is None):
+        raise UsageError(
+            "--claims needs --bootstrap, the trust they are judged by, and the reverse"
+        )
+    folder = arguments.folder or _folder_of(arguments.socket)
+    if arguments.claims is None:
+        return _Log(folder, None)
+    claims = _claims(arguments.claims, _pinned(arguments.bootstrap))
+    return _Log(folder, partial(_of_node, claims))
 
 
 def _folder_of(socket: Path) -> Path:
@@ -93,26 +146,88 @@ def _folder_of(socket: Path) -> Path:
     return Path(str(config["storage"])) / "audit"
 
 
-def _claims(path: Path) -> NodeClaims:
-    """The claims of a node's own file, believed because whoever verifies chose the file."""
+def _bytes(path: Path) -> bytes:
     try:
-        envelope, _ = parse_own_claims(path.read_bytes())
-        return parse_claims(parse_envelope(envelope).payload)
+        return path.read_bytes()
     except OSError as error:
         raise FabgossipError(f"{path}: {error.strerror}") from error
+
+
+def _pinned(path: Path) -> TrustBundle:
+    try:
+        return bundle_from_pinned(*parse_pinned(_bytes(path)), Ed25519Verifier()).bundle
+    except WireError as error:
+        raise TrustError(f"{path}: {error}") from error
+
+
+def _claims(path: Path, bundle: TrustBundle) -> NodeClaims:
+    """The claims of a node's own file, if the control plane signed them: they name the key a log is
+    judged by, and whoever rewrote the log may have written them too."""
+    try:
+        envelope, _ = parse_own_claims(_bytes(path))
     except WireError as error:
         raise FabgossipError(f"{path}: not a claims file: {error}") from error
+    found = signed_claims(envelope, ClaimsTrust(bundle, NOTHING_REVOKED, Ed25519Verifier()))
+    if isinstance(found, Rejection):
+        raise TrustError(f"{path}: {found.code.value}: {found.detail}")
+    return found
 
 
-def _read(path: Path, claims: NodeClaims) -> Iterable[AuditCheckpoint]:
+def _of_node(claims: NodeClaims, envelope: bytes) -> AuditCheckpoint | Rejection:
+    found = verify_checkpoint(envelope, claims.audit_key, Ed25519Verifier())
+    if isinstance(found, Rejection) or (found.cluster_id, found.node_id) == (
+        claims.cluster_id,
+        claims.node_id,
+    ):
+        return found
+    detail = f"a checkpoint of node {found.node_id}, not {claims.node_id}"
+    return Rejection(code=RejectionCode.IDENTITY_INVALID, detail=detail)
+
+
+def _ledger_of(authority: Path, bootstrap: Path | None) -> _Log:
+    """The ledger of an authority folder, judged by the chain that follows from a bundle pinned
+    elsewhere; from the first of the folder itself where none is named."""
+    trust = authority / "trust"
     verifier = Ed25519Verifier()
+    if bootstrap is None:
+        first = _step(trust, 1)
+        if first is None:
+            raise FabgossipError(f"{authority}: no authority here")
+        chain = [bundle_from_pinned(*first, verifier).bundle]
+        say("judged by roots this folder names itself: --bootstrap FILE, of a node, rules out that")
+        say("they were replaced along with the ledger")
+    else:
+        chain = [_pinned(bootstrap)]
+    while (step := _step(trust, chain[-1].bundle_version + 1)) is not None:
+        chain.append(bundle_after(chain[-1], *step, verifier))
+    return _Log(authority / LEDGER_FOLDER, partial(_of_ledger, chain))
+
+
+def _step(trust: Path, version: int) -> tuple[bytes, bytes] | None:
+    if not (trust / f"{version}.envelope").exists():
+        return None
+    return _bytes(trust / f"{version}.envelope"), _bytes(trust / f"{version}.content")
+
+
+def _of_ledger(chain: Sequence[TrustBundle], envelope: bytes) -> AuditCheckpoint | Rejection:
+    cluster_id = chain[-1].cluster_id
+    return verify_ledger_checkpoint(envelope, ledger_keys(chain), cluster_id, Ed25519Verifier())
+
+
+def _read(path: Path, judge: Judge) -> Iterator[AuditCheckpoint]:
+    """The checkpoints of a file that count. What a key signed that was revoked since, a thief may
+    have signed: later ones cover what it covered."""
+    revoked = 0
     for envelope in read_envelopes(path):
-        found = verify_checkpoint(envelope, claims.audit_key, verifier)
-        if isinstance(found, Rejection):
+        found = judge(envelope)
+        if not isinstance(found, Rejection):
+            yield found
+        elif found.code is RejectionCode.KEY_REVOKED:
+            revoked += 1
+        else:
             raise TrustError(f"{path}: {found.code.value}: {found.detail}")
-        if (found.cluster_id, found.node_id) != (claims.cluster_id, claims.node_id):
-            raise TrustError(f"{path}: a checkpoint of node {found.node_id}, not {claims.node_id}")
-        yield found
+    if revoked:
+        say(f"{path}: {revoked} checkpoints of a revoked key passed over")
 
 
 def _verdict_json(verdict: ChainVerdict) -> dict[str, object]:
@@ -127,19 +242,29 @@ def _verdict_json(verdict: ChainVerdict) -> dict[str, object]:
     }
 
 
-def _print_verdict(verdict: ChainVerdict, *, is_anchored: bool) -> None:
+def _print_verdict(
+    verdict: ChainVerdict, believed: Sequence[AuditCheckpoint], *, is_anchored: bool
+) -> None:
     size = verdict.head.size
     print(f"intact: records {verdict.first} to {size}, head {verdict.head.line_hash.hex()}")
     if verdict.is_torn:
         say("the last line has no end: a crash while it was written leaves that")
     if is_anchored:
         print(f"{verdict.agreeing} checkpoints agree")
+        covered = max((one.size for one in believed), default=0)
+        if covered < size:
+            say(f"no checkpoint covers records {covered + 1} to {size} yet")
     else:
-        say("no checkpoint was judged, so a rewritten log would pass: name the node's --claims")
+        say(
+            "no checkpoint was judged, so a rewritten log would pass: name the node's --claims "
+            "and a --bootstrap"
+        )
 
 
 def run_show(arguments: argparse.Namespace) -> int:
     """`fabgossip audit show`."""
+    if arguments.authority is not None:
+        return _show_ledger(arguments)
     client, after = StatusClient(arguments.socket), arguments.after
     rows: list[dict[str, object]] = []
     while after is not None:
@@ -153,6 +278,22 @@ def run_show(arguments: argparse.Namespace) -> int:
             for row in page:
                 print(packed_line(row).decode("ascii"), end="")
         after = reply.body["next"]
+    if arguments.json:
+        print_json({"items": rows})
+    return EXIT_OK
+
+
+def _show_ledger(arguments: argparse.Namespace) -> int:
+    """Nobody need be asked: the ledger is a folder, and who may read it may read it."""
+    folder, after = arguments.authority / LEDGER_FOLDER, arguments.after
+    rows: list[dict[str, object]] = []
+    while page := read_records(folder, after, PAGE):
+        if arguments.json:
+            rows += [row for _, line in page if (row := parse_line(line)) is not None]
+        else:
+            for _, line in page:
+                print(safe(line.decode("ascii", "replace").rstrip("\n")))
+        after = page[-1][0]
     if arguments.json:
         print_json({"items": rows})
     return EXIT_OK

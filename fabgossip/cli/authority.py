@@ -27,6 +27,11 @@ def add_verb(
     return parser
 
 
+def add_reason(parser: argparse.ArgumentParser) -> None:
+    """The option that says why, for the ledger and nobody else."""
+    parser.add_argument("--reason", metavar="TEXT", help="why, for the ledger alone")
+
+
 def add_root_keys(parser: argparse.ArgumentParser) -> None:
     """The option that says where root keys lie that are not in the authority folder."""
     parser.add_argument(
@@ -58,4 +63,6 @@ def passphrase_of(arguments: argparse.Namespace) -> bytes | None:
 
 def authority_of(arguments: argparse.Namespace) -> AuthorityFolder:
     """The authority folder a command works on."""
-    return AuthorityFolder(arguments.authority, passphrase_of(arguments))
+    return AuthorityFolder(
+        arguments.authority, passphrase_of(arguments), reason=arguments.reason or ""
+    )

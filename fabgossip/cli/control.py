@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from fabgossip.cli.authority import (
+    add_reason,
     add_root_keys,
     add_verb,
     authority_of,
@@ -57,6 +58,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         metavar="N",
         help="first authority epoch: above the last one of an authority this replaces",
     )
+    add_reason(init)
     _register_enroll(verbs)
     compile_ = add_verb(
         verbs, "compile", "nodes and a folder of files become signed artifacts", run_compile
@@ -70,11 +72,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="a withdrawn namespace that may come back; repeatable",
     )
     add_root_keys(compile_)
+    add_reason(compile_)
     publish_ = add_verb(verbs, "publish", "hand what is new to a running node", run_publish)
     publish_.add_argument("--socket", type=Path, required=True, help="the node's status socket")
     publish_.add_argument(
         "--all", action="store_true", help="everything current, not only what is new"
     )
+    add_reason(publish_)
     add_trust_verbs(verbs)
 
 
@@ -127,6 +131,7 @@ def _register_enroll(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]
         "--storage", default="state", help="its data folder (state, beside the configuration)"
     )
     enroll.add_argument("--socket", default="status.sock", help="its status socket (status.sock)")
+    add_reason(enroll)
 
 
 def _cap(text: str) -> ContentCap:
@@ -161,7 +166,7 @@ def run_init(arguments: argparse.Namespace) -> int:
         )
     if not 1 <= arguments.epoch <= EPOCH_START_MAX:
         raise UsageError(f"--epoch {arguments.epoch}: 1 to {EPOCH_START_MAX}")
-    authority = AuthorityFolder(arguments.authority, passphrase)
+    authority = AuthorityFolder(arguments.authority, passphrase, reason=arguments.reason or "")
     caps = tuple(map(_cap, arguments.content_cap))
     bundle = authority.create(platform, cluster, wall_now(), caps, arguments.epoch)
     pinned = fingerprint(authority.bootstrap())
@@ -299,10 +304,12 @@ def submitter(client: StatusClient) -> Callable[[SignedArtifact], Delivery]:
 def run_publish(arguments: argparse.Namespace) -> int:
     """`fabgossip control publish`."""
     authority = authority_of(arguments)
+    client = StatusClient(arguments.socket)
+    client.get("/v1/version")  # before anything is recorded: is there a node at all
     with authority.locked():
         deliveries = publish(
             authority,
-            submitter(StatusClient(arguments.socket)),
+            submitter(client),
             wall_now(),
             everything=arguments.all,
         )

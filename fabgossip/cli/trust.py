@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from fabgossip.cli.authority import add_root_keys, add_verb, authority_of, wall_now
+from fabgossip.cli.authority import add_reason, add_root_keys, add_verb, authority_of, wall_now
 from fabgossip.cli.output import EXIT_OK, print_json, print_table, say
 from fabgossip.control.authority import AuthorityFolder, fingerprint
 from fabgossip.control.bundles import KEY_ROLES, OldKeys, key_role, role_key_ids
@@ -84,6 +84,7 @@ def _add_rotate(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     parser.add_argument("--min-protocol", type=int, metavar="N", help="peers speak N or newer")
     add_root_keys(parser)
+    add_reason(parser)
 
 
 def _wish(arguments: argparse.Namespace) -> RotationWish:
@@ -343,6 +344,7 @@ def _add_grant(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "--for", dest="life", default="10m", metavar="TIME", help="such as 90s or 10m (10m)"
     )
     grant.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
+    add_reason(grant)
 
 
 def run_grant(arguments: argparse.Namespace) -> int:

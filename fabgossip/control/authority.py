@@ -11,6 +11,7 @@ authority/ (0700)
   revocations.json                what was revoked
   published/<hash>.envelope       every artifact ever published, content/<hash> beside it
   heads.json                      the newest of each namespace, and whether it was delivered
+  ledger/                         who did what, recorded before it is done
 ```
 
 A new bundle is in force once its envelope has its name in `trust/`; what has to follow from that is
@@ -19,7 +20,7 @@ made good by the next command that takes the lock, should this one be cut short.
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from hashlib import sha256
@@ -32,6 +33,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fabgossip.control.bundles import (
     CLAIMS_ROLE,
     KEY_ROLES,
+    LEDGER_KIND,
     ROOTS,
     first_bundle,
     takes_away,
@@ -42,6 +44,12 @@ from fabgossip.control.compiler import (
     compile_trust,
     is_worth_handing,
     tombstone_of,
+)
+from fabgossip.control.deeds import (
+    authority_deed,
+    replication_deeds,
+    revocation_deeds,
+    signed_deeds,
 )
 from fabgossip.control.drafts import (
     CompileInput,
@@ -66,6 +74,7 @@ from fabgossip.control.keystore import (
     new_artifact_key,
     new_node_key,
 )
+from fabgossip.control.ledger import Deed, Ledger, LedgerSigner
 from fabgossip.control.published import FOLDERS, PublishedFolder
 from fabgossip.control.revoking import RevocationBook, RevocationRow, read_book, write_book
 from fabgossip.control.signing import (
@@ -85,8 +94,11 @@ from fabgossip.model.authority import (
 )
 from fabgossip.model.ids import ClusterId, KeyId, NodeId, PlatformId, key_id_of
 from fabgossip.model.moment import UnixTime, seconds_between
+from fabgossip.model.policy import ReplicationPolicy
+from fabgossip.trust.bundle import right_for
+from fabgossip.trust.checkpoints import ledger_keys
 from fabgossip.trust.revocation import node_token
-from fabgossip.wire.contents import parse_bundle, pinned_bytes
+from fabgossip.wire.contents import parse_bundle, parse_storage_directory, pinned_bytes
 from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import parse_manifest
 from fabgossip.wire.tables import TableError, structure_table
@@ -98,10 +110,12 @@ RENEW_SHARE: Final = 2
 class AuthorityFolder:
     """The control plane's state on disk."""
 
-    def __init__(self, folder: Path, passphrase: bytes | None = None) -> None:
+    def __init__(self, folder: Path, passphrase: bytes | None = None, reason: str = "") -> None:
+        """`reason` is why the operator does what follows, for the ledger."""
         self.folder = folder
         self.keys = KeyFolder(folder / "keys", passphrase)
         self._published = PublishedFolder(folder)
+        self._ledger = Ledger(folder, reason)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -141,17 +155,37 @@ class AuthorityFolder:
                 f"{self.folder}: {error.strerror}; an authority is never overwritten"
             ) from error
         keys = {role.name: new_keys(role.count) for role in KEY_ROLES} | {"root": new_keys(ROOTS)}
-        for role, ring in keys.items():
-            for key in ring:
-                self.keys.add(role, key)
         ca_key = new_node_key()
         ca = certificate_der(node_ca_certificate(ca_key, cluster_id, now))
-        self.keys.add_node_ca(ca_key, ca)
         bundle = first_bundle(platform_id, cluster_id, keys, ca, now, caps, epoch)
+        ring = KeyRing((role, key) for role, some in keys.items() for key in some)
         unsigned = bundle_step(None, bundle, now)
-        signed = sign_artifact(bundle, self.keys.ring(), unsigned.manifest, unsigned.content)
-        self.put_in_force(bundle, signed)
+        signed = sign_artifact(bundle, ring, unsigned.manifest, unsigned.content)
+        signer = ledger_signer(Signers(bundle=bundle), ring, (bundle,), now)
+        deeds = (authority_deed(bundle), *signed_deeds((signed,)))
+        with self._ledger.noting(deeds, signer, now, is_first=True):
+            for role, some in keys.items():
+                for key in some:
+                    self.keys.add(role, key)
+            self.keys.add_node_ca(ca_key, ca)
+            self.put_in_force(bundle, signed)
         return bundle
+
+    @contextmanager
+    def noted(self, deeds: Sequence[Deed], now: UnixTime) -> Iterator[None]:
+        """Record what is about to be done, let it be done, sign the ledger; raises `ControlError`
+        before anything is done."""
+        with self.noted_by(deeds, self.signers(now), self.keys.ring(), now):
+            yield
+
+    @contextmanager
+    def noted_by(
+        self, deeds: Sequence[Deed], signers: Signers, ring: KeyRing, now: UnixTime
+    ) -> Iterator[None]:
+        """The same, signed by keys that may count only from now on."""
+        signer = ledger_signer(signers, ring, self.chain(), now)
+        with self._ledger.noting(deeds, signer, now):
+            yield
 
     def put_in_force(self, bundle: TrustBundle, signed: SignedArtifact) -> None:
         """Make a bundle the newest of the chain; what it needs is written already."""
@@ -291,8 +325,13 @@ class AuthorityFolder:
             row, since_epoch=bundle.authority_epoch, listed_in=self.list_version() + 1
         )
         book = before.with_row(numbered, now)
-        self.save_book(book)
-        return book is not before
+        if book is before:
+            return False
+        is_node = row.revoked_kind is RevokedKind.NODE
+        node = self.find_node(row.subject) if is_node else None
+        with self.noted(revocation_deeds(numbered, node), now):
+            self.save_book(book)
+        return True
 
     def _check_revocable(self, row: RevocationRow, now: UnixTime) -> None:
         bundle = self.bundle()
@@ -304,6 +343,12 @@ class AuthorityFolder:
                 )
             if value not in {key.key_id for key in bundle.keys}:
                 raise ControlError(f"{row.subject}: no key of the trust bundle has this id")
+            right = right_for(bundle, LEDGER_KIND, bundle.prefix)
+            if right is not None and value in right.key_ids:
+                raise ControlError(
+                    "the key of the ledger, which no node asks for: "
+                    "fabgossip control rotate --role ledger --keep-old revoke"
+                )
             self._check_list_key(KeyId(value), now)
         heads = (one.manifest for one in self.published().values())
         trust = [one for one in heads if one.artifact_type in TRUST_TYPES]
@@ -352,7 +397,7 @@ class AuthorityFolder:
         """Sign and record the revocation list, and the trust bundle where that is due: neither
         waits for a source to be right."""
         ring = self.keys.ring(root_folders)
-        return self._sign(compile_trust(self._given(Source(), now, ring)), ring)
+        return self._sign(compile_trust(self._given(Source(), now, ring)), ring, now)
 
     def compile(
         self,
@@ -371,15 +416,37 @@ class AuthorityFolder:
             claims_keys=self.signing_keys(CLAIMS_ROLE, now),
             restored=frozenset(f"{given.bundle.prefix}/{one}" for one in restored),
         )
-        return self._sign(compile_artifacts(given), ring)
+        return self._sign(compile_artifacts(given), ring, now)
 
     def _sign(
-        self, artifacts: tuple[UnsignedArtifact, ...], ring: KeyRing
+        self, artifacts: tuple[UnsignedArtifact, ...], ring: KeyRing, now: UnixTime
     ) -> tuple[SignedArtifact, ...]:
         bundle = self.bundle()
         signed = tuple(sign_artifact(bundle, ring, one.manifest, one.content) for one in artifacts)
-        self.record(signed)
+        if not signed:
+            return ()
+        deeds = (*self._policy_deeds(signed), *signed_deeds(signed))
+        with self.noted(deeds, now):
+            self.record(signed)
         return signed
+
+    def _policy_deeds(self, signed: tuple[SignedArtifact, ...]) -> tuple[Deed, ...]:
+        """The rules of replication stand in every storage directory alike, so the cluster's own
+        tells whether they changed."""
+        prefix = self.bundle().prefix
+        name = f"{prefix}/storage/scope/cluster:{self.bundle().cluster_id}"
+        fresh = next((one for one in signed if one.manifest.namespace.text == name), None)
+        if fresh is None:
+            return ()
+        before = self._published.content_of(name)
+        try:
+            policies = [
+                ReplicationPolicy() if one is None else parse_storage_directory(one).replication
+                for one in (before, fresh.content)
+            ]
+        except WireError as error:
+            raise ControlError(f"{name}: {error}") from error
+        return replication_deeds(prefix, *policies)
 
     def is_bundle_due(self, now: UnixTime) -> bool:
         """Whether the trust bundle should be issued with fresh times: its roots must be at hand for
@@ -393,7 +460,7 @@ class AuthorityFolder:
         `ModelError`."""
         ring = self.keys.ring()
         unsigned = tombstone_of(self._given(Source(), now, ring), path, tombstone)
-        (signed,) = self._sign((unsigned,), ring)
+        (signed,) = self._sign((unsigned,), ring, now)
         return signed
 
     def record(self, artifacts: tuple[SignedArtifact, ...]) -> None:
@@ -418,6 +485,15 @@ class AuthorityFolder:
     def mark_delivered(self, artifacts: tuple[SignedArtifact, ...]) -> None:
         """See `PublishedFolder.mark_delivered`."""
         self._published.mark_delivered(artifacts)
+
+
+def ledger_signer(
+    signers: Signers, ring: KeyRing, chain: Sequence[TrustBundle], now: UnixTime
+) -> LedgerSigner:
+    """Who signs the ledger; raises `ControlError` where nobody can."""
+    bundle = signers.bundle
+    (key, *_) = signing_keys(signers, ring, LEDGER_KIND, bundle.prefix, now)
+    return LedgerSigner(cluster_id=bundle.cluster_id, key=key, known=ledger_keys(chain))
 
 
 def new_keys(count: int) -> tuple[ArtifactKey, ...]:

@@ -45,6 +45,7 @@ SIGNATURES_LIVE_S: Final = max(
 ROOTS: Final = 3
 ROOT_THRESHOLD: Final = 2
 CLAIMS_ROLE: Final = PayloadKind.NODE_CLAIMS.value
+LEDGER_KIND: Final = PayloadKind.AUDIT_CHECKPOINT.value
 MEMBER_RULE: Final = RoleRule(
     role=MEMBER_ROLE,
     verbs=tuple(sorted(Verb)),
@@ -76,6 +77,7 @@ KEY_ROLES: Final = (
     KeyRole(name="revocation", count=1, threshold=1, kinds=("revocation_list",)),
     KeyRole(name="claims", count=1, threshold=1, kinds=(CLAIMS_ROLE,)),
     KeyRole(name="grants", count=1, threshold=1, kinds=(PayloadKind.FETCH_GRANT.value,)),
+    KeyRole(name="ledger", count=1, threshold=1, kinds=(LEDGER_KIND,)),
 )  # fmt: skip
 """A stolen key of one role says nothing about the others' artifacts; releases take two."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from cryptography import x509
 
 from fabgossip.control.authority import AuthorityFolder
+from fabgossip.control.deeds import grant_deed
 from fabgossip.control.keystore import random_bytes
 from fabgossip.control.signing import SignedArtifact, signed_envelope
 from fabgossip.errors import ControlError, WireError
@@ -122,7 +123,8 @@ def make_grant(
         raise ControlError(f"grant: {error.detail}") from error
     kind = PayloadKind.FETCH_GRANT
     keys = authority.signing_keys(kind.value, now)
-    return SignedGrant(grant=grant, envelope=signed_envelope(kind, payload, keys))
+    with authority.noted((grant_deed(grant),), now):
+        return SignedGrant(grant=grant, envelope=signed_envelope(kind, payload, keys))
 
 
 def _check_holder(certificate: x509.Certificate, expected: str) -> None:

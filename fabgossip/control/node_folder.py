@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from fabgossip.control.authority import AuthorityFolder, fingerprint
 from fabgossip.control.bundles import CLAIMS_ROLE
+from fabgossip.control.deeds import node_deeds
 from fabgossip.control.enrollment import (
     NodeRow,
     certificate_pem,
@@ -28,6 +29,7 @@ from fabgossip.control.keystore import (
     random_bytes,
     write_private,
 )
+from fabgossip.control.ledger import Act
 from fabgossip.errors import ControlError, WireError
 from fabgossip.model.authority import TrustBundle
 from fabgossip.model.ids import NodeId
@@ -70,6 +72,22 @@ def enroll_node(
         salts=salts_for(row, bundle.cluster_id, random_bytes),
         audit_key=audit_key.public_key.hex(),
     )
+    if folder.exists():
+        raise ControlError(f"{folder}: exists already")
+    with authority.noted(node_deeds(Act.NODE_ENROLLED, row, None), now):
+        _write_folder(authority, row, folder, places, now, audit_key)
+        authority.save_node(row)
+    return row
+
+
+def _write_folder(
+    authority: AuthorityFolder,
+    row: NodeRow,
+    folder: Path,
+    places: NodePlaces,
+    now: UnixTime,
+    audit_key: ArtifactKey,
+) -> None:
     try:
         folder.mkdir(mode=FOLDER_MODE, parents=True)
         for name in ("identity", "trust"):
@@ -83,10 +101,8 @@ def enroll_node(
     write_private(folder / "trust" / "bootstrap", pinned)
     (folder / "trust" / "bootstrap").chmod(PINNED_MODE)
     _write_papers(authority, row, folder, key.public_key(), now)
-    config = _config_text(authority, row, places, bundle, fingerprint(pinned))
+    config = _config_text(authority, row, places, authority.bundle(), fingerprint(pinned))
     write_private(folder / "fabgossip.toml", config.encode())
-    authority.save_node(row)
-    return row
 
 
 def renew_node(
@@ -110,14 +126,17 @@ def renew_node(
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ControlError(f"{folder}/identity/node.key: not an elliptic-curve key")
     _check_owner(folder, node_id)
+    before = row
     if state_generation is not None:
         if state_generation < row.state_generation:
             raise ControlError(
                 f"{node_id}: state generation {state_generation}, it has {row.state_generation}"
             )
         row = replace(row, state_generation=state_generation)
-        authority.save_node(row)
-    _write_papers(authority, row, folder, key.public_key(), now)
+    with authority.noted(node_deeds(Act.NODE_RENEWED, row, before), now):
+        if row != before:
+            authority.save_node(row)
+        _write_papers(authority, row, folder, key.public_key(), now)
     return row
 
 
@@ -145,10 +164,11 @@ def change_node(
         row = replace(row, claims_version=before.claims_version + 1)
     row = replace(row, salts=salts_for(row, bundle.cluster_id, random_bytes))
     keys = authority.signing_keys(CLAIMS_ROLE, now)
-    authority.save_node(row)
-    (folder / "identity").mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    times = (now, seconds_after(now, bundle.cert_life_max_s))
-    _write_paper(folder, "claims", _claims_file(authority, row, keys, times))
+    with authority.noted(node_deeds(Act.NODE_CHANGED, row, before), now):
+        authority.save_node(row)
+        (folder / "identity").mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        times = (now, seconds_after(now, bundle.cert_life_max_s))
+        _write_paper(folder, "claims", _claims_file(authority, row, keys, times))
     return row
 
 

@@ -139,6 +139,11 @@ class PublishedFolder:
         replace_files(files)
         self._save(rows.values())
 
+    def content_of(self, namespace: str) -> bytes | None:
+        """The content of the newest of a namespace; None if there never was one."""
+        row = self._rows().get((namespace, False, 0))
+        return None if row is None else self._signed(row).content
+
     def undelivered(self) -> tuple[SignedArtifact, ...]:
         """What no node has accepted yet, in the order it is to be handed out."""
         return self._in_order(row for row in self._rows().values() if not row.delivered)

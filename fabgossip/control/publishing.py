@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fabgossip.control.authority import AuthorityFolder
+from fabgossip.control.deeds import published_deeds
 from fabgossip.control.signing import SignedArtifact
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.moment import UnixTime
@@ -44,7 +45,17 @@ def publish(
     Earlier steps of the trust chain are refused by a node that is past them, each for a reason of
     its own: that the node accepted the newest says that it had them all.
     """
-    deliveries = _hand_over(authority.handouts(now, everything=everything), submit)
+    handouts = authority.handouts(now, everything=everything)
+    if not handouts:
+        return ()
+    with authority.noted(published_deeds(handouts), now):
+        return _published(authority, handouts, submit)
+
+
+def _published(
+    authority: AuthorityFolder, handouts: tuple[SignedArtifact, ...], submit: Submit
+) -> tuple[Delivery, ...]:
+    deliveries = _hand_over(handouts, submit)
     bundles = [one for one in deliveries if _is_bundle(one)]
     earlier = bundles[:-1] if bundles and bundles[-1].is_accepted else []
     settled = [one for one in deliveries if one not in earlier or one.is_accepted]

@@ -1,11 +1,12 @@
 """From what an operator wants changed to the next trust bundle in force.
 
-Everything that could be wrong is found before a byte is written. Then, in this order: the new
-private keys, which nothing names yet; the book of revocations, whose marks count from the new epoch
-on; the bundle, whose envelope puts it in force. A crash between leaves the state before.
+Everything that could be wrong is found before a byte is written. Then, in this order: the record of
+the ledger; the new private keys, which nothing names yet; the book of revocations, whose marks
+count from the new epoch on; the bundle, whose envelope puts it in force. A crash between leaves the
+state before.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fabgossip.control.authority import AuthorityFolder, new_keys
@@ -16,6 +17,7 @@ from fabgossip.control.bundles import (
     next_bundle,
 )
 from fabgossip.control.compiler import bundle_step
+from fabgossip.control.deeds import rotation_deed, signed_deeds
 from fabgossip.control.enrollment import certificate_der, node_ca_certificate
 from fabgossip.control.keystore import ArtifactKey, KeyFolder, new_node_key
 from fabgossip.control.signing import sign_successor
@@ -68,14 +70,18 @@ def rotate(
     signed = sign_successor(
         (bundle, successor), ring.with_keys(fresh), unsigned.manifest, unsigned.content
     )
-    for role, keys in fresh:
-        for key in keys:
-            authority.keys.add(role, key)
-    if wish.node_ca:
-        authority.keys.add_node_ca(ca_key, ca)
-    if wish.opens_epoch:
-        authority.save_book(book)
-    authority.put_in_force(successor, signed)
+    # The ledger's key may be what is rotated, as its old one is lost or stolen: the new one signs.
+    signers = replace(authority.signers(now), bundle=successor)
+    deeds = (rotation_deed(bundle, successor, wish.lifted), *signed_deeds((signed,)))
+    with authority.noted_by(deeds, signers, ring.with_keys(fresh), now):
+        for role, keys in fresh:
+            for key in keys:
+                authority.keys.add(role, key)
+        if wish.node_ca:
+            authority.keys.add_node_ca(ca_key, ca)
+        if wish.opens_epoch:
+            authority.save_book(book)
+        authority.put_in_force(successor, signed)
     _remove_revoked(authority.keys, successor)
     return successor
 

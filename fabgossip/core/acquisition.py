@@ -15,6 +15,7 @@ from fabgossip.core.events import (
     ContentStored,
     FetchFailure,
     GrantedReceived,
+    LinkId,
     WantDue,
 )
 from fabgossip.core.fetching import FAILURE_CODES, IDLE_MS, NOWHERE, Source, Want, wanted_from
@@ -31,6 +32,7 @@ _SENDERS_FAULT: Final = frozenset(
     (FetchFailure.BAD_HASH, FetchFailure.BAD_LENGTH, FetchFailure.TOO_SLOW)
 )
 """What an honest source never does; the audit log names who did."""
+_OUR_FAULT: Final = frozenset((FetchFailure.DISK, FetchFailure.CANCELLED))
 
 
 class Acquisition:
@@ -121,12 +123,7 @@ class Acquisition:
         )
         if want is None:
             return
-        fields = (
-            ("content_hash", content_hash.hex()),
-            ("step", want.step.value),
-            ("outcome", event.reason.value),
-        )
-        self._m.out.append(Record(fact=Fact.FETCH_FAILED, fields=fields))
+        self._record_failure(want, event.link, event.reason)
         if event.reason in _SENDERS_FAULT:
             self._record_sender(want, event.reason)
         self._intake.on_stuck(want.verified, now)
@@ -136,6 +133,21 @@ class Acquisition:
         fetch = self._m.granted.on_received(event, now)
         if fetch is not None and event.failure in _SENDERS_FAULT:
             self._record_sender(fetch, event.failure)
+
+    def _record_failure(self, want: Want, link: LinkId, reason: FetchFailure) -> None:
+        """Whom was asked in vain, and whether it had said itself that it holds the content."""
+        verified = want.verified
+        audience, prefix = verified.manifest.audience, prefix_of(verified.manifest_hash)
+        is_advertised = self._m.holdings.says(link, audience, prefix) is True
+        fields = (
+            ("content_hash", verified.manifest.content_hash.hex()),
+            ("namespace", verified.manifest.namespace.text),
+            ("source", "" if reason in _OUR_FAULT else want.attempts[-1].node_id or ""),
+            ("step", want.step.value),
+            ("outcome", reason.value),
+            *((("advertised", 1),) if is_advertised else ()),
+        )
+        self._m.out.append(Record(fact=Fact.FETCH_FAILED, fields=fields))
 
     def _record_sender(self, want: Want | GrantedFetch, reason: FetchFailure) -> None:
         """What a peer sent was not what was signed: a refusal like any other, in its name."""

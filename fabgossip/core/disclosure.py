@@ -136,11 +136,7 @@ class Disclosure:
 
     def may_know(self, session: Session, verified: VerifiedManifest, now: Now) -> bool:
         """Whether the peer of a session may know of an artifact that is still to be told about."""
-        if _is_over(verified.manifest, now):
-            return False
-        head = self._catalog.find(verified.manifest.namespace.text)
-        request = Subject(identity=session.identity, claims=session.claims)
-        return self.decide(request, (head, verified), Verb.KNOW, now).allow
+        return self._may_learn(session, verified, [], now)
 
     def hello(self, session: Session, boot_id: BootId) -> None:
         """Say hello, showing what the peer may see of our claims."""
@@ -317,11 +313,15 @@ class Disclosure:
     def manifests(self, session: Session, prefixes: tuple[bytes, ...], now: Now) -> None:
         """The manifests a peer grafts, as far as it may know them."""
         entries: dict[tuple[TrafficClass, Audience], list[Announced]] = {}
+        denied: list[Decision] = []
         for prefix in prefixes:
             found = self._catalog.by_prefix(prefix)
-            if found is not None and _is_told(found[0]) and self.may_know(session, found[1], now):
+            if found is None or not _is_told(found[0]):
+                continue
+            if self._may_learn(session, found[1], denied, now):
                 key = (traffic_of(found[1]), found[1].manifest.audience)
                 entries.setdefault(key, []).append(Announced(found[1].envelope, 0))
+        self.deny_all(session, denied)
         for (traffic, audience), announced in entries.items():
             for start in range(0, len(announced), ANNOUNCE_ENTRIES_MAX):
                 run = tuple(announced[start : start + ANNOUNCE_ENTRIES_MAX])
@@ -330,10 +330,11 @@ class Disclosure:
     def heads(self, session: Session, known: tuple[HeadKnown, ...], now: Now) -> None:
         """Envelopes above what the peer knows, of namespaces it may know; the others lack."""
         envelopes: list[bytes] = []
+        denied: list[Decision] = []
         size = 0
         for one in known:
             for verified in self._newer(one):
-                if not self.may_know(session, verified, now):
+                if not self._may_learn(session, verified, denied, now):
                     continue
                 if (
                     size + len(verified.envelope) > MANIFESTS_BYTES_MAX
@@ -345,6 +346,7 @@ class Disclosure:
                     envelopes, size = [], 0
                 envelopes.append(verified.envelope)
                 size += len(verified.envelope) + 8
+        self.deny_all(session, denied)
         self.send(session.link, Heads(envelopes=tuple(envelopes)), TrafficClass.SNAPSHOT)
 
     def _newer(self, known: HeadKnown) -> tuple[VerifiedManifest, ...]:
@@ -374,12 +376,26 @@ class Disclosure:
             message = GetHeads(known=tuple(known[start : start + HEADS_ENTRIES_MAX]))
             self.send(session.link, message, TrafficClass.TRUST)
 
-    def deny(self, session: Session, decision: Decision, items: int) -> None:
+    def _may_learn(
+        self, session: Session, verified: VerifiedManifest, denied: list[Decision], now: Now
+    ) -> bool:
+        """`may_know`, of what the peer itself named; a no is kept for the audit."""
+        if _is_over(verified.manifest, now):
+            return False
+        head = self._catalog.find(verified.manifest.namespace.text)
+        request = Subject(identity=session.identity, claims=session.claims)
+        decision = self.decide(request, (head, verified), Verb.KNOW, now)
+        if not decision.allow:
+            denied.append(decision)
+        return decision.allow
+
+    def deny_all(self, session: Session, denied: list[Decision]) -> None:
         """Note the denials of one request, once, by the first of them; the peer sees the same
         answer as for what does not exist."""
-        denied_by = decision.denied_by or ""
-        fields = (("peer", session.node_id), ("check", denied_by), ("items", items))
-        self._out.append(Record(fact=Fact.FETCH_DENIED, fields=fields))
+        if denied:
+            check, items = denied[0].denied_by or "", len(denied)
+            fields = (("peer", session.node_id), ("check", check), ("items", items))
+            self._out.append(Record(fact=Fact.FETCH_DENIED, fields=fields))
 
 
 _UNTOLD_STATES: Final = frozenset({HeadState.INVALID, HeadState.OUTDATED})

@@ -25,12 +25,14 @@ V = TypeVar("V")
 class Dissemination:
     """Memory of what came by."""
 
-    __slots__ = ("_asked", "_config", "_lacking", "_seen", "_seen_prefixes")
+    __slots__ = ("_asked", "_config", "_lacking", "_seen", "_seen_prefixes", "_unwanted")
 
     def __init__(self, config: DisseminationConfig) -> None:
         self._config = config
         self._seen: OrderedDict[bytes, bytes] = OrderedDict()
         self._seen_prefixes: OrderedDict[bytes, bytes] = OrderedDict()
+        self._unwanted: OrderedDict[bytes, bytes] = OrderedDict()
+        """Those of `_seen` that were not for this node, as far as its claims said then."""
         self._lacking: dict[LinkId, OrderedDict[bytes, Audience]] = {}
         """What a link listed and we never saw, in the order it was listed."""
         self._asked: dict[LinkId, OrderedDict[bytes, Audience]] = {}
@@ -47,10 +49,23 @@ class Dissemination:
         for asked in self._asked.values():
             asked.pop(prefix, None)
 
+    def on_unwanted(self, envelope: bytes, prefix: bytes) -> None:
+        """These bytes were judged, and are not for this node."""
+        self.on_judged(envelope, prefix)
+        _remember(self._unwanted, sha256(envelope).digest(), prefix, self._config.seen_max)
+
+    def on_other_claims(self) -> None:
+        """What this node may hold changed: what was not for it is worth another look."""
+        for digest, prefix in self._unwanted.items():
+            self._seen.pop(digest, None)
+            self._seen_prefixes.pop(prefix, None)
+        self._unwanted.clear()
+
     def forget(self) -> None:
         """Trust changed: what was refused under the old one is worth another look."""
         self._seen.clear()
         self._seen_prefixes.clear()
+        self._unwanted.clear()
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended: what was asked of it may be asked elsewhere."""
@@ -112,6 +127,7 @@ class Dissemination:
         """Assert the limits."""
         assert len(self._seen) <= self._config.seen_max
         assert len(self._seen_prefixes) <= self._config.seen_max
+        assert len(self._unwanted) <= self._config.seen_max
         assert all(len(asked) <= self._config.asked_max for asked in self._asked.values())
         assert all(len(lacking) <= self._config.seen_max for lacking in self._lacking.values())
         assert self._lacking_count <= LACKING_MAX

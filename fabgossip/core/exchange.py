@@ -51,6 +51,9 @@ class Exchange:
         """A peer lacks what our list names."""
         if may_disclose(session.claims, message.audience):
             self._m.disclosure.manifests(session, message.prefixes, now)
+        elif session.claims is not None:
+            # Without claims it may just be early.
+            self._m.policing.on_probe(session, now.instant)
 
     def on_have(self, session: Session, message: Have, now: Now) -> None:
         """A list of an audience we may not know gets no answer, as if it did not exist; an empty

@@ -370,6 +370,9 @@ class Intake:
         is_final = verdict.retry is Retry.NEVER and not is_unopposed
         if is_final and verdict.manifest_hash is not None:
             self._m.dissemination.on_judged(raw, prefix_of(verdict.manifest_hash))
+        if verdict.code is RejectionCode.AUDIENCE_NOT_OURS and verdict.manifest_hash is not None:
+            # A peer that believes other claims of ours says nothing new by saying it again.
+            self._m.dissemination.on_unwanted(raw, prefix_of(verdict.manifest_hash))
         if verdict.is_known_already:
             assert verdict.manifest_hash is not None
             self._announced_again(prefix_of(verdict.manifest_hash), origin)

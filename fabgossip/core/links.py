@@ -117,6 +117,7 @@ class Links:
 
     def on_broken(self, session: Session) -> None:
         """A message out of order is the peer's fault."""
+        self._record_cut(session, LostReason.PROTOCOL)
         self._m.disclosure.goodbye(session, ByeReason.PROTOCOL, LostReason.PROTOCOL, 60)
 
     def _on_hello(self, session: Session, hello: Hello, now: Now) -> None:
@@ -125,6 +126,7 @@ class Links:
         self._m.policing.on_hello(session, now.instant)
         protocol = shared_protocol(hello, self._m.beliefs.facts.bundle.protocol_min)
         if protocol is None:
+            self._record_cut(session, LostReason.VERSION)
             self._m.disclosure.goodbye(session, ByeReason.VERSION, LostReason.VERSION, 3_600)
             return
         rival = self._m.sessions.rival_of(session)

@@ -170,6 +170,7 @@ class Node:
             self._recover(now)
             if self._intake.own_claims_changed:
                 self._intake.own_claims_changed = False
+                self._m.dissemination.on_other_claims()
                 for session in self._m.sessions.open_sessions():
                     self._m.disclosure.newer_claims(session)
             self._links.judge_all(now)

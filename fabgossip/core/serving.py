@@ -139,8 +139,7 @@ class Serving:
                     chunk_count=ask.chunk_count,
                 )
             )
-        if denied:
-            self._m.disclosure.deny(session, denied[0], len(denied))
+        self._m.disclosure.deny_all(session, denied)
         if items:
             session.serving += 1
             self._m.out.append(

@@ -60,6 +60,7 @@ RULES: Final[dict[Fact, Rule]] = {
     Fact.ARTIFACT_WITHHELD: Rule(Keep.EACH, "withhold"),
     Fact.SESSION_CUT: Rule(Keep.FOLDED, "cut"),
     Fact.FETCH_DENIED: Rule(Keep.FOLDED, "deny"),
+    Fact.FETCH_FAILED: Rule(Keep.FOLDED),
     Fact.PROBE_SILENCED: Rule(Keep.FOLDED, "deny"),
     Fact.STORAGE_FAILED: Rule(Keep.FOLDED),
     Fact.SUBMITTED: Rule(Keep.EACH),
@@ -84,13 +85,12 @@ RULES: Final[dict[Fact, Rule]] = {
     Fact.ARTIFACT_STAGED: _TRAFFIC,
     Fact.NEIGHBOR_CONNECTED: _TRAFFIC,
     Fact.NEIGHBOR_LOST: _TRAFFIC,
-    Fact.FETCH_FAILED: _TRAFFIC,
     Fact.RECOVERY_STARTED: _TRAFFIC,
     Fact.RECOVERY_ENDED: _TRAFFIC,
 }
-"""Every fact. Denials, rejections, trust, cut links and storage trouble are recorded; traffic is
-not."""
-_CODES: Final = ("code", "check", "reason", "operation")
+"""Every fact. Denials, rejections, trust, cut links, sources that failed and storage trouble are
+recorded; traffic is not."""
+_CODES: Final = ("code", "check", "reason", "operation", "outcome")
 _SUBJECTS: Final = ("peer", "source", "node", "action")
 _OBJECTS: Final = ("namespace", "content_hash")
 
@@ -134,6 +134,8 @@ class AuditView:
     anchored_at: UnixTime | None
     """When the newest checkpoint was signed."""
     writable: bool
+    """Whether what happens is recorded in the log that was signed: the last write reached the disk,
+    and the log was found as it was left."""
 
 
 class Audit:
@@ -200,7 +202,7 @@ class Audit:
         return AuditView(
             sequence=self._head.size,
             anchored_at=None if self._anchored is None else self._anchored.wall,
-            writable=self.is_writable,
+            writable=self.is_writable and self.is_intact,
         )
 
     def record(self, record: Record) -> None:

@@ -7,7 +7,7 @@ turn. A queue that carries revocations never drops: the link closes instead.
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import trio
@@ -73,6 +73,8 @@ class Connection:
         self._scope = trio.CancelScope()
         self._farewell: Bye | BadRequest | None = None
         self.lost: LostReason | None = None
+        self.fault: WireError | None = None
+        """What the peer sent that is not of the protocol, which ended the link."""
         self.frames_sent = 0
         self.bytes_received = 0
 
@@ -135,8 +137,9 @@ class Connection:
                         nursery.cancel_scope.cancel()
                 except* (trio.BrokenResourceError, trio.ClosedResourceError):
                     self.lost = self.lost or LostReason.RESET
-                except* WireError:
+                except* WireError as faults:
                     self.close(None, LostReason.PROTOCOL)
+                    self.fault = next(_leaves(faults))
         finally:
             # Cancelled from outside as well: the descriptor is this task's to give back.
             await self._say_goodbye()
@@ -240,3 +243,12 @@ class _FrameTime:
         elif self.deadline == math.inf or reader.ended_frames != self._ended:
             self.deadline = now + FRAME_S
         self._ended = reader.ended_frames
+
+
+def _leaves(faults: BaseExceptionGroup[WireError]) -> Iterator[WireError]:
+    """The faults of a group, however deep."""
+    for one in faults.exceptions:
+        if isinstance(one, WireError):
+            yield one
+        else:
+            yield from _leaves(one)

@@ -365,11 +365,24 @@ class Driver:
         finally:
             connection.lost = connection.lost or reason
             del self._connections[link]
+            self._record_fault(connection)
             self.transfers.on_lost(link)
             self.granted.on_lost(link)
             self.post(PeerLost(link=link, node_id=identity.node_id, reason=connection.lost))
             if not self._connections:
                 self._all_closed.set()
+
+    def _record_fault(self, connection: Connection) -> None:
+        """Bytes no node of ours sends, from somebody with a good certificate."""
+        if connection.fault is None:
+            return
+        fields = (
+            ("peer", connection.identity.node_id),
+            ("code", connection.fault.code),
+            ("detail", connection.fault.detail),
+            ("reason", LostReason.PROTOCOL.value),
+        )
+        self._record(Record(fact=Fact.SESSION_CUT, fields=fields))
 
     def _on_frame(self, connection: Connection, frame: Frame) -> None:
         """Hand a frame to whom it belongs: content to the transfers, the rest to the node. Raises

@@ -18,6 +18,9 @@ otherwise.
 CONTROL_ENDPOINT_ROLE: Final = "control-endpoint"
 """Role of the daemon beside the control plane: every node may show it everything it is entitled to.
 """
+LEDGER_OWNER: Final = NodeId("ledger")
+"""Stands for the node in checkpoints of the control plane's ledger. A node of that name changes
+nothing: its checkpoints are signed by another key."""
 MEMBER_ROLE: Final = "member"
 """The role every enrolled node has."""
 ROOT_KEYS_MAX: Final = 8
@@ -62,7 +65,7 @@ class Right:
     """Who may speak about `kind` below `prefix`, and how many of them together."""
 
     kind: str
-    """An artifact type, `node_claims` or `fetch_grant`."""
+    """An artifact type, `node_claims`, `fetch_grant`, or `audit_checkpoint` for the ledger."""
     prefix: str
     threshold: int
     key_ids: tuple[KeyId, ...]

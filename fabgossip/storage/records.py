@@ -28,6 +28,8 @@ from fabgossip.errors import StorageError
 from fabgossip.model.ids import HASH_BYTES
 from fabgossip.storage.contents import FOLDER_MODE, sync_folder
 
+LEDGER_FOLDER: Final = "ledger"
+"""Of an authority folder: the control plane's chain."""
 RECORD_FORMAT: Final = 1
 LINE_BYTES_MAX: Final = 4_096
 TEXT_BYTES_MAX: Final = 600

@@ -25,13 +25,16 @@ from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import parse_manifest
 
 RIGHT_KINDS: Final = frozenset(kind.value for kind in PayloadKind) - {
-    PayloadKind.TRUST_BUNDLE.value,
-    PayloadKind.AUDIT_CHECKPOINT.value,
+    PayloadKind.TRUST_BUNDLE.value
 }
-"""A right on trust bundles would be a second root; checkpoints are signed by each node's own key.
-"""
-
-
+"""A right on trust bundles would be a second root. One on audit checkpoints is about the control
+plane's own ledger: a node's checkpoints are judged by the key in its claims, and by no right."""
+LONE_KINDS: Final = (
+    PayloadKind.REVOCATION_LIST.value,
+    PayloadKind.FETCH_GRANT.value,
+    PayloadKind.AUDIT_CHECKPOINT.value,
+)
+"""What a key signs that signs nothing else: who is watched must not hold the key of the watcher."""
 RETIRED_GRACE_S: Final = 86_400
 """How long after its window what a retired key signed may still turn up (*start*)."""
 
@@ -74,7 +77,7 @@ def _right_faults(bundle: TrustBundle) -> Iterable[str]:
 
 
 def _lone_key_faults(bundle: TrustBundle) -> Iterable[str]:
-    for kind in (PayloadKind.REVOCATION_LIST.value, PayloadKind.FETCH_GRANT.value):
+    for kind in LONE_KINDS:
         lone = {key_id for right in bundle.rights if right.kind == kind for key_id in right.key_ids}
         if any(lone & set(right.key_ids) for right in bundle.rights if right.kind != kind):
             yield f"a key for {kind} has a second right"
@@ -179,6 +182,26 @@ def bundle_from_pinned(raw_envelope: bytes, content: bytes, verifier: Verifier) 
             f"the pinned trust bundle lacks {bundle.root_threshold} good root signatures"
         )
     return PinnedTrust(bundle=bundle, manifest=manifest, manifest_hash=envelope.manifest_hash)
+
+
+def bundle_after(
+    before: TrustBundle, raw_envelope: bytes, content: bytes, verifier: Verifier
+) -> TrustBundle:
+    """The step of the chain that follows `before`, from a file.
+
+    Raises:
+        TrustError: it does not verify, or the roots of both did not sign it.
+    """
+    found = bundle_from_pinned(raw_envelope, content, verifier)
+    fault = succession_fault(before, found.bundle)
+    if fault is not None:
+        raise TrustError(f"trust bundle {found.bundle.bundle_version}: {fault}")
+    if not meets_roots(before, parse_envelope(raw_envelope), found.manifest, verifier):
+        raise TrustError(
+            f"trust bundle {found.bundle.bundle_version} is not signed by enough roots of the one "
+            "before"
+        )
+    return found.bundle
 
 
 def succession_fault(current: TrustBundle, successor: TrustBundle) -> str | None:

@@ -253,6 +253,24 @@ def verify_claims(
     )
 
 
+def signed_claims(raw: bytes, trust: "ClaimsTrust") -> NodeClaims | Rejection:
+    """What the control plane signed about a node, at whatever time: for who looks back, so that age
+    and epoch play no part. Never for who asks what a node may do."""
+    try:
+        envelope = parse_envelope(raw)
+        if envelope.kind is not PayloadKind.NODE_CLAIMS:
+            raise ClaimsRefusedError("another kind of envelope")
+        right, signers = _check_signed(raw, trust)
+        claims = parse_claims(envelope.payload)
+        _check_windows(right, signers, claims, None)
+        fault = _of_cluster(claims, claims.node_id, trust, claims.issued_at)
+        if fault is not None:
+            raise ClaimsRefusedError(f"claims {fault}")
+    except (ClaimsRefusedError, WireError) as error:
+        return Rejection(code=RejectionCode.CLAIMS_INVALID, detail=str(error))
+    return claims
+
+
 class ClaimsTrust:
     """What judging claims needs of the node's trust: the bundle, what is revoked, the verifier."""
 
@@ -300,9 +318,9 @@ def _check_signed(raw: bytes, trust: "ClaimsTrust") -> tuple[Right, tuple[Signin
 
 
 def _check_windows(
-    right: Right, signers: tuple[SigningKey, ...], claims: NodeClaims, now: UnixTime
+    right: Right, signers: tuple[SigningKey, ...], claims: NodeClaims, seen_at: UnixTime | None
 ) -> tuple[KeyId, ...]:
-    within = tuple(key.key_id for key in signers if counts(key, claims.issued_at, now))
+    within = tuple(key.key_id for key in signers if counts(key, claims.issued_at, seen_at))
     if len(within) < right.threshold:
         raise ClaimsRefusedError("issued, or first seen, outside the time its keys may sign in")
     return within

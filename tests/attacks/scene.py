@@ -307,6 +307,10 @@ class Scene(Story):
             if isinstance(one, Record) and one.fact is Fact.ARTIFACT_REJECTED
         ]
 
+    def recorded(self, fact: Fact) -> list[Record]:
+        """Every record of one fact, in order."""
+        return [one for one in self.caused if isinstance(one, Record) and one.fact is fact]
+
     @property
     def durable(self) -> list[Change]:
         """What went to the disk, in order."""

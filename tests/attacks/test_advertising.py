@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from fabgossip.core.effects import ReceiveContent
+from fabgossip.core.effects import Fact, ReceiveContent
 from fabgossip.core.events import ContentFailed, FetchFailure, LostReason, PeerLost
 from fabgossip.model.artifact import Order
 from fabgossip.model.messages import Holdings, HoldingsEntry, HoldingsMode
@@ -90,6 +90,10 @@ def test_false_word(lie: str, reason: FetchFailure) -> None:
         scene.hear(scene.attacker, word(LIES[lie](wanted))).announce(wanted, scene.attacker)
     assert asked(scene) == [scene.attacker]
     code = LIED.get(reason)
+    named = [("fetch_failed", reason.value, ATTACKER)]
+    named += [] if code is None else [("artifact_rejected", code, ATTACKER)]
+    (failed,) = [dict(one.fields) for one in scene.recorded(Fact.FETCH_FAILED)]
+    assert failed["advertised"] == 1
     behind = Standing(Order(2, 8), (wanted.content_hash,), "behind")
     known = replace(
         before,
@@ -100,7 +104,7 @@ def test_false_word(lie: str, reason: FetchFailure) -> None:
         known,
         codes=[] if code is None else [code],
         requests=[asks_content(wanted)],
-        audited=[] if code is None else [("artifact_rejected", code, ATTACKER)],
+        audited=named,
         durable=[PutHead(verified=wanted.verified)],
         onward=[announcement(wanted)],
     )
@@ -112,7 +116,7 @@ def test_false_word(lie: str, reason: FetchFailure) -> None:
     assert scene.state == replace(known, heads=known.heads | {wanted.tail: current})
     assert scene.requests == [asks_content(wanted)] * 2
     assert scene.codes == ([] if code is None else [code])
-    assert scene.audited == ([] if code is None else [("artifact_rejected", code, "n2")])
+    assert scene.audited == named
     assert scene.says_it_holds(wanted)
 
 

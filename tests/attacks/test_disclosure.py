@@ -52,9 +52,12 @@ from fabgossip.model.messages import (
     Message,
 )
 from fabgossip.model.moment import Instant
+from fabgossip.model.policy import DegradedPolicy
+from fabgossip.model.topology import Snapshot
+from fabgossip.wire.contents import snapshot_bytes
 from tests.attacks.powers import ACME, BOTH_ORGS, GLOBEX, ask, frames, node
-from tests.attacks.scene import ATTACKER, Scene, asks_content
-from tests.core.artifacts import Artifact, acme_routes, peers, record, routes, sealed
+from tests.attacks.scene import ATTACKER, NODE, Scene, asks_content
+from tests.core.artifacts import Artifact, acme_routes, artifact, peers, record, routes, sealed
 from tests.core.story import Peer
 from tests.trust import factory
 
@@ -313,6 +316,40 @@ def test_unwanted_push() -> None:
         ],
     )
     others_are_unharmed(scene)
+
+
+def test_what_is_not_for_this_node_is_said_once_and_read_once() -> None:
+    """A peer that honestly believes other claims of ours sends one thing again and again: that is
+    one failure, however many copies come, and of whichever link."""
+    scene = Scene().publish(routes(7))
+    scene.refuses(pushed(1), "AUDIENCE_NOT_OURS")
+    for _ in range(FAILURES_MAX):
+        scene.ignores(pushed(1))
+    scene.announce(pushed(1), scene.bystander)
+    assert scene.codes == []
+    assert cuts_of(scene) == []
+
+
+def test_what_was_not_for_this_node_is_taken_once_its_claims_are_others() -> None:
+    audience = factory.audience(f"cluster:{factory.CLUSTER}", "role:db")
+    for_databases = artifact(ArtifactType.ROUTE_POLICY_BUNDLE, "routes/db", audience=audience)
+    scene = Scene().publish(routes(7))
+    scene.refuses(for_databases, "AUDIENCE_NOT_OURS")
+    scene.ignores(for_databases)
+    claims = replace(
+        factory.claims(), roles=("db", "edge"), claims_version=2, issued_at=factory.NOW
+    )
+    snapshot = Snapshot(
+        endpoints=(),
+        degraded=DegradedPolicy(),
+        settings=b"",
+        claims=factory.signed_claims(claims),
+    )
+    content = snapshot_bytes(snapshot)
+    scene.offer(artifact(ArtifactType.CLUSTER_SNAPSHOT, f"snapshots/node/{NODE}", content=content))
+    assert "routes/db" not in scene.trusted
+    scene.announce(for_databases, scene.attacker).persisted()
+    assert scene.trusted["routes/db"] == (Order(2, 7), "behind")
 
 
 def cuts_of(scene: Scene) -> list[ByeReason | None]:

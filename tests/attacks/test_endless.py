@@ -113,7 +113,7 @@ def files_of(end: End) -> list[Path]:
 
 
 def the_core_names_the_sender(reason: FetchFailure) -> None:
-    """What was cut leaves one record; its sender is not asked again, who has it brings it."""
+    """What was cut leaves two records; its sender is not asked again, who has it brings it."""
     scene = Scene().publish(routes(7))
     newer = routes(8)
     scene.announce(newer, scene.attacker).persisted()
@@ -123,7 +123,10 @@ def the_core_names_the_sender(reason: FetchFailure) -> None:
         before,
         codes=["LENGTH_MISMATCH"],
         requests=[asks_content(newer)],
-        audited=[("artifact_rejected", "LENGTH_MISMATCH", ATTACKER)],
+        audited=[
+            ("fetch_failed", "bad_length", ATTACKER),
+            ("artifact_rejected", "LENGTH_MISMATCH", ATTACKER),
+        ],
         durable=[PutHead(verified=newer.verified)],
         onward=[announcement(newer)],
     )

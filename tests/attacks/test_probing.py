@@ -199,7 +199,7 @@ def test_a_hundred_silenced_probes_end_the_link_and_no_answer_came_before() -> N
     """Lists and grafts of an audience it may not share; a new link does not refill the budget."""
     story, link = world(())
     probe_of = Have(audience=IN_ACME, prefixes=(acme_routes().prefix,))
-    for number in range(PROBES_MAX - 1):
+    for number in range(PROBES_MAX - 2):
         story.hear(link, probe_of)
         assert story.sent(link) == []
         assert story.find(Disconnect) == []
@@ -207,7 +207,7 @@ def test_a_hundred_silenced_probes_end_the_link_and_no_answer_came_before() -> N
         if number == PROBES_MAX // 2:
             link = story.link(OUTSIDER)
     story.hear(link, Graft(audience=IN_ACME, prefixes=(acme_routes().prefix,)))
-    assert story.sent(link) == []
+    assert (story.sent(link), story.facts()) == ([], [Fact.PROBE_SILENCED])
     story.hear(link, probe_of)
     closed = story.only(Disconnect)
     assert (closed.link, closed.bye, closed.retry_after_s) == (link, ByeReason.CLOSED, 600)

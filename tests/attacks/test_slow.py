@@ -192,7 +192,10 @@ def a_trickle_is_on_record(reason: FetchFailure) -> None:
         before,
         codes=["TOO_SLOW"],
         requests=[asks_content(newer)] * 2,
-        audited=[("artifact_rejected", "TOO_SLOW", ATTACKER)],
+        audited=[
+            ("fetch_failed", "too_slow", ATTACKER),
+            ("artifact_rejected", "TOO_SLOW", ATTACKER),
+        ],
         durable=[PutHead(verified=newer.verified)],
         onward=[announcement(newer)],
     )

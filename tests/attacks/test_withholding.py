@@ -65,6 +65,7 @@ def test_each_piece(piece: Artifact, tmp_path: Path) -> None:
             floors=before.floors | {piece.tail: piece.manifest.order},
         ),
         requests=[asks_content(piece)],
+        audited=[("fetch_failed", "missing", ATTACKER)],
         durable=[PutHead(verified=piece.verified)],
         onward=[] if is_bundle or is_own else [announcement(piece)],
     )

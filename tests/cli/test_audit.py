@@ -2,15 +2,21 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fabgossip.cli.main import run
+from fabgossip.model.envelope import PayloadKind
+from fabgossip.model.ids import ClusterId
+from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import KeptCheckpoint
 from fabgossip.storage.checkpoints import FILE_NAME, checkpoint_line
 from fabgossip.storage.records import RecordChain
-from fabgossip.wire.statements import own_claims_bytes
+from fabgossip.wire.contents import bundle_bytes, pinned_bytes
+from fabgossip.wire.envelopes import envelope_bytes
+from fabgossip.wire.statements import claims_bytes, own_claims_bytes
 from tests.storage.chains import BOOT, append_all, chained, entries, head_of
 from tests.trust import factory
 
@@ -37,6 +43,8 @@ def log(tmp_path: Path) -> Path:
     (chain.folder / FILE_NAME).write_bytes(line(4))
     claims = factory.signed_claims(factory.claims())
     (tmp_path / "claims").write_bytes(own_claims_bytes(claims, factory.OPENINGS))
+    envelope = factory.signed(factory.bundle_manifest(factory.BUNDLE))
+    (tmp_path / "bootstrap").write_bytes(pinned_bytes(envelope, bundle_bytes(factory.BUNDLE)))
     return chain.folder
 
 
@@ -51,8 +59,8 @@ def verify(log: Path, capsys: Output) -> Verify:
 
 
 @pytest.fixture
-def claims(log: Path) -> tuple[str, Path]:
-    return "--claims", log.parent / "claims"
+def claims(log: Path) -> tuple[str | Path, ...]:
+    return "--claims", log.parent / "claims", "--bootstrap", log.parent / "bootstrap"
 
 
 def kept_elsewhere(log: Path, *lines: bytes) -> tuple[str, Path]:
@@ -67,7 +75,7 @@ def edit(log: Path, old: bytes, new: bytes) -> None:
     path.write_bytes(path.read_bytes().replace(old, new, 1))
 
 
-def test_an_intact_log_is_0(log: Path, verify: Verify, claims: tuple[str, Path]) -> None:
+def test_an_intact_log_is_0(log: Path, verify: Verify, claims: tuple[str | Path, ...]) -> None:
     head = head_of(LINES).line_hash.hex()
     elsewhere = kept_elsewhere(log, line(9), line(7))
     assert verify(*claims, *elsewhere) == (
@@ -108,7 +116,7 @@ def test_a_tampered_log_is_5_and_names_the_first_bad_record(log: Path, verify: V
 
 
 def test_a_cut_tail_shows_against_a_checkpoint_kept_elsewhere(
-    log: Path, verify: Verify, claims: tuple[str, Path]
+    log: Path, verify: Verify, claims: tuple[str | Path, ...]
 ) -> None:
     path = log / "0000000000000001.jsonl"
     path.write_bytes(b"".join(LINES[:6]))
@@ -118,7 +126,7 @@ def test_a_cut_tail_shows_against_a_checkpoint_kept_elsewhere(
 
 
 def test_a_fork_shows_from_checkpoints_alone(
-    log: Path, verify: Verify, claims: tuple[str, Path]
+    log: Path, verify: Verify, claims: tuple[str | Path, ...]
 ) -> None:
     forked = chained([*entries(3), *entries(6)])
     code, _, err = verify(*claims, *kept_elsewhere(log, line(7), line(7, lines=forked)))
@@ -126,21 +134,67 @@ def test_a_fork_shows_from_checkpoints_alone(
 
 
 def test_a_checkpoint_of_another_key_is_no_evidence(
-    log: Path, verify: Verify, claims: tuple[str, Path]
+    log: Path, verify: Verify, claims: tuple[str | Path, ...]
 ) -> None:
     code, _, err = verify(*claims, *kept_elsewhere(log, line(7, factory.STRANGER)))
     assert (code, "KEY_UNKNOWN" in err) == (5, True)
 
 
 def test_what_cannot_be_read_is_1(
-    log: Path, verify: Verify, claims: tuple[str, Path], tmp_path: Path, capsys: Output
+    log: Path, verify: Verify, claims: tuple[str | Path, ...], tmp_path: Path, capsys: Output
 ) -> None:
     assert run(["audit", "verify", str(tmp_path / "nowhere")]) == 1
     assert verify(*claims, *kept_elsewhere(log, b"no checkpoint\n"))[0] == 1
-    assert verify("--claims", log / FILE_NAME)[0] == 1
-    assert verify("--claims", tmp_path / "nothing")[0] == 1
+    assert verify("--claims", log / FILE_NAME, *claims[2:])[0] == 1
+    assert verify("--claims", tmp_path / "nothing", *claims[2:])[0] == 1
     (log / "0000000000000001.jsonl").unlink()
     assert verify()[0] == 1
+
+
+NOT_OURS = {
+    "a stranger": factory.signed_claims(factory.claims(), factory.STRANGER),
+    "whose log it is": factory.signed_claims(factory.claims(), factory.AUDITOR),
+    "a key with another right": factory.signed_claims(factory.claims(), factory.POLICY),
+    "nobody": envelope_bytes(PayloadKind.NODE_CLAIMS, claims_bytes(factory.claims()), ()),
+    "the right key, of another cluster": factory.signed_claims(
+        replace(factory.claims(), cluster_id=ClusterId("other"))
+    ),
+    "the right key, before its time": factory.signed_claims(
+        replace(factory.claims(), issued_at=UnixTime(factory.NOW - 31 * factory.DAY))
+    ),
+}
+
+
+@pytest.mark.parametrize("raw", NOT_OURS.values(), ids=NOT_OURS)
+def test_claims_that_the_control_plane_did_not_sign_name_no_key(
+    raw: bytes, log: Path, verify: Verify, claims: tuple[str | Path, ...]
+) -> None:
+    """Or whoever rewrites a log writes the claims that go with it."""
+    (log.parent / "claims").write_bytes(own_claims_bytes(raw, factory.OPENINGS))
+    code, out, err = verify(*claims)
+    assert (code, out, "CLAIMS_INVALID" in err) == (5, "", True)
+
+
+def test_claims_that_have_expired_still_name_the_key_of_a_log(
+    log: Path, verify: Verify, claims: tuple[str | Path, ...]
+) -> None:
+    old = replace(
+        factory.claims(),
+        issued_at=UnixTime(factory.NOW - 2 * factory.DAY),
+        expires_at=UnixTime(factory.NOW - factory.DAY),
+        authority_epoch=1,
+    )
+    (log.parent / "claims").write_bytes(
+        own_claims_bytes(factory.signed_claims(old), factory.OPENINGS)
+    )
+    assert verify(*claims)[0] == 0
+
+
+def test_claims_and_the_trust_they_are_judged_by_go_together(
+    verify: Verify, claims: tuple[str | Path, ...]
+) -> None:
+    assert verify(*claims[:2])[0] == 2
+    assert verify(*claims[2:])[0] == 2
 
 
 def test_checkpoints_without_a_key_to_judge_them_by_are_2(log: Path, verify: Verify) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import fabgossip.cli
 from fabgossip.cli.main import DEFAULT_SOCKET
+from fabgossip.control.ledger import Act
 from fabgossip.core.health import ProblemCode
 from fabgossip.daemon.config import ConfigTable
 from fabgossip.model.artifact import TYPE_RULES
@@ -26,7 +27,7 @@ from tests.docs.pages import CHECKOUT, DOCS, README, REFERENCE, anchor, pages, p
 CONFIGURATION = REFERENCE / "configuration.md"
 COMMAND_LINE = REFERENCE / "command-line.md"
 ASKING_OPTIONS = {"--socket", "--json", "--help", "-h"}
-CONTROL_OPTIONS = {"--authority", "--passphrase-file", "--json", "--help", "-h"}
+CONTROL_OPTIONS = {"--authority", "--passphrase-file", "--reason", "--json", "--help", "-h"}
 ELSEWHERE = {"sim"}
 """Commands with a page of their own."""
 
@@ -135,6 +136,17 @@ def test_every_documented_command_exists() -> None:
 def test_every_rejection_code_is_documented_and_no_other() -> None:
     told = {row[0].strip("`") for row in rows(REFERENCE / "rejection-codes.md")} - {"code", "---"}
     assert told == {one.value for one in RejectionCode}
+
+
+def test_every_event_of_the_ledger_is_documented_and_no_other() -> None:
+    """Events of a node have no such table: a row with three cells is of the ledger."""
+    told = {
+        word
+        for row in rows(DOCS / "how-to" / "audit.md")
+        if len(row) == 3
+        for word in re.findall(r"`([a-z]+_[a-z_]+)`", row[0])
+    }
+    assert told == {one.value for one in Act}
 
 
 def test_every_problem_has_a_runbook_and_no_other() -> None:

@@ -57,7 +57,9 @@ def test_a_log_is_witnessed_by_the_other_node_and_an_edit_is_found(fabric: Fabri
     kept = node.folder / "heads"
     kept.write_text("\n".join(heads(control, "n1")) + "\n")
     claims = node.folder / "identity" / "claims"
-    verify = ("audit", "verify", "--claims", claims, "--checkpoint", kept)
+    pinned = node.folder / "trust" / "bootstrap"
+    judged = ("--claims", claims, "--bootstrap", pinned)
+    verify = ("audit", "verify", *judged, "--checkpoint", kept)
     assert run_command(*verify, "--socket", node.socket).returncode == 0
 
     assert node.terminate(signal.SIGTERM) == 0

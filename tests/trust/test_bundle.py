@@ -99,6 +99,12 @@ UNSOUND: dict[str, tuple[TrustBundle, str]] = {
         with_right(f.right("qos_policy_bundle", f.GRANTER, prefix=f"{f.PREFIX}/qos")),
         "second right",
     ),
+    "a ledger key with a second right": (
+        with_right(
+            f.right("audit_checkpoint", f.POLICY),
+        ),
+        "second right",
+    ),
     "one node CA twice": (
         replace(f.BUNDLE, node_cas=f.BUNDLE.node_cas * 2),
         "node CA stands twice",
