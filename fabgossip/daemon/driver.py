@@ -106,6 +106,7 @@ class World:
     """The contexts of the trust bundle in force."""
     connections_max: int
     handshakes_in_flight_max: int
+    handshakes_per_second_max: int
 
 
 class Driver:
@@ -119,7 +120,9 @@ class Driver:
         self._is_stepping = False
         self._connections: dict[LinkId, Connection] = {}
         self._links = LinkNumbers()
-        self._handshakes = Handshakes(world.handshakes_in_flight_max)
+        self._handshakes = Handshakes(
+            world.handshakes_in_flight_max, world.handshakes_per_second_max
+        )
         self._timers: list[tuple[int, int, Timer]] = []
         self._timer_count = 0
         self._timer_wake = trio.Event()
@@ -332,6 +335,7 @@ class Driver:
         self, stream: trio.SocketStream, slot: Slot
     ) -> tuple[TlsStream, NodeIdentity] | None:
         try:
+            await self._await_turn(stream, slot)
             return await accept_tls(stream, self._tls().server, self._judge)
         except DialError as error:
             fields = (("reason", error.reason.value), ("detail", str(error)))
@@ -340,6 +344,14 @@ class Driver:
             return None
         finally:
             slot.leave()
+
+    @staticmethod
+    async def _await_turn(stream: trio.SocketStream, slot: Slot) -> None:
+        try:
+            await slot.turn()
+        except trio.Cancelled:
+            stream.socket.close()
+            raise
 
     def _record_identity(self, error: DialError, dialed: NodeId | None) -> None:
         """A certificate the bundle's node CAs signed, and the leaf rules refused, is for the audit

@@ -325,7 +325,6 @@ async def _listen(config: Config, driver: Driver, nursery: trio.Nursery) -> tupl
                 serve_listener,
                 address,
                 driver.on_stream,
-                table.handshakes_per_second_max,
                 name=f"listen {address}",
             )
         )
@@ -354,6 +353,7 @@ def _world(config: Config, parts: _Parts, disk: Disk, audit: Audit) -> World:
         tls=tls,
         connections_max=config.table.listen.connections_max,
         handshakes_in_flight_max=config.table.listen.handshakes_in_flight_max,
+        handshakes_per_second_max=config.table.listen.handshakes_per_second_max,
     )
 
 

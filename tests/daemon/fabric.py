@@ -183,6 +183,7 @@ def driver_of(
     nursery: trio.Nursery,
     *,
     handshakes_in_flight_max: int = 8,
+    handshakes_per_second_max: int = 100,
     connections_max: int = 8,
 ) -> Driver:
     """A driver of node `n1` on a disk, started with nothing stored; it keeps no log."""
@@ -200,6 +201,7 @@ def driver_of(
         tls=lambda _: tls,
         connections_max=connections_max,
         handshakes_in_flight_max=handshakes_in_flight_max,
+        handshakes_per_second_max=handshakes_per_second_max,
     )
     driver = Driver(setup, world, nursery)
     driver.post(NOTHING_STORED)
