@@ -1,6 +1,7 @@
-"""Whether a source brings a content fast enough: one rule for both interpreters.
+"""Whether a content moves fast enough: one rule for both interpreters and both ends.
 
-Decides: when a source has been silent too long, or dripped for a whole window.
+Decides: when a source has been silent too long, or dripped for a whole window; the same of a reader
+that takes what it asked for.
 Keeps: a source that sends one byte a second holds a transfer for one window at most; integers only.
 Must not know: what the bytes are, who is asked next.
 """

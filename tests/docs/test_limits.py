@@ -14,15 +14,18 @@ from fabgossip.core.holdings import AUDIENCES_PER_LINK_MAX
 from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
 from fabgossip.core.policing import DIRTY_MAX
 from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Rate
-from fabgossip.core.serving import SERVED_PER_LINK_MAX
+from fabgossip.core.serving import SERVED_PER_LINK_MAX, SERVED_SLOW_MAX
 from fabgossip.core.standing import (
     BARRED,
     BOOT_CHANGES_MAX,
     BOOT_CHANGES_SPAN,
     FAILURES_MAX,
     FAILURES_SPAN,
+    LINKS_MAX,
+    LINKS_SPAN,
     PROBES_MAX,
     PROBES_SPAN,
+    SLOW_READER,
     STANDINGS_MAX,
 )
 from fabgossip.daemon import connections, endpoints, status, transfers
@@ -54,12 +57,16 @@ def limits() -> dict[str, str]:
     shared = {queues[one] for one in list(TrafficClass)[3:]}
     assert len(shared) == 1
     assert {ADDRESS_SHARE, SOURCE_BARRED, FAILURES_SPAN, BARRED} == {4, 86_400_000, 60_000}
+    assert (LINKS_SPAN, SLOW_READER, SERVED_SLOW_MAX) == (60_000, 60_000, 1)
     assert {PROBES_SPAN, BOOT_CHANGES_SPAN} == {600_000}
     assert {DIRECTORY_PEERS_MAX, REVOCATIONS_MAX, LISTINGS_MAX} == {50_000}
     return {
         "links": f"{listen.connections_max}",
         "TLS handshakes under way": (
             f"{listen.handshakes_in_flight_max}, a quarter of them of one address"
+        ),
+        "TLS handshakes others begin": (
+            f"{listen.handshakes_per_second_max} per second, a quarter of them of one address"
         ),
         "a connection attempt": f"{endpoints.DIAL_S:g} s",
         "a TLS handshake": f"{endpoints.HANDSHAKE_S:g} s",
@@ -73,10 +80,14 @@ def limits() -> dict[str, str]:
             f"{kib(queues[TrafficClass.TOMBSTONE])} tombstones, {kib(shared.pop())} each other"
         ),
         "refused envelopes that are a peer's fault": f"{FAILURES_MAX} per node and minute",
+        "links of a node": f"{LINKS_MAX} per minute, whoever dialled",
         "lists of audiences a node may not share": f"{PROBES_MAX} per node and 10 minutes",
         "changes of a node's process": f"{BOOT_CHANGES_MAX} per 10 minutes",
         "nodes whose conduct is remembered": f"{STANDINGS_MAX:,}",
         "requests served at once": f"{fetch.serve_streams_max}, {SERVED_PER_LINK_MAX} of one link",
+        "pace of a reader, all it is served over one link together": (
+            f"{kib(BYTES_PER_S_MIN)}/s over {seconds(WINDOW)}"
+        ),
         "*not available* waiting for the clock, per link": f"{ANSWERS_MAX:,}",
         "envelopes remembered as handled": f"{spread.seen_max:,}",
         "prefixes a link listed and we did not ask for yet": f"{spread.seen_max:,}",
