@@ -34,7 +34,7 @@ from fabgossip.core.events import (
     PeerLost,
 )
 from fabgossip.core.pace import WINDOW
-from fabgossip.daemon import status
+from fabgossip.daemon import callers, status
 from fabgossip.daemon.connections import FRAME_S, Connection
 from fabgossip.daemon.endpoints import HANDSHAKE_S, DialError, handshake
 from fabgossip.daemon.tls import TlsStream
@@ -374,14 +374,15 @@ def test_a_submitted_body_has_as_long_as_its_size_needs(size: int, seconds: floa
 
 
 @pytest.mark.slow
-async def test_a_submit_that_trickles_ends_and_so_does_an_answer_nobody_reads(
+async def test_a_submit_that_trickles_ends_and_so_do_an_answer_nobody_reads_and_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On real sockets, with the bounds made short: the client is told why, and the place is free
     again."""
     monkeypatch.setattr(status, "REQUEST_S", 0.2)
     monkeypatch.setattr(status, "REPLY_S", 0.2)
-    monkeypatch.setattr(status, "CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(status, "FIRST_S", 0.2)
+    monkeypatch.setattr(callers, "CALLERS_MAX", 2)
     path = tmp_path / "status.sock"
     with trio.fail_after(HANG_S):
         async with trio.open_nursery() as nursery:
@@ -395,12 +396,14 @@ async def test_a_submit_that_trickles_ends_and_so_does_an_answer_nobody_reads(
                     reply = await trickle.receive_some(4_096)
                     assert b" 400 " in reply.partition(b"\r\n")[0]
                     assert json.loads(reply.rpartition(b"\r\n\r\n")[2])["code"] == "truncated"
+                    silent = await trio.open_unix_socket(str(path))
+                    assert await silent.receive_some(1) == b""
                     deaf = await trio.open_unix_socket(str(path))
                     await until_broken(deaf)
                     asker = await trio.open_unix_socket(str(path))
                     await asker.send_all(GET)
                     assert (await asker.receive_some(4_096)).startswith(b"HTTP/1.1 ")
-                    for one in (trickle, deaf, asker):
+                    for one in (trickle, silent, deaf, asker):
                         await one.aclose()
                     nursery.cancel_scope.cancel()
 

@@ -30,6 +30,7 @@ from fabgossip.core.standing import (
 )
 from fabgossip.daemon import connections, endpoints, status, transfers
 from fabgossip.daemon.admission import ADDRESS_SHARE
+from fabgossip.daemon.callers import CALLERS_MAX, PER_USER_MAX, RESERVED
 from fabgossip.daemon.config import ListenTable
 from fabgossip.model.authority import REVOCATIONS_MAX
 from fabgossip.model.messages import TrafficClass
@@ -146,5 +147,9 @@ def test_what_the_page_says_in_words_is_so() -> None:
     assert (FLOOD_FACTOR, FLOOD_SPAN, GRID_MS) == (10, 10_000, 10)
     told = (REFERENCE / "status-api.md").read_text("utf-8")
     assert (status.IDLE_S, status.REQUEST_S, status.SUBMIT_S, status.REPLY_S) == (60, 5, 120, 10)
-    for words in ("within 60 s", "within 5 s and one more per 64 KiB", "120 s", "within 10 s"):
+    assert (status.FIRST_S, CALLERS_MAX, PER_USER_MAX, RESERVED) == (5, 64, 24, 8)
+    for words in (
+        "64 connections", "24 of one user", "8 are", "first request comes within 5 s",
+        "within 60 s", "within 5 s and one more per 64 KiB", "120 s", "within 10 s",
+    ):  # fmt: skip
         assert words in told
