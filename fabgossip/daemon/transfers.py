@@ -462,7 +462,9 @@ class Transfers:
             await trio.sleep(WATCH_S)
 
     async def _serve(self, effect: ServeContent, connection: Connection) -> None:
-        reader = self._readers.setdefault(connection.link, _Reader(Pace(WINDOW, self._now())))
+        reader = self._readers.setdefault(
+            connection.link, _Reader(Pace(WINDOW, self._now(), CONTENT_FRAME_BYTES_MAX))
+        )
         self._busy.set()
         reader.serving += 1
         try:

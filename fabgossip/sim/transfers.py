@@ -7,6 +7,7 @@ per `ServeContent`.
 Must not know: why a content is wanted, who may have it.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -104,6 +105,21 @@ class _Reader:
     pace: Pace
     serving: int = 0
     is_too_slow: bool = False
+
+
+@dataclass(slots=True)
+class _Served:
+    """A request being served: what is still to be read, and what was read and not sent."""
+
+    effect: ServeContent
+    end: End
+    pieces: deque[tuple[ServeItem, int]]
+    frames: deque[SentFrame] = field(default_factory=deque)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether anything is left."""
+        return bool(self.pieces or self.frames)
 
 
 class Transfers:
@@ -299,53 +315,57 @@ class Transfers:
 
     def serve(self, effect: ServeContent, end: End) -> None:
         """Carry out a `ServeContent`: read, hash, send, at the pace the path takes it."""
-        reader = self._readers.setdefault(end.link, _Reader(Pace(WINDOW, self._now())))
+        reader = self._readers.setdefault(
+            end.link, _Reader(Pace(WINDOW, self._now(), CONTENT_FRAME_BYTES_MAX))
+        )
         reader.serving += 1
-        pieces = [(item, number) for item in effect.items for number in _chunks_of(item)]
+        pieces = deque((item, number) for item in effect.items for number in _chunks_of(item))
         at = self._bench.now_ns() + self._bench.disk.read_ns
-        self._bench.wait(at, partial(self._serve, effect, end, pieces))
+        self._bench.wait(at, partial(self._serve, _Served(effect, end, pieces)))
 
-    def _serve(
-        self, effect: ServeContent, end: End, pieces: list[tuple[ServeItem, int]]
-    ) -> Happened:
+    def _serve(self, served: _Served) -> Happened:
+        effect, end = served.effect, served.end
         reader = self._readers[end.link]
-        while pieces and end.lost is None and not reader.is_too_slow:
+        while served.has_more and end.lost is None and not reader.is_too_slow:
+            if not served.frames:
+                self._read_piece(served)
+                continue
             room_ns = self._bench.network.room_at(end, effect.traffic)
             if room_ns > self._bench.now_ns():
                 if reader.pace.verdict(self._now()) is not None:
                     reader.is_too_slow = True
                     break
-                self._bench.network.flush(end)
                 again_ns = min(room_ns, _look_ns(reader.pace))
-                self._bench.wait(again_ns, partial(self._serve, effect, end, pieces))
+                self._bench.wait(again_ns, partial(self._serve, served))
                 return world_event(Kind.DISK, "waits for room")
-            sent = self._send_piece(effect, end, *pieces.pop(0))
-            reader.pace.on_bytes(sent, self._now())
-        self._bench.network.flush(end)
+            frame = served.frames.popleft()
+            self._bench.network.send_bulk(end, frame)
+            self._bench.network.flush(end)  # room is told of what is on its way
+            reader.pace.on_bytes(len(frame.body), self._now())
         reader.serving -= 1
         if not reader.serving:
             del self._readers[end.link]
-        served = ContentServed(
-            link=effect.link, stream=effect.stream, is_too_slow=reader.is_too_slow
+        return self._bench.step(
+            ContentServed(link=effect.link, stream=effect.stream, is_too_slow=reader.is_too_slow)
         )
-        return self._bench.step(served)
 
-    def _send_piece(self, effect: ServeContent, end: End, item: ServeItem, number: int) -> int:
-        """One chunk, or a whole small content; damaged or vanished is answered like absent. Gives
-        how many bytes of content went."""
+    def _read_piece(self, served: _Served) -> None:
+        """One chunk, or a whole small content; damaged or vanished is answered like absent."""
+        effect, end = served.effect, served.end
+        item, number = served.pieces.popleft()
         piece = self._piece(item, number)
         if piece is None:
             answer = NotAvailable(item=item.item)
             self._bench.send(end, answer, effect.traffic, effect.stream)
-            return 0
+            return
         self._bench.on_content_sent(end, item.content_hash)
         for start in range(0, max(len(piece), 1), CONTENT_FRAME_BYTES_MAX):
             part = piece[start : start + CONTENT_FRAME_BYTES_MAX]
             is_last = start + len(part) == len(piece)
             header = content_header_bytes(ContentHeader(item.item, is_last, start))
-            frame = SentFrame(FrameKind.CONTENT, effect.traffic, effect.stream, header + part)
-            self._bench.network.send_bulk(end, frame)
-        return len(piece)
+            served.frames.append(
+                SentFrame(FrameKind.CONTENT, effect.traffic, effect.stream, header + part)
+            )
 
     def _piece(self, item: ServeItem, number: int) -> bytes | None:
         content = self._bench.disk.read(item.content_hash)
