@@ -1,9 +1,10 @@
 """What a node shows of itself and whom it pins: read from files, judged before the first packet.
 
 What is wrong for good ends the start. A certificate is judged by every bundle the node can verify,
-the newest first, because the CA that issued it may be younger than the pinned bundle; one that no
-bundle known here vouches for is left to the peers, who may know more: a node that was down while
-the CA was followed by another must come up to hear of it.
+the newest first, because the CA that issued it may be younger than the pinned bundle. One that no
+bundle known here vouches for is left to the peers, who may know more, if one at least knows who
+signed the claims beside it: a node that was down while the CA was followed by another must come up
+to hear of it, and papers that are all of strangers belong to another authority.
 """
 
 import ssl
@@ -12,17 +13,19 @@ from pathlib import Path
 from typing import Final
 
 from fabgossip.core.beliefs import Beliefs
-from fabgossip.core.events import Started
 from fabgossip.core.setup import OwnIdentity
 from fabgossip.daemon.config import Config
 from fabgossip.daemon.endpoints import TlsContexts
 from fabgossip.errors import ConfigError, TrustError, WireError
 from fabgossip.model.authority import NodeClaims, NodeIdentity, Opening, TrustBundle
+from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Now, UnixTime
+from fabgossip.model.persistence import WHOLE_MEMORY
+from fabgossip.storage.index import NodeIndex
 from fabgossip.trust.bundle import PinnedTrust, bundle_from_pinned
 from fabgossip.trust.checkpoints import CheckpointSigner
-from fabgossip.trust.identity import LeafFault, verify_leaf
+from fabgossip.trust.identity import ClaimsTrust, LeafFault, good_signers, verify_leaf
 from fabgossip.trust.revocation import NOTHING_REVOKED
 from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.contents import parse_bundle, parse_pinned
@@ -52,6 +55,7 @@ class Papers:
     openings: tuple[Opening, ...]
     certificate: bytes
     """In DER; of the node the claims are of."""
+    certificate_path: Path
     read_at: UnixTime
     signer: CheckpointSigner
 
@@ -110,6 +114,7 @@ def load_papers(config: Config, now: UnixTime) -> Papers:
         claims=claims,
         openings=openings,
         certificate=_der(config),
+        certificate_path=config.certificate,
         read_at=now,
         signer=_signer(config, claims),
     )
@@ -132,15 +137,15 @@ def _check_fit(config: Config, papers: Papers) -> None:
         raise ConfigError(f"identity: certificate of {found.node_id}, claims of {claims.node_id}")
 
 
-def known_bundles(own: OwnIdentity, started: Started, now: Now) -> tuple[TrustBundle, ...]:
+def known_bundles(own: OwnIdentity, index: NodeIndex, now: Now) -> tuple[TrustBundle, ...]:
     """Every bundle a node can verify from its pinned one and its own disk, the newest first."""
-    pinned = own.pinned.bundle
+    pinned, chain = own.pinned.bundle, index.trust_chain()
     beliefs = Beliefs(own, Ed25519Verifier())
-    beliefs.on_started(started.trust, started.revoked, started.memory, now)
+    beliefs.on_started(chain, index.revoked(), WHOLE_MEMORY, now)
     newest = beliefs.facts.bundle.bundle_version
     later = (
         parse_bundle(step.content)
-        for step in reversed(started.trust)
+        for step in reversed(chain)
         if pinned.bundle_version < step.version <= newest
     )
     return (*later, pinned)
@@ -148,14 +153,30 @@ def known_bundles(own: OwnIdentity, started: Started, now: Now) -> tuple[TrustBu
 
 def judge_certificate(papers: Papers, bundles: tuple[TrustBundle, ...]) -> OwnCertificate:
     """The node's own certificate by the bundles known, the newest first. What an older one alone
-    vouches for peers will refuse, but it says which CA the node depends on."""
+    vouches for peers will refuse, but it says which CA the node depends on.
+
+    Raises:
+        ConfigError: neither certificate nor claims are of an authority known here.
+    """
     for bundle in bundles:
         found = verify_leaf(papers.certificate, bundle, NOTHING_REVOKED, papers.read_at)
         if isinstance(found, NodeIdentity):
             return OwnCertificate(identity=found, warning="" if bundle is bundles[0] else ENDED)
         if found.fault is LeafFault.EXPIRED:
             return OwnCertificate(identity=None, warning=EXPIRED)
+    if not any(_has_signed(bundle, papers.claims_envelope) for bundle in bundles):
+        raise ConfigError(
+            f"identity.certificate: {papers.certificate_path}: not issued by a node CA of any "
+            "trust bundle known, and identity.claims not signed under one; is trust.bootstrap of "
+            "another authority?"
+        )
     return OwnCertificate(identity=None, warning=UNKNOWN)
+
+
+def _has_signed(bundle: TrustBundle, claims: bytes) -> bool:
+    trust = ClaimsTrust(bundle, NOTHING_REVOKED, Ed25519Verifier())
+    found = good_signers(claims, PayloadKind.NODE_CLAIMS, trust)
+    return found is not None and len(found[1]) >= found[0].threshold
 
 
 def _signer(config: Config, claims: NodeClaims) -> CheckpointSigner:

@@ -16,7 +16,6 @@ from typing import Final
 
 import trio
 
-from fabgossip.core.events import Started
 from fabgossip.core.setup import NodeSetup, OwnIdentity
 from fabgossip.daemon.audit import FOLDER, Audit
 from fabgossip.daemon.config import Config
@@ -42,6 +41,7 @@ from fabgossip.model.authority import TrustBundle
 from fabgossip.model.ids import BOOT_ID_BYTES, BootId
 from fabgossip.model.messages import Bye, ByeReason
 from fabgossip.model.moment import UnixTime
+from fabgossip.storage.index import NodeIndex
 
 UMASK: Final = 0o026
 """Leaves others the x of the folders on the way to `local/`, and nothing else."""
@@ -99,13 +99,14 @@ async def open_daemon(config: Config, environment: Environment) -> AsyncIterator
     notifier.status("opening the state folder")
     state = StateFolder(config.storage, papers.node_id)
     try:
+        own = _own_identity(papers, state.index, log)
         if settle_pin(config.table.trust, papers.pinned, state.index):
             log.emit(
                 "trust_started_over",
                 LogLevel.WARNING,
                 (("bootstrap", config.table.trust.bootstrap_sha256),),
             )
-        parts = _Parts(papers, first_contexts, state, log, notifier)
+        parts = _Parts(papers, own, first_contexts, state, log, notifier)
         async with _serving(config, environment, parts) as driver:
             yield driver
     finally:
@@ -119,19 +120,20 @@ class _Parts:
     """What was made before the loop serves."""
 
     papers: Papers
+    own: OwnIdentity
     contexts: TlsContexts
     state: StateFolder
     log: Log
     notifier: Notifier
 
 
-def _own_identity(parts: _Parts, started: Started) -> OwnIdentity:
-    """Who this node is, its certificate judged by all the trust its own disk holds: the pinned
-    bundle may be older than the CA that issued it."""
-    own = parts.papers.own_identity()
-    found = judge_certificate(parts.papers, known_bundles(own, started, read_clocks()))
+def _own_identity(papers: Papers, index: NodeIndex, log: Log) -> OwnIdentity:
+    """Who this node is, its certificate judged by all the trust its own disk holds. Nothing is
+    written before: papers of another authority leave the state folder as it was."""
+    own = papers.own_identity()
+    found = judge_certificate(papers, known_bundles(own, index, read_clocks()))
     if found.warning:
-        parts.log.emit("identity_warning", LogLevel.WARNING, (("detail", found.warning),))
+        log.emit("identity_warning", LogLevel.WARNING, (("detail", found.warning),))
     return replace(own, certificate=found.identity)
 
 
@@ -140,21 +142,19 @@ async def _serving(
     config: Config, environment: Environment, parts: _Parts
 ) -> AsyncIterator[Driver]:
     boot_id = BootId(environment.entropy(BOOT_ID_BYTES))
+    setup = NodeSetup(
+        config=config.node,
+        own=parts.own,
+        boot_id=boot_id,
+        bootstrap=config.bootstrap,
+        seed=node_seed(parts.own.node_id, environment.entropy(16)),
+    )
     disk, audit = parts.state.disk, _audit(config, parts, boot_id)
     audit.open()
     try:
         async with trio.open_nursery() as nursery:
             disk.start()
             nursery.start_soon(disk.report_faults, name="disk faults")
-            started = parts.state.started(disk)
-            own = _own_identity(parts, started)
-            setup = NodeSetup(
-                config=config.node,
-                own=own,
-                boot_id=boot_id,
-                bootstrap=config.bootstrap,
-                seed=node_seed(own.node_id, environment.entropy(16)),
-            )
             driver = Driver(setup, _world(config, parts, disk, audit), nursery)
             audit.start(driver.on_checkpoint_signed, driver.on_audit_writable_changed)
             nursery.start_soon(audit.run, name="audit")
@@ -162,7 +162,7 @@ async def _serving(
             is_vouched = vouches()
             if not is_vouched:
                 driver.log_clock(is_synchronized=False)
-            driver.post(replace(started, is_synchronized=is_vouched))
+            driver.post(replace(parts.state.started(disk), is_synchronized=is_vouched))
             listening = await _listen(config, driver, nursery)
             about = _about(config, setup, listening)
             server = StatusServer(driver, about, config.table.status.operator_group)
