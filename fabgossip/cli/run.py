@@ -14,7 +14,8 @@ from fabgossip.cli.output import EXIT_OK, print_json
 from fabgossip.daemon.config import Config, ConfigProblemsError, read_config
 from fabgossip.daemon.driver import read_clocks
 from fabgossip.daemon.kernel_clock import is_kernel_synchronized
-from fabgossip.daemon.service import Environment, check_tls, load_identity, run_daemon
+from fabgossip.daemon.papers import check_tls, load_papers
+from fabgossip.daemon.service import Environment, run_daemon
 from fabgossip.daemon.systemd import NotifyEnvironment
 from fabgossip.errors import FabgossipError
 
@@ -95,7 +96,8 @@ def run_check(arguments: argparse.Namespace) -> int:
     """`fabgossip check-config`."""
     try:
         config = read_config(arguments.config, _credentials())
-        check_tls(config, load_identity(config, read_clocks().unix))
+        papers = load_papers(config, read_clocks().unix)
+        check_tls(config, papers)
     except ConfigProblemsError as error:
         if not arguments.json:
             raise

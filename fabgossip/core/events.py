@@ -251,6 +251,17 @@ class ContentServed:
 
     link: LinkId
     stream: int
+    is_too_slow: bool = False
+    """Whether the peer did not take what it asked for at the least pace: the rest was not sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unwanted:
+    """Frames came that lead to nothing: of a kind nobody knows here, answers to nothing that is
+    asked; before a link is open, anything but hello, welcome and goodbye."""
+
+    link: LinkId
+    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,6 +352,7 @@ Event: TypeAlias = (
     | ContentFailed
     | GrantedReceived
     | ContentServed
+    | Unwanted
     | Persisted
     | AuditChanged
     | ClockChanged

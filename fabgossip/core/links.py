@@ -113,6 +113,7 @@ class Links:
                 session.is_welcomed = True
                 self._open(session, now)
             case _:
+                self._m.policing.on_failed(session, now.instant)
                 self.on_broken(session)
 
     def on_broken(self, session: Session) -> None:

@@ -37,6 +37,7 @@ from fabgossip.core.events import (
     Timer,
     TimerFired,
     Unsent,
+    Unwanted,
     WantDue,
 )
 from fabgossip.core.exchange import Exchange
@@ -141,7 +142,9 @@ class Node:
             case GrantedReceived():
                 self._acquisition.on_granted(event, now)
             case ContentServed():
-                self._serving.on_served(event.link)
+                self._serving.on_served(event, now)
+            case Unwanted():
+                self._on_unwanted(event, now)
             case Persisted():
                 self._on_persisted(event, now)
             case AuditChanged():
@@ -245,6 +248,11 @@ class Node:
                 self._on_open_message(session, passed, event.stream, now)
         else:
             self._links.on_early_message(session, message, now)
+
+    def _on_unwanted(self, event: Unwanted, now: Now) -> None:
+        session = self._m.sessions.find(event.link)
+        if session is not None:
+            self._m.policing.on_unwanted(session, event.count, now.instant)
 
     def _on_open_message(self, session: Session, message: Message, stream: int, now: Now) -> None:
         match message:

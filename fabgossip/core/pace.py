@@ -1,6 +1,7 @@
-"""Whether a source brings a content fast enough: one rule for both interpreters.
+"""Whether a content moves fast enough: one rule for both interpreters and both ends.
 
-Decides: when a source has been silent too long, or dripped for a whole window.
+Decides: when a source has been silent too long, or dripped for a whole window; the same of a reader
+that takes what it asked for.
 Keeps: a source that sends one byte a second holds a transfer for one window at most; integers only.
 Must not know: what the bytes are, who is asked next.
 """
@@ -18,10 +19,12 @@ BYTES_PER_S_MIN: Final = 64 << 10
 class Pace:
     """The pace of one transfer."""
 
-    __slots__ = ("_arrived", "_heard_at", "_idle", "_window_at")
+    __slots__ = ("_arrived", "_grain", "_heard_at", "_idle", "_window_at")
 
-    def __init__(self, idle: Duration, now: Instant) -> None:
+    def __init__(self, idle: Duration, now: Instant, grain: int = 0) -> None:
+        """Where `grain` bytes come at once, a window may lack one grain: it is under way."""
         self._idle = idle
+        self._grain = grain
         self._heard_at = now
         self._window_at = now
         self._arrived = 0
@@ -43,7 +46,7 @@ class Pace:
         lasted = elapsed(self._window_at, now)
         if lasted < WINDOW:
             return None
-        arrived, self._arrived, self._window_at = self._arrived, 0, now
+        arrived, self._arrived, self._window_at = self._arrived + self._grain, 0, now
         return FetchFailure.TOO_SLOW if arrived * 1_000 < BYTES_PER_S_MIN * lasted else None
 
     def next_look(self) -> Instant:

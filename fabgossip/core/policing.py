@@ -79,10 +79,13 @@ class Policing:
 
     def admits(self, session: Session, now: Instant) -> bool:
         """Whether a fresh link may go on to the hello; one of a node that is kept out is closed."""
-        if not self._standings.is_barred(session.node_id, now):
-            return True
-        self._disclosure.goodbye(session, ByeReason.CLOSED, LostReason.PROTOCOL)
-        return False
+        if self._standings.is_barred(session.node_id, now):
+            self._disclosure.goodbye(session, ByeReason.CLOSED, LostReason.PROTOCOL)
+            return False
+        if self._standings.on_link(session.node_id, now):
+            self._cut(session, "links", ByeReason.OVER_RATE)
+            return False
+        return True
 
     def on_hello(self, session: Session, now: Instant) -> None:
         """A peer said from which process it speaks."""
@@ -97,8 +100,7 @@ class Policing:
         """What of a message may be acted on; the rest is answered, noted or ends the link."""
         passed = self._rates.passed(session.link, message, now)
         if passed.is_flood:
-            self._standings.on_flood(session.node_id, now)
-            self._cut(session, "over_rate", ByeReason.OVER_RATE)
+            self._flooded(session, now)
             return None
         if passed.beyond is Beyond.SKIPPED:
             self._skip(session, message)
@@ -173,11 +175,30 @@ class Policing:
         if self._standings.on_failed(session.node_id, now):
             self._cut(session, "failures", ByeReason.CLOSED)
 
+    def on_unwanted(self, session: Session, count: int, now: Instant) -> None:
+        """Frames came that lead to nothing: counted on an open link, a fault on any other."""
+        if not session.is_open:
+            self.on_failed(session, now)
+        elif self._rates.unwanted(session.link, count, now):
+            self._flooded(session, now)
+
+    def on_slow(self, session: Session, now: Instant) -> None:
+        """A peer did not take what it asked for at the least pace."""
+        self._standings.on_slow(session.node_id, now)
+
+    def is_slow(self, session: Session, now: Instant) -> bool:
+        """Whether a peer was too slow a reader a short while ago."""
+        return self._standings.is_slow(session.node_id, now)
+
     def on_probe(self, session: Session, now: Instant) -> None:
         """A peer named an audience it may not share: it gets no answer, as if there were none."""
         self._out.append(Record(fact=Fact.PROBE_SILENCED, fields=(("peer", session.node_id),)))
         if self._standings.on_probe(session.node_id, now):
             self._cut(session, "probes", ByeReason.CLOSED)
+
+    def _flooded(self, session: Session, now: Instant) -> None:
+        self._standings.on_flood(session.node_id, now)
+        self._cut(session, "over_rate", ByeReason.OVER_RATE)
 
     def _cut(self, session: Session, reason: str, bye: ByeReason) -> None:
         fields = (("peer", session.node_id), ("reason", reason))

@@ -73,6 +73,7 @@ class Kind(StrEnum):
     GET_CONTENT = "get_content"
     CANCEL = "cancel"
     AUDIT_HEAD = "audit_head"
+    UNWANTED = "unwanted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,12 @@ RATES: Final[dict[Kind, Rate]] = {
     Kind.GET_CONTENT: Rate("items", 1_000, 1_000, 4_000, Beyond.BUSY),
     Kind.CANCEL: Rate("messages", 100, 1_000, 400, Beyond.UNANSWERED),
     Kind.AUDIT_HEAD: Rate("messages", 1, 10_000, 8, Beyond.UNANSWERED),
+    Kind.UNWANTED: Rate("frames", 200, 1_000, 2_000, Beyond.UNANSWERED),
 }
 """The one table (*start*). An honest node stays below each: it pings ten times a second at most,
 asks for content one chunk at a time, sixteen at once, grafts 256 prefixes before it waits, and
-lists each shared audience once when a link opens."""
+lists each shared audience once when a link opens. What it sends for nothing is content that was
+under way when it was given up: 1,024 frames at most, sixteen contents of 16 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +227,14 @@ class Rates:
             return Passed(message=message)
         self._reduced[kind] += units
         return Passed(message=None, beyond=RATES[kind].beyond, is_flood=bucket.is_flooded)
+
+    def unwanted(self, link: LinkId, count: int, now: Instant) -> bool:
+        """Frames came that lead to nothing, each of them read already; whether the link must
+        end."""
+        bucket = self._bucket(link, Kind.UNWANTED, now)
+        if not bucket.take(count, now):
+            self._reduced[Kind.UNWANTED] += count
+        return bucket.is_flooded
 
     def _bucket(self, link: LinkId, kind: Kind, now: Instant) -> _Bucket:
         buckets = self._by_link.setdefault(link, {})

@@ -11,7 +11,7 @@ from typing import Final
 from fabgossip.core.catalog import prefix_of
 from fabgossip.core.disclosure import Found, is_servable, traffic_of
 from fabgossip.core.effects import Fact, Persist, Record, ServeContent, ServeItem
-from fabgossip.core.events import LinkId, Token
+from fabgossip.core.events import ContentServed, Token
 from fabgossip.core.grants import Granted
 from fabgossip.core.intake import Intake
 from fabgossip.core.machines import Machines
@@ -25,6 +25,9 @@ from fabgossip.trust.rejections import Rejection
 
 SERVED_PER_LINK_MAX: Final = 16
 """Requests of one link served at once: a slow reader does not use up the slots of all (*start*)."""
+SERVED_SLOW_MAX: Final = 1
+"""The same of a node that read too slowly of late: it holds no more than that, and is not shut out,
+for what it asks next may be a revocation list."""
 
 
 class Serving:
@@ -44,19 +47,23 @@ class Serving:
         """The use of a grant is durable, or could not be made so."""
         self._on_use_durable(self._m.uses.on_persisted(token), now, ok=ok)
 
-    def on_served(self, link: LinkId) -> None:
+    def on_served(self, event: ContentServed, now: Now) -> None:
         """A request was served, or its link could not take it."""
-        session = self._m.sessions.find(link)
-        if session is not None:
-            session.serving -= 1
+        session = self._m.sessions.find(event.link)
+        if session is None:
+            return
+        session.serving -= 1
+        if event.is_too_slow:
+            self._m.policing.on_slow(session, now.instant)
 
     def on_get_content(self, session: Session, message: GetContent, stream: int, now: Now) -> None:
         """Busy is decided before any look-up; absent, forbidden, withdrawn and revoked get one
         answer."""
         serving = sum(one.serving for one in self._m.sessions.all_sessions())
+        is_slow = self._m.policing.is_slow(session, now.instant)
         if (
             serving >= self._m.config.fetching.serve_streams_max
-            or session.serving >= SERVED_PER_LINK_MAX
+            or session.serving >= (SERVED_SLOW_MAX if is_slow else SERVED_PER_LINK_MAX)
             or not self._m.policing.has_room(session, message)
         ):
             self._m.policing.busy(session, message, stream)

@@ -1,7 +1,8 @@
 """What is held against a node, whatever link it comes by.
 
-Decides: when a node has failed too often, was silenced too often, or says hello from too many
-processes; how long a node that was cut off is kept out.
+Decides: when a node has failed too often, was silenced too often, linked too often, or says hello
+from too many processes; how long a node that was cut off is kept out, and one that reads too slowly
+is served little.
 Keeps: a new link starts with the old account; what is remembered of all nodes is bounded.
 Must not know: what failed, what is done about a link.
 """
@@ -19,6 +20,12 @@ FAILURES_SPAN: Final = Duration(60_000)
 PROBES_MAX: Final = 100
 PROBES_SPAN: Final = Duration(600_000)
 """So many lists of audiences it may not share within so long cut it off (*start*)."""
+LINKS_MAX: Final = 30
+LINKS_SPAN: Final = Duration(60_000)
+"""So many links within so long cut a node off: each costs all this node may tell it. A path that
+fails as soon as it is up again makes one every two seconds (*start*)."""
+SLOW_READER: Final = Duration(60_000)
+"""A node that took a content too slowly counts as slow for so long (*start*)."""
 BARRED: Final = Duration(60_000)
 """A node that was cut off gets no new link for so long (*start*)."""
 BOOT_CHANGES_MAX: Final = 3
@@ -36,6 +43,8 @@ class _Standing:
     failures: deque[Instant] = field(default_factory=lambda: deque(maxlen=FAILURES_MAX))
     probes: deque[Instant] = field(default_factory=lambda: deque(maxlen=PROBES_MAX))
     changes: deque[Instant] = field(default_factory=lambda: deque(maxlen=BOOT_CHANGES_MAX))
+    links: deque[Instant] = field(default_factory=lambda: deque(maxlen=LINKS_MAX))
+    slow_until: Instant | None = None
     boot_id: BootId | None = None
     barred_until: Instant | None = None
     cloned_at: Instant | None = None
@@ -66,6 +75,24 @@ class Standings:
         """A node asked about an audience it may not share; whether it is cut off for it."""
         standing = self._of(node_id)
         return self._counted(standing, standing.probes, PROBES_SPAN, now)
+
+    def on_link(self, node_id: NodeId, now: Instant) -> bool:
+        """A link to a node passed TLS, whoever dialled; whether it is cut off for it."""
+        standing = self._of(node_id)
+        return self._counted(standing, standing.links, LINKS_SPAN, now)
+
+    def on_slow(self, node_id: NodeId, now: Instant) -> None:
+        """A node did not take what it asked for at the least pace."""
+        self._of(node_id).slow_until = later(now, SLOW_READER)
+
+    def is_slow(self, node_id: NodeId, now: Instant) -> bool:
+        """Whether a node was too slow a reader a short while ago."""
+        standing = self._standings.get(node_id)
+        return (
+            standing is not None
+            and standing.slow_until is not None
+            and not is_due(standing.slow_until, now)
+        )
 
     def _counted(
         self, standing: _Standing, times: deque[Instant], span: Duration, now: Instant

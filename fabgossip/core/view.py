@@ -6,6 +6,7 @@ Must not know: who looks.
 """
 
 from fabgossip.core.catalog import Head, prefix_of
+from fabgossip.core.events import LinkId
 from fabgossip.core.fetching import EndedWant, Want
 from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.health import NodeSnapshot, node_snapshot
@@ -81,6 +82,11 @@ class View:
     def checkpoints_of(self, node_id: NodeId) -> tuple[KeptCheckpoint, ...]:
         """What is kept of a node's audit log, oldest first."""
         return self._m.audits.kept_of(node_id)
+
+    def is_open(self, link: LinkId) -> bool:
+        """Whether both ends of a link have said who they are."""
+        session = self._m.sessions.find(link)
+        return session is not None and session.is_open
 
     def sessions(self) -> tuple[Session, ...]:
         """All links, to read and not to keep."""

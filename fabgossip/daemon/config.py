@@ -94,7 +94,8 @@ class ListenTable:
     connections_max: Annotated[int, Bounds(1, 65_536)] = 256
     """The next one is closed before TLS and counted."""
     handshakes_per_second_max: Annotated[int, Bounds(1, 10_000)] = 20
-    """Excess waits in the kernel's backlog."""
+    """TLS handshakes others begin; one address has a quarter of them. Excess waits in its place
+    among those in flight."""
     handshakes_in_flight_max: Annotated[int, Bounds(1, 65_536)] = 64
     """TLS handshakes others began and did not end yet; one address has a quarter of them. The next
     one is closed before TLS and counted (*start*)."""

@@ -77,6 +77,8 @@ class Connection:
         """What the peer sent that is not of the protocol, which ended the link."""
         self.frames_sent = 0
         self.bytes_received = 0
+        self.unwanted = 0
+        """Frames of the turn under way that lead to nothing; whoever takes frames counts."""
 
     @property
     def queued_bytes(self) -> int:
@@ -126,14 +128,19 @@ class Connection:
             self._farewell = farewell
             self._scope.cancel()
 
-    async def serve(self, on_frame: Callable[["Connection", Frame], None]) -> LostReason:
-        """Read and write until the link ends; gives why it did."""
+    async def serve(
+        self,
+        on_frame: Callable[["Connection", Frame], None],
+        on_unwanted: Callable[["Connection", int], None],
+    ) -> LostReason:
+        """Read and write until the link ends; gives why it did. `on_unwanted` hears, once per read,
+        how many frames led to nothing: skipped here, or counted in `unwanted`."""
         try:
             with self._scope:
                 try:
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._write, name="writer")
-                        await self._read(on_frame)
+                        await self._read(on_frame, on_unwanted)
                         nursery.cancel_scope.cancel()
                 except* (trio.BrokenResourceError, trio.ClosedResourceError):
                     self.lost = self.lost or LostReason.RESET
@@ -145,8 +152,12 @@ class Connection:
             await self._say_goodbye()
         return self.lost or LostReason.EOF
 
-    async def _read(self, on_frame: Callable[["Connection", Frame], None]) -> None:
-        reader, under_way = FrameReader(), _FrameTime()
+    async def _read(
+        self,
+        on_frame: Callable[["Connection", Frame], None],
+        on_unwanted: Callable[["Connection", int], None],
+    ) -> None:
+        reader, under_way, skipped = FrameReader(), _FrameTime(), 0
         while True:
             data = None
             with trio.move_on_at(under_way.deadline):
@@ -168,6 +179,10 @@ class Connection:
             except WireError:
                 self.close(BadRequest(code=BadRequestCode.BODY), LostReason.PROTOCOL)
                 raise
+            unwanted = self.unwanted + reader.skipped_frames - skipped
+            self.unwanted, skipped = 0, reader.skipped_frames
+            if unwanted:
+                on_unwanted(self, unwanted)
             under_way.on_read(reader, trio.current_time())
 
     async def _write(self) -> None:

@@ -49,6 +49,7 @@ from fabgossip.core.events import (
     TimerFired,
     Token,
     Unsent,
+    Unwanted,
 )
 from fabgossip.core.node import Node
 from fabgossip.core.setup import NodeSetup
@@ -63,13 +64,13 @@ from fabgossip.daemon.tls import TlsStream
 from fabgossip.daemon.transfers import Submission, Transfers
 from fabgossip.model.authority import NodeIdentity, TrustBundle
 from fabgossip.model.ids import NodeId
-from fabgossip.model.messages import Busy, Bye, NotAvailable
+from fabgossip.model.messages import BadRequest, BadRequestCode, Busy, Bye, NotAvailable
 from fabgossip.model.moment import Instant, Now, UnixTime
 from fabgossip.trust.identity import verify_leaf
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.codec import parse_message
-from fabgossip.wire.framing import Frame, FrameKind
+from fabgossip.wire.framing import EARLY_KINDS, Frame, FrameKind
 
 EVENTS_KEPT: Final = 4_096
 """Facts kept for who asks later (*start*)."""
@@ -106,6 +107,7 @@ class World:
     """The contexts of the trust bundle in force."""
     connections_max: int
     handshakes_in_flight_max: int
+    handshakes_per_second_max: int
 
 
 class Driver:
@@ -119,7 +121,9 @@ class Driver:
         self._is_stepping = False
         self._connections: dict[LinkId, Connection] = {}
         self._links = LinkNumbers()
-        self._handshakes = Handshakes(world.handshakes_in_flight_max)
+        self._handshakes = Handshakes(
+            world.handshakes_in_flight_max, world.handshakes_per_second_max
+        )
         self._timers: list[tuple[int, int, Timer]] = []
         self._timer_count = 0
         self._timer_wake = trio.Event()
@@ -332,6 +336,7 @@ class Driver:
         self, stream: trio.SocketStream, slot: Slot
     ) -> tuple[TlsStream, NodeIdentity] | None:
         try:
+            await self._await_turn(stream, slot)
             return await accept_tls(stream, self._tls().server, self._judge)
         except DialError as error:
             fields = (("reason", error.reason.value), ("detail", str(error)))
@@ -340,6 +345,14 @@ class Driver:
             return None
         finally:
             slot.leave()
+
+    @staticmethod
+    async def _await_turn(stream: trio.SocketStream, slot: Slot) -> None:
+        try:
+            await slot.turn()
+        except trio.Cancelled:
+            stream.socket.close()
+            raise
 
     def _record_identity(self, error: DialError, dialed: NodeId | None) -> None:
         """A certificate the bundle's node CAs signed, and the leaf rules refused, is for the audit
@@ -361,7 +374,7 @@ class Driver:
         self.post(PeerConnected(link=link, identity=identity, is_dialer=is_dialer))
         reason = LostReason.LOCAL
         try:
-            reason = await connection.serve(self._on_frame)
+            reason = await connection.serve(self._on_frame, self._on_unwanted)
         finally:
             connection.lost = connection.lost or reason
             del self._connections[link]
@@ -389,16 +402,31 @@ class Driver:
         `WireError`."""
         if connection.lost is not None:
             return
+        if frame.kind not in EARLY_KINDS and not self._node.view.is_open(connection.link):
+            self._on_unwanted(connection, 1)
+            return
         if frame.kind is FrameKind.CONTENT:
-            if not self.granted.on_content(connection, frame.stream, frame.body):
-                self.transfers.on_content(connection, frame.stream, frame.body)
+            asked = self.granted.on_content(
+                connection, frame.stream, frame.body
+            ) or self.transfers.on_content(connection, frame.stream, frame.body)
+            connection.unwanted += not asked
             return
         message = parse_message(frame.kind, bytes(frame.body))
         if isinstance(message, NotAvailable | Busy):
-            self.transfers.on_not_available(connection, frame.stream, message)
-            self.granted.on_not_available(connection, frame.stream, message)
+            asked = self.granted.on_not_available(
+                connection, frame.stream, message
+            ) or self.transfers.on_not_available(connection, frame.stream, message)
+            connection.unwanted += not asked
             return
         self.post(MessageReceived(link=connection.link, stream=frame.stream, message=message))
+
+    def _on_unwanted(self, connection: Connection, count: int) -> None:
+        """Frames that lead to nothing: before a link is open, whoever sends them is no peer."""
+        if connection.lost is not None:
+            return
+        if not self._node.view.is_open(connection.link):
+            connection.close(BadRequest(code=BadRequestCode.KIND), LostReason.PROTOCOL)
+        self.post(Unwanted(link=connection.link, count=count))
 
     def next_request(self) -> RequestId:
         """A number for a local request, so that its content can be handed over first."""

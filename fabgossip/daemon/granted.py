@@ -192,12 +192,14 @@ class GrantedTransfers:
 
     def on_not_available(
         self, connection: Connection, stream: int, message: NotAvailable | Busy
-    ) -> None:
-        """The peer has it not, or no time."""
+    ) -> bool:
+        """The peer has it not, or no time; whether it was asked under a grant."""
         receiving = self._receiving.get((connection.link, stream))
-        if receiving is not None:
-            is_missing = isinstance(message, NotAvailable)
-            self._fail(receiving, FetchFailure.MISSING if is_missing else FetchFailure.BUSY)
+        if receiving is None:
+            return False
+        is_missing = isinstance(message, NotAvailable)
+        self._fail(receiving, FetchFailure.MISSING if is_missing else FetchFailure.BUSY)
+        return True
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended with all that came over it."""

@@ -8,10 +8,9 @@ peer. Stop runs backwards.
 import os
 import signal
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -25,32 +24,29 @@ from fabgossip.daemon.driver import Driver, World, node_seed, read_clocks
 from fabgossip.daemon.endpoints import TlsContexts, serve_listener
 from fabgossip.daemon.kernel_clock import watch_clock
 from fabgossip.daemon.logs import Log, LogLevel
+from fabgossip.daemon.papers import (
+    Papers,
+    check_tls,
+    judge_certificate,
+    known_bundles,
+    load_papers,
+)
 from fabgossip.daemon.pinning import settle_pin
 from fabgossip.daemon.recorder import LogOwner
 from fabgossip.daemon.state import StateFolder
 from fabgossip.daemon.status import StatusServer, open_status_socket
 from fabgossip.daemon.systemd import Notifier, NotifyEnvironment
 from fabgossip.daemon.views import About
-from fabgossip.errors import ConfigError, TrustError, WireError
-from fabgossip.model.authority import NodeClaims, NodeIdentity, Opening, TrustBundle
-from fabgossip.model.ids import BOOT_ID_BYTES, BootId, NodeId
+from fabgossip.model.authority import TrustBundle
+from fabgossip.model.ids import BOOT_ID_BYTES, BootId
 from fabgossip.model.messages import Bye, ByeReason
 from fabgossip.model.moment import UnixTime
-from fabgossip.trust.bundle import PinnedTrust, bundle_from_pinned
-from fabgossip.trust.checkpoints import CheckpointSigner
-from fabgossip.trust.identity import verify_leaf
-from fabgossip.trust.rejections import Rejection
-from fabgossip.trust.revocation import NOTHING_REVOKED
-from fabgossip.trust.signatures import Ed25519Verifier
-from fabgossip.wire.contents import parse_pinned
-from fabgossip.wire.envelopes import parse_envelope
-from fabgossip.wire.statements import parse_claims, parse_own_claims
+from fabgossip.storage.index import NodeIndex
 
 UMASK: Final = 0o026
 """Leaves others the x of the folders on the way to `local/`, and nothing else."""
 GOODBYE_S: Final = 3.0
 """Longest time all last words together may take."""
-PRIVATE_BYTES_MAX: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,112 +59,6 @@ class Environment:
     wall: Callable[[], float]
     clock_is_synchronized: Callable[[], bool]
     """What the kernel says of its clock."""
-
-
-@dataclass(slots=True)
-class _Loaded:
-    """Everything read from files before the first packet."""
-
-    pinned: PinnedTrust
-    claims_envelope: bytes
-    claims: NodeClaims
-    openings: tuple[Opening, ...]
-    certificate: NodeIdentity | Rejection
-    signer: CheckpointSigner
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def node_id(self) -> NodeId:
-        """Who this node is: by its certificate; by its claims while the certificate is out of its
-        time."""
-        return (
-            self.claims.node_id
-            if isinstance(self.certificate, Rejection)
-            else self.certificate.node_id
-        )
-
-
-def load_identity(config: Config, now: UnixTime) -> _Loaded:
-    """Read and judge what the configuration names.
-
-    Raises:
-        ConfigError: a file is not what it should be, or they do not belong together.
-    """
-    verifier = Ed25519Verifier()
-    try:
-        pinned = bundle_from_pinned(*parse_pinned(_bytes(config.trust_bootstrap)), verifier)
-    except (WireError, TrustError) as error:
-        raise ConfigError(f"trust.bootstrap: {config.trust_bootstrap}: {error}") from error
-    if pinned.bundle.is_demo and not config.table.trust.allow_demo:
-        raise ConfigError(
-            f"trust.bootstrap: platform {pinned.bundle.platform_id} has throw-away keys; "
-            "set trust.allow_demo = true to run it on this machine"
-        )
-    try:
-        envelope, openings = parse_own_claims(_bytes(config.claims))
-        claims = parse_claims(parse_envelope(envelope).payload)
-    except WireError as error:
-        raise ConfigError(
-            f"identity.claims: {config.claims}: {error}; enroll the node again"
-        ) from error
-    certificate = verify_leaf(_der(config), pinned.bundle, NOTHING_REVOKED, now)
-    signer = _signer(config, claims)
-    loaded = _Loaded(pinned, envelope, claims, openings, certificate, signer)
-    if claims.cluster_id != pinned.bundle.cluster_id:
-        raise ConfigError(
-            f"identity.claims: of cluster {claims.cluster_id}, "
-            f"the pinned trust is of {pinned.bundle.cluster_id}"
-        )
-    if isinstance(certificate, Rejection):
-        if certificate.detail != "expired":
-            raise ConfigError(f"identity.certificate: {config.certificate}: {certificate.detail}")
-        loaded.warnings.append(
-            "the certificate has expired: no peer will speak to this node; enroll it again"
-        )
-    elif certificate.node_id != claims.node_id:
-        raise ConfigError(
-            f"identity: certificate of {certificate.node_id}, claims of {claims.node_id}"
-        )
-    return loaded
-
-
-def _signer(config: Config, claims: NodeClaims) -> CheckpointSigner:
-    """A key other nodes would not know signs nothing anybody believes."""
-    try:
-        signer = CheckpointSigner(_bytes(config.audit_key))
-    except TrustError as error:
-        raise ConfigError(f"audit.key: {config.audit_key}: {error}") from error
-    if signer.public_key != claims.audit_key:
-        raise ConfigError(
-            f"audit.key: {config.audit_key}: is not the key named in identity.claims; "
-            "take both from one enrollment"
-        )
-    return signer
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(PRIVATE_BYTES_MAX)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-
-
-def _der(config: Config) -> bytes:
-    try:
-        return ssl.PEM_cert_to_DER_cert(_bytes(config.certificate).decode("ascii"))
-    except ValueError as error:
-        raise ConfigError(
-            f"identity.certificate: {config.certificate}: not a certificate in PEM"
-        ) from error
-
-
-def check_tls(config: Config, loaded: _Loaded) -> TlsContexts:
-    """The contexts of the pinned bundle; raises `ConfigError` if key and certificate do not fit."""
-    try:
-        return TlsContexts(loaded.pinned.bundle, config.certificate, config.private_key)
-    except (ssl.SSLError, OSError) as error:
-        raise ConfigError(f"identity.private_key: does not fit the certificate: {error}") from error
 
 
 def make_log(config: Config, environment: Environment) -> Log:
@@ -204,20 +94,19 @@ async def open_daemon(config: Config, environment: Environment) -> AsyncIterator
     log = make_log(config, environment)
     notifier = Notifier(environment.notify)
     notifier.status("checking identity and trust")
-    loaded = load_identity(config, read_clocks().unix)
-    first_contexts = check_tls(config, loaded)
-    for warning in loaded.warnings:
-        log.emit("identity_warning", LogLevel.WARNING, (("detail", warning),))
+    papers = load_papers(config, read_clocks().unix)
+    first_contexts = check_tls(config, papers)
     notifier.status("opening the state folder")
-    state = StateFolder(config.storage, loaded.node_id)
+    state = StateFolder(config.storage, papers.node_id)
     try:
-        if settle_pin(config.table.trust, loaded.pinned, state.index):
+        own = _own_identity(papers, state.index, log)
+        if settle_pin(config.table.trust, papers.pinned, state.index):
             log.emit(
                 "trust_started_over",
                 LogLevel.WARNING,
                 (("bootstrap", config.table.trust.bootstrap_sha256),),
             )
-        parts = _Parts(loaded, first_contexts, state, log, notifier)
+        parts = _Parts(papers, own, first_contexts, state, log, notifier)
         async with _serving(config, environment, parts) as driver:
             yield driver
     finally:
@@ -230,29 +119,22 @@ async def open_daemon(config: Config, environment: Environment) -> AsyncIterator
 class _Parts:
     """What was made before the loop serves."""
 
-    loaded: _Loaded
+    papers: Papers
+    own: OwnIdentity
     contexts: TlsContexts
     state: StateFolder
     log: Log
     notifier: Notifier
 
 
-def _setup(config: Config, parts: _Parts, environment: Environment, boot_id: BootId) -> NodeSetup:
-    loaded = parts.loaded
-    own = OwnIdentity(
-        node_id=loaded.node_id,
-        claims=loaded.claims_envelope,
-        openings=loaded.openings,
-        pinned=loaded.pinned,
-        certificate=(None if isinstance(loaded.certificate, Rejection) else loaded.certificate),
-    )
-    return NodeSetup(
-        config=config.node,
-        own=own,
-        boot_id=boot_id,
-        bootstrap=config.bootstrap,
-        seed=node_seed(loaded.node_id, environment.entropy(16)),
-    )
+def _own_identity(papers: Papers, index: NodeIndex, log: Log) -> OwnIdentity:
+    """Who this node is, its certificate judged by all the trust its own disk holds. Nothing is
+    written before: papers of another authority leave the state folder as it was."""
+    own = papers.own_identity()
+    found = judge_certificate(papers, known_bundles(own, index, read_clocks()))
+    if found.warning:
+        log.emit("identity_warning", LogLevel.WARNING, (("detail", found.warning),))
+    return replace(own, certificate=found.identity)
 
 
 @asynccontextmanager
@@ -260,7 +142,13 @@ async def _serving(
     config: Config, environment: Environment, parts: _Parts
 ) -> AsyncIterator[Driver]:
     boot_id = BootId(environment.entropy(BOOT_ID_BYTES))
-    setup = _setup(config, parts, environment, boot_id)
+    setup = NodeSetup(
+        config=config.node,
+        own=parts.own,
+        boot_id=boot_id,
+        bootstrap=config.bootstrap,
+        seed=node_seed(parts.own.node_id, environment.entropy(16)),
+    )
     disk, audit = parts.state.disk, _audit(config, parts, boot_id)
     audit.open()
     try:
@@ -276,7 +164,7 @@ async def _serving(
                 driver.log_clock(is_synchronized=False)
             driver.post(replace(parts.state.started(disk), is_synchronized=is_vouched))
             listening = await _listen(config, driver, nursery)
-            about = _about(config, parts, boot_id, listening)
+            about = _about(config, setup, listening)
             server = StatusServer(driver, about, config.table.status.operator_group)
             async with _status_socket(config.socket) as listener:
                 await nursery.start(server.serve, listener, name="status")
@@ -306,10 +194,10 @@ def _voucher(config: Config, environment: Environment) -> Callable[[], bool]:
 
 def _audit(config: Config, parts: _Parts, boot_id: BootId) -> Audit:
     owner = LogOwner(
-        cluster_id=parts.loaded.claims.cluster_id,
-        node_id=parts.loaded.node_id,
+        cluster_id=parts.papers.claims.cluster_id,
+        node_id=parts.papers.node_id,
         boot_id=boot_id,
-        signer=parts.loaded.signer,
+        signer=parts.papers.signer,
     )
     folder = config.storage / FOLDER
     return Audit(folder, owner, config.table.audit.segments_max, read_clocks)
@@ -325,7 +213,6 @@ async def _listen(config: Config, driver: Driver, nursery: trio.Nursery) -> tupl
                 serve_listener,
                 address,
                 driver.on_stream,
-                table.handshakes_per_second_max,
                 name=f"listen {address}",
             )
         )
@@ -339,7 +226,7 @@ def _tell_ready(parts: _Parts, about: About) -> None:
 
 
 def _world(config: Config, parts: _Parts, disk: Disk, audit: Audit) -> World:
-    contexts = {parts.loaded.pinned.bundle: parts.contexts}
+    contexts = {parts.papers.pinned.bundle: parts.contexts}
 
     def tls(bundle: TrustBundle) -> TlsContexts:
         if bundle not in contexts:
@@ -354,18 +241,18 @@ def _world(config: Config, parts: _Parts, disk: Disk, audit: Audit) -> World:
         tls=tls,
         connections_max=config.table.listen.connections_max,
         handshakes_in_flight_max=config.table.listen.handshakes_in_flight_max,
+        handshakes_per_second_max=config.table.listen.handshakes_per_second_max,
     )
 
 
-def _about(config: Config, parts: _Parts, boot_id: BootId, listening: tuple[str, ...]) -> About:
-    certificate = parts.loaded.certificate
-    expires_at = UnixTime(0) if isinstance(certificate, Rejection) else certificate.expires_at
+def _about(config: Config, setup: NodeSetup, listening: tuple[str, ...]) -> About:
+    own = setup.own
     return About(
-        node_id=parts.loaded.node_id,
-        cluster_id=parts.loaded.pinned.bundle.cluster_id,
-        boot_id=boot_id,
+        node_id=own.node_id,
+        cluster_id=own.pinned.bundle.cluster_id,
+        boot_id=setup.boot_id,
         started_at=read_clocks().unix,
-        certificate_expires_at=expires_at,
+        certificate_expires_at=own.certificate.expires_at if own.certificate else UnixTime(0),
         config_path=str(config.path),
         listening=listening,
         storage_path=str(config.storage),

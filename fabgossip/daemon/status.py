@@ -5,12 +5,10 @@ also ask for things. Every answer is made from one snapshot. Nothing here has au
 passes the same gate as a stranger's bytes.
 """
 
-import grp
 import json
 import os
 import socket
 import stat
-import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +27,7 @@ from fabgossip.core.events import FetchRequest, GateRequest, GrantedRequest, Sub
 from fabgossip.core.health import state_of
 from fabgossip.core.pace import BYTES_PER_S_MIN
 from fabgossip.daemon import views
+from fabgossip.daemon.callers import CALLERS_MAX, Caller, Callers, caller_at
 from fabgossip.daemon.driver import Driver, read_clocks
 from fabgossip.daemon.granted import Spool
 from fabgossip.daemon.transfers import Submission, is_spooled
@@ -39,11 +38,12 @@ from fabgossip.model.ids import ContentHash, parse_content_hash, parse_id, parse
 from fabgossip.storage.records import SEQUENCE_DIGITS, read_records
 
 SCHEMA_VERSION: Final = 1
-CONNECTIONS_MAX: Final = 64
 HEAD_BYTES_MAX: Final = 16 << 10
 LIMIT_MAX: Final = 1_000
 DIGITS_MAX: Final = 9
 """Of any number a client may give."""
+FIRST_S: Final = 5.0
+"""Longest time a connection may take to bring its first request (*start*)."""
 IDLE_S: Final = 60.0
 """Longest time a connection may take to bring the next request (*start*)."""
 REQUEST_S: Final = 5.0
@@ -57,22 +57,10 @@ SUBMIT_S: Final = 120.0
 FETCH_TIMEOUT_MS_MAX: Final = 600_000
 GATE_QUESTIONS_MAX: Final = 64
 """Questions of consumers answered at once (*start*)."""
-SO_PEERGROUPS: Final = 59
-"""`SO_PEERGROUPS` of Linux, which Python does not name."""
-PEER_GROUPS_BYTES: Final = 4 * 256
-NOBODY: Final = 65_534
 ENVELOPE_HEADER: Final = b"fabgossip-envelope-bytes"
 GRANT_HEADER: Final = b"fabgossip-grant-bytes"
 PIECE_BYTES: Final = 256 << 10
 """Of a content handed over at once."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Who is at the other end of the socket, as the kernel says, at connect."""
-
-    uid: int
-    groups: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +97,7 @@ def open_status_socket(path: Path) -> socket.socket:
             listener.bind(os.fspath(path))
         finally:
             os.umask(before)
-        listener.listen(CONNECTIONS_MAX)
+        listener.listen(CALLERS_MAX)
     except OSError as error:
         raise ServiceError(f"status.socket: {path}: {error.strerror}") from error
     return listener
@@ -136,8 +124,7 @@ class StatusServer:
     def __init__(self, driver: Driver, about: views.About, operator_group: str) -> None:
         self._driver = driver
         self._about = about
-        self._operator_gid = _group_id(operator_group)
-        self._serving = 0
+        self._callers = Callers(os.geteuid(), operator_group)
         self._asking = 0
         self.is_ready = False
 
@@ -148,22 +135,23 @@ class StatusServer:
             task_status.started()
             while True:
                 peer, _ = await accepting.accept()
-                if self._serving >= CONNECTIONS_MAX:
+                caller = caller_at(peer)
+                if not self._callers.enter(caller):
                     peer.close()
                     continue
-                nursery.start_soon(self._serve_one, trio.SocketStream(peer), name="status client")
+                stream = trio.SocketStream(peer)
+                nursery.start_soon(self._serve_one, stream, caller, name="status client")
         raise AssertionError("accepting ends by cancellation only")
 
-    async def _serve_one(self, stream: trio.SocketStream) -> None:
-        self._serving += 1
+    async def _serve_one(self, stream: trio.SocketStream, caller: Caller) -> None:
         try:
-            await _Conversation(stream, self._route, _caller(stream)).run()
+            await _Conversation(stream, self._route, caller).run()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         except Exception as error:  # noqa: BLE001  # one client's request never ends the daemon
             self._driver.log_fault("status_request_failed", error)
         finally:
-            self._serving -= 1
+            self._callers.leave(caller)
             await trio.aclose_forcefully(stream)
 
     async def _route(self, request: "_Request") -> Reply:
@@ -175,7 +163,7 @@ class StatusServer:
             raise RefusedError(
                 404, "not_found", f"{request.path}: known are {', '.join(sorted(known))}"
             )
-        if route.is_operate and not self._may_operate(request.caller):
+        if route.is_operate and not self._callers.may_operate(request.caller):
             self._driver.audit.refused(f"uid:{request.caller.uid}", request.path)
             raise RefusedError(
                 403, "forbidden", "root, the daemon's user or its operator group only"
@@ -184,11 +172,6 @@ class StatusServer:
         if unknown:
             raise RefusedError(400, "query", f"unknown query keys: {', '.join(sorted(unknown))}")
         return await route.answer(self, request)
-
-    def _may_operate(self, caller: Caller) -> bool:
-        if caller.uid == NOBODY:
-            return False
-        return caller.uid in (0, os.geteuid()) or self._operator_gid in caller.groups
 
     async def on_status(self, _: "_Request") -> Reply:
         """`GET /v1/status`."""
@@ -502,28 +485,6 @@ def _reply(answer: Answer) -> Reply:
     return Reply(code=_CODES[answer.outcome], body=body)
 
 
-def _group_id(name: str) -> int | None:
-    if not name:
-        return None
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError:
-        return None
-
-
-def _caller(stream: trio.SocketStream) -> Caller:
-    sock = stream.socket
-    _, uid, gid = struct.unpack(
-        "iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
-    )
-    try:
-        raw = sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, PEER_GROUPS_BYTES)
-        groups = struct.unpack(f"{len(raw) // 4}I", raw)
-    except OSError:
-        groups = ()
-    return Caller(uid=uid, groups=frozenset((gid, *groups)))
-
-
 @dataclass(slots=True)
 class _Request:
     """One request; its body is read on demand."""
@@ -577,14 +538,16 @@ class _Conversation:
 
     async def run(self) -> None:
         """Serve until the client leaves or breaks the protocol."""
+        patience_s = FIRST_S
         while True:
             self._method = b""
             try:
                 event = None
-                with trio.move_on_after(IDLE_S):
+                with trio.move_on_after(patience_s):
                     event = await self._next_event()
                 if not isinstance(event, h11.Request):
                     return
+                patience_s = IDLE_S
                 self._method = event.method
                 reply = await self._answer(event)
             except h11.RemoteProtocolError as error:

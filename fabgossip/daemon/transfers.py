@@ -8,7 +8,8 @@ order as the chunks pass.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, Protocol
@@ -25,7 +26,7 @@ from fabgossip.core.events import (
     LinkId,
     RequestId,
 )
-from fabgossip.core.pace import Pace
+from fabgossip.core.pace import WINDOW, Pace
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
 from fabgossip.model.artifact import WHOLE_BYTES_MAX, chunk_size_of
@@ -94,6 +95,40 @@ class _Receiving:
         return min(self.verified * self.chunk_bytes, self.wanted.size)
 
 
+@dataclass(slots=True, eq=False)
+class _Reader:
+    """Who takes contents over one link, however many at once: all together at the least pace, or
+    all of them end. Several share the path, so one alone may come slowly and be no fault."""
+
+    pace: Pace
+    serving: int = 0
+    is_too_slow: bool = False
+    _waits: list[trio.CancelScope] = field(default_factory=list)
+
+    @contextmanager
+    def waiting(self) -> Iterator[trio.CancelScope]:
+        """The peer's time: until there is room for what it asked for."""
+        with trio.CancelScope() as scope:
+            if self.is_too_slow:
+                scope.cancel()
+            self._waits.append(scope)
+            try:
+                yield scope
+            finally:
+                self._waits.remove(scope)
+
+    def look(self, now: Instant) -> None:
+        """Nothing is held against who is not waited for."""
+        if self._waits and self.pace.verdict(now) is not None:
+            self.is_too_slow = True
+            self.end()
+
+    def end(self) -> None:
+        """Wait no longer."""
+        for scope in self._waits:
+            scope.cancel()
+
+
 @dataclass(slots=True)
 class Submission:
     """A content that came with a local request: in memory, or in a file already written."""
@@ -120,7 +155,7 @@ class Transfers:
         self._post = post
         self._clock = clock
         self._receiving: dict[tuple[LinkId, int], _Receiving] = {}
-        self._serving = 0
+        self._readers: dict[LinkId, _Reader] = {}
         self._busy = trio.Event()
         self._submissions: dict[RequestId, Submission] = {}
 
@@ -267,8 +302,8 @@ class Transfers:
             receiving.next_chunk += 1
             waiting += 1
 
-    def on_content(self, connection: Connection, stream: int, body: memoryview) -> None:
-        """A content frame came.
+    def on_content(self, connection: Connection, stream: int, body: memoryview) -> bool:
+        """A content frame came; whether it was waited for.
 
         Raises:
             WireError: it is not one; the link closes.
@@ -276,16 +311,17 @@ class Transfers:
         header, data = parse_content_header(body)
         receiving = self._receiving.get((connection.link, stream))
         if receiving is None:
-            return
+            return False
         chunk = receiving.chunks[stream]
         receiving.pace.on_bytes(len(data), self._now())
         expected = header.item == 0 and header.offset == len(chunk.data)
         if not expected or len(chunk.data) + len(data) > chunk.size:
             self._fail(receiving, FetchFailure.BAD_LENGTH)
-            return
+            return True
         chunk.data += data
         if header.is_last:
             self._on_chunk(receiving, chunk)
+        return True
 
     def _on_chunk(self, receiving: _Receiving, chunk: _Chunk) -> None:
         self._forget(receiving, chunk)
@@ -358,17 +394,22 @@ class Transfers:
 
     def on_not_available(
         self, connection: Connection, stream: int, message: NotAvailable | Busy
-    ) -> None:
-        """The peer has it not, or no time."""
+    ) -> bool:
+        """The peer has it not, or no time; whether it was asked."""
         receiving = self._receiving.get((connection.link, stream))
-        if receiving is not None:
-            missing = isinstance(message, NotAvailable)
-            self._fail(receiving, FetchFailure.MISSING if missing else FetchFailure.BUSY)
+        if receiving is None:
+            return False
+        missing = isinstance(message, NotAvailable)
+        self._fail(receiving, FetchFailure.MISSING if missing else FetchFailure.BUSY)
+        return True
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended with all that came over it."""
         for receiving in [one for (its, _), one in self._receiving.items() if its == link]:
             self._fail(receiving, FetchFailure.LOST)
+        reader = self._readers.get(link)
+        if reader is not None:
+            reader.end()
 
     def _fail(self, receiving: _Receiving, reason: FetchFailure) -> None:
         if receiving.over:
@@ -385,9 +426,9 @@ class Transfers:
         )
 
     async def watch(self) -> None:
-        """Take its turn from whoever is silent or too slow."""
+        """Take its turn from whoever is silent or too slow, at either end."""
         while True:
-            if not self._receiving:
+            if not self._receiving and not self._readers:
                 self._busy = trio.Event()
                 await self._busy.wait()
             await trio.sleep(WATCH_S)
@@ -396,6 +437,8 @@ class Transfers:
                 verdict = None if receiving.verifying else receiving.pace.verdict(now)
                 if verdict is not None:
                     self._fail(receiving, verdict)
+            for reader in self._readers.values():
+                reader.look(now)
 
     def _now(self) -> Instant:
         return Instant(int(self._clock() * 1_000))
@@ -415,27 +458,38 @@ class Transfers:
 
     async def finish(self) -> None:
         """Wait until nothing is on its way, in or out."""
-        while self._receiving or self._serving:  # noqa: ASYNC110  # once in a process's life
+        while self._receiving or self._readers:  # noqa: ASYNC110  # once in a process's life
             await trio.sleep(WATCH_S)
 
     async def _serve(self, effect: ServeContent, connection: Connection) -> None:
-        self._serving += 1
+        reader = self._readers.setdefault(
+            connection.link, _Reader(Pace(WINDOW, self._now(), CONTENT_FRAME_BYTES_MAX))
+        )
+        self._busy.set()
+        reader.serving += 1
         try:
             for item in effect.items:
-                if connection.lost is not None or not await self._serve_item(
-                    effect, item, connection
-                ):
+                if not await self._serve_item(effect, item, connection, reader):
                     break
         finally:
-            self._serving -= 1
-            self._post(ContentServed(link=effect.link, stream=effect.stream))
+            reader.serving -= 1
+            if not reader.serving:
+                del self._readers[connection.link]
+            self._post(
+                ContentServed(
+                    link=effect.link, stream=effect.stream, is_too_slow=reader.is_too_slow
+                )
+            )
 
     async def _serve_item(
-        self, effect: ServeContent, item: ServeItem, connection: Connection
+        self, effect: ServeContent, item: ServeItem, connection: Connection, reader: "_Reader"
     ) -> bool:
-        """Send one item; a damaged or vanished content is answered like an absent one."""
+        """Send one item; a damaged or vanished content is answered like an absent one. False where
+        the peer does not take it."""
         for number in _chunks_of(item):
+            began_at = self._now()
             piece = await trio.to_thread.run_sync(self._read_piece, item, number)
+            reader.pace.on_held_up(began_at, self._now())
             if piece is None:
                 connection.send(NotAvailable(item=item.item), effect.traffic, effect.stream)
                 return True
@@ -444,10 +498,11 @@ class Transfers:
                 part = view[start : start + CONTENT_FRAME_BYTES_MAX]
                 is_last = start + len(part) == len(view)
                 frame = _content_frame(effect, item.item, start, part, is_last=is_last)
-                with trio.move_on_after(10) as scope:
+                with reader.waiting() as scope:
                     await connection.send_bulk(frame, effect.traffic)
                 if scope.cancelled_caught or connection.lost is not None:
                     return False
+                reader.pace.on_bytes(len(part), self._now())
         return True
 
     def _read_piece(self, item: ServeItem, number: int) -> bytes | None:

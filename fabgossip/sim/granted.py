@@ -120,12 +120,14 @@ class GrantedTransfers:
         del self._receiving[receiving.place]
         self._report(receiving.request, receiving.place[0], None, len(receiving.content))
 
-    def on_not_available(self, end: End, stream: int, message: NotAvailable | Busy) -> None:
-        """The peer has it not, or no time."""
+    def on_not_available(self, end: End, stream: int, message: NotAvailable | Busy) -> bool:
+        """The peer has it not, or no time; whether it was asked under a grant."""
         receiving = self._receiving.get((end.link, stream))
-        if receiving is not None:
-            is_missing = isinstance(message, NotAvailable)
-            self._fail(receiving, FetchFailure.MISSING if is_missing else FetchFailure.BUSY)
+        if receiving is None:
+            return False
+        is_missing = isinstance(message, NotAvailable)
+        self._fail(receiving, FetchFailure.MISSING if is_missing else FetchFailure.BUSY)
+        return True
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended with all that came over it."""

@@ -46,6 +46,7 @@ from fabgossip.core.events import (
     TimerFired,
     Token,
     Unsent,
+    Unwanted,
 )
 from fabgossip.core.node import Node
 from fabgossip.core.setup import NodeSetup
@@ -75,7 +76,7 @@ from fabgossip.sim.transfers import Bench, Transfers
 from fabgossip.sim.watch import Watch
 from fabgossip.sim.world import NS_PER_MS, NS_PER_S, SpinError, World
 from fabgossip.trust.signatures import Verifier
-from fabgossip.wire.framing import FrameKind
+from fabgossip.wire.framing import EARLY_KINDS, FrameKind
 
 FIRST_INSTANT: Final = 3_600_000
 """Milliseconds every machine is up when a run begins."""
@@ -361,10 +362,15 @@ class Process:
 
     def received(self, end: End, frame: SentFrame) -> Happened:
         """A frame arrived: content goes to the transfers, the rest to the node."""
+        if frame.kind not in EARLY_KINDS and not self.node.view.is_open(end.link):
+            self._close(end, BadRequest(code=BadRequestCode.KIND), LostReason.PROTOCOL)
+            return self._step(Kind.DELIVER, Unwanted(link=end.link, count=1))
         try:
             if frame.kind is FrameKind.CONTENT:
-                if not self._granted.on_content(end, frame):
-                    self._transfers.on_content(end, frame)
+                if not (
+                    self._granted.on_content(end, frame) or self._transfers.on_content(end, frame)
+                ):
+                    self._post(Unwanted(link=end.link, count=1))
                 self._around.network.flush(end)
                 return Kind.DELIVER, digest8(frame.body), digest8(b"content")
             codec = self._around.codec
@@ -375,8 +381,11 @@ class Process:
             return world_event(Kind.DROP, error.code)
         self._around.watch.delivered(self._index, message)
         if isinstance(message, NotAvailable | Busy):
-            self._transfers.on_not_available(end, frame.stream, message)
-            self._granted.on_not_available(end, frame.stream, message)
+            if not (
+                self._granted.on_not_available(end, frame.stream, message)
+                or self._transfers.on_not_available(end, frame.stream, message)
+            ):
+                self._post(Unwanted(link=end.link, count=1))
             return Kind.DELIVER, digest8(frame.body), digest8(b"content")
         self._described.update(b"%d %d " % (end.link, frame.kind) + frame.body)
         event = MessageReceived(link=end.link, stream=frame.stream, message=message)

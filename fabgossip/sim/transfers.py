@@ -7,6 +7,7 @@ per `ServeContent`.
 Must not know: why a content is wanted, who may have it.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +24,7 @@ from fabgossip.core.events import (
     LinkId,
     RequestId,
 )
-from fabgossip.core.pace import Pace
+from fabgossip.core.pace import WINDOW, Pace
 from fabgossip.model.artifact import chunk_size_of
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import (
@@ -97,12 +98,37 @@ class _Receiving:
         return min(len(self.verified) * self.chunk_bytes, self.wanted.size)
 
 
+@dataclass(slots=True, eq=False)
+class _Reader:
+    """Who takes contents over one link, however many at once."""
+
+    pace: Pace
+    serving: int = 0
+    is_too_slow: bool = False
+
+
+@dataclass(slots=True)
+class _Served:
+    """A request being served: what is still to be read, and what was read and not sent."""
+
+    effect: ServeContent
+    end: End
+    pieces: deque[tuple[ServeItem, int]]
+    frames: deque[SentFrame] = field(default_factory=deque)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether anything is left."""
+        return bool(self.pieces or self.frames)
+
+
 class Transfers:
     """Everything in flight of one process."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._receiving: dict[tuple[LinkId, int], _Receiving] = {}
+        self._readers: dict[LinkId, _Reader] = {}
         self._submissions: dict[RequestId, bytes] = {}
 
     def on_submission(self, request: RequestId, content: bytes) -> None:
@@ -184,8 +210,7 @@ class Transfers:
 
     def _watch(self, receiving: _Receiving) -> None:
         """Look again when the verdict could be another, at the pace the daemon looks."""
-        due = receiving.pace.next_look() * NS_PER_MS
-        self._bench.wait(due - due % WATCH_NS + WATCH_NS, partial(self._on_watch, receiving))
+        self._bench.wait(_look_ns(receiving.pace), partial(self._on_watch, receiving))
 
     def _on_watch(self, receiving: _Receiving) -> Happened:
         if not receiving.over:
@@ -213,21 +238,22 @@ class Transfers:
             receiving.next_chunk += 1
             waiting += 1
 
-    def on_content(self, end: End, frame: SentFrame) -> None:
-        """A content frame came; raises `WireError` if it is none."""
+    def on_content(self, end: End, frame: SentFrame) -> bool:
+        """A content frame came; whether it was waited for. Raises `WireError` if it is none."""
         header, data = parse_content_header(memoryview(frame.body))
         receiving = self._receiving.get((end.link, frame.stream))
         if receiving is None:
-            return
+            return False
         chunk = receiving.chunks[frame.stream]
         receiving.pace.on_bytes(len(data), self._now())
         expected = header.item == 0 and header.offset == len(chunk.data)
         if not expected or len(chunk.data) + len(data) > chunk.size:
             self._fail(receiving, FetchFailure.BAD_LENGTH)
-            return
+            return True
         chunk.data += data
         if header.is_last:
             self._on_chunk(receiving, chunk)
+        return True
 
     def _on_chunk(self, receiving: _Receiving, chunk: _Chunk) -> None:
         self._forget(receiving, chunk)
@@ -263,12 +289,14 @@ class Transfers:
         receiving.chunks.pop(chunk.stream, None)
         self._receiving.pop((receiving.end.link, chunk.stream), None)
 
-    def on_not_available(self, end: End, stream: int, message: NotAvailable | Busy) -> None:
-        """The peer has it not, or no time."""
+    def on_not_available(self, end: End, stream: int, message: NotAvailable | Busy) -> bool:
+        """The peer has it not, or no time; whether it was asked."""
         receiving = self._receiving.get((end.link, stream))
-        if receiving is not None:
-            missing = isinstance(message, NotAvailable)
-            self._fail(receiving, FetchFailure.MISSING if missing else FetchFailure.BUSY)
+        if receiving is None:
+            return False
+        missing = isinstance(message, NotAvailable)
+        self._fail(receiving, FetchFailure.MISSING if missing else FetchFailure.BUSY)
+        return True
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended with all that came over it."""
@@ -287,25 +315,44 @@ class Transfers:
 
     def serve(self, effect: ServeContent, end: End) -> None:
         """Carry out a `ServeContent`: read, hash, send, at the pace the path takes it."""
-        pieces = [(item, number) for item in effect.items for number in _chunks_of(item)]
+        reader = self._readers.setdefault(
+            end.link, _Reader(Pace(WINDOW, self._now(), CONTENT_FRAME_BYTES_MAX))
+        )
+        reader.serving += 1
+        pieces = deque((item, number) for item in effect.items for number in _chunks_of(item))
         at = self._bench.now_ns() + self._bench.disk.read_ns
-        self._bench.wait(at, partial(self._serve, effect, end, pieces))
+        self._bench.wait(at, partial(self._serve, _Served(effect, end, pieces)))
 
-    def _serve(
-        self, effect: ServeContent, end: End, pieces: list[tuple[ServeItem, int]]
-    ) -> Happened:
-        while pieces and end.lost is None:
+    def _serve(self, served: _Served) -> Happened:
+        effect, end = served.effect, served.end
+        reader = self._readers[end.link]
+        while served.has_more and end.lost is None and not reader.is_too_slow:
+            if not served.frames:
+                self._read_piece(served)
+                continue
             room_ns = self._bench.network.room_at(end, effect.traffic)
             if room_ns > self._bench.now_ns():
-                self._bench.network.flush(end)
-                self._bench.wait(room_ns, partial(self._serve, effect, end, pieces))
+                if reader.pace.verdict(self._now()) is not None:
+                    reader.is_too_slow = True
+                    break
+                again_ns = min(room_ns, _look_ns(reader.pace))
+                self._bench.wait(again_ns, partial(self._serve, served))
                 return world_event(Kind.DISK, "waits for room")
-            self._send_piece(effect, end, *pieces.pop(0))
-        self._bench.network.flush(end)
-        return self._bench.step(ContentServed(link=effect.link, stream=effect.stream))
+            frame = served.frames.popleft()
+            self._bench.network.send_bulk(end, frame)
+            self._bench.network.flush(end)  # room is told of what is on its way
+            reader.pace.on_bytes(len(frame.body), self._now())
+        reader.serving -= 1
+        if not reader.serving:
+            del self._readers[end.link]
+        return self._bench.step(
+            ContentServed(link=effect.link, stream=effect.stream, is_too_slow=reader.is_too_slow)
+        )
 
-    def _send_piece(self, effect: ServeContent, end: End, item: ServeItem, number: int) -> None:
+    def _read_piece(self, served: _Served) -> None:
         """One chunk, or a whole small content; damaged or vanished is answered like absent."""
+        effect, end = served.effect, served.end
+        item, number = served.pieces.popleft()
         piece = self._piece(item, number)
         if piece is None:
             answer = NotAvailable(item=item.item)
@@ -316,8 +363,9 @@ class Transfers:
             part = piece[start : start + CONTENT_FRAME_BYTES_MAX]
             is_last = start + len(part) == len(piece)
             header = content_header_bytes(ContentHeader(item.item, is_last, start))
-            frame = SentFrame(FrameKind.CONTENT, effect.traffic, effect.stream, header + part)
-            self._bench.network.send_bulk(end, frame)
+            served.frames.append(
+                SentFrame(FrameKind.CONTENT, effect.traffic, effect.stream, header + part)
+            )
 
     def _piece(self, item: ServeItem, number: int) -> bytes | None:
         content = self._bench.disk.read(item.content_hash)
@@ -328,6 +376,12 @@ class Transfers:
         size = chunk_size_of(item.size)
         piece = content[number * size : (number + 1) * size]
         return piece if sha256(piece).digest() == item.chunk_hashes[number] else None
+
+
+def _look_ns(pace: Pace) -> int:
+    """When the daemon's look comes that could find another verdict."""
+    due = pace.next_look() * NS_PER_MS
+    return due - due % WATCH_NS + WATCH_NS
 
 
 def _chunks_of(item: ServeItem) -> range:

@@ -11,6 +11,8 @@ percent-encoded paths.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final, TypeAlias
@@ -85,14 +87,41 @@ def node_ca_hash(der: bytes) -> bytes | None:
         return None
 
 
+class LeafFault(Enum):
+    """What is wrong with a certificate, as far as somebody acts on it."""
+
+    UNFIT = 1
+    """In itself: no bundle and no time makes a node identity of it."""
+    NOT_YET_VALID = 2
+    EXPIRED = 3
+    NOT_OF_BUNDLE = 4
+    """No active node CA of this bundle issued it, or it lives longer than this one allows: another
+    bundle of the chain may judge otherwise."""
+    REVOKED = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeafRefusal(Rejection):
+    """Why a certificate is no node identity now."""
+
+    fault: LeafFault
+    node_id: NodeId | None = None
+    """Whom it names, where its form is one of this cluster."""
+
+
 class LeafRefusedError(Exception):
-    """A leaf rule said no; turned into a `Rejection` at the end of `verify_leaf`."""
+    """A leaf rule said no; turned into a `LeafRefusal` at the end of `verify_leaf`."""
+
+    def __init__(self, detail: str, fault: LeafFault = LeafFault.UNFIT) -> None:
+        super().__init__(detail)
+        self.fault = fault
 
 
 def verify_leaf(
     der: bytes, bundle: TrustBundle, revoked: Revoked, now: UnixTime
-) -> NodeIdentity | Rejection:
+) -> NodeIdentity | LeafRefusal:
     """Who this certificate says its holder is, if every leaf rule holds."""
+    node_id: NodeId | None = None
     try:
         certificate = x509.load_der_x509_certificate(der)
         for rule in _LEAF_RULES:
@@ -100,16 +129,13 @@ def verify_leaf(
         node_id = _node_id(certificate, bundle)
         _check_times(certificate, bundle, now)
         issuer = _issuer(certificate, bundle, now)
+        issuer_hash = certificate_hash_of(x509.load_der_x509_certificate(issuer))
+        certificate_hash = certificate_hash_of(certificate)
+        _check_revoked((certificate_hash, issuer_hash), node_id, bundle, revoked)
     except LeafRefusedError as error:
-        return _identity_invalid(str(error))
+        return _leaf_refusal(str(error), error.fault, node_id)
     except _UNREADABLE as error:
-        return _identity_invalid(f"certificate not readable: {error}")
-    certificate_hash = certificate_hash_of(certificate)
-    if revoked.has_certificate(certificate_hash) or revoked.has_node(bundle.cluster_id, node_id):
-        return _identity_invalid("the node or its certificate is revoked")
-    issuer_hash = certificate_hash_of(x509.load_der_x509_certificate(issuer))
-    if revoked.has_certificate(issuer_hash):
-        return _identity_invalid("the node CA that signed it is revoked")
+        return _leaf_refusal(f"certificate not readable: {error}", LeafFault.UNFIT, node_id)
     return NodeIdentity(
         node_id=node_id,
         certificate_hash=certificate_hash,
@@ -118,8 +144,19 @@ def verify_leaf(
     )
 
 
-def _identity_invalid(detail: str) -> Rejection:
-    return Rejection(code=RejectionCode.IDENTITY_INVALID, detail=detail)
+def _leaf_refusal(detail: str, fault: LeafFault, node_id: NodeId | None) -> LeafRefusal:
+    code = RejectionCode.IDENTITY_INVALID
+    return LeafRefusal(code=code, detail=detail, fault=fault, node_id=node_id)
+
+
+def _check_revoked(
+    hashes: tuple[bytes, bytes], node_id: NodeId, bundle: TrustBundle, revoked: Revoked
+) -> None:
+    """Of a certificate and of the CA that issued it."""
+    if revoked.has_certificate(hashes[0]) or revoked.has_node(bundle.cluster_id, node_id):
+        raise LeafRefusedError("the node or its certificate is revoked", LeafFault.REVOKED)
+    if revoked.has_certificate(hashes[1]):
+        raise LeafRefusedError("the node CA that signed it is revoked", LeafFault.REVOKED)
 
 
 def _check_key(certificate: x509.Certificate, _: TrustBundle) -> None:
@@ -187,11 +224,12 @@ def _node_id(certificate: x509.Certificate, bundle: TrustBundle) -> NodeId:
 def _check_times(certificate: x509.Certificate, bundle: TrustBundle, now: UnixTime) -> None:
     begins, ends = _window(certificate)
     if begins > now + CLOCK_TOLERANCE_S:
-        raise LeafRefusedError("not valid yet")
+        raise LeafRefusedError("not valid yet", LeafFault.NOT_YET_VALID)
     if is_past(ends, now):
-        raise LeafRefusedError("expired")
+        raise LeafRefusedError("expired", LeafFault.EXPIRED)
     if ends - begins > bundle.cert_life_max_s:
-        raise LeafRefusedError(f"valid for more than {bundle.cert_life_max_s} s")
+        detail = f"valid for more than {bundle.cert_life_max_s} s"
+        raise LeafRefusedError(detail, LeafFault.NOT_OF_BUNDLE)
 
 
 def _window(certificate: x509.Certificate) -> tuple[UnixTime, UnixTime]:
@@ -204,7 +242,8 @@ def _issuer(certificate: x509.Certificate, bundle: TrustBundle, now: UnixTime) -
     for ca in bundle.node_cas:
         if is_active(ca.status) and _has_issued(ca.der, certificate, now):
             return ca.der
-    raise LeafRefusedError("not issued by an active node CA of the trust bundle")
+    detail = "not issued by an active node CA of the trust bundle"
+    raise LeafRefusedError(detail, LeafFault.NOT_OF_BUNDLE)
 
 
 def _has_issued(ca_der: bytes, certificate: x509.Certificate, now: UnixTime) -> bool:

@@ -55,6 +55,9 @@ class FrameKind(IntEnum):
     AUDIT_HEAD = 80
 
 
+EARLY_KINDS: Final = frozenset((FrameKind.HELLO, FrameKind.WELCOME, FrameKind.BYE))
+"""What may pass before a link is open."""
+
 BODY_BYTES_MAX: Final[dict[FrameKind, int]] = {
     FrameKind.HELLO: 64 * KIB,
     FrameKind.WELCOME: 64,

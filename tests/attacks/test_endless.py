@@ -29,8 +29,8 @@ from tests.attacks.scene import ATTACKER, Scene, asks_content
 from tests.attacks.test_advertising import fails
 from tests.core.artifacts import Artifact, routes
 from tests.core.story import announcement
-from tests.daemon.fabric import HANG_S, End, in_memory
-from tests.daemon.test_transfers import IDLE_MS, LARGE, SMALL, wanted
+from tests.daemon.fabric import HANG_S, End, in_memory, wanted
+from tests.daemon.test_transfers import IDLE_MS, LARGE, SMALL
 
 PIECE_BYTES: Final = 64 << 10
 PIECE: Final = b"x" * PIECE_BYTES

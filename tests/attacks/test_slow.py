@@ -17,9 +17,16 @@ import trio
 import trio.testing
 
 from fabgossip.core.config import ConnectionsConfig
-from fabgossip.core.effects import ContentWanted, Disconnect, ReceiveContent
+from fabgossip.core.effects import (
+    ContentWanted,
+    Disconnect,
+    ReceiveContent,
+    ServeContent,
+    ServeItem,
+)
 from fabgossip.core.events import (
     ContentFailed,
+    ContentServed,
     FetchFailure,
     HelloDue,
     LinkId,
@@ -27,7 +34,7 @@ from fabgossip.core.events import (
     PeerLost,
 )
 from fabgossip.core.pace import WINDOW
-from fabgossip.daemon import status
+from fabgossip.daemon import callers, status
 from fabgossip.daemon.connections import FRAME_S, Connection
 from fabgossip.daemon.endpoints import HANDSHAKE_S, DialError, handshake
 from fabgossip.daemon.tls import TlsStream
@@ -35,7 +42,13 @@ from fabgossip.model.ids import ContentHash, ManifestHash
 from fabgossip.model.messages import Bye, ByeReason, Ping, TrafficClass
 from fabgossip.model.persistence import PutHead
 from fabgossip.wire.codec import ContentHeader, content_header_bytes, message_body, parse_message
-from fabgossip.wire.framing import Frame, FrameKind, frame_bytes, frame_header
+from fabgossip.wire.framing import (
+    CONTENT_FRAME_BYTES_MAX,
+    Frame,
+    FrameKind,
+    frame_bytes,
+    frame_header,
+)
 from tests.attacks.scene import ATTACKER, Scene, asks_content
 from tests.core.artifacts import routes
 from tests.core.story import announcement
@@ -48,7 +61,11 @@ from tests.daemon.fabric import (
     driver_of,
     in_memory,
     judge_by,
+    linked_over,
     listening,
+    store,
+    uncounted,
+    wanted,
 )
 
 Took = float
@@ -119,7 +136,7 @@ async def slow_frame(folder: Path) -> Took:
 
     async def serve() -> None:
         nonlocal took
-        lost = await victim.serve(lambda _, frame: pings.append(frame.kind))
+        lost = await victim.serve(lambda _, frame: pings.append(frame.kind), uncounted)
         assert lost is LostReason.TIMEOUT
         took = trio.current_time() - start
         ended.set()
@@ -129,7 +146,7 @@ async def slow_frame(folder: Path) -> Took:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)
-        nursery.start_soon(attacker.serve, on_frame)
+        nursery.start_soon(attacker.serve, on_frame, uncounted)
         stream = attacker._stream  # noqa: SLF001  # a peer that is not us writes what it likes
         await stream.send_all(whole)
         nursery.start_soon(dripped, stream.send_all, begun + b"x" * 60)
@@ -232,6 +249,46 @@ async def test_each_stage(
     assert deadline <= took <= deadline + SECOND + 0.1
 
 
+async def test_who_takes_a_frame_in_nine_seconds_holds_no_place(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Each in time for the writer; what is left of the content is not sent. Disks take real time,
+    so the clock stands meanwhile."""
+    autojump_clock.autojump_threshold = math.inf
+    here, there = trio.testing.lockstep_stream_pair()
+    near, _ = await linked_over(tmp_path, here, there)
+    content = b"x" * (8 << 20)
+    one = wanted(content)
+    item = ServeItem(
+        item=0,
+        content_hash=one.content_hash,
+        size=one.size,
+        chunk_hashes=one.chunk_hashes,
+        first_chunk=0,
+        chunk_count=len(one.chunk_hashes),
+    )
+    asked = ServeContent(link=near.link, stream=2, items=(item,), traffic=TrafficClass.BULK)
+
+    async def take() -> None:
+        while True:
+            left = CONTENT_FRAME_BYTES_MAX
+            while left > 0:
+                left -= len(await there.receive_some(left))
+            await trio.sleep(9 * SECOND)
+
+    async with trio.open_nursery() as nursery:
+        with closing(End(tmp_path / "disk", nursery)) as end:
+            await store(end, content)
+            nursery.start_soon(near.serve, lambda *_: None, uncounted)
+            nursery.start_soon(take)
+            autojump_clock.autojump_threshold = 0.005
+            end.transfers.serve(asked, near)
+            served = await end.event()
+            nursery.cancel_scope.cancel()
+    assert served == ContentServed(link=near.link, stream=2, is_too_slow=True)
+    assert near.lost is None
+
+
 async def test_frames_of_a_slow_path_are_no_attack(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -241,7 +298,7 @@ async def test_frames_of_a_slow_path_are_no_attack(
     frame = frame_bytes(kind, TrafficClass.LINK, 0, body)
     arrived: list[FrameKind] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(victim.serve, lambda _, one: arrived.append(one.kind))
+        nursery.start_soon(victim.serve, lambda _, one: arrived.append(one.kind), uncounted)
         half = len(frame) // 2
         stream = attacker._stream  # noqa: SLF001  # a peer that is not us writes what it likes
         await stream.send_all(frame[:half])
@@ -320,14 +377,15 @@ def test_a_submitted_body_has_as_long_as_its_size_needs(size: int, seconds: floa
 
 
 @pytest.mark.slow
-async def test_a_submit_that_trickles_ends_and_so_does_an_answer_nobody_reads(
+async def test_a_submit_that_trickles_ends_and_so_do_an_answer_nobody_reads_and_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On real sockets, with the bounds made short: the client is told why, and the place is free
     again."""
     monkeypatch.setattr(status, "REQUEST_S", 0.2)
     monkeypatch.setattr(status, "REPLY_S", 0.2)
-    monkeypatch.setattr(status, "CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(status, "FIRST_S", 0.2)
+    monkeypatch.setattr(callers, "CALLERS_MAX", 2)
     path = tmp_path / "status.sock"
     with trio.fail_after(HANG_S):
         async with trio.open_nursery() as nursery:
@@ -341,12 +399,14 @@ async def test_a_submit_that_trickles_ends_and_so_does_an_answer_nobody_reads(
                     reply = await trickle.receive_some(4_096)
                     assert b" 400 " in reply.partition(b"\r\n")[0]
                     assert json.loads(reply.rpartition(b"\r\n\r\n")[2])["code"] == "truncated"
+                    silent = await trio.open_unix_socket(str(path))
+                    assert await silent.receive_some(1) == b""
                     deaf = await trio.open_unix_socket(str(path))
                     await until_broken(deaf)
                     asker = await trio.open_unix_socket(str(path))
                     await asker.send_all(GET)
                     assert (await asker.receive_some(4_096)).startswith(b"HTTP/1.1 ")
-                    for one in (trickle, deaf, asker):
+                    for one in (trickle, silent, deaf, asker):
                         await one.aclose()
                     nursery.cancel_scope.cancel()
 

@@ -32,7 +32,8 @@ from tests.core.artifacts import (
     update,
 )
 from tests.core.story import announcement
-from tests.daemon.test_transfers import LARGE, content_frame, link, wanted
+from tests.daemon.fabric import wanted
+from tests.daemon.test_transfers import LARGE, content_frame, link
 from tests.trust import factory as f
 
 PAIRS: dict[str, tuple[Artifact | None, Artifact]] = {

@@ -38,7 +38,7 @@ from fabgossip.wire.framing import FrameKind
 from tests.conformance.test_transfers import Nobody
 from tests.core.story import identity
 from tests.daemon import fabric as daemon
-from tests.daemon.fabric import in_memory
+from tests.daemon.fabric import in_memory, uncounted
 from tests.trust import factory
 
 LINK: Final = LinkId(1)
@@ -141,8 +141,8 @@ async def driven(content: bytes, script: list[Part], folder: Path) -> Carried:
         carried.asked.append(parse_message(frame.kind, bytes(frame.body)))
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(link.serve, lambda *_: None)
-        nursery.start_soon(far.serve, on_far)
+        nursery.start_soon(link.serve, lambda *_: None, uncounted)
+        nursery.start_soon(far.serve, on_far, uncounted)
         with closing(daemon.End(folder / "end", nursery)) as end:
             transfers = GrantedTransfers(end.files, nursery, carried.told.append, trio.current_time)
             transfers.receive(effect_for(content), link)

@@ -239,6 +239,7 @@ async def driven(
                     tls=lambda _: tls,
                     connections_max=8,
                     handshakes_in_flight_max=8,
+                    handshakes_per_second_max=1,
                 )
                 driver = Driver(setup, world, nursery)
                 audit.start(driver.on_checkpoint_signed, driver.on_audit_writable_changed)

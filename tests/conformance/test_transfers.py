@@ -13,15 +13,23 @@ import pytest
 import trio
 import trio.testing
 
-from fabgossip.core.effects import ContentWanted, ReceiveContent
-from fabgossip.core.events import ContentFailed, Event, FetchFailure, LinkId, LostReason
+from fabgossip.core.effects import ContentWanted, ReceiveContent, ServeContent, ServeItem
+from fabgossip.core.events import (
+    ContentFailed,
+    ContentServed,
+    Event,
+    FetchFailure,
+    LinkId,
+    LostReason,
+)
+from fabgossip.core.pace import BYTES_PER_S_MIN
 from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.authority import NodeIdentity
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.messages import TrafficClass
 from fabgossip.sim.disk import COSTS, Local, SimDisk
 from fabgossip.sim.network import End, Network, SentFrame
-from fabgossip.sim.paths import Paths
+from fabgossip.sim.paths import LinkRule, Paths, Place
 from fabgossip.sim.streams import Streams
 from fabgossip.sim.trace import Happened, Kind, world_event
 from fabgossip.sim.transfers import Bench, Transfers
@@ -132,6 +140,91 @@ class Nobody:
 
     def materialized(self, index: int, namespace: str, local: Local) -> None:
         raise AssertionError(local)
+
+
+class Taker(Nobody):
+    """A peer that takes what comes, and a disk that stores."""
+
+    def received(self, end: End, frame: SentFrame) -> Happened:
+        return world_event(Kind.DELIVER, "taken")
+
+    def durable_content(self, index: int, content_hash: ContentHash) -> None:
+        """What is to be served is here."""
+
+
+def rule_of(bytes_per_second: int) -> LinkRule:
+    """A path that is slow and nothing else."""
+    return LinkRule(
+        within="rack",
+        between=("", ""),
+        rtt_ns=0,
+        jitter="none",
+        jitter_ns=0,
+        loss_ppm=0,
+        rate_bps=8 * bytes_per_second,
+    )
+
+
+@pytest.mark.parametrize(
+    ("bytes_per_second", "size", "is_too_slow"),
+    [
+        (8 << 20, 4 << 20, False),
+        (BYTES_PER_S_MIN + 4_096, 4 << 20, False),
+        (BYTES_PER_S_MIN // 2, 4 << 20, True),
+        (BYTES_PER_S_MIN // 2, 1 << 20, False),
+    ],
+    ids=["fast", "at the least pace", "below it", "below it, all queued at once"],
+)
+def test_a_simulated_reader_takes_contents_at_the_least_pace_or_loses_the_rest(
+    bytes_per_second: int, size: int, *, is_too_slow: bool
+) -> None:
+    """As the daemon's does (`tests/attacks/test_slow.py`); two requests share the path, and none is
+    blamed for the other."""
+    world, streams, nobody = World(), Streams(1), Taker()
+    place = Place("r1", "z1", "k1")
+    paths = Paths({1: place, 2: place}, (rule_of(bytes_per_second),), streams)
+    network = Network(world, paths)
+    disk = SimDisk(world, 1, COSTS["instant"], nobody, streams.of("disk"))
+    content = b"x" * size
+    stored = daemon.wanted(content)
+    told: list[Event] = []
+
+    def step(event: Event) -> Happened:
+        told.append(event)
+        return world_event(Kind.DISK, "served")
+
+    bench = Bench(
+        disk=disk,
+        network=network,
+        now_ns=lambda: world.now_ns,
+        wait=lambda at_ns, action: world.schedule(max(at_ns, world.now_ns), 1, 1, action),
+        step=step,
+        post=told.append,
+        send=lambda *_: True,
+        on_content_sent=lambda *_: None,
+        on_content_received=lambda _: None,
+    )
+    disk.store(stored.content_hash, content, lambda _: world_event(Kind.DISK, "stored"))
+    world.run(NS_PER_MS, lambda *_: None)
+    end, other = (
+        End(one, nobody, identity(f"n{one}"), is_dialer=one == 1, link=ASKED_OF) for one in (1, 2)
+    )
+    end.peer, other.peer = other, end
+    transfers = Transfers(bench)
+    count = len(stored.chunk_hashes) or 1
+    for stream, first, chunks in ((2, 0, count // 2), (4, count // 2, count - count // 2)):
+        item = ServeItem(
+            item=0,
+            content_hash=stored.content_hash,
+            size=size,
+            chunk_hashes=stored.chunk_hashes,
+            first_chunk=first,
+            chunk_count=chunks,
+        )
+        asked = ServeContent(link=ASKED_OF, stream=stream, items=(item,), traffic=TrafficClass.BULK)
+        transfers.serve(asked, end)
+    world.run(600_000 * NS_PER_MS, lambda *_: None)
+    assert [one.is_too_slow for one in told if isinstance(one, ContentServed)] == [is_too_slow] * 2
 
 
 def simulated(script: list[Arrival]) -> Outcome:

@@ -38,6 +38,18 @@ def test_less_than_the_least_rate_over_a_window_ends_it(
     assert pace.verdict(Instant(WINDOW)) is verdict
 
 
+@pytest.mark.parametrize(("missing", "verdict"), [(0, None), (1, FetchFailure.TOO_SLOW)])
+def test_a_window_may_lack_the_grain_under_way_and_no_more(
+    missing: int, verdict: FetchFailure | None
+) -> None:
+    """Else a path just above the least rate, which takes a grain in four seconds of five, would
+    lack one in every fifth window."""
+    grain = 256 << 10
+    pace = Pace(Duration(WINDOW), Instant(0), grain)
+    pace.on_bytes(ENOUGH - grain - missing, Instant(WINDOW - 1))
+    assert pace.verdict(Instant(WINDOW)) is verdict
+
+
 def test_a_fast_window_does_not_pay_for_a_slow_one() -> None:
     pace = Pace(IDLE, Instant(0))
     drip(pace, 100 * ENOUGH, WINDOW)

@@ -88,7 +88,7 @@ def spend(rates: Rates, kind: Kind, now: Instant = START) -> None:
 
 
 def test_every_kind_that_is_counted_has_a_rate_and_a_message() -> None:
-    assert set(RATES) == set(Kind) == set(ONE_UNIT) | {Kind.TRUST}
+    assert set(RATES) == set(Kind) == set(ONE_UNIT) | {Kind.TRUST, Kind.UNWANTED}
 
 
 @pytest.mark.slow

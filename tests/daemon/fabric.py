@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cache, partial
+from hashlib import sha256
 from pathlib import Path
 
 import trio
 import trio.testing
 
+from fabgossip.control.drafts import chunk_hashes_of
 from fabgossip.control.enrollment import (
     certificate_der,
     certificate_pem,
@@ -20,19 +22,20 @@ from fabgossip.control.enrollment import (
 )
 from fabgossip.control.keystore import private_pem
 from fabgossip.core.config import NodeConfig
-from fabgossip.core.events import Event, LinkId
+from fabgossip.core.effects import ContentWanted, ReceiveContent
+from fabgossip.core.events import ContentStored, Event, LinkId, RequestId
 from fabgossip.core.setup import NodeSetup, OwnIdentity
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.driver import Driver, World, read_clocks
 from fabgossip.daemon.endpoints import TlsContexts, accept_tls, dial, handshake
 from fabgossip.daemon.logs import Log, LogLevel
-from fabgossip.daemon.transfers import Transfers
+from fabgossip.daemon.transfers import Submission, Transfers
 from fabgossip.daemon.views import About
 from fabgossip.model.authority import NodeCa, NodeIdentity, TrustBundle
-from fabgossip.model.ids import NodeId
+from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.moment import seconds_after
-from fabgossip.storage.contents import ContentFiles
+from fabgossip.storage.contents import ContentFiles, IncomingContent
 from fabgossip.storage.index import NodeIndex
 from fabgossip.storage.materialized import LocalState
 from fabgossip.trust.identity import verify_leaf
@@ -115,7 +118,13 @@ async def linked(folder: Path) -> AsyncIterator[tuple[Connection, Connection]]:
 async def in_memory(folder: Path) -> tuple[Connection, Connection]:
     """Both ends of one link over memory streams, for a clock that jumps: who dialled, who
     accepted. Nobody reads or writes yet."""
-    near, far = trio.testing.memory_stream_pair()
+    return await linked_over(folder, *trio.testing.memory_stream_pair())
+
+
+async def linked_over(
+    folder: Path, near: trio.abc.Stream, far: trio.abc.Stream
+) -> tuple[Connection, Connection]:
+    """As `in_memory`, over these."""
     judge = judge_by(bundle_of("CA"))
     ends: dict[bool, Connection] = {}
 
@@ -172,9 +181,44 @@ class End:
         self.reader.close()
 
 
+def wanted(content: bytes, *, is_read: bool = False) -> ContentWanted:
+    """A content as its manifest names it."""
+    return ContentWanted(
+        manifest_hash=ManifestHash(b"m" * 32),
+        content_hash=ContentHash(sha256(content).digest()),
+        size=len(content),
+        chunk_hashes=chunk_hashes_of(content),
+        is_read=is_read,
+    )
+
+
+async def store(end: End, content: bytes) -> None:
+    """Make an end hold a content, by the way a submitted one takes."""
+    one = wanted(content)
+    incoming: IncomingContent | None = None
+    if one.chunk_hashes:
+        incoming = end.transfers.open_incoming(one.content_hash, one.size)
+        incoming.write_at(0, content)
+    submission = Submission(
+        data=None if incoming else content,
+        incoming=incoming,
+        size=one.size,
+        whole_hash=one.content_hash,
+        chunk_hashes=one.chunk_hashes,
+    )
+    end.transfers.on_submission(RequestId(1), submission)
+    end.transfers.receive(ReceiveContent(wanted=one, request=RequestId(1)), None)
+    assert isinstance(await end.event(), ContentStored)
+
+
 def collector(frames: list[tuple[str, int, bytes]]) -> Callable[[Connection, Frame], None]:
     """Keeps what arrives: kind, stream, body."""
     return lambda _, frame: frames.append((frame.kind.name, frame.stream, bytes(frame.body)))
+
+
+def uncounted(_: Connection, count: int) -> None:
+    """No frame of an honest end leads to nothing."""
+    raise AssertionError(count)
 
 
 def driver_of(
@@ -183,6 +227,7 @@ def driver_of(
     nursery: trio.Nursery,
     *,
     handshakes_in_flight_max: int = 8,
+    handshakes_per_second_max: int = 100,
     connections_max: int = 8,
 ) -> Driver:
     """A driver of node `n1` on a disk, started with nothing stored; it keeps no log."""
@@ -200,6 +245,7 @@ def driver_of(
         tls=lambda _: tls,
         connections_max=connections_max,
         handshakes_in_flight_max=handshakes_in_flight_max,
+        handshakes_per_second_max=handshakes_per_second_max,
     )
     driver = Driver(setup, world, nursery)
     driver.post(NOTHING_STORED)

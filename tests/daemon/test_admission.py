@@ -1,4 +1,4 @@
-"""Handshakes under way: bounded, and never all of one address."""
+"""Handshakes under way and in a second: bounded, and never all of one address."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def taken(handshakes: Handshakes, *hosts: str) -> list[Slot]:
 
 
 def test_one_address_has_its_share_and_no_more() -> None:
-    handshakes = Handshakes(16)
+    handshakes = Handshakes(16, 20)
     slots = taken(handshakes, *["192.0.2.1"] * 10)
     assert len(slots) == 16 // ADDRESS_SHARE
     assert len(taken(handshakes, "192.0.2.2")) == 1
@@ -20,7 +20,7 @@ def test_one_address_has_its_share_and_no_more() -> None:
 
 
 def test_all_addresses_together_have_the_whole_and_no_more() -> None:
-    handshakes = Handshakes(16)
+    handshakes = Handshakes(16, 20)
     slots = taken(handshakes, *[f"192.0.2.{number}" for number in range(20)])
     assert len(slots) == handshakes.in_flight == 16
     for slot in slots:
@@ -30,7 +30,39 @@ def test_all_addresses_together_have_the_whole_and_no_more() -> None:
 
 
 def test_a_bound_of_one_still_lets_one_in() -> None:
-    assert len(taken(Handshakes(1), "192.0.2.1", "192.0.2.2")) == 1
+    assert len(taken(Handshakes(1, 20), "192.0.2.1", "192.0.2.2")) == 1
+
+
+def waits(handshakes: Handshakes, host: str, count: int, now: float = 100.0) -> list[float]:
+    """How long each of several that came at once waits, as a slot does it."""
+    found = []
+    for _ in range(count):
+        own = handshakes.wait_of(origin_of(host), now)
+        found.append(own + handshakes.wait_of_all(now + own))
+    return found
+
+
+def test_one_address_has_a_quarter_of_the_rate_and_a_second_of_it_at_once() -> None:
+    assert waits(Handshakes(16, 20), "192.0.2.1", 8) == pytest.approx([0.0] * 5 + [0.2, 0.4, 0.6])
+
+
+def test_who_floods_makes_nobody_else_wait() -> None:
+    handshakes = Handshakes(64, 20)
+    for second in range(10):
+        for _ in range(5):
+            own = handshakes.wait_of("192.0.2.1", 100.0 + second)
+            assert handshakes.wait_of_all(100.0 + second + own) == 0.0
+        assert waits(handshakes, "192.0.2.2", 1, 100.0 + second) == [0.0]
+
+
+def test_all_addresses_together_have_the_rate_and_no_more() -> None:
+    handshakes = Handshakes(64, 20)
+    found = [waits(handshakes, f"192.0.2.{number}", 1)[0] for number in range(22)]
+    assert found == pytest.approx([0.0] * 20 + [0.05, 0.1])
+
+
+def test_a_rate_below_one_for_an_address_still_lets_the_first_in() -> None:
+    assert waits(Handshakes(16, 1), "192.0.2.1", 2) == pytest.approx([0.0, 4.0])
 
 
 @pytest.mark.parametrize(

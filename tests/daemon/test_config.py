@@ -7,7 +7,7 @@ import pytest
 
 from fabgossip.daemon.config import ConfigProblemsError, read_config, split_address
 from fabgossip.daemon.driver import read_clocks
-from fabgossip.daemon.service import check_tls, load_identity
+from fabgossip.daemon.papers import check_tls, load_papers
 from fabgossip.errors import ConfigError
 from tests.daemon import enrolled
 
@@ -42,7 +42,7 @@ def swap(folder: Path, old: str, new: str) -> None:
 def test_a_folder_as_it_was_enrolled_is_good(folder: Path) -> None:
     config = read_config(folder / "fabgossip.toml", None)
     assert config.storage == folder / "state"
-    loaded = load_identity(config, read_clocks().unix)
+    loaded = load_papers(config, read_clocks().unix)
     assert loaded.node_id == "n1"
     check_tls(config, loaded)
 
@@ -138,7 +138,7 @@ def test_throw_away_trust_must_be_allowed(folder: Path) -> None:
     swap(folder, "allow_demo = true", "allow_demo = false")
     config = read_config(folder / "fabgossip.toml", None)
     with pytest.raises(ConfigError, match="allow_demo = true"):
-        load_identity(config, read_clocks().unix)
+        load_papers(config, read_clocks().unix)
 
 
 def test_three_mistakes_give_three_lines(folder: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_key_of_another_node_does_not_fit(folder: Path, tmp_path: Path) -> Non
     (folder / "identity" / "node.key").write_bytes(other.read_bytes())
     config = read_config(folder / "fabgossip.toml", None)
     with pytest.raises(ConfigError, match="does not fit the certificate"):
-        check_tls(config, load_identity(config, read_clocks().unix))
+        check_tls(config, load_papers(config, read_clocks().unix))
 
 
 def test_a_credential_may_be_read_by_its_group(folder: Path, tmp_path: Path) -> None:

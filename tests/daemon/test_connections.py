@@ -12,7 +12,7 @@ from fabgossip.daemon.connections import QUEUE_BYTES_MAX, Connection
 from fabgossip.model.messages import Bye, ByeReason, Ping, TrafficClass
 from fabgossip.wire.codec import parse_message
 from fabgossip.wire.framing import Frame, FrameKind, frame_bytes
-from tests.daemon.fabric import HANG_S, linked
+from tests.daemon.fabric import HANG_S, linked, uncounted
 
 BULK = b"x" * (64 << 10)
 
@@ -47,7 +47,7 @@ async def served(
     with trio.fail_after(HANG_S):
         async with linked(folder) as (one, other), trio.open_nursery() as nursery:
             reader = Reader()
-            nursery.start_soon(other.serve, reader)
+            nursery.start_soon(other.serve, reader, uncounted)
             yield one, other, reader, nursery
             one.close(None, LostReason.LOCAL)
             other.close(None, LostReason.LOCAL)
@@ -65,7 +65,7 @@ async def test_frames_of_a_class_arrive_in_the_order_they_were_sent(tmp_path: Pa
     async with served(tmp_path) as (one, _, reader, nursery):
         for number in range(500):
             assert one.send(Ping(sequence=number), TrafficClass.LINK, 0)
-        nursery.start_soon(one.serve, unread)
+        nursery.start_soon(one.serve, unread, uncounted)
         await reader.until(500)
         assert reader.pings == list(range(500))
 
@@ -83,7 +83,7 @@ async def test_trust_overtakes_what_was_queued_before_it(tmp_path: Path) -> None
     async with served(tmp_path) as (one, _, reader, nursery):
         for traffic in (*order, *order):
             assert one.send_frame(have(BULK[:100], traffic), traffic)
-        nursery.start_soon(one.serve, unread)
+        nursery.start_soon(one.serve, unread, uncounted)
         await reader.until(12)
         arrived = [traffic.name for _, traffic, _ in reader.frames]
         assert arrived[:6] == ["LINK", "LINK", "TRUST", "TRUST", "TOMBSTONE", "TOMBSTONE"]
@@ -104,7 +104,7 @@ async def test_a_full_queue_drops_and_says_so_but_one_that_carries_trust_closes(
             if traffic is TrafficClass.POLICY:
                 assert one.lost is None
         assert one.lost is LostReason.BACKPRESSURE
-        nursery.start_soon(one.serve, unread)
+        nursery.start_soon(one.serve, unread, uncounted)
 
 
 async def test_a_queue_takes_exactly_its_limit(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ async def test_a_queue_takes_exactly_its_limit(tmp_path: Path) -> None:
         assert one.send_frame(b"x" * limit, traffic)
         assert one.queued_bytes == limit
         assert not one.send_frame(b"x", traffic)
-        nursery.start_soon(one.serve, unread)
+        nursery.start_soon(one.serve, unread, uncounted)
 
 
 async def test_a_stalled_peer_holds_up_nobody_else(tmp_path: Path) -> None:
@@ -125,8 +125,8 @@ async def test_a_stalled_peer_holds_up_nobody_else(tmp_path: Path) -> None:
         served(folders[0]) as (good, _, reader, nursery),
         linked(folders[1]) as (stalled, silent),
     ):
-        nursery.start_soon(stalled.serve, unread)
-        nursery.start_soon(good.serve, unread)
+        nursery.start_soon(stalled.serve, unread, uncounted)
+        nursery.start_soon(good.serve, unread, uncounted)
         while stalled.send_frame(have(BULK, TrafficClass.BULK), TrafficClass.BULK):
             await trio.lowlevel.checkpoint()
         for number in range(100):
@@ -136,7 +136,7 @@ async def test_a_stalled_peer_holds_up_nobody_else(tmp_path: Path) -> None:
         assert stalled.lost is None
         stalled.close(None, LostReason.LOCAL)
         silent.close(None, LostReason.LOCAL)
-        await silent.serve(unread)
+        await silent.serve(unread, uncounted)
 
 
 async def test_a_link_cancelled_from_outside_gives_its_descriptor_back(tmp_path: Path) -> None:
@@ -144,8 +144,8 @@ async def test_a_link_cancelled_from_outside_gives_its_descriptor_back(tmp_path:
     async with linked(tmp_path) as (one, other):
         with trio.CancelScope() as scope:
             scope.cancel()
-            await one.serve(unread)
-        assert await other.serve(unread) in (LostReason.EOF, LostReason.RESET)
+            await one.serve(unread, uncounted)
+        assert await other.serve(unread, uncounted) in (LostReason.EOF, LostReason.RESET)
         with pytest.raises(trio.ClosedResourceError):
             await one._stream.send_all(b"x")  # noqa: SLF001 - only the stream knows that it is closed
 
@@ -162,7 +162,7 @@ async def test_two_senders_of_bulk_both_get_on(tmp_path: Path) -> None:
 
         for mark in (b"a", b"b"):
             nursery.start_soon(send, mark)
-        nursery.start_soon(one.serve, unread)
+        nursery.start_soon(one.serve, unread, uncounted)
         await reader.until(2 * frames)
         marks = [body[-1:] for _, _, body in reader.frames]
         assert (marks.count(b"a"), marks.count(b"b")) == (frames, frames)
@@ -173,7 +173,7 @@ async def test_the_last_word_says_why(tmp_path: Path) -> None:
         one.close(Bye(reason=ByeReason.RESTART, retry_after_s=7), LostReason.LOCAL)
         one.close(Bye(reason=ByeReason.FULL, retry_after_s=1), LostReason.RESET)
         assert one.lost is LostReason.LOCAL
-        nursery.start_soon(one.serve, unread)
+        nursery.start_soon(one.serve, unread, uncounted)
         await reader.until(1)
         kind, _, body = reader.frames[0]
         assert parse_message(kind, body) == Bye(reason=ByeReason.RESTART, retry_after_s=7)
@@ -186,7 +186,7 @@ async def test_bytes_that_are_no_frame_close_the_link_and_tell_the_peer(tmp_path
 
             async def serve(name: str, end: Connection, on_frame: object) -> None:
                 assert callable(on_frame)
-                ends[name] = await end.serve(on_frame)
+                ends[name] = await end.serve(on_frame, uncounted)
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(serve, "one", one, reader)
@@ -201,5 +201,5 @@ async def test_a_peer_that_just_goes_is_an_end_of_file_or_a_reset(tmp_path: Path
         async with linked(tmp_path) as (one, other):
             one.close(None, LostReason.LOCAL)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(one.serve, unread)
-                assert await other.serve(unread) in (LostReason.EOF, LostReason.RESET)
+                nursery.start_soon(one.serve, unread, uncounted)
+                assert await other.serve(unread, uncounted) in (LostReason.EOF, LostReason.RESET)

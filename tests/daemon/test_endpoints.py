@@ -191,7 +191,7 @@ async def test_a_port_in_use_says_so() -> None:
     port = taken.socket.getsockname()[1]
     with trio.fail_after(HANG_S), pytest.raises(ExceptionGroup) as caught:
         async with trio.open_nursery() as nursery:
-            await nursery.start(serve_listener, f"127.0.0.1:{port}", lambda _: None, 100)
+            await nursery.start(serve_listener, f"127.0.0.1:{port}", lambda _: None)
     await taken.aclose()
     (error,) = caught.value.exceptions
     assert isinstance(error, ServiceError)

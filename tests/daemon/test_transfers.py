@@ -21,26 +21,15 @@ from fabgossip.core.events import (
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.transfers import Submission
 from fabgossip.model.artifact import chunk_size_of
-from fabgossip.model.ids import ContentHash, ManifestHash
+from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import Busy, GetContent, NotAvailable, TrafficClass
-from fabgossip.storage.contents import IncomingContent
 from fabgossip.wire.codec import ContentHeader, content_header_bytes, parse_message
 from fabgossip.wire.framing import Frame, FrameKind, frame_bytes
-from tests.daemon.fabric import HANG_S, End, linked
+from tests.daemon.fabric import HANG_S, End, linked, store, uncounted, wanted
 
 SMALL = b"small content"
 LARGE = bytes(range(256)) * (12 << 10)  # 3 MiB, so twelve chunks
 IDLE_MS = 10_000
-
-
-def wanted(content: bytes, *, is_read: bool = False) -> ContentWanted:
-    return ContentWanted(
-        manifest_hash=ManifestHash(b"m" * 32),
-        content_hash=ContentHash(sha256(content).digest()),
-        size=len(content),
-        chunk_hashes=chunk_hashes_of(content),
-        is_read=is_read,
-    )
 
 
 class Link:
@@ -98,33 +87,14 @@ async def link(folder: Path) -> AsyncIterator[Link]:
         async with linked(folder) as ends, trio.open_nursery() as nursery:
             here, there = End(folder / "here", nursery), End(folder / "there", nursery)
             made = Link(here, there, ends)
-            nursery.start_soon(ends[0].serve, made.on_near)
-            nursery.start_soon(ends[1].serve, made.on_far)
+            nursery.start_soon(ends[0].serve, made.on_near, uncounted)
+            nursery.start_soon(ends[1].serve, made.on_far, uncounted)
             yield made
             for one in ends:
                 one.close(None, LostReason.LOCAL)
             nursery.cancel_scope.cancel()
         here.close()
         there.close()
-
-
-async def store(end: End, content: bytes) -> None:
-    """Make an end hold a content, by the way a submitted one takes."""
-    one = wanted(content)
-    incoming: IncomingContent | None = None
-    if one.chunk_hashes:
-        incoming = end.transfers.open_incoming(one.content_hash, one.size)
-        incoming.write_at(0, content)
-    submission = Submission(
-        data=None if incoming else content,
-        incoming=incoming,
-        size=one.size,
-        whole_hash=one.content_hash,
-        chunk_hashes=one.chunk_hashes,
-    )
-    end.transfers.on_submission(RequestId(1), submission)
-    end.transfers.receive(ReceiveContent(wanted=one, request=RequestId(1)), None)
-    assert isinstance(await end.event(), ContentStored)
 
 
 @pytest.mark.parametrize(

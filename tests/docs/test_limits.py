@@ -14,19 +14,23 @@ from fabgossip.core.holdings import AUDIENCES_PER_LINK_MAX
 from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
 from fabgossip.core.policing import DIRTY_MAX
 from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Rate
-from fabgossip.core.serving import SERVED_PER_LINK_MAX
+from fabgossip.core.serving import SERVED_PER_LINK_MAX, SERVED_SLOW_MAX
 from fabgossip.core.standing import (
     BARRED,
     BOOT_CHANGES_MAX,
     BOOT_CHANGES_SPAN,
     FAILURES_MAX,
     FAILURES_SPAN,
+    LINKS_MAX,
+    LINKS_SPAN,
     PROBES_MAX,
     PROBES_SPAN,
+    SLOW_READER,
     STANDINGS_MAX,
 )
 from fabgossip.daemon import connections, endpoints, status, transfers
 from fabgossip.daemon.admission import ADDRESS_SHARE
+from fabgossip.daemon.callers import CALLERS_MAX, PER_USER_MAX, RESERVED
 from fabgossip.daemon.config import ListenTable
 from fabgossip.model.authority import REVOCATIONS_MAX
 from fabgossip.model.messages import TrafficClass
@@ -54,12 +58,16 @@ def limits() -> dict[str, str]:
     shared = {queues[one] for one in list(TrafficClass)[3:]}
     assert len(shared) == 1
     assert {ADDRESS_SHARE, SOURCE_BARRED, FAILURES_SPAN, BARRED} == {4, 86_400_000, 60_000}
+    assert (LINKS_SPAN, SLOW_READER, SERVED_SLOW_MAX) == (60_000, 60_000, 1)
     assert {PROBES_SPAN, BOOT_CHANGES_SPAN} == {600_000}
     assert {DIRECTORY_PEERS_MAX, REVOCATIONS_MAX, LISTINGS_MAX} == {50_000}
     return {
         "links": f"{listen.connections_max}",
         "TLS handshakes under way": (
             f"{listen.handshakes_in_flight_max}, a quarter of them of one address"
+        ),
+        "TLS handshakes others begin": (
+            f"{listen.handshakes_per_second_max} per second, a quarter of them of one address"
         ),
         "a connection attempt": f"{endpoints.DIAL_S:g} s",
         "a TLS handshake": f"{endpoints.HANDSHAKE_S:g} s",
@@ -73,10 +81,14 @@ def limits() -> dict[str, str]:
             f"{kib(queues[TrafficClass.TOMBSTONE])} tombstones, {kib(shared.pop())} each other"
         ),
         "refused envelopes that are a peer's fault": f"{FAILURES_MAX} per node and minute",
+        "links of a node": f"{LINKS_MAX} per minute, whoever dialled",
         "lists of audiences a node may not share": f"{PROBES_MAX} per node and 10 minutes",
         "changes of a node's process": f"{BOOT_CHANGES_MAX} per 10 minutes",
         "nodes whose conduct is remembered": f"{STANDINGS_MAX:,}",
         "requests served at once": f"{fetch.serve_streams_max}, {SERVED_PER_LINK_MAX} of one link",
+        "pace of a reader, all it is served over one link together": (
+            f"{kib(BYTES_PER_S_MIN)}/s over {seconds(WINDOW)}"
+        ),
         "*not available* waiting for the clock, per link": f"{ANSWERS_MAX:,}",
         "envelopes remembered as handled": f"{spread.seen_max:,}",
         "prefixes a link listed and we did not ask for yet": f"{spread.seen_max:,}",
@@ -135,5 +147,9 @@ def test_what_the_page_says_in_words_is_so() -> None:
     assert (FLOOD_FACTOR, FLOOD_SPAN, GRID_MS) == (10, 10_000, 10)
     told = (REFERENCE / "status-api.md").read_text("utf-8")
     assert (status.IDLE_S, status.REQUEST_S, status.SUBMIT_S, status.REPLY_S) == (60, 5, 120, 10)
-    for words in ("within 60 s", "within 5 s and one more per 64 KiB", "120 s", "within 10 s"):
+    assert (status.FIRST_S, CALLERS_MAX, PER_USER_MAX, RESERVED) == (5, 64, 24, 8)
+    for words in (
+        "64 connections", "24 of one user", "8 are", "first request comes within 5 s",
+        "within 60 s", "within 5 s and one more per 64 KiB", "120 s", "within 10 s",
+    ):  # fmt: skip
         assert words in told
