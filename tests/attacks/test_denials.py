@@ -51,7 +51,13 @@ class Refusing(Beliefs):
 
     def __init__(self, own: OwnIdentity, code: RejectionCode) -> None:
         super().__init__(own, VERIFIER)
-        self._verdict = Rejection(code=code, detail="as told")
+        stated = routes(7).verified
+        self._verdict = Rejection(
+            code=code,
+            detail="as told",
+            manifest_hash=stated.manifest_hash,
+            verified=stated if code is RejectionCode.EQUIVOCATION else None,
+        )
 
     def admit(
         self, raw: bytes, asked: Asked, known: Known, now: Now
