@@ -516,6 +516,10 @@ class Beliefs:
         """See `TrustGate.recall`."""
         return self._gate.recall(raw, self.facts, now.unix)
 
+    def joined(self, held: VerifiedManifest, other: VerifiedManifest) -> VerifiedManifest:
+        """See `TrustGate.joined`."""
+        return self._gate.joined(held, other)
+
     def read(self, verified: VerifiedManifest, content: bytes) -> ReadContent | Rejection:
         """See `TrustGate.read`; hashed once more, for bytes of the node's own disk, a step of its
         trust chain among them, are believed no more than a peer's

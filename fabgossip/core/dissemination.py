@@ -19,18 +19,21 @@ from fabgossip.model.scope import Audience
 LACKING_MAX: Final = 262_144
 """Prefixes listed and not yet asked for, of all links together: about 50 MB. Beyond, the link with
 the most loses its oldest, so that no link's lists push out another's shorter ones (*start*)."""
+K = TypeVar("K")
 V = TypeVar("V")
 
 
 class Dissemination:
     """Memory of what came by."""
 
-    __slots__ = ("_asked", "_config", "_lacking", "_seen", "_seen_prefixes", "_unwanted")
+    __slots__ = ("_asked", "_config", "_known", "_lacking", "_seen", "_unwanted")
 
     def __init__(self, config: DisseminationConfig) -> None:
         self._config = config
         self._seen: OrderedDict[bytes, bytes] = OrderedDict()
-        self._seen_prefixes: OrderedDict[bytes, bytes] = OrderedDict()
+        self._known: OrderedDict[tuple[Audience, bytes], None] = OrderedDict()
+        """Statements judged for good, by audience and prefix. By prefix alone a list would show
+        whether something of an audience its sender may not know was ever seen here."""
         self._unwanted: OrderedDict[bytes, bytes] = OrderedDict()
         """Those of `_seen` that were not for this node, as far as its claims said then."""
         self._lacking: dict[LinkId, OrderedDict[bytes, Audience]] = {}
@@ -42,29 +45,40 @@ class Dissemination:
         """The manifest prefix of exactly these bytes, if they were judged for good."""
         return self._seen.get(sha256(envelope).digest())
 
-    def on_judged(self, envelope: bytes, prefix: bytes) -> None:
-        """These bytes were judged for good, whatever the verdict."""
+    def on_accepted(self, envelope: bytes, audience: Audience, prefix: bytes) -> None:
+        """A statement was taken, or was here already."""
         _remember(self._seen, sha256(envelope).digest(), prefix, self._config.seen_max)
-        _remember(self._seen_prefixes, prefix, prefix, self._config.seen_max)
+        self._know(audience, prefix)
         for asked in self._asked.values():
             asked.pop(prefix, None)
 
+    def on_refused(self, envelope: bytes, prefix: bytes, *, was_signed: bool) -> None:
+        """These bytes were refused for good. Only what a trusted key signed says so of its
+        statement: anybody can wrap another's payload in an envelope that is refused."""
+        _remember(self._seen, sha256(envelope).digest(), prefix, self._config.seen_max)
+        for asked in self._asked.values():
+            audience = asked.pop(prefix, None) if was_signed else None
+            if audience is not None:
+                self._know(audience, prefix)
+
     def on_unwanted(self, envelope: bytes, prefix: bytes) -> None:
         """These bytes were judged, and are not for this node."""
-        self.on_judged(envelope, prefix)
+        self.on_refused(envelope, prefix, was_signed=False)
         _remember(self._unwanted, sha256(envelope).digest(), prefix, self._config.seen_max)
+
+    def _know(self, audience: Audience, prefix: bytes) -> None:
+        _remember(self._known, (audience, prefix), None, self._config.seen_max)
 
     def on_other_claims(self) -> None:
         """What this node may hold changed: what was not for it is worth another look."""
-        for digest, prefix in self._unwanted.items():
+        for digest in self._unwanted:
             self._seen.pop(digest, None)
-            self._seen_prefixes.pop(prefix, None)
         self._unwanted.clear()
 
     def forget(self) -> None:
         """Trust changed: what was refused under the old one is worth another look."""
         self._seen.clear()
-        self._seen_prefixes.clear()
+        self._known.clear()
         self._unwanted.clear()
 
     def on_lost(self, link: LinkId) -> None:
@@ -77,7 +91,7 @@ class Dissemination:
         lacking = self._lacking.setdefault(link, OrderedDict())
         asked = self._asked.setdefault(link, OrderedDict())
         for prefix in prefixes:
-            if prefix not in self._seen_prefixes and prefix not in asked:
+            if (audience, prefix) not in self._known and prefix not in asked:
                 _remember(lacking, prefix, audience, self._config.seen_max)
         self._trim()
 
@@ -110,7 +124,7 @@ class Dissemination:
             run: list[bytes] = []
             before = len(lacking)
             for prefix, its in list(islice(lacking.items(), 4 * GRAFT_PREFIXES_MAX)):
-                if prefix in self._seen_prefixes:
+                if (its, prefix) in self._known:
                     del lacking[prefix]
                 elif its == audience and len(run) < room:
                     del lacking[prefix]
@@ -126,14 +140,14 @@ class Dissemination:
     def check(self) -> None:
         """Assert the limits."""
         assert len(self._seen) <= self._config.seen_max
-        assert len(self._seen_prefixes) <= self._config.seen_max
+        assert len(self._known) <= self._config.seen_max
         assert len(self._unwanted) <= self._config.seen_max
         assert all(len(asked) <= self._config.asked_max for asked in self._asked.values())
         assert all(len(lacking) <= self._config.seen_max for lacking in self._lacking.values())
         assert self._lacking_count <= LACKING_MAX
 
 
-def _remember(rows: OrderedDict[bytes, V], key: bytes, value: V, rows_max: int) -> None:
+def _remember(rows: OrderedDict[K, V], key: K, value: V, rows_max: int) -> None:
     rows[key] = value
     rows.move_to_end(key)
     if len(rows) > rows_max:

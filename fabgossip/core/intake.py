@@ -36,6 +36,7 @@ from fabgossip.core.effects import (
 from fabgossip.core.events import LinkId, RequestId, Started, Token
 from fabgossip.core.fetching import Want, wanted_from
 from fabgossip.core.machines import Machines
+from fabgossip.core.variants import Variant
 from fabgossip.core.waiting import WAITING_FOR, Waiting
 from fabgossip.model.artifact import (
     NO_ORDER,
@@ -63,8 +64,10 @@ from fabgossip.model.persistence import (
 from fabgossip.model.scope import Family, Namespace, matches
 from fabgossip.model.topology import Listing, PeerDirectory, Snapshot, StorageDirectory
 from fabgossip.trust.gate import ANYTHING, Line, Listed, ReadContent
-from fabgossip.trust.rejections import HELD_BACK, Rejection, RejectionCode, Retry
+from fabgossip.trust.rejections import HELD_BACK, Rejection, RejectionCode
 
+FORKS_MAX: Final = 64
+"""Contradicting bundles told apart; only who holds the roots can make one (*start*)."""
 STAGED_TYPES: Final = frozenset({ArtifactType.UPDATE_MANIFEST})
 """Never activated by the daemon itself: what they do is for their consumer to start."""
 
@@ -83,6 +86,7 @@ class Intake:
     """Everything between an envelope and a materialised file."""
 
     __slots__ = (
+        "_forks",
         "_held",
         "_kept",
         "_m",
@@ -107,6 +111,8 @@ class Intake:
         self._next_token = 0
         self._pending: dict[Token, _Pending] = {}
         self._materializing: dict[Token, tuple[str, VerifiedManifest]] = {}
+        self._forks: dict[ManifestHash, None] = {}
+        """Bundles that contradict the one in force."""
         self._held: set[ContentHash] = set()
         self._untold: dict[bytes, tuple[int, LinkId | None]] = {}
         """Prefixes of durable manifests not announced yet: hops and origin."""
@@ -259,7 +265,8 @@ class Intake:
         sides: list[VerifiedManifest],
     ) -> None:
         m = self._m
-        m.dissemination.on_judged(stored.envelope, prefix_of(verified.manifest_hash))
+        audience, prefix = verified.manifest.audience, prefix_of(verified.manifest_hash)
+        m.dissemination.on_accepted(stored.envelope, audience, prefix)
         head: Head | None
         if stored.is_increment:
             head = m.catalog.on_increment(verified)
@@ -306,13 +313,44 @@ class Intake:
                 until = later(now.instant, WAITING_FOR)
                 m.waiting.on_held(Waiting(raw, origin, source, hops, until, verdict.namespace))
             return verdict
-        m.dissemination.on_judged(raw, prefix_of(verdict.manifest_hash))
+        if verdict.manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
+            judged = self._judge_variant(verdict, origin, source, request)
+            if judged is not None:
+                return judged
+        audience, prefix = verdict.manifest.audience, prefix_of(verdict.manifest_hash)
+        m.dissemination.on_accepted(raw, audience, prefix)
         m.beliefs.on_accepted(verdict)
         self._accept(verdict, _Pending(verdict.manifest_hash, origin, request, hops), source)
         namespace = verdict.manifest.namespace.text
         for one in m.waiting.on_accepted(namespace, now.instant):
             self.on_envelope(one.envelope, one.origin, one.hops, now, source=one.source)
         return verdict
+
+    def _judge_variant(
+        self,
+        verified: VerifiedManifest,
+        origin: LinkId | None,
+        source: str,
+        request: RequestId | None,
+    ) -> VerifiedManifest | Rejection | None:
+        """Judge another copy of a bundle that is on its way, or keep it until its content is here;
+        None if it is to be taken as usual."""
+        content = self._m.variants.content_of(verified)
+        if content is not None:
+            value = self._m.beliefs.read(verified, content)
+            if not isinstance(value, Rejection):
+                return None
+            self._record(Fact.ARTIFACT_REJECTED, value, source=source)
+            return value
+        head = self._m.catalog.find(verified.manifest.namespace.text)
+        if head is None or head.is_held or head.verified.manifest_hash != verified.manifest_hash:
+            return None
+        prefix = prefix_of(verified.manifest_hash)
+        if self._m.variants.add(Variant(verified, origin, source)):
+            self._m.dissemination.on_accepted(verified.envelope, verified.manifest.audience, prefix)
+        if request is not None:
+            self.take(verified, request)
+        return verified
 
     def _is_unopposed(self, verdict: Rejection) -> bool:
         """Whether a statement contradicts only what a snapshot lists: the other one is not here, so
@@ -367,12 +405,10 @@ class Intake:
 
     def _refused(self, raw: bytes, verdict: Rejection, source: str, origin: LinkId | None) -> None:
         is_unopposed = self._is_unopposed(verdict)
-        is_final = verdict.retry is Retry.NEVER and not is_unopposed
-        if is_final and verdict.manifest_hash is not None:
-            self._m.dissemination.on_judged(raw, prefix_of(verdict.manifest_hash))
-        if verdict.code is RejectionCode.AUDIENCE_NOT_OURS and verdict.manifest_hash is not None:
-            # A peer that believes other claims of ours says nothing new by saying it again.
-            self._m.dissemination.on_unwanted(raw, prefix_of(verdict.manifest_hash))
+        if self._join(verdict, origin):
+            return
+        if verdict.manifest_hash is not None and not is_unopposed:
+            self._remember(raw, verdict, prefix_of(verdict.manifest_hash))
         if verdict.is_known_already:
             assert verdict.manifest_hash is not None
             self._announced_again(prefix_of(verdict.manifest_hash), origin)
@@ -383,6 +419,45 @@ class Intake:
             self._on_equivocation(verdict.verified, source, origin)
         if verdict.verified is not None and verdict.code is RejectionCode.TRUST_FORK:
             self._on_fork(verdict.verified, source, origin)
+
+    def _join(self, verdict: Rejection, origin: LinkId | None) -> bool:
+        """Take what is held, in an envelope with further signatures that count: how many keys it
+        can lose must not depend on who passed it on. True also while that has to wait."""
+        other = verdict.verified
+        if not verdict.is_known_already or other is None:
+            return False
+        found = self._m.catalog.by_prefix(prefix_of(other.manifest_hash))
+        if found is None or found[1] is not found[0].verified:
+            return False
+        if other.manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
+            return False  # whoever takes its place is signed by all who must, or is none
+        head, held = found
+        if head.state in GONE_STATES or set(other.signed_by) <= set(held.signed_by):
+            return False
+        if head.is_durable:
+            self._accept_joined(head, self._m.beliefs.joined(held, other), origin)
+        return True
+
+    def _accept_joined(self, head: Head, joined: VerifiedManifest, origin: LinkId | None) -> None:
+        head.verified = joined
+        token = self.next_token()
+        self._pending[token] = _Pending(joined.manifest_hash, origin, None, 0)
+        increment = () if head.increment is None else (PutIncrement(verified=head.increment),)
+        changes = (*_changes_for(head, joined), *increment)
+        self._m.out.append(Persist(token=token, changes=changes))
+        self._m.catalog.on_persisting(token, joined)
+
+    def _remember(self, raw: bytes, verdict: Rejection, prefix: bytes) -> None:
+        """What need not be judged again, and what its list need not be asked for."""
+        memory = self._m.dissemination
+        found = self._m.catalog.by_prefix(prefix) if verdict.is_known_already else None
+        if found is not None:
+            memory.on_accepted(raw, found[1].manifest.audience, prefix)
+        elif verdict.code is RejectionCode.AUDIENCE_NOT_OURS:
+            # A peer that believes other claims of ours says nothing new by saying it again.
+            memory.on_unwanted(raw, prefix)
+        elif verdict.is_final:
+            memory.on_refused(raw, prefix, was_signed=verdict.was_signed)
 
     def _on_equivocation(
         self, verified: VerifiedManifest, source: str, origin: LinkId | None
@@ -427,7 +502,11 @@ class Intake:
 
     def _on_fork(self, verified: VerifiedManifest, source: str, origin: LinkId | None) -> None:
         """Another bundle of the version in force: the roots, or a thief of them, contradict
-        themselves."""
+        themselves. Another envelope of what is known proves nothing more."""
+        if verified.manifest_hash in self._forks:
+            return
+        if len(self._forks) < FORKS_MAX:
+            self._forks[verified.manifest_hash] = None
         self._m.catalog.on_side(verified)
         self._m.beliefs.on_fork()
         self.facts_changed = True
@@ -758,6 +837,8 @@ class Intake:
         head.is_held = True
         if is_read and content is not None:
             value = self._m.beliefs.read(verified, content)
+            if isinstance(value, Rejection) and self._has_better(verified, content):
+                return
             if isinstance(value, Rejection):
                 head.state = HeadState.INVALID
                 self.refused_contents.append((verified, value))
@@ -769,6 +850,19 @@ class Intake:
         self._supersede(head)
         self._apply(head, verified, now)
         self._tell_held(verified, now)
+
+    def _has_better(self, verified: VerifiedManifest, content: bytes) -> bool:
+        """Whether another copy of a bundle is signed by all who must sign it: it takes the place of
+        this one."""
+        if verified.manifest.artifact_type is not ArtifactType.TRUST_BUNDLE:
+            return False
+        self._m.variants.on_content(verified.manifest.content_hash, content)
+        for one in self._m.variants.take(verified.manifest_hash):
+            if not isinstance(self._m.beliefs.read(one.verified, content), Rejection):
+                pending = _Pending(verified.manifest_hash, one.origin, None, 0)
+                self._accept(one.verified, pending, one.source)
+                return True
+        return False
 
     def _discard(self, head: Head, now: Now) -> None:
         """A bundle that proved to be none leaves nothing behind: the one in force stands as before,
@@ -922,6 +1016,7 @@ class Intake:
         self.facts_changed = True
         self.own_claims_changed = True
         self._m.dissemination.forget()
+        self._forks.clear()
         put = PutTrust(version=bundle.bundle_version, envelope=verified.envelope, content=content)
         self.keep(put)
         self._m.out.append(Record(fact=Fact.BUNDLE_ACCEPTED, fields=_fields(verified, "")))
@@ -990,7 +1085,10 @@ class Intake:
 
     def on_expiry(self, now: Now, count: int) -> None:
         """Withdraw what has expired, at most `count` at a time. A revocation list stays where local
-        software reads it: who finds none would take nothing for revoked."""
+        software reads it: who finds none would take nothing for revoked. A clock nobody believes
+        takes nothing away: it could not be given back."""
+        if self._m.beliefs.facts.freshness.is_clock_suspect:
+            return
         for head in self._m.catalog.on_expired(now.unix, count):
             self._withdraw(head, HeadState.EXPIRED, now)
         for namespace, shown in tuple(self._shown.items()):

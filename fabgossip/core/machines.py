@@ -25,6 +25,7 @@ from fabgossip.core.policing import Policing
 from fabgossip.core.refresh import Refresh
 from fabgossip.core.sessions import Sessions
 from fabgossip.core.setup import NodeSetup
+from fabgossip.core.variants import Variants
 from fabgossip.core.waiting import WaitingRoom
 from fabgossip.core.withholding import Withholding
 from fabgossip.trust.signatures import Verifier
@@ -50,6 +51,7 @@ class Machines:
     refresh: Refresh
     sessions: Sessions
     uses: GrantUses
+    variants: Variants
     waiting: WaitingRoom
     withholding: Withholding
     out: list[Effect]
@@ -87,6 +89,7 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         refresh=Refresh(config.refresh, setup.chance("refresh")),
         sessions=sessions,
         uses=GrantUses(),
+        variants=Variants(),
         waiting=WaitingRoom(),
         withholding=Withholding(beliefs),
         out=out,

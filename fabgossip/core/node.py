@@ -337,6 +337,6 @@ class Node:
         m = self._m
         for machine in (
             m.audits, m.catalog, m.sessions, m.neighbors, m.dissemination, m.holdings, m.fetching,
-            self._intake, m.beliefs, m.waiting, m.uses, m.granted, m.policing,
+            self._intake, m.beliefs, m.waiting, m.variants, m.uses, m.granted, m.policing,
         ):  # fmt: skip
             machine.check()

@@ -47,7 +47,7 @@ from fabgossip.wire.contents import (
     parse_snapshot,
     parse_storage_directory,
 )
-from fabgossip.wire.envelopes import parse_envelope
+from fabgossip.wire.envelopes import envelope_bytes, parse_envelope
 from fabgossip.wire.statements import parse_manifest
 
 ReadContent: TypeAlias = TrustBundle | RevocationList | PeerDirectory | StorageDirectory | Snapshot
@@ -162,12 +162,13 @@ class _Admission:
             manifest_hash=manifest_hash,
             was_signed=bool(self.good),
             signed_by=self.counted,
-            verified=_verified(self) if code in _EVIDENCE else None,
+            verified=_verified(self) if code in _CARRIES_STATEMENT else None,
         )
 
 
-_EVIDENCE: Final = frozenset(
+_CARRIES_STATEMENT: Final = frozenset(
     {
+        RejectionCode.ALREADY_CURRENT,
         RejectionCode.EQUIVOCATION,
         RejectionCode.TRUST_FORK,
         RejectionCode.EPOCH_STALE,
@@ -295,6 +296,27 @@ class TrustGate:
         ):
             return "not signed by the threshold of its own roots"
         return None
+
+    @staticmethod
+    def joined(held: VerifiedManifest, other: VerifiedManifest) -> VerifiedManifest:
+        """One statement with the signatures that counted on either of its envelopes: whoever passes
+        on fewer than there are decides nothing."""
+        assert held.manifest_hash == other.manifest_hash
+        parts = parse_envelope(held.envelope)
+        more = set(other.signed_by) - set(held.signed_by)
+        added = [one for one in parse_envelope(other.envelope).signatures if one.key_id in more]
+        kept = [one for one in parts.signatures if one.key_id not in more]
+        counted = {*held.signed_by, *other.signed_by}
+        # What counts on neither makes room first.
+        kept.sort(key=lambda one: one.key_id not in counted)
+        signatures = sorted(
+            [*added, *kept][: parts.kind.signatures_max], key=lambda one: one.key_id
+        )
+        return replace(
+            held,
+            envelope=envelope_bytes(parts.kind, parts.payload, tuple(signatures)),
+            signed_by=tuple(sorted(counted)),
+        )
 
     @staticmethod
     def _content_refused(code: RejectionCode, manifest: Manifest, detail: str) -> Rejection:

@@ -160,6 +160,18 @@ HELD_BACK: Final = frozenset(
 """What may be good once this node knows more: kept for a while, unserved, and judged again."""
 
 
+_CURABLE: Final = frozenset(
+    {
+        _C.KEY_REVOKED,
+        _C.KEY_RETIRED,
+        _C.ARTIFACT_REVOKED,
+        _C.TOMBSTONED,
+        _C.EXPIRED,
+    }
+)
+"""What an epoch, a list, a bundle or a clock set right may make good again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
     """A refusal as a value: the code, words for the node's own operator, and what was refused as
@@ -175,7 +187,8 @@ class Rejection:
     signed_by: tuple[KeyId, ...] = ()
     """Keys whose signatures counted, where the refusal came after they were counted."""
     verified: VerifiedManifest | None = field(default=None, repr=False)
-    """Of EQUIVOCATION and TRUST_FORK: the other statement, as well signed as the first; of
+    """Of ALREADY_CURRENT: what is held, in this envelope; of EQUIVOCATION and TRUST_FORK: the other
+    statement, as well signed as the first; of
     EPOCH_STALE, AUDIENCE_NOT_OURS and EXPIRED: what was good once."""
 
     @property
@@ -195,6 +208,11 @@ class Rejection:
         if self.was_signed and self.code in _BEFORE_SIGNATURE:
             return Retry.NEVER  # the same signed bytes from anybody
         return _RETRY.get(self.code, Retry.NEVER)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether exactly these bytes will be refused whatever this node comes to know."""
+        return self.retry is Retry.NEVER and self.code not in _CURABLE
 
     @property
     def is_known_already(self) -> bool:

@@ -283,9 +283,9 @@ def test_expired_is_withdrawn_at_the_next_turn_and_not_before() -> None:
     story = Story()
     story.accept(short, story.link("n2"))
     turn = TimerFired(timer=RefreshDue())
-    story.step_clock(59).when(turn)
+    story.wait(59_000).when(turn)
     assert story.find(Materialize) == []
-    story.step_clock(1).when(turn)
+    story.wait(1_000).when(turn)
     assert (story.only(Materialize).namespace, story.only(Materialize).order) == (
         short.manifest.namespace.text,
         None,
