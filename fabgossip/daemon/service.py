@@ -178,6 +178,7 @@ async def _serving(
                 _tell_ready(parts, about)
                 yield driver
                 server.is_ready = False
+                await server.stop()
             await _stop(config, parts, driver)
             nursery.cancel_scope.cancel()
     finally:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, Never
+from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 import h11
@@ -126,22 +126,34 @@ class StatusServer:
         self._about = about
         self._callers = Callers(os.geteuid(), operator_group)
         self._asking = 0
+        self._scope = trio.CancelScope()
+        self._has_ended = trio.Event()
         self.is_ready = False
 
-    async def serve(self, listener: socket.socket, *, task_status: TaskStatus[None]) -> Never:
-        """Accept for ever."""
+    async def serve(self, listener: socket.socket, *, task_status: TaskStatus[None]) -> None:
+        """Accept until stopped."""
         accepting = trio.socket.from_stdlib_socket(listener)
-        async with trio.open_nursery() as nursery:
-            task_status.started()
-            while True:
-                peer, _ = await accepting.accept()
-                caller = caller_at(peer)
-                if not self._callers.enter(caller):
-                    peer.close()
-                    continue
-                stream = trio.SocketStream(peer)
-                nursery.start_soon(self._serve_one, stream, caller, name="status client")
-        raise AssertionError("accepting ends by cancellation only")
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    task_status.started()
+                    while True:
+                        peer, _ = await accepting.accept()
+                        self._admit(trio.SocketStream(peer), caller_at(peer), nursery)
+        finally:
+            self._has_ended.set()
+
+    def _admit(self, stream: trio.SocketStream, caller: Caller, nursery: trio.Nursery) -> None:
+        if self._callers.enter(caller):
+            nursery.start_soon(self._serve_one, stream, caller, name="status client")
+        else:
+            stream.socket.close()
+
+    async def stop(self) -> None:
+        """End every conversation. The socket may be closed after that and not before: a task that
+        waits for a closed one fails, and with it the daemon."""
+        self._scope.cancel()
+        await self._has_ended.wait()
 
     async def _serve_one(self, stream: trio.SocketStream, caller: Caller) -> None:
         try:
