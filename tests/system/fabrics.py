@@ -24,8 +24,10 @@ from fabgossip.control.sources.folder import read_source
 from fabgossip.model.moment import UnixTime
 
 CLUSTER = "c1"
-HANG_S = 10.0
-"""Well below the limit after which the whole run is ended: who waits may still say what for."""
+HANG_S = 15.0
+"""Below the limit after which the whole run is ended."""
+LOOK_S = 10.0
+"""Well below it: who looks for something in vain may still say what for."""
 POLL_S = 0.02
 COMMAND = (sys.executable, "-m", "fabgossip.cli.main")
 RECORDING = Path(__file__).with_name("recording_daemon.py")
@@ -37,7 +39,7 @@ class HangError(Exception):
     """What was waited for did not come."""
 
 
-def until(is_so: Callable[[], bool], what: str, hang_s: float = HANG_S) -> None:
+def until(is_so: Callable[[], bool], what: str, hang_s: float = LOOK_S) -> None:
     """Look again and again; raises `HangError` once that took too many looks."""
     for _ in range(int(hang_s / POLL_S)):
         if is_so():
