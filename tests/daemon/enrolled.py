@@ -8,11 +8,12 @@ from fabgossip.control.enrollment import NodeRow
 from fabgossip.control.node_folder import NodePlaces, enroll_node
 from fabgossip.daemon.driver import read_clocks
 from fabgossip.model.ids import ClusterId, PlatformId
+from fabgossip.model.moment import seconds_after
 
 
-def make(folder: Path) -> Path:
-    """A throw-away authority, and the folder of its node n1."""
-    now = read_clocks().unix
+def make(folder: Path, age_s: int = 0) -> Path:
+    """A throw-away authority, and the folder of its node n1, made so long ago."""
+    now = seconds_after(read_clocks().unix, -age_s)
     authority = AuthorityFolder(folder / "authority")
     authority.create(PlatformId("demo-test"), ClusterId("prod"), now, ())
     row = NodeRow(node_id="n1", addresses=("127.0.0.1:7420",), stores=("cluster",))
