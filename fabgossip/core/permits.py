@@ -14,6 +14,7 @@ Must not know: who asks.
 | `activate-update`, `widen-scope`, `change-role`, any other name | high | high risk |
 """
 
+from dataclasses import replace
 from enum import Enum
 from typing import Final
 
@@ -70,7 +71,7 @@ class Permits:
         """Whether `action` may be done now, on the artifact named (`head` None: not known here)."""
         risk = RISKS.get(action, Risk.HIGH)
         if names_artifact and not self._is_ours(head):
-            return self._no(action, now, PermitCode.UNKNOWN, "no artifact here that this node uses")
+            return self._not_ours(action, now)
         fault = self._artifact_fault(head, risk, now)
         if fault is not None:
             return self._no(action, now, *fault)
@@ -84,6 +85,15 @@ class Permits:
         )
         code = PermitCode.ALLOWED_STALE if is_degraded else PermitCode.ALLOWED
         return self._permit(action, now, code, permission.reason, head)
+
+    def _not_ours(self, action: str, now: Now) -> Permit:
+        """Without claims nothing is known to be for this node: said of every name alike, it tells
+        what to renew, and nothing of any artifact."""
+        if not self._beliefs.facts.own.scope_ids:
+            reason = "this node has no claims that count: they have ended, or do not verify"
+            permit = self._no(action, now, PermitCode.NOT_USABLE, reason)
+            return replace(permit, help="fabgossip status")
+        return self._no(action, now, PermitCode.UNKNOWN, "no artifact here that this node uses")
 
     def _is_ours(self, head: Head | None) -> bool:
         """Whether this node may use the artifact: held, for it, and nothing took it away."""
