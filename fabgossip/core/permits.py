@@ -1,7 +1,7 @@
 """What software on this node may do now: `fabgossip gate`.
 
-Decides: which risk a consumer's action has, and whether mode, signed policy and the state of the
-artifact it names allow it.
+Decides: whether mode, signed policy and the state of the artifact named allow a consumer's action,
+by its risk.
 Keeps: each action rests on one internal action and is never wider; a fact that is missing denies;
 what is absent, forbidden or revoked gets the same words.
 Must not know: who asks.
@@ -15,12 +15,20 @@ Must not know: who asks.
 """
 
 from dataclasses import replace
-from enum import Enum
 from typing import Final
 
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import Head, HeadState
-from fabgossip.model.mode import Action, Mode, Permission, Permit, PermitCode
+from fabgossip.model.mode import (
+    RISKS,
+    Action,
+    Mode,
+    Permission,
+    Permit,
+    PermitCode,
+    Risk,
+    risk_of,
+)
 from fabgossip.model.moment import Now, UnixTime, is_past, seconds_after
 from fabgossip.model.policy import DegradedMode
 from fabgossip.model.scope import matches
@@ -30,24 +38,6 @@ VALID_FOR_S: Final = 10
 """An answer is good for at most this long: a revocation may come at any moment (*start*)."""
 
 
-class Risk(Enum):
-    """How much harm an action does if trust is not what it seems."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    AUTHORITY = "authority"
-    HIGH = "high"
-
-
-RISKS: Final[dict[str, Risk]] = {
-    "read-config": Risk.LOW,
-    "keep-running": Risk.LOW,
-    "route": Risk.MEDIUM,
-    "start-service": Risk.MEDIUM,
-    "admit-peer": Risk.AUTHORITY,
-    "use-grant": Risk.AUTHORITY,
-}
-"""Every other name is of high risk."""
 _USABLE: Final = frozenset(
     {HeadState.CURRENT, HeadState.APPLYING, HeadState.HELD, HeadState.WITHHELD}
 )
@@ -69,7 +59,7 @@ class Permits:
 
     def decide(self, action: str, head: Head | None, now: Now, *, names_artifact: bool) -> Permit:
         """Whether `action` may be done now, on the artifact named (`head` None: not known here)."""
-        risk = RISKS.get(action, Risk.HIGH)
+        risk = risk_of(action)
         if names_artifact and not self._is_ours(head):
             return self._not_ours(action, now)
         fault = self._artifact_fault(head, risk, now)
@@ -171,8 +161,12 @@ class Permits:
         self, action: str, now: Now, code: PermitCode, reason: str, head: Head | None
     ) -> Permit:
         facts = self._beliefs.facts
+        if action not in RISKS:
+            # A slip of a name would otherwise pass for the action that was meant while all is well.
+            reason = f"{reason} ({action} is no known action: judged as high risk)"
         return Permit(
             action=action,
+            risk=risk_of(action),
             allowed=code in (PermitCode.ALLOWED, PermitCode.ALLOWED_STALE),
             mode=self._beliefs.mode(now),
             code=code,

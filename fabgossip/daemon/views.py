@@ -130,6 +130,7 @@ def permit(answer: Permit) -> dict[str, object]:
     """`GET /v1/gate`."""
     return {
         "action": answer.action,
+        "risk": answer.risk.value,
         "allowed": answer.allowed,
         "mode": answer.mode.value,
         "code": answer.code.value,

@@ -9,8 +9,9 @@ from fabgossip.core.effects import Answer
 from fabgossip.core.events import GateRequest, RefreshDue, RequestId, RequestMade, TimerFired
 from fabgossip.core.health import ProblemCode
 from fabgossip.model.artifact import ArtifactType
-from fabgossip.model.mode import Permit, PermitCode
+from fabgossip.model.mode import RISKS, Permit, PermitCode, Risk
 from fabgossip.model.moment import UnixTime
+from fabgossip.trust.modes import PARTITIONED_AFTER_S
 from tests.core.artifacts import artifact
 from tests.core.story import Story
 from tests.trust import factory
@@ -59,3 +60,27 @@ def test_without_claims_it_says_what_to_renew_whatever_is_named(story: Story) ->
 
 def test_with_claims_what_is_not_here_is_unknown(story: Story) -> None:
     assert gate(story, "read-config", f"{NAMESPACE}x").code is PermitCode.UNKNOWN
+
+
+@pytest.mark.parametrize("action", RISKS)
+def test_a_known_action_is_answered_by_its_risk_without_more_words(
+    action: str, story: Story
+) -> None:
+    permit = gate(story, action)
+    assert (permit.allowed, permit.risk, permit.reason) == (
+        True,
+        RISKS[action],
+        "fresh allows it",
+    )
+
+
+def test_an_action_nobody_knows_is_of_high_risk_and_told_to_be_unknown(story: Story) -> None:
+    """While all is well the answer to a misspelt action is yes, and hides the slip until the day
+    it matters."""
+    permit = gate(story, "rout")
+    assert (permit.allowed, permit.risk) == (True, Risk.HIGH)
+    assert permit.reason == "fresh allows it (rout is no known action: judged as high risk)"
+    story.wait((PARTITIONED_AFTER_S + 1) * 1_000)
+    refused = gate(story, "rout")
+    assert not refused.allowed
+    assert "rout is no known action" in refused.reason
