@@ -276,6 +276,10 @@ class AuthorityFolder:
         """What is registered of a node."""
         return next((row for row in self.nodes() if row.node_id == node_id), None)
 
+    def members(self, now: UnixTime) -> tuple[NodeRow, ...]:
+        """Every enrolled node that is not revoked, by id; raises `ControlError`."""
+        return tuple(self._given(Source(), now, KeyRing(())).members.values())
+
     def member(self, node_id: str, now: UnixTime) -> NodeRow:
         """An enrolled node that is not revoked; raises `ControlError`."""
         row = self.find_node(node_id)

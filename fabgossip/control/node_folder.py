@@ -31,7 +31,7 @@ from fabgossip.control.keystore import (
 )
 from fabgossip.control.ledger import Act
 from fabgossip.errors import ControlError, WireError
-from fabgossip.model.authority import TrustBundle
+from fabgossip.model.authority import CONTROL_ENDPOINT_ROLE, TrustBundle
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import UnixTime, seconds_after
 from fabgossip.wire.envelopes import parse_envelope
@@ -229,7 +229,7 @@ def _config_text(
         for one in authority.nodes()
         if one.stores and one.node_id != row.node_id and one.addresses
     ]
-    starts.sort(key=lambda one: ("control-endpoint" not in one.roles, one.node_id))
+    starts.sort(key=lambda one: (CONTROL_ENDPOINT_ROLE not in one.roles, one.node_id))
     lines = [
         f"# fabgossip node {row.node_id} of cluster {bundle.cluster_id}",
         "schema = 1",

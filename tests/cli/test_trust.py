@@ -215,3 +215,30 @@ def test_a_change_names_everything_the_node_is_entitled_to(folder: Path, capsys:
     assert (
         AuthorityFolder(folder / "authority").member("n1", read_clocks().unix).state_generation == 3
     )
+
+
+def test_compile_says_for_how_many_nodes_and_of_what_for_nobody(
+    folder: Path, capsys: Output
+) -> None:
+    fabric = folder / "source" / "fabric.toml"
+    fabric.write_text(f'{FABRIC}audience = ["role:egde"]\n')
+    warning = "warning: routes/main: no enrolled node matches role:egde (known roles: edge, member)"
+    said = control(folder, capsys, "compile", folder / "source")
+    assert warning in said.splitlines()
+    lines = [line.split() for line in said.splitlines()]
+    (row,) = (line for line in lines if line[0].endswith("routes/main"))
+    assert (lines[0][-1], row[-1]) == ("NODES", "0")
+    # As long as it lasts, not only when something is new.
+    found = as_json(folder, capsys, "compile", folder / "source")
+    assert found["warnings"] == [warning.removeprefix("warning: ")]
+
+
+def test_an_organisation_no_control_endpoint_stores_for_is_told_when_it_is_first_named(
+    folder: Path, capsys: Output
+) -> None:
+    endpoint = ("--role", "control-endpoint", "--stores", "cluster", "--address", "127.0.0.1:3")
+    control(folder, capsys, "enroll", "control-1", "--out", folder / "control-1", *endpoint)
+    stores = ("--stores", "nowhere", "--address", "127.0.0.1:4")
+    said = control(folder, capsys, "enroll", "n4", "--out", folder / "n4", *stores)
+    assert "warning: no control endpoint stores for nowhere" in said
+    assert "enroll control-1 --change" in said
