@@ -72,6 +72,28 @@ def test_rotate_says_what_is_in_force_and_what_to_do_next(folder: Path, capsys: 
     assert str(found["bootstrap_sha256"]) in (folder / "n2" / "fabgossip.toml").read_text()
 
 
+def test_rotate_tells_the_files_of_new_roots_from_the_old(folder: Path, capsys: Output) -> None:
+    kept = folder / "authority" / "keys" / "root"
+    old = {path.stem for path in kept.iterdir()}
+    said = control(folder, capsys, "rotate", "--roots").splitlines()
+    new = {path.stem for path in kept.iterdir()} - old
+    rows = {
+        words[1]: set(words[2:])
+        for words in (one.replace(",", "").split() for one in said)
+        if words[0] == "root"
+    }
+    assert rows == {"new": new, "old": old}
+    found = as_json(folder, capsys, "rotate", "--roots")["roots"]
+    assert isinstance(found, dict)
+    assert set(found["old"]) == new
+    assert as_json(folder, capsys, "rotate", "--role", "grants")["roots"] == {}
+
+
+def test_a_new_epoch_asks_for_no_work_at_the_nodes(folder: Path, capsys: Output) -> None:
+    """Their own snapshots bring them claims of it."""
+    assert "--renew" not in control(folder, capsys, "rotate", "--new-epoch")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
