@@ -65,9 +65,8 @@ from fabgossip.control.enrollment import (
     certificate_der,
     node_ca_certificate,
 )
-from fabgossip.control.files import replace_file
+from fabgossip.control.files import make_folder, replace_file, said
 from fabgossip.control.keystore import (
-    FOLDER_MODE,
     ArtifactKey,
     KeyFolder,
     KeyRing,
@@ -126,13 +125,17 @@ class AuthorityFolder:
             raise ControlError(
                 f"{self.folder}: no authority here; fabgossip control init makes one"
             )
-        with path.open("w") as lock:
+        with said(path):
+            lock = path.open("w")
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 raise ControlError(
                     f"{self.folder}: another control command is at work; try again"
                 ) from error
+            except OSError as error:
+                raise ControlError(f"{path}: cannot be locked: {error.strerror}") from error
             self._settle()
             yield
 
@@ -147,13 +150,11 @@ class AuthorityFolder:
         """Make keys, trust bundle 1 and the bootstrap file; raises `ControlError` if the folder
         exists."""
         try:
-            self.folder.mkdir(mode=FOLDER_MODE, parents=True)
-            for name in ("trust", "nodes", *FOLDERS):
-                (self.folder / name).mkdir(mode=FOLDER_MODE)
-        except OSError as error:
-            raise ControlError(
-                f"{self.folder}: {error.strerror}; an authority is never overwritten"
-            ) from error
+            make_folder(self.folder)
+        except ControlError as error:
+            raise ControlError(f"{error}; an authority is never overwritten") from error
+        for name in ("trust", "nodes", *FOLDERS):
+            make_folder(self.folder / name)
         keys = {role.name: new_keys(role.count) for role in KEY_ROLES} | {"root": new_keys(ROOTS)}
         ca_key = new_node_key()
         ca = certificate_der(node_ca_certificate(ca_key, cluster_id, now))
@@ -195,15 +196,16 @@ class AuthorityFolder:
         self._settle()
 
     def _settle(self) -> None:
-        """What follows from the newest bundle: nodes are handed it, new ones pin it."""
+        """What follows from the newest bundle: nodes are handed it, new ones pin it, and private
+        keys it revoked are gone, thieves being why."""
         version = self._versions()[-1]
         signed = self._step(version)
         pinned = pinned_bytes(signed.envelope, signed.content)
         path = self.folder / "trust" / "bootstrap"
-        if path.is_file() and path.read_bytes() == pinned:
-            return
-        self._published.record((signed,), is_step=True)
-        replace_file(path, pinned)
+        if not path.is_file() or self.bootstrap() != pinned:
+            self._published.record((signed,), is_step=True)
+            replace_file(path, pinned)
+        self.keys.remove_revoked(self.bundle())
 
     def _versions(self) -> list[int]:
         """The bundles of the chain, ascending; raises `ControlError`."""
@@ -234,8 +236,10 @@ class AuthorityFolder:
         return self.chain()[-1]
 
     def bootstrap(self) -> bytes:
-        """The pinned file every new node gets."""
-        return (self.folder / "trust" / "bootstrap").read_bytes()
+        """The pinned file every new node gets; raises `ControlError`."""
+        path = self.folder / "trust" / "bootstrap"
+        with said(path):
+            return path.read_bytes()
 
     def minimums(self, now: UnixTime) -> Minimums:
         """The bundle that revoked something last, and the list that has every key and node revoked
