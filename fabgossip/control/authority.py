@@ -209,7 +209,11 @@ class AuthorityFolder:
 
     def _versions(self) -> list[int]:
         """The bundles of the chain, ascending; raises `ControlError`."""
-        found = sorted(int(path.stem) for path in (self.folder / "trust").glob("*.envelope"))
+        paths = list((self.folder / "trust").glob("*.envelope"))
+        strange = [path for path in paths if not (path.stem.isascii() and path.stem.isdigit())]
+        if strange:
+            raise ControlError(f"{strange[0]}: expected NUMBER.envelope")
+        found = sorted(int(path.stem) for path in paths)
         if not found:
             raise ControlError(f"{self.folder}: no trust bundle; fabgossip control init makes one")
         return found
@@ -459,7 +463,10 @@ class AuthorityFolder:
     def is_bundle_due(self, now: UnixTime) -> bool:
         """Whether the trust bundle should be issued with fresh times: its roots must be at hand for
         that."""
-        manifest = self.published()[f"{self.bundle().prefix}/trust/bundle"].manifest
+        head = self.published().get(f"{self.bundle().prefix}/trust/bundle")
+        if head is None:
+            raise ControlError(f"{self.folder}/heads.json: names no trust bundle")
+        manifest = head.manifest
         age = seconds_between(manifest.issued_at, now)
         return age * RENEW_SHARE >= seconds_between(manifest.issued_at, manifest.refresh_by)
 
