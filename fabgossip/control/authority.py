@@ -26,7 +26,6 @@ from dataclasses import asdict, replace
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -56,6 +55,7 @@ from fabgossip.control.drafts import (
     Minimums,
     PublishedHead,
     UnsignedArtifact,
+    is_worn,
     manifest_hash_of,
     revoked_keys,
 )
@@ -92,7 +92,7 @@ from fabgossip.model.authority import (
     TrustBundle,
 )
 from fabgossip.model.ids import ClusterId, KeyId, NodeId, PlatformId, key_id_of
-from fabgossip.model.moment import UnixTime, seconds_between
+from fabgossip.model.moment import UnixTime
 from fabgossip.model.policy import ReplicationPolicy
 from fabgossip.trust.bundle import right_for
 from fabgossip.trust.checkpoints import ledger_keys
@@ -101,9 +101,6 @@ from fabgossip.wire.contents import parse_bundle, parse_storage_directory, pinne
 from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import parse_manifest
 from fabgossip.wire.tables import TableError, structure_table
-
-RENEW_SHARE: Final = 2
-"""A trust bundle is issued anew once half of its refresh span is gone."""
 
 
 class AuthorityFolder:
@@ -466,9 +463,7 @@ class AuthorityFolder:
         head = self.published().get(f"{self.bundle().prefix}/trust/bundle")
         if head is None:
             raise ControlError(f"{self.folder}/heads.json: names no trust bundle")
-        manifest = head.manifest
-        age = seconds_between(manifest.issued_at, now)
-        return age * RENEW_SHARE >= seconds_between(manifest.issued_at, manifest.refresh_by)
+        return is_worn(head.manifest.issued_at, head.manifest.refresh_by, now)
 
     def tombstone(self, path: str, tombstone: Tombstone, now: UnixTime) -> SignedArtifact:
         """Withdraw the namespace of a path below the cluster; raises `ControlError`,
