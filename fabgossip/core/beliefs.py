@@ -187,9 +187,9 @@ class Beliefs:
         broken = self._recall_chain(chain, now)
         if broken is not None:
             self._clock.has_amnesia = True
-        refused = self.on_own_claims(now)
+        self.on_own_claims(now)
         self._look_at_self()
-        return broken or refused
+        return broken
 
     def _put(self, **changes: object) -> None:
         self.facts = replace(self.facts, **changes)  # type: ignore[arg-type]  # names of its fields

@@ -64,7 +64,7 @@ from fabgossip.model.persistence import (
 from fabgossip.model.scope import Family, Namespace, matches
 from fabgossip.model.topology import Listing, PeerDirectory, Snapshot, StorageDirectory
 from fabgossip.trust.gate import ANYTHING, Line, Listed, ReadContent
-from fabgossip.trust.rejections import HELD_BACK, Rejection, RejectionCode
+from fabgossip.trust.rejections import HELD_BACK, Blame, Rejection, RejectionCode
 
 FORKS_MAX: Final = 64
 """Contradicting bundles told apart; only who holds the roots can make one (*start*)."""
@@ -144,9 +144,9 @@ class Intake:
     def on_started(self, started: Started, now: Now) -> None:
         """Recall what the disk holds: trust first, then revocations, then the rest."""
         m = self._m
-        refused = m.beliefs.on_started(started.trust, started.revoked, started.memory, now)
-        if refused is not None:
-            self._record(Fact.ARTIFACT_REJECTED, refused, source="disk")
+        broken = m.beliefs.on_started(started.trust, started.revoked, started.memory, now)
+        if broken is not None:
+            self._record(Fact.ARTIFACT_REJECTED, broken, source="disk")
         accepted = {(one.namespace, one.order) for one in started.heads if not one.is_increment}
         for row in started.floors:
             # What was only listed contradicts nobody; what lists it says so itself.
@@ -171,6 +171,11 @@ class Intake:
             self._recall_visible(namespace, envelope, now)
         for namespace, envelope in started.put_away:
             self._recall_put_away(namespace, envelope, now)
+        # Only now: after a new epoch the claims a node was enrolled with are of the past, and those
+        # of its own snapshot count.
+        refused = m.beliefs.on_own_claims(now)
+        if refused is not None:
+            self._record(Fact.ARTIFACT_REJECTED, refused, source="disk")
         m.beliefs.on_recalled()
 
     def _read_sides(self, namespace: str, contents: dict[bytes, bytes], now: Now) -> None:
@@ -514,12 +519,14 @@ class Intake:
         self._m.out.append(Record(fact=Fact.TRUST_FORKED, fields=_fields(verified, source)))
 
     def _record(self, fact: Fact, verdict: Rejection, *, source: str) -> None:
+        is_ours = source == "disk" and verdict.blame is Blame.PEER  # no peer brought it
+        blame = Blame.NONE if is_ours else verdict.blame
         fields = (
             ("code", verdict.code.value),
             ("detail", verdict.detail),
             ("namespace", verdict.namespace or ""),
             ("source", source),
-            ("blame", verdict.blame.name.lower()),
+            ("blame", blame.name.lower()),
         )
         self._m.out.append(Record(fact=fact, fields=fields))
 
