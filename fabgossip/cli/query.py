@@ -165,7 +165,9 @@ def _print_status(body: dict[str, object]) -> None:
         _table(body, "recovery"),
     )
     mode = safe(verdict["mode"]).upper()
-    level = "" if verdict["level"] == "ok" else "   DEGRADED"
+    # Lower case, to be no second mode: FRESH is how current trust is, degraded that something is
+    # wrong.
+    level = "" if verdict["level"] == "ok" else "   degraded"
     print(
         f"fabgossip {bold(safe(node['node_id']))}   cluster {safe(node['cluster_id'])}   "
         f"{bold(mode + level)}   {safe(verdict['summary'])}"
