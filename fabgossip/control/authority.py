@@ -291,9 +291,14 @@ class AuthorityFolder:
         if row is None:
             raise ControlError(f"{node_id} is not enrolled")
         bundle = self.bundle()
-        token = node_token(bundle.cluster_id, NodeId(node_id))
-        if any(one.value == token for one in self._revocations(now).entries):
-            raise ControlError(f"{node_id} is revoked")
+        token = node_token(bundle.cluster_id, NodeId(node_id)).hex()
+        for entry in self.book().in_force(bundle.authority_epoch, now):
+            if (entry.revoked_kind, entry.value) == (RevokedKind.NODE, token):
+                raise ControlError(
+                    f'{node_id} is revoked: "{entry.reason}" (entry {entry.entry_id}); enroll it '
+                    "under another id, or, if the entry is wrong: fabgossip control rotate "
+                    f"--new-epoch --lift {entry.entry_id}"
+                )
         return row
 
     def save_node(self, row: NodeRow) -> None:

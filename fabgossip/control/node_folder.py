@@ -63,8 +63,10 @@ def enroll_node(
         ControlError: the node or the folder exists already.
     """
     if authority.find_node(row.node_id) is not None:
+        authority.member(row.node_id, now)  # of a revoked one the options below say no as well
         raise ControlError(
-            f"{row.node_id} is enrolled already; --renew gives it a new certificate and claims"
+            f"{row.node_id} is enrolled already; --renew gives it a new certificate and claims, "
+            "--change other entitlements"
         )
     bundle = authority.bundle()
     audit_key = new_artifact_key()

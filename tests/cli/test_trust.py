@@ -264,3 +264,19 @@ def test_an_organisation_no_control_endpoint_stores_for_is_told_when_it_is_first
     said = control(folder, capsys, "enroll", "n4", "--out", folder / "n4", *stores)
     assert "warning: no control endpoint stores for nowhere" in said
     assert "enroll control-1 --change" in said
+
+
+def test_enrolling_a_revoked_node_says_the_ways_there_are(folder: Path, capsys: Output) -> None:
+    """Each of the three commands gives the same answer, and none sends to another of them."""
+    place = ("--out", folder / "n1", "--address", "127.0.0.1:2")
+    code, said = tried(folder, capsys, "enroll", "n1", *place)
+    assert code == 1
+    assert "--renew" in said
+    assert "--change" in said
+    entry = as_json(folder, capsys, "revoke", "--node", "n1", "--reason", "stolen")["entry"]
+    for more in ((), ("--renew",), ("--change",)):
+        code, said = tried(folder, capsys, "enroll", "n1", *place, *more)
+        assert code == 1
+        assert f'n1 is revoked: "stolen" (entry {entry})' in said
+        assert f"--new-epoch --lift {entry}" in said
+        assert "--renew" not in said
