@@ -302,6 +302,12 @@ def _print_artifact(body: dict[str, object]) -> None:
         f"{bold(safe(artifact['namespace']))}   {safe(artifact['family'])} {safe(newest['order'])}"
     )
     print(f"  state    {safe(artifact['state'])}   since {safe(artifact['current_at'])}")
+    refused = body["refused"]
+    if isinstance(refused, dict):
+        print(
+            f"  refused  {safe(refused['code'])}: {safe(refused['detail'])}   "
+            f"at {safe(refused['at'])}"
+        )
     print(f"  content  {safe(artifact['content_hash'])}   {artifact['size']} bytes")
     print(f"  signed   {', '.join(str(key)[:12] for key in keys)}   {signed['threshold']} needed")
     print(f"  newest   {safe(newest['order'])}, heard from {safe(newest['from'])}")

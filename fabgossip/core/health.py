@@ -304,7 +304,8 @@ def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
         because = "the snapshot that covers it does not list this version"
         return _problem(ProblemCode.UNLISTED, namespace, because, step)
     if head.state is HeadState.REFUSED:
-        because = "what was accepted before is refused by today's trust, and was withdrawn"
+        code = "" if head.refusal is None else f" ({head.refusal.code.value})"
+        because = f"what was accepted before is refused by today's trust{code}: taken out of local/"
         return _problem(ProblemCode.REFUSED, namespace, because, step)
     if head.state is HeadState.INVALID:
         because = "its signed content does not say what its type demands: the signer is at fault"

@@ -22,6 +22,7 @@ from fabgossip.core.catalog import (
     Floor,
     Head,
     HeadState,
+    Refusal,
     prefix_of,
 )
 from fabgossip.core.disclosure import traffic_of
@@ -230,7 +231,8 @@ class Intake:
         self, stored: StoredHead, verdict: Rejection, sides: list[VerifiedManifest]
     ) -> None:
         """The last good one of an older epoch stays where consumers read it; all else goes."""
-        self._record(Fact.ARTIFACT_REJECTED, verdict, source="disk")
+        named = replace(verdict, namespace=stored.namespace)
+        self._record(Fact.ARTIFACT_REJECTED, named, source="disk")
         if stored.is_increment or not self._is_last_good(verdict):
             self._withdraw_local(stored.namespace)
             if verdict.code is not RejectionCode.EXPIRED and not stored.is_increment:
@@ -1232,7 +1234,7 @@ class Intake:
     def _believe_again(self, head: Head, now: Now) -> None:
         if head.state not in (HeadState.OUTDATED, HeadState.REFUSED):
             return
-        head.state = HeadState.BEHIND
+        head.state, head.refusal = HeadState.BEHIND, None
         self._follow(head, head.verified, None, now)
 
     def _doubt(self, head: Head, now: Now) -> None:
@@ -1241,7 +1243,10 @@ class Intake:
         if self._is_last_good(verdict):
             head.state = HeadState.OUTDATED
             return
-        self._record(Fact.ARTIFACT_REJECTED, verdict, source=head.source)
+        # The first checks refuse before a namespace is read; here it is known.
+        named = replace(verdict, namespace=head.manifest.namespace.text)
+        self._record(Fact.ARTIFACT_REJECTED, named, source=head.source)
+        head.refusal = Refusal(code=verdict.code, detail=verdict.detail, at=now.unix)
         self._withdraw(head, HeadState.REFUSED, now)
 
     def _is_last_good(self, verdict: Rejection) -> bool:
