@@ -181,7 +181,7 @@ def _summary(mode: Mode, problems: tuple[Problem, ...], beliefs: Beliefs, now: N
         case Mode.STALE:
             return "trust is past its refresh time; what is here is the last valid configuration"
         case Mode.PARTITIONED:
-            return f"nothing newly signed for {age} s; the last valid configuration is in use"
+            return f"nothing newly signed for {_age(age)}; the last valid configuration is in use"
         case Mode.FRESH:
             return (
                 _count(problems)
@@ -282,7 +282,15 @@ def _why_revoked(beliefs: Beliefs, now: UnixTime) -> tuple[str, str]:
     if entry is None:
         return f"{what} is revoked", step
     age, name = seconds_between(entry.since, now), short_hash(entry.value)
-    return f'{what} was revoked {age} s ago: "{entry.reason}" (entry {name})', step
+    return f'{what} was revoked {_age(age)} ago: "{entry.reason}" (entry {name})', step
+
+
+def _age(seconds: int) -> str:
+    """In the unit that leaves a number a person can compare."""
+    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
 
 
 def _why_stale(beliefs: Beliefs) -> str:
@@ -317,7 +325,9 @@ def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
         return _problem(ProblemCode.EXPIRED, namespace, "past its time of expiry: withdrawn", step)
     if head.state is HeadState.WITHHELD:
         overdue = seconds_between(head.manifest.refresh_by, now.unix)
-        because = f"{overdue} s past its refresh time, more than the signed policy lets it be used"
+        because = (
+            f"{_age(overdue)} past its refresh time, more than the signed policy lets it be used"
+        )
         return _problem(ProblemCode.WITHHELD, namespace, because, step)
     if head.state is HeadState.BEHIND:
         want = fetching.find(head.manifest.content_hash)
@@ -325,7 +335,7 @@ def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
             return _problem(ProblemCode.CONTENT_MISSING, namespace, _tries(want), step)
     if state_of(head, now) == "stale":
         overdue = seconds_between(head.manifest.refresh_by, now.unix)
-        because = f"{overdue} s past its refresh time, and nothing newer was announced"
+        because = f"{_age(overdue)} past its refresh time, and nothing newer was announced"
         return _problem(ProblemCode.REFRESH_OVERDUE, namespace, because, step)
     return None
 

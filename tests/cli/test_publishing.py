@@ -1,39 +1,11 @@
 """`control publish` to a daemon of this process."""
 
-import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
 
-from fabgossip.daemon.config import read_config
-from fabgossip.daemon.service import UMASK, Environment, open_daemon
-from fabgossip.daemon.systemd import NotifyEnvironment
 from tests.cli.test_commands import Output, outcome
 from tests.daemon import enrolled
-
-HANG_S = 60
-
-
-@asynccontextmanager
-async def served(folder: Path) -> AsyncIterator[None]:
-    """The node of a folder serves."""
-    environment = Environment(
-        notify=NotifyEnvironment(),
-        log_to_terminal=False,
-        entropy=bytes,
-        wall=lambda: 0.0,
-        clock_is_synchronized=lambda: True,
-    )
-    umask = os.umask(UMASK)
-    try:
-        with trio.fail_after(HANG_S):
-            config = read_config(folder / "fabgossip.toml", None)
-            async with open_daemon(config, environment):
-                yield
-    finally:
-        os.umask(umask)
 
 
 async def test_publish_says_which_node_took_it_and_who_would_take_the_rest(
@@ -51,7 +23,7 @@ async def test_publish_says_which_node_took_it_and_who_would_take_the_rest(
         return await trio.to_thread.run_sync(outcome, capsys, *words)
 
     publish = ("publish", "--socket", folder / "status.sock")
-    async with served(folder):
+    async with enrolled.served(folder):
         assert (await typed("compile", source))[0] == 0
         code, out, _ = await typed(*publish)
         assert (code, out.endswith(" handed over to n1, 0 refused\n")) == (0, True)

@@ -59,7 +59,7 @@ def test_it_says_what_when_why_and_what_to_do(part: str) -> None:
     (problem,) = snapshot.problems
     what, step = WORDS[part]
     name = short_hash(told.value)
-    assert problem.because == f'{what} was revoked 340 s ago: "stolen laptop" (entry {name})'
+    assert problem.because == f'{what} was revoked 5 minutes ago: "stolen laptop" (entry {name})'
     assert step in problem.next_step
     (fact,) = (one for one in story.find(Record) if one.fact is Fact.MODE_CHANGED)
     fields = dict(fact.fields)
