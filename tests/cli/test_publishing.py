@@ -28,6 +28,9 @@ async def test_publish_says_which_node_took_it_and_who_would_take_the_rest(
         code, out, _ = await typed(*publish)
         assert (code, out.endswith(" handed over to n1, 0 refused\n")) == (0, True)
         assert (await typed(*publish))[:2] == (0, "0 handed over to n1, 0 refused\n")
+    # Even with nothing to hand over: a timer that publishes must notice that nobody is there.
+    assert (await typed(*publish))[0] == 3
+    async with enrolled.served(folder):
         place = ("--out", tmp_path / "n2", "--address", "127.0.0.1:2")
         assert (await typed("enroll", "n2", *place, "--stores", "nowhere"))[0] == 0
         assert (await typed("compile", source))[0] == 0
@@ -38,5 +41,3 @@ async def test_publish_says_which_node_took_it_and_who_would_take_the_rest(
         "next: publish to a node enrolled with --stores nowhere, or: "
         "fabgossip control enroll n1 --change --out FOLDER --stores cluster --stores nowhere"
     )
-    # Even with nothing to hand over: a timer that publishes must notice that nobody is there.
-    assert (await typed(*publish))[0] == 3
