@@ -1,13 +1,19 @@
 """What every verb of `fabgossip control` shares: the authority folder, its passphrase, the time."""
 
 import argparse
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from stat import S_IRWXG, S_IRWXO, S_ISREG
+from typing import Final
 
 from fabgossip.control.authority import AuthorityFolder
 from fabgossip.errors import ControlError
 from fabgossip.model.moment import UnixTime
+
+OTHERS: Final = S_IRWXG | S_IRWXO
+PASSPHRASE_BYTES_MAX: Final = 4_096
 
 
 def add_verb(
@@ -50,15 +56,26 @@ def wall_now() -> UnixTime:
 
 
 def passphrase_of(arguments: argparse.Namespace) -> bytes | None:
-    """What encrypts the private keys; raises `ControlError`."""
+    """What encrypts the private keys; raises `ControlError`, also for a file others can read: then
+    the keys are as good as not encrypted."""
     path: Path | None = arguments.passphrase_file
     if path is None:
         return None
     try:
-        first = path.read_bytes().splitlines()[0]
-    except (OSError, IndexError) as error:
-        raise ControlError(f"{path}: no passphrase in it: {error}") from error
-    return first
+        with path.open("rb") as file:
+            # Of the open file, so that none is put in its place after it was looked at. A pipe, as
+            # a shell makes of `<(...)`, is its maker's alone whatever its mode says.
+            status = os.fstat(file.fileno())
+            if S_ISREG(status.st_mode) and status.st_mode & OTHERS:
+                raise ControlError(
+                    f"{path}: is readable for others than its owner; chmod 600 {path}"
+                )
+            lines = file.readline(PASSPHRASE_BYTES_MAX).splitlines()
+    except OSError as error:
+        raise ControlError(f"{path}: cannot be read: {error.strerror}") from error
+    if not lines or not lines[0]:
+        raise ControlError(f"{path}: is empty, or its first line is; that line is the passphrase")
+    return lines[0]
 
 
 def authority_of(arguments: argparse.Namespace) -> AuthorityFolder:

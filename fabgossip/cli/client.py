@@ -5,7 +5,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -113,3 +113,9 @@ class StatusClient:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+
+def ask(path: Path, target: str, timeout_s: float = TIMEOUT_S) -> Reply:
+    """One `GET` on a connection of its own; raises `UnreachableError`."""
+    with closing(StatusClient(path, timeout_s)) as client:
+        return client.get(target)

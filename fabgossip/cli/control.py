@@ -3,6 +3,7 @@
 import argparse
 import re
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -16,19 +17,27 @@ from fabgossip.cli.authority import (
     wall_now,
 )
 from fabgossip.cli.client import StatusClient
-from fabgossip.cli.output import EXIT_OK, EXIT_REFUSED, print_json, print_table, say
+from fabgossip.cli.output import EXIT_OK, EXIT_REFUSED, print_json, print_table, safe, say
 from fabgossip.cli.trust import add_trust_verbs
+from fabgossip.control.advice import (
+    nodes_matching,
+    source_warnings,
+    storing_command,
+    unserved_orgs,
+    unstored_orgs,
+)
 from fabgossip.control.authority import AuthorityFolder, fingerprint
 from fabgossip.control.enrollment import NodeRow
 from fabgossip.control.node_folder import NodePlaces, change_node, enroll_node, renew_node
 from fabgossip.control.publishing import Delivery, publish
 from fabgossip.control.signing import SignedArtifact
 from fabgossip.control.sources.folder import read_source
-from fabgossip.errors import ModelError, UsageError
+from fabgossip.errors import ControlError, ModelError, UsageError
 from fabgossip.model.artifact import CONTENT_BYTES_MAX, ArtifactType
 from fabgossip.model.authority import DEMO_PREFIX, ContentCap
 from fabgossip.model.ids import parse_cluster_id, parse_platform_id
 from fabgossip.model.topology import PeerClass
+from fabgossip.trust.rejections import RejectionCode
 
 EPOCH_START_MAX: Final = 1 << 40
 """Leaves an authority more epochs than it can ever open, and its bundle within signed integers."""
@@ -196,16 +205,27 @@ def run_enroll(arguments: argparse.Namespace) -> int:
         raise UsageError("enroll: --state-generation goes with --renew")
     with authority.locked():
         row, done = _enroll(authority, arguments)
+        warnings = _enroll_warnings(authority, row)
     if arguments.json:
         body = {"node_id": row.node_id, "folder": str(arguments.out), "renewed": arguments.renew}
-        print_json({**body, "claims_version": row.claims_version})
+        print_json({**body, "claims_version": row.claims_version, "warnings": warnings})
         return EXIT_OK
     print(f"{done} {row.node_id} in {arguments.out}")
+    for one in warnings:
+        say(f"warning: {one}")
     if arguments.change:
         say("next: compile and publish; carry identity/claims to the node and restart it")
     else:
         say(f"next: fabgossip run --config {arguments.out / 'fabgossip.toml'}")
     return EXIT_OK
+
+
+def _enroll_warnings(authority: AuthorityFolder, row: NodeRow) -> list[str]:
+    return [
+        f"no control endpoint stores for {org}: publishing there will be refused; "
+        f"{storing_command(endpoint, [org])}"
+        for org, endpoint in unserved_orgs(row, authority.members(wall_now()))
+    ]
 
 
 def _enroll(authority: AuthorityFolder, arguments: argparse.Namespace) -> tuple[NodeRow, str]:
@@ -263,24 +283,31 @@ def run_compile(arguments: argparse.Namespace) -> int:
             source, now, root_folders=roots, restored=tuple(arguments.restore)
         )
         is_due = authority.is_bundle_due(now)
+        nodes, bundle = authority.members(now), authority.bundle()
     if is_due:
         say("the trust bundle needs fresh times: compile with --root-keys FOLDER")
+    warnings = source_warnings(bundle, nodes, source)
     rows = [
         (
             one.manifest.namespace.text,
             one.manifest.artifact_type.value,
             str(one.manifest.order),
             len(one.content),
+            nodes_matching(nodes, one.manifest.audience, bundle.cluster_id),
         )
         for one in signed
     ]
     if arguments.json:
         items = [
-            dict(zip(("namespace", "family", "order", "size"), row, strict=True)) for row in rows
+            dict(zip(("namespace", "family", "order", "size", "nodes"), row, strict=True))
+            for row in rows
         ]
-        print_json({"compiled": items})
-    elif rows:
-        print_table(("NAMESPACE", "TYPE", "VERSION", "BYTES"), rows)
+        print_json({"compiled": items, "warnings": list(warnings)})
+        return EXIT_OK
+    for warning in warnings:
+        say(f"warning: {warning}")
+    if rows:
+        print_table(("NAMESPACE", "TYPE", "VERSION", "BYTES", "NODES"), rows)
     else:
         print("nothing changed")
     return EXIT_OK
@@ -303,16 +330,14 @@ def submitter(client: StatusClient) -> Callable[[SignedArtifact], Delivery]:
 
 def run_publish(arguments: argparse.Namespace) -> int:
     """`fabgossip control publish`."""
-    authority = authority_of(arguments)
-    client = StatusClient(arguments.socket)
-    client.get("/v1/version")  # before anything is recorded: is there a node at all
-    with authority.locked():
-        deliveries = publish(
-            authority,
-            submitter(client),
-            wall_now(),
-            everything=arguments.all,
-        )
+    authority, now = authority_of(arguments), wall_now()
+    with closing(StatusClient(arguments.socket)) as client:
+        # Before anything is recorded, and even if there is nothing to hand over: a timer that
+        # publishes must notice a dead node.
+        node_id = _node_at(client, arguments.socket)
+        with authority.locked():
+            deliveries = publish(authority, submitter(client), now, everything=arguments.all)
+            row = authority.find_node(node_id)
     refused = [one for one in deliveries if not one.is_accepted]
     if arguments.json:
         items = [
@@ -323,9 +348,29 @@ def run_publish(arguments: argparse.Namespace) -> int:
             }
             for one in deliveries
         ]
-        print_json({"published": items, "refused": len(refused)})
+        print_json({"node_id": node_id, "published": items, "refused": len(refused)})
     else:
         for one in refused:
             say(f"fabgossip: {one.artifact.manifest.namespace.text}: {one.code}: {one.detail}")
-        print(f"{len(deliveries) - len(refused)} handed over, {len(refused)} refused")
+        taken = len(deliveries) - len(refused)
+        print(f"{taken} handed over to {safe(node_id)}, {len(refused)} refused")
+        if row is not None:
+            _say_what_it_stores(row, refused)
     return EXIT_REFUSED if refused else EXIT_OK
+
+
+def _node_at(client: StatusClient, socket: Path) -> str:
+    reply = client.get("/v1/version")
+    if reply.code != 200:
+        raise ControlError(f"{socket}: {reply.body.get('detail')}")
+    return str(reply.body["node_id"])
+
+
+def _say_what_it_stores(row: NodeRow, refused: list[Delivery]) -> None:
+    manifests = [
+        one.artifact.manifest for one in refused if one.code == RejectionCode.AUDIENCE_NOT_OURS
+    ]
+    orgs = unstored_orgs(row, manifests)
+    if orgs:
+        stores = " ".join(f"--stores {one}" for one in orgs)
+        say(f"next: publish to a node enrolled with {stores}, or: {storing_command(row, orgs)}")

@@ -2,10 +2,11 @@
 
 import argparse
 import os
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlencode
 
-from fabgossip.cli.client import Reply, StatusClient
+from fabgossip.cli.client import Reply, StatusClient, ask
 from fabgossip.cli.output import (
     EXIT_DEGRADED,
     EXIT_FAILURE,
@@ -21,13 +22,16 @@ from fabgossip.cli.output import (
 )
 from fabgossip.errors import UsageError
 
-_FETCH_EXITS = {
+_EXITS = {
+    400: EXIT_USAGE,
     404: EXIT_FAILURE,
     422: EXIT_REFUSED,
     403: EXIT_REFUSED,
     503: EXIT_TRY_AGAIN,
     504: EXIT_TRY_AGAIN,
 }
+_NOT_FRESH = ("behind", "stale", "disputed", "expired", "invalid", "withdrawn", "known")
+"""Counts of `namespaces` shown where there is something to count."""
 PAGE = 1_000
 TIMEOUT_MS_MAX = 600_000
 GATE_TIMEOUT_S = 1.0
@@ -106,7 +110,9 @@ def _refused(reply: Reply, *, as_json: bool) -> int:
         print_json(reply.body)
     else:
         say(f"fabgossip: {safe(reply.body.get('detail') or reply.body.get('code'))}")
-    return _FETCH_EXITS.get(reply.code, EXIT_FAILURE)
+        if reply.code == 404:
+            say("     fabgossip artifacts lists what this node knows")
+    return _EXITS.get(reply.code, EXIT_FAILURE)
 
 
 def run_gate(arguments: argparse.Namespace) -> int:
@@ -117,8 +123,7 @@ def run_gate(arguments: argparse.Namespace) -> int:
         query["namespace"] = arguments.namespace
     if arguments.artifact is not None:
         query["content_hash"] = arguments.artifact
-    client = StatusClient(arguments.socket, GATE_TIMEOUT_S)
-    reply = client.get(f"/v1/gate?{urlencode(query)}")
+    reply = ask(arguments.socket, f"/v1/gate?{urlencode(query)}", GATE_TIMEOUT_S)
     if reply.code != 200:
         _refused(reply, as_json=arguments.json)
         return EXIT_USAGE if reply.code == 400 else EXIT_TRY_AGAIN
@@ -136,7 +141,7 @@ def run_gate(arguments: argparse.Namespace) -> int:
 
 def run_status(arguments: argparse.Namespace) -> int:
     """`fabgossip status`."""
-    reply = StatusClient(arguments.socket).get("/v1/status")
+    reply = ask(arguments.socket, "/v1/status")
     verdict = _table(reply.body, "verdict")
     if arguments.json:
         print_json(reply.body)
@@ -164,8 +169,12 @@ def _print_status(body: dict[str, object]) -> None:
         _table(body, "neighbors"),
         _table(body, "recovery"),
     )
+    others = "".join(f"{counts[one]} {one}   " for one in _NOT_FRESH if counts[one])
+    domains = neighbors["failure_domains"]
     mode = safe(verdict["mode"]).upper()
-    level = "" if verdict["level"] == "ok" else "   DEGRADED"
+    # Lower case, to be no second mode: FRESH is how current trust is, degraded that something is
+    # wrong.
+    level = "" if verdict["level"] == "ok" else "   degraded"
     print(
         f"fabgossip {bold(safe(node['node_id']))}   cluster {safe(node['cluster_id'])}   "
         f"{bold(mode + level)}   {safe(verdict['summary'])}"
@@ -177,12 +186,11 @@ def _print_status(body: dict[str, object]) -> None:
     )
     print(
         f"  namespaces    {counts['fresh']} of {counts['total']} fresh   "
-        f"{counts['behind']} behind   {counts['stale']} stale   {counts['expired']} expired   "
-        f"{counts['invalid']} invalid   last change {safe(counts['last_change_at'])}"
+        f"{others}last change {safe(counts['last_change_at'])}"
     )
     print(
         f"  neighbors     {neighbors['active']} linked, {neighbors['target']} wanted   "
-        f"in {neighbors['failure_domains']} failure domains"
+        f"in {domains} failure domain{'' if domains == 1 else 's'}"
     )
     print(
         f"  recovery      {recovery['wanted']} wanted   {recovery['in_flight']} in flight   "
@@ -206,7 +214,6 @@ def _print_problems(body: dict[str, object]) -> None:
 
 def run_artifacts(arguments: argparse.Namespace) -> int:
     """`fabgossip artifacts`."""
-    client = StatusClient(arguments.socket)
     items: list[dict[str, object]] = []
     after = ""
     while True:
@@ -216,7 +223,7 @@ def run_artifacts(arguments: argparse.Namespace) -> int:
             for key, value in (("family", arguments.family), ("state", arguments.state))
             if value
         }
-        reply = client.get(f"/v1/artifacts?{urlencode(query)}")
+        reply = ask(arguments.socket, f"/v1/artifacts?{urlencode(query)}")
         if reply.code != 200:
             return _refused(reply, as_json=arguments.json)
         items += _rows(reply.body, "items")
@@ -242,7 +249,7 @@ def run_artifacts(arguments: argparse.Namespace) -> int:
 
 def run_peers(arguments: argparse.Namespace) -> int:
     """`fabgossip peers`."""
-    reply = StatusClient(arguments.socket).get("/v1/peers")
+    reply = ask(arguments.socket, "/v1/peers")
     if arguments.json:
         print_json(reply.body)
         return EXIT_OK
@@ -267,7 +274,7 @@ def run_peers(arguments: argparse.Namespace) -> int:
 def run_why(arguments: argparse.Namespace) -> int:
     """`fabgossip why`."""
     query = urlencode(dict((_subject(arguments.subject),)))
-    reply = StatusClient(arguments.socket).get(f"/v1/why?{query}")
+    reply = ask(arguments.socket, f"/v1/why?{query}")
     if reply.code != 200:
         return _refused(reply, as_json=arguments.json)
     if arguments.json:
@@ -300,6 +307,12 @@ def _print_artifact(body: dict[str, object]) -> None:
         f"{bold(safe(artifact['namespace']))}   {safe(artifact['family'])} {safe(newest['order'])}"
     )
     print(f"  state    {safe(artifact['state'])}   since {safe(artifact['current_at'])}")
+    refused = body["refused"]
+    if isinstance(refused, dict):
+        print(
+            f"  refused  {safe(refused['code'])}: {safe(refused['detail'])}   "
+            f"at {safe(refused['at'])}"
+        )
     print(f"  content  {safe(artifact['content_hash'])}   {artifact['size']} bytes")
     print(f"  signed   {', '.join(str(key)[:12] for key in keys)}   {signed['threshold']} needed")
     print(f"  newest   {safe(newest['order'])}, heard from {safe(newest['from'])}")
@@ -309,7 +322,7 @@ def _print_artifact(body: dict[str, object]) -> None:
     )
     holders = body["advertised_by"]
     assert isinstance(holders, list)
-    print(f"  held by  {', '.join(map(safe, holders)) or 'no linked peer says so'}")
+    print(f"  held by  {', '.join(map(safe, holders)) or 'no linked peer advertises it'}")
     want = body["want"]
     if isinstance(want, dict):
         print(f"  want     {safe(want['state'])}")
@@ -348,8 +361,8 @@ def run_fetch(arguments: argparse.Namespace) -> int:
         )
     key, value = _subject(arguments.subject)
     query = urlencode({key: value, "timeout_ms": str(timeout_ms)})
-    client = StatusClient(arguments.socket, timeout_s=arguments.timeout + 10)
-    reply = client.post(f"/v1/fetch?{query}")
+    with closing(StatusClient(arguments.socket, timeout_s=arguments.timeout + 10)) as client:
+        reply = client.post(f"/v1/fetch?{query}")
     if reply.code != 200:
         return _refused(reply, as_json=arguments.json)
     if arguments.json:
@@ -398,11 +411,12 @@ def run_submit(arguments: argparse.Namespace) -> int:
     except OSError as error:
         say(f"fabgossip: {error.filename}: {error.strerror}")
         return EXIT_FAILURE
-    reply = StatusClient(arguments.socket).submit(envelope, content)
+    with closing(StatusClient(arguments.socket)) as client:
+        reply = client.submit(envelope, content)
     if reply.code != 200:
         if not arguments.json:
             say(f"fabgossip: {safe(reply.body.get('code'))}: {safe(reply.body.get('detail'))}")
-            return _FETCH_EXITS.get(reply.code, EXIT_FAILURE)
+            return _EXITS.get(reply.code, EXIT_FAILURE)
         return _refused(reply, as_json=True)
     if arguments.json:
         print_json(reply.body)
@@ -413,7 +427,7 @@ def run_submit(arguments: argparse.Namespace) -> int:
 
 def run_events(arguments: argparse.Namespace) -> int:
     """`fabgossip events`."""
-    reply = StatusClient(arguments.socket).get("/v1/events")
+    reply = ask(arguments.socket, "/v1/events")
     if arguments.json:
         print_json(reply.body)
         return EXIT_OK

@@ -29,7 +29,14 @@ from fabgossip.model.authority import (
     RevokedKind,
     TrustBundle,
 )
-from fabgossip.model.ids import ManifestHash, NodeId, parse_content_hash, parse_id, parse_key_id
+from fabgossip.model.ids import (
+    ManifestHash,
+    NodeId,
+    key_id_of,
+    parse_content_hash,
+    parse_id,
+    parse_key_id,
+)
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import parse_scope_id
 from fabgossip.trust.identity import certificate_hash_of
@@ -112,7 +119,9 @@ def run_rotate(arguments: argparse.Namespace) -> int:
     wish = _wish(arguments)
     authority = authority_of(arguments)
     with authority.locked():
+        before = authority.bundle()
         bundle = rotate(authority, wish, wall_now(), tuple(arguments.root_keys))
+    roots = {"new": _root_ids(bundle), "old": _root_ids(before)} if wish.roots else {}
     keys = {name: _active_ids(bundle, name) for name in sorted(wish.roles)}
     steps = _next_steps(wish)
     if arguments.json:
@@ -122,6 +131,7 @@ def run_rotate(arguments: argparse.Namespace) -> int:
                 "epoch": bundle.authority_epoch,
                 "bootstrap_sha256": fingerprint(authority.bootstrap()),
                 "active_keys": keys,
+                "roots": roots,
                 "next": steps,
             }
         )
@@ -129,9 +139,16 @@ def run_rotate(arguments: argparse.Namespace) -> int:
     print(f"trust bundle {bundle.bundle_version}, epoch {bundle.authority_epoch}")
     for name, ids in keys.items():
         print(f"  {name.ljust(10)}  signs with {', '.join(ids)}")
+    for age, ids in roots.items():
+        # A key is its file's name: nothing else tells the files of keys/root apart.
+        print(f"  {'root'.ljust(10)}  {age} {', '.join(ids)}")
     for number, step in enumerate(steps, 1):
         say(f"next {number}: {step}")
     return EXIT_OK
+
+
+def _root_ids(bundle: TrustBundle) -> list[str]:
+    return [key_id_of(root).hex() for root in bundle.root_keys]
 
 
 def _active_ids(bundle: TrustBundle, role: str) -> list[str]:
@@ -150,7 +167,7 @@ def _next_steps(wish: RotationWish) -> list[str]:
         steps.append(renew)
         if wish.old_node_cas is KeyStatus.ACTIVE:
             steps.append("fabgossip control rotate --retire-node-ca once every node has them")
-    elif wish.opens_epoch or ("claims" in wish.roles and wish.old_keys is not OldKeys.KEEP):
+    elif "claims" in wish.roles and wish.old_keys is not OldKeys.KEEP:
         steps.append(renew)
     if wish.roots:
         steps.append("move the new files of keys/root away; destroy the old ones once all have it")

@@ -26,7 +26,6 @@ from dataclasses import asdict, replace
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -56,6 +55,7 @@ from fabgossip.control.drafts import (
     Minimums,
     PublishedHead,
     UnsignedArtifact,
+    is_worn,
     manifest_hash_of,
     revoked_keys,
 )
@@ -65,9 +65,8 @@ from fabgossip.control.enrollment import (
     certificate_der,
     node_ca_certificate,
 )
-from fabgossip.control.files import replace_file
+from fabgossip.control.files import make_folder, replace_file, said
 from fabgossip.control.keystore import (
-    FOLDER_MODE,
     ArtifactKey,
     KeyFolder,
     KeyRing,
@@ -93,7 +92,7 @@ from fabgossip.model.authority import (
     TrustBundle,
 )
 from fabgossip.model.ids import ClusterId, KeyId, NodeId, PlatformId, key_id_of
-from fabgossip.model.moment import UnixTime, seconds_between
+from fabgossip.model.moment import UnixTime
 from fabgossip.model.policy import ReplicationPolicy
 from fabgossip.trust.bundle import right_for
 from fabgossip.trust.checkpoints import ledger_keys
@@ -102,9 +101,6 @@ from fabgossip.wire.contents import parse_bundle, parse_storage_directory, pinne
 from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import parse_manifest
 from fabgossip.wire.tables import TableError, structure_table
-
-RENEW_SHARE: Final = 2
-"""A trust bundle is issued anew once half of its refresh span is gone."""
 
 
 class AuthorityFolder:
@@ -126,13 +122,17 @@ class AuthorityFolder:
             raise ControlError(
                 f"{self.folder}: no authority here; fabgossip control init makes one"
             )
-        with path.open("w") as lock:
+        with said(path):
+            lock = path.open("w")
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 raise ControlError(
                     f"{self.folder}: another control command is at work; try again"
                 ) from error
+            except OSError as error:
+                raise ControlError(f"{path}: cannot be locked: {error.strerror}") from error
             self._settle()
             yield
 
@@ -147,13 +147,11 @@ class AuthorityFolder:
         """Make keys, trust bundle 1 and the bootstrap file; raises `ControlError` if the folder
         exists."""
         try:
-            self.folder.mkdir(mode=FOLDER_MODE, parents=True)
-            for name in ("trust", "nodes", *FOLDERS):
-                (self.folder / name).mkdir(mode=FOLDER_MODE)
-        except OSError as error:
-            raise ControlError(
-                f"{self.folder}: {error.strerror}; an authority is never overwritten"
-            ) from error
+            make_folder(self.folder)
+        except ControlError as error:
+            raise ControlError(f"{error}; an authority is never overwritten") from error
+        for name in ("trust", "nodes", *FOLDERS):
+            make_folder(self.folder / name)
         keys = {role.name: new_keys(role.count) for role in KEY_ROLES} | {"root": new_keys(ROOTS)}
         ca_key = new_node_key()
         ca = certificate_der(node_ca_certificate(ca_key, cluster_id, now))
@@ -195,19 +193,24 @@ class AuthorityFolder:
         self._settle()
 
     def _settle(self) -> None:
-        """What follows from the newest bundle: nodes are handed it, new ones pin it."""
+        """What follows from the newest bundle: nodes are handed it, new ones pin it, and private
+        keys it revoked are gone, thieves being why."""
         version = self._versions()[-1]
         signed = self._step(version)
         pinned = pinned_bytes(signed.envelope, signed.content)
         path = self.folder / "trust" / "bootstrap"
-        if path.is_file() and path.read_bytes() == pinned:
-            return
-        self._published.record((signed,), is_step=True)
-        replace_file(path, pinned)
+        if not path.is_file() or self.bootstrap() != pinned:
+            self._published.record((signed,), is_step=True)
+            replace_file(path, pinned)
+        self.keys.remove_revoked(self.bundle())
 
     def _versions(self) -> list[int]:
         """The bundles of the chain, ascending; raises `ControlError`."""
-        found = sorted(int(path.stem) for path in (self.folder / "trust").glob("*.envelope"))
+        paths = list((self.folder / "trust").glob("*.envelope"))
+        strange = [path for path in paths if not (path.stem.isascii() and path.stem.isdigit())]
+        if strange:
+            raise ControlError(f"{strange[0]}: expected NUMBER.envelope")
+        found = sorted(int(path.stem) for path in paths)
         if not found:
             raise ControlError(f"{self.folder}: no trust bundle; fabgossip control init makes one")
         return found
@@ -234,8 +237,10 @@ class AuthorityFolder:
         return self.chain()[-1]
 
     def bootstrap(self) -> bytes:
-        """The pinned file every new node gets."""
-        return (self.folder / "trust" / "bootstrap").read_bytes()
+        """The pinned file every new node gets; raises `ControlError`."""
+        path = self.folder / "trust" / "bootstrap"
+        with said(path):
+            return path.read_bytes()
 
     def minimums(self, now: UnixTime) -> Minimums:
         """The bundle that revoked something last, and the list that has every key and node revoked
@@ -276,15 +281,24 @@ class AuthorityFolder:
         """What is registered of a node."""
         return next((row for row in self.nodes() if row.node_id == node_id), None)
 
+    def members(self, now: UnixTime) -> tuple[NodeRow, ...]:
+        """Every enrolled node that is not revoked, by id; raises `ControlError`."""
+        return tuple(self._given(Source(), now, KeyRing(())).members.values())
+
     def member(self, node_id: str, now: UnixTime) -> NodeRow:
         """An enrolled node that is not revoked; raises `ControlError`."""
         row = self.find_node(node_id)
         if row is None:
             raise ControlError(f"{node_id} is not enrolled")
         bundle = self.bundle()
-        token = node_token(bundle.cluster_id, NodeId(node_id))
-        if any(one.value == token for one in self._revocations(now).entries):
-            raise ControlError(f"{node_id} is revoked")
+        token = node_token(bundle.cluster_id, NodeId(node_id)).hex()
+        for entry in self.book().in_force(bundle.authority_epoch, now):
+            if (entry.revoked_kind, entry.value) == (RevokedKind.NODE, token):
+                raise ControlError(
+                    f'{node_id} is revoked: "{entry.reason}" (entry {entry.entry_id}); enroll it '
+                    "under another id, or, if the entry is wrong: fabgossip control rotate "
+                    f"--new-epoch --lift {entry.entry_id}"
+                )
         return row
 
     def save_node(self, row: NodeRow) -> None:
@@ -451,9 +465,10 @@ class AuthorityFolder:
     def is_bundle_due(self, now: UnixTime) -> bool:
         """Whether the trust bundle should be issued with fresh times: its roots must be at hand for
         that."""
-        manifest = self.published()[f"{self.bundle().prefix}/trust/bundle"].manifest
-        age = seconds_between(manifest.issued_at, now)
-        return age * RENEW_SHARE >= seconds_between(manifest.issued_at, manifest.refresh_by)
+        head = self.published().get(f"{self.bundle().prefix}/trust/bundle")
+        if head is None:
+            raise ControlError(f"{self.folder}/heads.json: names no trust bundle")
+        return is_worn(head.manifest.issued_at, head.manifest.refresh_by, now)
 
     def tombstone(self, path: str, tombstone: Tombstone, now: UnixTime) -> SignedArtifact:
         """Withdraw the namespace of a path below the cluster; raises `ControlError`,

@@ -23,6 +23,7 @@ from fabgossip.control.drafts import (
     audience_of,
     content_hash_of,
     draft_of,
+    is_worn,
     manifest_hash_of,
     manifest_of,
     namespace_of,
@@ -45,8 +46,6 @@ from fabgossip.trust.gate import size_max_of
 from fabgossip.wire.contents import bundle_bytes, revocations_bytes
 from fabgossip.wire.increments import increment_bytes
 
-RENEW_SHARE: Final = 2
-"""An artifact is made anew once half of its refresh span is gone."""
 REVOCATIONS_EVERY_S: Final = 300
 """The revocation list sooner: it is the sign of life by which nodes tell a quiet control plane from
 one they cannot hear (*start*)."""
@@ -307,7 +306,7 @@ def _versions(given: CompileInput, draft: Draft) -> list[UnsignedArtifact]:
 
 def _is_due(given: CompileInput, draft: Draft, before: Manifest) -> bool:
     age = seconds_between(before.issued_at, given.now)
-    is_half_gone = age * RENEW_SHARE >= seconds_between(before.issued_at, before.refresh_by)
+    is_half_gone = is_worn(before.issued_at, before.refresh_by, given.now)
     if draft.artifact_type is ArtifactType.TRUST_BUNDLE and before.content_hash == content_hash_of(
         draft.content
     ):
@@ -324,10 +323,10 @@ def _is_due(given: CompileInput, draft: Draft, before: Manifest) -> bool:
 
 
 def _still_stands(given: CompileInput, before: Manifest) -> bool:
-    """Whether nodes that know today's trust still believe a manifest, times apart."""
+    """Whether today's trust leaves a manifest as it is, times apart."""
     return (
         before.authority_epoch == given.bundle.authority_epoch
-        and all(given.signers.counts(one, before.issued_at) for one in before.signer_key_ids)
+        and given.signers.needs_no_renewal(before.signer_key_ids, before.issued_at)
         and (RevokedKind.MANIFEST, manifest_hash_of(before)) not in given.revoked
         and (RevokedKind.CONTENT, before.content_hash) not in given.revoked
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
+from typing import Final
 
 from fabgossip.control.enrollment import NodeRow, org_scopes
 from fabgossip.control.keystore import ArtifactKey
@@ -31,7 +32,7 @@ from fabgossip.model.ids import (
     NodeId,
     key_id_of,
 )
-from fabgossip.model.moment import UnixTime, seconds_after
+from fabgossip.model.moment import UnixTime, seconds_after, seconds_between
 from fabgossip.model.scope import (
     Audience,
     Namespace,
@@ -43,6 +44,9 @@ from fabgossip.model.scope import (
 from fabgossip.model.topology import ENDPOINTS_MAX, Endpoint, PeerClass
 from fabgossip.trust.revocation import node_token
 from fabgossip.wire.statements import manifest_bytes
+
+RENEW_SHARE: Final = 2
+"""What is signed is signed anew once half of its span is gone: artifacts, bundles, claims alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +131,11 @@ class CompileInput:
     def signers(self) -> Signers:
         """Whose signatures count."""
         return Signers(bundle=self.bundle, revoked=revoked_keys(self.revocations))
+
+
+def is_worn(issued_at: UnixTime, until: UnixTime, now: UnixTime) -> bool:
+    """Whether so much of a span is gone that what has it is due again."""
+    return seconds_between(issued_at, now) * RENEW_SHARE >= seconds_between(issued_at, until)
 
 
 def revoked_keys(revocations: RevocationList) -> frozenset[KeyId]:

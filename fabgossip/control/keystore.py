@@ -15,10 +15,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fabgossip.control.files import ensure_folder, said
 from fabgossip.errors import ControlError
+from fabgossip.model.authority import KeyStatus, TrustBundle
 from fabgossip.model.ids import KeyId, key_id_of
+from fabgossip.storage.contents import sync_folder
 
-FOLDER_MODE: Final = 0o700
 KEY_MODE: Final = 0o600
 
 
@@ -87,16 +89,15 @@ class KeyRing:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file only its owner can read; raises `ControlError` if it exists or cannot be
-    written."""
-    try:
+    """Write a file only its owner can read, durably; raises `ControlError` if it exists or cannot
+    be written."""
+    with said(path):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, KEY_MODE)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:
-        raise ControlError(f"{path}: {error.strerror}") from error
+        sync_folder(path.parent)
 
 
 def _encryption(passphrase: bytes | None) -> serialization.KeySerializationEncryption:
@@ -132,7 +133,7 @@ class KeyFolder:
 
     def _write(self, role: str, name: str, pem: bytes) -> None:
         folder = self._folder / role
-        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        ensure_folder(folder)
         write_private(folder / f"{name}.pem", pem)
 
     def ring(self, root_folders: tuple[Path, ...] = ()) -> KeyRing:
@@ -153,14 +154,16 @@ class KeyFolder:
             raise ControlError(f"{path}: not an Ed25519 key")
         return ArtifactKey(key)
 
-    def remove(self, key_id: KeyId) -> None:
-        """Delete the private key of an id, in whatever role; raises `ControlError`."""
-        for path in self._folder.glob(f"*/{key_id.hex()}.pem"):
-            _unlink(path)
-
-    def remove_node_ca(self, certificate: bytes) -> None:
-        """Delete the key of the node CA with this DER; raises `ControlError`."""
-        _unlink(self._node_ca_path(certificate))
+    def remove_revoked(self, bundle: TrustBundle) -> None:
+        """Delete the private keys a bundle revoked, in whatever role: they sign nothing any more.
+        The others stay until the operator removes them. Raises `ControlError`."""
+        for key in bundle.keys:
+            if key.status is KeyStatus.REVOKED:
+                for path in self._folder.glob(f"*/{key.key_id.hex()}.pem"):
+                    _unlink(path)
+        for ca in bundle.node_cas:
+            if ca.status is KeyStatus.REVOKED:
+                _unlink(self._node_ca_path(ca.der))
 
     def _node_ca_path(self, certificate: bytes) -> Path:
         return self._folder / "node-ca" / f"{sha256(certificate).hexdigest()}.pem"
@@ -186,7 +189,5 @@ class KeyFolder:
 
 
 def _unlink(path: Path) -> None:
-    try:
+    with said(path):
         path.unlink(missing_ok=True)
-    except OSError as error:
-        raise ControlError(f"{path}: {error.strerror}") from error

@@ -20,8 +20,8 @@ from fabgossip.control.enrollment import (
     openings_of,
     salts_for,
 )
+from fabgossip.control.files import ensure_folder, make_folder, said
 from fabgossip.control.keystore import (
-    FOLDER_MODE,
     ArtifactKey,
     new_artifact_key,
     new_node_key,
@@ -31,9 +31,10 @@ from fabgossip.control.keystore import (
 )
 from fabgossip.control.ledger import Act
 from fabgossip.errors import ControlError, WireError
-from fabgossip.model.authority import TrustBundle
+from fabgossip.model.authority import CONTROL_ENDPOINT_ROLE, TrustBundle
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import UnixTime, seconds_after
+from fabgossip.storage.contents import sync_folder
 from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import own_claims_bytes, parse_claims, parse_own_claims
 
@@ -62,8 +63,10 @@ def enroll_node(
         ControlError: the node or the folder exists already.
     """
     if authority.find_node(row.node_id) is not None:
+        authority.member(row.node_id, now)  # of a revoked one the options below say no as well
         raise ControlError(
-            f"{row.node_id} is enrolled already; --renew gives it a new certificate and claims"
+            f"{row.node_id} is enrolled already; --renew gives it a new certificate and claims, "
+            "--change other entitlements"
         )
     bundle = authority.bundle()
     audit_key = new_artifact_key()
@@ -88,18 +91,15 @@ def _write_folder(
     now: UnixTime,
     audit_key: ArtifactKey,
 ) -> None:
-    try:
-        folder.mkdir(mode=FOLDER_MODE, parents=True)
-        for name in ("identity", "trust"):
-            (folder / name).mkdir(mode=FOLDER_MODE)
-    except OSError as error:
-        raise ControlError(f"{folder}: {error.strerror}") from error
+    for one in (folder, folder / "identity", folder / "trust"):
+        make_folder(one)
     key = new_node_key()
     write_private(folder / "identity" / "node.key", private_pem(key, None))
     write_private(folder / "identity" / "audit.key", private_pem(audit_key.private, None))
     pinned = authority.bootstrap()
     write_private(folder / "trust" / "bootstrap", pinned)
-    (folder / "trust" / "bootstrap").chmod(PINNED_MODE)
+    with said(folder):
+        (folder / "trust" / "bootstrap").chmod(PINNED_MODE)
     _write_papers(authority, row, folder, key.public_key(), now)
     config = _config_text(authority, row, places, authority.bundle(), fingerprint(pinned))
     write_private(folder / "fabgossip.toml", config.encode())
@@ -166,7 +166,7 @@ def change_node(
     keys = authority.signing_keys(CLAIMS_ROLE, now)
     with authority.noted(node_deeds(Act.NODE_CHANGED, row, before), now):
         authority.save_node(row)
-        (folder / "identity").mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        ensure_folder(folder / "identity")
         times = (now, seconds_after(now, bundle.cert_life_max_s))
         _write_paper(folder, "claims", _claims_file(authority, row, keys, times))
     return row
@@ -214,9 +214,11 @@ def _claims_file(
 
 def _write_paper(folder: Path, name: str, data: bytes) -> None:
     fresh = folder / "identity" / f"{name}.new"
-    fresh.unlink(missing_ok=True)
-    write_private(fresh, data)
-    fresh.rename(folder / "identity" / name)
+    with said(fresh):
+        fresh.unlink(missing_ok=True)
+        write_private(fresh, data)
+        fresh.rename(folder / "identity" / name)
+        sync_folder(fresh.parent)
 
 
 def _config_text(
@@ -229,7 +231,7 @@ def _config_text(
         for one in authority.nodes()
         if one.stores and one.node_id != row.node_id and one.addresses
     ]
-    starts.sort(key=lambda one: ("control-endpoint" not in one.roles, one.node_id))
+    starts.sort(key=lambda one: (CONTROL_ENDPOINT_ROLE not in one.roles, one.node_id))
     lines = [
         f"# fabgossip node {row.node_id} of cluster {bundle.cluster_id}",
         "schema = 1",

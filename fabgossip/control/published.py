@@ -17,7 +17,7 @@ from fabgossip.control.files import replace_file, replace_files
 from fabgossip.control.signing import SignedArtifact
 from fabgossip.errors import ControlError, WireError
 from fabgossip.model.artifact import ArtifactType, Manifest, Order
-from fabgossip.model.ids import ManifestHash
+from fabgossip.model.ids import ManifestHash, parse_hash
 from fabgossip.model.moment import UnixTime
 from fabgossip.wire.contents import parse_snapshot
 from fabgossip.wire.envelopes import parse_envelope
@@ -40,6 +40,13 @@ class HeadRow:
     """Earlier manifest hashes, newest first."""
     step: int = 0
     """For the signatures that opened a step of the trust chain: the bundle's version."""
+
+    def __post_init__(self) -> None:
+        """A file that was edited by hand says where it went wrong; a hash is a file's name."""
+        parse_hash(self.manifest_hash, "manifest_hash")
+        parse_hash(self.content_hash, "content_hash")
+        for one in self.window:
+            parse_hash(one, "window")
 
     @property
     def key(self) -> tuple[str, bool, int]:

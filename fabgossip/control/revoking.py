@@ -10,11 +10,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 from fabgossip.control.files import replace_file
 from fabgossip.errors import ControlError, WireError
 from fabgossip.model.authority import Revocation, RevocationList, RevokedKind
+from fabgossip.model.bounds import Bounds
+from fabgossip.model.ids import parse_hash
 from fabgossip.model.moment import UnixTime, is_past, seconds_after
 from fabgossip.wire.contents import parse_revocations, revocations_bytes
 from fabgossip.wire.tables import TableError, structure_table
@@ -23,6 +25,7 @@ KEEP_PAST_UNTIL_S: Final = 86_400
 """An entry outlives its end by a day: clocks of a fabric are not equal."""
 ID_DIGITS: Final = 12
 """As many digits of its value name an entry."""
+_INT_MAX: Final = 2**53 - 1
 _SUBJECTS: Final = (RevokedKind.SIGNING_KEY, RevokedKind.NODE)
 """What, once revoked, anything newer must not be acted on without knowing."""
 
@@ -37,13 +40,20 @@ class RevocationRow:
     subject: str
     """What the operator named; it never leaves this folder."""
     reason: str
-    since_epoch: int
-    since: int
-    until: int = 0
-    listed_in: int = 1
+    since_epoch: Annotated[int, Bounds(1, _INT_MAX)]
+    since: Annotated[int, Bounds(0, _INT_MAX)]
+    until: Annotated[int, Bounds(0, _INT_MAX)] = 0
+    listed_in: Annotated[int, Bounds(1, _INT_MAX)] = 1
     """Version of the first list it lies in, in the epoch it was made in."""
-    lifted_in: int = 0
+    lifted_in: Annotated[int, Bounds(0, _INT_MAX)] = 0
     """Epoch from which on it counts no more; 0: none."""
+
+    def __post_init__(self) -> None:
+        """A file that was edited by hand says where it went wrong, before a list is made of it."""
+        kinds = [one.name for one in RevokedKind]
+        if self.kind not in kinds:
+            raise ValueError(f"kind {self.kind!r}: expected {', '.join(kinds)}")
+        parse_hash(self.value, "value")
 
     @property
     def entry_id(self) -> str:

@@ -19,7 +19,7 @@ from fabgossip.control.bundles import (
 from fabgossip.control.compiler import bundle_step
 from fabgossip.control.deeds import rotation_deed, signed_deeds
 from fabgossip.control.enrollment import certificate_der, node_ca_certificate
-from fabgossip.control.keystore import ArtifactKey, KeyFolder, new_node_key
+from fabgossip.control.keystore import ArtifactKey, new_node_key
 from fabgossip.control.signing import sign_successor
 from fabgossip.errors import ControlError
 from fabgossip.model.authority import KeyStatus, TrustBundle
@@ -82,19 +82,7 @@ def rotate(
         if wish.opens_epoch:
             authority.save_book(book)
         authority.put_in_force(successor, signed)
-    _remove_revoked(authority.keys, successor)
     return successor
-
-
-def _remove_revoked(folder: KeyFolder, bundle: TrustBundle) -> None:
-    """Private keys a bundle revoked sign nothing any more; the others stay until the operator
-    removes them."""
-    for key in bundle.keys:
-        if key.status is KeyStatus.REVOKED:
-            folder.remove(key.key_id)
-    for ca in bundle.node_cas:
-        if ca.status is KeyStatus.REVOKED:
-            folder.remove_node_ca(ca.der)
 
 
 def _rotation(

@@ -36,15 +36,21 @@ class Signers:
     bundle: TrustBundle
     revoked: frozenset[KeyId] = frozenset()
 
-    def counts(self, key_id: KeyId, issued_at: UnixTime) -> bool:
-        """Whether what this key signed at that time is believed today."""
+    def may_sign(self, key_id: KeyId, at: UnixTime) -> bool:
+        """Whether a key signs something issued at that time. Stricter than nodes on purpose: they
+        still believe what a retired key signed in its window, and nothing new comes from it."""
         return any(
             key.key_id == key_id
             and is_active(key.status)
-            and key.not_before <= issued_at <= key.not_after
+            and key.not_before <= at <= key.not_after
             and key_id not in self.revoked
             for key in self.bundle.keys
         )
+
+    def needs_no_renewal(self, key_ids: Iterable[KeyId], issued_at: UnixTime) -> bool:
+        """Whether what these keys signed then stands as it is. Stricter than nodes on purpose: what
+        a retired key signed is signed anew while they still believe it."""
+        return all(self.may_sign(one, issued_at) for one in key_ids)
 
     def named(self, kind: str, namespace: str, now: UnixTime) -> tuple[KeyId, ...]:
         """The keys that may sign now, newest first.
@@ -55,7 +61,7 @@ class Signers:
         right = right_for(self.bundle, kind, namespace)
         if right is None:
             raise ControlError(f"{namespace}: no key has a right on {kind} there")
-        entitled = (one for one in right.key_ids if self.counts(one, now))
+        entitled = (one for one in right.key_ids if self.may_sign(one, now))
         keys = _newest_first(self.bundle, entitled)[:SIGNER_KEYS_MAX]
         if len(keys) < right.threshold:
             raise ControlError(

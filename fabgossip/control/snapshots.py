@@ -17,6 +17,7 @@ from fabgossip.control.drafts import (
     Draft,
     PublishedHead,
     audience_of,
+    is_worn,
     manifest_hash_of,
     namespace_of,
 )
@@ -25,16 +26,12 @@ from fabgossip.control.sources.folder import Document
 from fabgossip.errors import ControlError, WireError
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import NodeClaims
-from fabgossip.model.moment import is_past, seconds_after, seconds_between
+from fabgossip.model.moment import is_past, seconds_after
 from fabgossip.model.scope import Audience, Namespace, has_prefix, is_within
 from fabgossip.model.topology import WINDOW_MAX, Listing, Snapshot
 from fabgossip.wire.contents import parse_snapshot, snapshot_bytes
 from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import claims_bytes, parse_claims
-
-RENEW_SHARE: Final = 2
-"""Claims are signed anew once half of their life is gone."""
-
 
 _EMPTY: Final = Document(
     artifact_type=ArtifactType.CLUSTER_SNAPSHOT, namespace="", audience=(), content=b""
@@ -149,10 +146,9 @@ def _are_due(given: CompileInput, row: NodeRow, envelope: bytes) -> bool:
     except WireError:
         return True
     signers = (one.key_id for one in parts.signatures)
-    if not all(given.signers.counts(one, claims.issued_at) for one in signers):
+    if not given.signers.needs_no_renewal(signers, claims.issued_at):
         return True
-    life = seconds_between(claims.issued_at, claims.expires_at)
-    if seconds_between(claims.issued_at, given.now) * RENEW_SHARE >= life:
+    if is_worn(claims.issued_at, claims.expires_at, given.now):
         return True
     return claims_bytes(_as_of(given, row, claims)) != parts.payload
 

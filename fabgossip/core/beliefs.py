@@ -9,6 +9,7 @@ Must not know: links, contents, disks.
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from hashlib import sha256
 from typing import Final
 
@@ -20,6 +21,7 @@ from fabgossip.model.authority import (
     KeyStatus,
     NodeIdentity,
     Opening,
+    Revocation,
     RevocationList,
     RevokedKind,
     TrustBundle,
@@ -54,7 +56,7 @@ from fabgossip.trust.grants import verify_grant
 from fabgossip.trust.identity import ClaimsTrust, committed, node_ca_hash, verify_claims
 from fabgossip.trust.modes import NONE, Circumstances, conditions_of, may
 from fabgossip.trust.rejections import Rejection, RejectionCode
-from fabgossip.trust.revocation import NOTHING_REVOKED, Revoked, revoked_after
+from fabgossip.trust.revocation import NOTHING_REVOKED, Revoked, node_token, revoked_after
 from fabgossip.trust.signatures import Verifier
 
 CLAIMS_SEEN_MAX: Final = 65_536
@@ -68,6 +70,23 @@ class ChainStep:
 
     verified: VerifiedManifest
     content_hash: ContentHash
+
+
+class OwnPart(StrEnum):
+    """What of a node can lose its trust."""
+
+    NODE = "node"
+    CERTIFICATE = "certificate"
+    NODE_CA = "node_ca"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnRevocation:
+    """Which part of this node lost its trust, and the entry that says why."""
+
+    part: OwnPart
+    entry: Revocation | None
+    """None where a trust bundle ended the CA, or no list that has the entry is here."""
 
 
 class Beliefs:
@@ -84,6 +103,7 @@ class Beliefs:
         "_is_recalled",
         "_list_dispute",
         "_own",
+        "_own_entries",
         "_own_version",
         "_pinned_hash",
         "_recalled_list",
@@ -110,6 +130,7 @@ class Beliefs:
         self._clock = ClockWatch(pinned.manifest.issued_at)
         self._seen: OrderedDict[NodeId, Order] = OrderedDict()
         """Highest (epoch, claims version) of every node ever met."""
+        self._own_entries: dict[tuple[RevokedKind, bytes], Revocation] = {}
         self._own_version = Order(0, 0)
         self._snapshot_claims = b""
         self._list_dispute: Order | None = None
@@ -187,9 +208,9 @@ class Beliefs:
         broken = self._recall_chain(chain, now)
         if broken is not None:
             self._clock.has_amnesia = True
-        refused = self.on_own_claims(now)
+        self.on_own_claims(now)
         self._look_at_self()
-        return broken or refused
+        return broken
 
     def _put(self, **changes: object) -> None:
         self.facts = replace(self.facts, **changes)  # type: ignore[arg-type]  # names of its fields
@@ -383,6 +404,7 @@ class Beliefs:
         order = manifest.order
         after = revoked_after(before, order.epoch, order.version, listed)
         self._put(revoked=after)
+        self._note_own_entries(listed)
         if is_side:
             self._list_dispute = order
         elif self._list_dispute is not None and order > self._list_dispute:
@@ -409,13 +431,40 @@ class Beliefs:
 
     def _look_at_self(self) -> None:
         """Whether this node, its certificate or the CA of that lost its trust."""
-        self._put_freshness(is_revoked=self._is_self_revoked(), has_amnesia=self._clock.has_amnesia)
+        self._put_freshness(
+            is_revoked=self.own_revocation() is not None, has_amnesia=self._clock.has_amnesia
+        )
 
-    def _is_self_revoked(self) -> bool:
-        revoked, bundle = self.facts.revoked, self.facts.bundle
-        if revoked.has_node(bundle.cluster_id, self._own.node_id):
-            return True
-        return self._own.certificate is not None and self.has_lost_trust(self._own.certificate)
+    def own_revocation(self) -> OwnRevocation | None:
+        """What of this node lost its trust, the gravest; None: nothing."""
+        for part, name in self._own_names().items():
+            if name in self.facts.revoked.values:
+                return OwnRevocation(part=part, entry=self._own_entries.get(name))
+        certificate = self._own.certificate
+        if certificate is not None and self.has_lost_trust(certificate):
+            return OwnRevocation(part=OwnPart.NODE_CA, entry=None)
+        return None
+
+    def _own_names(self) -> dict[OwnPart, tuple[RevokedKind, bytes]]:
+        """As a list would name this node and what its identity rests on."""
+        node_id, certificate = self._own.node_id, self._own.certificate
+        names = {
+            OwnPart.NODE: (RevokedKind.NODE, node_token(self.facts.bundle.cluster_id, node_id))
+        }
+        if certificate is not None:
+            names[OwnPart.CERTIFICATE] = (RevokedKind.CERTIFICATE, certificate.certificate_hash)
+            names[OwnPart.NODE_CA] = (RevokedKind.CERTIFICATE, certificate.issuer_hash)
+        return names
+
+    def _note_own_entries(self, listed: RevocationList) -> None:
+        """Of what was revoked only kinds and values are durable: why, its list says while it is
+        here."""
+        names = frozenset(self._own_names().values())
+        if not names & self.facts.revoked.values:
+            return
+        for one in listed.entries:
+            if (one.kind, one.value) in names:
+                self._own_entries[(one.kind, one.value)] = one
 
     def has_lost_trust(self, identity: NodeIdentity) -> bool:
         """Whether a node, its certificate, or the CA that signed it, is revoked."""

@@ -25,11 +25,21 @@ from fabgossip.model.ids import ContentHash, ManifestHash
 from fabgossip.model.messages import PREFIX_BYTES
 from fabgossip.model.moment import UnixTime, is_past
 from fabgossip.model.scope import Audience
+from fabgossip.trust.rejections import RejectionCode
 
 FLOORS_MAX: Final = 200_000
 """Namespaces with a floor (*start*): beyond, no new namespace is accepted."""
 EVIDENCE_MAX: Final = 4
 """Statements kept of one order (*start*): two prove the contradiction, more prove no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why, and when, something accepted before was refused."""
+
+    code: RejectionCode
+    detail: str
+    at: UnixTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +120,8 @@ class Head:
     current_since: UnixTime | None = None
     replaces: "Head | None" = None
     """The head before it, while that one's content may still be on the disk."""
+    refusal: Refusal | None = None
+    """Why today's trust refuses it, while it does."""
     source: str = ""
     """Node id of who announced it, or how else it came; for `why`."""
 

@@ -5,15 +5,15 @@ Keeps: readers never touch a machine; everything is plain integers and text.
 Must not know: how a snapshot is shown.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from fabgossip.core.beliefs import Beliefs
+from fabgossip.core.beliefs import Beliefs, OwnPart
 from fabgossip.core.catalog import Catalog, Head, HeadState
 from fabgossip.core.fetching import Fetching, FetchingSnapshot, Want, WantState
 from fabgossip.core.neighbors import Neighbors, NeighborsSnapshot
 from fabgossip.core.policing import PolicingSnapshot
-from fabgossip.model.ids import NodeId
+from fabgossip.model.ids import NodeId, short_hash
 from fabgossip.model.mode import Mode
 from fabgossip.model.moment import Now, UnixTime, elapsed, is_past, seconds_between
 from fabgossip.trust.modes import conditions_of
@@ -125,6 +125,8 @@ def node_snapshot(
     heads = catalog.heads()
     mode = beliefs.mode(now)
     seen = neighbors.snapshot()
+    if beliefs.freshness.is_revoked:
+        seen = replace(seen, target=0)
     clones = tuple(_clone_problem(node_id) for node_id in policing.clones)
     problems = clones + _problems(heads, beliefs, seen, fetching, now)
     facts = beliefs.facts
@@ -179,7 +181,7 @@ def _summary(mode: Mode, problems: tuple[Problem, ...], beliefs: Beliefs, now: N
         case Mode.STALE:
             return "trust is past its refresh time; what is here is the last valid configuration"
         case Mode.PARTITIONED:
-            return f"nothing newly signed for {age} s; the last valid configuration is in use"
+            return f"nothing newly signed for {_age(age)}; the last valid configuration is in use"
         case Mode.FRESH:
             return (
                 _count(problems)
@@ -196,7 +198,8 @@ def _problems(
     heads: tuple[Head, ...], beliefs: Beliefs, seen: NeighborsSnapshot, fetching: Fetching, now: Now
 ) -> tuple[Problem, ...]:
     problems = [*_trust_problems(beliefs, now)]
-    if seen.active == 0 and (seen.target > 0 or not heads):
+    is_revoked = beliefs.freshness.is_revoked  # then it keeps no link, on purpose
+    if not is_revoked and seen.active == 0 and (seen.target > 0 or not heads):
         because = "no link is open; dialling the signed directories' peers and the bootstrap"
         problems.append(_problem(ProblemCode.NO_NEIGHBORS, "", because, "fabgossip peers"))
     for head in heads:
@@ -223,7 +226,9 @@ def _trust_problems(beliefs: Beliefs, now: Now) -> list[Problem]:
             _problem(ProblemCode.NO_CLAIMS, "", because, "fabgossip control enroll NODE --renew")
         )
     held = conditions_of(beliefs.freshness, now.unix)
-    problems += [_problem(*row) for mode, row in _mode_problems(beliefs).items() if mode in held]
+    problems += [
+        _problem(*row) for mode, row in _mode_problems(beliefs, now.unix).items() if mode in held
+    ]
     if Mode.PARTITIONED in held and Mode.STALE not in held:
         because = "nothing newly signed arrives; the control plane is silent or out of reach"
         problems.append(_problem(ProblemCode.NOTHING_NEW, "", because, "fabgossip peers"))
@@ -233,7 +238,9 @@ def _trust_problems(beliefs: Beliefs, now: Now) -> list[Problem]:
     return problems
 
 
-def _mode_problems(beliefs: Beliefs) -> dict[Mode, tuple[ProblemCode, str, str, str]]:
+def _mode_problems(
+    beliefs: Beliefs, now: UnixTime
+) -> dict[Mode, tuple[ProblemCode, str, str, str]]:
     """What each grave condition is shown as."""
     fresh = beliefs.freshness
     publish = "fabgossip control compile, then fabgossip control publish"
@@ -258,13 +265,32 @@ def _mode_problems(beliefs: Beliefs) -> dict[Mode, tuple[ProblemCode, str, str, 
             "node's own snapshot",
             publish,
         ),
-        Mode.REVOKED: (
-            ProblemCode.REVOKED,
-            "",
-            "the signed revocation list names this node, its certificate or the CA of that",
-            "fabgossip control enroll NODE under another id",
-        ),
+        Mode.REVOKED: (ProblemCode.REVOKED, "", *_why_revoked(beliefs, now)),
     }
+
+
+def _why_revoked(beliefs: Beliefs, now: UnixTime) -> tuple[str, str]:
+    """What of this node, since when and why, and the way back."""
+    node_id, found = beliefs.facts.own_node_id, beliefs.own_revocation()
+    renew = f"fabgossip control enroll {node_id} --renew --out FOLDER"
+    what, step = {
+        OwnPart.NODE: (f"the node {node_id}", "fabgossip control enroll NODE under another id"),
+        OwnPart.CERTIFICATE: (f"the certificate of {node_id}", renew),
+        OwnPart.NODE_CA: (f"the CA that issued the certificate of {node_id}", renew),
+    }[OwnPart.NODE if found is None else found.part]
+    entry = None if found is None else found.entry
+    if entry is None:
+        return f"{what} is revoked", step
+    age, name = seconds_between(entry.since, now), short_hash(entry.value)
+    return f'{what} was revoked {_age(age)} ago: "{entry.reason}" (entry {name})', step
+
+
+def _age(seconds: int) -> str:
+    """In the unit that leaves a number a person can compare."""
+    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
 
 
 def _why_stale(beliefs: Beliefs) -> str:
@@ -286,7 +312,8 @@ def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
         because = "the snapshot that covers it does not list this version"
         return _problem(ProblemCode.UNLISTED, namespace, because, step)
     if head.state is HeadState.REFUSED:
-        because = "what was accepted before is refused by today's trust, and was withdrawn"
+        code = "" if head.refusal is None else f" ({head.refusal.code.value})"
+        because = f"what was accepted before is refused by today's trust{code}: taken out of local/"
         return _problem(ProblemCode.REFUSED, namespace, because, step)
     if head.state is HeadState.INVALID:
         because = "its signed content does not say what its type demands: the signer is at fault"
@@ -298,7 +325,9 @@ def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
         return _problem(ProblemCode.EXPIRED, namespace, "past its time of expiry: withdrawn", step)
     if head.state is HeadState.WITHHELD:
         overdue = seconds_between(head.manifest.refresh_by, now.unix)
-        because = f"{overdue} s past its refresh time, more than the signed policy lets it be used"
+        because = (
+            f"{_age(overdue)} past its refresh time, more than the signed policy lets it be used"
+        )
         return _problem(ProblemCode.WITHHELD, namespace, because, step)
     if head.state is HeadState.BEHIND:
         want = fetching.find(head.manifest.content_hash)
@@ -306,7 +335,7 @@ def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
             return _problem(ProblemCode.CONTENT_MISSING, namespace, _tries(want), step)
     if state_of(head, now) == "stale":
         overdue = seconds_between(head.manifest.refresh_by, now.unix)
-        because = f"{overdue} s past its refresh time, and nothing newer was announced"
+        because = f"{_age(overdue)} past its refresh time, and nothing newer was announced"
         return _problem(ProblemCode.REFRESH_OVERDUE, namespace, because, step)
     return None
 

@@ -22,6 +22,7 @@ from fabgossip.core.catalog import (
     Floor,
     Head,
     HeadState,
+    Refusal,
     prefix_of,
 )
 from fabgossip.core.disclosure import traffic_of
@@ -64,7 +65,7 @@ from fabgossip.model.persistence import (
 from fabgossip.model.scope import Family, Namespace, matches
 from fabgossip.model.topology import Listing, PeerDirectory, Snapshot, StorageDirectory
 from fabgossip.trust.gate import ANYTHING, Line, Listed, ReadContent
-from fabgossip.trust.rejections import HELD_BACK, Rejection, RejectionCode
+from fabgossip.trust.rejections import HELD_BACK, Blame, Rejection, RejectionCode
 
 FORKS_MAX: Final = 64
 """Contradicting bundles told apart; only who holds the roots can make one (*start*)."""
@@ -144,9 +145,9 @@ class Intake:
     def on_started(self, started: Started, now: Now) -> None:
         """Recall what the disk holds: trust first, then revocations, then the rest."""
         m = self._m
-        refused = m.beliefs.on_started(started.trust, started.revoked, started.memory, now)
-        if refused is not None:
-            self._record(Fact.ARTIFACT_REJECTED, refused, source="disk")
+        broken = m.beliefs.on_started(started.trust, started.revoked, started.memory, now)
+        if broken is not None:
+            self._record(Fact.ARTIFACT_REJECTED, broken, source="disk")
         accepted = {(one.namespace, one.order) for one in started.heads if not one.is_increment}
         for row in started.floors:
             # What was only listed contradicts nobody; what lists it says so itself.
@@ -171,6 +172,11 @@ class Intake:
             self._recall_visible(namespace, envelope, now)
         for namespace, envelope in started.put_away:
             self._recall_put_away(namespace, envelope, now)
+        # Only now: after a new epoch the claims a node was enrolled with are of the past, and those
+        # of its own snapshot count.
+        refused = m.beliefs.on_own_claims(now)
+        if refused is not None:
+            self._record(Fact.ARTIFACT_REJECTED, refused, source="disk")
         m.beliefs.on_recalled()
 
     def _read_sides(self, namespace: str, contents: dict[bytes, bytes], now: Now) -> None:
@@ -225,7 +231,8 @@ class Intake:
         self, stored: StoredHead, verdict: Rejection, sides: list[VerifiedManifest]
     ) -> None:
         """The last good one of an older epoch stays where consumers read it; all else goes."""
-        self._record(Fact.ARTIFACT_REJECTED, verdict, source="disk")
+        named = replace(verdict, namespace=stored.namespace)
+        self._record(Fact.ARTIFACT_REJECTED, named, source="disk")
         if stored.is_increment or not self._is_last_good(verdict):
             self._withdraw_local(stored.namespace)
             if verdict.code is not RejectionCode.EXPIRED and not stored.is_increment:
@@ -514,12 +521,14 @@ class Intake:
         self._m.out.append(Record(fact=Fact.TRUST_FORKED, fields=_fields(verified, source)))
 
     def _record(self, fact: Fact, verdict: Rejection, *, source: str) -> None:
+        is_ours = source == "disk" and verdict.blame is Blame.PEER  # no peer brought it
+        blame = Blame.NONE if is_ours else verdict.blame
         fields = (
             ("code", verdict.code.value),
             ("detail", verdict.detail),
             ("namespace", verdict.namespace or ""),
             ("source", source),
-            ("blame", verdict.blame.name.lower()),
+            ("blame", blame.name.lower()),
         )
         self._m.out.append(Record(fact=fact, fields=fields))
 
@@ -1225,7 +1234,7 @@ class Intake:
     def _believe_again(self, head: Head, now: Now) -> None:
         if head.state not in (HeadState.OUTDATED, HeadState.REFUSED):
             return
-        head.state = HeadState.BEHIND
+        head.state, head.refusal = HeadState.BEHIND, None
         self._follow(head, head.verified, None, now)
 
     def _doubt(self, head: Head, now: Now) -> None:
@@ -1234,7 +1243,10 @@ class Intake:
         if self._is_last_good(verdict):
             head.state = HeadState.OUTDATED
             return
-        self._record(Fact.ARTIFACT_REJECTED, verdict, source=head.source)
+        # The first checks refuse before a namespace is read; here it is known.
+        named = replace(verdict, namespace=head.manifest.namespace.text)
+        self._record(Fact.ARTIFACT_REJECTED, named, source=head.source)
+        head.refusal = Refusal(code=verdict.code, detail=verdict.detail, at=now.unix)
         self._withdraw(head, HeadState.REFUSED, now)
 
     def _is_last_good(self, verdict: Rejection) -> bool:

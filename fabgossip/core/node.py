@@ -51,6 +51,7 @@ from fabgossip.core.sessions import Session
 from fabgossip.core.setup import NodeSetup
 from fabgossip.core.view import View
 from fabgossip.core.witnessing import Witnessing
+from fabgossip.model.ids import short_hash
 from fabgossip.model.messages import (
     Announce,
     AuditHead,
@@ -183,7 +184,16 @@ class Node:
 
     def _on_conditions(self, conditions: tuple[Mode, ...]) -> None:
         modes = " ".join(mode.value for mode in conditions)
-        fields = (("mode", conditions[-1].value), ("conditions", modes))
+        fields: tuple[tuple[str, str | int], ...] = (
+            ("mode", conditions[-1].value),
+            ("conditions", modes),
+        )
+        revoked = self._m.beliefs.own_revocation()
+        if revoked is not None:
+            fields += (("revoked", revoked.part.value),)
+        if revoked is not None and revoked.entry is not None:
+            entry = revoked.entry
+            fields += (("entry", short_hash(entry.value)), ("reason", entry.reason))
         self._m.out.append(Record(fact=Fact.MODE_CHANGED, fields=fields))
 
     def _recover(self, now: Now) -> None:

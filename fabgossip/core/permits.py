@@ -1,7 +1,7 @@
 """What software on this node may do now: `fabgossip gate`.
 
-Decides: which risk a consumer's action has, and whether mode, signed policy and the state of the
-artifact it names allow it.
+Decides: whether mode, signed policy and the state of the artifact named allow a consumer's action,
+by its risk.
 Keeps: each action rests on one internal action and is never wider; a fact that is missing denies;
 what is absent, forbidden or revoked gets the same words.
 Must not know: who asks.
@@ -14,12 +14,21 @@ Must not know: who asks.
 | `activate-update`, `widen-scope`, `change-role`, any other name | high | high risk |
 """
 
-from enum import Enum
+from dataclasses import replace
 from typing import Final
 
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import Head, HeadState
-from fabgossip.model.mode import Action, Mode, Permission, Permit, PermitCode
+from fabgossip.model.mode import (
+    RISKS,
+    Action,
+    Mode,
+    Permission,
+    Permit,
+    PermitCode,
+    Risk,
+    risk_of,
+)
 from fabgossip.model.moment import Now, UnixTime, is_past, seconds_after
 from fabgossip.model.policy import DegradedMode
 from fabgossip.model.scope import matches
@@ -29,24 +38,6 @@ VALID_FOR_S: Final = 10
 """An answer is good for at most this long: a revocation may come at any moment (*start*)."""
 
 
-class Risk(Enum):
-    """How much harm an action does if trust is not what it seems."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    AUTHORITY = "authority"
-    HIGH = "high"
-
-
-RISKS: Final[dict[str, Risk]] = {
-    "read-config": Risk.LOW,
-    "keep-running": Risk.LOW,
-    "route": Risk.MEDIUM,
-    "start-service": Risk.MEDIUM,
-    "admit-peer": Risk.AUTHORITY,
-    "use-grant": Risk.AUTHORITY,
-}
-"""Every other name is of high risk."""
 _USABLE: Final = frozenset(
     {HeadState.CURRENT, HeadState.APPLYING, HeadState.HELD, HeadState.WITHHELD}
 )
@@ -68,9 +59,9 @@ class Permits:
 
     def decide(self, action: str, head: Head | None, now: Now, *, names_artifact: bool) -> Permit:
         """Whether `action` may be done now, on the artifact named (`head` None: not known here)."""
-        risk = RISKS.get(action, Risk.HIGH)
+        risk = risk_of(action)
         if names_artifact and not self._is_ours(head):
-            return self._no(action, now, PermitCode.UNKNOWN, "no artifact here that this node uses")
+            return self._not_ours(action, now)
         fault = self._artifact_fault(head, risk, now)
         if fault is not None:
             return self._no(action, now, *fault)
@@ -84,6 +75,15 @@ class Permits:
         )
         code = PermitCode.ALLOWED_STALE if is_degraded else PermitCode.ALLOWED
         return self._permit(action, now, code, permission.reason, head)
+
+    def _not_ours(self, action: str, now: Now) -> Permit:
+        """Without claims nothing is known to be for this node: said of every name alike, it tells
+        what to renew, and nothing of any artifact."""
+        if not self._beliefs.facts.own.scope_ids:
+            reason = "this node has no claims that count: they have ended, or do not verify"
+            permit = self._no(action, now, PermitCode.NOT_USABLE, reason)
+            return replace(permit, help="fabgossip status")
+        return self._no(action, now, PermitCode.UNKNOWN, "no artifact here that this node uses")
 
     def _is_ours(self, head: Head | None) -> bool:
         """Whether this node may use the artifact: held, for it, and nothing took it away."""
@@ -161,8 +161,12 @@ class Permits:
         self, action: str, now: Now, code: PermitCode, reason: str, head: Head | None
     ) -> Permit:
         facts = self._beliefs.facts
+        if action not in RISKS:
+            # A slip of a name would otherwise pass for the action that was meant while all is well.
+            reason = f"{reason} ({action} is no known action: judged as high risk)"
         return Permit(
             action=action,
+            risk=risk_of(action),
             allowed=code in (PermitCode.ALLOWED, PermitCode.ALLOWED_STALE),
             mode=self._beliefs.mode(now),
             code=code,

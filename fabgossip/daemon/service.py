@@ -40,8 +40,8 @@ from fabgossip.daemon.views import About
 from fabgossip.model.authority import TrustBundle
 from fabgossip.model.ids import BOOT_ID_BYTES, BootId
 from fabgossip.model.messages import Bye, ByeReason
-from fabgossip.model.moment import UnixTime
 from fabgossip.storage.index import NodeIndex
+from fabgossip.trust.identity import certificate_end
 
 UMASK: Final = 0o026
 """Leaves others the x of the folders on the way to `local/`, and nothing else."""
@@ -164,7 +164,7 @@ async def _serving(
                 driver.log_clock(is_synchronized=False)
             driver.post(replace(parts.state.started(disk), is_synchronized=is_vouched))
             listening = await _listen(config, driver, nursery)
-            about = _about(config, setup, listening)
+            about = _about(config, parts, setup, listening)
             server = StatusServer(driver, about, config.table.status.operator_group)
             async with _status_socket(config.socket) as listener:
                 await nursery.start(server.serve, listener, name="status")
@@ -246,14 +246,14 @@ def _world(config: Config, parts: _Parts, disk: Disk, audit: Audit) -> World:
     )
 
 
-def _about(config: Config, setup: NodeSetup, listening: tuple[str, ...]) -> About:
+def _about(config: Config, parts: _Parts, setup: NodeSetup, listening: tuple[str, ...]) -> About:
     own = setup.own
     return About(
         node_id=own.node_id,
         cluster_id=own.pinned.bundle.cluster_id,
         boot_id=setup.boot_id,
         started_at=read_clocks().unix,
-        certificate_expires_at=own.certificate.expires_at if own.certificate else UnixTime(0),
+        certificate_expires_at=certificate_end(parts.papers.certificate),
         config_path=str(config.path),
         listening=listening,
         storage_path=str(config.storage),

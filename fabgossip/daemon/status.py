@@ -209,8 +209,8 @@ class StatusServer:
         now = read_clocks()
         family, state = request.query.get("family"), request.query.get("state")
         _expect("family", family, [one.value for one in ArtifactType])
-        _expect("state", state, ["stale", *(one.value for one in HeadState)])
-        namespace = request.query.get("namespace")
+        _expect("state", state, ["stale", "disputed", *(one.value for one in HeadState)])
+        namespace = self._namespace(request)
         if namespace is not None:
             found = self._driver.node.view.find(namespace)
             heads: tuple[Head, ...] = () if found is None else (found,)
@@ -225,6 +225,14 @@ class StatusServer:
         more = heads[limit - 1].manifest.namespace.text if len(heads) > limit else None
         return Reply(code=200, body={"items": items, "next": more})
 
+    def _namespace(self, request: "_Request") -> str | None:
+        """The namespace of a query; one that is named as in `fabric.toml`, below the cluster, is of
+        this node's."""
+        text = request.query.get("namespace")
+        if text is None or text.startswith("platform/"):
+            return text
+        return f"{self._driver.node.view.trust.bundle.prefix}/{text}"
+
     async def on_peers(self, _: "_Request") -> Reply:
         """`GET /v1/peers`."""
         now = read_clocks()
@@ -236,7 +244,7 @@ class StatusServer:
     async def on_why(self, request: "_Request") -> Reply:
         """`GET /v1/why?namespace=` or `?content_hash=`."""
         node, now = self._driver.node, read_clocks()
-        namespace, text = request.query.get("namespace"), request.query.get("content_hash")
+        namespace, text = self._namespace(request), request.query.get("content_hash")
         if namespace is None and text is None:
             raise RefusedError(400, "query", "namespace or content_hash is needed")
         if namespace is not None:
@@ -259,7 +267,7 @@ class StatusServer:
         """`GET /v1/gate?action=&namespace=|content_hash=`: 200 whatever the answer is; any other
         code means no."""
         action = _action(request.query.get("action"))
-        text, namespace = request.query.get("content_hash"), request.query.get("namespace")
+        text, namespace = request.query.get("content_hash"), self._namespace(request)
         if text is not None and namespace is not None:
             raise RefusedError(400, "query", "at most one of content_hash and namespace")
         if self._asking >= GATE_QUESTIONS_MAX:
@@ -304,7 +312,7 @@ class StatusServer:
 
     async def on_fetch(self, request: "_Request") -> Reply:
         """`POST /v1/fetch?content_hash=|namespace=&timeout_ms=`."""
-        text, namespace = request.query.get("content_hash"), request.query.get("namespace")
+        text, namespace = request.query.get("content_hash"), self._namespace(request)
         if (text is None) == (namespace is None):
             raise RefusedError(400, "query", "exactly one of content_hash and namespace is needed")
         body = FetchRequest(

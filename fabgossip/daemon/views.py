@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from fabgossip.core.catalog import Head
+from fabgossip.core.catalog import Head, Refusal
 from fabgossip.core.effects import Record
 from fabgossip.core.fetching import Attempt, EndedWant, Want
 from fabgossip.core.granted import GrantedFetch
@@ -130,6 +130,7 @@ def permit(answer: Permit) -> dict[str, object]:
     """`GET /v1/gate`."""
     return {
         "action": answer.action,
+        "risk": answer.risk.value,
         "allowed": answer.allowed,
         "mode": answer.mode.value,
         "code": answer.code.value,
@@ -219,16 +220,25 @@ def why(driver: Driver, head: Head, now: Now) -> dict[str, object]:
             "order": str(Order(manifest.authority_epoch, manifest.config_version)),
             "from": head.source,
         },
+        "refused": _refusal(head.refusal),
         "advertised_by": list(driver.node.view.advertisers(head)),
         "ladder": [] if want is None else [_attempt(one, now) for one in want.attempts],
         "want": None if want is None else _want(want, now),
     }
 
 
+def _refusal(refusal: Refusal | None) -> dict[str, object] | None:
+    if refusal is None:
+        return None
+    at = rfc3339(refusal.at)
+    return {"code": refusal.code.value, "detail": refusal.detail, "at": at}
+
+
 NO_HEAD: Final[dict[str, object]] = {
     "artifact": None,
     "signed": None,
     "newest": None,
+    "refused": None,
     "advertised_by": [],
     "ladder": [],
     "want": None,

@@ -80,7 +80,8 @@ def parse_artifact_id(text: str) -> ArtifactId:
     return ArtifactId(parse_id(text, "artifact id"))
 
 
-def _parse_hash(text: str, word: str) -> bytes:
+def parse_hash(text: str, word: str) -> bytes:
+    """64 lower-case hexadecimal digits, named by `word` where they are not; raises `ModelError`."""
     try:
         value = bytes.fromhex(text)
     except ValueError:
@@ -92,12 +93,12 @@ def _parse_hash(text: str, word: str) -> bytes:
 
 def parse_content_hash(text: str) -> ContentHash:
     """64 lower-case hexadecimal digits; raises `ModelError`."""
-    return ContentHash(_parse_hash(text, "content hash"))
+    return ContentHash(parse_hash(text, "content hash"))
 
 
 def parse_key_id(text: str) -> KeyId:
     """64 lower-case hexadecimal digits; raises `ModelError`."""
-    return KeyId(_parse_hash(text, "key id"))
+    return KeyId(parse_hash(text, "key id"))
 
 
 def short_hash(value: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from fabgossip.model.moment import UnixTime
 
@@ -59,6 +60,34 @@ class Permission:
     reason: str
 
 
+class Risk(StrEnum):
+    """How much harm a consumer's action does if trust is not what it seems."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    AUTHORITY = "authority"
+    HIGH = "high"
+
+
+RISKS: Final[dict[str, Risk]] = {
+    "read-config": Risk.LOW,
+    "keep-running": Risk.LOW,
+    "route": Risk.MEDIUM,
+    "start-service": Risk.MEDIUM,
+    "admit-peer": Risk.AUTHORITY,
+    "use-grant": Risk.AUTHORITY,
+    "activate-update": Risk.HIGH,
+    "widen-scope": Risk.HIGH,
+    "change-role": Risk.HIGH,
+}
+"""The actions consumers are told of; for ever, as scripts name them."""
+
+
+def risk_of(action: str) -> Risk:
+    """Of a consumer's action: what nobody knows may do any harm."""
+    return RISKS.get(action, Risk.HIGH)
+
+
 class PermitCode(StrEnum):
     """Why a consumer's action is allowed or not; names for ever."""
 
@@ -80,6 +109,7 @@ class Permit:
     """The answer to `fabgossip gate`: everything but `allowed` is for people."""
 
     action: str
+    risk: Risk
     allowed: bool
     mode: Mode
     code: PermitCode

@@ -232,6 +232,12 @@ def _check_times(certificate: x509.Certificate, bundle: TrustBundle, now: UnixTi
         raise LeafRefusedError(detail, LeafFault.NOT_OF_BUNDLE)
 
 
+def certificate_end(der: bytes) -> UnixTime:
+    """Until when a certificate says it is good, whatever else is wrong with it; raises `ValueError`
+    where it cannot be read."""
+    return _window(x509.load_der_x509_certificate(der))[1]
+
+
 def _window(certificate: x509.Certificate) -> tuple[UnixTime, UnixTime]:
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return UnixTime(int(begins.timestamp())), UnixTime(int(ends.timestamp()))

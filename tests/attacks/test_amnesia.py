@@ -30,7 +30,6 @@ from fabgossip.core.events import (
     Started,
     TimerFired,
 )
-from fabgossip.core.permits import RISKS
 from fabgossip.model.authority import RevokedKind
 from fabgossip.model.messages import (
     Announce,
@@ -38,7 +37,7 @@ from fabgossip.model.messages import (
     GetContent,
     Heads,
 )
-from fabgossip.model.mode import Action, Mode
+from fabgossip.model.mode import RISKS, Action, Mode
 from fabgossip.model.persistence import PutMemory, StoredTrust
 from fabgossip.trust.modes import may
 from fabgossip.wire.contents import bundle_bytes
@@ -111,7 +110,7 @@ def may_not(scene: Scene) -> None:
     freshness = scene.node.view.trust.freshness
     allowed = [one for one in Action if may(one, freshness, scene.now.unix).allowed]
     assert allowed == [Action.RESTRICT]
-    for number, action in enumerate((*RISKS, "activate-update")):
+    for number, action in enumerate((*RISKS, "no-action-of-ours")):
         scene.when(RequestMade(request=RequestId(number), body=GateRequest(action=action)))
         assert [one.permit is not None and one.permit.allowed for one in scene.find(Answer)] == [
             False

@@ -72,6 +72,28 @@ def test_rotate_says_what_is_in_force_and_what_to_do_next(folder: Path, capsys: 
     assert str(found["bootstrap_sha256"]) in (folder / "n2" / "fabgossip.toml").read_text()
 
 
+def test_rotate_tells_the_files_of_new_roots_from_the_old(folder: Path, capsys: Output) -> None:
+    kept = folder / "authority" / "keys" / "root"
+    old = {path.stem for path in kept.iterdir()}
+    said = control(folder, capsys, "rotate", "--roots").splitlines()
+    new = {path.stem for path in kept.iterdir()} - old
+    rows = {
+        words[1]: set(words[2:])
+        for words in (one.replace(",", "").split() for one in said)
+        if words[0] == "root"
+    }
+    assert rows == {"new": new, "old": old}
+    found = as_json(folder, capsys, "rotate", "--roots")["roots"]
+    assert isinstance(found, dict)
+    assert set(found["old"]) == new
+    assert as_json(folder, capsys, "rotate", "--role", "grants")["roots"] == {}
+
+
+def test_a_new_epoch_asks_for_no_work_at_the_nodes(folder: Path, capsys: Output) -> None:
+    """Their own snapshots bring them claims of it."""
+    assert "--renew" not in control(folder, capsys, "rotate", "--new-epoch")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -215,3 +237,46 @@ def test_a_change_names_everything_the_node_is_entitled_to(folder: Path, capsys:
     assert (
         AuthorityFolder(folder / "authority").member("n1", read_clocks().unix).state_generation == 3
     )
+
+
+def test_compile_says_for_how_many_nodes_and_of_what_for_nobody(
+    folder: Path, capsys: Output
+) -> None:
+    fabric = folder / "source" / "fabric.toml"
+    fabric.write_text(f'{FABRIC}audience = ["role:egde"]\n')
+    warning = "warning: routes/main: no enrolled node matches role:egde (known roles: edge, member)"
+    said = control(folder, capsys, "compile", folder / "source")
+    assert warning in said.splitlines()
+    lines = [line.split() for line in said.splitlines()]
+    (row,) = (line for line in lines if line[0].endswith("routes/main"))
+    assert (lines[0][-1], row[-1]) == ("NODES", "0")
+    # As long as it lasts, not only when something is new.
+    found = as_json(folder, capsys, "compile", folder / "source")
+    assert found["warnings"] == [warning.removeprefix("warning: ")]
+
+
+def test_an_organisation_no_control_endpoint_stores_for_is_told_when_it_is_first_named(
+    folder: Path, capsys: Output
+) -> None:
+    endpoint = ("--role", "control-endpoint", "--stores", "cluster", "--address", "127.0.0.1:3")
+    control(folder, capsys, "enroll", "control-1", "--out", folder / "control-1", *endpoint)
+    stores = ("--stores", "nowhere", "--address", "127.0.0.1:4")
+    said = control(folder, capsys, "enroll", "n4", "--out", folder / "n4", *stores)
+    assert "warning: no control endpoint stores for nowhere" in said
+    assert "enroll control-1 --change" in said
+
+
+def test_enrolling_a_revoked_node_says_the_ways_there_are(folder: Path, capsys: Output) -> None:
+    """Each of the three commands gives the same answer, and none sends to another of them."""
+    place = ("--out", folder / "n1", "--address", "127.0.0.1:2")
+    code, said = tried(folder, capsys, "enroll", "n1", *place)
+    assert code == 1
+    assert "--renew" in said
+    assert "--change" in said
+    entry = as_json(folder, capsys, "revoke", "--node", "n1", "--reason", "stolen")["entry"]
+    for more in ((), ("--renew",), ("--change",)):
+        code, said = tried(folder, capsys, "enroll", "n1", *place, *more)
+        assert code == 1
+        assert f'n1 is revoked: "stolen" (entry {entry})' in said
+        assert f"--new-epoch --lift {entry}" in said
+        assert "--renew" not in said

@@ -289,6 +289,13 @@ def test_a_crash_between_two_writes_leaves_the_old_state_or_the_new(
         is_new = authority.bundle().bundle_version == 2
         in_force = authority.book().in_force(authority.bundle().authority_epoch, LATER)
         assert len(in_force) == (0 if is_new else 1)
+        # What was revoked is gone, the power cut notwithstanding: a thief may be why.
+        bundle = authority.bundle()
+        revoked = {
+            id_.hex() for id_, status in status_of(bundle).items() if status is KeyStatus.REVOKED
+        }
+        assert revoked or not is_new
+        assert not revoked & {path.stem for path in authority.folder.glob("keys/*/*.pem")}
         authority.compile(SOURCE, LATER)
         believer.take_all(authority, LATER)
         assert believer.refused == []

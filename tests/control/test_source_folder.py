@@ -76,3 +76,39 @@ def test_an_unknown_mode_or_action_is_said(
 ) -> None:
     with pytest.raises(ControlError, match=words):
         source(tmp_path, f'[[degraded_action]]\naction = "{action}"\nmodes = ["{mode}"]\n')
+
+
+def routes_from(file: str) -> str:
+    return f'[[artifact]]\ntype = "route_policy_bundle"\nnamespace = "routes/a"\nfile = "{file}"\n'
+
+
+@pytest.mark.parametrize("file", ["/etc/hostname", "../secret", "s/../../secret", "link", "door/x"])
+def test_no_file_beyond_the_folder_is_signed(file: str, tmp_path: Path) -> None:
+    """A slip of a path, or a link somebody planted, would hand the control plane's own files to
+    every node."""
+    (tmp_path / "secret").write_bytes(b"secret")
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "link").symlink_to("../secret")
+    (folder / "door").symlink_to(tmp_path)
+    (tmp_path / "x").write_bytes(b"x")
+    with pytest.raises(ControlError) as caught:
+        source(folder, routes_from(file))
+    said = f"fabric.toml: artifact[0]: file {file!r} lies outside the source folder"
+    assert str(caught.value) == said
+
+
+def test_a_link_within_the_folder_is_followed(tmp_path: Path) -> None:
+    """As where a whole release is put in place by turning one link."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "routes").write_bytes(b"r")
+    (tmp_path / "routes").symlink_to("data/routes")
+    (document,) = source(tmp_path, routes_from("routes")).documents
+    assert document.content == b"r"
+
+
+@pytest.mark.parametrize("file", ["loop", "none", "a\\u0000b", ".", "FOLDER/s"])
+def test_a_file_that_cannot_be_read_is_a_problem_of_its_artifact(file: str, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ControlError, match=r"fabric\.toml: artifact\[0\]: "):
+        source(tmp_path, routes_from(file.replace("FOLDER", str(tmp_path))))

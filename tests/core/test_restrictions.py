@@ -6,13 +6,16 @@ not applied, and a peer that holds an old signed thing cannot push out a newer o
 
 from dataclasses import replace
 
-from fabgossip.core.effects import Materialize, Persist, Remove
+import pytest
+
+from fabgossip.core.effects import Fact, Materialize, Persist, Record, Remove
 from fabgossip.core.events import RefreshDue, Started, TimerFired
 from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.authority import Revocation, RevokedKind
 from fabgossip.model.messages import Announce
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import PutHead, PutRevoked, StoredMemory
+from fabgossip.trust.rejections import RejectionCode
 from tests.core.artifacts import artifact, revocations, routes, stored_head
 from tests.core.story import Story
 from tests.trust import factory
@@ -49,6 +52,38 @@ def test_what_a_revoked_key_signed_is_withdrawn_too() -> None:
     listed = revocations(8, revoked(RevokedKind.SIGNING_KEY, factory.POLICY.key_id))
     story.announce(listed, origin).persisted().stored(listed, origin)
     assert withdrawn(story) == [NAME]
+
+
+@pytest.mark.parametrize(
+    ("entry", "code"),
+    [
+        (revoked(RevokedKind.SIGNING_KEY, factory.POLICY.key_id), RejectionCode.KEY_REVOKED),
+        (
+            revoked(RevokedKind.MANIFEST, routes(7).verified.manifest_hash),
+            RejectionCode.ARTIFACT_REVOKED,
+        ),
+    ],
+)
+def test_what_is_refused_later_says_why_and_since_when(
+    entry: Revocation, code: RejectionCode
+) -> None:
+    """In the record, in the problem and in the head, for `why`."""
+    story = Story()
+    origin = story.link("n2")
+    story.accept(routes(7), origin)
+    story.wait(5_000)
+    listed = revocations(8, entry)
+    story.announce(listed, origin).persisted().stored(listed, origin)
+    (told,) = (dict(one.fields) for one in story.find(Record) if one.fact is Fact.ARTIFACT_REJECTED)
+    assert (told["code"], told["namespace"]) == (code.value, NAME)
+    head = story.node.view.find(NAME)
+    assert head is not None
+    assert head.refusal is not None
+    assert (head.refusal.code, head.refusal.at) == (code, factory.NOW + 5)
+    (problem,) = (
+        one for one in story.node.view.snapshot(story.now).problems if one.namespace == NAME
+    )
+    assert f"({code.value})" in problem.because
 
 
 def test_what_was_ever_revoked_outlives_the_list_it_stood_in() -> None:

@@ -26,7 +26,7 @@ from fabgossip.control.keystore import ArtifactKey, KeyFolder
 from fabgossip.control.signing import SignedArtifact, signed_envelope
 from fabgossip.model.artifact import INTEGER_MAX, ArtifactType, Manifest, Order
 from fabgossip.model.authority import Revocation, RevocationList, RevokedKind
-from fabgossip.model.ids import ContentHash
+from fabgossip.model.ids import ContentHash, key_id_of
 from fabgossip.model.moment import UnixTime
 from fabgossip.wire.contents import revocations_bytes
 from fabgossip.wire.statements import manifest_bytes
@@ -237,12 +237,20 @@ def test_a_stolen_revocation_key(fabric: Fabric) -> None:
 def test_a_lost_root_share(fabric: Fabric) -> None:
     """Two keepers are left of three; the new set then signs by itself."""
     replaced, proved, *_ = scripts("roots")
+    authority = AuthorityFolder(fabric.authority_folder)
+    kept = authority.folder / "keys" / "root"
+    for path in (fabric.folder / "roots").glob("*.pem"):
+        (kept / path.name).write_bytes(path.read_bytes())  # one of the old set was left behind
     type_in(fabric, replaced)
     everywhere(fabric, lambda node: trust(node)["bundle_version"] == 2, "the new roots")
     type_in(fabric, proved)
     everywhere(fabric, lambda node: trust(node)["bundle_version"] == 3, "what they signed alone")
-    first, *_, last = AuthorityFolder(fabric.authority_folder).chain()
+    first, *_, last = authority.chain()
     assert not set(first.root_keys) & set(last.root_keys)
+    ids = [{key_id_of(root).hex() for root in one.root_keys} for one in (first, last)]
+    moved = {path.stem for path in (fabric.folder / "new-roots").iterdir()}
+    assert moved == ids[1]
+    assert {path.stem for path in kept.iterdir()} < ids[0]
 
 
 def test_a_stolen_root_quorum(fabric: Fabric) -> None:

@@ -208,11 +208,29 @@ def _read(path: Path, size_max: int) -> bytes:
         raise ControlError(f"{path}: {error.strerror}") from error
 
 
+def _content(folder: Path, name: str) -> bytes:
+    """The bytes of a file the source names, never of one beyond its folder: what is signed is sent
+    to others, so a slip of a path or a planted link would publish this machine's own files."""
+    try:
+        root = folder.resolve()
+        path = (root / name).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ControlError(f"file {name!r}: {error}") from error
+    if not path.is_relative_to(root):
+        raise ControlError(f"file {name!r} lies outside the source folder")
+    if Path(name).is_absolute():
+        raise ControlError(f"file {name!r}: expected a path relative to the source folder")
+    return _read(path, CONTENT_BYTES_MAX)
+
+
 def _fingerprint(folder: Path, files: tuple[str, ...]) -> bytes:
     digest = sha256(_read(folder / SOURCE_NAME, SOURCE_BYTES_MAX))
     for name in files:
-        path = folder / name
-        digest.update(sha256(path.read_bytes()).digest() if path.is_file() else b"")
+        try:
+            digest.update(sha256(_content(folder, name)).digest())
+        except ControlError:
+            # Said by the document that names it, with all other problems.
+            digest.update(b"")
     return digest.digest()
 
 
@@ -242,7 +260,7 @@ def _document(folder: Path, table: ArtifactTable) -> Document:
         artifact_type=artifact_type,
         namespace=table.namespace,
         audience=tuple(parse_scope_id(one) for one in table.audience),
-        content=_read(folder / table.file, CONTENT_BYTES_MAX),
+        content=_content(folder, table.file),
         increments=table.increments,
         covers=_covers(table, artifact_type),
     )

@@ -1,0 +1,53 @@
+"""The commands that ask a daemon, as typed: to one of this process."""
+
+from pathlib import Path
+
+import trio
+
+from tests.cli.test_commands import Output, outcome
+from tests.daemon import enrolled
+
+FABRIC = """schema = 1
+[[artifact]]
+type = "route_policy_bundle"
+namespace = "routes/edge"
+file = "routes"
+"""
+FULL = "platform/demo-test/cluster/prod/routes/edge"
+
+
+async def test_what_a_person_types_and_reads(tmp_path: Path, capsys: Output) -> None:
+    folder = enrolled.make(tmp_path)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "fabric.toml").write_text(FABRIC)
+    (source / "routes").write_text("routes")
+
+    async def typed(*words: str | Path) -> tuple[int, str, str]:
+        return await trio.to_thread.run_sync(outcome, capsys, *words)
+
+    socket = ("--socket", folder / "status.sock")
+    authority = ("--authority", tmp_path / "authority")
+    async with enrolled.served(folder):
+        assert (await typed("control", "compile", source, *authority))[0] == 0
+        assert (await typed("control", "publish", *authority, *socket))[0] == 0
+        # A namespace as in fabric.toml is the node's own.
+        for words in (("why",), ("fetch",), ("gate", "route", "--namespace")):
+            short, full = [
+                (await typed(*words, name, *socket))[:2] for name in ("routes/edge", FULL)
+            ]
+            assert short[0] == 0, words
+            assert short == full
+        assert "no linked peer advertises it" in (await typed("why", FULL, *socket))[1]
+        code, out, err = await typed("why", "routes/egde", *socket)
+        assert (code, out) == (1, "")
+        assert "fabgossip artifacts lists" in err
+        # What makes no sense is 2, not "failed".
+        assert (await typed("why", "1ee58d1d", *socket))[0] == 2
+        assert (await typed("artifacts", "--state", "broken", *socket))[0] == 2
+        code, out, _ = await typed("artifacts", "--state", "disputed", *socket)
+        assert (code, out.count("\n")) == (0, 1)
+        _, out, _ = await typed("status", *socket)
+        (namespaces,) = (one for one in out.splitlines() if one.startswith("  namespaces"))
+        assert " fresh   last change " in namespaces
+        assert "in 0 failure domains" in out

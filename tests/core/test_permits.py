@@ -1,0 +1,86 @@
+"""The gate's answers: what they rest on, and that they say so."""
+
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from fabgossip.core.effects import Answer
+from fabgossip.core.events import GateRequest, RefreshDue, RequestId, RequestMade, TimerFired
+from fabgossip.core.health import ProblemCode
+from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.mode import RISKS, Permit, PermitCode, Risk
+from fabgossip.model.moment import UnixTime
+from fabgossip.trust.modes import PARTITIONED_AFTER_S
+from tests.core.artifacts import artifact
+from tests.core.story import Story
+from tests.trust import factory
+
+LASTING: Final = artifact(
+    ArtifactType.ROUTE_POLICY_BUNDLE,
+    "routes/r1",
+    refresh_by=factory.NOW + 9 * factory.DAY,
+    expires_at=factory.NOW + 10 * factory.DAY,
+)
+NAMESPACE: Final = LASTING.manifest.namespace.text
+
+
+def gate(story: Story, action: str, namespace: str | None = NAMESPACE) -> Permit:
+    body = GateRequest(action=action, namespace=namespace)
+    story.when(RequestMade(request=RequestId(1), body=body))
+    (answer,) = story.find(Answer)
+    assert answer.permit is not None
+    return answer.permit
+
+
+@pytest.fixture
+def story() -> Story:
+    """A node that reads its routes."""
+    told = Story()
+    told.accept(LASTING, told.link("n2"))
+    assert gate(told, "read-config").code is PermitCode.ALLOWED
+    return told
+
+
+def test_without_claims_it_says_what_to_renew_whatever_is_named(story: Story) -> None:
+    """The routes are on the disk, and `artifacts` lists them: "no such artifact" sends whoever asks
+    to look for them. A name that never was gets the same words."""
+    story.now = replace(story.now, unix=UnixTime(factory.NOW + 2 * factory.DAY))
+    story.when(TimerFired(timer=RefreshDue()))
+    assert ProblemCode.NO_CLAIMS in {
+        one.code for one in story.node.view.snapshot(story.now).problems
+    }
+    answers = [gate(story, "read-config", name) for name in (NAMESPACE, f"{NAMESPACE}x")]
+    for one in answers:
+        assert (one.allowed, one.code) == (False, PermitCode.NOT_USABLE)
+        assert "claims" in one.reason
+        assert one.help == "fabgossip status"
+    assert answers[0] == answers[1]
+
+
+def test_with_claims_what_is_not_here_is_unknown(story: Story) -> None:
+    assert gate(story, "read-config", f"{NAMESPACE}x").code is PermitCode.UNKNOWN
+
+
+@pytest.mark.parametrize("action", RISKS)
+def test_a_known_action_is_answered_by_its_risk_without_more_words(
+    action: str, story: Story
+) -> None:
+    permit = gate(story, action)
+    assert (permit.allowed, permit.risk, permit.reason) == (
+        True,
+        RISKS[action],
+        "fresh allows it",
+    )
+
+
+def test_an_action_nobody_knows_is_of_high_risk_and_told_to_be_unknown(story: Story) -> None:
+    """While all is well the answer to a misspelt action is yes, and hides the slip until the day
+    it matters."""
+    permit = gate(story, "rout")
+    assert (permit.allowed, permit.risk) == (True, Risk.HIGH)
+    assert permit.reason == "fresh allows it (rout is no known action: judged as high risk)"
+    story.wait((PARTITIONED_AFTER_S + 1) * 1_000)
+    refused = gate(story, "rout")
+    assert not refused.allowed
+    assert "rout is no known action" in refused.reason

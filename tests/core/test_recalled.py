@@ -1,0 +1,53 @@
+"""A restart: what the disk holds is judged whole, and only what is wrong then is told."""
+
+from dataclasses import replace
+from typing import Final
+
+from fabgossip.core.effects import Fact, Record
+from fabgossip.core.events import Started
+from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.authority import NodeClaims
+from fabgossip.model.persistence import StoredTrust
+from fabgossip.model.policy import DegradedPolicy
+from fabgossip.model.topology import Snapshot
+from fabgossip.wire.contents import bundle_bytes, snapshot_bytes
+from tests.core.artifacts import sealed, stored_head, trust
+from tests.core.story import NOTHING_STORED, Story
+from tests.trust import factory
+
+EPOCH: Final = factory.BUNDLE.authority_epoch + 1
+BUNDLE: Final = replace(factory.BUNDLE, bundle_version=4, authority_epoch=EPOCH)
+CLAIMS: Final = replace(factory.claims(factory.OPENINGS), authority_epoch=EPOCH)
+"""What a node that was enrolled in the epoch before gets by its own snapshot."""
+
+
+def disk(claims: NodeClaims | None) -> Started:
+    """Of a node in the new epoch, its own snapshot with these claims."""
+    signed = b"" if claims is None else factory.signed_claims(claims)
+    content = snapshot_bytes(
+        Snapshot(endpoints=(), degraded=DegradedPolicy(), settings=b"", claims=signed)
+    )
+    manifest = replace(factory.manifest(ArtifactType.CLUSTER_SNAPSHOT), authority_epoch=EPOCH)
+    step = StoredTrust(version=4, envelope=trust(BUNDLE).envelope, content=bundle_bytes(BUNDLE))
+    return replace(NOTHING_STORED, trust=(step,), heads=(stored_head(sealed(manifest, content)),))
+
+
+def refusals(story: Story) -> list[dict[str, str | int]]:
+    return [dict(one.fields) for one in story.find(Record) if one.fact is Fact.ARTIFACT_REJECTED]
+
+
+def test_claims_of_the_epoch_before_are_no_fault_while_newer_ones_count() -> None:
+    """The file the node was enrolled with stays as it was: a warning at each start would send the
+    operator to every node of a healthy fabric."""
+    story = Story(started=disk(CLAIMS), is_fresh=False)
+    assert story.node.view.trust.bundle.authority_epoch == EPOCH
+    assert story.node.view.trust.own.scope_ids
+    assert refusals(story) == []
+
+
+def test_without_newer_ones_they_are_told_and_no_peer_is_blamed() -> None:
+    story = Story(started=disk(None), is_fresh=False)
+    assert not story.node.view.trust.own.scope_ids
+    (told,) = refusals(story)
+    assert told["code"] == "CLAIMS_INVALID"
+    assert (told["source"], told["blame"]) == ("disk", "none")
