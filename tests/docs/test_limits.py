@@ -14,7 +14,7 @@ from fabgossip.core.holdings import AUDIENCES_PER_LINK_MAX
 from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
 from fabgossip.core.policing import DIRTY_MAX
 from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Rate
-from fabgossip.core.serving import SERVED_PER_LINK_MAX, SERVED_SLOW_MAX
+from fabgossip.core.slots import SERVED_PER_LINK_MAX, SERVED_SLOW_MAX
 from fabgossip.core.standing import (
     BARRED,
     BOOT_CHANGES_MAX,
@@ -85,7 +85,10 @@ def limits() -> dict[str, str]:
         "lists of audiences a node may not share": f"{PROBES_MAX} per node and 10 minutes",
         "changes of a node's process": f"{BOOT_CHANGES_MAX} per 10 minutes",
         "nodes whose conduct is remembered": f"{STANDINGS_MAX:,}",
-        "requests served at once": f"{fetch.serve_streams_max}, {SERVED_PER_LINK_MAX} of one link",
+        "requests served at once": (
+            f"{fetch.serve_streams_max} and one of every link, {SERVED_PER_LINK_MAX} of one link; "
+            "one more of every link for trust"
+        ),
         "pace of a reader, all it is served over one link together": (
             f"{kib(BYTES_PER_S_MIN)}/s over {seconds(WINDOW)}"
         ),
