@@ -18,11 +18,12 @@ from fabgossip.core.events import (
     LinkId,
     WantDue,
 )
-from fabgossip.core.fetching import FAILURE_CODES, IDLE_MS, NOWHERE, Source, Want, wanted_from
 from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.intake import Intake
 from fabgossip.core.machines import Machines
 from fabgossip.core.sessions import Session
+from fabgossip.core.sources import NOWHERE
+from fabgossip.core.wants import FAILURE_CODES, IDLE_MS, Source, Want, wanted_from
 from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.moment import Now
 from fabgossip.trust.authorization import may_disclose

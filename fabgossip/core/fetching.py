@@ -5,153 +5,40 @@ Keeps: no want without an admitted manifest; one want per content however many r
 steps in strict order; trust waits for no other class.
 Must not know: how bytes travel, where they rest.
 
-Steps of one climb, each left only when no source of it is left:
-
-| step | sources |
-|---|---|
-| normal | who announced it, then the home endpoint: the nearest linked storage node |
-| rung 1 | the other linked storage nodes, nearest failure domain first |
-| rung 2 | linked neighbours that advertise it |
-
 After a climb without success the want is parked, and starts at normal again on evidence (a link
 opens, somebody advertises it) or after a wait that doubles.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from enum import StrEnum
-from hashlib import blake2b
+from dataclasses import dataclass
 from random import Random
-from typing import Final, TypeVar, assert_never
 
 from fabgossip.core.config import FetchingConfig
-from fabgossip.core.effects import ContentWanted
 from fabgossip.core.events import FetchFailure, LinkId, RequestId
 from fabgossip.core.ordered import OrderedMap
+from fabgossip.core.sources import next_source
+from fabgossip.core.wants import (
+    ATTEMPTS_MAX,
+    BARRED,
+    BUSY_WAIT,
+    REQUESTS_PER_WANT_MAX,
+    SOURCES_PER_WANT_MAX,
+    STEPS,
+    Attempt,
+    EndedWant,
+    Source,
+    Step,
+    Want,
+    WantState,
+    note_until,
+    wanted_from,
+)
 from fabgossip.model.artifact import VerifiedManifest
-from fabgossip.model.ids import ContentHash, NodeId
+from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import TrafficClass
-from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
+from fabgossip.model.moment import Duration, Instant, elapsed, later
 from fabgossip.model.scope import Audience
-
-K = TypeVar("K")
-ATTEMPTS_MAX: Final = 32
-"""Steps kept per want: the first 8 and the last 24 (*start*)."""
-ATTEMPTS_FIRST: Final = 8
-BUSY_WAIT: Final = Duration(200)
-"""A source that was only busy is asked again after this: its slots turn over in less (*start*)."""
-REQUESTS_PER_WANT_MAX: Final = 16
-SOURCES_PER_WANT_MAX: Final = 64
-"""Announcers remembered per want, and as many sources passed over and barred: further announcers
-are not noted, the oldest of the others leaves (*start*)."""
-BARRED: Final = Duration(86_400_000)
-"""A source that sent a wrong byte is not asked for that content again for a day."""
-NOWHERE: Final = 4
-"""Distance of a source no directory places."""
-
-
-class Step(StrEnum):
-    """Where in the order of sources a try stood."""
-
-    NORMAL = "normal"
-    RUNG_1 = "rung 1"
-    RUNG_2 = "rung 2"
-
-
-_STEPS: Final = (Step.NORMAL, Step.RUNG_1, Step.RUNG_2)
-
-
-IDLE_MS: Final = {Step.NORMAL: 1_000, Step.RUNG_1: 1_000, Step.RUNG_2: 2_000}
-"""How long a source of a step may be silent before it loses its turn (*start*)."""
-
-
-FAILURE_CODES: Final = {
-    FetchFailure.BAD_LENGTH: "LENGTH_MISMATCH",
-    FetchFailure.BAD_HASH: "HASH_MISMATCH",
-    FetchFailure.DISK: "STORE_FULL",
-    FetchFailure.CANCELLED: "CANCELLED",
-    FetchFailure.MISSING: "LENGTH_MISMATCH",
-    FetchFailure.BUSY: "CANCELLED",
-    FetchFailure.STALLED: "CANCELLED",
-    FetchFailure.TOO_SLOW: "TOO_SLOW",
-    FetchFailure.LOST: "CANCELLED",
-}
-"""What local software is told of a content that did not come."""
-
-
-class WantState(StrEnum):
-    """Where a want stands."""
-
-    QUEUED = "queued"
-    FETCHING = "fetching"
-    PARKED = "parked"
-    SATISFIED = "satisfied"
-    VOID = "void"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A link that may be asked, as known right now."""
-
-    link: LinkId
-    node_id: NodeId
-    is_storage: bool
-    distance: int
-    verified: VerifiedManifest
-    """The manifest to ask it with: one it may know."""
-    says: bool | None
-    """Its own word: holds it, does not, or said nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One try, as `why` shows it."""
-
-    at: Instant
-    step: Step
-    node_id: NodeId | None
-    outcome: str
-    took_ms: int
-    received: int
-
-
-@dataclass(slots=True)
-class Want:
-    """One content this node lacks and has a reason to get."""
-
-    wanted: ContentWanted
-    verified: VerifiedManifest
-    traffic: TrafficClass
-    since: Instant
-    sequence: int
-    asked_at: Instant
-    announcers: OrderedDict[LinkId, None] = field(default_factory=OrderedDict)
-    requests: list[RequestId] = field(default_factory=list)
-    state: WantState = WantState.QUEUED
-    step: Step = Step.NORMAL
-    has_climbed: bool = False
-    source: Source | None = None
-    passed_over: dict[LinkId, Instant] = field(default_factory=dict)
-    barred: dict[NodeId, Instant] = field(default_factory=dict)
-    attempts: list[Attempt] = field(default_factory=list)
-    climbs: int = 0
-    generation: int = 0
-
-    @property
-    def key(self) -> tuple[int, int]:
-        """Order of service: class, then age."""
-        return self.traffic, self.sequence
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndedWant:
-    """What is remembered of a want that ended."""
-
-    content_hash: ContentHash
-    namespace: str
-    state: WantState
-    attempts: tuple[Attempt, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,9 +181,9 @@ class Fetching:
         self._attempted(want, reason.value, now, received)
         self._release(want)
         if reason in (FetchFailure.BAD_HASH, FetchFailure.BAD_LENGTH):
-            _note_until(want.barred, source.node_id, later(now, BARRED))
+            note_until(want.barred, source.node_id, later(now, BARRED))
         wait = BUSY_WAIT if reason is FetchFailure.BUSY else Duration(self._config.missing_ms)
-        _note_until(want.passed_over, source.link, later(now, wait))
+        note_until(want.passed_over, source.link, later(now, wait))
         want.state = WantState.QUEUED
         self._queue[want.key] = content_hash
         return want
@@ -360,13 +247,7 @@ class Fetching:
             took_ms=elapsed(want.asked_at, now),
             received=received,
         )
-        self._note(want, attempt)
-
-    @staticmethod
-    def _note(want: Want, attempt: Attempt) -> None:
-        want.attempts.append(attempt)
-        if len(want.attempts) > ATTEMPTS_MAX:
-            del want.attempts[ATTEMPTS_FIRST]
+        want.note(attempt)
 
     def next_transfers(
         self, sources_of: Callable[[Want], tuple[Source, ...]], now: Instant
@@ -388,7 +269,7 @@ class Fetching:
                 break
             if want.verified.manifest.audience in busy and self._are_full(want.announcers):
                 continue
-            found, is_busy = self._next_source(want, sources_of(want), now)
+            found, is_busy = next_source(want, sources_of(want), self._is_full, now)
             if found is not None:
                 self._start(want, found, now)
                 started.append(want)
@@ -400,68 +281,10 @@ class Fetching:
         return started, parked
 
     def _are_full(self, links: Iterable[LinkId]) -> bool:
-        return all(self._per_link.get(link, 0) >= self._config.per_link_max for link in links)
+        return all(self._is_full(link) for link in links)
 
-    def _next_source(
-        self, want: Want, sources: tuple[Source, ...], now: Instant
-    ) -> tuple[Source | None, bool]:
-        """The best source of the first step that has one, and whether one is only waiting for a
-        free slot."""
-        is_busy = False
-        for step in _STEPS[_STEPS.index(want.step) :]:
-            for source in self._ranked(want, step, sources):
-                if self._is_passed_over(want, source, now):
-                    continue
-                if self._per_link.get(source.link, 0) >= self._config.per_link_max:
-                    is_busy = True
-                    continue
-                want.step = step
-                return source, False
-            if is_busy:
-                return None, True
-            if step is want.step and step is not _STEPS[-1] and want.attempts:
-                self._note_skipped(want, step, now)
-        return None, False
-
-    def _note_skipped(self, want: Want, step: Step, now: Instant) -> None:
-        if any(one.step is step for one in want.attempts):
-            return
-        skipped = Attempt(at=now, step=step, node_id=None, outcome="skipped", took_ms=0, received=0)
-        self._note(want, skipped)
-
-    def _ranked(self, want: Want, step: Step, sources: tuple[Source, ...]) -> list[Source]:
-        match step:
-            case Step.NORMAL:
-                announcers = [
-                    one for one in sources if one.link in want.announcers and one.says is not False
-                ]
-                home = [
-                    one
-                    for one in self._ranked(want, Step.RUNG_1, sources)[:1]
-                    if one not in announcers
-                ]
-                return (
-                    sorted(announcers, key=lambda one: (one.distance, _lot(want, one), one.node_id))
-                    + home
-                )
-            case Step.RUNG_1:
-                eligible = [one for one in sources if one.is_storage and one.says is not False]
-            case Step.RUNG_2:
-                eligible = [one for one in sources if one.says is True]
-            case _:
-                assert_never(step)
-        return sorted(
-            eligible,
-            key=lambda one: (one.says is not True, one.distance, _lot(want, one), one.node_id),
-        )
-
-    @staticmethod
-    def _is_passed_over(want: Want, source: Source, now: Instant) -> bool:
-        until = want.passed_over.get(source.link)
-        barred = want.barred.get(source.node_id)
-        return (until is not None and not is_due(until, now)) or (
-            barred is not None and not is_due(barred, now)
-        )
+    def _is_full(self, link: LinkId) -> bool:
+        return self._per_link.get(link, 0) >= self._config.per_link_max
 
     def _start(self, want: Want, source: Source, now: Instant) -> None:
         self._queue.discard(want.key)
@@ -500,12 +323,12 @@ class Fetching:
 
     def snapshot(self) -> FetchingSnapshot:
         """Counts for status."""
-        steps = [_STEPS.index(want.step) for want in self._wants.values()]
+        steps = [STEPS.index(want.step) for want in self._wants.values()]
         return FetchingSnapshot(
             wanted=len(self._wants),
             in_flight=sum(self._in_flight.values()),
             parked=sum(want.state is WantState.PARKED for want in self._wants.values()),
-            highest_step=_STEPS[max(steps)].value if steps else Step.NORMAL.value,
+            highest_step=STEPS[max(steps)].value if steps else Step.NORMAL.value,
             fetched=self._fetched,
             failed=self._failed,
         )
@@ -521,30 +344,3 @@ class Fetching:
             assert len(want.attempts) <= ATTEMPTS_MAX
             sources = (len(want.announcers), len(want.passed_over), len(want.barred))
             assert max(sources) <= SOURCES_PER_WANT_MAX
-
-
-def _note_until(until: dict[K, Instant], key: K, at: Instant) -> None:
-    """Note a source, newest last; the oldest leaves at the limit."""
-    until.pop(key, None)
-    until[key] = at
-    if len(until) > SOURCES_PER_WANT_MAX:
-        del until[next(iter(until))]
-
-
-def wanted_from(verified: VerifiedManifest, *, is_read: bool) -> ContentWanted:
-    """What a manifest signs about its content."""
-    manifest = verified.manifest
-    return ContentWanted(
-        manifest_hash=verified.manifest_hash,
-        content_hash=manifest.content_hash,
-        size=manifest.content_size,
-        chunk_hashes=manifest.chunk_hashes,
-        is_read=is_read,
-    )
-
-
-def _lot(want: Want, source: Source) -> bytes:
-    """A lot per content and source, so that nodes spread over sources of one rank."""
-    return blake2b(
-        want.wanted.content_hash + source.node_id.encode("ascii"), digest_size=8
-    ).digest()

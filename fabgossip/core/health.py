@@ -10,9 +10,10 @@ from enum import StrEnum
 
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import Catalog, Head, HeadState
-from fabgossip.core.fetching import Fetching, FetchingSnapshot, Want, WantState
+from fabgossip.core.fetching import Fetching, FetchingSnapshot
 from fabgossip.core.neighbors import Neighbors, NeighborsSnapshot
 from fabgossip.core.policing import PolicingSnapshot
+from fabgossip.core.wants import Want, WantState
 from fabgossip.model.ids import NodeId
 from fabgossip.model.mode import Mode
 from fabgossip.model.moment import Now, UnixTime, elapsed, is_past, seconds_between

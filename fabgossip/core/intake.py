@@ -34,10 +34,10 @@ from fabgossip.core.effects import (
     Remove,
 )
 from fabgossip.core.events import LinkId, RequestId, Started, Token
-from fabgossip.core.fetching import Want, wanted_from
 from fabgossip.core.machines import Machines
 from fabgossip.core.variants import Variant
 from fabgossip.core.waiting import WAITING_FOR, Waiting
+from fabgossip.core.wants import Want, wanted_from
 from fabgossip.model.artifact import (
     NO_ORDER,
     TRUST_TYPES,

@@ -20,10 +20,10 @@ from fabgossip.core.events import (
     RequestMade,
     SubmitRequest,
 )
-from fabgossip.core.fetching import FAILURE_CODES, Want
 from fabgossip.core.intake import Intake
 from fabgossip.core.machines import Machines
 from fabgossip.core.permits import Permits
+from fabgossip.core.wants import FAILURE_CODES, Want
 from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.moment import Duration, Now, later

@@ -7,11 +7,11 @@ Must not know: who looks.
 
 from fabgossip.core.catalog import Head, prefix_of
 from fabgossip.core.events import LinkId
-from fabgossip.core.fetching import EndedWant, Want
 from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.health import NodeSnapshot, node_snapshot
 from fabgossip.core.machines import Machines
 from fabgossip.core.sessions import Session
+from fabgossip.core.wants import EndedWant, Want
 from fabgossip.model.artifact import Order
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import Instant, Now

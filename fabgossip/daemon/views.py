@@ -8,10 +8,10 @@ from typing import Final
 
 from fabgossip.core.catalog import Head
 from fabgossip.core.effects import Record
-from fabgossip.core.fetching import Attempt, EndedWant, Want
 from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.health import NodeSnapshot, state_of
 from fabgossip.core.sessions import Session
+from fabgossip.core.wants import Attempt, EndedWant, Want
 from fabgossip.daemon.audit import AuditView
 from fabgossip.daemon.driver import Driver
 from fabgossip.model.artifact import Order

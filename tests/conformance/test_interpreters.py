@@ -44,9 +44,9 @@ from fabgossip.core.events import (
     TimerFired,
     Token,
 )
-from fabgossip.core.fetching import wanted_from
 from fabgossip.core.node import Node
 from fabgossip.core.setup import NodeSetup, OwnIdentity
+from fabgossip.core.wants import wanted_from
 from fabgossip.daemon import driver as daemon_driver
 from fabgossip.daemon.driver import Driver, World
 from fabgossip.daemon.logs import Log, LogLevel

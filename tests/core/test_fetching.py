@@ -19,12 +19,12 @@ from fabgossip.core.events import (
     TimerFired,
     WantDue,
 )
-from fabgossip.core.fetching import (
+from fabgossip.core.fetching import Fetching
+from fabgossip.core.wants import (
     ATTEMPTS_FIRST,
     ATTEMPTS_MAX,
     SOURCES_PER_WANT_MAX,
     EndedWant,
-    Fetching,
     Source,
     Want,
     WantState,

@@ -30,7 +30,7 @@ from fabgossip.core.events import (
     SubmitRequest,
     TimerFired,
 )
-from fabgossip.core.fetching import wanted_from
+from fabgossip.core.wants import wanted_from
 from fabgossip.model.artifact import Order
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import (

@@ -8,8 +8,6 @@ from fabgossip.core.config import (
     HoldingsConfig,
 )
 from fabgossip.core.dissemination import LACKING_MAX
-from fabgossip.core.fetching import BARRED as SOURCE_BARRED
-from fabgossip.core.fetching import IDLE_MS, SOURCES_PER_WANT_MAX, Step
 from fabgossip.core.holdings import AUDIENCES_PER_LINK_MAX
 from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
 from fabgossip.core.policing import DIRTY_MAX
@@ -28,6 +26,8 @@ from fabgossip.core.standing import (
     SLOW_READER,
     STANDINGS_MAX,
 )
+from fabgossip.core.wants import BARRED as SOURCE_BARRED
+from fabgossip.core.wants import IDLE_MS, SOURCES_PER_WANT_MAX, Step
 from fabgossip.daemon import connections, endpoints, status, transfers
 from fabgossip.daemon.admission import ADDRESS_SHARE
 from fabgossip.daemon.callers import CALLERS_MAX, PER_USER_MAX, RESERVED
