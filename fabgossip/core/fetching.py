@@ -1,7 +1,8 @@
 """Outstanding wants: which content to get from whom, and what every try came to.
 
 Decides: the next source of each want, when to try again, when to give up a source for a content.
-Keeps: no want without an admitted manifest; one want per content however many reasons it has;
+Keeps: no want without an admitted manifest; one want per content and signer however many reasons
+it has; whichever want brings a content, it ends all that are for it;
 steps in strict order; trust waits for no other class.
 Must not know: how bytes travel, where they rest.
 
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from random import Random
 
 from fabgossip.core.config import FetchingConfig
-from fabgossip.core.events import FetchFailure, LinkId, RequestId
+from fabgossip.core.events import ContentWanted, FetchFailure, LinkId, RequestId
 from fabgossip.core.ordered import OrderedMap
 from fabgossip.core.sources import next_source
 from fabgossip.core.wants import (
@@ -27,10 +28,12 @@ from fabgossip.core.wants import (
     STEPS,
     Attempt,
     EndedWant,
+    Goal,
     Source,
     Step,
     Want,
     WantState,
+    goal_of,
     note_until,
     wanted_from,
 )
@@ -57,18 +60,20 @@ class Fetching:
     """All wants of a node."""
 
     __slots__ = (
-        "_config", "_ended", "_failed", "_fetched", "_in_flight", "_per_link", "_queue", "_rng",
-        "_sequence", "_wants", )  # fmt: skip
+        "_by_content", "_config", "_ended", "_failed", "_fetched", "_generation", "_in_flight",
+        "_per_link", "_queue", "_rng", "_sequence", "_wants", )  # fmt: skip
 
     def __init__(self, config: FetchingConfig, rng: Random) -> None:
         self._config = config
         self._rng = rng
-        self._wants: dict[ContentHash, Want] = {}
-        self._queue: OrderedMap[tuple[int, int], ContentHash] = OrderedMap()
+        self._wants: dict[Goal, Want] = {}
+        self._by_content: dict[ContentHash, dict[Goal, Want]] = {}
+        self._queue: OrderedMap[tuple[int, int], Goal] = OrderedMap()
         self._in_flight: dict[bool, int] = {True: 0, False: 0}
         self._per_link: dict[LinkId, int] = {}
         self._ended: deque[EndedWant] = deque(maxlen=config.ended_max)
         self._sequence = 0
+        self._generation = 0
         self._fetched = 0
         self._failed = 0
 
@@ -83,16 +88,17 @@ class Fetching:
     ) -> Want | None:
         """There is a reason to get this content; None if the limit of wants is reached (trust is
         never refused)."""
-        manifest = verified.manifest
-        want = self._wants.get(manifest.content_hash)
+        goal = goal_of(verified)
+        want = self._wants.get(goal)
         if want is None:
             if len(self._wants) >= self._config.wants_max and traffic is not TrafficClass.TRUST:
                 return None
             self._sequence += 1
             wanted = wanted_from(verified, is_read=is_read)
-            want = Want(wanted, verified, traffic, now, self._sequence, now)
-            self._wants[manifest.content_hash] = want
-            self._queue[want.key] = manifest.content_hash
+            want = Want(goal, wanted, verified, traffic, now, self._sequence, now)
+            self._wants[goal] = want
+            self._by_content.setdefault(goal.content_hash, {})[goal] = want
+            self._queue[want.key] = goal
         if announcer is not None:
             self.on_announced(want, announcer)
         return want
@@ -105,24 +111,32 @@ class Fetching:
         want.passed_over.pop(announcer, None)
         self._wake(want)
 
-    def on_request(self, content_hash: ContentHash, request: RequestId) -> bool:
+    def on_request(self, want: Want, request: RequestId) -> bool:
         """A local request waits for a want; False if too many do."""
-        want = self._wants[content_hash]
+        if request in want.requests:
+            return True
         if len(want.requests) >= REQUESTS_PER_WANT_MAX:
             return False
         want.requests.append(request)
         self._wake(want)
         return True
 
-    def on_request_over(self, request: RequestId) -> None:
-        """A local request waits no longer."""
-        for want in self._wants.values():
+    def on_request_over(self, content_hash: ContentHash, request: RequestId) -> None:
+        """A local request for a content waits no longer."""
+        for want in self._wants_of(content_hash):
             if request in want.requests:
                 want.requests.remove(request)
 
-    def on_advertised(self, link: LinkId, content_hash: ContentHash) -> None:
+    def is_awaited(self, content_hash: ContentHash, request: RequestId) -> bool:
+        """Whether a local request still waits for a want of a content."""
+        return any(request in want.requests for want in self._wants_of(content_hash))
+
+    def _wants_of(self, content_hash: ContentHash) -> tuple[Want, ...]:
+        return tuple(self._by_content.get(content_hash, {}).values())
+
+    def on_advertised(self, link: LinkId, verified: VerifiedManifest) -> None:
         """A neighbour says it holds a wanted content now."""
-        want = self._wants.get(content_hash)
+        want = self.find(verified)
         if want is not None:
             want.passed_over.pop(link, None)
             self._wake(want)
@@ -141,86 +155,105 @@ class Fetching:
     def _wake(self, want: Want) -> None:
         if want.state is WantState.PARKED:
             want.state = WantState.QUEUED
-            want.generation += 1
+            want.generation = self._next_generation()
             want.step = Step.NORMAL
-            self._queue[want.key] = want.wanted.content_hash
+            self._queue[want.key] = want.goal
+
+    def _next_generation(self) -> int:
+        self._generation += 1
+        return self._generation
 
     def on_due(self, content_hash: ContentHash, generation: int) -> None:
         """The wait of a parked want is over, unless it was woken before."""
-        want = self._wants.get(content_hash)
-        if want is not None and want.generation == generation:
-            self._wake(want)
+        for want in self._wants_of(content_hash):
+            if want.generation == generation:
+                self._wake(want)
 
-    def on_stored(self, content_hash: ContentHash, now: Instant) -> Want | None:
-        """The content is here: the want ends satisfied."""
-        want = self._wants.get(content_hash)
-        if want is None:
-            return None
-        if want.state is WantState.FETCHING:
-            self._attempted(want, "verified", now, want.wanted.size)
-            self._release(want)
-        self._fetched += 1
-        self._end(want, WantState.SATISFIED)
-        return want
+    def on_stored(
+        self, stored: ContentWanted, link: LinkId | None, now: Instant
+    ) -> tuple[Want, ...]:
+        """The content is here: all wants of it end, satisfied, or refused where its size is not
+        what they say."""
+        ended = self._wants_of(stored.content_hash)
+        for want in ended:
+            if want.source is not None:
+                is_its = want.source.link == link and want.goal.size == stored.size
+                outcome = "verified" if is_its else FetchFailure.CANCELLED.value
+                self._attempted(want, outcome, now, stored.size if is_its else 0)
+                self._release(want)
+            is_true = want.goal.size == stored.size
+            self._end(want, WantState.SATISFIED if is_true else WantState.REFUSED)
+        self._fetched += any(want.state is WantState.SATISFIED for want in ended)
+        return ended
 
     def on_failed(
         self,
-        content_hash: ContentHash,
+        failed: ContentWanted,
         link: LinkId,
         reason: FetchFailure,
         received: int,
         now: Instant,
     ) -> Want | None:
-        """A try came to nothing: the want queues for its next source."""
-        want = self._wants.get(content_hash)
-        if want is None or want.source is None or want.source.link != link:
-            # The try belonged to a want that was void meanwhile; this one asks somebody else.
+        """A try came to nothing: the want queues for its next source; where what is signed
+        contradicts itself, it ends."""
+        tried = (link, failed.manifest_hash)
+        want = next(
+            (
+                one
+                for one in self._wants_of(failed.content_hash)
+                if one.source is not None
+                and (one.source.link, one.source.verified.manifest_hash) == tried
+            ),
+            None,
+        )
+        if want is None or want.source is None:
+            # The try belonged to a want that was void meanwhile; another may ask somebody else.
             return None
         self._failed += 1
         source = want.source
         self._attempted(want, reason.value, now, received)
         self._release(want)
+        if reason is FetchFailure.CONTRADICTED:
+            self._end(want, WantState.REFUSED)
+            return want
         if reason in (FetchFailure.BAD_HASH, FetchFailure.BAD_LENGTH):
             note_until(want.barred, source.node_id, later(now, BARRED))
         wait = BUSY_WAIT if reason is FetchFailure.BUSY else Duration(self._config.missing_ms)
         note_until(want.passed_over, source.link, later(now, wait))
         want.state = WantState.QUEUED
-        self._queue[want.key] = content_hash
+        self._queue[want.key] = want.goal
         return want
 
-    def on_renamed(self, verified: VerifiedManifest, traffic: TrafficClass) -> None:
-        """The manifest a want asked with is gone; another one names the same content."""
-        want = self._wants.get(verified.manifest.content_hash)
-        if want is None or want.verified.manifest_hash == verified.manifest_hash:
-            return
-        is_queued = want.state is WantState.QUEUED
-        if is_queued:
-            self._queue.discard(want.key)
-        want.verified = verified
-        want.wanted = wanted_from(verified, is_read=want.wanted.is_read)
-        if want.state is not WantState.FETCHING:
-            want.traffic = traffic
-        if is_queued:
-            self._queue[want.key] = want.wanted.content_hash
-
-    def on_void(self, content_hash: ContentHash) -> Want | None:
-        """Nothing names the content any more. A transfer under way finishes; its bytes are
-        dropped."""
-        want = self._wants.get(content_hash)
-        if want is not None:
-            if want.state is WantState.FETCHING:
-                self._release(want)
-            self._end(want, WantState.VOID)
-        return want
+    def on_named(
+        self, content_hash: ContentHash, named: tuple[VerifiedManifest, ...]
+    ) -> tuple[Want, ...]:
+        """These manifests name a content by now, and no other: gives the wants that nothing
+        stands behind any more. A transfer of theirs under way finishes; its bytes are dropped."""
+        void = []
+        for want in self._wants_of(content_hash):
+            behind = [one for one in named if goal_of(one) == want.goal]
+            if not behind:
+                if want.state is WantState.FETCHING:
+                    self._release(want)
+                self._end(want, WantState.VOID)
+                void.append(want)
+            elif want.verified not in behind:
+                want.verified = behind[0]
+                want.wanted = wanted_from(want.verified, is_read=want.wanted.is_read)
+        return tuple(void)
 
     def _end(self, want: Want, state: WantState) -> None:
         want.state = state
-        content_hash = want.wanted.content_hash
-        del self._wants[content_hash]
+        goal = want.goal
+        del self._wants[goal]
+        rest = self._by_content[goal.content_hash]
+        del rest[goal]
+        if not rest:
+            del self._by_content[goal.content_hash]
         self._queue.discard(want.key)
         namespace = want.verified.manifest.namespace.text
         ended = EndedWant(
-            content_hash=content_hash,
+            goal=goal,
             namespace=namespace,
             state=state,
             attempts=tuple(want.attempts),
@@ -259,8 +292,8 @@ class Fetching:
         started: list[Want] = []
         parked: list[Want] = []
         busy: list[Audience] = []
-        for _, content_hash in self._queue.items_after((-1, 0), self._config.transfers_max * 4):
-            want = self._wants[content_hash]
+        for _, goal in self._queue.items_after((-1, 0), self._config.transfers_max * 4):
+            want = self._wants[goal]
             is_trust = want.traffic is TrafficClass.TRUST
             room = self._config.trust_transfers_max if is_trust else self._config.transfers_max
             if self._in_flight[is_trust] >= room:
@@ -299,7 +332,7 @@ class Fetching:
         self._queue.discard(want.key)
         want.state = WantState.PARKED
         want.step = Step.NORMAL
-        want.generation += 1
+        want.generation = self._next_generation()
         want.climbs += 1
 
     def next_try_at(self, want: Want, now: Instant) -> Instant:
@@ -307,15 +340,14 @@ class Fetching:
         wait = min(self._config.retry_min_ms << min(want.climbs - 1, 16), self._config.retry_max_ms)
         return later(now, Duration(wait // 2 + self._rng.randrange(wait // 2 + 1)))
 
-    def find(self, content_hash: ContentHash) -> Want | None:
-        """The open want of a content."""
-        return self._wants.get(content_hash)
+    def find(self, verified: VerifiedManifest) -> Want | None:
+        """The open want behind which a manifest stands."""
+        return self._wants.get(goal_of(verified))
 
-    def ended(self, content_hash: ContentHash) -> EndedWant | None:
-        """The newest ended want of a content that is still remembered."""
-        return next(
-            (one for one in reversed(self._ended) if one.content_hash == content_hash), None
-        )
+    def ended(self, verified: VerifiedManifest) -> EndedWant | None:
+        """The newest ended want behind which a manifest stood, while it is remembered."""
+        goal = goal_of(verified)
+        return next((one for one in reversed(self._ended) if one.goal == goal), None)
 
     def wants(self) -> tuple[Want, ...]:
         """All open wants, oldest first."""
@@ -340,6 +372,7 @@ class Fetching:
         assert all(count <= self._config.per_link_max for count in self._per_link.values())
         queued = sum(want.state is WantState.QUEUED for want in self._wants.values())
         assert queued == len(self._queue)
+        assert len(self._wants) == sum(len(one) for one in self._by_content.values())
         for want in self._wants.values():
             assert len(want.attempts) <= ATTEMPTS_MAX
             sources = (len(want.announcers), len(want.passed_over), len(want.barred))

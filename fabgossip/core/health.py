@@ -302,7 +302,7 @@ def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
         because = f"{overdue} s past its refresh time, more than the signed policy lets it be used"
         return _problem(ProblemCode.WITHHELD, namespace, because, step)
     if head.state is HeadState.BEHIND:
-        want = fetching.find(head.manifest.content_hash)
+        want = fetching.find(head.verified)
         if want is not None and elapsed(want.since, now.instant) >= BEHIND_GRACE_MS:
             return _problem(ProblemCode.CONTENT_MISSING, namespace, _tries(want), step)
     if state_of(head, now) == "stale":

@@ -1,7 +1,8 @@
-"""What a node lacks and has a reason to get: one want per content, and all that was tried for it.
+"""What a node lacks and has a reason to get, and all that was tried for it.
 
 Decides: nothing.
-Keeps: what is remembered of one want is bounded.
+Keeps: what different keys sign is wanted apart, so that no signer can stand in the way of another's
+content; what is remembered of one want is bounded.
 Must not know: which source is asked next, how many contents are under way.
 """
 
@@ -10,10 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from fabgossip.core.effects import ContentWanted
-from fabgossip.core.events import FetchFailure, LinkId, RequestId
-from fabgossip.model.artifact import VerifiedManifest
-from fabgossip.model.ids import ContentHash, NodeId
+from fabgossip.core.events import ContentWanted, FetchFailure, LinkId, RequestId
+from fabgossip.model.artifact import ArtifactType, VerifiedManifest
+from fabgossip.model.ids import ContentHash, KeyId, NodeId
 from fabgossip.model.messages import TrafficClass
 from fabgossip.model.moment import Duration, Instant
 
@@ -56,6 +56,7 @@ FAILURE_CODES: Final = {
     FetchFailure.STALLED: "CANCELLED",
     FetchFailure.TOO_SLOW: "TOO_SLOW",
     FetchFailure.LOST: "CANCELLED",
+    FetchFailure.CONTRADICTED: "CONTENT_INVALID",
 }
 """What local software is told of a content that did not come."""
 
@@ -68,6 +69,22 @@ class WantState(StrEnum):
     PARKED = "parked"
     SATISFIED = "satisfied"
     VOID = "void"
+    REFUSED = "refused"
+    """What is signed about it is not true: there is no such content."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """A content as some keys state it. Of one hash at most one size and one row of chunks is true,
+    and whoever signs another can have it fetched in vain for no want but its own. For the same
+    reason, who is asked for what a revocation key signed is never asked with the manifest of
+    another: nobody may know that one."""
+
+    content_hash: ContentHash
+    size: int
+    chunk_hashes: tuple[ContentHash, ...]
+    artifact_type: ArtifactType
+    signed_by: tuple[KeyId, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +117,7 @@ class Attempt:
 class Want:
     """One content this node lacks and has a reason to get."""
 
+    goal: Goal
     wanted: ContentWanted
     verified: VerifiedManifest
     traffic: TrafficClass
@@ -134,7 +152,7 @@ class Want:
 class EndedWant:
     """What is remembered of a want that ended."""
 
-    content_hash: ContentHash
+    goal: Goal
     namespace: str
     state: WantState
     attempts: tuple[Attempt, ...]
@@ -146,6 +164,18 @@ def note_until(until: dict[K, Instant], key: K, at: Instant) -> None:
     until[key] = at
     if len(until) > SOURCES_PER_WANT_MAX:
         del until[next(iter(until))]
+
+
+def goal_of(verified: VerifiedManifest) -> Goal:
+    """What a manifest has a node want."""
+    manifest = verified.manifest
+    return Goal(
+        content_hash=manifest.content_hash,
+        size=manifest.content_size,
+        chunk_hashes=manifest.chunk_hashes,
+        artifact_type=manifest.artifact_type,
+        signed_by=verified.signed_by,
+    )
 
 
 def wanted_from(verified: VerifiedManifest, *, is_read: bool) -> ContentWanted:

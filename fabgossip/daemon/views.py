@@ -206,7 +206,7 @@ def why(driver: Driver, head: Head, now: Now) -> dict[str, object]:
     """`GET /v1/why`: what is applied, who signed it, from whom it came, every try, what comes
     next."""
     manifest = head.manifest
-    want = driver.node.view.want_of(manifest.content_hash)
+    want = driver.node.view.want_of(head.verified)
     return {
         "artifact": artifact(head, now),
         "signed": {

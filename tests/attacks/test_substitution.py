@@ -53,7 +53,7 @@ CODES = {FetchFailure.BAD_HASH: "HASH_MISMATCH", FetchFailure.BAD_LENGTH: "LENGT
 def brings_other_bytes(scene: Scene, wanted: Artifact, reason: FetchFailure, from_: LinkId) -> None:
     assert scene.only(ReceiveContent).link == from_
     failed = ContentFailed(
-        content_hash=wanted.content_hash, link=from_, request=None, reason=reason, received=0
+        wanted=wanted.wanted, link=from_, request=None, reason=reason, received=0
     )
     scene.when(failed)
 

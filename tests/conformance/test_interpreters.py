@@ -73,9 +73,7 @@ Script = Callable[[Now], tuple[Effect, ...]]
 def failed(
     reason: FetchFailure, *, link: LinkId | None = None, request: RequestId | None = None
 ) -> ContentFailed:
-    return ContentFailed(
-        content_hash=WANTED.content_hash, link=link, request=request, reason=reason, received=0
-    )
+    return ContentFailed(wanted=WANTED, link=link, request=request, reason=reason, received=0)
 
 
 def switch() -> Materialize:
