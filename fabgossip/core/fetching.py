@@ -7,7 +7,7 @@ steps in strict order; trust waits for no other class.
 Must not know: how bytes travel, where they rest.
 
 After a climb without success the want is parked, and starts at normal again on evidence (a link
-opens, somebody advertises it) or after a wait that doubles.
+opens, somebody advertises it), at once if that came during the climb, or after a wait that doubles.
 """
 
 from collections import deque
@@ -21,8 +21,6 @@ from fabgossip.core.ordered import OrderedMap
 from fabgossip.core.sources import next_source
 from fabgossip.core.wants import (
     ATTEMPTS_MAX,
-    BARRED,
-    BUSY_WAIT,
     REQUESTS_PER_WANT_MAX,
     SOURCES_PER_WANT_MAX,
     STEPS,
@@ -34,7 +32,6 @@ from fabgossip.core.wants import (
     Want,
     WantState,
     goal_of,
-    note_until,
     wanted_from,
 )
 from fabgossip.model.artifact import VerifiedManifest
@@ -108,7 +105,8 @@ class Fetching:
         now."""
         if len(want.announcers) < SOURCES_PER_WANT_MAX:
             want.announcers[announcer] = None
-        want.passed_over.pop(announcer, None)
+        want.on_word(announcer)
+        want.is_urgent |= want.step is not Step.NORMAL
         self._wake(want)
 
     def on_request(self, want: Want, request: RequestId) -> bool:
@@ -138,25 +136,27 @@ class Fetching:
         """A neighbour says it holds a wanted content now."""
         want = self.find(verified)
         if want is not None:
-            want.passed_over.pop(link, None)
+            want.on_word(link)
             self._wake(want)
 
     def on_opened(self) -> None:
         """A link opened: whatever is parked may have a source again."""
         for want in self._wants.values():
+            want.is_urgent |= want.step is not Step.NORMAL
             self._wake(want)
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended; its transfers come back as failures of their own."""
         for want in self._wants.values():
             want.announcers.pop(link, None)
-            want.passed_over.pop(link, None)
+            want.on_lost(link)
 
     def _wake(self, want: Want) -> None:
         if want.state is WantState.PARKED:
             want.state = WantState.QUEUED
             want.generation = self._next_generation()
             want.step = Step.NORMAL
+            want.is_urgent = False
             self._queue[want.key] = want.goal
 
     def _next_generation(self) -> int:
@@ -217,9 +217,8 @@ class Fetching:
             self._end(want, WantState.REFUSED)
             return want
         if reason in (FetchFailure.BAD_HASH, FetchFailure.BAD_LENGTH):
-            note_until(want.barred, source.node_id, later(now, BARRED))
-        wait = BUSY_WAIT if reason is FetchFailure.BUSY else Duration(self._config.missing_ms)
-        note_until(want.passed_over, source.link, later(now, wait))
+            want.bar(source, now)
+        want.on_fault(source, reason, self._config.missing_ms, now)
         want.state = WantState.QUEUED
         self._queue[want.key] = want.goal
         return want
@@ -337,6 +336,8 @@ class Fetching:
 
     def next_try_at(self, want: Want, now: Instant) -> Instant:
         """When a parked want starts at normal again if nothing happens before."""
+        if want.is_urgent:
+            return now
         wait = min(self._config.retry_min_ms << min(want.climbs - 1, 16), self._config.retry_max_ms)
         return later(now, Duration(wait // 2 + self._rng.randrange(wait // 2 + 1)))
 
@@ -375,5 +376,5 @@ class Fetching:
         assert len(self._wants) == sum(len(one) for one in self._by_content.values())
         for want in self._wants.values():
             assert len(want.attempts) <= ATTEMPTS_MAX
-            sources = (len(want.announcers), len(want.passed_over), len(want.barred))
+            sources = (len(want.announcers), len(want.tried), len(want.barred))
             assert max(sources) <= SOURCES_PER_WANT_MAX

@@ -1,7 +1,8 @@
 """Whom to ask for a content next: the steps of one climb, in strict order.
 
 Decides: the best source of the first step that has one.
-Keeps: a step is left only when no source of it is left.
+Keeps: a step is left only when no source of it is left; a source gets one try per climb, so who
+withholds a content keeps nobody from whom else to ask; who failed for this content comes last.
 Must not know: how many contents are under way, what a try comes to.
 
 | step | sources |
@@ -17,7 +18,7 @@ from typing import Final, assert_never
 
 from fabgossip.core.events import LinkId
 from fabgossip.core.wants import STEPS, Attempt, Source, Step, Want
-from fabgossip.model.moment import Instant, is_due
+from fabgossip.model.moment import Instant
 
 NOWHERE: Final = 4
 """Distance of a source no directory places."""
@@ -34,7 +35,7 @@ def next_source(
     is_busy = False
     for step in STEPS[STEPS.index(want.step) :]:
         for source in _ranked(want, step, sources):
-            if _is_passed_over(want, source, now):
+            if not want.may_ask(source, now):
                 continue
             if is_full(source.link):
                 is_busy = True
@@ -63,7 +64,15 @@ def _ranked(want: Want, step: Step, sources: tuple[Source, ...]) -> list[Source]
             ]
             home = [one for one in _ranked(want, Step.RUNG_1, sources)[:1] if one not in announcers]
             return (
-                sorted(announcers, key=lambda one: (one.distance, _lot(want, one), one.node_id))
+                sorted(
+                    announcers,
+                    key=lambda one: (
+                        want.failures_before(one.node_id),
+                        one.distance,
+                        _lot(want, one),
+                        one.node_id,
+                    ),
+                )
                 + home
             )
         case Step.RUNG_1:
@@ -74,15 +83,13 @@ def _ranked(want: Want, step: Step, sources: tuple[Source, ...]) -> list[Source]
             assert_never(step)
     return sorted(
         eligible,
-        key=lambda one: (one.says is not True, one.distance, _lot(want, one), one.node_id),
-    )
-
-
-def _is_passed_over(want: Want, source: Source, now: Instant) -> bool:
-    until = want.passed_over.get(source.link)
-    barred = want.barred.get(source.node_id)
-    return (until is not None and not is_due(until, now)) or (
-        barred is not None and not is_due(barred, now)
+        key=lambda one: (
+            want.failures_before(one.node_id),
+            one.says is not True,
+            one.distance,
+            _lot(want, one),
+            one.node_id,
+        ),
     )
 
 

@@ -106,7 +106,12 @@ def test_never_visible(
 
 
 @pytest.mark.parametrize(
-    "reason", [one for one in FetchFailure if one not in {*CODES, FetchFailure.TOO_SLOW}]
+    "reason",
+    [
+        one
+        for one in FetchFailure
+        if one not in {*CODES, FetchFailure.TOO_SLOW, FetchFailure.CONTRADICTED}
+    ],
 )
 def test_who_merely_does_not_bring_it_is_not_blamed(reason: FetchFailure) -> None:
     """Absent, busy or cut off is no lie: it is recorded that this source was asked in vain, and

@@ -335,7 +335,7 @@ def test_of_one_wants_sources_so_many_are_remembered_and_no_more() -> None:
         fetching.on_failed(want.wanted, link, FetchFailure.BAD_HASH, 0, NOW)
         fetching.check()
     assert list(want.barred) == [NodeId(f"n{link}") for link in links[1:]]
-    assert list(want.passed_over) == links[1:]
+    assert list(want.tried) == [NodeId(f"n{link}") for link in links[1:]]
 
 
 def test_a_content_gone_from_our_own_disk_is_wanted_again() -> None:

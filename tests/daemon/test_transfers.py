@@ -203,7 +203,7 @@ async def test_chunks_the_manifest_contradicts_are_refused_as_a_whole(tmp_path: 
         one.here.transfers.receive(effect, one.near)
         failed = await one.here.event()
         assert isinstance(failed, ContentFailed)
-        assert failed.reason is FetchFailure.BAD_HASH
+        assert failed.reason is FetchFailure.CONTRADICTED
         assert not one.here.files.path_of(lie.content_hash).exists()
 
 

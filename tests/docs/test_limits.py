@@ -101,7 +101,7 @@ def limits() -> dict[str, str]:
         "audiences a link's holdings may name": f"{AUDIENCES_PER_LINK_MAX}",
         "prefixes in the holdings of a link": f"{per_peer} listed, {per_peer} told one by one",
         "contents wanted": f"{fetch.wants_max:,}",
-        "announcers, failed and barred sources of one content": f"{SOURCES_PER_WANT_MAX} each",
+        "announcers, tried and barred sources of one content": f"{SOURCES_PER_WANT_MAX} each",
         "silence of a source": (
             f"{seconds(IDLE_MS[Step.NORMAL])}, {seconds(IDLE_MS[Step.RUNG_2])} for neighbours"
         ),
