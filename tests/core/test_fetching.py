@@ -189,6 +189,60 @@ def test_a_parked_want_is_woken_by_evidence(evidence: str) -> None:
     assert len(story.find(ReceiveContent)) == 1
 
 
+@pytest.mark.parametrize(
+    "evidence", ["who lacked it has it", "somebody announces it", "a link opens"]
+)
+def test_what_a_climb_comes_too_late_for_starts_the_next_one_at_once(evidence: str) -> None:
+    """In the middle of rung 1 the steps before it are over, and a source has one try per climb."""
+    story, links = fabric()
+    story.announce(routes(), links["announcer"]).persisted()
+    fail(story, routes(), FetchFailure.MISSING)
+    fail(story, routes(), FetchFailure.MISSING)
+    under_way = story.only(ReceiveContent)
+    match evidence:
+        case "who lacked it has it":
+            advertise(story, links["announcer"], routes())
+        case "somebody announces it":
+            story.announce(routes(), links["silent"])
+        case _:
+            story.link("n9")
+    assert story.find(ReceiveContent) == []
+    story.effects = [under_way]
+    while story.find(ReceiveContent):
+        fail(story, routes(), FetchFailure.STALLED)
+    assert story.newest(WantDue) == 0
+    story.due(WantDue)
+    asked = {
+        "who lacked it has it": [links["announcer"]],
+        "somebody announces it": [links["silent"]],
+        "a link opens": [],
+    }
+    assert [one.link for one in story.find(ReceiveContent)] == asked[evidence]
+
+
+@pytest.mark.parametrize("reason", [FetchFailure.MISSING, FetchFailure.LOST])
+@pytest.mark.parametrize("is_lost_first", [True, False], ids=["link first", "try first"])
+def test_who_lost_its_link_is_asked_over_the_next_one_at_once(
+    reason: FetchFailure,
+    is_lost_first: bool,  # noqa: FBT001  # a case
+) -> None:
+    """What it lacked then says nothing of now; nor does a link that broke."""
+    story = Story()
+    origin = story.link("n2")
+    story.announce(routes(), origin).persisted()
+    tried = story.effects
+    lost = PeerLost(link=origin, node_id=NodeId("n2"), reason=LostReason.EOF)
+    if is_lost_first and reason is FetchFailure.LOST:
+        story.when(lost)
+        story.effects = tried
+        fail(story, routes(), reason)
+    else:
+        fail(story, routes(), reason)
+        story.when(lost)
+    again = story.link("n2")
+    assert advertise(story, again, routes()).only(ReceiveContent).link == again
+
+
 def test_a_stale_timer_wakes_nothing() -> None:
     """Woken by evidence, failed and parked again: the timer of the first wait counts no more."""
     story = Story()
