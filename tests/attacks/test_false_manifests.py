@@ -19,6 +19,7 @@ from fabgossip.core.events import (
     FetchRequest,
     LinkId,
     Persisted,
+    RefreshDue,
     RequestId,
     RequestMade,
 )
@@ -29,7 +30,15 @@ from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import GetContent, TrafficClass
 from tests.attacks.powers import ask, revokes
 from tests.attacks.scene import Scene
-from tests.core.artifacts import Artifact, artifact, revocations, routes, tombstone, trust
+from tests.core.artifacts import (
+    Artifact,
+    artifact,
+    node_snapshot,
+    revocations,
+    routes,
+    tombstone,
+    trust,
+)
 from tests.trust import factory as f
 
 LIST: Final = revocations(9, revokes(RevokedKind.SIGNING_KEY, f.POLICY.key_id))
@@ -240,3 +249,93 @@ def test_equal_content_of_one_signer_is_fetched_once_and_ends_all_that_wait_for_
     ended = [scene.node.view.want_of(one.verified) for one in (*same, other)]
     assert [want.state for want in ended if want is not None] == [WantState.SATISFIED] * 3
     assert {scene.state.heads[one.tail].state for one in (*same, other)} == {"applying"}
+
+
+OTHER_KEY: Final = f.signer("a key for other routes")
+
+
+def test_a_key_for_the_same_type_stands_in_nobodys_way_either() -> None:
+    """Routes of another prefix, signed by its own key: the thief names their hash, with the right
+    size, and only this node has heard of that."""
+    right = f.right(
+        ArtifactType.ROUTE_POLICY_BUNDLE.value, OTHER_KEY, prefix=f"{f.PREFIX}/routes/r1"
+    )
+    bundle = replace(
+        f.BUNDLE,
+        bundle_version=4,
+        keys=(*f.BUNDLE.keys, f.signing_key(OTHER_KEY)),
+        rights=(*f.BUNDLE.rights, right),
+    )
+    scene = Scene().publish(trust(bundle))
+    statement = replace(routes(7).manifest, signer_key_ids=(OTHER_KEY.key_id,))
+    victim = Artifact(statement, f.signed(statement, OTHER_KEY), routes(7).content)
+    evil = names(victim, victim.manifest.content_size, name="a")
+    for one, link in ((evil, scene.attacker), (victim, scene.bystander)):
+        scene.announce(one, link)
+        persist(scene)
+    asked = [one for one in scene.caused if isinstance(one, ReceiveContent)]
+    assert [(one.link, one.wanted) for one in asked] == [
+        (scene.attacker, evil.wanted),
+        (scene.bystander, victim.wanted),
+    ]
+
+
+def test_what_this_node_reads_is_asked_for_only_under_a_manifest_of_its_type() -> None:
+    """One key signs both, and the bytes are the same: a snapshot neither waits for, nor comes in
+    the class of, a content of lesser weight."""
+    scene = Scene()
+    same = node_snapshot(8)
+    lesser = artifact(ArtifactType.SERVICE_ASSIGNMENT_BUNDLE, content=same.content)
+    for one in (lesser, same):
+        scene.announce(one, scene.bystander)
+        persist(scene)
+    asked = [one for one in scene.caused if isinstance(one, ReceiveContent)]
+    assert [(one.wanted, one.traffic) for one in asked] == [
+        (lesser.wanted, TrafficClass.POLICY),
+        (same.wanted, TrafficClass.SNAPSHOT),
+    ]
+
+
+def test_the_try_of_one_want_says_nothing_of_another_from_the_same_source() -> None:
+    scene = Scene()
+    evil = names(LIST, 7)
+    for one in (evil, LIST):
+        scene.announce(one, scene.bystander)
+        persist(scene)
+    failed = ContentFailed(
+        wanted=LIST.wanted,
+        link=scene.bystander,
+        request=None,
+        reason=FetchFailure.MISSING,
+        received=0,
+    )
+    scene.when(failed)
+    wants = [scene.node.view.want_of(one.verified) for one in (evil, LIST)]
+    assert [want.state for want in wants if want is not None] == [
+        WantState.FETCHING,
+        WantState.PARKED,
+    ]
+
+
+def test_nobody_is_asked_under_a_manifest_that_counts_no_more() -> None:
+    """The same bytes under two names, of which one has expired: an honest source would refuse."""
+    scene = Scene()
+    old = artifact(
+        ArtifactType.ROUTE_POLICY_BUNDLE, "routes/a", refresh_by=f.NOW + 5, expires_at=f.NOW + 9
+    )
+    good = artifact(ArtifactType.ROUTE_POLICY_BUNDLE, "routes/b")
+    for one in (old, good):
+        scene.announce(one, scene.bystander)
+        persist(scene)
+    assert scene.find(ReceiveContent) == []
+    scene.due(RefreshDue)
+    failed = ContentFailed(
+        wanted=old.wanted,
+        link=scene.bystander,
+        request=None,
+        reason=FetchFailure.MISSING,
+        received=0,
+    )
+    scene.when(failed)
+    scene.announce(good, scene.bystander)
+    assert scene.only(ReceiveContent).wanted == good.wanted

@@ -26,8 +26,8 @@ from fabgossip.core.standing import (
     SLOW_READER,
     STANDINGS_MAX,
 )
+from fabgossip.core.wants import BACK_OFF_MAX, IDLE_MS, SOURCES_PER_WANT_MAX, Step
 from fabgossip.core.wants import BARRED as SOURCE_BARRED
-from fabgossip.core.wants import IDLE_MS, SOURCES_PER_WANT_MAX, Step
 from fabgossip.daemon import connections, endpoints, status, transfers
 from fabgossip.daemon.admission import ADDRESS_SHARE
 from fabgossip.daemon.callers import CALLERS_MAX, PER_USER_MAX, RESERVED
@@ -106,6 +106,9 @@ def limits() -> dict[str, str]:
             f"{seconds(IDLE_MS[Step.NORMAL])}, {seconds(IDLE_MS[Step.RUNG_2])} for neighbours"
         ),
         "pace of a source": f"{kib(BYTES_PER_S_MIN)}/s over {seconds(WINDOW)}",
+        "a source that failed for a content": (
+            f"{seconds(BACK_OFF_MAX)} at most, doubling from `fetching.missing_ms`"
+        ),
         "a source that sent wrong bytes": "1 day",
         "content asked for and not yet written": (
             f"{kib(transfers.OUTSTANDING_BYTES)}, {transfers.OUTSTANDING_CHUNKS} chunks"
