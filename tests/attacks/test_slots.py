@@ -84,14 +84,16 @@ def test_slots_end_with_their_link() -> None:
     "asked",
     [
         (ask(routes(7)),) * 1_024,
+        (ask(routes(8)),) * 2,
         (replace(ask(routes(7)), chunk_count=4), replace(ask(routes(7)), first_chunk=3)),
     ],
-    ids=["the same item", "runs that overlap"],
+    ids=["the same item", "what is not here", "runs that overlap"],
 )
 def test_who_asks_for_the_same_bytes_twice_at_once_gets_none(
     asked: tuple[ContentAsk, ...],
 ) -> None:
-    """One small message must not have a node send a content a thousand times."""
+    """One small message must not have a node send a content a thousand times. That the link ends
+    tells nothing of what is here."""
     scene = Scene().publish(routes(7))
     assert asks(scene, scene.attacker, *asked) == 0
     closed = scene.only(Disconnect)
