@@ -41,7 +41,10 @@ _SENDERS_FAULT: Final = frozenset(
     (FetchFailure.BAD_HASH, FetchFailure.BAD_LENGTH, FetchFailure.TOO_SLOW)
 )
 """What an honest source never does; the audit log names who did."""
-_OUR_FAULT: Final = frozenset((FetchFailure.DISK, FetchFailure.CANCELLED))
+_NOT_THE_SOURCES: Final = frozenset(
+    (FetchFailure.DISK, FetchFailure.CANCELLED, FetchFailure.CONTRADICTED)
+)
+"""The fault of this node, or of who signed."""
 
 
 class Acquisition:
@@ -164,7 +167,7 @@ class Acquisition:
         fields = (
             ("content_hash", verified.manifest.content_hash.hex()),
             ("namespace", verified.manifest.namespace.text),
-            ("source", "" if reason in _OUR_FAULT else want.attempts[-1].node_id or ""),
+            ("source", "" if reason in _NOT_THE_SOURCES else want.attempts[-1].node_id or ""),
             ("step", want.step.value),
             ("outcome", reason.value),
             *((("advertised", 1),) if is_advertised else ()),

@@ -223,7 +223,10 @@ def test_a_manifest_that_contradicts_itself_is_its_signers_fault() -> None:
     )
     scene.when(failed)
     assert (scene.codes, scene.blamed) == (["CONTENT_INVALID"], ["signer"])
-    assert scene.audited == [("artifact_rejected", "CONTENT_INVALID", "")]
+    assert scene.audited == [
+        ("fetch_failed", "contradicted", ""),
+        ("artifact_rejected", "CONTENT_INVALID", ""),
+    ]
     assert scene.state.heads[evil.tail].state == "invalid"
     assert scene.announce(evil, scene.attacker).find(ReceiveContent) == []
     assert scene.link("n7") not in [one.link for one in scene.find(ReceiveContent)]
