@@ -269,6 +269,7 @@ class Intake:
         m = self._m
         audience, prefix = verified.manifest.audience, prefix_of(verified.manifest_hash)
         m.dissemination.on_accepted(stored.envelope, audience, prefix)
+        self._recall_held(stored, verified)
         head: Head | None
         if stored.is_increment:
             head = m.catalog.on_increment(verified)
@@ -278,7 +279,6 @@ class Intake:
             verified = head.verified
             self._judge_listing(head)
         m.beliefs.on_accepted(verified)
-        self._recall_held(stored, verified)
         if head is not None:
             self._follow(head, verified, None, now, content=stored.content)
 
