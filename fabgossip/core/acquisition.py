@@ -8,7 +8,7 @@ Must not know: how bytes arrive and are hashed.
 
 from typing import Final
 
-from fabgossip.core.catalog import prefix_of
+from fabgossip.core.catalog import GONE_STATES, HeadState, prefix_of
 from fabgossip.core.effects import Fact, ReceiveContent, Record, SetTimer
 from fabgossip.core.events import (
     ContentFailed,
@@ -18,11 +18,20 @@ from fabgossip.core.events import (
     LinkId,
     WantDue,
 )
-from fabgossip.core.fetching import FAILURE_CODES, IDLE_MS, NOWHERE, Source, Want, wanted_from
 from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.intake import Intake
 from fabgossip.core.machines import Machines
 from fabgossip.core.sessions import Session
+from fabgossip.core.sources import NOWHERE
+from fabgossip.core.wants import (
+    FAILURE_CODES,
+    IDLE_MS,
+    Source,
+    Want,
+    WantState,
+    goal_of,
+    wanted_from,
+)
 from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.moment import Now
 from fabgossip.trust.authorization import may_disclose
@@ -32,7 +41,10 @@ _SENDERS_FAULT: Final = frozenset(
     (FetchFailure.BAD_HASH, FetchFailure.BAD_LENGTH, FetchFailure.TOO_SLOW)
 )
 """What an honest source never does; the audit log names who did."""
-_OUR_FAULT: Final = frozenset((FetchFailure.DISK, FetchFailure.CANCELLED))
+_NOT_THE_SOURCES: Final = frozenset(
+    (FetchFailure.DISK, FetchFailure.CANCELLED, FetchFailure.CONTRADICTED)
+)
+"""The fault of this node, or of who signed."""
 
 
 class Acquisition:
@@ -71,8 +83,12 @@ class Acquisition:
             self._intake.on_stuck(want.verified, now)
 
     def _sources_of(self, want: Want) -> tuple[Source, ...]:
-        """Open links whose peer may know a manifest that names the content."""
-        named = [one for _, one in self._m.catalog.by_content(want.wanted.content_hash)]
+        """Open links whose peer may know a manifest that stands behind the want."""
+        named = [
+            one
+            for head, one in self._m.catalog.by_content(want.goal.content_hash)
+            if head.state not in GONE_STATES and goal_of(one) == want.goal
+        ]
         sources = []
         for session in self._m.sessions.open_sessions():
             known = self._known_to(session, named)
@@ -101,38 +117,47 @@ class Acquisition:
         shared = (one for one in named if may_disclose(session.claims, one.manifest.audience))
         return next(shared, None) or next(trusted, None)
 
-    def on_stored(self, event: ContentStored, now: Now) -> Want | None:
-        """A content is here; the want it ends, if anybody waited for it."""
-        want = self._m.fetching.on_stored(event.content_hash, now.instant)
-        self._intake.on_content(event.content_hash, event.content, now)
-        if want is not None and want.has_climbed:
-            fields = (("content_hash", event.content_hash.hex()), ("step", want.step.value))
-            self._m.out.append(Record(fact=Fact.RECOVERY_ENDED, fields=fields))
-        return want
+    def on_stored(self, event: ContentStored, now: Now) -> tuple[Want, ...]:
+        """A content is here; the wants it ends, if anybody waited for it."""
+        stored = event.wanted
+        ended = self._m.fetching.on_stored(stored, event.link, now.instant)
+        self._intake.on_content(stored.content_hash, stored.size, event.content, now)
+        for want in ended:
+            if want.has_climbed and want.state is WantState.SATISFIED:
+                fields = (("content_hash", stored.content_hash.hex()), ("step", want.step.value))
+                self._m.out.append(Record(fact=Fact.RECOVERY_ENDED, fields=fields))
+        return ended
 
     def on_failed(self, event: ContentFailed, now: Now) -> None:
         """A content did not come, or vanished from the disk."""
-        content_hash = event.content_hash
+        content_hash = event.wanted.content_hash
         if event.link is None:
             self._intake.on_vanished(content_hash)
-            for _, verified in self._m.catalog.by_content(content_hash):
-                self._intake.want(verified, None, now)
+            for head, verified in self._m.catalog.by_content(content_hash):
+                if head.state not in GONE_STATES:
+                    self._intake.want(verified, None, now)
             return
         want = self._m.fetching.on_failed(
-            content_hash, event.link, event.reason, event.received, now.instant
+            event.wanted, event.link, event.reason, event.received, now.instant
         )
         if want is None:
             return
         self._record_failure(want, event.link, event.reason)
         if event.reason in _SENDERS_FAULT:
-            self._record_sender(want, event.reason)
+            self._record_rejection(want, event.reason, Blame.PEER, want.attempts[-1].node_id or "")
+        elif event.reason is FetchFailure.CONTRADICTED:
+            self._on_contradicted(want)
         self._intake.on_stuck(want.verified, now)
 
     def on_granted(self, event: GrantedReceived, now: Now) -> None:
         """A content under a grant came, or did not: it is for who asked, and nothing here."""
         fetch = self._m.granted.on_received(event, now)
         if fetch is not None and event.failure in _SENDERS_FAULT:
-            self._record_sender(fetch, event.failure)
+            self._record_rejection(
+                fetch, event.failure, Blame.PEER, fetch.attempts[-1].node_id or ""
+            )
+        elif fetch is not None and event.failure is FetchFailure.CONTRADICTED:
+            self._record_rejection(fetch, event.failure, Blame.SIGNER, "")
 
     def _record_failure(self, want: Want, link: LinkId, reason: FetchFailure) -> None:
         """Whom was asked in vain, and whether it had said itself that it holds the content."""
@@ -142,21 +167,33 @@ class Acquisition:
         fields = (
             ("content_hash", verified.manifest.content_hash.hex()),
             ("namespace", verified.manifest.namespace.text),
-            ("source", "" if reason in _OUR_FAULT else want.attempts[-1].node_id or ""),
+            ("source", "" if reason in _NOT_THE_SOURCES else want.attempts[-1].node_id or ""),
             ("step", want.step.value),
             ("outcome", reason.value),
             *((("advertised", 1),) if is_advertised else ()),
         )
         self._m.out.append(Record(fact=Fact.FETCH_FAILED, fields=fields))
 
-    def _record_sender(self, want: Want | GrantedFetch, reason: FetchFailure) -> None:
-        """What a peer sent was not what was signed: a refusal like any other, in its name."""
+    def _on_contradicted(self, want: Want) -> None:
+        """Whoever brought it brought what was signed, and so would anybody else: it is the signer
+        who is at fault, and nobody is asked again."""
+        for head, verified in self._m.catalog.by_content(want.goal.content_hash):
+            if verified is head.verified and goal_of(verified) == want.goal:
+                head.state = HeadState.INVALID
+        self._record_rejection(want, FetchFailure.CONTRADICTED, Blame.SIGNER, "")
+        self._intake.fail_requests(want, "its manifest contradicts itself")
+
+    def _record_rejection(
+        self, want: Want | GrantedFetch, reason: FetchFailure, blame: Blame, source: str
+    ) -> None:
+        """What came is not what was signed: a refusal like any other, in the name of whose fault it
+        is."""
         refused = RejectionCode(FAILURE_CODES[reason])
         fields = (
             ("code", refused.value),
             ("detail", f"the content does not fit its manifest: {reason.value}"),
             ("namespace", want.verified.manifest.namespace.text),
-            ("source", want.attempts[-1].node_id or ""),
-            ("blame", Blame.PEER.name.lower()),
+            ("source", source),
+            ("blame", blame.name.lower()),
         )
         self._m.out.append(Record(fact=Fact.ARTIFACT_REJECTED, fields=fields))

@@ -88,9 +88,10 @@ class FetchingConfig:
     retry_max_ms: Annotated[int, Bounds(10, 3_600_000)] = 30_000
     """Longest wait of such a want (*start*)."""
     missing_ms: Annotated[int, Bounds(10, 3_600_000)] = 10_000
-    """How long a source that answered *not available* is passed over for that content (*start*)."""
+    """How long a source that failed is passed over for that content, doubling (*start*)."""
     serve_streams_max: Annotated[int, Bounds(1, 1_024)] = 32
-    """Requests served at once; beyond, the asker is told *busy* (*start*)."""
+    """Requests served at once, beyond one of every link and one of each for trust; further ones are
+    told *busy* (*start*)."""
     ended_max: Annotated[int, Bounds(1, 100_000)] = 1_000
     """Ended wants kept for `why`."""
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-from fabgossip.core.events import LinkId, LostReason, RequestId, Timer, Token
+from fabgossip.core.events import ContentWanted, LinkId, LostReason, RequestId, Timer, Token
 from fabgossip.model.artifact import Manifest, Order
 from fabgossip.model.authority import Narrowing
-from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
+from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import ByeReason, Message, TrafficClass
 from fabgossip.model.mode import Permit
 from fabgossip.model.moment import Instant
@@ -57,17 +57,6 @@ class SetTimer:
 
     timer: Timer
     at: Instant
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContentWanted:
-    """All that is signed about a content, so that every byte can be judged as it comes."""
-
-    manifest_hash: ManifestHash
-    content_hash: ContentHash
-    size: int
-    chunk_hashes: tuple[ContentHash, ...]
-    is_read: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

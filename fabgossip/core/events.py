@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import NewType, TypeAlias
 
 from fabgossip.model.authority import NodeIdentity
-from fabgossip.model.ids import ContentHash, NodeId
+from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.messages import Message
 from fabgossip.model.persistence import (
     WHOLE_MEMORY,
@@ -63,6 +63,8 @@ class FetchFailure(StrEnum):
     STALLED = "stalled"
     TOO_SLOW = "too_slow"
     LOST = "lost"
+    CONTRADICTED = "contradicted"
+    """Every chunk was as signed and the whole is not: no source can bring what fits both."""
     DISK = "disk"
     CANCELLED = "cancelled"
 
@@ -212,10 +214,21 @@ class TimerFired:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContentStored:
-    """A content is durable here and its hash matched."""
+class ContentWanted:
+    """All that is signed about a content, so that every byte can be judged as it comes."""
 
+    manifest_hash: ManifestHash
     content_hash: ContentHash
+    size: int
+    chunk_hashes: tuple[ContentHash, ...]
+    is_read: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentStored:
+    """A content is durable here and is what was signed: hash and size matched."""
+
+    wanted: ContentWanted
     link: LinkId | None
     """Where it came from; None for a local request or the own disk."""
     content: bytes | None
@@ -227,7 +240,7 @@ class ContentFailed:
     """A content could not be had from a link, a request or the own disk; `received` counts its
     verified bytes."""
 
-    content_hash: ContentHash
+    wanted: ContentWanted
     link: LinkId | None
     request: RequestId | None
     reason: FetchFailure

@@ -92,7 +92,7 @@ class Exchange:
         for prefix in self._m.holdings.on_holdings(session.link, message, allowed):
             found = self._m.catalog.by_prefix(prefix)
             if found is not None:
-                self._m.fetching.on_advertised(session.link, found[1].manifest.content_hash)
+                self._m.fetching.on_advertised(session.link, found[1])
 
     def _is_known_well(self, session: Session, audiences: tuple[Audience, ...]) -> bool:
         """Whether claims stand on both sides; what is said before is lost, and asked for later."""

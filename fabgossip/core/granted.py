@@ -21,11 +21,12 @@ from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.disclosure import traffic_of
 from fabgossip.core.effects import Answer, Effect, Fact, Outcome, ReceiveGranted, Record, SetTimer
 from fabgossip.core.events import GrantedReceived, GrantedRequest, RequestDue, RequestId
-from fabgossip.core.fetching import IDLE_MS, NOWHERE, Attempt, Step, wanted_from
 from fabgossip.core.grants import REMEMBERED_S, ends_at
 from fabgossip.core.neighbors import Neighbors
 from fabgossip.core.placement import Placement
 from fabgossip.core.sessions import Session, Sessions
+from fabgossip.core.sources import NOWHERE
+from fabgossip.core.wants import IDLE_MS, Attempt, Step, wanted_from
 from fabgossip.model.artifact import Manifest, VerifiedManifest
 from fabgossip.model.authority import FetchGrant, Narrowing, VerifiedGrant
 from fabgossip.model.ids import ContentHash, NodeId

@@ -10,10 +10,17 @@ from enum import StrEnum
 
 from fabgossip.core.beliefs import Beliefs, OwnPart
 from fabgossip.core.catalog import Catalog, Head, HeadState
-from fabgossip.core.fetching import Fetching, FetchingSnapshot, Want, WantState
+from fabgossip.core.fetching import Fetching, FetchingSnapshot
 from fabgossip.core.neighbors import Neighbors, NeighborsSnapshot
 from fabgossip.core.policing import PolicingSnapshot
-from fabgossip.model.ids import NodeId, short_hash
+from fabgossip.core.wants import (
+    Want,
+    WantState,
+)
+from fabgossip.model.ids import (
+    NodeId,
+    short_hash,
+)
 from fabgossip.model.mode import Mode
 from fabgossip.model.moment import Now, UnixTime, elapsed, is_past, seconds_between
 from fabgossip.trust.modes import conditions_of
@@ -330,7 +337,7 @@ def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
         )
         return _problem(ProblemCode.WITHHELD, namespace, because, step)
     if head.state is HeadState.BEHIND:
-        want = fetching.find(head.manifest.content_hash)
+        want = fetching.find(head.verified)
         if want is not None and elapsed(want.since, now.instant) >= BEHIND_GRACE_MS:
             return _problem(ProblemCode.CONTENT_MISSING, namespace, _tries(want), step)
     if state_of(head, now) == "stale":

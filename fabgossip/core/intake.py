@@ -35,10 +35,10 @@ from fabgossip.core.effects import (
     Remove,
 )
 from fabgossip.core.events import LinkId, RequestId, Started, Token
-from fabgossip.core.fetching import Want, wanted_from
 from fabgossip.core.machines import Machines
 from fabgossip.core.variants import Variant
 from fabgossip.core.waiting import WAITING_FOR, Waiting
+from fabgossip.core.wants import Want, wanted_from
 from fabgossip.model.artifact import (
     NO_ORDER,
     TRUST_TYPES,
@@ -114,7 +114,9 @@ class Intake:
         self._materializing: dict[Token, tuple[str, VerifiedManifest]] = {}
         self._forks: dict[ManifestHash, None] = {}
         """Bundles that contradict the one in force."""
-        self._held: set[ContentHash] = set()
+        self._held: dict[ContentHash, int] = {}
+        """The contents on this disk and their sizes: a manifest that says another does not name
+        what is held."""
         self._untold: dict[bytes, tuple[int, LinkId | None]] = {}
         """Prefixes of durable manifests not announced yet: hops and origin."""
         self._unadvertised: list[VerifiedManifest] = []
@@ -185,9 +187,10 @@ class Intake:
         head = self._m.catalog.find(namespace)
         for side in () if head is None else tuple(head.sides):
             content_hash = side.manifest.content_hash
-            if content_hash in contents:
-                self._held.add(content_hash)
-                self._on_side_held(side, contents[content_hash], now)
+            content = contents.get(content_hash)
+            if content is not None and len(content) == side.manifest.content_size:
+                self._held[content_hash] = len(content)
+                self._on_side_held(side, content, now)
             elif side.manifest.artifact_type is ArtifactType.CLUSTER_SNAPSHOT:
                 self.want(side, None, now)
 
@@ -241,10 +244,9 @@ class Intake:
         assert verdict.verified is not None
         self._m.catalog.on_head(verdict.verified, "disk")
         head = self._recall_sides(stored.namespace, sides)
-        head.is_held = stored.is_held
         head.state = HeadState.OUTDATED
-        if stored.is_held:
-            self._held.add(head.manifest.content_hash)
+        self._recall_held(stored, verdict.verified)
+        head.is_held = self.is_held(head.manifest)
 
     def _recall_evidence(
         self, evidence: tuple[bytes, ...], now: Now
@@ -274,6 +276,7 @@ class Intake:
         m = self._m
         audience, prefix = verified.manifest.audience, prefix_of(verified.manifest_hash)
         m.dissemination.on_accepted(stored.envelope, audience, prefix)
+        self._recall_held(stored, verified)
         head: Head | None
         if stored.is_increment:
             head = m.catalog.on_increment(verified)
@@ -283,8 +286,6 @@ class Intake:
             verified = head.verified
             self._judge_listing(head)
         m.beliefs.on_accepted(verified)
-        if stored.is_held:
-            self._held.add(verified.manifest.content_hash)
         if head is not None:
             self._follow(head, verified, None, now, content=stored.content)
 
@@ -296,6 +297,10 @@ class Intake:
         assert head is not None
         head.is_durable = True
         return head
+
+    def _recall_held(self, stored: StoredHead, verified: VerifiedManifest) -> None:
+        if stored.held_bytes is not None:
+            self._held[verified.manifest.content_hash] = stored.held_bytes
 
     def on_envelope(
         self,
@@ -406,7 +411,7 @@ class Intake:
         found = self._m.catalog.by_prefix(prefix)
         if found is None or origin is None:
             return
-        want = self._m.fetching.find(found[1].manifest.content_hash)
+        want = self._m.fetching.find(found[1])
         if want is not None:
             self._m.fetching.on_announced(want, origin)
 
@@ -619,22 +624,18 @@ class Intake:
 
     def _release(self, content_hash: ContentHash) -> None:
         """A manifest that named a content is gone."""
-        named = [
-            row for row in self._m.catalog.by_content(content_hash) if not _is_mere_evidence(*row)
-        ]
-        if named:
-            self._m.fetching.on_renamed(named[0][1], traffic_of(named[0][1]))
-            return
         self._void(content_hash)
+        if any(not _is_mere_evidence(*row) for row in self._m.catalog.by_content(content_hash)):
+            return
         if any(step.content_hash == content_hash for step in self._m.beliefs.chain):
             return  # whoever is still at an older bundle needs every step
         if content_hash in self._held:
-            self._held.discard(content_hash)
+            del self._held[content_hash]
             self._m.out.append(Remove(content_hash=content_hash))
 
     def on_vanished(self, content_hash: ContentHash) -> None:
         """A content that was held cannot be read any more."""
-        self._held.discard(content_hash)
+        self._held.pop(content_hash, None)
         for head, verified in self._m.catalog.by_content(content_hash):
             if verified is head.verified:
                 head.is_held = False
@@ -721,7 +722,7 @@ class Intake:
             self._withdraw(head, HeadState.WITHDRAWN, now)
             self.tell(verified, now)
             return
-        if manifest.content_hash in self._held:
+        if self.is_held(manifest):
             self._on_held(head, verified, content, now)
             return
         head_only = verified is head.verified
@@ -781,7 +782,7 @@ class Intake:
             return True
         if current is head.verified and TYPE_RULES[manifest.artifact_type].is_read:
             return head.is_held  # held under another manifest is not read under this one
-        return manifest.content_hash in self._held
+        return self.is_held(manifest)
 
     def _is_superseded(self, manifest: Manifest) -> bool:
         """Whether what took its place is durable; a bundle is superseded by one in force only."""
@@ -799,9 +800,9 @@ class Intake:
             pending.manifest_hash == verified.manifest_hash for pending in self._pending.values()
         )
 
-    def is_held(self, content_hash: ContentHash) -> bool:
-        """Whether a content is durable here."""
-        return content_hash in self._held
+    def is_held(self, manifest: Manifest) -> bool:
+        """Whether the content a manifest names is durable here."""
+        return self._held.get(manifest.content_hash) == manifest.content_size
 
     def tell(self, verified: VerifiedManifest, now: Now) -> None:
         """Announce a durable manifest, once."""
@@ -815,15 +816,21 @@ class Intake:
         if verified.manifest.artifact_type is not ArtifactType.TRUST_BUNDLE:
             self.tell(verified, now)
 
-    def on_content(self, content_hash: ContentHash, content: bytes | None, now: Now) -> None:
+    def on_content(
+        self, content_hash: ContentHash, size: int, content: bytes | None, now: Now
+    ) -> None:
         """A content is durable here: apply it to every head that names it, and say that we hold
         it."""
         if not self._m.catalog.is_named(content_hash):
             self._m.out.append(Remove(content_hash=content_hash))
             return
-        self._held.add(content_hash)
+        self._held[content_hash] = size
         for head, verified in self._m.catalog.by_content(content_hash):
-            if head.is_durable and not _is_settled_already(head, verified):
+            if (
+                head.is_durable
+                and self.is_held(verified.manifest)
+                and not _is_settled_already(head, verified)
+            ):
                 self._on_held(head, verified, content, now)
 
     def _on_held(
@@ -911,7 +918,7 @@ class Intake:
 
     def advertise(self, now: Now) -> None:
         """Tell neighbours what came to be held since the last time."""
-        held = [one for one in self._unadvertised if one.manifest.content_hash in self._held]
+        held = [one for one in self._unadvertised if self.is_held(one.manifest)]
         self._unadvertised.clear()
         self._m.disclosure.advertise(held, now)
 
@@ -1128,7 +1135,7 @@ class Intake:
         namespace = verified.manifest.namespace.text
         head = self._m.catalog.find(namespace)
         is_under_way = any(name == namespace for name, _ in self._materializing.values())
-        is_here = verified.manifest.content_hash in self._held
+        is_here = self.is_held(verified.manifest)
         if is_under_way or not is_here or not self._is_good(verified, now):
             return
         if _is_head(head, verified):
@@ -1142,11 +1149,7 @@ class Intake:
         head.state = state
         manifest = head.manifest
         self._supersede(head)
-        if self._m.fetching.find(manifest.content_hash) is not None and not any(
-            one.state not in GONE_STATES
-            for one, _ in self._m.catalog.by_content(manifest.content_hash)
-        ):
-            self._void(manifest.content_hash)
+        self._void(manifest.content_hash)
         tombstone = manifest.tombstone
         is_purge = state is HeadState.WITHDRAWN and tombstone is not None and tombstone.purge
         self._withdraw_local(manifest.namespace.text, purge=is_purge)
@@ -1180,10 +1183,23 @@ class Intake:
         self._m.out.append(Record(fact=Fact.STORAGE_FAILED, fields=fields))
 
     def _void(self, content_hash: ContentHash) -> None:
-        want = self._m.fetching.on_void(content_hash)
-        if want is not None:
-            why = "its version was superseded or withdrawn; ask again"
-            self.failed_requests += [(request, why) for request in want.requests]
+        """Nothing is wanted any more behind which no manifest stands."""
+        named = tuple(
+            one
+            for head, one in self._m.catalog.by_content(content_hash)
+            if head.state not in GONE_STATES and not _is_mere_evidence(head, one)
+        )
+        for want in self._m.fetching.on_named(content_hash, named):
+            self.fail_requests(want, "its version was superseded or withdrawn; ask again")
+
+    def fail_requests(self, want: Want, why: str) -> None:
+        """A want ended without its content: who waited for that alone waits for nothing."""
+        content_hash = want.goal.content_hash
+        self.failed_requests += [
+            (request, why)
+            for request in want.requests
+            if not self._m.fetching.is_awaited(content_hash, request)
+        ]
 
     def _judge_heads_again(self, now: Now) -> None:
         """Whom we believe changed: that reaches what was accepted before it, either way."""
@@ -1262,7 +1278,7 @@ class Intake:
     def check(self) -> None:
         """Assert that what heads call held is held."""
         for head in self._m.catalog.heads():
-            assert not head.is_held or head.manifest.content_hash in self._held
+            assert not head.is_held or self.is_held(head.manifest)
 
 
 def _is_head(head: Head | None, verified: VerifiedManifest) -> TypeGuard[Head]:

@@ -101,6 +101,7 @@ class Links:
         self._m.holdings.on_lost(event.link)
         self._m.fetching.on_lost(event.link)
         self._m.policing.on_lost(event.link)
+        self._m.slots.on_lost(event.link)
         if session is not None and session.is_open:
             self._m.out.append(Record(fact=Fact.NEIGHBOR_LOST, fields=fields))
 

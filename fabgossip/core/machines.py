@@ -25,6 +25,7 @@ from fabgossip.core.policing import Policing
 from fabgossip.core.refresh import Refresh
 from fabgossip.core.sessions import Sessions
 from fabgossip.core.setup import NodeSetup
+from fabgossip.core.slots import Slots
 from fabgossip.core.variants import Variants
 from fabgossip.core.waiting import WaitingRoom
 from fabgossip.core.withholding import Withholding
@@ -50,6 +51,7 @@ class Machines:
     policing: Policing
     refresh: Refresh
     sessions: Sessions
+    slots: Slots
     uses: GrantUses
     variants: Variants
     waiting: WaitingRoom
@@ -88,6 +90,7 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         policing=Policing(disclosure, catalog, neighbors, holdings, out),
         refresh=Refresh(config.refresh, setup.chance("refresh")),
         sessions=sessions,
+        slots=Slots(config.fetching.serve_streams_max),
         uses=GrantUses(),
         variants=Variants(),
         waiting=WaitingRoom(),

@@ -348,5 +348,6 @@ class Node:
         for machine in (
             m.audits, m.catalog, m.sessions, m.neighbors, m.dissemination, m.holdings, m.fetching,
             self._intake, m.beliefs, m.waiting, m.variants, m.uses, m.granted, m.policing,
+            m.slots,
         ):  # fmt: skip
             machine.check()

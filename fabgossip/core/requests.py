@@ -20,10 +20,10 @@ from fabgossip.core.events import (
     RequestMade,
     SubmitRequest,
 )
-from fabgossip.core.fetching import FAILURE_CODES, Want
 from fabgossip.core.intake import Intake
 from fabgossip.core.machines import Machines
 from fabgossip.core.permits import Permits
+from fabgossip.core.wants import FAILURE_CODES, Want, WantState
 from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.moment import Duration, Now, later
@@ -40,7 +40,7 @@ class Requests:
         self._intake = intake
         self._permits = Permits(machines.beliefs)
         self._submits: dict[RequestId, tuple[VerifiedManifest, Outcome]] = {}
-        self._requests: dict[RequestId, ContentHash | str] = {}
+        self._requests: dict[RequestId, ContentHash] = {}
 
     def on_request(self, event: RequestMade, now: Now) -> None:
         """Local software asks for something."""
@@ -185,43 +185,48 @@ class Requests:
 
     def _on_fetch(self, request: RequestId, body: FetchRequest, now: Now) -> None:
         found = self._wanted_by(body)
-        if found is None:
+        if not found:
             detail = "no verified manifest names it here"
             self._m.out.append(Answer(request=request, outcome=Outcome.UNKNOWN, detail=detail))
             return
-        if self._intake.is_held(found.manifest.content_hash):
-            self._answer_held(request, found)
+        held = next((one for one in found if self._intake.is_held(one.manifest)), None)
+        if held is not None:
+            self._answer_held(request, held)
             return
-        want = self._intake.want(found, None, now)
-        if want is None or not self._m.fetching.on_request(found.manifest.content_hash, request):
+        wants = [self._intake.want(one, None, now) for one in found]
+        awaited = [
+            want is not None and self._m.fetching.on_request(want, request) for want in wants
+        ]
+        if not any(awaited):
             self._m.out.append(
                 Answer(request=request, outcome=Outcome.FAILED, detail="too many wants are open")
             )
             return
-        self._requests[request] = found.manifest.content_hash
+        self._requests[request] = found[0].manifest.content_hash
         at = later(now.instant, Duration(body.timeout_ms))
         self._m.out.append(SetTimer(timer=RequestDue(request=request), at=at))
 
-    def _wanted_by(self, body: FetchRequest) -> VerifiedManifest | None:
-        """The durable, unexpired manifest that names what is asked for."""
+    def _wanted_by(self, body: FetchRequest) -> tuple[VerifiedManifest, ...]:
+        """The durable, unexpired manifests that name what is asked for. What is true of a hash is
+        not known before it is here: it is awaited under all of them."""
         if body.content_hash is not None:
             found = self._m.catalog.by_content(body.content_hash)
         else:
             head = None if body.namespace is None else self._m.catalog.find(body.namespace)
             found = () if head is None else ((head, head.verified),)
-        usable = (
+        return tuple(
             verified
             for head, verified in found
             if head.is_durable and head.state not in GONE_STATES
         )
-        return next(usable, None)
 
     def on_request_due(self, request: RequestId) -> None:
         """Local software waited as long as it said it would."""
         self._m.granted.on_due(request)
-        if self._requests.pop(request, None) is None:
+        content_hash = self._requests.pop(request, None)
+        if content_hash is None:
             return
-        self._m.fetching.on_request_over(request)
+        self._m.fetching.on_request_over(content_hash, request)
         self._m.out.append(
             Answer(
                 request=request,
@@ -230,15 +235,21 @@ class Requests:
             )
         )
 
-    def on_content(self, want: Want | None) -> None:
-        """A content is here, and with it the end of a want, if anybody waited for it."""
+    def on_content(self, ended: tuple[Want, ...]) -> None:
+        """A content is here, and with it the end of wants, if anybody waited for them."""
         self.answer_settled()
-        if want is not None:
-            for request in want.requests:
-                self._answer_held(request, want.verified)
+        for want in ended:
+            if want.state is WantState.SATISFIED:
+                for request in want.requests:
+                    if self._requests.pop(request, None) is not None:
+                        self._answer_held(request, want.verified)
+        for want in ended:
+            why = "its manifest says another size than it has"
+            self._intake.failed_requests += [
+                (request, why) for request in want.requests if request in self._requests
+            ]
 
     def _answer_held(self, request: RequestId, verified: VerifiedManifest) -> None:
-        self._requests.pop(request, None)
         self._m.out.append(
             Answer(
                 request=request,

@@ -1,8 +1,9 @@
 """What peers ask content for: the grant of a request, the eight checks, and one answer for no.
 
 Decides: what is served to whom, item by item.
-Keeps: busy is decided before any look-up; absent, forbidden, withdrawn and revoked get one answer
-after the same work; the use of a grant is durable before anything rests on it.
+Keeps: busy is decided before any look-up, but for trust, which every member may know of; absent,
+forbidden, withdrawn and revoked get one answer after the same work; the use of a grant is durable
+before anything rests on it.
 Must not know: how bytes are sent.
 """
 
@@ -11,23 +12,22 @@ from typing import Final
 from fabgossip.core.catalog import prefix_of
 from fabgossip.core.disclosure import Found, is_servable, traffic_of
 from fabgossip.core.effects import Fact, Persist, Record, ServeContent, ServeItem
-from fabgossip.core.events import ContentServed, Token
+from fabgossip.core.events import ContentServed, LostReason, Token
 from fabgossip.core.grants import Granted
 from fabgossip.core.intake import Intake
 from fabgossip.core.machines import Machines
 from fabgossip.core.sessions import Session
-from fabgossip.model.artifact import ArtifactType, VerifiedManifest
+from fabgossip.core.slots import SERVED_PER_LINK_MAX, SERVED_SLOW_MAX
+from fabgossip.model.artifact import TRUST_TYPES, ArtifactType, VerifiedManifest
 from fabgossip.model.authority import Verb, VerifiedGrant
-from fabgossip.model.messages import ContentAsk, GetContent, TrafficClass
+from fabgossip.model.ids import ManifestHash
+from fabgossip.model.messages import ByeReason, ContentAsk, GetContent, TrafficClass
 from fabgossip.model.moment import Now
 from fabgossip.trust.authorization import Decision, Subject
 from fabgossip.trust.rejections import Rejection
 
-SERVED_PER_LINK_MAX: Final = 16
-"""Requests of one link served at once: a slow reader does not use up the slots of all (*start*)."""
-SERVED_SLOW_MAX: Final = 1
-"""The same of a node that read too slowly of late: it holds no more than that, and is not shut out,
-for what it asks next may be a revocation list."""
+TWICE_RETRY_S: Final = 60
+"""When to come back, for a peer that asks for the same bytes twice at once: no honest one does."""
 
 
 class Serving:
@@ -49,29 +49,39 @@ class Serving:
 
     def on_served(self, event: ContentServed, now: Now) -> None:
         """A request was served, or its link could not take it."""
+        self._m.slots.on_free(event.link, event.stream)
         session = self._m.sessions.find(event.link)
-        if session is None:
-            return
-        session.serving -= 1
-        if event.is_too_slow:
+        if session is not None and event.is_too_slow:
             self._m.policing.on_slow(session, now.instant)
 
     def on_get_content(self, session: Session, message: GetContent, stream: int, now: Now) -> None:
         """Busy is decided before any look-up; absent, forbidden, withdrawn and revoked get one
-        answer."""
-        serving = sum(one.serving for one in self._m.sessions.all_sessions())
+        answer. Only whether all that is asked for is trust is looked up where nothing else would
+        be served: that tells a member what it may know."""
+        if _asks_twice(message):
+            self._m.disclosure.goodbye(
+                session, ByeReason.PROTOCOL, LostReason.PROTOCOL, TWICE_RETRY_S
+            )
+            return
         is_slow = self._m.policing.is_slow(session, now.instant)
-        if (
-            serving >= self._m.config.fetching.serve_streams_max
-            or session.serving >= (SERVED_SLOW_MAX if is_slow else SERVED_PER_LINK_MAX)
-            or not self._m.policing.has_room(session, message)
+        share = SERVED_SLOW_MAX if is_slow else SERVED_PER_LINK_MAX
+        is_trust = not self._m.slots.has_room(session.link, share, is_trust=False)
+        if not self._m.policing.has_room(session, message) or (
+            is_trust
+            and not (
+                self._m.slots.has_room(session.link, share, is_trust=True)
+                and all(self._is_trust(ask, now) for ask in message.items)
+            )
         ):
             self._m.policing.busy(session, message, stream)
-            return
-        if message.grant:
+        elif message.grant and not is_trust:
             self._use_grant(session, message, stream, now)
         else:
-            self._serve(session, message, stream, None, now)
+            self._serve(session, message, stream, None, now, is_trust=is_trust)
+
+    def _is_trust(self, ask: ContentAsk, now: Now) -> bool:
+        found = self._find_asked(ask, now)
+        return found is not None and found[1].manifest.artifact_type in TRUST_TYPES
 
     def _use_grant(self, session: Session, message: GetContent, stream: int, now: Now) -> None:
         """Count the use of a request's grant durably before anything rests on it; a request whose
@@ -80,12 +90,13 @@ class Serving:
         use = grant if isinstance(grant, Rejection) else self._m.uses.next_use(grant.grant, now)
         if isinstance(use, Rejection):
             self._refuse_grant(session, use)
-            self._serve(session, message, stream, None, now)
+            self._serve(session, message, stream, None, now, is_trust=False)
             return
         token = self._intake.next_token()
         self._m.uses.on_persisting(token, Granted(session.link, stream, message))
         self._m.out.append(Persist(token=token, changes=(use,)))
-        session.serving += 1  # so that a link has no more requests at the disk than it is served
+        # So that a link has no more requests at the disk than it is served.
+        self._m.slots.on_taken(session.link, stream, is_trust=False)
 
     def _refuse_grant(self, session: Session, refused: Rejection) -> None:
         fields = (
@@ -100,7 +111,7 @@ class Serving:
         session = self._m.sessions.find(request.link)
         if session is None:
             return
-        session.serving -= 1
+        self._m.slots.on_free(request.link, request.stream)
         grant = None
         if ok:
             # The disk may have taken its time: what was good then may have ended meanwhile.
@@ -111,7 +122,7 @@ class Serving:
                 grant = judged
                 fields = (("peer", session.node_id), ("grant", grant.grant.grant_id.hex()))
                 self._m.out.append(Record(fact=Fact.GRANT_USED, fields=fields))
-        self._serve(session, request.message, request.stream, grant, now)
+        self._serve(session, request.message, request.stream, grant, now, is_trust=False)
 
     def _serve(
         self,
@@ -120,6 +131,8 @@ class Serving:
         stream: int,
         grant: VerifiedGrant | None,
         now: Now,
+        *,
+        is_trust: bool,
     ) -> None:
         request = Subject(
             identity=session.identity,
@@ -148,7 +161,7 @@ class Serving:
             )
         self._m.disclosure.deny_all(session, denied)
         if items:
-            session.serving += 1
+            self._m.slots.on_taken(session.link, stream, is_trust=is_trust)
             self._m.out.append(
                 ServeContent(link=session.link, stream=stream, items=tuple(items), traffic=traffic)
             )
@@ -198,3 +211,14 @@ class Serving:
             ask.content_hash,
         )
         return found if same else None
+
+
+def _asks_twice(message: GetContent) -> bool:
+    """Whether a request names a chunk of a content more than once: one small message would have a
+    node send the same bytes a thousand times."""
+    asked: dict[ManifestHash, int] = {}
+    for ask in sorted(message.items, key=lambda one: (one.manifest_hash, one.first_chunk)):
+        if ask.first_chunk < asked.get(ask.manifest_hash, 0):
+            return True
+        asked[ask.manifest_hash] = ask.first_chunk + ask.chunk_count
+    return False

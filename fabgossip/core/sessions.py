@@ -44,7 +44,6 @@ class Session:
     is_welcomed: bool = False
     is_open: bool = False
     holdings_sequence: int = 0
-    serving: int = 0
     ask_trust_at: Instant = field(default_factory=lambda: Instant(0))
     """When trust may be asked for again because something was refused for want of it."""
     dirty: dict[Audience, None] = field(default_factory=dict)

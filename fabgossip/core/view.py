@@ -7,12 +7,12 @@ Must not know: who looks.
 
 from fabgossip.core.catalog import Head, prefix_of
 from fabgossip.core.events import LinkId
-from fabgossip.core.fetching import EndedWant, Want
 from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.health import NodeSnapshot, node_snapshot
 from fabgossip.core.machines import Machines
 from fabgossip.core.sessions import Session
-from fabgossip.model.artifact import Order
+from fabgossip.core.wants import EndedWant, Want
+from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import Instant, Now
 from fabgossip.model.persistence import KeptCheckpoint
@@ -62,9 +62,9 @@ class View:
         """The heads that name a content, to read and not to keep."""
         return tuple(head for head, _ in self._m.catalog.by_content(content_hash))
 
-    def want_of(self, content_hash: ContentHash) -> Want | EndedWant | None:
-        """What was tried for a content, open or ended, to read and not to keep."""
-        return self._m.fetching.find(content_hash) or self._m.fetching.ended(content_hash)
+    def want_of(self, verified: VerifiedManifest) -> Want | EndedWant | None:
+        """What was tried for the content of a manifest, open or ended, to read and not to keep."""
+        return self._m.fetching.find(verified) or self._m.fetching.ended(verified)
 
     def granted(self, subject: str | ContentHash) -> tuple[GrantedFetch, ...]:
         """The fetches under grants of a namespace or a content, to read and not to keep."""

@@ -13,8 +13,15 @@ from hashlib import sha256
 
 import trio
 
-from fabgossip.core.effects import ContentWanted, ReceiveGranted
-from fabgossip.core.events import Event, FetchFailure, GrantedReceived, LinkId, RequestId
+from fabgossip.core.effects import ReceiveGranted
+from fabgossip.core.events import (
+    ContentWanted,
+    Event,
+    FetchFailure,
+    GrantedReceived,
+    LinkId,
+    RequestId,
+)
 from fabgossip.core.pace import Pace
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.transfers import WATCH_S
@@ -183,8 +190,7 @@ class GrantedTransfers:
         if not receiving.is_whole:
             return
         if not receiving.spool.is_right:
-            # Every chunk was right and the whole is not: the manifest contradicts itself.
-            self._fail(receiving, FetchFailure.BAD_HASH)
+            self._fail(receiving, FetchFailure.CONTRADICTED)
             return
         del self._receiving[(receiving.link, receiving.stream)]
         self._spools[receiving.request] = receiving.spool

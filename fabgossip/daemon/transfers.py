@@ -16,11 +16,12 @@ from typing import Final, Protocol
 
 import trio
 
-from fabgossip.core.effects import ContentWanted, ReceiveContent, ServeContent, ServeItem
+from fabgossip.core.effects import ReceiveContent, ServeContent, ServeItem
 from fabgossip.core.events import (
     ContentFailed,
     ContentServed,
     ContentStored,
+    ContentWanted,
     Event,
     FetchFailure,
     LinkId,
@@ -189,7 +190,7 @@ class Transfers:
         if content is None or sha256(content).digest() != wanted.content_hash:
             self._post(_failed(wanted, None, FetchFailure.DISK, 0))
         else:
-            self._post(ContentStored(content_hash=wanted.content_hash, link=None, content=content))
+            self._post(ContentStored(wanted=wanted, link=None, content=content))
 
     def _take(self, wanted: ContentWanted, request: RequestId) -> None:
         """A submitted content, hashed as it came in, must be exactly what the manifest signed."""
@@ -222,7 +223,7 @@ class Transfers:
     def _refuse(self, wanted: ContentWanted, request: RequestId, reason: FetchFailure) -> None:
         self._post(
             ContentFailed(
-                content_hash=wanted.content_hash,
+                wanted=wanted,
                 link=None,
                 request=request,
                 reason=reason,
@@ -241,7 +242,7 @@ class Transfers:
             if not ok:
                 reason = FetchFailure.DISK
                 failed = ContentFailed(
-                    content_hash=wanted.content_hash,
+                    wanted=wanted,
                     link=link,
                     request=request,
                     reason=reason,
@@ -252,9 +253,7 @@ class Transfers:
                 self._nursery.start_soon(self._read_again, wanted, name="read again")
             else:
                 content = data if wanted.is_read else None
-                self._post(
-                    ContentStored(content_hash=wanted.content_hash, link=link, content=content)
-                )
+                self._post(ContentStored(wanted=wanted, link=link, content=content))
 
         return done
 
@@ -385,9 +384,8 @@ class Transfers:
         wanted, link = receiving.wanted, receiving.connection.link
         receiving.over = True
         if receiving.whole.digest() != wanted.content_hash:
-            # Every chunk was right and the whole is not: the manifest contradicts itself.
             incoming.drop()
-            self._post(_failed(wanted, link, FetchFailure.BAD_HASH, wanted.size))
+            self._post(_failed(wanted, link, FetchFailure.CONTRADICTED, wanted.size))
             return
         done = self._stored_callback(wanted, link, None, None)
         self._disk.store_file(wanted.content_hash, incoming, wanted.size, done)
@@ -559,9 +557,7 @@ def _verify_and_write(
 def _failed(
     wanted: ContentWanted, link: LinkId | None, reason: FetchFailure, received: int
 ) -> ContentFailed:
-    return ContentFailed(
-        content_hash=wanted.content_hash, link=link, request=None, reason=reason, received=received
-    )
+    return ContentFailed(wanted=wanted, link=link, request=None, reason=reason, received=received)
 
 
 def is_spooled(size: int) -> bool:

@@ -8,10 +8,10 @@ from typing import Final
 
 from fabgossip.core.catalog import Head, Refusal
 from fabgossip.core.effects import Record
-from fabgossip.core.fetching import Attempt, EndedWant, Want
 from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.health import NodeSnapshot, state_of
 from fabgossip.core.sessions import Session
+from fabgossip.core.wants import Attempt, EndedWant, Want
 from fabgossip.daemon.audit import AuditView
 from fabgossip.daemon.driver import Driver
 from fabgossip.model.artifact import Order
@@ -207,7 +207,7 @@ def why(driver: Driver, head: Head, now: Now) -> dict[str, object]:
     """`GET /v1/why`: what is applied, who signed it, from whom it came, every try, what comes
     next."""
     manifest = head.manifest
-    want = driver.node.view.want_of(manifest.content_hash)
+    want = driver.node.view.want_of(head.verified)
     return {
         "artifact": artifact(head, now),
         "signed": {

@@ -15,8 +15,9 @@ class StoredHead:
     namespace: str
     envelope: bytes
     order: Order
-    is_held: bool
-    """Whether its content is held."""
+    held_bytes: int | None
+    """How many bytes of the content it names are held, None where none are: they are its content
+    if it names that size too."""
     is_increment: bool
     is_trust: bool
     """Whether it is a trust bundle or a revocation list."""

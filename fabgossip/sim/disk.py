@@ -277,7 +277,7 @@ class SimDisk:
             namespace=namespace,
             envelope=verified.envelope,
             order=verified.manifest.order,
-            is_held=content is not None,
+            held_bytes=None if content is None else len(content),
             is_increment=is_increment,
             is_trust=kind in TRUST_TYPES,
             content=content if TYPE_RULES[kind].is_read else None,

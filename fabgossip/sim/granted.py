@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 
-from fabgossip.core.effects import ContentWanted, ReceiveGranted
-from fabgossip.core.events import FetchFailure, GrantedReceived, LinkId, RequestId
+from fabgossip.core.effects import ReceiveGranted
+from fabgossip.core.events import ContentWanted, FetchFailure, GrantedReceived, LinkId, RequestId
 from fabgossip.core.pace import Pace
 from fabgossip.model.artifact import chunk_size_of
 from fabgossip.model.messages import Busy, ContentAsk, GetContent, NotAvailable
@@ -115,7 +115,7 @@ class GrantedTransfers:
         if receiving.chunks_done < len(hashes):
             return
         if sha256(receiving.content).digest() != wanted.content_hash:
-            self._fail(receiving, FetchFailure.BAD_HASH)
+            self._fail(receiving, FetchFailure.CONTRADICTED)
             return
         del self._receiving[receiving.place]
         self._report(receiving.request, receiving.place[0], None, len(receiving.content))

@@ -14,11 +14,12 @@ from functools import partial
 from hashlib import sha256
 from typing import Final, TypeAlias
 
-from fabgossip.core.effects import ContentWanted, ReceiveContent, ServeContent, ServeItem
+from fabgossip.core.effects import ReceiveContent, ServeContent, ServeItem
 from fabgossip.core.events import (
     ContentFailed,
     ContentServed,
     ContentStored,
+    ContentWanted,
     Event,
     FetchFailure,
     LinkId,
@@ -156,7 +157,7 @@ class Transfers:
         content = self._bench.disk.read(wanted.content_hash)
         if content is None or sha256(content).digest() != wanted.content_hash:
             return _failed(wanted, None, FetchFailure.DISK, 0)
-        return ContentStored(content_hash=wanted.content_hash, link=None, content=content)
+        return ContentStored(wanted=wanted, link=None, content=content)
 
     def _take(self, wanted: ContentWanted, request: RequestId) -> None:
         """A submitted content must be exactly what the manifest signed."""
@@ -173,7 +174,7 @@ class Transfers:
     def _refuse(self, wanted: ContentWanted, request: RequestId, reason: FetchFailure) -> None:
         self._bench.post(
             ContentFailed(
-                content_hash=wanted.content_hash,
+                wanted=wanted,
                 link=None,
                 request=request,
                 reason=reason,
@@ -186,9 +187,7 @@ class Transfers:
             if not ok:
                 return self._bench.step(_failed(wanted, link, FetchFailure.DISK, 0))
             read = content if wanted.is_read else None
-            return self._bench.step(
-                ContentStored(content_hash=wanted.content_hash, link=link, content=read)
-            )
+            return self._bench.step(ContentStored(wanted=wanted, link=link, content=read))
 
         self._bench.disk.store(wanted.content_hash, content, done)
 
@@ -279,7 +278,7 @@ class Transfers:
         content = data if receiving.chunk_count == 1 else b"".join(receiving.verified)
         receiving.over = True
         if wanted.chunk_hashes and sha256(content).digest() != wanted.content_hash:
-            failed = _failed(wanted, receiving.end.link, FetchFailure.BAD_HASH, wanted.size)
+            failed = _failed(wanted, receiving.end.link, FetchFailure.CONTRADICTED, wanted.size)
             self._bench.post(failed)
             return
         self._bench.on_content_received(wanted.content_hash)
@@ -392,6 +391,4 @@ def _chunks_of(item: ServeItem) -> range:
 def _failed(
     wanted: ContentWanted, link: LinkId | None, reason: FetchFailure, received: int
 ) -> ContentFailed:
-    return ContentFailed(
-        content_hash=wanted.content_hash, link=link, request=None, reason=reason, received=received
-    )
+    return ContentFailed(wanted=wanted, link=link, request=None, reason=reason, received=received)

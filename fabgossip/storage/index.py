@@ -112,7 +112,7 @@ WHERE excluded.uses >= uses
 """
 _HEADS: Final = """
 SELECT head.namespace, head.epoch, head.version, head.is_increment, head.artifact_type,
-    head.envelope, head.content_hash, content.content_hash IS NOT NULL
+    head.envelope, head.content_hash, content.size
 FROM head LEFT JOIN content USING (content_hash)
 ORDER BY head.namespace, head.is_increment
 """
@@ -524,15 +524,15 @@ class NodeIndex:
         heads = []
         for row in self._rows(_HEADS):
             namespace, epoch, version, is_increment, artifact_type = row[:5]
-            envelope, content_hash, is_held = row[5:]
-            is_read = is_held and artifact_type in _READ_TYPES
+            envelope, content_hash, held_bytes = row[5:]
+            is_read = held_bytes is not None and artifact_type in _READ_TYPES
             content = content_of(ContentHash(content_hash)) if is_read else None
             heads.append(
                 StoredHead(
                     namespace=namespace,
                     envelope=envelope,
                     order=Order(epoch, version),
-                    is_held=bool(is_held) and (content is not None or not is_read),
+                    held_bytes=None if is_read and content is None else held_bytes,
                     is_increment=bool(is_increment),
                     is_trust=artifact_type in _TRUST_NAMES,
                     content=content,

@@ -70,7 +70,7 @@ def withholds(scene: Scene, artifact: Artifact, link: LinkId) -> None:
     """Who was asked for a content says that it has none."""
     assert scene.only(ReceiveContent).link == link
     failed = ContentFailed(
-        content_hash=artifact.content_hash,
+        wanted=artifact.wanted,
         link=link,
         request=None,
         reason=FetchFailure.MISSING,

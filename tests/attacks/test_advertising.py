@@ -58,7 +58,7 @@ def fails(scene: Scene, artifact: Artifact, reason: FetchFailure) -> None:
     """What the attacker was asked for does not come."""
     assert scene.only(ReceiveContent).link == scene.attacker
     failed = ContentFailed(
-        content_hash=artifact.content_hash,
+        wanted=artifact.wanted,
         link=scene.attacker,
         request=None,
         reason=reason,

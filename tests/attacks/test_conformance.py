@@ -267,7 +267,7 @@ def test_what_cannot_be_had_leaves_the_last_good_in_place() -> None:
 def fail(scene: Scene, wanted: Artifact, reason: FetchFailure) -> None:
     """The source under way does not bring the content."""
     failed = ContentFailed(
-        content_hash=wanted.content_hash,
+        wanted=wanted.wanted,
         link=scene.only(ReceiveContent).link,
         request=None,
         reason=reason,

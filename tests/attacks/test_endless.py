@@ -79,7 +79,7 @@ async def test_cut_at_signed_size(content: bytes, tmp_path: Path) -> None:
         assert end.events == []
         feed(stream, signed, b"x")
         cut = ContentFailed(
-            content_hash=wanted(content).content_hash,
+            wanted=wanted(content),
             link=near.link,
             request=None,
             reason=FetchFailure.BAD_LENGTH,
@@ -98,7 +98,7 @@ async def test_cut_at_signed_size(content: bytes, tmp_path: Path) -> None:
         feed(beside, 0, BESIDE, is_last=True)
         stored = await end.event()
         assert isinstance(stored, ContentStored)
-        assert stored.content_hash == wanted(BESIDE).content_hash
+        assert stored.wanted == wanted(BESIDE)
         assert end.disk.read(wanted(BESIDE).content_hash) == BESIDE
         assert end.events == []
         assert end.disk.read(wanted(content).content_hash) is None

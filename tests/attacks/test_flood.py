@@ -15,7 +15,7 @@ import trio
 from fabgossip.core.effects import Disconnect, Fact, Send, ServeContent
 from fabgossip.core.events import ContentServed, LinkId, LostReason, PeerLost, Unwanted
 from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Kind
-from fabgossip.core.serving import SERVED_PER_LINK_MAX
+from fabgossip.core.slots import SERVED_PER_LINK_MAX
 from fabgossip.core.standing import BARRED, FAILURES_MAX, LINKS_MAX, LINKS_SPAN, SLOW_READER
 from fabgossip.daemon.endpoints import BACKLOG, HANDSHAKE_S, dial, handshake, serve_listener
 from fabgossip.daemon.tls import TlsStream

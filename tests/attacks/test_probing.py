@@ -159,7 +159,7 @@ fates = st.lists(st.sampled_from(Fate), min_size=len(NAMES), max_size=len(NAMES)
 questions = st.lists(
     st.tuples(
         st.integers(0, 25),
-        st.lists(st.integers(-1, len(NAMES) - 1), min_size=1, max_size=8),
+        st.lists(st.integers(-1, len(NAMES) - 1), min_size=1, max_size=8, unique=True),
     ),
     min_size=1,
     max_size=6,

@@ -18,7 +18,6 @@ import trio.testing
 
 from fabgossip.core.config import ConnectionsConfig
 from fabgossip.core.effects import (
-    ContentWanted,
     Disconnect,
     ReceiveContent,
     ServeContent,
@@ -27,6 +26,7 @@ from fabgossip.core.effects import (
 from fabgossip.core.events import (
     ContentFailed,
     ContentServed,
+    ContentWanted,
     FetchFailure,
     HelloDue,
     LinkId,
@@ -197,7 +197,7 @@ def a_trickle_is_on_record(reason: FetchFailure) -> None:
     before = scene.state
     scene.announce(newer, scene.bystander)
     failed = ContentFailed(
-        content_hash=newer.content_hash,
+        wanted=newer.wanted,
         link=scene.attacker,
         request=None,
         reason=reason,

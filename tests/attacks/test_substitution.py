@@ -53,7 +53,7 @@ CODES = {FetchFailure.BAD_HASH: "HASH_MISMATCH", FetchFailure.BAD_LENGTH: "LENGT
 def brings_other_bytes(scene: Scene, wanted: Artifact, reason: FetchFailure, from_: LinkId) -> None:
     assert scene.only(ReceiveContent).link == from_
     failed = ContentFailed(
-        content_hash=wanted.content_hash, link=from_, request=None, reason=reason, received=0
+        wanted=wanted.wanted, link=from_, request=None, reason=reason, received=0
     )
     scene.when(failed)
 
@@ -106,7 +106,12 @@ def test_never_visible(
 
 
 @pytest.mark.parametrize(
-    "reason", [one for one in FetchFailure if one not in {*CODES, FetchFailure.TOO_SLOW}]
+    "reason",
+    [
+        one
+        for one in FetchFailure
+        if one not in {*CODES, FetchFailure.TOO_SLOW, FetchFailure.CONTRADICTED}
+    ],
 )
 def test_who_merely_does_not_bring_it_is_not_blamed(reason: FetchFailure) -> None:
     """Absent, busy or cut off is no lie: it is recorded that this source was asked in vain, and

@@ -16,8 +16,15 @@ import trio
 import trio.testing
 
 from fabgossip.control.drafts import chunk_hashes_of
-from fabgossip.core.effects import ContentWanted, ReceiveGranted
-from fabgossip.core.events import Event, FetchFailure, GrantedReceived, LinkId, RequestId
+from fabgossip.core.effects import ReceiveGranted
+from fabgossip.core.events import (
+    ContentWanted,
+    Event,
+    FetchFailure,
+    GrantedReceived,
+    LinkId,
+    RequestId,
+)
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.granted import GrantedTransfers
 from fabgossip.model.authority import Narrowing

@@ -44,9 +44,9 @@ from fabgossip.core.events import (
     TimerFired,
     Token,
 )
-from fabgossip.core.fetching import wanted_from
 from fabgossip.core.node import Node
 from fabgossip.core.setup import NodeSetup, OwnIdentity
+from fabgossip.core.wants import wanted_from
 from fabgossip.daemon import driver as daemon_driver
 from fabgossip.daemon.driver import Driver, World
 from fabgossip.daemon.logs import Log, LogLevel
@@ -73,9 +73,7 @@ Script = Callable[[Now], tuple[Effect, ...]]
 def failed(
     reason: FetchFailure, *, link: LinkId | None = None, request: RequestId | None = None
 ) -> ContentFailed:
-    return ContentFailed(
-        content_hash=WANTED.content_hash, link=link, request=request, reason=reason, received=0
-    )
+    return ContentFailed(wanted=WANTED, link=link, request=request, reason=reason, received=0)
 
 
 def switch() -> Materialize:

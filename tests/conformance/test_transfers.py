@@ -13,10 +13,11 @@ import pytest
 import trio
 import trio.testing
 
-from fabgossip.core.effects import ContentWanted, ReceiveContent, ServeContent, ServeItem
+from fabgossip.core.effects import ReceiveContent, ServeContent, ServeItem
 from fabgossip.core.events import (
     ContentFailed,
     ContentServed,
+    ContentWanted,
     Event,
     FetchFailure,
     LinkId,

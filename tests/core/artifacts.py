@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
+from fabgossip.core.events import ContentWanted
 from fabgossip.model.artifact import (
     TRUST_TYPES,
     TYPE_RULES,
@@ -63,6 +64,17 @@ class Artifact:
     @property
     def is_read(self) -> bool:
         return TYPE_RULES[self.manifest.artifact_type].is_read
+
+    @property
+    def wanted(self) -> ContentWanted:
+        """What is asked for, whatever the gate makes of the manifest."""
+        return ContentWanted(
+            manifest_hash=factory.parts(self.envelope).manifest_hash,
+            content_hash=self.content_hash,
+            size=self.manifest.content_size,
+            chunk_hashes=self.manifest.chunk_hashes,
+            is_read=self.is_read,
+        )
 
     @property
     def tail(self) -> str:
@@ -244,7 +256,7 @@ def stored_head(one: Artifact, *, is_held: bool = True) -> StoredHead:
         namespace=one.manifest.namespace.text,
         envelope=one.envelope,
         order=one.manifest.order,
-        is_held=is_held,
+        held_bytes=one.manifest.content_size if is_held else None,
         is_increment=kind is ArtifactType.SNAPSHOT_INCREMENT,
         is_trust=kind in TRUST_TYPES,
         content=one.content if is_held and one.is_read else None,

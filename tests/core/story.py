@@ -273,9 +273,7 @@ class Story:
     def stored(self, artifact: Artifact, link: LinkId | None) -> "Story":
         """The content of an artifact is here and durable."""
         content = artifact.content if artifact.is_read else None
-        return self.when(
-            ContentStored(content_hash=artifact.content_hash, link=link, content=content)
-        )
+        return self.when(ContentStored(wanted=artifact.wanted, link=link, content=content))
 
     def materialized(self) -> "Story":
         """The local state was switched."""

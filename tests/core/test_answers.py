@@ -15,7 +15,13 @@ from tests.core.story import Story, identity
 from tests.trust import factory
 
 A = LinkId(1)
-ABSENT = ContentAsk(routes().verified.manifest_hash, routes().content_hash, 0, 1)
+
+
+def absent(count: int) -> GetContent:
+    """A request for so many pieces of a content that is not here."""
+    one = routes()
+    asks = (ContentAsk(one.verified.manifest_hash, one.content_hash, n, 1) for n in range(count))
+    return GetContent(items=tuple(asks))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +36,7 @@ def test_answers_of_a_link_leave_together_in_the_order_of_their_questions() -> N
     story = Story()
     link = story.link("n2")
     for stream in (2, 4):
-        story.wait(3).hear(link, GetContent(items=(ABSENT, ABSENT)), stream)
+        story.wait(3).hear(link, absent(2), stream)
         assert story.find(Send) == []
     assert story.due(AnswersDue).now.instant == GRID_MS
     sent = [(one.stream, one.message) for one in story.find(Send)]
@@ -42,9 +48,9 @@ def test_a_request_whose_answers_might_not_fit_is_busy_whatever_it_asks_for() ->
     story = Story()
     link = story.link("n2")
     for stream in (2, 4):
-        story.hear(link, GetContent(items=(ABSENT,) * (ANSWERS_MAX // 2)), stream)
+        story.hear(link, absent(ANSWERS_MAX // 2), stream)
         assert story.find(Send) == []
-    story.hear(link, GetContent(items=(ABSENT,)), 6)
+    story.hear(link, absent(1), 6)
     assert [type(one) for one in story.sent(link)] == [Busy]
     story.due(AnswersDue)
     assert len(story.find(Send)) == ANSWERS_MAX
@@ -53,7 +59,7 @@ def test_a_request_whose_answers_might_not_fit_is_busy_whatever_it_asks_for() ->
 def test_answers_end_with_their_link() -> None:
     story = Story()
     link = story.link("n2")
-    story.hear(link, GetContent(items=(ABSENT,)), 2)
+    story.hear(link, absent(1), 2)
     story.when(PeerLost(link=link, node_id=NodeId("n2"), reason=LostReason.EOF))
     assert story.due(AnswersDue).find(Send) == []
 

@@ -220,8 +220,9 @@ def test_what_is_held_is_served_by_its_place_in_the_request() -> None:
 
 @pytest.mark.parametrize("artifact", [routes(), acme_routes(99)], ids=["held", "absent"])
 def test_busy_is_decided_before_the_look_up(artifact: Artifact) -> None:
-    """At the limit of streams, and no sooner, every asker gets the same word."""
-    config = NodeConfig(fetching=FetchingConfig(serve_streams_max=2))
+    """With its own slot and all shared ones in use, and no sooner, an asker gets the same word
+    whatever it asks for."""
+    config = NodeConfig(fetching=FetchingConfig(serve_streams_max=1))
     story = Story(config=config)
     link = story.link("n2")
     story.accept(routes(), link)

@@ -19,12 +19,12 @@ from fabgossip.core.events import (
     TimerFired,
     WantDue,
 )
-from fabgossip.core.fetching import (
+from fabgossip.core.fetching import Fetching
+from fabgossip.core.wants import (
     ATTEMPTS_FIRST,
     ATTEMPTS_MAX,
     SOURCES_PER_WANT_MAX,
     EndedWant,
-    Fetching,
     Source,
     Want,
     WantState,
@@ -51,7 +51,7 @@ def fail(story: Story, artifact: Artifact, reason: FetchFailure) -> Story:
     """The try under way comes to nothing."""
     link = story.only(ReceiveContent).link
     failed = ContentFailed(
-        content_hash=artifact.content_hash, link=link, request=None, reason=reason, received=0
+        wanted=artifact.wanted, link=link, request=None, reason=reason, received=0
     )
     return story.when(failed)
 
@@ -94,7 +94,7 @@ def test_the_ladder_is_climbed_in_strict_order_and_says_so() -> None:
         asked.append(names[link])
         fail(story, routes(), FetchFailure.MISSING)
     assert asked == ["announcer", "same-rack", "same-zone", "far", "plain"]
-    want = story.node.view.want_of(routes().content_hash)
+    want = story.node.view.want_of(routes().verified)
     assert want is not None
     assert [(one.step.value, one.node_id, one.outcome) for one in want.attempts] == [
         ("normal", "announcer", "missing"),
@@ -115,7 +115,7 @@ def test_climbing_is_recorded_from_its_start_to_its_end() -> None:
     assert Fact.RECOVERY_STARTED in story.facts()
     story.stored(routes(), links["same-zone"])
     assert Fact.RECOVERY_ENDED in story.facts()
-    ended = story.node.view.want_of(routes().content_hash)
+    ended = story.node.view.want_of(routes().verified)
     assert isinstance(ended, EndedWant)
     assert (ended.state, ended.attempts[-1].outcome) == (WantState.SATISFIED, "verified")
 
@@ -189,6 +189,60 @@ def test_a_parked_want_is_woken_by_evidence(evidence: str) -> None:
     assert len(story.find(ReceiveContent)) == 1
 
 
+@pytest.mark.parametrize(
+    "evidence", ["who lacked it has it", "somebody announces it", "a link opens"]
+)
+def test_what_a_climb_comes_too_late_for_starts_the_next_one_at_once(evidence: str) -> None:
+    """In the middle of rung 1 the steps before it are over, and a source has one try per climb."""
+    story, links = fabric()
+    story.announce(routes(), links["announcer"]).persisted()
+    fail(story, routes(), FetchFailure.MISSING)
+    fail(story, routes(), FetchFailure.MISSING)
+    under_way = story.only(ReceiveContent)
+    match evidence:
+        case "who lacked it has it":
+            advertise(story, links["announcer"], routes())
+        case "somebody announces it":
+            story.announce(routes(), links["silent"])
+        case _:
+            story.link("n9")
+    assert story.find(ReceiveContent) == []
+    story.effects = [under_way]
+    while story.find(ReceiveContent):
+        fail(story, routes(), FetchFailure.STALLED)
+    assert story.newest(WantDue) == 0
+    story.due(WantDue)
+    asked = {
+        "who lacked it has it": [links["announcer"]],
+        "somebody announces it": [links["silent"]],
+        "a link opens": [],
+    }
+    assert [one.link for one in story.find(ReceiveContent)] == asked[evidence]
+
+
+@pytest.mark.parametrize("reason", [FetchFailure.MISSING, FetchFailure.LOST])
+@pytest.mark.parametrize("is_lost_first", [True, False], ids=["link first", "try first"])
+def test_who_lost_its_link_is_asked_over_the_next_one_at_once(
+    reason: FetchFailure,
+    is_lost_first: bool,  # noqa: FBT001  # a case
+) -> None:
+    """What it lacked then says nothing of now; nor does a link that broke."""
+    story = Story()
+    origin = story.link("n2")
+    story.announce(routes(), origin).persisted()
+    tried = story.effects
+    lost = PeerLost(link=origin, node_id=NodeId("n2"), reason=LostReason.EOF)
+    if is_lost_first and reason is FetchFailure.LOST:
+        story.when(lost)
+        story.effects = tried
+        fail(story, routes(), reason)
+    else:
+        fail(story, routes(), reason)
+        story.when(lost)
+    again = story.link("n2")
+    assert advertise(story, again, routes()).only(ReceiveContent).link == again
+
+
 def test_a_stale_timer_wakes_nothing() -> None:
     """Woken by evidence, failed and parked again: the timer of the first wait counts no more."""
     story = Story()
@@ -207,7 +261,7 @@ def test_a_superseded_want_is_void_and_its_late_bytes_are_dropped() -> None:
     origin = story.link("n2")
     story.announce(routes(7), origin).persisted()
     story.announce(tombstone(8), origin).persisted()
-    ended = story.node.view.want_of(routes(7).content_hash)
+    ended = story.node.view.want_of(routes(7).verified)
     assert ended is not None
     assert ended.state is WantState.VOID
     story.stored(routes(7), origin)
@@ -226,7 +280,7 @@ def fail_from(story: Story, link: LinkId) -> Story:
     """The transfer from a link ends with it."""
     return story.when(
         ContentFailed(
-            content_hash=routes().content_hash,
+            wanted=routes().wanted,
             link=link,
             request=None,
             reason=FetchFailure.LOST,
@@ -268,7 +322,7 @@ def test_beyond_the_limit_of_wants_duty_is_dropped_requests_are_refused_and_trus
     first, second = (routes(7, name=f"r{n}", content=b"%d" % n) for n in range(2))
     assert len(story.announce(first, origin).persisted().find(ReceiveContent)) == 1
     assert story.announce(second, origin).persisted().find(ReceiveContent) == []
-    assert story.node.view.want_of(second.content_hash) is None
+    assert story.node.view.want_of(second.verified) is None
     body = FetchRequest(content_hash=second.content_hash, namespace=None, timeout_ms=1_000)
     story.when(RequestMade(request=RequestId(1), body=body))
     assert story.only(Answer).outcome is Outcome.FAILED
@@ -299,7 +353,7 @@ def test_of_many_tries_the_first_and_the_last_are_kept() -> None:
         assert started == [want]
         fetching.check()
         now = later(now, Duration(1))
-        fetching.on_failed(routes().content_hash, source.link, FetchFailure.MISSING, 0, now)
+        fetching.on_failed(routes().wanted, source.link, FetchFailure.MISSING, 0, now)
         fetching.check()
     tried = [one.node_id for one in want.attempts]
     last = ATTEMPTS_MAX - ATTEMPTS_FIRST
@@ -332,10 +386,10 @@ def test_of_one_wants_sources_so_many_are_remembered_and_no_more() -> None:
             says=True,
         )
         fetching.next_transfers(only(source), NOW)
-        fetching.on_failed(want.wanted.content_hash, link, FetchFailure.BAD_HASH, 0, NOW)
+        fetching.on_failed(want.wanted, link, FetchFailure.BAD_HASH, 0, NOW)
         fetching.check()
     assert list(want.barred) == [NodeId(f"n{link}") for link in links[1:]]
-    assert list(want.passed_over) == links[1:]
+    assert list(want.tried) == [NodeId(f"n{link}") for link in links[1:]]
 
 
 def test_a_content_gone_from_our_own_disk_is_wanted_again() -> None:
@@ -345,7 +399,7 @@ def test_a_content_gone_from_our_own_disk_is_wanted_again() -> None:
     story.accept(routes(), origin)
     advertise(story, origin, routes())
     failed = ContentFailed(
-        content_hash=routes().content_hash,
+        wanted=routes().wanted,
         link=None,
         request=None,
         reason=FetchFailure.DISK,

@@ -60,7 +60,7 @@ def test_a_content_nobody_has_becomes_a_problem_after_a_grace_and_names_the_last
     origin = story.node.view.sessions()[0].link
     story.announce(routes(), origin).persisted()
     failed = ContentFailed(
-        content_hash=routes().content_hash,
+        wanted=routes().wanted,
         link=origin,
         request=None,
         reason=FetchFailure.MISSING,

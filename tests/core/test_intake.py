@@ -120,7 +120,7 @@ def test_what_was_known_and_not_held_is_wanted_after_a_restart() -> None:
     story = Story(started=replace(NOTHING_STORED, heads=rows))
     assert story.trusted == {"routes/r1": (Order(2, 7), "behind")}
     story.link("n2")
-    want = story.node.view.want_of(routes().content_hash)
+    want = story.node.view.want_of(routes().verified)
     assert want is not None
 
 

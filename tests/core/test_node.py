@@ -30,7 +30,7 @@ from fabgossip.core.events import (
     SubmitRequest,
     TimerFired,
 )
-from fabgossip.core.fetching import wanted_from
+from fabgossip.core.wants import wanted_from
 from fabgossip.model.artifact import Order
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import (
@@ -238,7 +238,7 @@ def test_a_submit_with_another_content_is_refused_and_the_right_one_wanted() -> 
     story = Story()
     submit(story, routes()).persisted()
     failed = ContentFailed(
-        content_hash=routes().content_hash,
+        wanted=routes().wanted,
         link=None,
         request=REQUEST,
         reason=FetchFailure.BAD_HASH,
@@ -247,7 +247,7 @@ def test_a_submit_with_another_content_is_refused_and_the_right_one_wanted() -> 
     story.when(failed)
     answer = story.only(Answer)
     assert (answer.outcome, answer.code) == (Outcome.REFUSED, "HASH_MISMATCH")
-    want = story.node.view.want_of(routes().content_hash)
+    want = story.node.view.want_of(routes().verified)
     assert want is not None
 
 
@@ -306,7 +306,7 @@ def test_a_fetch_waits_for_the_content_or_for_its_deadline_and_is_answered_once(
 def test_a_content_nothing_names_is_removed() -> None:
     """A transfer that outlived its manifest leaves no bytes behind."""
     story = Story()
-    lost = ContentStored(content_hash=routes().content_hash, link=LinkId(1), content=None)
+    lost = ContentStored(wanted=routes().wanted, link=LinkId(1), content=None)
     story.when(lost)
     story.then(Remove(content_hash=routes().content_hash))
 

@@ -1,5 +1,6 @@
 """How much a link may say: every bucket at its limit and one beyond, and trust apart."""
 
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -295,10 +296,11 @@ def test_requests_above_the_rate_are_told_busy_before_any_look_up() -> None:
     story = Story()
     link = story.link("n2")
     story.accept(routes(), link)
-    whole = GetContent(items=(ITEM,) * 1_000)
+    pieces = tuple(replace(ITEM, first_chunk=number) for number in range(1_000))
+    whole = GetContent(items=pieces)
     for stream in range(2, 10, 2):
         story.hear(link, whole, stream)
-    story.hear(link, GetContent(items=(ITEM,) * 2), 10)
+    story.hear(link, GetContent(items=pieces[:2]), 10)
     assert [one for one in story.sent(link) if not isinstance(one, Busy)] == []
     assert [one.item for one in story.sent(link) if isinstance(one, Busy)] == [0, 1]
     assert {one.stream for one in story.find(Send)} == {10}

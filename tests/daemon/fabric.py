@@ -22,8 +22,8 @@ from fabgossip.control.enrollment import (
 )
 from fabgossip.control.keystore import private_pem
 from fabgossip.core.config import NodeConfig
-from fabgossip.core.effects import ContentWanted, ReceiveContent
-from fabgossip.core.events import ContentStored, Event, LinkId, RequestId
+from fabgossip.core.effects import ReceiveContent
+from fabgossip.core.events import ContentStored, ContentWanted, Event, LinkId, RequestId
 from fabgossip.core.setup import NodeSetup, OwnIdentity
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk

@@ -9,11 +9,12 @@ import pytest
 import trio
 
 from fabgossip.control.drafts import chunk_hashes_of
-from fabgossip.core.effects import ContentWanted, ReceiveContent, ServeContent, ServeItem
+from fabgossip.core.effects import ReceiveContent, ServeContent, ServeItem
 from fabgossip.core.events import (
     ContentFailed,
     ContentServed,
     ContentStored,
+    ContentWanted,
     FetchFailure,
     LostReason,
     RequestId,
@@ -107,9 +108,7 @@ async def test_a_content_arrives_whole_and_is_durable(tmp_path: Path, content: b
         one.spoil["content"] = content
         one.receive(content)
         stored = await one.here.event()
-        assert stored == ContentStored(
-            content_hash=wanted(content).content_hash, link=one.near.link, content=None
-        )
+        assert stored == ContentStored(wanted=wanted(content), link=one.near.link, content=None)
         assert one.here.disk.read(wanted(content).content_hash) == content
         assert len(one.asked) == max(len(chunk_hashes_of(content)), 1)
         served = [await one.there.event() for _ in one.asked]
@@ -150,7 +149,7 @@ async def test_a_wrong_content_is_blamed_on_its_sender_and_nothing_is_kept(
         one.receive(SMALL)
         failed = await one.here.event()
         assert failed == ContentFailed(
-            content_hash=wanted(SMALL).content_hash,
+            wanted=wanted(SMALL),
             link=one.near.link,
             request=None,
             reason=reason,
@@ -204,7 +203,7 @@ async def test_chunks_the_manifest_contradicts_are_refused_as_a_whole(tmp_path: 
         one.here.transfers.receive(effect, one.near)
         failed = await one.here.event()
         assert isinstance(failed, ContentFailed)
-        assert failed.reason is FetchFailure.BAD_HASH
+        assert failed.reason is FetchFailure.CONTRADICTED
         assert not one.here.files.path_of(lie.content_hash).exists()
 
 

@@ -8,13 +8,11 @@ from fabgossip.core.config import (
     HoldingsConfig,
 )
 from fabgossip.core.dissemination import LACKING_MAX
-from fabgossip.core.fetching import BARRED as SOURCE_BARRED
-from fabgossip.core.fetching import IDLE_MS, SOURCES_PER_WANT_MAX, Step
 from fabgossip.core.holdings import AUDIENCES_PER_LINK_MAX
 from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
 from fabgossip.core.policing import DIRTY_MAX
 from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Rate
-from fabgossip.core.serving import SERVED_PER_LINK_MAX, SERVED_SLOW_MAX
+from fabgossip.core.slots import SERVED_PER_LINK_MAX, SERVED_SLOW_MAX
 from fabgossip.core.standing import (
     BARRED,
     BOOT_CHANGES_MAX,
@@ -28,6 +26,8 @@ from fabgossip.core.standing import (
     SLOW_READER,
     STANDINGS_MAX,
 )
+from fabgossip.core.wants import BACK_OFF_MAX, IDLE_MS, SOURCES_PER_WANT_MAX, Step
+from fabgossip.core.wants import BARRED as SOURCE_BARRED
 from fabgossip.daemon import connections, endpoints, status, transfers
 from fabgossip.daemon.admission import ADDRESS_SHARE
 from fabgossip.daemon.callers import CALLERS_MAX, PER_USER_MAX, RESERVED
@@ -85,7 +85,10 @@ def limits() -> dict[str, str]:
         "lists of audiences a node may not share": f"{PROBES_MAX} per node and 10 minutes",
         "changes of a node's process": f"{BOOT_CHANGES_MAX} per 10 minutes",
         "nodes whose conduct is remembered": f"{STANDINGS_MAX:,}",
-        "requests served at once": f"{fetch.serve_streams_max}, {SERVED_PER_LINK_MAX} of one link",
+        "requests served at once": (
+            f"{fetch.serve_streams_max} and one of every link, {SERVED_PER_LINK_MAX} of one link; "
+            "one more of every link for trust"
+        ),
         "pace of a reader, all it is served over one link together": (
             f"{kib(BYTES_PER_S_MIN)}/s over {seconds(WINDOW)}"
         ),
@@ -98,11 +101,14 @@ def limits() -> dict[str, str]:
         "audiences a link's holdings may name": f"{AUDIENCES_PER_LINK_MAX}",
         "prefixes in the holdings of a link": f"{per_peer} listed, {per_peer} told one by one",
         "contents wanted": f"{fetch.wants_max:,}",
-        "announcers, failed and barred sources of one content": f"{SOURCES_PER_WANT_MAX} each",
+        "announcers, tried and barred sources of one content": f"{SOURCES_PER_WANT_MAX} each",
         "silence of a source": (
             f"{seconds(IDLE_MS[Step.NORMAL])}, {seconds(IDLE_MS[Step.RUNG_2])} for neighbours"
         ),
         "pace of a source": f"{kib(BYTES_PER_S_MIN)}/s over {seconds(WINDOW)}",
+        "a source that failed for a content": (
+            f"{seconds(BACK_OFF_MAX)} at most, doubling from `fetching.missing_ms`"
+        ),
         "a source that sent wrong bytes": "1 day",
         "content asked for and not yet written": (
             f"{kib(transfers.OUTSTANDING_BYTES)}, {transfers.OUTSTANDING_CHUNKS} chunks"

@@ -232,9 +232,7 @@ class Stage:
         if self._receiving:
             got = self._receiving.pop(who % len(self._receiving))
             content = CONTENT_OF[got.wanted.content_hash] if got.wanted.is_read else None
-            self.play(
-                ContentStored(content_hash=got.wanted.content_hash, link=got.link, content=content)
-            )
+            self.play(ContentStored(wanted=got.wanted, link=got.link, content=content))
 
     def failed(self, who: int, which: int, more: int, _: bytes) -> None:
         """A content did not come."""
@@ -243,7 +241,7 @@ class Stage:
             reasons = tuple(FetchFailure)
             self.play(
                 ContentFailed(
-                    content_hash=got.wanted.content_hash,
+                    wanted=got.wanted,
                     link=got.link,
                     request=got.request,
                     reason=reasons[which % len(reasons)],

@@ -190,7 +190,7 @@ class Dwelling:
             reason = FetchFailure.STALLED
             self.play(
                 ContentFailed(
-                    content_hash=content_hash,
+                    wanted=got.wanted,
                     link=got.link,
                     request=got.request,
                     reason=reason,
@@ -202,7 +202,7 @@ class Dwelling:
         def done(ok: bool) -> Happened:  # noqa: FBT001  # as the disk gives it
             assert ok
             content = data if got.wanted.is_read else None
-            self.play(ContentStored(content_hash=content_hash, link=got.link, content=content))
+            self.play(ContentStored(wanted=got.wanted, link=got.link, content=content))
             return world_event(Kind.DISK)
 
         self.disk.store(content_hash, data, done)

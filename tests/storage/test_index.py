@@ -189,7 +189,7 @@ def test_what_fabgossip_reads_comes_with_its_content_and_the_rest_without(
     rows = {one.envelope: one for one in index.heads(content)}
     assert rows[directory.envelope].content == directory.content
     assert rows[routes().envelope].content is None
-    assert all(one.is_held for one in rows.values())
+    assert all(one.held_bytes is not None for one in rows.values())
     assert asked == [directory.content_hash]
 
 
@@ -198,7 +198,7 @@ def test_a_content_that_cannot_be_read_back_is_not_held(index: NodeIndex) -> Non
     directory = peers(record("n1"))
     index.commit([put(directory), content_of(directory)])
     (row,) = index.heads(nothing)
-    assert not row.is_held
+    assert row.held_bytes is None
 
 
 def test_orphans_are_what_no_head_names(index: NodeIndex) -> None:

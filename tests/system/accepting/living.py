@@ -298,7 +298,7 @@ class Life:
         if data is None:
             self._say(("failed",))
             failed = ContentFailed(
-                content_hash=wanted.content_hash,
+                wanted=wanted,
                 link=effect.link,
                 request=effect.request,
                 reason=FetchFailure.DISK,
@@ -307,9 +307,7 @@ class Life:
             self.post(failed)
             return
         content = data if wanted.is_read else None
-        self.post(
-            ContentStored(content_hash=wanted.content_hash, link=effect.link, content=content)
-        )
+        self.post(ContentStored(wanted=wanted, link=effect.link, content=content))
 
     def _answer(self, effect: Answer) -> None:
         artifact = self._requests[effect.request]

@@ -1,0 +1,289 @@
+"""What a node lacks and has a reason to get, and all that was tried for it.
+
+Decides: nothing.
+Keeps: what different keys sign is wanted apart, so that no signer can stand in the way of another's
+content; what is remembered of one want is bounded.
+Must not know: which source is asked next, how many contents are under way.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from enum import Enum, StrEnum, auto
+from typing import Final, TypeVar
+
+from fabgossip.core.events import ContentWanted, FetchFailure, LinkId, RequestId
+from fabgossip.model.artifact import ArtifactType, VerifiedManifest
+from fabgossip.model.ids import ContentHash, KeyId, NodeId
+from fabgossip.model.messages import TrafficClass
+from fabgossip.model.moment import Duration, Instant, is_due, later
+
+V = TypeVar("V")
+ATTEMPTS_MAX: Final = 32
+"""Steps kept per want: the first 8 and the last 24 (*start*)."""
+ATTEMPTS_FIRST: Final = 8
+BUSY_WAIT: Final = Duration(200)
+"""A source that was only busy is asked again after this: its slots turn over in less (*start*)."""
+BACK_OFF_MAX: Final = Duration(60_000)
+"""The longest a source is passed over for failing, which doubles with each failure (*start*)."""
+REQUESTS_PER_WANT_MAX: Final = 16
+SOURCES_PER_WANT_MAX: Final = 64
+"""Announcers remembered per want, and as many sources tried and barred: further announcers are not
+noted, the oldest of the others leaves (*start*)."""
+BARRED: Final = Duration(86_400_000)
+"""A source that sent a wrong byte is not asked for that content again for a day."""
+
+
+AT_ONCE: Final = Instant(0)
+"""Before every moment there is."""
+
+
+class Step(StrEnum):
+    """Where in the order of sources a try stood."""
+
+    NORMAL = "normal"
+    RUNG_1 = "rung 1"
+    RUNG_2 = "rung 2"
+
+
+STEPS: Final = (Step.NORMAL, Step.RUNG_1, Step.RUNG_2)
+
+
+IDLE_MS: Final = {Step.NORMAL: 1_000, Step.RUNG_1: 1_000, Step.RUNG_2: 2_000}
+"""How long a source of a step may be silent before it loses its turn (*start*)."""
+
+
+FAILURE_CODES: Final = {
+    FetchFailure.BAD_LENGTH: "LENGTH_MISMATCH",
+    FetchFailure.BAD_HASH: "HASH_MISMATCH",
+    FetchFailure.DISK: "STORE_FULL",
+    FetchFailure.CANCELLED: "CANCELLED",
+    FetchFailure.MISSING: "LENGTH_MISMATCH",
+    FetchFailure.BUSY: "CANCELLED",
+    FetchFailure.STALLED: "CANCELLED",
+    FetchFailure.TOO_SLOW: "TOO_SLOW",
+    FetchFailure.LOST: "CANCELLED",
+    FetchFailure.CONTRADICTED: "CONTENT_INVALID",
+}
+"""What local software is told of a content that did not come."""
+
+
+class WantState(StrEnum):
+    """Where a want stands."""
+
+    QUEUED = "queued"
+    FETCHING = "fetching"
+    PARKED = "parked"
+    SATISFIED = "satisfied"
+    VOID = "void"
+    REFUSED = "refused"
+    """What is signed about it is not true: there is no such content."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """A content as some keys state it. Of one hash at most one size and one row of chunks is true,
+    and whoever signs another can have it fetched in vain for no want but its own. For the same
+    reason, who is asked for what a revocation key signed is never asked with the manifest of
+    another: nobody may know that one."""
+
+    content_hash: ContentHash
+    size: int
+    chunk_hashes: tuple[ContentHash, ...]
+    artifact_type: ArtifactType
+    signed_by: tuple[KeyId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A link that may be asked, as known right now."""
+
+    link: LinkId
+    node_id: NodeId
+    is_storage: bool
+    distance: int
+    verified: VerifiedManifest
+    """The manifest to ask it with: one it may know."""
+    says: bool | None
+    """Its own word: holds it, does not, or said nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try, as `why` shows it."""
+
+    at: Instant
+    step: Step
+    node_id: NodeId | None
+    outcome: str
+    took_ms: int
+    received: int
+
+
+class Fault(Enum):
+    """What a try that came to nothing says of its source."""
+
+    NONE = auto()
+    """Busy, or it was not the source at all."""
+    LACKS = auto()
+    """It has it not, or its link ended: its own later word is reason to ask again."""
+    WITHHOLDS = auto()
+    """It said it would and did not; its word is no reason any more."""
+
+
+_FAULTS: Final = {
+    FetchFailure.MISSING: Fault.LACKS,
+    FetchFailure.LOST: Fault.LACKS,
+    FetchFailure.BUSY: Fault.NONE,
+    FetchFailure.DISK: Fault.NONE,
+    FetchFailure.CANCELLED: Fault.NONE,
+}
+"""Everything else is withholding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What is remembered of a node that was asked for a content."""
+
+    climb: int
+    """The climb in which it was last tried."""
+    failures: int
+    """Failures before that climb and in it, whatever link they came by."""
+    fault: Fault
+    link: LinkId
+    until: Instant
+    """Not asked again before."""
+
+
+@dataclass(slots=True)
+class Want:
+    """One content this node lacks and has a reason to get."""
+
+    goal: Goal
+    wanted: ContentWanted
+    verified: VerifiedManifest
+    traffic: TrafficClass
+    since: Instant
+    sequence: int
+    asked_at: Instant
+    announcers: OrderedDict[LinkId, None] = field(default_factory=OrderedDict)
+    requests: list[RequestId] = field(default_factory=list)
+    state: WantState = WantState.QUEUED
+    step: Step = Step.NORMAL
+    has_climbed: bool = False
+    source: Source | None = None
+    tried: dict[NodeId, Tried] = field(default_factory=dict)
+    barred: dict[NodeId, Instant] = field(default_factory=dict)
+    attempts: list[Attempt] = field(default_factory=list)
+    climbs: int = 0
+    is_urgent: bool = False
+    """Whether something happened that the climb under way comes too late for: the next one starts
+    at once."""
+    generation: int = 0
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Order of service: class, then age."""
+        return self.traffic, self.sequence
+
+    def failures_before(self, node_id: NodeId) -> int:
+        """How often a node failed in earlier climbs: within one, the order of sources stands."""
+        tried = self.tried.get(node_id)
+        if tried is None:
+            return 0
+        is_now = tried.climb == self.climbs and tried.fault is not Fault.NONE
+        return tried.failures - is_now
+
+    def may_ask(self, source: Source, now: Instant) -> bool:
+        """Whether a source has its try in this climb still before it, and is neither passed over
+        nor barred."""
+        barred = self.barred.get(source.node_id)
+        if barred is not None and not is_due(barred, now):
+            return False
+        tried = self.tried.get(source.node_id)
+        return tried is None or (tried.climb != self.climbs and is_due(tried.until, now))
+
+    def on_fault(self, source: Source, reason: FetchFailure, base_ms: int, now: Instant) -> None:
+        """A try of a source came to nothing: it is passed over, the longer the oftener."""
+        fault = _FAULTS.get(reason, Fault.WITHHOLDS)
+        before = self.tried.get(source.node_id)
+        failures = (0 if before is None else before.failures) + (fault is not Fault.NONE)
+        wait = min(base_ms << min(max(failures - 1, 0), 16), max(BACK_OFF_MAX, base_ms))
+        if reason is FetchFailure.BUSY:
+            wait = BUSY_WAIT
+        elif reason is FetchFailure.LOST:
+            wait = 0  # nobody is asked over a lost link; over the next one, at once
+        tried = Tried(
+            climb=self.climbs,
+            failures=failures,
+            fault=fault,
+            link=source.link,
+            until=later(now, Duration(wait)),
+        )
+        _note(self.tried, source.node_id, tried)
+
+    def bar(self, source: Source, now: Instant) -> None:
+        """A source sent a wrong byte."""
+        _note(self.barred, source.node_id, later(now, BARRED))
+
+    def on_word(self, link: LinkId) -> None:
+        """A link says that it has it: if that one only lacked it, it is not passed over any longer,
+        and where its try in this climb is over, the next climb is urgent."""
+        for node_id, tried in self.tried.items():
+            if tried.link == link and tried.fault is not Fault.WITHHOLDS:
+                self.tried[node_id] = replace(tried, until=AT_ONCE)
+                self.is_urgent |= tried.climb == self.climbs
+
+    def on_lost(self, link: LinkId) -> None:
+        """A link ended, and with it what its peer said by it: over another one, who only lacked it
+        is asked anew."""
+        for node_id, tried in self.tried.items():
+            if tried.link == link and tried.fault is not Fault.WITHHOLDS:
+                self.tried[node_id] = replace(tried, until=AT_ONCE)
+
+    def note(self, attempt: Attempt) -> None:
+        """Remember a step, or that there was none."""
+        self.attempts.append(attempt)
+        if len(self.attempts) > ATTEMPTS_MAX:
+            del self.attempts[ATTEMPTS_FIRST]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedWant:
+    """What is remembered of a want that ended."""
+
+    goal: Goal
+    namespace: str
+    state: WantState
+    attempts: tuple[Attempt, ...]
+
+
+def _note(noted: dict[NodeId, V], node_id: NodeId, value: V) -> None:
+    """Note a source, newest last; the oldest leaves at the limit."""
+    noted.pop(node_id, None)
+    noted[node_id] = value
+    if len(noted) > SOURCES_PER_WANT_MAX:
+        del noted[next(iter(noted))]
+
+
+def goal_of(verified: VerifiedManifest) -> Goal:
+    """What a manifest has a node want."""
+    manifest = verified.manifest
+    return Goal(
+        content_hash=manifest.content_hash,
+        size=manifest.content_size,
+        chunk_hashes=manifest.chunk_hashes,
+        artifact_type=manifest.artifact_type,
+        signed_by=verified.signed_by,
+    )
+
+
+def wanted_from(verified: VerifiedManifest, *, is_read: bool) -> ContentWanted:
+    """What a manifest signs about its content."""
+    manifest = verified.manifest
+    return ContentWanted(
+        manifest_hash=verified.manifest_hash,
+        content_hash=manifest.content_hash,
+        size=manifest.content_size,
+        chunk_hashes=manifest.chunk_hashes,
+        is_read=is_read,
+    )

@@ -1,0 +1,153 @@
+"""Colluding peers that promise a content and between them keep a node from whoever would bring it.
+
+Powers: the attackers are members, as many as they like to be, each with good links. They announce
+what exists, say that they hold it, say so again whenever they like, and when they are asked they
+hold the try for as long as they get away with: silent, dripping, busy, absent, cut off. They come
+back over new links. One neighbor is honest, and may be the last in the order of sources.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+from fabgossip.core.effects import ReceiveContent
+from fabgossip.core.events import ContentFailed, FetchFailure, LinkId, LostReason, PeerLost, WantDue
+from fabgossip.model.authority import RevokedKind
+from fabgossip.model.ids import NodeId
+from fabgossip.model.messages import Holdings, HoldingsEntry, HoldingsMode
+from tests.attacks.powers import revokes
+from tests.attacks.scene import Scene
+from tests.core.artifacts import EVERYBODY, revocations
+
+LIST: Final = revocations(9, revokes(RevokedKind.MANIFEST, b"m" * 32))
+WAYS: Final = {
+    "silent": (FetchFailure.STALLED, 38_000),
+    "dripping": (FetchFailure.TOO_SLOW, 5_001),
+    "absent": (FetchFailure.MISSING, 11_000),
+    "busy": (FetchFailure.BUSY, 1_000),
+    "cut off": (FetchFailure.LOST, 38_000),
+}
+
+
+class Siege(Scene):
+    """A node that wants a list, promised by attackers; an honest neighbor says nothing yet."""
+
+    def __init__(self, names: tuple[str, ...] = ("m1", "m2", "m3")) -> None:
+        super().__init__()
+        self.names = {self.link(name): name for name in names}
+        self.honest = self.bystander
+        self.caused.clear()
+        first, *others = self.names
+        self.announce(LIST, first).persisted()
+        self.under_way = self.only(ReceiveContent)
+        for link in others:
+            self.announce(LIST, link)
+
+    @property
+    def asked(self) -> str:
+        """Who holds the try under way."""
+        assert self.under_way.link is not None
+        return self.names.get(self.under_way.link, "honest")
+
+    def says_it_again(self, link: LinkId) -> None:
+        """An attacker announces the list and says that it holds it."""
+        self.announce(LIST, link)
+        entry = HoldingsEntry(EVERYBODY, HoldingsMode.ONLY, (LIST.prefix,))
+        self.hear(link, Holdings(sequence=9, is_whole=False, entries=(entry,)))
+
+    def comes_back(self, link: LinkId) -> None:
+        """An attacker starts its link anew."""
+        name = self.names[link]
+        self.when(PeerLost(link=link, node_id=NodeId(name), reason=LostReason.EOF))
+        again = self.link(name)
+        self.names[again] = name
+        self.says_it_again(again)
+
+    def fails(self, reason: FetchFailure, after_ms: int) -> bool:
+        """The try under way comes to nothing after a while; whether another begins at once."""
+        link = self.under_way.link
+        assert link is not None
+        self.wait(after_ms)
+        lost = ContentFailed(
+            wanted=LIST.wanted, link=link, request=None, reason=reason, received=100
+        )
+        self.when(lost)
+        return self.goes_on()
+
+    def goes_on(self) -> bool:
+        """Whether another try began."""
+        begun = self.find(ReceiveContent)
+        if begun:
+            (self.under_way,) = begun
+        return bool(begun)
+
+    def next_climb(self) -> None:
+        """The parked want is tried again, as often as it takes to find somebody to ask."""
+        begun = False
+        while not begun:
+            self.due(WantDue)
+            begun = self.goes_on()
+
+
+@pytest.mark.parametrize(("reason", "hold_ms"), WAYS.values(), ids=WAYS)
+def test_three_that_hold_each_try_delay_the_honest_one_by_one_try_each(
+    reason: FetchFailure, hold_ms: int
+) -> None:
+    siege = Siege()
+    siege.announce(LIST, siege.honest)
+    tried = []
+    while siege.asked != "honest":
+        tried.append(siege.asked)
+        assert siege.fails(reason, hold_ms)
+    assert sorted(tried) == sorted(set(tried))
+
+
+@pytest.mark.parametrize("trick", [Siege.says_it_again, Siege.comes_back])
+@pytest.mark.parametrize(("reason", "hold_ms"), WAYS.values(), ids=WAYS)
+def test_no_word_and_no_new_link_gives_them_a_second_try_before_the_last_source(
+    reason: FetchFailure,
+    hold_ms: int,
+    trick: Callable[[Siege, LinkId], None],
+) -> None:
+    """The honest one only advertises: it is of the last step, after all who announced."""
+    siege = Siege()
+    entry = HoldingsEntry(EVERYBODY, HoldingsMode.ONLY, (LIST.prefix,))
+    siege.hear(siege.honest, Holdings(sequence=9, is_whole=False, entries=(entry,)))
+    tried = []
+    while siege.asked != "honest":
+        tried.append(siege.asked)
+        link = siege.under_way.link
+        assert link is not None
+        assert siege.fails(reason, hold_ms)
+        under_way = siege.under_way
+        trick(siege, link)
+        siege.under_way = under_way
+    assert len(tried) == len(set(tried)) <= 3
+
+
+def test_who_failed_for_a_content_is_asked_for_it_after_who_did_not() -> None:
+    """The honest one could not at first; in the next climb it is before those who stalled."""
+    siege = Siege()
+    siege.announce(LIST, siege.honest)
+    begun = True
+    while begun:
+        is_honest = siege.asked == "honest"
+        begun = siege.fails(FetchFailure.BUSY if is_honest else FetchFailure.STALLED, 1_000)
+    siege.wait(60_000)
+    siege.next_climb()
+    assert siege.asked == "honest"
+
+
+def test_who_withholds_is_passed_over_for_longer_each_time_whatever_it_says() -> None:
+    siege = Siege(("m1",))
+    waits = []
+    for _ in range(6):
+        since = siege.now.instant
+        siege.fails(FetchFailure.STALLED, 0)
+        siege.says_it_again(next(iter(siege.names)))
+        assert siege.find(ReceiveContent) == []
+        siege.next_climb()
+        waits.append((siege.now.instant - since) // 1_000)
+    for waited, least in zip(waits, (10, 20, 40, 60, 60, 60), strict=True):
+        assert least <= waited <= least + 30
