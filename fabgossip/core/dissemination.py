@@ -25,12 +25,14 @@ V = TypeVar("V")
 class Dissemination:
     """Memory of what came by."""
 
-    __slots__ = ("_asked", "_config", "_lacking", "_seen", "_seen_prefixes")
+    __slots__ = ("_asked", "_config", "_first", "_lacking", "_seen", "_seen_prefixes")
 
     def __init__(self, config: DisseminationConfig) -> None:
         self._config = config
         self._seen: OrderedDict[bytes, bytes] = OrderedDict()
         self._seen_prefixes: OrderedDict[bytes, bytes] = OrderedDict()
+        self._first: OrderedDict[bytes, LinkId] = OrderedDict()
+        """Which link brought a prefix first."""
         self._lacking: dict[LinkId, OrderedDict[bytes, Audience]] = {}
         """What a link listed and we never saw, in the order it was listed."""
         self._asked: dict[LinkId, OrderedDict[bytes, Audience]] = {}
@@ -40,8 +42,22 @@ class Dissemination:
         """The manifest prefix of exactly these bytes, if they were judged for good."""
         return self._seen.get(sha256(envelope).digest())
 
-    def on_judged(self, envelope: bytes, prefix: bytes) -> None:
+    def first_from(self, prefix: bytes) -> LinkId | None:
+        """The link that brought something first, if it was one."""
+        return self._first.get(prefix)
+
+    def unseen(self, prefixes: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """Those of prefixes that were never judged."""
+        return tuple(one for one in prefixes if one not in self._seen_prefixes)
+
+    def was_asked(self, link: LinkId, prefix: bytes) -> bool:
+        """Whether a link was asked for something because its list names it."""
+        return prefix in self._asked.get(link, ())
+
+    def on_judged(self, envelope: bytes, prefix: bytes, origin: LinkId | None) -> None:
         """These bytes were judged for good, whatever the verdict."""
+        if origin is not None and prefix not in self._seen_prefixes:
+            _remember(self._first, prefix, origin, self._config.seen_max)
         _remember(self._seen, sha256(envelope).digest(), prefix, self._config.seen_max)
         _remember(self._seen_prefixes, prefix, prefix, self._config.seen_max)
         for asked in self._asked.values():
@@ -51,6 +67,7 @@ class Dissemination:
         """Trust changed: what was refused under the old one is worth another look."""
         self._seen.clear()
         self._seen_prefixes.clear()
+        self._first.clear()
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended: what was asked of it may be asked elsewhere."""
@@ -112,6 +129,7 @@ class Dissemination:
         """Assert the limits."""
         assert len(self._seen) <= self._config.seen_max
         assert len(self._seen_prefixes) <= self._config.seen_max
+        assert len(self._first) <= self._config.seen_max
         assert all(len(asked) <= self._config.asked_max for asked in self._asked.values())
         assert all(len(lacking) <= self._config.seen_max for lacking in self._lacking.values())
         assert self._lacking_count <= LACKING_MAX

@@ -11,6 +11,7 @@ contents are told at once; a trust bundle once it was read and met the threshold
 """
 
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Final
 
 from fabgossip.core.beliefs import is_restriction
@@ -34,6 +35,7 @@ from fabgossip.core.effects import (
 from fabgossip.core.events import LinkId, RequestId, Started, Token
 from fabgossip.core.fetching import Want, wanted_from
 from fabgossip.core.machines import Machines
+from fabgossip.core.telling import Untold
 from fabgossip.model.artifact import (
     NO_ORDER,
     TRUST_TYPES,
@@ -44,6 +46,7 @@ from fabgossip.model.artifact import (
 )
 from fabgossip.model.authority import RevocationList, TrustBundle
 from fabgossip.model.ids import ContentHash, ManifestHash
+from fabgossip.model.messages import INLINE_BYTES_MAX
 from fabgossip.model.mode import Action
 from fabgossip.model.moment import Now, is_past
 from fabgossip.model.persistence import (
@@ -74,6 +77,10 @@ class _Pending:
     origin: LinkId | None
     request: RequestId | None
     hops: int
+    content: bytes | None = None
+    """What came with the announcement, and fits."""
+    is_late: bool = False
+    """Whether it was asked for because a list names it."""
 
 
 class Intake:
@@ -105,8 +112,8 @@ class Intake:
         self._pending: dict[Token, _Pending] = {}
         self._materializing: dict[Token, tuple[str, VerifiedManifest]] = {}
         self._held: set[ContentHash] = set()
-        self._untold: dict[bytes, tuple[int, LinkId | None]] = {}
-        """Prefixes of durable manifests not announced yet: hops and origin."""
+        self._untold: dict[bytes, Untold] = {}
+        """Prefixes of durable manifests not announced yet."""
         self._unadvertised: list[VerifiedManifest] = []
         self._unpersisted: list[tuple[VerifiedManifest, _Pending]] = []
         self._kept: dict[Token, tuple[Change, ...]] = {}
@@ -221,7 +228,7 @@ class Intake:
         sides: list[VerifiedManifest],
     ) -> None:
         m = self._m
-        m.dissemination.on_judged(stored.envelope, prefix_of(verified.manifest_hash))
+        m.dissemination.on_judged(stored.envelope, prefix_of(verified.manifest_hash), None)
         if stored.is_increment:
             head = m.catalog.on_increment(verified)
         else:
@@ -246,8 +253,10 @@ class Intake:
         *,
         source: str,
         request: RequestId | None = None,
+        content: bytes | None = None,
     ) -> VerifiedManifest | Rejection | None:
-        """Judge an envelope; None if exactly these bytes were judged before."""
+        """Judge an envelope, and the content that came with it; None if exactly these bytes were
+        judged before."""
         m = self._m
         prefix = m.dissemination.seen_prefix(raw)
         if prefix is not None and request is None:
@@ -259,10 +268,34 @@ class Intake:
             if verdict.code in HELD_BACK and request is None:
                 m.waiting.on_held(raw, origin, source, hops, now.instant)
             return verdict
-        m.dissemination.on_judged(raw, prefix_of(verdict.manifest_hash))
+        prefix = prefix_of(verdict.manifest_hash)
+        pending = _Pending(verdict.manifest_hash, origin, request, hops)
+        pending.is_late = origin is not None and m.dissemination.was_asked(origin, prefix)
+        pending.content = self._fitting(verdict, content, origin, now)
+        m.dissemination.on_judged(raw, prefix, origin)
         m.beliefs.on_accepted(verdict, now)
-        self._accept(verdict, _Pending(verdict.manifest_hash, origin, request, hops), source)
+        self._accept(verdict, pending, source)
         return verdict
+
+    def _fitting(
+        self, verified: VerifiedManifest, content: bytes | None, origin: LinkId | None, now: Now
+    ) -> bytes | None:
+        """The content that came with an announcement, if it is what was signed; who sends another
+        is to blame, and it is wanted as usual."""
+        manifest = verified.manifest
+        if content is None or sha256(content).digest() == manifest.content_hash:
+            return content
+        session = None if origin is None else self._m.sessions.find(origin)
+        if session is not None:
+            wrong = Rejection(
+                code=RejectionCode.HASH_MISMATCH,
+                detail="the content beside the announcement is not the one signed",
+                namespace=manifest.namespace.text,
+                manifest_hash=verified.manifest_hash,
+            )
+            self._record(Fact.ARTIFACT_REJECTED, wrong, source=session.node_id)
+            self._m.policing.on_failed(session, now.instant)
+        return None
 
     def _room_for(self, verdict: VerifiedManifest | Rejection) -> VerifiedManifest | Rejection:
         """A new namespace needs a floor, and floors are bounded."""
@@ -306,7 +339,7 @@ class Intake:
 
     def _refused(self, raw: bytes, verdict: Rejection, source: str, origin: LinkId | None) -> None:
         if verdict.retry is Retry.NEVER and verdict.manifest_hash is not None:
-            self._m.dissemination.on_judged(raw, prefix_of(verdict.manifest_hash))
+            self._m.dissemination.on_judged(raw, prefix_of(verdict.manifest_hash), origin)
         if verdict.is_known_already:
             return
         self._record(Fact.ARTIFACT_REJECTED, verdict, source=source)
@@ -481,7 +514,12 @@ class Intake:
         if verified is head.verified and self._has_turned_bad(verified, now):
             self._doubt(head, now)
             return
-        self._untold[prefix_of(verified.manifest_hash)] = (pending.hops + 1, pending.origin)
+        self._untold[prefix_of(verified.manifest_hash)] = Untold(
+            hops=pending.hops + 1,
+            origin=pending.origin,
+            content=pending.content,
+            is_late=pending.is_late,
+        )
         self._follow(head, verified, pending, now)
 
     def keep(self, *changes: Change) -> None:
@@ -552,8 +590,21 @@ class Intake:
             self.tell(verified, now)
             return
         head.state = HeadState.BEHIND if head_only else head.state
+        if pending is not None and pending.content is not None:
+            self._keep_content(verified, pending.content, now)
+            return
         self.want(verified, None if pending is None else pending.origin, now)
         if manifest.artifact_type is ArtifactType.REVOCATION_LIST:
+            self.tell(verified, now)
+
+    def _keep_content(self, verified: VerifiedManifest, content: bytes, now: Now) -> None:
+        """The content came along: others are told at once, and carry it on."""
+        is_read = TYPE_RULES[verified.manifest.artifact_type].is_read
+        wanted = wanted_from(verified, is_read=is_read)
+        self._m.out.append(
+            ReceiveContent(wanted=wanted, content=content, traffic=traffic_of(verified))
+        )
+        if verified.manifest.artifact_type is not ArtifactType.TRUST_BUNDLE:
             self.tell(verified, now)
 
     def _follow_side(self, verified: VerifiedManifest, origin: LinkId | None, now: Now) -> None:
@@ -625,7 +676,7 @@ class Intake:
         """Announce a durable manifest, once."""
         untold = self._untold.pop(prefix_of(verified.manifest_hash), None)
         if untold is not None:
-            self._m.disclosure.announce(verified, untold[0], untold[1], now)
+            self._m.telling.tell(verified, untold, now)
 
     def on_stuck(self, verified: VerifiedManifest, now: Now) -> None:
         """Its content cannot be had right now: others may know of it all the same; of a trust
@@ -674,7 +725,7 @@ class Intake:
             self._learn(verified, value, content, now)
         self._supersede(head)
         self._apply(head, verified, now)
-        self._tell_held(verified, now)
+        self._tell_held(verified, now, content)
 
     def _discard(self, head: Head, now: Now) -> None:
         """A bundle that proved to be none leaves nothing behind: the one in force stands as before,
@@ -698,8 +749,14 @@ class Intake:
         if isinstance(value, RevocationList):
             self._restrict(verified, value, now, is_side=True)
 
-    def _tell_held(self, verified: VerifiedManifest, now: Now) -> None:
-        if prefix_of(verified.manifest_hash) in self._untold:
+    def _tell_held(
+        self, verified: VerifiedManifest, now: Now, content: bytes | None = None
+    ) -> None:
+        prefix = prefix_of(verified.manifest_hash)
+        untold = self._untold.get(prefix)
+        if untold is not None:
+            if content is not None and len(content) <= INLINE_BYTES_MAX:
+                self._untold[prefix] = replace(untold, content=content)
             self.tell(verified, now)
         else:
             self._unadvertised.append(verified)

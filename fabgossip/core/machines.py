@@ -19,11 +19,13 @@ from fabgossip.core.grants import GrantUses
 from fabgossip.core.holdings import NeighborHoldings
 from fabgossip.core.listings import Listings
 from fabgossip.core.neighbors import Neighbors
+from fabgossip.core.news import News
 from fabgossip.core.placement import Placement
 from fabgossip.core.policing import Policing
 from fabgossip.core.refresh import Refresh
 from fabgossip.core.sessions import Sessions
 from fabgossip.core.setup import NodeSetup
+from fabgossip.core.telling import Telling
 from fabgossip.core.waiting import WaitingRoom
 from fabgossip.trust.signatures import Verifier
 
@@ -42,10 +44,12 @@ class Machines:
     holdings: NeighborHoldings
     listings: Listings
     neighbors: Neighbors
+    news: News
     placement: Placement
     policing: Policing
     refresh: Refresh
     sessions: Sessions
+    telling: Telling
     uses: GrantUses
     waiting: WaitingRoom
     out: list[Effect]
@@ -76,10 +80,12 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         holdings=holdings,
         listings=Listings(),
         neighbors=neighbors,
+        news=News(),
         placement=Placement(own.node_id),
         policing=Policing(disclosure, catalog, neighbors, holdings, out),
         refresh=Refresh(config.refresh, setup.chance("refresh")),
         sessions=sessions,
+        telling=Telling(config.dissemination, disclosure, sessions, out),
         uses=GrantUses(),
         waiting=WaitingRoom(),
         out=out,

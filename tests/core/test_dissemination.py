@@ -26,7 +26,7 @@ def prefix(number: int) -> bytes:
 def test_the_oldest_leaves_at_the_limit() -> None:
     memory = Dissemination(DisseminationConfig(seen_max=16))
     for number in range(17):
-        memory.on_judged(b"envelope %d" % number, prefix(number))
+        memory.on_judged(b"envelope %d" % number, prefix(number), A)
         memory.check()
     assert memory.seen_prefix(b"envelope 0") is None
     assert memory.seen_prefix(b"envelope 1") == prefix(1)
@@ -50,7 +50,7 @@ def test_a_link_is_asked_for_no_more_than_it_can_answer() -> None:
     assert grafts(memory, A) == [GRAFT_PREFIXES_MAX, 1]
     memory.check()
     for number in range(3):
-        memory.on_judged(b"envelope %d" % number, prefix(number))
+        memory.on_judged(b"envelope %d" % number, prefix(number), A)
     assert grafts(memory, A) == [3]
 
 
@@ -60,7 +60,7 @@ def test_nothing_is_asked_twice_of_one_link_unless_it_never_came() -> None:
     assert grafts(memory, A) == [2]
     memory.on_listed(A, EVERYBODY, (prefix(1), prefix(2)))
     assert grafts(memory, A) == []
-    memory.on_judged(b"envelope", prefix(1))
+    memory.on_judged(b"envelope", prefix(1), A)
     memory.on_unanswered()
     assert memory.next_graft(A) == (EVERYBODY, (prefix(2),))
 
@@ -92,7 +92,7 @@ def test_a_link_that_lists_without_end_pushes_out_its_own_lists_alone() -> None:
 
 def test_what_was_judged_is_not_asked_for() -> None:
     memory = Dissemination(DisseminationConfig())
-    memory.on_judged(b"envelope", prefix(1))
+    memory.on_judged(b"envelope", prefix(1), A)
     memory.on_listed(A, EVERYBODY, (prefix(1), prefix(2)))
     assert memory.next_graft(A) == (EVERYBODY, (prefix(2),))
 
