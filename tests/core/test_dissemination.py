@@ -104,7 +104,7 @@ def test_what_came_over_another_link_meanwhile_does_not_hide_the_rest() -> None:
     memory.on_listed(A, EVERYBODY, many)
     memory.on_listed(A, IN_ACME, (b"q" * 16,))
     for number, one in enumerate(many):
-        memory.on_judged(b"envelope %d" % number, one)
+        memory.on_judged(b"envelope %d" % number, one, A)
     assert memory.next_graft(A) == (IN_ACME, (b"q" * 16,))
 
 
@@ -113,7 +113,8 @@ def test_a_list_is_answered_by_asking_for_what_is_lacking() -> None:
     origin, other = story.link("n2"), story.link("n3")
     story.accept(routes(), origin)
     lacking = routes(7, name="r2")
-    story.hear(other, Have(audience=EVERYBODY, prefixes=(routes().prefix, lacking.prefix)))
+    listed = (routes().prefix, lacking.prefix)
+    story.hear(other, Have(audience=EVERYBODY, prefixes=listed, is_late=True))
     assert story.sent(other) == [Graft(audience=EVERYBODY, prefixes=(lacking.prefix,))]
 
 

@@ -20,7 +20,15 @@ from fabgossip.core.events import LostReason, PartingDue, RefreshDue, Started, T
 from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.authority import Revocation, RevokedKind
 from fabgossip.model.ids import ManifestHash, NodeId
-from fabgossip.model.messages import Announce, ContentAsk, GetContent, GetHeads, HeadKnown, Ping
+from fabgossip.model.messages import (
+    Announce,
+    ContentAsk,
+    GetContent,
+    GetHeads,
+    HeadKnown,
+    Ping,
+    Prune,
+)
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
     PutIncrement,
@@ -31,6 +39,7 @@ from fabgossip.model.persistence import (
 )
 from fabgossip.trust.revocation import node_token
 from tests.core.artifacts import (
+    EVERYBODY,
     Artifact,
     acme_routes,
     artifact,
@@ -71,7 +80,9 @@ def test_a_copy_costs_a_look_up_and_no_second_verdict() -> None:
     first, second = story.link("n2"), story.link("n3")
     story.accept(routes(), first)
     story.announce(routes(), second)
-    assert story.effects == []
+    assert story.find(Persist) == []
+    assert story.facts() == []
+    assert story.sent(second) == [Prune(audience=EVERYBODY)]
 
 
 def test_at_the_limit_the_oldest_envelope_is_forgotten_and_judged_again() -> None:
