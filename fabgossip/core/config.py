@@ -64,7 +64,7 @@ class DisseminationConfig:
     two ways a request takes."""
     inline_warm_max: Annotated[int, Bounds(0, 16_384)] = 16_384
     """The same on links that were not pruned of late: nothing is multiplied there (*start*)."""
-    batch_ms: Annotated[int, Bounds(1, 10_000)] = 10
+    batch_ms: Annotated[int, Bounds(1, 10_000)] = 2
     """Announcements that follow another on a link within this leave together (*start*)."""
     have_ms: Annotated[int, Bounds(1, 10_000)] = 50
     """News for links that do not carry announcements is gathered this long (*start*)."""

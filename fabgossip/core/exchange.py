@@ -178,7 +178,8 @@ class Exchange:
         prefix = self._m.dissemination.seen_prefix(entry.envelope)
         self._on_envelope(session, entry.envelope, entry.hops, now, entry.content)
         self._on_told(session, entry.envelope)
-        if prefix is not None:
+        if prefix is not None and entry.hops:
+            # What was asked for, or told to this link alone, came along no tree: no hops.
             self._on_duplicate(session, prefix, now)
 
     def _on_duplicate(self, session: Session, prefix: bytes, now: Now) -> None:
