@@ -43,7 +43,10 @@ def test_what_has_not_arrived_is_a_failure_of_liveness(
 
 def test_a_summary_for_people(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["sim", "run", str(small)]) == 0
-    assert "routes  t50 5 ms, t99 20 ms (bound 20 ms), rmr 3.0, missed 0 of 4" in capsys.readouterr().out
+    assert (
+        "routes  t50 5 ms, t99 20 ms (bound 20 ms), rmr 3.0, missed 0 of 4"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_bad_scenario_and_a_bad_argument_have_codes_of_their_own(
