@@ -8,10 +8,14 @@ import pytest
 from fabgossip.core.config import DisseminationConfig, NodeConfig
 from fabgossip.core.effects import Fact, ReceiveContent, Record
 from fabgossip.core.events import AnnounceDue, GraftDue, HaveDue, LinkId
+from fabgossip.model.authority import RevokedKind
+from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import Announce, Announced, Graft, Have, Prune
 from fabgossip.trust.rejections import RejectionCode
-from tests.core.artifacts import EVERYBODY, Artifact, revocations, routes
+from fabgossip.trust.revocation import node_token
+from tests.core.artifacts import EVERYBODY, Artifact, revocations, revoked, routes
 from tests.core.story import Story, announcement
+from tests.trust import factory
 
 ONE_EAGER: Final = NodeConfig(dissemination=DisseminationConfig(eager_links=1))
 
@@ -141,7 +145,7 @@ def test_a_revocation_list_waits_for_no_window() -> None:
     story = Story()
     origin, other = story.link("n2"), story.link("n3")
     story.hear(origin, with_content(routes())).persisted()
-    listed = revocations(8)
+    listed = revocations(8, revoked(RevokedKind.NODE, node_token(factory.CLUSTER, NodeId("n9"))))
     story.announce(listed, origin).persisted()
     assert story.sent(other) == [announcement(listed, inline=False)]
 
