@@ -346,6 +346,7 @@ class Story:
 
 
 def announcement(artifact: Artifact, hops: int = 1, *, inline: bool = True) -> Announce:
-    """What a node says of one artifact, with its content if it is known and small."""
-    content = artifact.content if inline else None
+    """What a node says of one artifact, with its content if that is known, small, and news."""
+    is_news = hops > 0 and artifact.manifest.tombstone is None
+    content = artifact.content if inline and is_news else None
     return Announce(entries=(Announced(artifact.envelope, hops, content),))

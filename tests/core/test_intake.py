@@ -27,7 +27,6 @@ from fabgossip.model.messages import (
     GetHeads,
     HeadKnown,
     Ping,
-    Prune,
 )
 from fabgossip.model.persistence import (
     PutIncrement,
@@ -38,7 +37,6 @@ from fabgossip.model.persistence import (
 )
 from fabgossip.trust.revocation import node_token
 from tests.core.artifacts import (
-    EVERYBODY,
     Artifact,
     acme_routes,
     artifact,
@@ -74,9 +72,7 @@ def test_a_copy_costs_a_look_up_and_no_second_verdict() -> None:
     first, second = story.link("n2"), story.link("n3")
     story.accept(routes(), first)
     story.announce(routes(), second)
-    assert story.find(Persist) == []
-    assert story.facts() == []
-    assert story.sent(second) == [Prune(audience=EVERYBODY)]
+    assert story.effects == []
 
 
 def test_at_the_limit_the_oldest_envelope_is_forgotten_and_judged_again() -> None:
