@@ -395,7 +395,10 @@ def _print_summary(outcome: RunOutcome, verdict: Verdict, wall_ms: int) -> None:
 
 
 def _spread(one: Spread) -> str:
-    return f"t50 {one.t50_ms} ms, t99 {one.t99_ms} ms, missed {one.missed} of {one.pairs}"
+    return (
+        f"t50 {one.t50_ms} ms, t99 {one.t99_ms} ms (bound {one.t99_bound_ms} ms), "
+        f"rmr {one.rmr}, missed {one.missed} of {one.pairs}"
+    )
 
 
 def run_list(arguments: argparse.Namespace) -> int:

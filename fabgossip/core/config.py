@@ -57,6 +57,19 @@ class DisseminationConfig:
     leaves."""
     asked_max: Annotated[int, Bounds(1, 4_096)] = 256
     """Manifests asked of one link and not yet answered: 180 KB at 0.7 KB each (*start*)."""
+    eager_links: Annotated[int, Bounds(1, 64)] = 6
+    """Links of an audience that carry announcements whole until duplicates prune them (*start*)."""
+    inline_cold_max: Annotated[int, Bounds(0, 16_384)] = 4_096
+    """Content of so many bytes rides along on any eager link; its first copies cost less than the
+    two ways a request takes."""
+    inline_warm_max: Annotated[int, Bounds(0, 16_384)] = 16_384
+    """The same on links that were not pruned of late: nothing is multiplied there (*start*)."""
+    batch_ms: Annotated[int, Bounds(1, 10_000)] = 2
+    """Announcements that follow another on a link within this leave together (*start*)."""
+    have_ms: Annotated[int, Bounds(1, 10_000)] = 50
+    """News for links that do not carry announcements is gathered this long (*start*)."""
+    audiences_max: Annotated[int, Bounds(1, 1_000_000)] = 4_096
+    """Audiences whose trees are remembered; the one least recently used starts anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -209,7 +209,7 @@ class Disclosure:
                 prefixes.append(prefix)
         for start in range(0, len(prefixes), HAVE_PREFIXES_MAX):
             run = tuple(prefixes[start : start + HAVE_PREFIXES_MAX])
-            message = Have(audience=audience, prefixes=run)
+            message = Have(audience=audience, prefixes=run, is_late=True)
             self.send(session.link, message, TrafficClass.SNAPSHOT, audience=audience)
 
     def whole_holdings(self, session: Session, now: Now) -> None:
@@ -275,19 +275,6 @@ class Disclosure:
             session.holdings_sequence += 1
             message = Holdings(sequence=session.holdings_sequence, is_whole=False, entries=(entry,))
             self.send(session.link, message, TrafficClass.POLICY, audience=audience)
-
-    def announce(
-        self, verified: VerifiedManifest, hops: int, origin: LinkId | None, now: Now
-    ) -> None:
-        """Tell every neighbour that may know it, but not where it came from, that this exists."""
-        message = Announce(entries=(Announced(verified.envelope, min(hops, HOPS_MAX)),))
-        for session in self._sessions.open_sessions():
-            if session.link != origin and self.may_know(session, verified, now):
-                audience = verified.manifest.audience
-                # What a certificate alone entitles to is told to peers whose claims share no
-                # audience, too.
-                shared = audience if may_disclose(session.claims, audience) else None
-                self.send(session.link, message, traffic_of(verified), audience=shared)
 
     def revocations(self, session: Session) -> None:
         """The list that takes a peer's trust away, to that peer itself: every member reads it."""

@@ -26,7 +26,7 @@ V = TypeVar("V")
 class Dissemination:
     """Memory of what came by."""
 
-    __slots__ = ("_asked", "_config", "_known", "_lacking", "_seen", "_unwanted")
+    __slots__ = ("_asked", "_config", "_first", "_known", "_lacking", "_seen", "_unwanted")
 
     def __init__(self, config: DisseminationConfig) -> None:
         self._config = config
@@ -36,6 +36,8 @@ class Dissemination:
         whether something of an audience its sender may not know was ever seen here."""
         self._unwanted: OrderedDict[bytes, bytes] = OrderedDict()
         """Those of `_seen` that were not for this node, as far as its claims said then."""
+        self._first: OrderedDict[tuple[Audience, bytes], LinkId] = OrderedDict()
+        """Which link brought a statement first."""
         self._lacking: dict[LinkId, OrderedDict[bytes, Audience]] = {}
         """What a link listed and we never saw, in the order it was listed."""
         self._asked: dict[LinkId, OrderedDict[bytes, Audience]] = {}
@@ -45,8 +47,24 @@ class Dissemination:
         """The manifest prefix of exactly these bytes, if they were judged for good."""
         return self._seen.get(sha256(envelope).digest())
 
-    def on_accepted(self, envelope: bytes, audience: Audience, prefix: bytes) -> None:
+    def first_from(self, audience: Audience, prefix: bytes) -> LinkId | None:
+        """The link that brought a statement first, if it was one."""
+        return self._first.get((audience, prefix))
+
+    def unseen(self, audience: Audience, prefixes: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """Those of prefixes of an audience that were never judged."""
+        return tuple(one for one in prefixes if (audience, one) not in self._known)
+
+    def was_asked(self, link: LinkId, prefix: bytes) -> bool:
+        """Whether a link was asked for something because its list names it."""
+        return prefix in self._asked.get(link, ())
+
+    def on_accepted(
+        self, envelope: bytes, audience: Audience, prefix: bytes, origin: LinkId | None
+    ) -> None:
         """A statement was taken, or was here already."""
+        if origin is not None and (audience, prefix) not in self._known:
+            _remember(self._first, (audience, prefix), origin, self._config.seen_max)
         _remember(self._seen, sha256(envelope).digest(), prefix, self._config.seen_max)
         self._know(audience, prefix)
         for asked in self._asked.values():
@@ -79,6 +97,7 @@ class Dissemination:
         """Trust changed: what was refused under the old one is worth another look."""
         self._seen.clear()
         self._known.clear()
+        self._first.clear()
         self._unwanted.clear()
 
     def on_lost(self, link: LinkId) -> None:
@@ -142,6 +161,7 @@ class Dissemination:
         assert len(self._seen) <= self._config.seen_max
         assert len(self._known) <= self._config.seen_max
         assert len(self._unwanted) <= self._config.seen_max
+        assert len(self._first) <= self._config.seen_max
         assert all(len(asked) <= self._config.asked_max for asked in self._asked.values())
         assert all(len(lacking) <= self._config.seen_max for lacking in self._lacking.values())
         assert self._lacking_count <= LACKING_MAX

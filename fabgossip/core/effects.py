@@ -63,13 +63,15 @@ class SetTimer:
 class ReceiveContent:
     """Get a content, verify and store it; `ContentStored` or `ContentFailed` follows.
 
-    Exactly one of `link` and `request` is set, or neither: then it is held and read again from the
-    own disk.
+    At most one of `link`, `request` and `content` is set; none: then it is held and read again from
+    the own disk.
     """
 
     wanted: ContentWanted
     link: LinkId | None = None
     request: RequestId | None = None
+    content: bytes | None = field(default=None, repr=False)
+    """It came with its announcement, and its hash matched."""
     traffic: TrafficClass = TrafficClass.POLICY
     idle_ms: int = 0
     """How long the link may bring no byte."""

@@ -167,6 +167,25 @@ class AdvertiseDue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnnounceDue:
+    """Announcements that waited for each other on a link leave."""
+
+    link: LinkId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HaveDue:
+    """News gathered for a link leaves."""
+
+    link: LinkId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraftDue:
+    """Time to ask for what only lazy links told of, if the tree did not bring it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RepairDue:
     """Time to list again what full queues dropped."""
 
@@ -203,6 +222,9 @@ Timer: TypeAlias = (
     | AnswersDue
     | RequestDue
     | PartingDue
+    | AnnounceDue
+    | HaveDue
+    | GraftDue
 )
 
 
@@ -232,7 +254,7 @@ class ContentStored:
     link: LinkId | None
     """Where it came from; None for a local request or the own disk."""
     content: bytes | None
-    """The bytes, for a type fabgossip reads."""
+    """The bytes, for a type fabgossip reads, and of any small one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,22 @@ Must not know: how a link opens, how content moves.
 from typing import Final
 
 from fabgossip.core.effects import SetTimer
-from fabgossip.core.events import RepairDue, Unsent
+from fabgossip.core.events import GraftDue, RepairDue, Unsent
 from fabgossip.core.intake import Intake
 from fabgossip.core.machines import Machines
+from fabgossip.core.news import GRAFT_MIN
 from fabgossip.core.sessions import Session
-from fabgossip.model.messages import Announce, Graft, Have, Heads, Holdings, TrafficClass
+from fabgossip.model.messages import (
+    GRAFT_PREFIXES_MAX,
+    Announce,
+    Announced,
+    Graft,
+    Have,
+    Heads,
+    Holdings,
+    Prune,
+    TrafficClass,
+)
 from fabgossip.model.moment import Duration, Now, is_due, later
 from fabgossip.model.scope import Audience, may_share
 from fabgossip.trust.authorization import may_disclose
@@ -38,8 +49,7 @@ class Exchange:
     def on_announce(self, session: Session, message: Announce, now: Now) -> None:
         """Artifacts a peer heard of or made."""
         for entry in message.entries:
-            self._on_envelope(session, entry.envelope, entry.hops, now)
-            self._on_told(session, entry.envelope)
+            self._on_announced(session, entry, now)
         self.graft(session)
 
     def on_heads(self, session: Session, message: Heads, now: Now) -> None:
@@ -50,10 +60,15 @@ class Exchange:
     def on_graft(self, session: Session, message: Graft, now: Now) -> None:
         """A peer lacks what our list names."""
         if may_disclose(session.claims, message.audience):
+            self._m.telling.trees.on_grafted(message.audience, session.link)
             self._m.disclosure.manifests(session, message.prefixes, now)
         elif session.claims is not None:
             # Without claims it may just be early.
             self._m.policing.on_probe(session, now.instant)
+
+    def on_prune(self, session: Session, message: Prune) -> None:
+        """What we announce in an audience reaches the peer from elsewhere."""
+        self._m.telling.trees.on_pruned(message.audience, session.link)
 
     def on_have(self, session: Session, message: Have, now: Now) -> None:
         """A list of an audience we may not know gets no answer, as if it did not exist; an empty
@@ -68,16 +83,56 @@ class Exchange:
         if not message.prefixes:
             self._owe_list(session, message.audience, now)
             return
-        self._m.dissemination.on_listed(session.link, message.audience, message.prefixes)
-        self.graft(session)
+        for prefix in message.prefixes:
+            self._m.telling.on_peer_has(session.link, prefix)
+        if message.is_late:
+            self._m.dissemination.on_listed(session.link, message.audience, message.prefixes)
+            self.graft(session)
+        else:
+            self._on_news(session, message, now)
+
+    def _on_news(self, session: Session, message: Have, now: Now) -> None:
+        """The tree is given a moment to bring it."""
+        unseen = self._m.dissemination.unseen(message.audience, message.prefixes)
+        if not unseen:
+            return
+        wait = self._graft_wait(session)
+        self._m.news.on_told(session.link, message.audience, unseen, wait, now.instant)
+        self._look_again(now)
+
+    def _graft_wait(self, session: Session) -> Duration:
+        rtt = self._m.neighbors.rtt_ms(session.link) or 0
+        return Duration(max(GRAFT_MIN, 2 * rtt))
+
+    def _look_again(self, now: Now) -> None:
+        due = self._m.news.next_due(now.instant)
+        if due is not None:
+            self._m.out.append(SetTimer(timer=GraftDue(), at=due))
+
+    def on_graft_due(self, now: Now) -> None:
+        """What the tree did not bring is asked of who told of it, which joins the tree."""
+        for link, audience, prefixes in self._m.news.next_grafts(GRAFT_MIN, now.instant):
+            session = self._m.sessions.find(link)
+            missing = self._m.dissemination.unseen(audience, prefixes)
+            if session is None or not missing:
+                continue
+            self._m.telling.trees.on_grafted(audience, link)
+            for start in range(0, len(missing), GRAFT_PREFIXES_MAX):
+                run = tuple(sorted(missing[start : start + GRAFT_PREFIXES_MAX]))
+                self._send_graft(session, audience, run)
+        self._look_again(now)
+
+    def _send_graft(
+        self, session: Session, audience: Audience, prefixes: tuple[bytes, ...]
+    ) -> None:
+        graft = Graft(audience=audience, prefixes=prefixes)
+        self._m.policing.on_asked(session.link, len(prefixes))
+        self._m.disclosure.send(session.link, graft, TrafficClass.SNAPSHOT, audience=audience)
 
     def graft(self, session: Session) -> None:
         """Ask for what the peer has and we lack, as much at once as it can answer."""
         while (found := self._m.dissemination.next_graft(session.link)) is not None:
-            audience, prefixes = found
-            graft = Graft(audience=audience, prefixes=prefixes)
-            self._m.policing.on_asked(session.link, len(prefixes))
-            self._m.disclosure.send(session.link, graft, TrafficClass.SNAPSHOT, audience=audience)
+            self._send_graft(session, *found)
 
     def on_holdings(self, session: Session, message: Holdings) -> None:
         """What a peer says it holds, of audiences both may know."""
@@ -122,9 +177,32 @@ class Exchange:
         lane = m.beliefs.lane_namespaces()
         m.disclosure.ask_heads(session, (*lane, *(one for one in due if one not in lane)))
 
-    def _on_envelope(self, session: Session, envelope: bytes, hops: int, now: Now) -> None:
+    def _on_announced(self, session: Session, entry: Announced, now: Now) -> None:
+        prefix = self._m.dissemination.seen_prefix(entry.envelope)
+        self._on_envelope(session, entry.envelope, entry.hops, now, entry.content)
+        self._on_told(session, entry.envelope)
+        if prefix is not None and entry.hops:
+            # What was asked for, or told to this link alone, came along no tree: no hops.
+            self._on_duplicate(session, prefix, now)
+
+    def _on_duplicate(self, session: Session, prefix: bytes, now: Now) -> None:
+        found = self._m.catalog.by_prefix(prefix)
+        if found is None:
+            return
+        audience = found[1].manifest.audience
+        if self._m.dissemination.first_from(audience, prefix) != session.link:
+            self._m.telling.on_duplicate(session, audience, now)
+
+    def _on_envelope(
+        self,
+        session: Session,
+        envelope: bytes,
+        hops: int,
+        now: Now,
+        content: bytes | None = None,
+    ) -> None:
         verdict = self._intake.on_envelope(
-            envelope, session.link, hops, now, source=session.node_id
+            envelope, session.link, hops, now, source=session.node_id, content=content
         )
         if isinstance(verdict, Rejection):
             if verdict.blame is Blame.PEER and not self._is_my_fault(verdict):
@@ -141,6 +219,9 @@ class Exchange:
     def _on_told(self, session: Session, envelope: bytes) -> None:
         prefix = self._m.dissemination.seen_prefix(envelope)
         found = None if prefix is None else self._m.catalog.by_prefix(prefix)
+        if prefix is not None:
+            self._m.news.on_seen(prefix)
+            self._m.telling.on_peer_has(session.link, prefix)
         if found is not None and prefix is not None:
             self._m.holdings.on_announced(session.link, found[1].manifest.audience, prefix)
 

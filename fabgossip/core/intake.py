@@ -36,6 +36,7 @@ from fabgossip.core.effects import (
 )
 from fabgossip.core.events import LinkId, RequestId, Started, Token
 from fabgossip.core.machines import Machines
+from fabgossip.core.telling import Untold
 from fabgossip.core.variants import Variant
 from fabgossip.core.waiting import WAITING_FOR, Waiting
 from fabgossip.core.wants import Want, wanted_from
@@ -49,6 +50,7 @@ from fabgossip.model.artifact import (
 )
 from fabgossip.model.authority import RevocationList, TrustBundle
 from fabgossip.model.ids import ContentHash, ManifestHash
+from fabgossip.model.messages import INLINE_BYTES_MAX
 from fabgossip.model.mode import Action
 from fabgossip.model.moment import Now, is_past, later
 from fabgossip.model.persistence import (
@@ -81,6 +83,10 @@ class _Pending:
     origin: LinkId | None
     request: RequestId | None
     hops: int
+    content: bytes | None = None
+    """What came with the announcement, and fits."""
+    is_late: bool = False
+    """Whether it was asked for because a list names it."""
 
 
 class Intake:
@@ -117,8 +123,8 @@ class Intake:
         self._held: dict[ContentHash, int] = {}
         """The contents on this disk and their sizes: a manifest that says another does not name
         what is held."""
-        self._untold: dict[bytes, tuple[int, LinkId | None]] = {}
-        """Prefixes of durable manifests not announced yet: hops and origin."""
+        self._untold: dict[bytes, Untold] = {}
+        """Prefixes of durable manifests not announced yet."""
         self._unadvertised: list[VerifiedManifest] = []
         self._unpersisted: list[tuple[VerifiedManifest, _Pending]] = []
         self._kept: dict[Token, tuple[Change, ...]] = {}
@@ -275,7 +281,7 @@ class Intake:
     ) -> None:
         m = self._m
         audience, prefix = verified.manifest.audience, prefix_of(verified.manifest_hash)
-        m.dissemination.on_accepted(stored.envelope, audience, prefix)
+        m.dissemination.on_accepted(stored.envelope, audience, prefix, None)
         self._recall_held(stored, verified)
         head: Head | None
         if stored.is_increment:
@@ -311,8 +317,10 @@ class Intake:
         *,
         source: str,
         request: RequestId | None = None,
+        content: bytes | None = None,
     ) -> VerifiedManifest | Rejection | None:
-        """Judge an envelope; None if exactly these bytes were judged before."""
+        """Judge an envelope, and the content that came with it; None if exactly these bytes were
+        judged before."""
         m = self._m
         prefix = m.dissemination.seen_prefix(raw)
         if prefix is not None and request is None:
@@ -330,9 +338,12 @@ class Intake:
             if judged is not None:
                 return judged
         audience, prefix = verdict.manifest.audience, prefix_of(verdict.manifest_hash)
-        m.dissemination.on_accepted(raw, audience, prefix)
+        pending = _Pending(verdict.manifest_hash, origin, request, hops)
+        pending.is_late = origin is not None and m.dissemination.was_asked(origin, prefix)
+        pending.content = self._fitting(verdict, content, origin, now)
+        m.dissemination.on_accepted(raw, audience, prefix, origin)
         m.beliefs.on_accepted(verdict)
-        self._accept(verdict, _Pending(verdict.manifest_hash, origin, request, hops), source)
+        self._accept(verdict, pending, source)
         namespace = verdict.manifest.namespace.text
         for one in m.waiting.on_accepted(namespace, now.instant):
             self.on_envelope(one.envelope, one.origin, one.hops, now, source=one.source)
@@ -359,7 +370,8 @@ class Intake:
             return None
         prefix = prefix_of(verified.manifest_hash)
         if self._m.variants.add(Variant(verified, origin, source)):
-            self._m.dissemination.on_accepted(verified.envelope, verified.manifest.audience, prefix)
+            audience = verified.manifest.audience
+            self._m.dissemination.on_accepted(verified.envelope, audience, prefix, origin)
         if request is not None:
             self.take(verified, request)
         return verified
@@ -373,6 +385,29 @@ class Intake:
         head = self._m.catalog.find(manifest.namespace.text)
         is_there = head is not None and head.manifest.order == manifest.order
         return head is None or not is_there or head.state is HeadState.REFUSED
+
+    def _fitting(
+        self, verified: VerifiedManifest, content: bytes | None, origin: LinkId | None, now: Now
+    ) -> bytes | None:
+        """The content that came with an announcement, if it is what was signed; who sends another
+        is to blame, and it is wanted as usual."""
+        manifest = verified.manifest
+        if content is None:
+            return None
+        if sha256(content).digest() == manifest.content_hash:
+            # Of another size than was signed, its manifest contradicts itself, whoever brings it.
+            return content if len(content) == manifest.content_size else None
+        session = None if origin is None else self._m.sessions.find(origin)
+        if session is not None:
+            wrong = Rejection(
+                code=RejectionCode.HASH_MISMATCH,
+                detail="the content beside the announcement is not the one signed",
+                namespace=manifest.namespace.text,
+                manifest_hash=verified.manifest_hash,
+            )
+            self._record(Fact.ARTIFACT_REJECTED, wrong, source=session.node_id)
+            self._m.policing.on_failed(session, now.instant)
+        return None
 
     def _room_for(self, verdict: VerifiedManifest | Rejection) -> VerifiedManifest | Rejection:
         """A new namespace needs a floor, and floors are bounded."""
@@ -420,7 +455,7 @@ class Intake:
         if self._join(verdict, origin):
             return
         if verdict.manifest_hash is not None and not is_unopposed:
-            self._remember(raw, verdict, prefix_of(verdict.manifest_hash))
+            self._remember(raw, verdict, prefix_of(verdict.manifest_hash), origin)
         if verdict.is_known_already:
             assert verdict.manifest_hash is not None
             self._announced_again(prefix_of(verdict.manifest_hash), origin)
@@ -459,12 +494,14 @@ class Intake:
         self._m.out.append(Persist(token=token, changes=changes))
         self._m.catalog.on_persisting(token, joined)
 
-    def _remember(self, raw: bytes, verdict: Rejection, prefix: bytes) -> None:
+    def _remember(
+        self, raw: bytes, verdict: Rejection, prefix: bytes, origin: LinkId | None
+    ) -> None:
         """What need not be judged again, and what its list need not be asked for."""
         memory = self._m.dissemination
         found = self._m.catalog.by_prefix(prefix) if verdict.is_known_already else None
         if found is not None:
-            memory.on_accepted(raw, found[1].manifest.audience, prefix)
+            memory.on_accepted(raw, found[1].manifest.audience, prefix, origin)
         elif verdict.code is RejectionCode.AUDIENCE_NOT_OURS:
             # A peer that believes other claims of ours says nothing new by saying it again.
             memory.on_unwanted(raw, prefix)
@@ -663,7 +700,12 @@ class Intake:
         if verified is head.verified and self._has_turned_bad(head, now):
             self._judge_again(head, now)
             return
-        self._untold[prefix_of(verified.manifest_hash)] = (pending.hops + 1, pending.origin)
+        self._untold[prefix_of(verified.manifest_hash)] = Untold(
+            hops=pending.hops + 1,
+            origin=pending.origin,
+            content=pending.content,
+            is_late=pending.is_late,
+        )
         self._follow(head, verified, pending, now)
 
     def keep(self, *changes: Change) -> None:
@@ -735,8 +777,21 @@ class Intake:
             self.tell(verified, now)
             return
         head.state = HeadState.BEHIND if head_only else head.state
+        if pending is not None and pending.content is not None:
+            self._keep_content(verified, pending.content, now)
+            return
         self.want(verified, None if pending is None else pending.origin, now)
         if manifest.artifact_type is ArtifactType.REVOCATION_LIST:
+            self.tell(verified, now)
+
+    def _keep_content(self, verified: VerifiedManifest, content: bytes, now: Now) -> None:
+        """The content came along: others are told at once, and carry it on."""
+        is_read = TYPE_RULES[verified.manifest.artifact_type].is_read
+        wanted = wanted_from(verified, is_read=is_read)
+        self._m.out.append(
+            ReceiveContent(wanted=wanted, content=content, traffic=traffic_of(verified))
+        )
+        if verified.manifest.artifact_type is not ArtifactType.TRUST_BUNDLE:
             self.tell(verified, now)
 
     def _follow_side(self, verified: VerifiedManifest, origin: LinkId | None, now: Now) -> None:
@@ -808,7 +863,7 @@ class Intake:
         """Announce a durable manifest, once."""
         untold = self._untold.pop(prefix_of(verified.manifest_hash), None)
         if untold is not None:
-            self._m.disclosure.announce(verified, untold[0], untold[1], now)
+            self._m.telling.tell(verified, untold, now)
 
     def on_stuck(self, verified: VerifiedManifest, now: Now) -> None:
         """Its content cannot be had right now: others may know of it all the same; of a trust
@@ -865,7 +920,7 @@ class Intake:
             self._learn(verified, value, content, now)
         self._supersede(head)
         self._apply(head, verified, now)
-        self._tell_held(verified, now)
+        self._tell_held(verified, now, content)
 
     def _has_better(self, verified: VerifiedManifest, content: bytes) -> bool:
         """Whether another copy of a bundle is signed by all who must sign it: it takes the place of
@@ -905,8 +960,14 @@ class Intake:
         if isinstance(value, Snapshot):
             self._learn_listings(verified, value)
 
-    def _tell_held(self, verified: VerifiedManifest, now: Now) -> None:
-        if prefix_of(verified.manifest_hash) in self._untold:
+    def _tell_held(
+        self, verified: VerifiedManifest, now: Now, content: bytes | None = None
+    ) -> None:
+        prefix = prefix_of(verified.manifest_hash)
+        untold = self._untold.get(prefix)
+        if untold is not None:
+            if content is not None and len(content) <= INLINE_BYTES_MAX:
+                self._untold[prefix] = replace(untold, content=content)
             self.tell(verified, now)
         else:
             self._unadvertised.append(verified)

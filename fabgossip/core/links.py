@@ -98,6 +98,8 @@ class Links:
             return
         session = self._m.sessions.on_lost(event.link)
         self._m.dissemination.on_lost(event.link)
+        self._m.telling.on_lost(event.link)
+        self._m.news.on_lost(event.link)
         self._m.holdings.on_lost(event.link)
         self._m.fetching.on_lost(event.link)
         self._m.policing.on_lost(event.link)
@@ -230,6 +232,8 @@ class Links:
         session.is_parting = True
         session.claims = session.offered = None
         self._m.dissemination.on_lost(session.link)
+        self._m.telling.on_lost(session.link)
+        self._m.news.on_lost(session.link)
         self._m.holdings.on_lost(session.link)
         self._m.fetching.on_lost(session.link)
         self._m.disclosure.revocations(session)

@@ -20,12 +20,14 @@ from fabgossip.core.grants import GrantUses
 from fabgossip.core.holdings import NeighborHoldings
 from fabgossip.core.listings import Listings
 from fabgossip.core.neighbors import Neighbors
+from fabgossip.core.news import News
 from fabgossip.core.placement import Placement
 from fabgossip.core.policing import Policing
 from fabgossip.core.refresh import Refresh
 from fabgossip.core.sessions import Sessions
 from fabgossip.core.setup import NodeSetup
 from fabgossip.core.slots import Slots
+from fabgossip.core.telling import Telling
 from fabgossip.core.variants import Variants
 from fabgossip.core.waiting import WaitingRoom
 from fabgossip.core.withholding import Withholding
@@ -47,11 +49,13 @@ class Machines:
     holdings: NeighborHoldings
     listings: Listings
     neighbors: Neighbors
+    news: News
     placement: Placement
     policing: Policing
     refresh: Refresh
     sessions: Sessions
     slots: Slots
+    telling: Telling
     uses: GrantUses
     variants: Variants
     waiting: WaitingRoom
@@ -86,11 +90,13 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         holdings=holdings,
         listings=Listings(),
         neighbors=neighbors,
+        news=News(),
         placement=placement,
         policing=Policing(disclosure, catalog, neighbors, holdings, out),
         refresh=Refresh(config.refresh, setup.chance("refresh")),
         sessions=sessions,
         slots=Slots(config.fetching.serve_streams_max),
+        telling=Telling(config.dissemination, disclosure, sessions, out),
         uses=GrantUses(),
         variants=Variants(),
         waiting=WaitingRoom(),

@@ -12,6 +12,7 @@ from fabgossip.core.acquisition import Acquisition
 from fabgossip.core.effects import Effect, Fact, Record, SetTimer
 from fabgossip.core.events import (
     AdvertiseDue,
+    AnnounceDue,
     AnswersDue,
     AuditChanged,
     CheckpointSigned,
@@ -21,7 +22,9 @@ from fabgossip.core.events import (
     ContentStored,
     DialDue,
     Event,
+    GraftDue,
     GrantedReceived,
+    HaveDue,
     HelloDue,
     MessageReceived,
     PartingDue,
@@ -71,6 +74,7 @@ from fabgossip.model.messages import (
     NotAvailable,
     Ping,
     Pong,
+    Prune,
     Welcome,
 )
 from fabgossip.model.mode import Mode
@@ -280,6 +284,8 @@ class Node:
                 self._exchange.on_have(session, message, now)
             case Graft():
                 self._exchange.on_graft(session, message, now)
+            case Prune():
+                self._exchange.on_prune(session, message)
             case Holdings():
                 self._exchange.on_holdings(session, message)
             case GetHeads():
@@ -314,6 +320,12 @@ class Node:
                 self._exchange.on_repair_due(now)
             case AnswersDue():
                 self._m.policing.on_answers_due(timer.link)
+            case AnnounceDue():
+                self._m.telling.on_announce_due(timer.link, now)
+            case HaveDue():
+                self._m.telling.on_have_due(timer.link, now)
+            case GraftDue():
+                self._exchange.on_graft_due(now)
             case AdvertiseDue():
                 self._intake.advertise(now)
                 self._is_advertising = False
@@ -348,6 +360,6 @@ class Node:
         for machine in (
             m.audits, m.catalog, m.sessions, m.neighbors, m.dissemination, m.holdings, m.fetching,
             self._intake, m.beliefs, m.waiting, m.variants, m.uses, m.granted, m.policing,
-            m.slots,
+            m.slots, m.news, m.telling,
         ):  # fmt: skip
             machine.check()

@@ -34,6 +34,7 @@ from fabgossip.model.messages import (
     NotAvailable,
     Ping,
     Pong,
+    Prune,
     Welcome,
 )
 from fabgossip.model.moment import Duration, Instant, elapsed
@@ -67,6 +68,7 @@ class Kind(StrEnum):
     TRUST = "trust"
     HAVE = "have"
     GRAFT = "graft"
+    PRUNE = "prune"
     HOLDINGS = "holdings"
     GET_HEADS = "get_heads"
     HEADS = "heads"
@@ -95,6 +97,7 @@ RATES: Final[dict[Kind, Rate]] = {
     Kind.TRUST: Rate("envelopes", 20, 1_000, 100, Beyond.SKIPPED),
     Kind.HAVE: Rate("messages", 50, 1_000, 600, Beyond.SKIPPED),
     Kind.GRAFT: Rate("prefixes", 4_000, 1_000, 16_384, Beyond.UNANSWERED),
+    Kind.PRUNE: Rate("messages", 50, 1_000, 600, Beyond.UNANSWERED),
     Kind.HOLDINGS: Rate("messages", 200, 1_000, 1_000, Beyond.SKIPPED),
     Kind.GET_HEADS: Rate("namespaces", 1_280, 1_000, 51_200, Beyond.UNANSWERED),
     Kind.HEADS: Rate("envelopes", 200, 1_000, 2_000, Beyond.UNANSWERED),
@@ -279,6 +282,8 @@ def _charge(message: Message) -> tuple[Kind, int] | None:
             return Kind.HAVE, 1
         case Graft():
             return Kind.GRAFT, max(len(message.prefixes), 1)
+        case Prune():
+            return Kind.PRUNE, 1
         case Holdings():
             return Kind.HOLDINGS, 1
         case GetHeads():

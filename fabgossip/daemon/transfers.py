@@ -32,7 +32,14 @@ from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
 from fabgossip.model.artifact import WHOLE_BYTES_MAX, chunk_size_of
 from fabgossip.model.ids import ContentHash
-from fabgossip.model.messages import Busy, ContentAsk, GetContent, NotAvailable, TrafficClass
+from fabgossip.model.messages import (
+    INLINE_BYTES_MAX,
+    Busy,
+    ContentAsk,
+    GetContent,
+    NotAvailable,
+    TrafficClass,
+)
 from fabgossip.model.moment import Duration, Instant
 from fabgossip.storage.contents import IncomingContent
 from fabgossip.wire.codec import ContentHeader, content_header_bytes, parse_content_header
@@ -178,6 +185,9 @@ class Transfers:
         """Carry out a `ReceiveContent`."""
         if effect.request is not None:
             self._take(effect.wanted, effect.request)
+        elif effect.content is not None:
+            done = self._stored_callback(effect.wanted, None, None, effect.content)
+            self._disk.store_small(effect.wanted.content_hash, effect.content, done)
         elif effect.link is None:
             self._nursery.start_soon(self._read_again, effect.wanted, name="read again")
         elif connection is None or connection.lost is not None:
@@ -252,7 +262,7 @@ class Transfers:
             elif wanted.is_read and data is None:
                 self._nursery.start_soon(self._read_again, wanted, name="read again")
             else:
-                content = data if wanted.is_read else None
+                content = data if wanted.is_read or wanted.size <= INLINE_BYTES_MAX else None
                 self._post(ContentStored(wanted=wanted, link=link, content=content))
 
         return done

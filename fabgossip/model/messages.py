@@ -17,6 +17,8 @@ PROTOCOL: Final = 1
 PREFIX_BYTES: Final = 16
 """Bytes of a manifest hash that stand for it between peers."""
 ANNOUNCE_ENTRIES_MAX: Final = 16
+INLINE_BYTES_MAX: Final = 16_384
+"""Content of at most this size may ride along with its announcement."""
 HAVE_PREFIXES_MAX: Final = 512
 GRAFT_PREFIXES_MAX: Final = 64
 HOLDINGS_ENTRIES_MAX: Final = 64
@@ -126,25 +128,29 @@ class Bye:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announce:
-    """These exist: envelopes, at most 16, each with how many hops it has come."""
+    """These exist: at most 16 envelopes, with the hops each has come, and small contents."""
 
     entries: tuple["Announced", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """One envelope as received, and the hops behind it (advisory)."""
+    """One envelope as received, the hops behind it (advisory), its content if that rides along."""
 
     envelope: bytes
     hops: int
+    content: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Have:
-    """Prefixes of the manifest hashes the sender has current in one audience."""
+    """Prefixes of manifest hashes the sender has in one audience: news that others carry whole, or
+    (`is_late`) what is not news any more and nobody carries.
+    """
 
     audience: Audience
     prefixes: tuple[bytes, ...]
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +159,13 @@ class Graft:
 
     audience: Audience
     prefixes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prune:
+    """What the peer announces in this audience comes from elsewhere: only its news is wanted."""
+
+    audience: Audience
 
 
 class HoldingsMode(Enum):
@@ -271,6 +284,7 @@ Message: TypeAlias = (
     | Announce
     | Have
     | Graft
+    | Prune
     | Holdings
     | GetHeads
     | Heads

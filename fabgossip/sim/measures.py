@@ -7,18 +7,27 @@ Must not know: how anything arrived.
 - A pair is a publication's version and a node in its audience other than the first that accepted
   it. It is measured from the moment that version was durable at the first node until the moment
   this version, or a newer one of its namespace, was the pair's local state.
+- `t99_bound_ms` is the same quantile over the same pairs if news took the shortest way over the
+  links open when it was accepted, between nodes that may know it, and only distance cost time.
+- `rmr` is m / (n - 1) - 1, mean over the versions: m envelopes of it sent in announcements, lost
+  ones included, n nodes that stored it, the first included.
 - `missed` counts pairs that never came to that although the node was up throughout; nodes that
   were down meanwhile are counted apart as `interrupted`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import TypeAlias
 
 from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.messages import Announce, Heads, Message
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.disk import Local
 from fabgossip.sim.ledger import Ledger
+
+Ways: TypeAlias = dict[int, list[tuple[int, int]]]
+"""By node, the nodes it has a link to, and how many nanoseconds they are away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +37,8 @@ class Spread:
     t50_ms: int | None
     t99_ms: int | None
     t_last_ms: int | None
+    t99_bound_ms: int | None
+    rmr: float | None
     missed: int
     interrupted: int
     pairs: int
@@ -42,6 +53,12 @@ class _Accepted:
     at_ns: int
     arrived: dict[int, int] = field(default_factory=dict)
     """By node."""
+    bound: dict[int, int] = field(default_factory=dict)
+    """The shortest time to each node, by distance alone, in nanoseconds."""
+    stored: set[int] = field(default_factory=set)
+    """Nodes at which the manifest is durable."""
+    sent: int = 0
+    """Its envelopes in announcements."""
     down: set[int] = field(default_factory=set)
     """Nodes that were down at some time before it arrived."""
 
@@ -49,9 +66,12 @@ class _Accepted:
 class Measures:
     """Listens to a run."""
 
-    def __init__(self, ledger: Ledger, is_up: Callable[[int], bool]) -> None:
+    def __init__(
+        self, ledger: Ledger, is_up: Callable[[int], bool], links: Callable[[], Ways]
+    ) -> None:
         self._ledger = ledger
         self._is_up = is_up
+        self._links = links
         self._accepted: dict[tuple[str, Order], _Accepted] = {}
         self._names: dict[str, str] = {}
         self._delivered: set[tuple[int, bytes]] = set()
@@ -71,11 +91,41 @@ class Measures:
         manifest = verified.manifest
         key = (manifest.namespace.text, manifest.order)
         issued = self._ledger.by_order(*key)
-        if issued is None or key in self._accepted or manifest.base is not None:
+        if issued is None or manifest.base is not None:
             return
-        accepted = _Accepted(issued, index, now_ns)
+        if key in self._accepted:
+            self._accepted[key].stored.add(index)
+            return
+        accepted = _Accepted(issued, index, now_ns, stored={index})
+        if manifest.namespace.text in self._names:
+            accepted.bound = self._shortest(index, issued)
         accepted.down = {one for one in self._ledger.indices() if not self._is_up(one)}
         self._accepted[key] = accepted
+
+    def _shortest(self, first: int, issued: Issued) -> dict[int, int]:
+        """Dijkstra over the links between nodes that may know an artifact."""
+        ways, reached = self._links(), dict[int, int]()
+        heap = [(0, first)]
+        while heap:
+            time_ns, index = heappop(heap)
+            if index in reached:
+                continue
+            reached[index] = time_ns
+            for other, way_ns in ways.get(index, ()):
+                if other not in reached and self._ledger.may_know(other, issued):
+                    heappush(heap, (time_ns + way_ns, other))
+        return reached
+
+    def on_sent(self, message: Message) -> None:
+        """A message left a node."""
+        if not isinstance(message, Announce):
+            return
+        for one in message.entries:
+            issued = self._ledger.by_envelope(one.envelope)
+            if issued is not None:
+                key = (issued.manifest.namespace.text, issued.manifest.order)
+                if key in self._accepted:
+                    self._accepted[key].sent += 1
 
     def on_materialized(self, index: int, namespace: str, local: Local, now_ns: int) -> None:
         """A namespace was switched."""
@@ -145,6 +195,7 @@ class Measures:
 
     def _spread(self, rows: list[_Accepted]) -> Spread:
         times: list[int] = []
+        bounds: list[int] = []
         missed = interrupted = 0
         for row in rows:
             for index in self._ledger.indices():
@@ -154,13 +205,18 @@ class Measures:
                     interrupted += 1
                 elif index in row.arrived:
                     times.append(row.arrived[index] - row.at_ns)
+                    if index in row.bound:
+                        bounds.append(row.bound[index])
                 else:
                     missed += 1
         times.sort()
+        bounds.sort()
         return Spread(
             t50_ms=_quantile_ms(times, 50),
             t99_ms=_quantile_ms(times, 99),
             t_last_ms=_quantile_ms(times, 100),
+            t99_bound_ms=_quantile_ms(bounds, 99),
+            rmr=_rmr(rows),
             missed=missed,
             interrupted=interrupted,
             pairs=len(times) + missed,
@@ -183,6 +239,14 @@ class Measures:
                 if local is None or local.newest is None or local.newest < issued.manifest.order:
                     lacking.append(f"{self._ledger.node_id(index)} {namespace}")
         return lacking
+
+
+def _rmr(rows: list[_Accepted]) -> float | None:
+    """Mean over versions that reached anybody, to a thousandth."""
+    ratios = [
+        row.sent * 1_000 // (len(row.stored) - 1) - 1_000 for row in rows if len(row.stored) > 1
+    ]
+    return sum(ratios) // len(ratios) / 1_000 if ratios else None
 
 
 def _quantile_ms(ordered: list[int], percent: int) -> int | None:

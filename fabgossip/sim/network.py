@@ -180,6 +180,16 @@ class Network:
             for cut in self._cuts
         )
 
+    def ways(self) -> dict[int, list[tuple[int, int]]]:
+        """The open links of each node, and how far away the other end is, jitter left out."""
+        self._ends = [end for end in self._ends if end.lost is None or end.held is not None]
+        ways: dict[int, list[tuple[int, int]]] = {}
+        for end in self._ends:
+            if end.lost is None and end.link != NO_LINK and end.peer.link != NO_LINK:
+                way = self._paths.base_ns(end.index, end.peer.index)
+                ways.setdefault(end.index, []).append((end.peer.index, way))
+        return ways
+
     def cut(self, cut: Cut) -> None:
         """Two sides cannot reach each other from now on."""
         self._cuts.append(cut)

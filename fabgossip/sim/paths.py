@@ -34,6 +34,8 @@ class LinkRule:
     within: str
     between: tuple[str, str]
     rtt_ns: int
+    rtt_spread_ns: int
+    """A pair's own round trip is up to this much longer, and stays so."""
     jitter: str
     jitter_ns: int
     loss_ppm: int
@@ -65,6 +67,7 @@ class Paths:
     """All directed paths between the nodes of a run."""
 
     __slots__ = (
+        "_bases",
         "_places",
         "_rules",
         "_rules_by_pair",
@@ -80,6 +83,7 @@ class Paths:
         self._rules = rules
         self._rules_by_places: dict[tuple[Place, Place], LinkRule | None] = {}
         self._rules_by_pair: dict[tuple[int, int], LinkRule] = {}
+        self._bases: dict[tuple[int, int], int] = {}
         self._streams = streams
         self._streams_by_path: dict[tuple[int, int], Stream] = {}
 
@@ -101,10 +105,23 @@ class Paths:
             self._rules_by_pair[(source, destination)] = found
         return found
 
+    def base_ns(self, source: int, destination: int) -> int:
+        """The way of a packet that nothing delays: half the round trip of the pair."""
+        pair = (min(source, destination), max(source, destination))
+        base = self._bases.get(pair)
+        if base is None:
+            rule = self.rule(source, destination)
+            base = rule.rtt_ns // 2
+            if rule.rtt_spread_ns:
+                draw = self._streams.number(f"pair/{pair[0]}>{pair[1]}")
+                base += (draw * rule.rtt_spread_ns) >> 65
+            self._bases[pair] = base
+        return base
+
     def delay_ns(self, source: int, destination: int) -> int | None:
         """One packet's way, retransmissions included; None if it never arrives."""
         rule = self.rule(source, destination)
-        base = rule.rtt_ns // 2
+        base = self.base_ns(source, destination)
         if not rule.jitter_ns and not rule.loss_ppm:
             return base
         stream = self._stream(source, destination)

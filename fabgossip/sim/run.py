@@ -98,9 +98,9 @@ class Run:
         _check_paths(paths, scenario.nodes)
         papers = {node.index: self._authority.papers(node.node_id) for node in scenario.nodes}
         ledger = Ledger(papers.items())
-        self.measures = Measures(ledger, self._is_up)
-        self.watch = Watch(self.world, ledger, self.measures)
         self.network = Network(self.world, paths)
+        self.measures = Measures(ledger, self._is_up, self.network.ways)
+        self.watch = Watch(self.world, ledger, self.measures)
         around = Surroundings(
             world=self.world,
             network=self.network,

@@ -309,6 +309,7 @@ def _link(path: str, link: LinkTable, problems: _Problems) -> LinkRule:
         within=link.within,
         between=(link.between[0], link.between[-1]) if link.between else ("", ""),
         rtt_ns=problems.read(f"{path}.rtt", parse_duration, link.rtt, 0),
+        rtt_spread_ns=problems.read(f"{path}.rtt_spread", parse_duration, link.rtt_spread, 0),
         jitter=link.jitter,
         jitter_ns=problems.read(f"{path}.jitter_scale", parse_duration, link.jitter_scale, 0),
         loss_ppm=loss_ppm,

@@ -56,6 +56,8 @@ class LinkTable:
     between: tuple[str, ...] = ()
     """Two regions; `*` is any."""
     rtt: str
+    rtt_spread: str = "0ms"
+    """Each pair of nodes has a round trip of its own, up to this much longer."""
     jitter: str = "none"
     """`none`, `uniform` or `long_tail`."""
     jitter_scale: str = "0ms"

@@ -29,6 +29,7 @@ from fabgossip.core.pace import WINDOW, Pace
 from fabgossip.model.artifact import chunk_size_of
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import (
+    INLINE_BYTES_MAX,
     Busy,
     ContentAsk,
     GetContent,
@@ -145,6 +146,8 @@ class Transfers:
         wanted = effect.wanted
         if effect.request is not None:
             self._take(wanted, effect.request)
+        elif effect.content is not None:
+            self._store(wanted, None, effect.content)
         elif effect.link is None:
             at = self._bench.now_ns() + self._bench.disk.read_ns
             self._bench.wait(at, lambda: self._bench.step(self._read_again(wanted)))
@@ -186,7 +189,7 @@ class Transfers:
         def done(ok: bool) -> Happened:  # noqa: FBT001  # the outcome of one disk job, given by position
             if not ok:
                 return self._bench.step(_failed(wanted, link, FetchFailure.DISK, 0))
-            read = content if wanted.is_read else None
+            read = content if wanted.is_read or wanted.size <= INLINE_BYTES_MAX else None
             return self._bench.step(ContentStored(wanted=wanted, link=link, content=read))
 
         self._bench.disk.store(wanted.content_hash, content, done)

@@ -36,6 +36,7 @@ class Watch:
         self.docket.now_ns = self._world.now_ns
         self._disclosed.on_sent(sender, receiver, message)
         self._durable.on_sent(sender, message)
+        self.measures.on_sent(message)
 
     def content_sent(self, sender: int, receiver: int, content_hash: ContentHash) -> None:
         """A content began to leave a node."""

@@ -156,11 +156,14 @@ def _parse_announce(value: Value) -> m.Announce:
     entries = as_array(value, "announce", length_max=m.ANNOUNCE_ENTRIES_MAX)
     announced = []
     for entry in entries:
-        envelope, hops = as_array(entry, "announced", length=2)
+        envelope, hops, content = as_array(entry, "announced", length=3)
         announced.append(
             m.Announced(
                 as_bytes(envelope, "envelope", length_max=ENVELOPE_BYTES_MAX),
                 as_int(hops, "hops", high=HOPS_MAX),
+                None
+                if content is None
+                else as_bytes(content, "content", length_max=m.INLINE_BYTES_MAX),
             )
         )
     return m.Announce(entries=tuple(announced))
@@ -174,9 +177,11 @@ def _prefixes(value: Value, length_max: int) -> tuple[bytes, ...]:
 
 
 def _parse_have(value: Value) -> m.Have:
-    audience, prefixes = as_array(value, "have", length=2)
+    audience, late, prefixes = as_array(value, "have", length=3)
     return m.Have(
-        audience=audience_from(audience), prefixes=_prefixes(prefixes, m.HAVE_PREFIXES_MAX)
+        audience=audience_from(audience),
+        prefixes=_prefixes(prefixes, m.HAVE_PREFIXES_MAX),
+        is_late=as_bool(late, "late"),
     )
 
 
@@ -185,6 +190,11 @@ def _parse_graft(value: Value) -> m.Graft:
     return m.Graft(
         audience=audience_from(audience), prefixes=_prefixes(prefixes, m.GRAFT_PREFIXES_MAX)
     )
+
+
+def _parse_prune(value: Value) -> m.Prune:
+    (audience,) = as_array(value, "prune", length=1)
+    return m.Prune(audience=audience_from(audience))
 
 
 def _holdings(value: m.Holdings) -> Value:
@@ -303,6 +313,7 @@ _PARSERS: Final[dict[FrameKind, Callable[[Value], m.Message]]] = {
     FrameKind.ANNOUNCE: _parse_announce,
     FrameKind.HAVE: _parse_have,
     FrameKind.GRAFT: _parse_graft,
+    FrameKind.PRUNE: _parse_prune,
     FrameKind.HOLDINGS: _parse_holdings,
     FrameKind.GET_HEADS: _parse_get_heads,
     FrameKind.HEADS: _parse_heads,
@@ -337,11 +348,19 @@ def _value_of(message: m.Message) -> tuple[FrameKind, Value]:
         case m.Bye():
             return FrameKind.BYE, [message.reason.value, message.retry_after_s]
         case m.Announce():
-            return FrameKind.ANNOUNCE, [[one.envelope, one.hops] for one in message.entries]
+            return FrameKind.ANNOUNCE, [
+                [one.envelope, one.hops, one.content] for one in message.entries
+            ]
         case m.Have():
-            return FrameKind.HAVE, [audience_value(message.audience), list(message.prefixes)]
+            return FrameKind.HAVE, [
+                audience_value(message.audience),
+                message.is_late,
+                list(message.prefixes),
+            ]
         case m.Graft():
             return FrameKind.GRAFT, [audience_value(message.audience), list(message.prefixes)]
+        case m.Prune():
+            return FrameKind.PRUNE, [audience_value(message.audience)]
         case m.Holdings():
             return FrameKind.HOLDINGS, _holdings(message)
         case m.GetHeads():

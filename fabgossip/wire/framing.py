@@ -43,6 +43,7 @@ class FrameKind(IntEnum):
     ANNOUNCE = 16
     HAVE = 17
     GRAFT = 18
+    PRUNE = 19
     HOLDINGS = 20
     GET_HEADS = 48
     HEADS = 49
@@ -68,6 +69,7 @@ BODY_BYTES_MAX: Final[dict[FrameKind, int]] = {
     FrameKind.ANNOUNCE: 176 * KIB,
     FrameKind.HAVE: 16 * KIB,
     FrameKind.GRAFT: 8 * KIB,
+    FrameKind.PRUNE: 3 * KIB,
     FrameKind.HOLDINGS: 32 * KIB,
     FrameKind.GET_HEADS: 160 * KIB,
     FrameKind.HEADS: 64 * KIB,

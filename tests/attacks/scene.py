@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from fabgossip.core.catalog import Head
+from fabgossip.core.config import DisseminationConfig
 from fabgossip.core.effects import (
     Effect,
     Fact,
@@ -23,7 +24,16 @@ from fabgossip.core.effects import (
     Remove,
     Send,
 )
-from fabgossip.core.events import AdvertiseDue, Event, LinkId, Persisted, Started, TimerFired
+from fabgossip.core.events import (
+    AdvertiseDue,
+    AnnounceDue,
+    Event,
+    HaveDue,
+    LinkId,
+    Persisted,
+    Started,
+    TimerFired,
+)
 from fabgossip.daemon.audit import RULES, Keep, entry_of
 from fabgossip.model.artifact import Order
 from fabgossip.model.authority import Opening
@@ -49,6 +59,7 @@ from tests.trust import factory
 
 NODE: Final = NodeId("n1")
 ATTACKER: Final = NodeId("n2")
+CONFIG: Final = DisseminationConfig()
 TRUST_LANE_ASKED: Final = f"heads trust/bundle trust/revocations snapshots/node/{NODE}"
 """What a node asks of a peer that seems to know newer trust."""
 
@@ -217,6 +228,10 @@ class Scene(Story):
 
     def rest(self) -> "Scene":
         """Whatever waits to be told is told."""
+        self.wait(max(CONFIG.batch_ms, CONFIG.have_ms))
+        for session in self.node.view.sessions():
+            self.when(TimerFired(timer=AnnounceDue(link=session.link)))
+            self.when(TimerFired(timer=HaveDue(link=session.link)))
         return self.when(TimerFired(timer=AdvertiseDue()))
 
     def restarted(self, folder: Path, commits: int | None = None) -> "Scene":

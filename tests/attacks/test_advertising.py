@@ -106,7 +106,7 @@ def test_false_word(lie: str, reason: FetchFailure) -> None:
         requests=[asks_content(wanted)],
         audited=named,
         durable=[PutHead(verified=wanted.verified)],
-        onward=[announcement(wanted)],
+        onward=[announcement(wanted, inline=False)],
     )
 
     scene.announce(wanted, scene.bystander)

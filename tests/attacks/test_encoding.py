@@ -165,7 +165,7 @@ def test_a_content_that_is_a_bomb_leaves_the_last_good_one(kind: ArtifactType) -
         assert scene.switched == []
         # A list is told of before it is read: whoever has its content restricts at once.
         is_list = kind is ArtifactType.REVOCATION_LIST
-        assert scene.onward == ([announcement(offered)] if is_list else [])
+        assert scene.onward == ([announcement(offered, inline=False)] if is_list else [])
 
 
 def content_of(kind: ArtifactType, content: bytes, *, version: int) -> Artifact:

@@ -128,7 +128,7 @@ def the_core_names_the_sender(reason: FetchFailure) -> None:
             ("artifact_rejected", "LENGTH_MISMATCH", ATTACKER),
         ],
         durable=[PutHead(verified=newer.verified)],
-        onward=[announcement(newer)],
+        onward=[announcement(newer, inline=False)],
     )
     scene.announce(newer, scene.bystander)
     scene.carry_out(newer)

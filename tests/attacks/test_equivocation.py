@@ -55,7 +55,7 @@ def test_order_independent(first: Artifact, second: Artifact, tmp_path: Path) ->
             ("artifact_disputed", "", ATTACKER),
         ],
         durable=[PutEvidence(verified=second.verified)],
-        onward=[announcement(second)],
+        onward=[announcement(second, inline=False)],
     )
     assert scene.blamed == ["signer"]
 

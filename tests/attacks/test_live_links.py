@@ -141,7 +141,7 @@ def test_revoked_is_cut(revoked: str, tmp_path: Path) -> None:
         ("revocation_accepted", "", ""),
         ("session_cut", "revoked", "n7"),
     ]
-    assert set(told(scene, link)) == {announcement(listed, hops) for hops in (0, 1)}
+    assert set(told(scene, link)) == {announcement(listed, hops, inline=False) for hops in (0, 1)}
     assert not scene.told(routes(8))
     stored = scene.restarted(tmp_path)
     assert stored.state.facts.revoked == union

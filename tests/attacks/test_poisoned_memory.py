@@ -55,7 +55,7 @@ def test_a_wrapped_payload_keeps_nobody_from_asking_for_the_real_one(wrap: objec
     assert len(scene.codes) == 1
     honest = scene.link("n5")
     scene.caused.clear()
-    scene.hear(honest, Have(audience=EVERYBODY, prefixes=(routes(7).prefix,)))
+    scene.hear(honest, Have(audience=EVERYBODY, prefixes=(routes(7).prefix,), is_late=True))
     assert scene.sent(honest) == [Graft(audience=EVERYBODY, prefixes=(routes(7).prefix,))]
 
 
@@ -72,7 +72,9 @@ def test_a_list_does_not_show_whether_a_foreign_artifact_was_ever_seen(*, is_rev
             scene.publish(revocations(8, entry))
         outsider = scene.link(Peer(name="n7", holds=(), shows=()))
         scene.caused.clear()
-        scene.hear(outsider, Have(audience=EVERYBODY, prefixes=(acme_routes().prefix,)))
+        scene.hear(
+            outsider, Have(audience=EVERYBODY, prefixes=(acme_routes().prefix,), is_late=True)
+        )
         said.append([one.message for one in scene.caused if isinstance(one, Send)])
     assert said[0] == said[1]
 

@@ -214,7 +214,7 @@ def a_trickle_is_on_record(reason: FetchFailure) -> None:
             ("artifact_rejected", "TOO_SLOW", ATTACKER),
         ],
         durable=[PutHead(verified=newer.verified)],
-        onward=[announcement(newer)],
+        onward=[announcement(newer, inline=False)],
     )
     assert scene.blamed == ["peer"]
 

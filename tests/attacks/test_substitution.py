@@ -90,7 +90,7 @@ def test_never_visible(
             ("artifact_rejected", CODES[reason], ATTACKER),
         ],
         durable=[PutHead(verified=offered.verified)],
-        onward=[] if is_bundle or is_own else [announcement(offered)],
+        onward=[] if is_bundle or is_own else [announcement(offered, inline=False)],
     )
     again = scene.restarted(tmp_path)
     assert again.state.heads[offered.tail] == behind

@@ -454,7 +454,7 @@ def test_exactly_next(attempt: Attempt, tmp_path: Path) -> None:
             codes=[attempt.code],
             audited=[rejected, ("trust_forked", "", ATTACKER), ("mode_changed", "", "")],
             durable=[PutEvidence(verified=offered.verified)],
-            onward=[announcement(offered)] if is_shown else [],
+            onward=[announcement(offered, inline=False)] if is_shown else [],
         )
     else:
         scene.leaves(
@@ -551,7 +551,7 @@ def test_fork_heals(first: TrustBundle, second: TrustBundle, tmp_path: Path) -> 
             ("mode_changed", "", ""),
         ],
         durable=[PutEvidence(verified=trust(second).verified)],
-        onward=[announcement(trust(second))],
+        onward=[announcement(trust(second), inline=False)],
     )
 
     good = healing(*f.ROOTS[:2])

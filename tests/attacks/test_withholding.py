@@ -67,7 +67,7 @@ def test_each_piece(piece: Artifact, tmp_path: Path) -> None:
         requests=[asks_content(piece)],
         audited=[("fetch_failed", "missing", ATTACKER)],
         durable=[PutHead(verified=piece.verified)],
-        onward=[] if is_bundle or is_own else [announcement(piece)],
+        onward=[] if is_bundle or is_own else [announcement(piece, inline=False)],
     )
     again = scene.restarted(tmp_path)
     assert again.state.heads[piece.tail] == behind

@@ -159,6 +159,7 @@ def rule_of(bytes_per_second: int) -> LinkRule:
         within="rack",
         between=("", ""),
         rtt_ns=0,
+        rtt_spread_ns=0,
         jitter="none",
         jitter_ns=0,
         loss_ppm=0,

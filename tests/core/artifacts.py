@@ -14,7 +14,7 @@ from fabgossip.model.artifact import (
     Tombstone,
     VerifiedManifest,
 )
-from fabgossip.model.authority import Revocation, RevocationList, TrustBundle
+from fabgossip.model.authority import Revocation, RevocationList, RevokedKind, TrustBundle
 from fabgossip.model.ids import NOTHING_HASH, ContentHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import StoredHead
@@ -161,6 +161,12 @@ def revocations(version: int, *entries: Revocation) -> Artifact:
     """A revocation list."""
     statement = replace(factory.manifest(ArtifactType.REVOCATION_LIST), config_version=version)
     return sealed(statement, revocations_bytes(RevocationList(entries=entries)))
+
+
+def revoked(kind: RevokedKind, value: bytes) -> Revocation:
+    return Revocation(
+        kind=kind, value=value, reason="stolen", since_epoch=1, since=factory.NOW, until=UnixTime(0)
+    )
 
 
 @cache

@@ -40,6 +40,7 @@ from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.authority import NodeIdentity, Opening, RevocationList, TrustBundle
 from fabgossip.model.ids import BootId, NodeId
 from fabgossip.model.messages import (
+    INLINE_BYTES_MAX,
     Announce,
     Announced,
     Hello,
@@ -263,7 +264,7 @@ class Story:
         return link
 
     def announce(self, artifact: Artifact, link: LinkId, hops: int = 0) -> "Story":
-        """A peer announces an artifact."""
+        """A peer announces an artifact, without its content."""
         return self.hear(link, Announce(entries=(Announced(artifact.envelope, hops),)))
 
     def persisted(self, *, ok: bool = True) -> "Story":
@@ -272,7 +273,8 @@ class Story:
 
     def stored(self, artifact: Artifact, link: LinkId | None) -> "Story":
         """The content of an artifact is here and durable."""
-        content = artifact.content if artifact.is_read else None
+        is_small = artifact.manifest.content_size <= INLINE_BYTES_MAX
+        content = artifact.content if artifact.is_read or is_small else None
         return self.when(ContentStored(wanted=artifact.wanted, link=link, content=content))
 
     def materialized(self) -> "Story":
@@ -341,6 +343,8 @@ class Story:
         }
 
 
-def announcement(artifact: Artifact, hops: int = 1) -> Announce:
-    """What a node says of one artifact."""
-    return Announce(entries=(Announced(artifact.envelope, hops),))
+def announcement(artifact: Artifact, hops: int = 1, *, inline: bool = True) -> Announce:
+    """What a node says of one artifact, with its content if that is known, small, and news."""
+    is_news = hops > 0 and artifact.manifest.tombstone is None
+    content = artifact.content if inline and is_news else None
+    return Announce(entries=(Announced(artifact.envelope, hops, content),))

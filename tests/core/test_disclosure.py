@@ -351,7 +351,7 @@ def test_a_peer_that_shows_more_is_told_more() -> None:
     story.accept(acme_routes(), origin)
     story.hear(outsider, Claims(openings=(factory.ORG_OPENING,)))
     have = [one for one in story.sent(outsider) if isinstance(one, Have)]
-    assert Have(audience=IN_ACME, prefixes=(acme_routes().prefix,)) in have
+    assert Have(audience=IN_ACME, prefixes=(acme_routes().prefix,), is_late=True) in have
     whole = [one for one in story.sent(outsider) if isinstance(one, Holdings)]
     assert whole[-1].is_whole
     assert IN_ACME in [entry.audience for entry in whole[-1].entries]
@@ -373,7 +373,8 @@ def test_an_unsent_announcement_is_repaired_by_a_list() -> None:
     story.accept(acme_routes(), origin)
     story.when(Unsent(link=link, audience=IN_ACME))
     story.when(TimerFired(timer=RepairDue()))
-    assert story.sent(link) == [Have(audience=IN_ACME, prefixes=(acme_routes().prefix,))]
+    owed = Have(audience=IN_ACME, prefixes=(acme_routes().prefix,), is_late=True)
+    assert story.sent(link) == [owed]
     story.when(Unsent(link=outsider, audience=IN_ACME))
     assert story.sent(outsider) == []
 

@@ -26,7 +26,7 @@ def prefix(number: int) -> bytes:
 def test_the_oldest_leaves_at_the_limit() -> None:
     memory = Dissemination(DisseminationConfig(seen_max=16))
     for number in range(17):
-        memory.on_accepted(b"envelope %d" % number, EVERYBODY, prefix(number))
+        memory.on_accepted(b"envelope %d" % number, EVERYBODY, prefix(number), A)
         memory.check()
     assert memory.seen_prefix(b"envelope 0") is None
     assert memory.seen_prefix(b"envelope 1") == prefix(1)
@@ -50,7 +50,7 @@ def test_a_link_is_asked_for_no_more_than_it_can_answer() -> None:
     assert grafts(memory, A) == [GRAFT_PREFIXES_MAX, 1]
     memory.check()
     for number in range(3):
-        memory.on_accepted(b"envelope %d" % number, EVERYBODY, prefix(number))
+        memory.on_accepted(b"envelope %d" % number, EVERYBODY, prefix(number), A)
     assert grafts(memory, A) == [3]
 
 
@@ -60,7 +60,7 @@ def test_nothing_is_asked_twice_of_one_link_unless_it_never_came() -> None:
     assert grafts(memory, A) == [2]
     memory.on_listed(A, EVERYBODY, (prefix(1), prefix(2)))
     assert grafts(memory, A) == []
-    memory.on_accepted(b"envelope", EVERYBODY, prefix(1))
+    memory.on_accepted(b"envelope", EVERYBODY, prefix(1), A)
     memory.on_unanswered()
     assert memory.next_graft(A) == (EVERYBODY, (prefix(2),))
 
@@ -92,7 +92,7 @@ def test_a_link_that_lists_without_end_pushes_out_its_own_lists_alone() -> None:
 
 def test_what_was_judged_is_not_asked_for() -> None:
     memory = Dissemination(DisseminationConfig())
-    memory.on_accepted(b"envelope", EVERYBODY, prefix(1))
+    memory.on_accepted(b"envelope", EVERYBODY, prefix(1), A)
     memory.on_listed(A, EVERYBODY, (prefix(1), prefix(2)))
     assert memory.next_graft(A) == (EVERYBODY, (prefix(2),))
 
@@ -104,7 +104,7 @@ def test_what_came_over_another_link_meanwhile_does_not_hide_the_rest() -> None:
     memory.on_listed(A, EVERYBODY, many)
     memory.on_listed(A, IN_ACME, (b"q" * 16,))
     for number, one in enumerate(many):
-        memory.on_accepted(b"envelope %d" % number, EVERYBODY, one)
+        memory.on_accepted(b"envelope %d" % number, EVERYBODY, one, A)
     assert memory.next_graft(A) == (IN_ACME, (b"q" * 16,))
 
 
@@ -113,7 +113,8 @@ def test_a_list_is_answered_by_asking_for_what_is_lacking() -> None:
     origin, other = story.link("n2"), story.link("n3")
     story.accept(routes(), origin)
     lacking = routes(7, name="r2")
-    story.hear(other, Have(audience=EVERYBODY, prefixes=(routes().prefix, lacking.prefix)))
+    listed = (routes().prefix, lacking.prefix)
+    story.hear(other, Have(audience=EVERYBODY, prefixes=listed, is_late=True))
     assert story.sent(other) == [Graft(audience=EVERYBODY, prefixes=(lacking.prefix,))]
 
 

@@ -18,10 +18,16 @@ from fabgossip.core.effects import (
 )
 from fabgossip.core.events import LostReason, PartingDue, RefreshDue, Started, TimerFired
 from fabgossip.model.artifact import ArtifactType, Order
-from fabgossip.model.authority import Revocation, RevokedKind
+from fabgossip.model.authority import RevokedKind
 from fabgossip.model.ids import ManifestHash, NodeId
-from fabgossip.model.messages import Announce, ContentAsk, GetContent, GetHeads, HeadKnown, Ping
-from fabgossip.model.moment import UnixTime
+from fabgossip.model.messages import (
+    Announce,
+    ContentAsk,
+    GetContent,
+    GetHeads,
+    HeadKnown,
+    Ping,
+)
 from fabgossip.model.persistence import (
     PutIncrement,
     PutTrust,
@@ -37,6 +43,7 @@ from tests.core.artifacts import (
     increment,
     node_snapshot,
     revocations,
+    revoked,
     routes,
     sealed,
     stored_head,
@@ -49,12 +56,6 @@ from tests.trust import factory
 NAME = routes().manifest.namespace.text
 SUCCESSOR = replace(factory.BUNDLE, bundle_version=4)
 SECOND = replace(factory.BUNDLE, bundle_version=5)
-
-
-def revoked(kind: RevokedKind, value: bytes) -> Revocation:
-    return Revocation(
-        kind=kind, value=value, reason="stolen", since_epoch=1, since=factory.NOW, until=UnixTime(0)
-    )
 
 
 def started(*held: Artifact, floors: dict[str, Order] | None = None) -> Started:
@@ -204,7 +205,7 @@ def test_a_revocation_list_is_told_at_once_and_cuts_who_is_in_it() -> None:
     token = node_token(factory.CLUSTER, NodeId("n3"))
     listed = revocations(8, revoked(RevokedKind.NODE, token))
     story.announce(listed, origin).persisted()
-    assert story.sent(other) == [announcement(listed)]
+    assert story.sent(other) == [announcement(listed, inline=False)]
     story.stored(listed, origin)
     assert Fact.SESSION_CUT in story.facts()
     assert story.newest(PartingDue) <= 1_000

@@ -47,6 +47,7 @@ from fabgossip.model.messages import (
     Message,
     Ping,
     Pong,
+    Prune,
     Welcome,
 )
 from fabgossip.model.moment import Duration, Instant, later
@@ -65,6 +66,7 @@ ONE_UNIT: Final[dict[Kind, Message]] = {
     Kind.ANNOUNCE: Announce(entries=(Announced(ROUTES, 0),)),
     Kind.HAVE: Have(audience=EVERYBODY, prefixes=(b"p" * 16,)),
     Kind.GRAFT: Graft(audience=EVERYBODY, prefixes=(b"p" * 16,)),
+    Kind.PRUNE: Prune(audience=EVERYBODY),
     Kind.HOLDINGS: Holdings(sequence=1, is_whole=False, entries=()),
     Kind.GET_HEADS: GetHeads(known=(HeadKnown("n", 0, 0),)),
     Kind.HEADS: Heads(envelopes=(ROUTES,)),
@@ -210,7 +212,8 @@ def test_skipped_announcements_are_found_again_by_the_peers_list() -> None:
     story.due(RefreshDue)
     question = Have(audience=EVERYBODY, prefixes=())
     assert question in story.sent(origin)
-    story.hear(origin, Have(audience=EVERYBODY, prefixes=(routes(7, name="r9").prefix,)))
+    prefixes = (routes(7, name="r9").prefix,)
+    story.hear(origin, Have(audience=EVERYBODY, prefixes=prefixes, is_late=True))
     wanted = Graft(audience=EVERYBODY, prefixes=(routes(7, name="r9").prefix,))
     assert story.sent(origin) == [wanted]
     story.due(RefreshDue)

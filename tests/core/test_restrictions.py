@@ -13,22 +13,15 @@ from fabgossip.core.events import RefreshDue, Started, TimerFired
 from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.authority import Revocation, RevokedKind
 from fabgossip.model.messages import Announce
-from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import PutHead, PutRevoked, StoredMemory
 from fabgossip.trust.rejections import RejectionCode
-from tests.core.artifacts import artifact, revocations, routes, stored_head
+from tests.core.artifacts import artifact, revocations, revoked, routes, stored_head
 from tests.core.story import Story
 from tests.trust import factory
 
 NOTHING_STORED = Started(trust=(), heads=(), floors=())
 MEMORY = StoredMemory(revoked_epoch=2)
 NAME = routes().manifest.namespace.text
-
-
-def revoked(kind: RevokedKind, value: bytes) -> Revocation:
-    return Revocation(
-        kind=kind, value=value, reason="stolen", since_epoch=1, since=factory.NOW, until=UnixTime(0)
-    )
 
 
 def withdrawn(story: Story) -> list[str]:

@@ -12,20 +12,22 @@ from fabgossip.core.events import Persisted
 from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.authority import Revocation, RevokedKind
 from fabgossip.model.messages import ContentAsk, GetContent
-from fabgossip.model.moment import UnixTime
 from fabgossip.model.policy import DegradedPolicy
 from fabgossip.model.scope import parse_scope_id
 from fabgossip.model.topology import Snapshot
 from fabgossip.wire.contents import snapshot_bytes
-from tests.core.artifacts import ACME, acme_routes, artifact, revocations, routes, tombstone, trust
+from tests.core.artifacts import (
+    ACME,
+    acme_routes,
+    artifact,
+    revocations,
+    revoked,
+    routes,
+    tombstone,
+    trust,
+)
 from tests.core.story import Story
 from tests.trust import factory
-
-
-def revoked(kind: RevokedKind, value: bytes) -> Revocation:
-    return Revocation(
-        kind=kind, value=value, reason="stolen", since_epoch=1, since=factory.NOW, until=UnixTime(0)
-    )
 
 
 @pytest.mark.parametrize(

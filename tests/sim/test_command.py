@@ -28,8 +28,8 @@ def test_json_is_one_object_and_names_the_trace_once(
     body = json.loads(out)
     assert (body["kind"], body["scenario"], body["seed"]) == ("sim-run", "small", 3)
     assert (body["verdict"], body["exit_code"], body["failure"]) == ("held", 0, None)
-    assert (body["t99_ms"], body["missed"], body["unentitled_deliveries"]) == (60, 0, 0)
-    assert body["measures"]["routes"]["t50_ms"] == 15
+    assert (body["t99_ms"], body["missed"], body["unentitled_deliveries"]) == (20, 0, 0)
+    assert body["measures"]["routes"]["t50_ms"] == 5
     assert body["entitled_deliveries"] == body["deliveries"]
 
 
@@ -43,7 +43,10 @@ def test_what_has_not_arrived_is_a_failure_of_liveness(
 
 def test_a_summary_for_people(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["sim", "run", str(small)]) == 0
-    assert "routes  t50 15 ms, t99 60 ms, missed 0 of 4" in capsys.readouterr().out
+    assert (
+        "routes  t50 5 ms, t99 20 ms (bound 20 ms), rmr 3.0, missed 0 of 4"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_bad_scenario_and_a_bad_argument_have_codes_of_their_own(

@@ -14,6 +14,7 @@ def rule(within: str, between: tuple[str, str], rtt_ms: int, **kind: int) -> Lin
         within=within,
         between=between,
         rtt_ns=rtt_ms * MS,
+        rtt_spread_ns=kind.get("rtt_spread_ns", 0),
         jitter="uniform" if kind.get("jitter_ns") else "none",
         jitter_ns=kind.get("jitter_ns", 0),
         loss_ppm=kind.get("loss_ppm", 0),

@@ -236,9 +236,10 @@ MESSAGES: tuple[m.Message, ...] = (
     m.Ping(sequence=2**32 - 1),
     m.Pong(sequence=0),
     m.Bye(reason=m.ByeReason.CLOSED, retry_after_s=30),
-    m.Announce(entries=(m.Announced(ENVELOPE, 3), m.Announced(f.signed(INCREMENT), 0))),
-    m.Have(audience=AUDIENCE, prefixes=PREFIXES),
+    m.Announce(entries=(m.Announced(ENVELOPE, 3), m.Announced(f.signed(INCREMENT), 0, f.CONTENT))),
+    m.Have(audience=AUDIENCE, prefixes=PREFIXES, is_late=True),
     m.Graft(audience=AUDIENCE, prefixes=PREFIXES[:1]),
+    m.Prune(audience=AUDIENCE),
     m.Holdings(
         sequence=9,
         is_whole=True,

@@ -1,0 +1,211 @@
+"""News of artifacts on its way out: whole on the links of the tree, as a prefix on the others.
+
+Decides: nothing `Trees` and `Batching` do not decide.
+Keeps: an artifact goes only to peers that may know it, and never back where it came from; what
+restricts waits for nobody; what is not news any more is never pushed.
+Must not know: how an artifact came here.
+"""
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeAlias
+
+from fabgossip.core.batching import Batching, Departure
+from fabgossip.core.catalog import prefix_of
+from fabgossip.core.config import DisseminationConfig
+from fabgossip.core.disclosure import HOPS_MAX, Disclosure, traffic_of
+from fabgossip.core.effects import Effect, SetTimer
+from fabgossip.core.events import AnnounceDue, HaveDue, LinkId
+from fabgossip.core.sessions import Session, Sessions
+from fabgossip.core.trees import Trees
+from fabgossip.model.artifact import VerifiedManifest
+from fabgossip.model.messages import (
+    ANNOUNCE_ENTRIES_MAX,
+    HAVE_PREFIXES_MAX,
+    MANIFESTS_BYTES_MAX,
+    Announce,
+    Announced,
+    Have,
+    Prune,
+    TrafficClass,
+)
+from fabgossip.model.moment import Duration, Now
+from fabgossip.model.scope import Audience
+from fabgossip.trust.authorization import may_disclose
+
+_URGENT = (TrafficClass.TRUST, TrafficClass.TOMBSTONE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Untold:
+    """What is to be told once it is durable, and how it came here."""
+
+    hops: int
+    origin: LinkId | None
+    content: bytes | None = None
+    """If it is small and known."""
+    is_late: bool = False
+    """Whether it was learned by comparing, so that everybody else may have it by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One announcement for one link."""
+
+    announced: Announced
+    traffic: TrafficClass
+    audience: Audience | None
+
+
+_News: TypeAlias = tuple[Audience, bytes, bool]
+"""A prefix of an audience, and whether it is late."""
+
+
+class Telling:
+    """Tells neighbours of what exists."""
+
+    __slots__ = ("_announcing", "_disclosure", "_news", "_out", "_sessions", "trees")
+
+    def __init__(
+        self,
+        config: DisseminationConfig,
+        disclosure: Disclosure,
+        sessions: Sessions,
+        out: list[Effect],
+    ) -> None:
+        self._disclosure = disclosure
+        self._sessions = sessions
+        self._out = out
+        self.trees = Trees(config)
+        self._announcing: Batching[_Entry] = Batching(Duration(config.batch_ms))
+        self._news: Batching[_News] = Batching(Duration(config.have_ms))
+
+    def tell(self, verified: VerifiedManifest, untold: Untold, now: Now) -> None:
+        """Tell every neighbour that may know it that this exists."""
+        audience = verified.manifest.audience
+        peers = [
+            one
+            for one in self._sessions.open_sessions()
+            if self._disclosure.may_know(one, verified, now)
+        ]
+        shared = tuple(one.link for one in peers if may_disclose(one.claims, audience))
+        eager, _ = self.trees.split(audience, shared)
+        for session in peers:
+            if session.link == untold.origin:
+                continue
+            if session.link not in shared:
+                # What a certificate alone entitles to: no tree spans these peers.
+                self._announce(session, verified, untold, None, now)
+            elif self._is_pushed(session, verified, untold, eager):
+                self._announce(session, verified, untold, audience, now)
+            else:
+                news = (audience, prefix_of(verified.manifest_hash), untold.is_late)
+                self._tell_news(session, news, now)
+
+    @staticmethod
+    def _is_pushed(
+        session: Session, verified: VerifiedManifest, untold: Untold, eager: tuple[LinkId, ...]
+    ) -> bool:
+        is_urgent = traffic_of(verified) in _URGENT
+        return session.link in eager and (is_urgent or not untold.is_late)
+
+    def _announce(
+        self,
+        session: Session,
+        verified: VerifiedManifest,
+        untold: Untold,
+        audience: Audience | None,
+        now: Now,
+    ) -> None:
+        content = untold.content
+        if content is not None and audience is not None:
+            fits = len(content) <= self.trees.inline_max(audience, session.link)
+            content = content if fits else None
+        announced = Announced(verified.envelope, min(untold.hops, HOPS_MAX), content)
+        entry = _Entry(announced, traffic_of(verified), audience)
+        if audience is not None:
+            self.trees.on_announced(audience, session.link)
+        if entry.traffic in _URGENT:
+            self._send_announcements(session, (entry,))
+            return
+        name = verified.manifest.namespace.text.encode("ascii")
+        leaves = self._announcing.first_at_once(session.link, name, entry, now.instant)
+        self._on_announcements(session, leaves)
+
+    def _on_announcements(self, session: Session, leaves: Departure[_Entry]) -> None:
+        if leaves.timer_at is not None:
+            timer = AnnounceDue(link=session.link)
+            self._out.append(SetTimer(timer=timer, at=leaves.timer_at))
+        self._send_announcements(session, leaves.entries)
+
+    def _send_announcements(self, session: Session, entries: tuple[_Entry, ...]) -> None:
+        for (traffic, audience), run in groupby(
+            entries, key=lambda one: (one.traffic, one.audience)
+        ):
+            for frame in _frames([one.announced for one in run]):
+                message = Announce(entries=frame)
+                self._disclosure.send(session.link, message, traffic, audience=audience)
+
+    def _tell_news(self, session: Session, news: _News, now: Now) -> None:
+        leaves = self._news.all_wait(session.link, news[1], news, now.instant)
+        self._on_news(session, leaves)
+
+    def _on_news(self, session: Session, leaves: Departure[_News]) -> None:
+        if leaves.timer_at is not None:
+            self._out.append(SetTimer(timer=HaveDue(link=session.link), at=leaves.timer_at))
+        by_audience: dict[tuple[Audience, bool], list[bytes]] = {}
+        for audience, prefix, is_late in leaves.entries:
+            by_audience.setdefault((audience, is_late), []).append(prefix)
+        for (audience, is_late), prefixes in by_audience.items():
+            for start in range(0, len(prefixes), HAVE_PREFIXES_MAX):
+                run = tuple(sorted(prefixes[start : start + HAVE_PREFIXES_MAX]))
+                have = Have(audience=audience, prefixes=run, is_late=is_late)
+                self._disclosure.send(session.link, have, TrafficClass.SNAPSHOT, audience=audience)
+
+    def on_announce_due(self, link: LinkId, now: Now) -> None:
+        """A window of announcements ends."""
+        session = self._sessions.find(link)
+        if session is not None:
+            self._on_announcements(session, self._announcing.on_due(link, now.instant))
+
+    def on_have_due(self, link: LinkId, now: Now) -> None:
+        """News was gathered long enough."""
+        session = self._sessions.find(link)
+        if session is not None:
+            self._on_news(session, self._news.on_due(link, now.instant))
+
+    def on_peer_has(self, link: LinkId, prefix: bytes) -> None:
+        """The peer told us of something itself: it needs no news of it."""
+        self._news.drop(link, prefix)
+
+    def on_duplicate(self, session: Session, audience: Audience, now: Now) -> None:
+        """A link brought what another one had brought before."""
+        if self.trees.on_duplicate(audience, session.link, now.instant):
+            prune = Prune(audience=audience)
+            self._disclosure.send(session.link, prune, TrafficClass.SNAPSHOT, audience=audience)
+
+    def on_lost(self, link: LinkId) -> None:
+        """A link ended, or its peer may know less than before."""
+        self.trees.on_lost(link)
+        self._announcing.on_lost(link)
+        self._news.on_lost(link)
+
+    def check(self) -> None:
+        """Assert the limits of its machines."""
+        for machine in (self.trees, self._announcing, self._news):
+            machine.check()
+
+
+def _frames(announced: list[Announced]) -> list[tuple[Announced, ...]]:
+    """Runs that fit a frame."""
+    frames: list[tuple[Announced, ...]] = []
+    run: list[Announced] = []
+    size = 0
+    for one in announced:
+        cost = len(one.envelope) + len(one.content or b"")
+        if run and (len(run) == ANNOUNCE_ENTRIES_MAX or size + cost > MANIFESTS_BYTES_MAX):
+            frames.append(tuple(run))
+            run, size = [], 0
+        run.append(one)
+        size += cost
+    return [*frames, tuple(run)] if run else frames

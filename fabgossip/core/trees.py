@@ -1,0 +1,136 @@
+"""Which links carry announcements of an audience whole, and which only hear that there is one.
+
+Decides: of the links that may know an audience, which are eager; when a duplicate prunes a link;
+how much content rides along.
+Keeps: every audience with a link has an eager one; the link that brought something first is never
+pruned for it; what is decided for one audience depends on that audience alone.
+Must not know: what is announced, who may know of what, what a message looks like.
+
+- A new link starts eager while its audience has fewer than `eager_links` eager ones.
+- A duplicate on an eager link makes it lazy at both ends: what remains is the tree along which the
+  news came first, so along the fastest links there are.
+- A graft makes a link eager again at both ends.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from fabgossip.core.config import DisseminationConfig
+from fabgossip.core.events import LinkId
+from fabgossip.model.moment import Duration, Instant, is_due, later
+from fabgossip.model.scope import Audience
+
+PRUNE_EVERY = Duration(1_000)
+"""A link is pruned for one audience no more often, so that two ends never prune by turns (*start*).
+"""
+WARM_AFTER = 3
+"""Announcements a link carried without being pruned before larger contents ride along (*start*)."""
+
+
+@dataclass(slots=True)
+class _Branch:
+    """One link in the tree of one audience."""
+
+    is_eager: bool
+    unpruned: int = 0
+    """Announcements sent since it was pruned or came to be."""
+    prune_at: Instant | None = None
+    """When it may be pruned again."""
+
+
+@dataclass(slots=True)
+class _Tree:
+    branches: dict[LinkId, _Branch] = field(default_factory=dict)
+
+    def eager(self) -> list[LinkId]:
+        return [link for link, branch in self.branches.items() if branch.is_eager]
+
+
+class Trees:
+    """The tree of each audience, as this node sees it: its own links."""
+
+    __slots__ = ("_config", "_trees")
+
+    def __init__(self, config: DisseminationConfig) -> None:
+        self._config = config
+        self._trees: OrderedDict[Audience, _Tree] = OrderedDict()
+
+    def split(
+        self, audience: Audience, links: tuple[LinkId, ...]
+    ) -> tuple[tuple[LinkId, ...], tuple[LinkId, ...]]:
+        """The eager and the lazy ones of all links that may know an audience now."""
+        tree = self._tree(audience)
+        for gone in [link for link in tree.branches if link not in links]:
+            del tree.branches[gone]
+        for link in links:
+            if link not in tree.branches:
+                room = len(tree.eager()) < self._config.eager_links
+                tree.branches[link] = _Branch(is_eager=room)
+        if links and not tree.eager():
+            tree.branches[links[0]].is_eager = True
+        return (
+            tuple(link for link in links if tree.branches[link].is_eager),
+            tuple(link for link in links if not tree.branches[link].is_eager),
+        )
+
+    def _tree(self, audience: Audience) -> _Tree:
+        tree = self._trees.setdefault(audience, _Tree())
+        self._trees.move_to_end(audience)
+        if len(self._trees) > self._config.audiences_max:
+            self._trees.popitem(last=False)
+        return tree
+
+    def inline_max(self, audience: Audience, link: LinkId) -> int:
+        """How large a content may ride along on an eager link now, in bytes."""
+        branch = self._branch(audience, link)
+        is_warm = branch is not None and branch.unpruned >= WARM_AFTER
+        return self._config.inline_warm_max if is_warm else self._config.inline_cold_max
+
+    def on_announced(self, audience: Audience, link: LinkId) -> None:
+        """An announcement went out on an eager link."""
+        branch = self._branch(audience, link)
+        if branch is not None:
+            branch.unpruned += 1
+
+    def on_duplicate(self, audience: Audience, link: LinkId, now: Instant) -> bool:
+        """A link brought what another one had brought before; whether to prune it now."""
+        branch = self._branch(audience, link)
+        if branch is None or (branch.prune_at is not None and not is_due(branch.prune_at, now)):
+            return False
+        branch.prune_at = later(now, PRUNE_EVERY)
+        self._make_lazy(branch)
+        return True
+
+    def on_pruned(self, audience: Audience, link: LinkId) -> None:
+        """The peer has what we send from elsewhere."""
+        branch = self._branch(audience, link)
+        if branch is not None:
+            self._make_lazy(branch)
+
+    @staticmethod
+    def _make_lazy(branch: _Branch) -> None:
+        branch.is_eager = False
+        branch.unpruned = 0
+
+    def on_grafted(self, audience: Audience, link: LinkId) -> None:
+        """One end asked for what the tree did not bring: the link carries it from now on."""
+        branch = self._tree(audience).branches.setdefault(link, _Branch(is_eager=True))
+        branch.is_eager = True
+
+    def on_lost(self, link: LinkId) -> None:
+        """A link ended, or its peer may know less than before."""
+        for tree in self._trees.values():
+            tree.branches.pop(link, None)
+
+    def is_eager(self, audience: Audience, link: LinkId) -> bool:
+        """Whether a link carries the announcements of an audience."""
+        branch = self._branch(audience, link)
+        return branch is not None and branch.is_eager
+
+    def _branch(self, audience: Audience, link: LinkId) -> _Branch | None:
+        tree = self._trees.get(audience)
+        return None if tree is None else tree.branches.get(link)
+
+    def check(self) -> None:
+        """Assert the limit."""
+        assert len(self._trees) <= self._config.audiences_max

@@ -1,0 +1,79 @@
+"""What only lazy links tell of is asked for, if the tree does not bring it, one link at a time."""
+
+from typing import Final
+
+from fabgossip.core.events import LinkId
+from fabgossip.core.news import GRAFTS_MAX, NEWS_MAX, News
+from fabgossip.model.moment import Duration, Instant, later
+from tests.core.artifacts import EVERYBODY
+
+NOW: Final = Instant(1_000)
+WAIT: Final = Duration(100)
+DUE: Final = later(NOW, WAIT)
+A, B = LinkId(1), LinkId(2)
+ONE, TWO = b"1" * 16, b"2" * 16
+
+
+def told(*links: LinkId) -> News:
+    """One prefix, told by these links in turn."""
+    news = News()
+    for link in links:
+        news.on_told(link, EVERYBODY, (ONE,), WAIT, NOW)
+    return news
+
+
+def test_the_tree_is_given_time_and_then_who_told_first_is_asked() -> None:
+    news = told(A, B)
+    assert news.next_due(NOW) == DUE
+    assert news.next_due(NOW) is None
+    assert news.next_grafts(WAIT, later(NOW, Duration(WAIT - 1))) == []
+    assert news.next_grafts(WAIT, DUE) == [(A, EVERYBODY, (ONE,))]
+    assert news.next_due(DUE) == later(DUE, WAIT)
+
+
+def test_the_next_one_is_asked_only_after_another_while() -> None:
+    news = told(A, B)
+    news.next_grafts(WAIT, DUE)
+    assert news.next_grafts(WAIT, DUE) == []
+    assert news.next_grafts(WAIT, later(DUE, WAIT)) == [(B, EVERYBODY, (ONE,))]
+
+
+def test_what_came_is_asked_of_nobody() -> None:
+    news = told(A)
+    news.on_seen(ONE)
+    assert news.next_grafts(WAIT, DUE) == []
+    assert news.next_due(DUE) is None
+
+
+def test_a_lost_link_is_asked_for_nothing() -> None:
+    news = told(A, B)
+    news.on_lost(A)
+    assert news.next_grafts(WAIT, DUE) == [(B, EVERYBODY, (ONE,))]
+
+
+def test_after_so_many_tries_comparing_sets_must_find_it() -> None:
+    news = told(*(LinkId(number) for number in range(GRAFTS_MAX + 1)))
+    at = DUE
+    for number in range(GRAFTS_MAX):
+        assert news.next_grafts(WAIT, at) == [(LinkId(number), EVERYBODY, (ONE,))]
+        at = later(at, WAIT)
+    assert news.next_grafts(WAIT, at) == []
+    assert news.next_due(at) is None
+
+
+def test_an_earlier_prefix_is_not_kept_waiting_by_a_timer_set_for_a_later_one() -> None:
+    news = News()
+    news.on_told(A, EVERYBODY, (ONE,), Duration(5_000), NOW)
+    assert news.next_due(NOW) == later(NOW, Duration(5_000))
+    news.on_told(A, EVERYBODY, (TWO,), WAIT, NOW)
+    assert news.next_due(NOW) == DUE
+
+
+def test_the_oldest_is_forgotten_at_the_limit() -> None:
+    news = News()
+    for number in range(NEWS_MAX + 1):
+        news.on_told(A, EVERYBODY, (b"%016d" % number,), WAIT, NOW)
+    news.check()
+    (asked,) = news.next_grafts(WAIT, DUE)
+    assert len(asked[2]) == NEWS_MAX
+    assert asked[2][0] == b"%016d" % 1

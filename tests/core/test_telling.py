@@ -1,0 +1,173 @@
+"""What is told, to whom and how much of it: content along, news only, or nothing."""
+
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from fabgossip.core.config import DisseminationConfig, NodeConfig
+from fabgossip.core.effects import Fact, ReceiveContent, Record
+from fabgossip.core.events import AnnounceDue, GraftDue, HaveDue, LinkId
+from fabgossip.model.authority import RevokedKind
+from fabgossip.model.ids import NodeId
+from fabgossip.model.messages import Announce, Announced, Graft, Have, Prune
+from fabgossip.trust.rejections import RejectionCode
+from fabgossip.trust.revocation import node_token
+from tests.core.artifacts import EVERYBODY, Artifact, revocations, revoked, routes
+from tests.core.story import Story, announcement
+from tests.trust import factory
+
+ONE_EAGER: Final = NodeConfig(dissemination=DisseminationConfig(eager_links=1))
+
+
+def with_content(artifact: Artifact, content: bytes | None = None, hops: int = 1) -> Announce:
+    """An announcement that carries a content, its own unless another is given."""
+    carried = artifact.content if content is None else content
+    return Announce(entries=(Announced(artifact.envelope, hops, carried),))
+
+
+def test_content_that_came_along_is_kept_and_carried_on_without_asking_anybody() -> None:
+    story = Story()
+    origin, other = story.link("n2"), story.link("n3")
+    story.hear(origin, with_content(routes())).persisted()
+    kept = story.only(ReceiveContent)
+    assert (kept.content, kept.link, kept.request) == (routes().content, None, None)
+    assert story.sent(other) == [with_content(routes(), hops=2)]
+    assert story.sent(origin) == []
+
+
+def test_content_that_is_not_the_one_signed_is_blamed_on_who_sent_it_and_wanted_as_usual() -> None:
+    story = Story()
+    origin, other = story.link("n2"), story.link("n3")
+    story.hear(origin, with_content(routes(), b"something else"))
+    (refused,) = [one for one in story.find(Record) if one.fact is Fact.ARTIFACT_REJECTED]
+    assert dict(refused.fields)["code"] == RejectionCode.HASH_MISMATCH.value
+    assert dict(refused.fields)["blame"] == "peer"
+    story.persisted()
+    assert story.only(ReceiveContent).link == origin
+    assert story.sent(other) == []
+
+
+def test_a_duplicate_along_the_tree_is_pruned_and_the_first_way_is_not() -> None:
+    story = Story()
+    first, second = story.link("n2"), story.link("n3")
+    story.hear(first, with_content(routes())).persisted()
+    story.hear(first, with_content(routes()))
+    assert story.sent(first) == []
+    story.hear(second, with_content(routes()))
+    assert story.sent(second) == [Prune(audience=EVERYBODY)]
+
+
+def test_what_was_asked_for_prunes_nothing() -> None:
+    """It came along no tree, so it has no hops."""
+    story = Story()
+    first, second = story.link("n2"), story.link("n3")
+    story.hear(first, with_content(routes())).persisted()
+    story.hear(second, with_content(routes(), hops=0))
+    assert story.sent(second) == []
+
+
+def lazy_pair(story: Story) -> tuple[LinkId, LinkId, LinkId]:
+    """A link things come from, one that is eager, one that is lazy."""
+    return story.link("n2"), story.link("n3"), story.link("n4")
+
+
+def test_a_lazy_link_hears_the_news_a_moment_later_and_nothing_more() -> None:
+    story = Story(config=ONE_EAGER)
+    origin, _, lazy = lazy_pair(story)
+    story.hear(origin, with_content(routes())).persisted()
+    assert story.sent(lazy) == []
+    story.due(HaveDue)
+    assert story.sent(lazy) == [Have(audience=EVERYBODY, prefixes=(routes().prefix,))]
+
+
+def test_who_told_us_itself_needs_no_news() -> None:
+    story = Story(config=ONE_EAGER)
+    origin, _, lazy = lazy_pair(story)
+    story.hear(origin, with_content(routes())).persisted()
+    story.hear(lazy, Have(audience=EVERYBODY, prefixes=(routes().prefix,)))
+    assert story.due(HaveDue).sent(lazy) == []
+
+
+def test_news_the_tree_does_not_follow_up_is_grafted() -> None:
+    story = Story()
+    link = story.link("n2")
+    story.hear(link, Have(audience=EVERYBODY, prefixes=(routes().prefix,)))
+    assert story.sent(link) == []
+    story.due(GraftDue)
+    assert story.sent(link) == [Graft(audience=EVERYBODY, prefixes=(routes().prefix,))]
+
+
+def test_news_the_tree_follows_up_is_not() -> None:
+    story = Story()
+    first, second = story.link("n2"), story.link("n3")
+    story.hear(second, Have(audience=EVERYBODY, prefixes=(routes().prefix,)))
+    story.hear(first, with_content(routes()))
+    assert story.due(GraftDue).sent(second) == []
+
+
+def test_a_graft_makes_the_link_eager_at_both_ends() -> None:
+    story = Story(config=ONE_EAGER)
+    origin, _, lazy = lazy_pair(story)
+    story.hear(origin, with_content(routes())).persisted()
+    story.hear(lazy, Graft(audience=EVERYBODY, prefixes=(routes().prefix,)))
+    assert [type(one) for one in story.sent(lazy)] == [Announce]
+    story.hear(origin, with_content(routes(8))).persisted()
+    assert [type(one) for one in story.sent(lazy)] == [Announce]
+
+
+def test_a_pruned_link_hears_only_the_news() -> None:
+    story = Story()
+    origin, other, third = lazy_pair(story)
+    story.hear(origin, with_content(routes())).persisted()
+    story.hear(other, Prune(audience=EVERYBODY))
+    story.hear(origin, with_content(routes(8))).persisted()
+    assert story.sent(other) == []
+    assert [type(one) for one in story.sent(third)] == []  # its window is open
+    assert [type(one) for one in story.due(AnnounceDue).sent(third)] == [Announce]
+
+
+def test_a_burst_shares_a_frame_and_of_one_namespace_the_newest_leaves() -> None:
+    story = Story()
+    origin, other = story.link("n2"), story.link("n3")
+    story.hear(origin, with_content(routes(1, name="r0"))).persisted()
+    assert story.sent(other) == [with_content(routes(1, name="r0"), hops=2)]
+    for version, name in ((1, "r1"), (1, "r2"), (2, "r1")):
+        story.hear(origin, with_content(routes(version, name=name))).persisted()
+        assert story.sent(other) == []
+    story.due(AnnounceDue)
+    (frame,) = [one for one in story.sent(other) if isinstance(one, Announce)]
+    told = [one.envelope for one in frame.entries]
+    assert told == [routes(1, name="r2").envelope, routes(2, name="r1").envelope]
+
+
+def test_a_revocation_list_waits_for_no_window() -> None:
+    story = Story()
+    origin, other = story.link("n2"), story.link("n3")
+    story.hear(origin, with_content(routes())).persisted()
+    listed = revocations(8, revoked(RevokedKind.NODE, node_token(factory.CLUSTER, NodeId("n9"))))
+    story.announce(listed, origin).persisted()
+    assert story.sent(other) == [announcement(listed, inline=False)]
+
+
+@pytest.mark.parametrize("size", [4_096, 4_097])
+def test_on_a_cold_link_only_what_is_worth_it_rides_along(size: int) -> None:
+    story = Story()
+    origin, other = story.link("n2"), story.link("n3")
+    small = routes(content=bytes(size))
+    story.hear(origin, with_content(small)).persisted()
+    (told,) = [one for one in story.sent(other) if isinstance(one, Announce)]
+    assert (told.entries[0].content is not None) == (size == 4_096)
+
+
+def test_what_was_learned_from_a_list_is_told_as_late_news_to_everybody() -> None:
+    """Who comes back after a week floods nobody."""
+    story = Story()
+    origin, other = story.link("n2"), story.link("n3")
+    story.hear(origin, Have(audience=EVERYBODY, prefixes=(routes().prefix,), is_late=True))
+    assert [type(one) for one in story.sent(origin)] == [Graft]
+    story.hear(origin, with_content(routes(), hops=0)).persisted()
+    assert story.sent(other) == []
+    late = Have(audience=EVERYBODY, prefixes=(routes().prefix,), is_late=True)
+    assert story.due(HaveDue).sent(other) == [late]
+    assert replace(late, is_late=False) != late
