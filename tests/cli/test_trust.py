@@ -315,3 +315,12 @@ def test_what_is_enrolled_is_listed_with_what_was_revoked(folder: Path, capsys: 
     assert [(one["node_id"], one["revoked"]) for one in nodes] == [("n1", True), ("store", False)]
     assert nodes[0]["roles"] == ["edge"]
     assert nodes[0]["failure_domain"] == "r1/z7/k1"
+
+
+def test_a_type_nobody_knows_is_answered_with_those_there_are(folder: Path, capsys: Output) -> None:
+    more = ("--type", "foo", "--scope", "role:edge", "--out", folder / "grant")
+    crt = folder / "n1" / "identity" / "node.crt"
+    code, said = tried(folder, capsys, "grant", "n1", "--certificate", crt, *more)
+    assert code == 2
+    assert "'foo': expected one of " in said
+    assert "route_policy_bundle" in said
