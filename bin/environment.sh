@@ -7,6 +7,7 @@ stamp="$checkout $(cat "$checkout/requirements.lock" "$checkout/pyproject.toml" 
 environment_is_current() { [ -x .venv/bin/python ] && [ "$(cat .venv/stamp 2>/dev/null)" = "$stamp" ]; }
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 make_environment() {
+  [ ! -e .venv ] || [ -O .venv ] || { echo "fabgossip: $checkout/.venv is another user's and not usable as it is; use a checkout of your own" >&2; exit 1; }
   echo "fabgossip: making the environment in .venv (first run, about a minute)" >&2
   for python in python3 python3.11 python3.12 python3.13 python3.14 none; do new_enough "$python" && break; done
   [ "$python" != none ] || { echo "fabgossip: needs Python 3.11 or newer; on Debian: apt install python3-venv" >&2; exit 1; }

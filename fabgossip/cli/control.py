@@ -41,6 +41,11 @@ from fabgossip.trust.rejections import RejectionCode
 
 EPOCH_START_MAX: Final = 1 << 40
 """Leaves an authority more epochs than it can ever open, and its bundle within signed integers."""
+_CHANGES: Final = (
+    "address", "listen", "org", "service", "role", "stores", "peer_class", "region", "zone", "rack",
+    "replaces",
+)  # fmt: skip
+"""Options of `enroll` that say something about a node."""
 _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20}
 
 
@@ -69,6 +74,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     add_reason(init)
     _register_enroll(verbs)
+    add_verb(verbs, "nodes", "who is enrolled, and what each is entitled to", run_nodes)
     compile_ = add_verb(
         verbs, "compile", "nodes and a folder of files become signed artifacts", run_compile
     )
@@ -201,6 +207,10 @@ def run_enroll(arguments: argparse.Namespace) -> int:
         raise UsageError("enroll: --renew and --change are two commands")
     if arguments.replaces and re.fullmatch(r"[0-9a-f]{64}", arguments.replaces) is None:
         raise UsageError("enroll: --replaces takes the 64 hexadecimal digits of bootstrap_sha256")
+    if arguments.renew and any(getattr(arguments, one) for one in _CHANGES):
+        raise UsageError(
+            "enroll: --renew leaves a node what it has; --change gives it what is named with it"
+        )
     if arguments.state_generation is not None and not arguments.renew:
         raise UsageError("enroll: --state-generation goes with --renew")
     with authority.locked():
@@ -213,10 +223,53 @@ def run_enroll(arguments: argparse.Namespace) -> int:
     print(f"{done} {row.node_id} in {arguments.out}")
     for one in warnings:
         say(f"warning: {one}")
-    if arguments.change:
+    config = arguments.out / "fabgossip.toml"
+    if arguments.renew:
+        say("next: carry identity/node.crt and identity/claims to the node and restart it")
+    elif arguments.change:
         say("next: compile and publish; carry identity/claims to the node and restart it")
     else:
-        say(f"next: fabgossip run --config {arguments.out / 'fabgossip.toml'}")
+        say(f"next: fabgossip run --config {config}, on the node; compile and publish")
+    return EXIT_OK
+
+
+def run_nodes(arguments: argparse.Namespace) -> int:
+    """`fabgossip control nodes`: it changes nothing, so nothing is recorded, and for no reason."""
+    authority = AuthorityFolder(arguments.authority)
+    members = {row.node_id for row in authority.members(wall_now())}
+    rows = authority.nodes()
+    if arguments.json:
+        items = [
+            {
+                "node_id": row.node_id,
+                "revoked": row.node_id not in members,
+                "class": row.peer_class,
+                "failure_domain": str(row.domain),
+                "addresses": list(row.addresses),
+                "orgs": list(row.orgs),
+                "services": list(row.services),
+                "roles": list(row.roles),
+                "stores": list(row.stores),
+                "claims_version": row.claims_version,
+            }
+            for row in rows
+        ]
+        print_json({"nodes": items})
+        return EXIT_OK
+    lines = [
+        (
+            row.node_id,
+            row.peer_class if row.node_id in members else "revoked",
+            str(row.domain),
+            *(
+                ",".join(some) or None
+                for some in (row.addresses, row.orgs, row.services, row.roles, row.stores)
+            ),
+        )
+        for row in rows
+    ]
+    heads = ("NODE", "CLASS", "PLACE", "ADDRESS", "ORGS", "SERVICES", "ROLES", "STORES")
+    print_table(heads, lines)
     return EXIT_OK
 
 

@@ -247,7 +247,7 @@ def _revoked(
         if arguments.key is not None:
             return RevokedKind.SIGNING_KEY, parse_key_id(arguments.key), arguments.key
         if arguments.certificate is not None:
-            certificate = read_certificate(_read(arguments.certificate))
+            certificate = read_certificate(arguments.certificate)
             value = certificate_hash_of(certificate)
             return RevokedKind.CERTIFICATE, value, arguments.certificate.name
         if arguments.grant is not None:
@@ -260,13 +260,6 @@ def _revoked(
         return RevokedKind.CONTENT, parse_content_hash(arguments.content), arguments.content
     except (ModelError, ValueError) as error:
         raise UsageError(f"revoke: {error}") from error
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ControlError(f"{path}: {error.strerror}") from error
 
 
 def _until(text: str | None, now: UnixTime) -> int:
@@ -369,7 +362,7 @@ def run_grant(arguments: argparse.Namespace) -> int:
     is_named = bool(arguments.type or arguments.scope or arguments.manifest)
     if (arguments.artifact is not None) is is_named or (is_named and arguments.envelope):
         raise UsageError("grant: either --artifact, or --type and --scope")
-    certificate = read_certificate(_read(arguments.certificate))
+    certificate = read_certificate(arguments.certificate)
     authority = authority_of(arguments)
     wish = _grant_wish(arguments)
     with authority.locked():
@@ -393,7 +386,7 @@ def _grant_wish(arguments: argparse.Namespace) -> GrantWish:
     try:
         return GrantWish(
             node_id=NodeId(parse_id(arguments.node, "node id")),
-            types=tuple(ArtifactType(one) for one in arguments.type),
+            types=tuple(map(_type, arguments.type)),
             scope_ids=tuple(parse_scope_id(one) for one in arguments.scope),
             manifest_hashes=tuple(
                 ManifestHash(parse_content_hash(one)) for one in arguments.manifest
@@ -403,6 +396,14 @@ def _grant_wish(arguments: argparse.Namespace) -> GrantWish:
         )
     except (ModelError, ValueError) as error:
         raise UsageError(f"grant: {error}") from error
+
+
+def _type(name: str) -> ArtifactType:
+    try:
+        return ArtifactType(name)
+    except ValueError as error:
+        known = ", ".join(one.value for one in ArtifactType)
+        raise UsageError(f"grant: --type {name!r}: expected one of {known}") from error
 
 
 def _seconds(text: str) -> int:

@@ -1,11 +1,13 @@
 """Fetch grants: short-lived permission for one node with one certificate."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from cryptography import x509
 
 from fabgossip.control.authority import AuthorityFolder
 from fabgossip.control.deeds import grant_deed
+from fabgossip.control.files import said
 from fabgossip.control.keystore import random_bytes
 from fabgossip.control.signing import SignedArtifact, signed_envelope
 from fabgossip.errors import ControlError, WireError
@@ -41,12 +43,14 @@ class SignedGrant:
     envelope: bytes
 
 
-def read_certificate(pem: bytes) -> x509.Certificate:
+def read_certificate(path: Path) -> x509.Certificate:
     """The first certificate of a PEM file; raises `ControlError`."""
+    with said(path):
+        pem = path.read_bytes()
     try:
         return x509.load_pem_x509_certificate(pem)
     except ValueError as error:
-        raise ControlError(f"certificate: {error}") from error
+        raise ControlError(f"{path}: no certificate in PEM") from error
 
 
 def published_at(authority: AuthorityFolder, path: str) -> SignedArtifact:

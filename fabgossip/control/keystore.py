@@ -142,6 +142,8 @@ class KeyFolder:
         paths = [one for one in self._folder.glob("*/*.pem") if one.parent.name != "node-ca"]
         rows = [(path.parent.name, self._artifact_key(path)) for path in sorted(paths)]
         for folder in root_folders:
+            if not folder.is_dir():
+                raise ControlError(f"{folder}: no such folder")
             found = sorted(folder.glob("*.pem"))
             if not found:
                 raise ControlError(f"{folder}: no *.pem in it")

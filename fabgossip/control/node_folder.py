@@ -68,6 +68,7 @@ def enroll_node(
             f"{row.node_id} is enrolled already; --renew gives it a new certificate and claims, "
             "--change other entitlements"
         )
+    _check_addresses(authority, row, now)
     bundle = authority.bundle()
     audit_key = new_artifact_key()
     row = replace(
@@ -81,6 +82,14 @@ def enroll_node(
         _write_folder(authority, row, folder, places, now, audit_key)
         authority.save_node(row)
     return row
+
+
+def _check_addresses(authority: AuthorityFolder, row: NodeRow, now: UnixTime) -> None:
+    """Peers would dial the one and find the other, whom they take for an impostor."""
+    for one in authority.members(now):
+        taken = sorted(set(one.addresses) & set(row.addresses))
+        if one.node_id != row.node_id and taken:
+            raise ControlError(f"{taken[0]} is the address of {one.node_id}")
 
 
 def _write_folder(
@@ -150,6 +159,7 @@ def change_node(
     same wish only writes the file again.
     """
     before = authority.member(wanted.node_id, now)
+    _check_addresses(authority, wanted, now)
     if (folder / "identity" / "claims").exists():
         _check_owner(folder, wanted.node_id)
     row = replace(

@@ -275,8 +275,52 @@ def test_enrolling_a_revoked_node_says_the_ways_there_are(folder: Path, capsys: 
     assert "--change" in said
     entry = as_json(folder, capsys, "revoke", "--node", "n1", "--reason", "stolen")["entry"]
     for more in ((), ("--renew",), ("--change",)):
-        code, said = tried(folder, capsys, "enroll", "n1", *place, *more)
+        named = () if "--renew" in more else place[2:]
+        code, said = tried(folder, capsys, "enroll", "n1", *place[:2], *named, *more)
         assert code == 1
         assert f'n1 is revoked: "stolen" (entry {entry})' in said
         assert f"--new-epoch --lift {entry}" in said
         assert "--renew" not in said
+
+
+@pytest.mark.parametrize(
+    "more", [("--role", "x"), ("--address", "127.0.0.1:9"), ("--class", "core"), ("--org", "acme")]
+)
+def test_a_renewal_that_names_a_change_is_refused(
+    more: tuple[str, ...], folder: Path, capsys: Output
+) -> None:
+    """It was ignored, and the operator went away believing it done."""
+    code, said = tried(folder, capsys, "enroll", "n1", "--out", folder / "n1", "--renew", *more)
+    assert (code, "--change" in said) == (2, True)
+
+
+def test_an_address_is_one_node_s(folder: Path, capsys: Output) -> None:
+    place = ("--out", folder / "n2", "--address", "127.0.0.1:2")
+    code, said = tried(folder, capsys, "enroll", "n2", *place)
+    assert (code, "127.0.0.1:2 is the address of n1" in said) == (1, True)
+    assert not (folder / "n2").exists()
+    change = ("--change", "--out", folder / "n1", "--address", "127.0.0.1:1")
+    code, said = tried(folder, capsys, "enroll", "n1", *change)
+    assert (code, "is the address of store" in said) == (1, True)
+    control(folder, capsys, "revoke", "--node", "n1", "--reason", "gone")
+    control(folder, capsys, "enroll", "n2", *place)
+
+
+def test_what_is_enrolled_is_listed_with_what_was_revoked(folder: Path, capsys: Output) -> None:
+    control(folder, capsys, "revoke", "--node", "n1", "--reason", "gone")
+    said = control(folder, capsys, "nodes").splitlines()
+    assert [line.split()[:2] for line in said[1:]] == [["n1", "revoked"], ["store", "core"]]
+    nodes = as_json(folder, capsys, "nodes")["nodes"]
+    assert isinstance(nodes, list)
+    assert [(one["node_id"], one["revoked"]) for one in nodes] == [("n1", True), ("store", False)]
+    assert nodes[0]["roles"] == ["edge"]
+    assert nodes[0]["failure_domain"] == "r1/z7/k1"
+
+
+def test_a_type_nobody_knows_is_answered_with_those_there_are(folder: Path, capsys: Output) -> None:
+    more = ("--type", "foo", "--scope", "role:edge", "--out", folder / "grant")
+    crt = folder / "n1" / "identity" / "node.crt"
+    code, said = tried(folder, capsys, "grant", "n1", "--certificate", crt, *more)
+    assert code == 2
+    assert "'foo': expected one of " in said
+    assert "route_policy_bundle" in said

@@ -51,8 +51,8 @@ def authority(tmp_path: Path) -> AuthorityFolder:
     return made
 
 
-def pem(authority: AuthorityFolder, name: str) -> bytes:
-    return (authority.folder.parent / name / "identity" / "node.crt").read_bytes()
+def pem(authority: AuthorityFolder, name: str) -> Path:
+    return authority.folder.parent / name / "identity" / "node.crt"
 
 
 def test_a_grant_says_what_was_asked_signed_by_the_grant_key(authority: AuthorityFolder) -> None:
@@ -114,9 +114,13 @@ def test_a_revoked_node_gets_none(authority: AuthorityFolder) -> None:
         make_grant(authority, WISH, read_certificate(pem(authority, "n1")), NOW)
 
 
-def test_what_is_no_certificate_is_said(authority: AuthorityFolder) -> None:
-    with pytest.raises(ControlError, match="certificate:"):
-        read_certificate(b"no PEM at all")
+def test_what_is_no_certificate_is_said_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "routes.json"
+    with pytest.raises(ControlError, match=f"{path}: No such file"):
+        read_certificate(path)
+    path.write_bytes(b"no PEM at all")
+    with pytest.raises(ControlError, match=f"{path}: no certificate"):
+        read_certificate(path)
 
 
 def signed_for(*scopes: str) -> SignedArtifact:

@@ -67,6 +67,14 @@ def test_a_key_of_another_kind_in_a_role_is_refused(tmp_path: Path) -> None:
         folder.ring()
 
 
+def test_root_keys_that_are_not_where_they_are_said_to_be(tmp_path: Path) -> None:
+    folder = KeyFolder(tmp_path, None)
+    with pytest.raises(ControlError, match="nowhere: no such folder"):
+        folder.ring((tmp_path / "nowhere",))
+    with pytest.raises(ControlError, match=r"no \*.pem in it"):
+        folder.ring((tmp_path,))
+
+
 def test_the_key_of_a_seed_is_always_the_same() -> None:
     assert artifact_key_from_seed(b"s" * 32).public_key == KEY.public_key
     assert new_artifact_key().public_key != new_artifact_key().public_key

@@ -185,7 +185,7 @@ def test_renewals_grants_and_rotations_are_told(authority: AuthorityFolder, tmp_
     rows = since(authority, lambda: renew_node(authority, "n7", folder, NOW, state_generation=9))
     assert (short(rows), inputs_of(rows[0])["state_generation"]) == ([("node_renewed", "n7")], 9)
 
-    certificate = read_certificate((folder / "identity" / "node.crt").read_bytes())
+    certificate = read_certificate(folder / "identity" / "node.crt")
     wish = GrantWish(
         node_id=NodeId("n7"),
         types=(ArtifactType.ROUTE_POLICY_BUNDLE,),
