@@ -285,7 +285,9 @@ def _relied_on(subject: Subject, about: Object) -> Subject:
     if about.is_lane_of(subject):
         claims = None if manifest.audience.org is None else subject.claims
         return replace(subject, claims=claims, grant=None)
-    return subject if _rests_on_grant(subject, manifest) else replace(subject, grant=None)
+    if subject.grant is None or _rests_on_grant(subject, manifest):
+        return subject
+    return replace(subject, grant=None)
 
 
 def _is_revoked(subject: Subject, about: Object, facts: TrustFacts) -> bool:

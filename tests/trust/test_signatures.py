@@ -3,7 +3,9 @@
 Vectors and other libraries stand in `tests/vectors`.
 """
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import pytest
 
@@ -15,6 +17,8 @@ from fabgossip.trust.signatures import Ed25519Verifier, is_fit_public_key, signe
 from fabgossip.wire.envelopes import envelope_bytes
 from fabgossip.wire.statements import manifest_bytes
 from tests.trust import factory as f
+
+T = TypeVar("T", bound=Hashable)
 
 ORDER = 2**252 + 27742317777372353535851937790883648493
 """Of the group (RFC 8032, section 5.1)."""
@@ -97,6 +101,9 @@ class CountingVerifier:
     def is_good(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
         self.asked += 1
         return self.real.is_good(public_key, message, signature)
+
+    def read(self, parse: Callable[[bytes], T], data: bytes) -> T:
+        return self.real.read(parse, data)
 
 
 RAW = f.signed(f.manifest(ArtifactType.ROUTE_POLICY_BUNDLE))
