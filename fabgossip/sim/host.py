@@ -138,6 +138,8 @@ class Process:
         self.identity = papers.certificate
         self.is_dead = False
         self._ends: dict[LinkId, End] = {}
+        self._queued: dict[LinkId, End] = {}
+        """Links with something to send at the end of the step."""
         self._links = 0
         self._requests = 0
         self._answers: dict[RequestId, Callable[[Answer | None], None]] = {}
@@ -239,9 +241,9 @@ class Process:
         else:
             spun = SpinError(self._index, self._around.world.now_ns)
             watch.raised(self._index, "spin", spun)
-        for end in tuple(self._ends.values()):
-            if end.queues:
-                self._around.network.flush(end)
+        queued, self._queued = self._queued, {}
+        for end in queued.values():
+            self._around.network.flush(end)
 
     def is_sound(self) -> bool:
         """Let the node check itself."""
@@ -306,6 +308,7 @@ class Process:
         frame = SentFrame(kind, traffic, stream, body)
         self._described.update(b"%d %d %d " % (end.link, kind, stream) + body)
         if network.send(end, frame):
+            self._queued[end.link] = end
             self._around.watch.sent(self._index, end.peer.index, message)
             return True
         if not network.drops(traffic):

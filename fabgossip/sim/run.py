@@ -41,9 +41,9 @@ RENEW_NS: Final = 300 * NS_PER_S
 """How often it looks for what is due for renewal."""
 RETRY_NS: Final = NS_PER_S
 """How long it waits when no node takes an artifact."""
-CHECKED_NODES: Final = 10
-"""A check of all machines costs more than most events (measured 2026-11), so a fabric checks itself
-as often as this many nodes that do so after each of their events, and every node at the end."""
+SMALL_NODES_MAX: Final = 10
+"""Up to here every node checks itself after each of its events; above, after as many events as
+there are nodes, and at the end: a check costs ten times what an event does (measured 2026-11)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ class Run:
             config=scenario.config,
             make_node=engine.make_node,
             index_of={node.node_id: node.index for node in scenario.nodes},
-            check_every=max(1, len(scenario.nodes) // CHECKED_NODES),
+            check_every=1 if len(scenario.nodes) <= SMALL_NODES_MAX else len(scenario.nodes),
         )
         self.hosts: dict[int, Host] = {}
         for node in scenario.nodes:

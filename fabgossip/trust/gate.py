@@ -415,9 +415,7 @@ def _too_few(admission: _Admission, found: int) -> Rejection:
 
 def _decode(admission: _Admission) -> Rejection | None:
     try:
-        admission.statement = admission.verifier.read(
-            parse_manifest, admission.envelope.payload
-        )
+        admission.statement = admission.verifier.read(parse_manifest, admission.envelope.payload)
     except WireError as error:
         return admission.refuse(_Code(error.code), error.detail)
     return None
