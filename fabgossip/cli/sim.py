@@ -45,8 +45,9 @@ from fabgossip.sim.host import default_node
 from fabgossip.sim.measures import Spread
 from fabgossip.sim.quantities import parse_duration
 from fabgossip.sim.run import Engine, Run, RunOutcome
-from fabgossip.sim.scenario import CLUSTER, PLATFORM, Scenario, SimNode, parse_scenario
+from fabgossip.sim.scenario import CLUSTER, PLATFORM, Scenario, parse_scenario
 from fabgossip.sim.streams import Streams
+from fabgossip.sim.topology import SimNode
 from fabgossip.trust.bundle import PinnedTrust, bundle_from_pinned
 from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.envelopes import parse_envelope

@@ -43,7 +43,14 @@ from fabgossip.model.messages import (
 )
 from fabgossip.model.moment import Now
 from fabgossip.model.scope import Audience, ScopeId, ScopeKind
-from fabgossip.trust.authorization import Decision, Object, Subject, authorize, may_disclose
+from fabgossip.trust.authorization import (
+    Decision,
+    Object,
+    Subject,
+    authorize,
+    is_authorized,
+    may_disclose,
+)
 
 Found: TypeAlias = tuple[Head | None, VerifiedManifest] | None
 """An artifact and the head it belongs to; a bundle of the trust chain belongs to none."""
@@ -116,15 +123,7 @@ class Disclosure:
     def decide(self, request: Subject, found: Found, verb: Verb, now: Now) -> Decision:
         """Whether a peer may know of, or fetch, an artifact; `found` None for one we know nothing
         of, which takes the same steps and is denied."""
-        about = Object(manifest=None)
-        if found is not None:
-            head, verified = found
-            about = Object(
-                manifest=verified.manifest,
-                manifest_hash=verified.manifest_hash,
-                signed_by=verified.signed_by,
-                is_current=head is not None and head.is_current_at(now.unix),
-            )
+        about = _about(found, now)
         return authorize(request, about, verb, self._beliefs.facts, now.unix)
 
     def may_know(self, session: Session, verified: VerifiedManifest, now: Now) -> bool:
@@ -133,7 +132,8 @@ class Disclosure:
             return False
         head = self._catalog.find(verified.manifest.namespace.text)
         request = Subject(identity=session.identity, claims=session.claims)
-        return self.decide(request, (head, verified), Verb.KNOW, now).allow
+        about = _about((head, verified), now)
+        return is_authorized(request, about, Verb.KNOW, self._beliefs.facts, now.unix)
 
     def hello(self, session: Session, boot_id: BootId) -> None:
         """Say hello, showing what the peer may see of our claims."""
@@ -360,6 +360,18 @@ class Disclosure:
         denied_by = decision.denied_by or ""
         fields = (("peer", session.node_id), ("check", denied_by), ("items", items))
         self._out.append(Record(fact=Fact.FETCH_DENIED, fields=fields))
+
+
+def _about(found: Found, now: Now) -> Object:
+    if found is None:
+        return Object(manifest=None)
+    head, verified = found
+    return Object(
+        manifest=verified.manifest,
+        manifest_hash=verified.manifest_hash,
+        signed_by=verified.signed_by,
+        is_current=head is not None and head.is_current_at(now.unix),
+    )
 
 
 _UNTOLD_STATES: Final = frozenset({HeadState.INVALID, HeadState.OUTDATED})

@@ -127,6 +127,10 @@ class SimDisk:
         self._group: list[_Job] = []
         self._epoch = 0
         """Counts crashes: what belongs to an earlier one is void."""
+        self.wipe()
+
+    def wipe(self) -> None:
+        """All that was kept is gone."""
         self.heads: dict[tuple[str, bool], VerifiedManifest] = {}
         self.floors: dict[str, StoredFloor] = {}
         self.revoked: set[tuple[int, bytes]] = set()

@@ -62,8 +62,9 @@ from fabgossip.model.messages import (
     NotAvailable,
     TrafficClass,
 )
-from fabgossip.model.moment import Instant, Now, UnixTime, is_past
+from fabgossip.model.moment import Now, is_past
 from fabgossip.sim.authority import Issued, Papers
+from fabgossip.sim.clock import Clock
 from fabgossip.sim.codec import Codec
 from fabgossip.sim.disk import Done, SimDisk
 from fabgossip.sim.network import End, Network, SentFrame
@@ -71,14 +72,10 @@ from fabgossip.sim.streams import Streams
 from fabgossip.sim.trace import DIGEST_BYTES, Happened, Kind, digest8, world_event
 from fabgossip.sim.transfers import Bench, Transfers
 from fabgossip.sim.watch import Watch
-from fabgossip.sim.world import NS_PER_MS, NS_PER_S, SpinError, World
+from fabgossip.sim.world import SpinError, World
 from fabgossip.trust.signatures import Verifier
 from fabgossip.wire.framing import FrameKind
 
-FIRST_INSTANT: Final = 3_600_000
-"""Milliseconds every machine is up when a run begins."""
-FIRST_UNIX: Final = 1_800_000_000
-"""Wall clock when a run begins."""
 STEP_EVENTS_MAX: Final = 100_000
 """Events a node may cause itself within one step."""
 
@@ -120,21 +117,17 @@ class Surroundings:
     """A node checks itself after so many of its events, and at the end."""
 
 
-def clocks(world: World) -> Now:
-    """Both clocks of every node."""
-    return Now(
-        instant=Instant(FIRST_INSTANT + world.now_ns // NS_PER_MS),
-        unix=UnixTime(FIRST_UNIX + world.now_ns // NS_PER_S),
-    )
-
-
 class Process:
     """One incarnation of a daemon."""
 
-    def __init__(self, around: Surroundings, index: int, papers: Papers, disk: SimDisk) -> None:
+    def __init__(
+        self, around: Surroundings, index: int, papers: Papers, disk: SimDisk, clock: Clock
+    ) -> None:
         self._around = around
         self._index = index
         self._disk = disk
+        self._clock = clock
+        self._incarnation = around.watch.begun(index)
         self.identity = papers.certificate
         self.is_dead = False
         self._ends: dict[LinkId, End] = {}
@@ -226,7 +219,7 @@ class Process:
         watch = self._around.watch
         for _ in range(STEP_EVENTS_MAX):
             try:
-                effects = self.node.handle(self._events.popleft(), clocks(self._around.world))
+                effects = self.node.handle(self._events.popleft(), self._now())
             except Exception as error:  # noqa: BLE001  # whatever a node raises is its own fault: S19
                 watch.raised(self._index, "handle", error)
                 return
@@ -245,6 +238,9 @@ class Process:
         for end in queued.values():
             self._around.network.flush(end)
 
+    def _now(self) -> Now:
+        return self._clock.at(self._around.world.now_ns)
+
     def is_sound(self) -> bool:
         """Let the node check itself."""
         try:
@@ -255,6 +251,7 @@ class Process:
         return True
 
     def _carry_out(self, effect: Effect) -> None:
+        self._around.watch.acted(self._index, self._incarnation)
         if not isinstance(effect, Send):
             self._described.update(_effect_bytes(effect))
         match effect:
@@ -309,6 +306,7 @@ class Process:
         self._described.update(b"%d %d %d " % (end.link, kind, stream) + body)
         if network.send(end, frame):
             self._queued[end.link] = end
+            self._around.watch.queued(self._index, traffic, end.queued[traffic])
             self._around.watch.sent(self._index, end.peer.index, message)
             return True
         if not network.drops(traffic):
@@ -327,8 +325,7 @@ class Process:
         self._around.network.close(end, SentFrame(kind, TrafficClass.LINK, 0, body), reason)
 
     def _set_timer(self, effect: SetTimer) -> None:
-        at_ns = (effect.at - FIRST_INSTANT) * NS_PER_MS
-        self._wait(at_ns, partial(self._on_timer, effect.timer))
+        self._wait(self._clock.true_ns_of(effect.at), partial(self._on_timer, effect.timer))
 
     def _on_timer(self, timer: Timer) -> Happened:
         return self._step(Kind.TIMER, TimerFired(timer=timer))
@@ -339,7 +336,7 @@ class Process:
     def accepts(self, identity: NodeIdentity) -> bool:
         """What the leaf rules leave to judge: revocation and expiry."""
         facts = self.node.view.trust
-        revoked, now = facts.revoked, clocks(self._around.world)
+        revoked, now = facts.revoked, self._now()
         return not (
             is_past(identity.expires_at, now.unix)
             or revoked.has_certificate(identity.certificate_hash)
@@ -351,6 +348,8 @@ class Process:
         self._links += 1
         end.link = LinkId(self._links)
         self._ends[end.link] = end
+        dialed = sum(one.is_dialer for one in self._ends.values())
+        self._around.watch.connected(self._index, dialed)
         return self._step(
             Kind.CONNECT,
             PeerConnected(link=end.link, identity=end.identity, is_dialer=end.is_dialer),
@@ -380,8 +379,10 @@ class Process:
     def lost(self, link: LinkId | None, node_id: NodeId, reason: LostReason) -> Happened:
         """A link ended, or a dial failed."""
         if link is not None:
-            self._ends.pop(link, None)
+            end = self._ends.pop(link, None)
             self._transfers.on_lost(link)
+            if end is not None:
+                self._around.watch.lost(self._index, end.peer.index, reason, is_void=end.is_void)
         return self._step(Kind.LOST, PeerLost(link=link, node_id=node_id, reason=reason))
 
     def submit(self, issued: Issued, on_answer: Callable[[Answer | None], None]) -> Happened:
@@ -398,8 +399,11 @@ class Process:
 class Host:
     """A machine: its disk, and the process on it if one runs."""
 
-    def __init__(self, around: Surroundings, index: int, papers: Papers, disk: SimDisk) -> None:
+    def __init__(
+        self, around: Surroundings, index: int, papers: Papers, disk: SimDisk, clock: Clock
+    ) -> None:
         self._around = around
+        self.clock = clock
         self.index = index
         self.papers = papers
         self.disk = disk
@@ -409,7 +413,7 @@ class Host:
         """Start a process, unless one runs."""
         if self.process is not None:
             return world_event(Kind.DROP, "runs already")
-        self.process = Process(self._around, self.index, self.papers, self.disk)
+        self.process = Process(self._around, self.index, self.papers, self.disk, self.clock)
         return self.process.start()
 
     def crash(self) -> Happened:
@@ -421,11 +425,17 @@ class Host:
             self._around.watch.crashed(self.index)
         return world_event(Kind.CRASH, self.papers.own.node_id)
 
+    def wipe(self) -> None:
+        """The disk of a machine that is down is exchanged for an empty one."""
+        assert self.process is None, "a running process keeps its disk"
+        self.disk.wipe()
+        self._around.watch.wiped(self.index)
+
     def snapshot(self) -> str:
         """The node as a checkpoint sees it."""
         if self.process is None:
             return "down"
-        return repr(self.process.node.view.snapshot(clocks(self._around.world)))
+        return repr(self.process.node.view.snapshot(self.clock.at(self._around.world.now_ns)))
 
 
 def default_node(setup: NodeSetup, verifier: Verifier) -> SimulatedNode:

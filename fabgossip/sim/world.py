@@ -33,7 +33,7 @@ class SpinError(FabgossipError):
 class World:
     """The heap loop."""
 
-    __slots__ = ("_at_instant", "_heap", "_is_stopped", "_sequences", "now_ns")
+    __slots__ = ("_at_instant", "_heap", "_is_stopped", "_paused", "_sequences", "now_ns")
 
     def __init__(self) -> None:
         self.now_ns = 0
@@ -41,6 +41,16 @@ class World:
         self._sequences: dict[tuple[int, int], int] = {}
         self._at_instant: dict[int, int] = {}
         self._is_stopped = False
+        self._paused: dict[int, int] = {}
+        """Places where nothing happens until then."""
+
+    def pause(self, place: int, until_ns: int) -> None:
+        """Let nothing happen at a place for a while: it comes in its order at the end."""
+        self._paused[place] = max(until_ns, self._paused.get(place, 0))
+
+    def is_paused(self, place: int) -> bool:
+        """Whether a place stands still."""
+        return self._paused.get(place, 0) > self.now_ns
 
     def schedule(self, time_ns: int, destination: int, source: int, action: Action) -> None:
         """Let something happen at `destination` at a time that is not past."""
@@ -62,6 +72,10 @@ class World:
         events = 0
         while self._heap and self._heap[0][0] <= until_ns and not self._is_stopped:
             time_ns, destination, source, sequence, action = heapq.heappop(self._heap)
+            if self._paused and self._paused.get(destination, 0) > time_ns:
+                later_ns = self._paused[destination]
+                heapq.heappush(self._heap, (later_ns, destination, source, sequence, action))
+                continue
             self._count(time_ns, destination)
             self.now_ns = time_ns
             on_event((time_ns, destination, source, sequence), action())
