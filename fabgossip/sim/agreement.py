@@ -77,9 +77,14 @@ class Agreement:
         return not any(self._is_up(one) for lacking in self._lacking.values() for one in lacking)
 
     def pieces(self) -> list[tuple[Audience, int]]:
-        """The audiences in more than one piece, and in how many. Cost: O(audiences x links)."""
+        """The audiences in more than one piece, and in how many; what is for one node alone spans
+        nothing. Cost: O(audiences x links)."""
         ways = self._links()
-        audiences = dict.fromkeys(one.manifest.audience for one in self._newest.values())
+        audiences = dict.fromkeys(
+            one.manifest.audience
+            for one in self._newest.values()
+            if one.manifest.namespace.node_id is None
+        )
         found = []
         for audience in audiences:
             members = {

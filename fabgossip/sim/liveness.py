@@ -106,12 +106,15 @@ class Whole:
         self._newest = docket.open("L1")
         self._pieces = docket.open("L9")
 
-    def on_end(self, behind: list[str], agreement: Agreement) -> None:
-        """The run is over."""
+    def on_newest(self, behind: list[str]) -> None:
+        """The run is over; these lack something."""
         self._newest.checks += 1
         if behind:
             detail = f"{len(behind)} behind, first {behind[0]}"
             self._docket.violated("L1", "behind", 0, detail)
+
+    def on_pieces(self, agreement: Agreement) -> None:
+        """It had time to come together."""
         self._pieces.checks += 1
         for audience, count in agreement.pieces():
             names = " ".join(scope.text for scope in audience.scope_ids)

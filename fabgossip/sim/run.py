@@ -22,14 +22,14 @@ from fabgossip.sim.checkers import Count, Violation
 from fabgossip.sim.clock import FIRST_UNIX, TRUE, Clock
 from fabgossip.sim.codec import Codec
 from fabgossip.sim.disk import COSTS, Local, SimDisk
-from fabgossip.sim.faults import expand
+from fabgossip.sim.faults import Fault, expand
 from fabgossip.sim.host import Host, NodeMaker, Surroundings
 from fabgossip.sim.injection import FaultCounts, Injection
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.measures import Measures, Spread
 from fabgossip.sim.network import Network
 from fabgossip.sim.paths import Paths
-from fabgossip.sim.scenario import Act, Publication, Scenario
+from fabgossip.sim.scenario import Act, Expectation, Publication, Scenario
 from fabgossip.sim.streams import Streams
 from fabgossip.sim.topology import SimNode
 from fabgossip.sim.trace import Checkpoint, Happened, Key, Kind, Trace, world_event
@@ -64,6 +64,18 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Met:
+    """What became of an expectation."""
+
+    measure: str
+    of: str
+    value: float | None
+    least: float | None
+    most: float | None
+    held: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunOutcome:
     """All that is known after a run."""
 
@@ -93,6 +105,7 @@ class RunOutcome:
     heal_ms: int | None
     idle: "IdleBytes | None"
     false_evictions: int
+    expectations: tuple[Met, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +128,18 @@ class IdleBytes:
 class Run:
     """One run from its first event to its last."""
 
-    def __init__(self, scenario: Scenario, seed: int, engine: Engine) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        engine: Engine,
+        faults: tuple[Fault, ...] | None = None,
+    ) -> None:
+        """`faults`: a plan made before, in place of the seed's own."""
         self.scenario = scenario
         self._seed = seed
+        self.faults = faults
+        """The plan."""
         self._engine = engine
         self._streams = Streams(seed)
         self.world = World()
@@ -194,7 +216,9 @@ class Run:
         scenario = self.scenario
         phases = scenario.phases
         heal_ns = phases.faults_ns if phases.end_ns > phases.faults_ns else phases.end_ns
-        self._injection.plan(expand(scenario.nemeses, self._streams, heal_ns, scenario.swarm_ppm))
+        if self.faults is None:
+            self.faults = expand(scenario.nemeses, self._streams, heal_ns, scenario.swarm_ppm)
+        self._injection.plan(self.faults)
         self._plan_counts()
 
     def _plan_counts(self) -> None:
@@ -321,6 +345,7 @@ class Run:
         self._judge_end(end_ns)
         self.trace.checkpoint(self.world.now_ns)
         counts, docket = self.watch.docket.counts, self.watch.docket
+        by_publication, over_all = self.measures.by_publication(), self.measures.over_all()
         return RunOutcome(
             scenario=self.scenario.name,
             seed=self._seed,
@@ -334,8 +359,12 @@ class Run:
             liveness=dict(sorted(self.watch.liveness.counts.items())),
             failures=tuple(self.watch.liveness.violations),
             node_ids={index: host.papers.own.node_id for index, host in self.hosts.items()},
-            by_publication=self.measures.by_publication(),
-            over_all=self.measures.over_all(),
+            by_publication=by_publication,
+            over_all=over_all,
+            expectations=tuple(
+                self._met(one, by_publication.get(one.of, over_all))
+                for one in self.scenario.expectations
+            ),
             deliveries=self.measures.deliveries,
             unentitled_deliveries=self.measures.unentitled_deliveries,
             behind=tuple(self.measures.behind(self.local_of)),
@@ -353,9 +382,10 @@ class Run:
         watch, phases = self.watch, self.scenario.phases
         watch.docket.now_ns = watch.liveness.now_ns = self.world.now_ns
         watch.counted.on_audit(self.network.books, self.network.waiting())
+        watch.whole.on_newest(self.measures.behind(self.local_of))
         if end_ns < phases.end_ns or phases.end_ns == phases.heal_ns:
             return
-        watch.whole.on_end(self.measures.behind(self.local_of), watch.agreement)
+        watch.whole.on_pieces(watch.agreement)
         watch.dropped.on_end(
             [
                 (index, other)
@@ -370,6 +400,23 @@ class Run:
         if settled is not None:
             sent = self.network.frames_sent - settled.frames
             watch.calm.on_end(sent, self.world.now_ns - settled.at_ns)
+
+    def _met(self, one: Expectation, spread: Spread) -> Met:
+        idle = self._idle()
+        whole = {
+            "heal_ms": self.watch.agreement.heal_ms,
+            "idle_bytes_per_node_per_s": None if idle is None else idle.mean,
+            "false_evictions": self.watch.dropped.false_evictions,
+        }
+        value: float | None = (
+            whole[one.measure] if one.measure in whole else getattr(spread, one.measure)
+        )
+        held = value is not None and (
+            (one.least is None or value >= one.least) and (one.most is None or value <= one.most)
+        )
+        return Met(
+            measure=one.measure, of=one.of, value=value, least=one.least, most=one.most, held=held
+        )
 
     def _idle(self) -> IdleBytes | None:
         began, ended = self._counts.get("idle"), self._counts.get("quiet over")

@@ -29,7 +29,7 @@ def test_json_is_one_object_and_names_the_trace_once(
     assert (body["kind"], body["scenario"], body["seed"]) == ("sim-run", "small", 3)
     assert (body["verdict"], body["exit_code"], body["failure"]) == ("held", 0, None)
     assert (body["t99_ms"], body["missed"], body["unentitled_deliveries"]) == (20, 0, 0)
-    assert body["measures"]["routes"]["t50_ms"] == 15
+    assert body["measures"]["routes"]["t50_ms"] == 5
     assert body["entitled_deliveries"] == body["deliveries"]
 
 
