@@ -110,6 +110,8 @@ class _Job:
     done: Done | None
     size: int
     is_alone: bool = False
+    is_file: bool = False
+    """A content is a file of its own; all else is one transaction of the index."""
 
 
 class SimDisk:
@@ -152,7 +154,7 @@ class SimDisk:
 
     def store(self, content_hash: ContentHash, data: bytes, done: Done) -> None:
         """Make a verified content durable."""
-        self._put(_Job(lambda: self._store(content_hash, data), done, size=len(data)))
+        self._put(_Job(lambda: self._store(content_hash, data), done, size=len(data), is_file=True))
 
     def remove(self, content_hash: ContentHash) -> None:
         """Drop a content."""
@@ -223,12 +225,16 @@ class SimDisk:
         return done(ok)
 
     def crash(self) -> None:
-        """The process is gone: what was under way landed or did not, the rest never began."""
+        """The process is gone: what was under way landed or did not, each file by itself and the
+        index as a whole; the rest never began."""
         group, self._group = self._group, []
         self._jobs.clear()
         self._epoch += 1
-        if group and self._stream.below(2):
-            for job in group:
+        if not group:
+            return
+        is_committed = self._stream.below(2)
+        for job in group:
+            if self._stream.below(2) if job.is_file else is_committed:
                 job.write()
 
     def started(self) -> Started:

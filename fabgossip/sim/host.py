@@ -67,6 +67,7 @@ from fabgossip.sim.authority import Issued, Papers
 from fabgossip.sim.clock import Clock
 from fabgossip.sim.codec import Codec
 from fabgossip.sim.disk import Done, SimDisk
+from fabgossip.sim.labor import HANDLE_NS, HANDSHAKE_NS, Labor
 from fabgossip.sim.network import End, Network, SentFrame
 from fabgossip.sim.streams import Streams
 from fabgossip.sim.trace import DIGEST_BYTES, Happened, Kind, digest8, world_event
@@ -113,6 +114,8 @@ class Surroundings:
     config: NodeConfig
     make_node: NodeMaker
     index_of: dict[NodeId, int]
+    cpu_percents: dict[int, int]
+    """How long work takes at each node, of the usual; 0: no time."""
     check_every: int
     """A node checks itself after so many of its events, and at the end."""
 
@@ -149,7 +152,8 @@ class Process:
             bootstrap=papers.bootstrap,
             seed=around.streams.of(f"node/{node_id}").draw(),
         )
-        self.node = around.make_node(setup, around.verifier)
+        self._labor = Labor(around.verifier, around.cpu_percents[index])
+        self.node = around.make_node(setup, self._labor)
         self._transfers = Transfers(self._bench())
 
     def _bench(self) -> Bench:
@@ -158,7 +162,8 @@ class Process:
         def content_sent(end: End, content_hash: ContentHash) -> None:
             watch.content_sent(index, end.peer.index, content_hash)
 
-        def content_received(content_hash: ContentHash) -> None:
+        def content_received(content_hash: ContentHash, size: int) -> None:
+            self._labor.hashed(size)
             watch.content_received(index, content_hash)
 
         return Bench(
@@ -223,6 +228,7 @@ class Process:
             except Exception as error:  # noqa: BLE001  # whatever a node raises is its own fault: S19
                 watch.raised(self._index, "handle", error)
                 return
+            self._labor.add(HANDLE_NS)
             for effect in effects:
                 self._carry_out(effect)
             self._handled += 1
@@ -234,9 +240,17 @@ class Process:
         else:
             spun = SpinError(self._index, self._around.world.now_ns)
             watch.raised(self._index, "spin", spun)
+        self._rest()
+
+    def _rest(self) -> None:
+        """The step is over: what it sends leaves when its work is done, and so long all else
+        waits."""
+        work_ns = self._labor.take()
+        if work_ns:
+            self._around.world.occupy(self._index, work_ns)
         queued, self._queued = self._queued, {}
         for end in queued.values():
-            self._around.network.flush(end)
+            self._around.network.flush(end, work_ns)
 
     def _now(self) -> Now:
         return self._clock.at(self._around.world.now_ns)
@@ -348,6 +362,7 @@ class Process:
         self._links += 1
         end.link = LinkId(self._links)
         self._ends[end.link] = end
+        self._labor.add(HANDSHAKE_NS)
         dialed = sum(one.is_dialer for one in self._ends.values())
         self._around.watch.connected(self._index, dialed)
         return self._step(

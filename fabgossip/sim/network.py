@@ -121,6 +121,8 @@ class End:
     turn: int = 0
     parcels: int = 0
     arrives_ns: int = 0
+    ready_ns: int = 0
+    """When the work is done whose outcome is sent next."""
     free_ns: int = 0
     """When the path has taken all that was sent, where its rate is limited."""
     held: list[_Parcel] | None = None
@@ -182,10 +184,32 @@ class Books:
     """Counted at departure and arrival, apart from the others."""
 
 
+class _Pipe:
+    """What passes one after the other."""
+
+    __slots__ = ("free_ns", "rate_bps")
+
+    def __init__(self, rate_bps: int) -> None:
+        self.rate_bps = rate_bps
+        self.free_ns = 0
+
+    def passed_ns(self, size: int, from_ns: int) -> int:
+        """When so many bytes that come at a time are through."""
+        self.free_ns = max(self.free_ns, from_ns) + size * 8 * NS_PER_S // self.rate_bps
+        return self.free_ns
+
+
 class Network:
     """All connections of a run."""
 
-    def __init__(self, world: World, paths: Paths) -> None:
+    def __init__(
+        self, world: World, paths: Paths, rates_bps: dict[int, tuple[int, int]] | None = None
+    ) -> None:
+        """`rates_bps`: what nodes send and receive at most, 0 and absent: no limit."""
+        self._uplinks = {index: _Pipe(up) for index, (up, _) in (rates_bps or {}).items() if up}
+        self._downlinks = {
+            index: _Pipe(down) for index, (_, down) in (rates_bps or {}).items() if down
+        }
         self._world = world
         self._paths = paths
         self._ports: dict[int, Port] = {}
@@ -448,19 +472,26 @@ class Network:
 
     def room_at(self, end: End, traffic: TrafficClass) -> int:
         """When there is room for another content frame."""
-        rate = self._rate_bps(end)
+        uplink = self._uplinks.get(end.index)
+        rate = self._rate_bps(end) if uplink is None else uplink.rate_bps
         if not rate or self._backlog(end) <= QUEUE_BYTES_MAX[traffic] // 2:
             return self._world.now_ns
-        return end.free_ns - QUEUE_BYTES_MAX[traffic] * 4 * NS_PER_S // rate
+        free_ns = end.free_ns if uplink is None else uplink.free_ns
+        return free_ns - QUEUE_BYTES_MAX[traffic] * 4 * NS_PER_S // rate
 
     def _backlog(self, end: End) -> int:
+        uplink = self._uplinks.get(end.index)
+        if uplink is not None:
+            waits_ns = max(0, uplink.free_ns - self._world.now_ns)
+            return waits_ns * uplink.rate_bps // (8 * NS_PER_S)
         rate = self._rate_bps(end)
         return max(0, end.free_ns - self._world.now_ns) * rate // (8 * NS_PER_S) if rate else 0
 
-    def flush(self, end: End) -> None:
-        """Send what a step has queued, in the order of classes."""
+    def flush(self, end: End, work_ns: int = 0) -> None:
+        """Send what a step has queued, in the order of classes, once its work is done."""
         if not end.queues:
             return
+        end.ready_ns = self._world.now_ns + work_ns
         for frame in _in_order(end):
             self._send_frame(end, frame)
         end.queues.clear()
@@ -535,12 +566,18 @@ class Network:
         if way is None:
             self._hold(end, parcel)  # lost eight times: the sender waits until its patience ends
             return
-        leaves = self._world.now_ns
+        leaves = max(self._world.now_ns, end.ready_ns)
+        uplink, downlink = self._uplinks.get(here), self._downlinks.get(there)
+        if uplink is not None:
+            leaves = uplink.passed_ns(parcel.size, leaves)
         rate = self._rate_bps(end)
         if rate:
             end.free_ns = max(end.free_ns, leaves) + parcel.size * 8 * NS_PER_S // rate
             leaves = end.free_ns
-        end.arrives_ns = max(end.arrives_ns, leaves + way)
+        arrives = leaves + way
+        if downlink is not None:
+            arrives = downlink.passed_ns(parcel.size, arrives)
+        end.arrives_ns = max(end.arrives_ns, arrives)
         self.books.in_the_air += 1
         self._world.schedule(end.arrives_ns, there, here, partial(self._arrive, end, parcel))
 

@@ -151,7 +151,8 @@ class Run:
         _check_paths(paths, scenario.nodes)
         papers = {node.index: self._authority.papers(node.node_id) for node in scenario.nodes}
         ledger = Ledger(papers.items())
-        self.network = Network(self.world, paths)
+        rates = {node.index: node.rates_bps for node in scenario.nodes if any(node.rates_bps)}
+        self.network = Network(self.world, paths, rates)
         self.measures = Measures(ledger, self._is_up, self.network.ways)
         self.watch = Watch(
             self.world,
@@ -170,6 +171,10 @@ class Run:
             config=scenario.config,
             make_node=engine.make_node,
             index_of={node.node_id: node.index for node in scenario.nodes},
+            cpu_percents={
+                node.index: node.cpu_percent if scenario.is_cpu_charged else 0
+                for node in scenario.nodes
+            },
             check_every=1 if len(scenario.nodes) <= SMALL_NODES_MAX else len(scenario.nodes),
         )
         self.hosts: dict[int, Host] = {}

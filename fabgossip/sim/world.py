@@ -33,7 +33,7 @@ class SpinError(FabgossipError):
 class World:
     """The heap loop."""
 
-    __slots__ = ("_at_instant", "_heap", "_is_stopped", "_paused", "_sequences", "now_ns")
+    __slots__ = ("_at_instant", "_busy", "_heap", "_is_stopped", "_paused", "_sequences", "now_ns")
 
     def __init__(self) -> None:
         self.now_ns = 0
@@ -42,7 +42,9 @@ class World:
         self._at_instant: dict[int, int] = {}
         self._is_stopped = False
         self._paused: dict[int, int] = {}
-        """Places where nothing happens until then."""
+        """Places that stand still until then."""
+        self._busy: dict[int, int] = {}
+        """Places that work until then: what comes meanwhile waits in line."""
 
     def pause(self, place: int, until_ns: int) -> None:
         """Let nothing happen at a place for a while: it comes in its order at the end."""
@@ -51,6 +53,10 @@ class World:
     def is_paused(self, place: int) -> bool:
         """Whether a place stands still."""
         return self._paused.get(place, 0) > self.now_ns
+
+    def occupy(self, place: int, work_ns: int) -> None:
+        """Let a place be busy with what just happened there."""
+        self._busy[place] = max(self.now_ns, self._busy.get(place, 0)) + work_ns
 
     def schedule(self, time_ns: int, destination: int, source: int, action: Action) -> None:
         """Let something happen at `destination` at a time that is not past."""
@@ -72,8 +78,8 @@ class World:
         events = 0
         while self._heap and self._heap[0][0] <= until_ns and not self._is_stopped:
             time_ns, destination, source, sequence, action = heapq.heappop(self._heap)
-            if self._paused and self._paused.get(destination, 0) > time_ns:
-                later_ns = self._paused[destination]
+            later_ns = max(self._paused.get(destination, 0), self._busy.get(destination, 0))
+            if later_ns > time_ns:
                 heapq.heappush(self._heap, (later_ns, destination, source, sequence, action))
                 continue
             self._count(time_ns, destination)

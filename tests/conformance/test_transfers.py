@@ -153,7 +153,7 @@ def simulated(script: list[Arrival]) -> Outcome:
         post=lambda event: told.append((world.now_ns, event)),
         send=lambda *_: True,
         on_content_sent=lambda *_: None,
-        on_content_received=lambda _: None,
+        on_content_received=lambda _hash, _size: None,
     )
     transfers = Transfers(bench)
     end = End(1, nobody, identity("n2"), is_dialer=True, link=ASKED_OF, next_stream=1)
