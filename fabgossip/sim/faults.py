@@ -29,7 +29,7 @@ KINDS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "half_open": ("the targets lose all connections; the other ends do not learn", frozenset()),
     "slow_reader": ("the targets read no faster than a rate", frozenset({"rate_kbit"})),
     "crash": ("processes end at once and start again at the end", frozenset({"disk"})),
-    "kill": ("processes end at once, for good", frozenset()),
+    "kill": ("machines lose their power, for good", frozenset()),
     "pause": ("processes stand still; their kernels do not", frozenset()),
     "mass_restart": ("all end at once and start again within a while", frozenset({"within"})),
     "wall_step": ("wall clocks are off until the end", frozenset({"by"})),

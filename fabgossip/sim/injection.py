@@ -101,9 +101,7 @@ class Injection:
         self._world.schedule(max(fault.off_ns, self._world.now_ns), WORLD, WORLD, off)
 
     def _cut(self, fault: Fault) -> None:
-        targets, is_patient = frozenset(fault.targets), fault.kind == "clog"
-        out = Barrier(targets, fault.others, is_patient)
-        back = Barrier(fault.others, targets, is_patient)
+        out, back = _both_ways(fault)
         ways = {"both": (out, back), "out": (out,), "in": (back,)}
         self._network.cut(fault.number, ways[fault.parameters.direction])
         self._cuts.add(fault.number)
@@ -140,6 +138,9 @@ class Injection:
             self._network.slow_reading(index, 0)
 
     def _crash(self, fault: Fault) -> None:
+        if fault.kind == "kill":
+            # A machine without power says no word: its neighbors find out by themselves.
+            self._network.cut(fault.number, _both_ways(fault))
         for index in fault.targets:
             self._end(fault, index)
             if fault.parameters.disk == "wipe":
@@ -182,3 +183,8 @@ class Injection:
     def _darken(self, fault: Fault) -> None:
         self._dark.add(fault.number)
         self._later(fault, partial(self._dark.discard, fault.number))
+
+
+def _both_ways(fault: Fault) -> tuple[Barrier, Barrier]:
+    targets, is_patient = frozenset(fault.targets), fault.kind == "clog"
+    return Barrier(targets, fault.others, is_patient), Barrier(fault.others, targets, is_patient)

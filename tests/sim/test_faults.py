@@ -72,7 +72,8 @@ def test_a_flapping_link_is_a_row_for_each_time_it_is_down() -> None:
      ("each_domain", 2)],
 )  # fmt: skip
 def test_a_pick_leaves_so_many_of_four(pick: str, count: int) -> None:
-    crash = f'{{ kind = "crash", at = "15s", for = "1s", select = {{ role = "edge", pick = "{pick}" }} }}'
+    select = f'{{ role = "edge", pick = "{pick}" }}'
+    crash = f'{{ kind = "crash", at = "15s", for = "1s", select = {select} }}'
     targets = plan(made(crash))[0].targets
     assert (len(targets), tuple(sorted(targets))) == (count, targets)
 
