@@ -118,13 +118,21 @@ class SimDisk:
     """One node's disk; it outlives the node's processes."""
 
     def __init__(
-        self, world: World, index: int, costs: DiskCosts, tap: DiskTap, stream: Stream
+        self,
+        world: World,
+        index: int,
+        costs: DiskCosts,
+        tap: DiskTap,
+        stream: Stream,
+        shared: dict[ContentHash, bytes],
     ) -> None:
+        """`shared`: the contents of all disks of a run, so that equal ones are in memory once."""
         self._world = world
         self._index = index
         self._costs = costs
         self._tap = tap
         self._stream = stream
+        self._shared = shared
         self._jobs: deque[_Job] = deque()
         self._group: list[_Job] = []
         self._epoch = 0
@@ -352,7 +360,8 @@ class SimDisk:
         self._tap.durable_manifest(self._index, verified, self._floor(namespace))
 
     def _store(self, content_hash: ContentHash, data: bytes) -> bool:
-        self.contents[content_hash] = data
+        known = self._shared.setdefault(content_hash, data)
+        self.contents[content_hash] = known if known == data else data
         self._tap.durable_content(self._index, content_hash)
         return True
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from fabgossip.core.effects import Answer, Outcome
 from fabgossip.errors import ScenarioError
-from fabgossip.model.ids import NodeId
+from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.sim.agreement import Agreement
 from fabgossip.sim.authority import Authority, AuthorityMaker, Draft, Issued
@@ -178,9 +178,11 @@ class Run:
             check_every=1 if len(scenario.nodes) <= SMALL_NODES_MAX else len(scenario.nodes),
         )
         self.hosts: dict[int, Host] = {}
+        contents: dict[ContentHash, bytes] = {}
         for node in scenario.nodes:
             chance = self._streams.of(f"disk/{node.node_id}")
-            disk = SimDisk(self.world, node.index, COSTS[node.disk_profile], self.watch, chance)
+            costs = COSTS[node.disk_profile]
+            disk = SimDisk(self.world, node.index, costs, self.watch, chance, contents)
             clock = self._clock(node)
             self.hosts[node.index] = Host(around, node.index, papers[node.index], disk, clock)
         self._injection = Injection(self.world, self.network, self.hosts, self.watch, self._streams)

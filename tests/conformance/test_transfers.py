@@ -145,7 +145,7 @@ def simulated(script: list[Arrival]) -> Outcome:
         raise AssertionError(event)
 
     bench = Bench(
-        disk=SimDisk(world, 1, COSTS["instant"], nobody, streams.of("disk")),
+        disk=SimDisk(world, 1, COSTS["instant"], nobody, streams.of("disk"), {}),
         network=Network(world, Paths({}, (), streams)),
         now_ns=lambda: world.now_ns,
         wait=wait,

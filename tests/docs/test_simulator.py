@@ -85,5 +85,5 @@ def test_the_lists_and_the_run_of_the_how_to_work(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_sweeps_and_the_reports_of_the_how_to_work(tmp_path: Path) -> None:
     out = typed(tmp_path, TOLD[2:])
-    assert "3 seeds, 0 failed" in out
+    assert "2 seeds, 0 failed" in out
     assert "resets missed 0.0 -> 0.0 same" in out
