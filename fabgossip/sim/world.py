@@ -92,7 +92,7 @@ class World:
         while self._heap and self._heap[0][0] <= until_ns and not self._is_stopped:
             time_ns, destination, source, sequence, action = heapq.heappop(self._heap)
             is_turn = source == TURN
-            if is_turn or self._free_ns(destination) > time_ns or destination in self._lines:
+            if is_turn or self._free_ns(destination) > time_ns:
                 next_one = self._from_line(time_ns, destination, source, sequence, action)
                 if next_one is None:
                     continue

@@ -31,7 +31,7 @@ def test_one_more_nemesis_leaves_every_other_row_equal() -> None:
     alone = [(one.on_ns, one.off_ns, one.targets) for one in plan(made(CRASHES))]
     both = [
         (one.on_ns, one.off_ns, one.targets)
-        for one in plan(made(CRASHES, pause))
+        for one in plan(made(pause, CRASHES))
         if one.kind == "crash"
     ]
     assert alone == both

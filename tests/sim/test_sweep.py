@@ -143,6 +143,9 @@ def test_a_baseline_tells_worse_from_same_and_is_refused_for_another_scenario(
     ]
     assert [one["t99_ms"] for one in verdicts] == ["same", "same", "worse", "better", "same"]
     assert [one["missed"] for one in verdicts] == ["same", "same", "same", "same", "worse"]
+    path.write_text(json.dumps(baseline_of([one | {"missed": 20} for one in results], "h", "c")))
+    one_more = compared(read_baseline(path, "h"), [one | {"missed": 21} for one in results])
+    assert {str(row["measure"]): row["verdict"] for row in one_more}["missed"] == "worse"
     with pytest.raises(ScenarioError, match="scenario_hash"):
         read_baseline(path, "another")
 
