@@ -134,6 +134,7 @@ class Process:
         self.identity = papers.certificate
         self.is_dead = False
         self._ends: dict[LinkId, End] = {}
+        self._dialed: set[LinkId] = set()
         self._queued: dict[LinkId, End] = {}
         """Links with something to send at the end of the step."""
         self._links = 0
@@ -363,8 +364,9 @@ class Process:
         end.link = LinkId(self._links)
         self._ends[end.link] = end
         self._labor.add(HANDSHAKE_NS)
-        dialed = sum(one.is_dialer for one in self._ends.values())
-        self._around.watch.connected(self._index, dialed)
+        if end.is_dialer:
+            self._dialed.add(end.link)
+        self._around.watch.connected(self._index, len(self._dialed))
         return self._step(
             Kind.CONNECT,
             PeerConnected(link=end.link, identity=end.identity, is_dialer=end.is_dialer),
@@ -395,6 +397,7 @@ class Process:
         """A link ended, or a dial failed."""
         if link is not None:
             end = self._ends.pop(link, None)
+            self._dialed.discard(link)
             self._transfers.on_lost(link)
             if end is not None:
                 self._around.watch.lost(self._index, end.peer.index, reason, is_void=end.is_void)
