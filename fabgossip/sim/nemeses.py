@@ -5,6 +5,7 @@ Keeps: every problem is told by its dotted path; nothing is drawn here.
 Must not know: how a fault is carried out.
 """
 
+from collections import Counter
 from dataclasses import fields
 from typing import Final
 
@@ -19,7 +20,7 @@ _NOTHING: Final = WithTable()
 
 def read_nemesis(
     path: str,
-    number: int,
+    name: str,
     table: NemesisTable,
     where: tuple[tuple[SimNode, ...], int],
     problems: Problems,
@@ -36,7 +37,7 @@ def read_nemesis(
     if len(table.for_) not in (1, 2):
         problems.add(f"{path}.for", "is one duration or two")
     return Nemesis(
-        name=table.name or f"{table.kind}-{number}",
+        name=name,
         kind=table.kind,
         at_ns=_times(path, table, end_ns, problems),
         lasts_ns=(min(lasts), max(lasts)),
@@ -46,6 +47,17 @@ def read_nemesis(
         others=None if sides is None else frozenset(sides[1]),
         parameters=_parameters(path, table.with_, problems),
     )
+
+
+def names_of(tables: tuple[NemesisTable, ...]) -> list[str]:
+    """Names of nemeses; who has none is counted among those of its kind, so that one more of
+    another kind renames nobody."""
+    counts: Counter[str] = Counter()
+    names = []
+    for one in tables:
+        names.append(one.name or f"{one.kind}-{counts[one.kind]}")
+        counts[one.kind] += not one.name
+    return names
 
 
 def _check_given(path: str, table: NemesisTable, problems: Problems) -> None:

@@ -16,7 +16,7 @@ from fabgossip.model.artifact import TYPE_RULES, ArtifactType
 from fabgossip.model.ids import NodeId, parse_id
 from fabgossip.model.scope import ScopeId, parse_namespace, parse_scope_id
 from fabgossip.sim.faults import Nemesis
-from fabgossip.sim.nemeses import read_nemesis
+from fabgossip.sim.nemeses import names_of, read_nemesis
 from fabgossip.sim.paths import JITTERS, LinkRule, Place
 from fabgossip.sim.problems import Problems
 from fabgossip.sim.quantities import parse_duration, parse_share, parse_size
@@ -158,6 +158,9 @@ def _worked_out(table: ScenarioTable, problems: Problems) -> Scenario:
     if table.model.cpu not in ("charged", "free"):
         problems.add("model.cpu", f"{table.model.cpu!r} is none of charged, free")
     nodes = _nodes(table, problems)
+    names = names_of(table.nemesis)
+    if len(set(names)) < len(names):
+        problems.add("nemesis", "two have the same name, hence the same chance")
     return Scenario(
         name=table.name,
         title=table.title,
@@ -183,8 +186,10 @@ def _worked_out(table: ScenarioTable, problems: Problems) -> Scenario:
             _act(f"act[{number}]", one, nodes, problems) for number, one in enumerate(table.act)
         ),
         nemeses=tuple(
-            read_nemesis(f"nemesis[{number}]", number, one, (nodes, end_ns), problems)
-            for number, one in enumerate(table.nemesis)
+            read_nemesis(f"nemesis[{number}]", name, one, (nodes, end_ns), problems)
+            for number, (name, one) in enumerate(
+                zip(names_of(table.nemesis), table.nemesis, strict=True)
+            )
         ),
     )
 
