@@ -76,7 +76,9 @@ def judge(outcome: RunOutcome, proves: tuple[str, ...]) -> Verdict:
 
 def _missed(one: Met) -> str:
     about = f" of {one.of}" if one.of else ""
-    return f"{one.measure}{about} is {one.value}, wanted {one.least} to {one.most}"
+    least = "" if one.least is None else f" at least {one.least:g}"
+    most = "" if one.most is None else f" at most {one.most:g}"
+    return f"{one.measure}{about} is {one.value}, wanted{least}{most}"
 
 
 def _liveness(checker: str, detail: str) -> Verdict:

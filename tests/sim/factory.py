@@ -1,6 +1,6 @@
 """Small scenarios for tests of the simulator."""
 
-from fabgossip.cli.sim import SeededAuthority
+from fabgossip.cli.sim_authority import SeededAuthority
 from fabgossip.sim.faults import Fault
 from fabgossip.sim.host import NodeMaker, default_node
 from fabgossip.sim.run import Engine, Run
