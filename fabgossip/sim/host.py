@@ -400,7 +400,7 @@ class Process:
             self._dialed.discard(link)
             self._transfers.on_lost(link)
             if end is not None:
-                self._around.watch.lost(self._index, end.peer.index, reason, is_void=end.is_void)
+                self._around.watch.lost(self._index, end.peer.index, reason)
         return self._step(Kind.LOST, PeerLost(link=link, node_id=node_id, reason=reason))
 
     def submit(self, issued: Issued, on_answer: Callable[[Answer | None], None]) -> Happened:

@@ -130,8 +130,6 @@ class End:
     held_since_ns: int = 0
     unheard_ns: int | None = None
     """Since when nothing it sends is acknowledged, because the way back is cut."""
-    is_void: bool = False
-    """Whether the other end is gone without a word: what is sent is lost."""
     has_ended: bool = False
     """Whether the other end will hear, or has heard, that this one is gone."""
     peer: "End" = field(init=False, repr=False)
@@ -317,7 +315,6 @@ class Network:
         acknowledged by nobody who reads it. Gives how many."""
         found = [end for end in self._open_ends() if end.index in nodes]
         for end in found:
-            end.peer.is_void = True
             self._lose(end)
         return len(found)
 
@@ -554,9 +551,6 @@ class Network:
 
     def _transmit(self, end: End, parcel: _Parcel) -> None:
         here, there = end.index, end.peer.index
-        if end.is_void:
-            self.books.dropped += 1
-            return
         if end.held is not None or self.is_cut(here, there):
             self._hold(end, parcel)
             return
@@ -583,9 +577,6 @@ class Network:
 
     def _arrive(self, end: End, parcel: _Parcel) -> Happened:
         self.books.in_the_air -= 1
-        if end.is_void:
-            self.books.dropped += 1
-            return world_event(Kind.DROP, "to nobody")
         if end.held is not None or self.is_cut(end.index, end.peer.index):
             self._hold(end, parcel)
             return world_event(Kind.DROP, "waits behind a cut")

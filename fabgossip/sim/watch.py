@@ -149,11 +149,10 @@ class Watch:
         if self.agreement.is_mending:
             self.agreement.on_change(self._world.now_ns)
 
-    def lost(self, index: int, other: int, reason: LostReason, *, is_void: bool) -> None:
-        """A link ended at a node; `is_void`: its other end was gone without a word."""
+    def lost(self, index: int, other: int, reason: LostReason) -> None:
+        """A link ended at a node."""
         self.liveness.now_ns = self._world.now_ns
-        if not is_void:
-            self.dropped.on_lost(index, other, reason)
+        self.dropped.on_lost(index, other, reason)
 
     def fault_on(self, fault: Fault) -> None:
         """A fault began."""

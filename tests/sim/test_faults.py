@@ -179,3 +179,22 @@ def test_a_plan_alone_gives_the_same_trace() -> None:
     assert again.run().trace_hash == outcome.trace_hash
     fewer = run_of(made(CRASHES), 3, faults=first.faults[1:])
     assert fewer.run().trace_hash != outcome.trace_hash
+
+
+def believed_in(kind: str, until_s: int) -> int:
+    """How many nodes believe in a link to `edge-1` that it does not have."""
+    nemesis = f'{{ kind = "{kind}", at = "15s", for = "0s", select = {{ nodes = ["edge-1"] }} }}'
+    run = run_of(made(nemesis), 1)
+    edge = next(node.index for node in run.scenario.nodes if node.node_id == "edge-1")
+    run.run(until_s * 10**9 + 1)
+    sides = run.network.sides()
+    return sum(
+        edge in others and other not in sides.get(edge, []) for other, others in sides.items()
+    )
+
+
+@pytest.mark.slow
+def test_of_a_half_open_link_one_end_does_not_learn_until_it_misses_a_sign_of_life() -> None:
+    assert believed_in("reset", 15) == 0
+    assert believed_in("half_open", 15) > 2
+    assert believed_in("half_open", 30) == 0
