@@ -50,7 +50,14 @@ from fabgossip.model.messages import (
 )
 from fabgossip.model.moment import Now, is_past
 from fabgossip.model.scope import Audience, ScopeId, ScopeKind
-from fabgossip.trust.authorization import Decision, Object, Subject, authorize, may_disclose
+from fabgossip.trust.authorization import (
+    Decision,
+    Object,
+    Subject,
+    authorize,
+    is_authorized,
+    may_disclose,
+)
 
 Found: TypeAlias = tuple[Head | None, VerifiedManifest] | None
 """An artifact and the head it belongs to; a bundle of the trust chain belongs to none."""
@@ -123,20 +130,17 @@ class Disclosure:
     def decide(self, request: Subject, found: Found, verb: Verb, now: Now) -> Decision:
         """Whether a peer may know of, or fetch, an artifact; `found` None for one we know nothing
         of, which takes the same steps and is denied."""
-        about = Object(manifest=None)
-        if found is not None:
-            head, verified = found
-            about = Object(
-                manifest=verified.manifest,
-                manifest_hash=verified.manifest_hash,
-                signed_by=verified.signed_by,
-                is_current=head is not None and head.is_current_at(now.unix),
-            )
+        about = _about(found, now)
         return authorize(request, about, verb, self._beliefs.facts, now.unix)
 
     def may_know(self, session: Session, verified: VerifiedManifest, now: Now) -> bool:
         """Whether the peer of a session may know of an artifact that is still to be told about."""
-        return self._may_learn(session, verified, [], now)
+        if _is_over(verified.manifest, now):
+            return False
+        head = self._catalog.find(verified.manifest.namespace.text)
+        request = Subject(identity=session.identity, claims=session.claims)
+        about = _about((head, verified), now)
+        return is_authorized(request, about, Verb.KNOW, self._beliefs.facts, now.unix)
 
     def hello(self, session: Session, boot_id: BootId) -> None:
         """Say hello, showing what the peer may see of our claims."""
@@ -383,6 +387,18 @@ class Disclosure:
             check, items = denied[0].denied_by or "", len(denied)
             fields = (("peer", session.node_id), ("check", check), ("items", items))
             self._out.append(Record(fact=Fact.FETCH_DENIED, fields=fields))
+
+
+def _about(found: Found, now: Now) -> Object:
+    if found is None:
+        return Object(manifest=None)
+    head, verified = found
+    return Object(
+        manifest=verified.manifest,
+        manifest_hash=verified.manifest_hash,
+        signed_by=verified.signed_by,
+        is_current=head is not None and head.is_current_at(now.unix),
+    )
 
 
 _UNTOLD_STATES: Final = frozenset({HeadState.INVALID, HeadState.OUTDATED})

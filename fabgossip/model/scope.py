@@ -148,9 +148,11 @@ def matches(audience: Audience, held: Entitlements) -> bool:
     """Whether a node with these entitlements is in the audience, so may apply the artifact."""
     if held.scope_ids.issuperset(audience.scope_ids):
         return True  # nearly always the answer where it is yes, and it costs no look at kinds
-    kinds = {scope.kind for scope in audience.scope_ids}
-    met = {scope.kind for scope in audience.scope_ids if scope in held.scope_ids}
-    return kinds == met
+    met: dict[str, bool] = {}
+    for scope in audience.scope_ids:
+        kind = scope.text.partition(":")[0]
+        met[kind] = met.get(kind, False) or scope in held.scope_ids
+    return all(met.values())
 
 
 def covers(

@@ -10,7 +10,10 @@ Must not know: what a node decides, or why.
 | S2 | materialises an artifact whose audience it is not in |
 | S5 | materialises other bytes than were issued |
 | S6 | lowers a floor, crashes included; applies below one it persisted |
+| S15 | queues more than its class may, or dials more links than it may have |
+| S17 | (of the network itself) loses count: sent = arrived + dropped + on its way |
 | S19 | raises, fails its own `check()`, or sends what the codec refuses |
+| S20 | (of the simulator itself) acts once it is dead |
 | S21 | tells of an artifact, or of a content, before it is durable here |
 """
 
@@ -30,11 +33,13 @@ from fabgossip.model.messages import (
     Holdings,
     HoldingsMode,
     Message,
+    TrafficClass,
 )
 from fabgossip.model.scope import Audience
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.disk import Local
 from fabgossip.sim.ledger import Ledger
+from fabgossip.sim.network import QUEUE_BYTES_MAX, Books
 
 VIOLATIONS_MAX = 1_000
 """Kept per run; beyond, only counted."""
@@ -238,6 +243,10 @@ class Floors:
                     detail = f"{namespace}: {found.get(namespace)} found, {floor} was durable"
                     self._violated("restarted", index, detail)
 
+    def on_wiped(self, index: int) -> None:
+        """Its disk is another one."""
+        self._highest = {key: floor for key, floor in self._highest.items() if key[0] != index}
+
     def _violated(self, what: str, index: int, detail: str) -> None:
         self._docket.violated("S6", what, index, f"{self._ledger.node_id(index)}: {detail}")
 
@@ -277,6 +286,11 @@ class Durable:
     def on_durable_content(self, index: int, content_hash: ContentHash) -> None:
         """A content is on the disk."""
         self._contents.add((index, content_hash))
+
+    def on_wiped(self, index: int) -> None:
+        """Its disk is another one."""
+        self._manifests = {key for key in self._manifests if key[0] != index}
+        self._contents = {key for key in self._contents if key[0] != index}
 
     def on_sent(self, sender: int, message: Message) -> None:
         """A message left."""
@@ -324,3 +338,71 @@ class Durable:
     def _violated(self, what: str, index: int, name: str) -> None:
         detail = f"{self._ledger.node_id(index)} told of {name} before it was durable"
         self._docket.violated("S21", what, index, detail)
+
+
+class Bounded:
+    """S15: what has a limit keeps it."""
+
+    def __init__(self, ledger: Ledger, docket: Docket, links_max: int) -> None:
+        self._ledger = ledger
+        self._docket = docket
+        self._count = docket.open("S15")
+        self._links_max = links_max
+
+    def on_queued(self, index: int, traffic: TrafficClass, queued: int) -> None:
+        """So many bytes of a class wait on one link."""
+        self._count.checks += 1
+        if queued > QUEUE_BYTES_MAX[traffic]:
+            self._violated("queue", index, f"{queued} bytes of class {traffic.name.lower()}")
+
+    def on_connected(self, index: int, dialed: int) -> None:
+        """So many links a node opened by itself."""
+        self._count.checks += 1
+        if dialed > self._links_max:
+            self._violated("links", index, f"{dialed} links")
+
+    def _violated(self, what: str, index: int, detail: str) -> None:
+        self._docket.violated("S15", what, index, f"{self._ledger.node_id(index)}: {detail}")
+
+
+class Counted:
+    """S17: every parcel is somewhere."""
+
+    def __init__(self, docket: Docket) -> None:
+        self._docket = docket
+        self._count = docket.open("S17")
+
+    def on_audit(self, books: Books, waiting: int) -> None:
+        """The books of the network, and what was found waiting."""
+        self._count.checks += 1
+        accounted = books.arrived + books.dropped + books.in_the_air + waiting
+        if books.sent != accounted:
+            self._docket.violated("S17", "books", 0, f"{books.sent} sent, {accounted} accounted")
+
+
+class Alive:
+    """S20: only the newest incarnation of a node acts."""
+
+    def __init__(self, ledger: Ledger, docket: Docket) -> None:
+        self._ledger = ledger
+        self._docket = docket
+        self._count = docket.open("S20")
+        self._incarnations: dict[int, int] = {}
+        self._dead: set[int] = set()
+
+    def on_begun(self, index: int) -> int:
+        """A process began; gives the number of its incarnation."""
+        self._incarnations[index] = self._incarnations.get(index, 0) + 1
+        self._dead.discard(index)
+        return self._incarnations[index]
+
+    def on_crashed(self, index: int) -> None:
+        """It is gone."""
+        self._dead.add(index)
+
+    def on_acted(self, index: int, incarnation: int) -> None:
+        """An effect was carried out."""
+        self._count.checks += 1
+        if index in self._dead or self._incarnations[index] != incarnation:
+            detail = f"{self._ledger.node_id(index)}: incarnation {incarnation} acts"
+            self._docket.violated("S20", "acted", index, detail)

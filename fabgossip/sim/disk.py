@@ -111,23 +111,37 @@ class _Job:
     done: Done | None
     size: int
     is_alone: bool = False
+    is_file: bool = False
+    """A content is a file of its own; all else is one transaction of the index."""
 
 
 class SimDisk:
     """One node's disk; it outlives the node's processes."""
 
     def __init__(
-        self, world: World, index: int, costs: DiskCosts, tap: DiskTap, stream: Stream
+        self,
+        world: World,
+        index: int,
+        costs: DiskCosts,
+        tap: DiskTap,
+        stream: Stream,
+        shared: dict[ContentHash, bytes],
     ) -> None:
+        """`shared`: the contents of all disks of a run, so that equal ones are in memory once."""
         self._world = world
         self._index = index
         self._costs = costs
         self._tap = tap
         self._stream = stream
+        self._shared = shared
         self._jobs: deque[_Job] = deque()
         self._group: list[_Job] = []
         self._epoch = 0
         """Counts crashes: what belongs to an earlier one is void."""
+        self.wipe()
+
+    def wipe(self) -> None:
+        """All that was kept is gone."""
         self.heads: dict[tuple[str, bool], VerifiedManifest] = {}
         self.floors: dict[str, StoredFloor] = {}
         self.revoked: set[tuple[int, bytes]] = set()
@@ -150,7 +164,7 @@ class SimDisk:
 
     def store(self, content_hash: ContentHash, data: bytes, done: Done) -> None:
         """Make a verified content durable."""
-        self._put(_Job(lambda: self._store(content_hash, data), done, size=len(data)))
+        self._put(_Job(lambda: self._store(content_hash, data), done, size=len(data), is_file=True))
 
     def remove(self, content_hash: ContentHash) -> None:
         """Drop a content."""
@@ -221,12 +235,16 @@ class SimDisk:
         return done(ok)
 
     def crash(self) -> None:
-        """The process is gone: what was under way landed or did not, the rest never began."""
+        """The process is gone: what was under way landed or did not, each file by itself and the
+        index as a whole; the rest never began."""
         group, self._group = self._group, []
         self._jobs.clear()
         self._epoch += 1
-        if group and self._stream.below(2):
-            for job in group:
+        if not group:
+            return
+        is_committed = self._stream.below(2)
+        for job in group:
+            if self._stream.below(2) if job.is_file else is_committed:
                 job.write()
 
     def started(self) -> Started:
@@ -357,7 +375,8 @@ class SimDisk:
         self._tap.durable_manifest(self._index, verified, self._floor(namespace))
 
     def _store(self, content_hash: ContentHash, data: bytes) -> bool:
-        self.contents[content_hash] = data
+        known = self._shared.setdefault(content_hash, data)
+        self.contents[content_hash] = known if known == data else data
         self._tap.durable_content(self._index, content_hash)
         return True
 

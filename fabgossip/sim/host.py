@@ -64,24 +64,22 @@ from fabgossip.model.messages import (
     NotAvailable,
     TrafficClass,
 )
-from fabgossip.model.moment import Instant, Now, UnixTime, is_past
+from fabgossip.model.moment import Now, is_past
 from fabgossip.sim.authority import Issued, Papers
+from fabgossip.sim.clock import Clock
 from fabgossip.sim.codec import Codec
 from fabgossip.sim.disk import Done, SimDisk
 from fabgossip.sim.granted import GrantedTransfers
+from fabgossip.sim.labor import HANDLE_NS, HANDSHAKE_NS, Labor
 from fabgossip.sim.network import End, Network, SentFrame
 from fabgossip.sim.streams import Streams
 from fabgossip.sim.trace import DIGEST_BYTES, Happened, Kind, digest8, world_event
 from fabgossip.sim.transfers import Bench, Transfers
 from fabgossip.sim.watch import Watch
-from fabgossip.sim.world import NS_PER_MS, NS_PER_S, SpinError, World
+from fabgossip.sim.world import SpinError, World
 from fabgossip.trust.signatures import Verifier
 from fabgossip.wire.framing import EARLY_KINDS, FrameKind
 
-FIRST_INSTANT: Final = 3_600_000
-"""Milliseconds every machine is up when a run begins."""
-FIRST_UNIX: Final = 1_800_000_000
-"""Wall clock when a run begins."""
 STEP_EVENTS_MAX: Final = 100_000
 """Events a node may cause itself within one step."""
 
@@ -119,28 +117,29 @@ class Surroundings:
     config: NodeConfig
     make_node: NodeMaker
     index_of: dict[NodeId, int]
+    cpu_percents: dict[int, int]
+    """How long work takes at each node, of the usual; 0: no time."""
     check_every: int
     """A node checks itself after so many of its events, and at the end."""
-
-
-def clocks(world: World) -> Now:
-    """Both clocks of every node."""
-    return Now(
-        instant=Instant(FIRST_INSTANT + world.now_ns // NS_PER_MS),
-        unix=UnixTime(FIRST_UNIX + world.now_ns // NS_PER_S),
-    )
 
 
 class Process:
     """One incarnation of a daemon."""
 
-    def __init__(self, around: Surroundings, index: int, papers: Papers, disk: SimDisk) -> None:
+    def __init__(
+        self, around: Surroundings, index: int, papers: Papers, disk: SimDisk, clock: Clock
+    ) -> None:
         self._around = around
         self._index = index
         self._disk = disk
+        self._clock = clock
+        self._incarnation = around.watch.begun(index)
         self.identity = papers.certificate
         self.is_dead = False
         self._ends: dict[LinkId, End] = {}
+        self._dialed: set[LinkId] = set()
+        self._queued: dict[LinkId, End] = {}
+        """Links with something to send at the end of the step."""
         self._links = 0
         self._requests = 0
         self._answers: dict[RequestId, Callable[[Answer | None], None]] = {}
@@ -157,7 +156,8 @@ class Process:
             bootstrap=papers.bootstrap,
             seed=around.streams.of(f"node/{node_id}").draw(),
         )
-        self.node = around.make_node(setup, around.verifier)
+        self._labor = Labor(around.verifier, around.cpu_percents[index])
+        self.node = around.make_node(setup, self._labor)
         self._transfers = Transfers(self._bench())
         self._granted = GrantedTransfers(self._bench())
 
@@ -167,7 +167,8 @@ class Process:
         def content_sent(end: End, content_hash: ContentHash) -> None:
             watch.content_sent(index, end.peer.index, content_hash)
 
-        def content_received(content_hash: ContentHash) -> None:
+        def content_received(content_hash: ContentHash, size: int) -> None:
+            self._labor.hashed(size)
             watch.content_received(index, content_hash)
 
         return Bench(
@@ -228,10 +229,11 @@ class Process:
         watch = self._around.watch
         for _ in range(STEP_EVENTS_MAX):
             try:
-                effects = self.node.handle(self._events.popleft(), clocks(self._around.world))
+                effects = self.node.handle(self._events.popleft(), self._now())
             except Exception as error:  # noqa: BLE001  # whatever a node raises is its own fault: S19
                 watch.raised(self._index, "handle", error)
                 return
+            self._labor.add(HANDLE_NS)
             for effect in effects:
                 self._carry_out(effect)
             self._handled += 1
@@ -243,9 +245,20 @@ class Process:
         else:
             spun = SpinError(self._index, self._around.world.now_ns)
             watch.raised(self._index, "spin", spun)
-        for end in tuple(self._ends.values()):
-            if end.queues:
-                self._around.network.flush(end)
+        self._rest()
+
+    def _rest(self) -> None:
+        """The step is over: what it sends leaves when its work is done, and so long all else
+        waits."""
+        work_ns = self._labor.take()
+        if work_ns:
+            self._around.world.occupy(self._index, work_ns)
+        queued, self._queued = self._queued, {}
+        for end in queued.values():
+            self._around.network.flush(end, work_ns)
+
+    def _now(self) -> Now:
+        return self._clock.at(self._around.world.now_ns)
 
     def is_sound(self) -> bool:
         """Let the node check itself."""
@@ -257,6 +270,7 @@ class Process:
         return True
 
     def _carry_out(self, effect: Effect) -> None:
+        self._around.watch.acted(self._index, self._incarnation)
         if not isinstance(effect, Send):
             self._described.update(_effect_bytes(effect))
         match effect:
@@ -313,6 +327,8 @@ class Process:
         frame = SentFrame(kind, traffic, stream, body)
         self._described.update(b"%d %d %d " % (end.link, kind, stream) + body)
         if network.send(end, frame):
+            self._queued[end.link] = end
+            self._around.watch.queued(self._index, traffic, end.queued[traffic])
             self._around.watch.sent(self._index, end.peer.index, message)
             return True
         if not network.drops(traffic):
@@ -331,8 +347,7 @@ class Process:
         self._around.network.close(end, SentFrame(kind, TrafficClass.LINK, 0, body), reason)
 
     def _set_timer(self, effect: SetTimer) -> None:
-        at_ns = (effect.at - FIRST_INSTANT) * NS_PER_MS
-        self._wait(at_ns, partial(self._on_timer, effect.timer))
+        self._wait(self._clock.true_ns_of(effect.at), partial(self._on_timer, effect.timer))
 
     def _on_timer(self, timer: Timer) -> Happened:
         return self._step(Kind.TIMER, TimerFired(timer=timer))
@@ -343,7 +358,7 @@ class Process:
     def accepts(self, identity: NodeIdentity) -> bool:
         """What the leaf rules leave to judge: revocation and expiry."""
         facts = self.node.view.trust
-        revoked, now = facts.revoked, clocks(self._around.world)
+        revoked, now = facts.revoked, self._now()
         return not (
             is_past(identity.expires_at, now.unix)
             or revoked.has_certificate(identity.certificate_hash)
@@ -355,6 +370,10 @@ class Process:
         self._links += 1
         end.link = LinkId(self._links)
         self._ends[end.link] = end
+        self._labor.add(HANDSHAKE_NS)
+        if end.is_dialer:
+            self._dialed.add(end.link)
+        self._around.watch.connected(self._index, len(self._dialed))
         return self._step(
             Kind.CONNECT,
             PeerConnected(link=end.link, identity=end.identity, is_dialer=end.is_dialer),
@@ -394,9 +413,12 @@ class Process:
     def lost(self, link: LinkId | None, node_id: NodeId, reason: LostReason) -> Happened:
         """A link ended, or a dial failed."""
         if link is not None:
-            self._ends.pop(link, None)
+            end = self._ends.pop(link, None)
+            self._dialed.discard(link)
             self._transfers.on_lost(link)
             self._granted.on_lost(link)
+            if end is not None:
+                self._around.watch.lost(self._index, end.peer.index, reason)
         return self._step(Kind.LOST, PeerLost(link=link, node_id=node_id, reason=reason))
 
     def submit(self, issued: Issued, on_answer: Callable[[Answer | None], None]) -> Happened:
@@ -413,8 +435,11 @@ class Process:
 class Host:
     """A machine: its disk, and the process on it if one runs."""
 
-    def __init__(self, around: Surroundings, index: int, papers: Papers, disk: SimDisk) -> None:
+    def __init__(
+        self, around: Surroundings, index: int, papers: Papers, disk: SimDisk, clock: Clock
+    ) -> None:
         self._around = around
+        self.clock = clock
         self.index = index
         self.papers = papers
         self.disk = disk
@@ -424,7 +449,7 @@ class Host:
         """Start a process, unless one runs."""
         if self.process is not None:
             return world_event(Kind.DROP, "runs already")
-        self.process = Process(self._around, self.index, self.papers, self.disk)
+        self.process = Process(self._around, self.index, self.papers, self.disk, self.clock)
         return self.process.start()
 
     def crash(self) -> Happened:
@@ -436,11 +461,17 @@ class Host:
             self._around.watch.crashed(self.index)
         return world_event(Kind.CRASH, self.papers.own.node_id)
 
+    def wipe(self) -> None:
+        """The disk of a machine that is down is exchanged for an empty one."""
+        assert self.process is None, "a running process keeps its disk"
+        self.disk.wipe()
+        self._around.watch.wiped(self.index)
+
     def snapshot(self) -> str:
         """The node as a checkpoint sees it."""
         if self.process is None:
             return "down"
-        return repr(self.process.node.view.snapshot(clocks(self._around.world)))
+        return repr(self.process.node.view.snapshot(self.clock.at(self._around.world.now_ns)))
 
 
 def default_node(setup: NodeSetup, verifier: Verifier) -> SimulatedNode:

@@ -11,6 +11,8 @@ Must not know: how anything arrived.
   links open when it was accepted, between nodes that may know it, and only distance cost time.
 - `rmr` is m / (n - 1) - 1, mean over the versions: m envelopes of it sent in announcements, lost
   ones included, n nodes that stored it, the first included.
+- `ldh` is the greatest number of hops of a first delivery; what came because it was asked for has
+  none.
 - `missed` counts pairs that never came to that although the node was up throughout; nodes that
   were down meanwhile are counted apart as `interrupted`.
 """
@@ -39,6 +41,7 @@ class Spread:
     t_last_ms: int | None
     t99_bound_ms: int | None
     rmr: float | None
+    ldh: int | None
     missed: int
     interrupted: int
     pairs: int
@@ -59,6 +62,8 @@ class _Accepted:
     """Nodes at which the manifest is durable."""
     sent: int = 0
     """Its envelopes in announcements."""
+    hops: int = 0
+    """Most hops of a first delivery."""
     down: set[int] = field(default_factory=set)
     """Nodes that were down at some time before it arrived."""
 
@@ -73,6 +78,8 @@ class Measures:
         self._is_up = is_up
         self._links = links
         self._accepted: dict[tuple[str, Order], _Accepted] = {}
+        self._lines: dict[str, dict[Order, _Accepted]] = {}
+        """The same by namespace."""
         self._names: dict[str, str] = {}
         self._delivered: set[tuple[int, bytes]] = set()
         self._unentitled: set[tuple[int, bytes]] = set()
@@ -101,6 +108,7 @@ class Measures:
             accepted.bound = self._shortest(index, issued)
         accepted.down = {one for one in self._ledger.indices() if not self._is_up(one)}
         self._accepted[key] = accepted
+        self._lines.setdefault(key[0], {})[key[1]] = accepted
 
     def _shortest(self, first: int, issued: Issued) -> dict[int, int]:
         """Dijkstra over the links between nodes that may know an artifact."""
@@ -131,8 +139,8 @@ class Measures:
         """A namespace was switched."""
         if local.newest is None:
             return
-        for (name, order), accepted in self._accepted.items():
-            if name == namespace and order <= local.newest:
+        for order, accepted in self._lines.get(namespace, {}).items():
+            if order <= local.newest:
                 accepted.arrived.setdefault(index, now_ns)
 
     def on_crashed(self, index: int) -> None:
@@ -146,6 +154,7 @@ class Measures:
         match message:
             case Announce():
                 envelopes = tuple(one.envelope for one in message.entries)
+                self._on_hops(index, message)
             case Heads():
                 envelopes = message.envelopes
             case _:
@@ -154,6 +163,16 @@ class Measures:
             issued = self._ledger.by_envelope(envelope)
             if issued is not None:
                 self._on_delivered(index, issued)
+
+    def _on_hops(self, index: int, message: Announce) -> None:
+        for one in message.entries:
+            issued = self._ledger.by_envelope(one.envelope)
+            if issued is None or (index, issued.prefix) in self._delivered:
+                continue
+            key = (issued.manifest.namespace.text, issued.manifest.order)
+            if key in self._accepted:
+                row = self._accepted[key]
+                row.hops = max(row.hops, one.hops)
 
     def on_stored(self, index: int, issued: tuple[Issued, ...]) -> None:
         """A whole content arrived: it counts for whichever artifact entitles to it."""
@@ -217,6 +236,7 @@ class Measures:
             t_last_ms=_quantile_ms(times, 100),
             t99_bound_ms=_quantile_ms(bounds, 99),
             rmr=_rmr(rows),
+            ldh=max((row.hops for row in rows), default=0) or None,
             missed=missed,
             interrupted=interrupted,
             pairs=len(times) + missed,

@@ -14,6 +14,7 @@ Must not know: what a frame says, what a node decides.
   and gives up after 10 s with a reset that the other end does not see.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +25,6 @@ from fabgossip.model.authority import NodeIdentity
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import TrafficClass
 from fabgossip.sim.paths import RETRY_NS, Paths
-from fabgossip.sim.scenario import Cut
 from fabgossip.sim.trace import Happened, Kind, world_event
 from fabgossip.sim.world import NS_PER_S, World
 from fabgossip.wire.framing import HEADER_BYTES, FrameKind
@@ -121,11 +121,15 @@ class End:
     turn: int = 0
     parcels: int = 0
     arrives_ns: int = 0
+    ready_ns: int = 0
+    """When the work is done whose outcome is sent next."""
     free_ns: int = 0
     """When the path has taken all that was sent, where its rate is limited."""
     held: list[_Parcel] | None = None
     """What waits behind a cut, from the first packet that did not pass."""
     held_since_ns: int = 0
+    unheard_ns: int | None = None
+    """Since when nothing it sends is acknowledged, because the way back is cut."""
     has_ended: bool = False
     """Whether the other end will hear, or has heard, that this one is gone."""
     peer: "End" = field(init=False, repr=False)
@@ -141,6 +145,25 @@ class End:
         return stream % 2 == self.next_stream % 2 and 0 < stream < self.next_stream
 
 
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """Packets from one side to the other do not pass."""
+
+    sources: frozenset[int]
+    destinations: frozenset[int]
+    is_patient: bool = False
+    """Whether no kernel gives up what waits behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strain:
+    """What makes the packets from or to some nodes late."""
+
+    nodes: frozenset[int]
+    add_ns: int = 0
+    loss_ppm: int = 0
+
+
 def _ends(dialer: tuple[int, Port], dialed: tuple[int, Port]) -> tuple[End, End]:
     one = End(dialer[0], dialer[1], dialed[1].identity, is_dialer=True, next_stream=1)
     other = End(dialed[0], dialed[1], dialer[1].identity, is_dialer=False, next_stream=2)
@@ -148,17 +171,59 @@ def _ends(dialer: tuple[int, Port], dialed: tuple[int, Port]) -> tuple[End, End]
     return one, other
 
 
+@dataclass(slots=True)
+class Books:
+    """What became of every parcel, in parcels."""
+
+    sent: int = 0
+    arrived: int = 0
+    dropped: int = 0
+    in_the_air: int = 0
+    """Counted at departure and arrival, apart from the others."""
+
+
+class _Pipe:
+    """What passes one after the other."""
+
+    __slots__ = ("free_ns", "rate_bps")
+
+    def __init__(self, rate_bps: int) -> None:
+        self.rate_bps = rate_bps
+        self.free_ns = 0
+
+    def passed_ns(self, size: int, from_ns: int) -> int:
+        """When so many bytes that come at a time are through."""
+        self.free_ns = max(self.free_ns, from_ns) + size * 8 * NS_PER_S // self.rate_bps
+        return self.free_ns
+
+
 class Network:
     """All connections of a run."""
 
-    def __init__(self, world: World, paths: Paths) -> None:
+    def __init__(
+        self, world: World, paths: Paths, rates_bps: dict[int, tuple[int, int]] | None = None
+    ) -> None:
+        """`rates_bps`: what nodes send and receive at most, 0 and absent: no limit."""
+        self._uplinks = {index: _Pipe(up) for index, (up, _) in (rates_bps or {}).items() if up}
+        self._downlinks = {
+            index: _Pipe(down) for index, (_, down) in (rates_bps or {}).items() if down
+        }
         self._world = world
         self._paths = paths
         self._ports: dict[int, Port] = {}
         self._ends: list[End] = []
-        self._cuts: list[Cut] = []
+        self._barriers: dict[int, tuple[Barrier, ...]] = {}
+        """By fault."""
+        self._strains: dict[int, Strain] = {}
+        self._reading: dict[int, int] = {}
+        """Bits a second, of nodes that read no faster."""
+        self.books = Books()
+        self.mattered: set[int] = set()
+        """Faults that changed what became of a packet."""
         self.frames_sent = 0
         self.bytes_sent = 0
+        self.bytes_at: Counter[int] = Counter()
+        """Sent and received by node, TLS and its handshakes included."""
 
     def listen(self, index: int, port: Port) -> None:
         """A process is up."""
@@ -172,13 +237,20 @@ class Network:
                 end.lost = LostReason.LOCAL
                 self._end(end)
 
-    def is_cut(self, one: int, other: int) -> bool:
-        """Whether no packet passes between two nodes now."""
-        return any(
-            (one in cut.sides[0] and other in cut.sides[1])
-            or (one in cut.sides[1] and other in cut.sides[0])
-            for cut in self._cuts
-        )
+    def is_cut(self, source: int, destination: int) -> bool:
+        """Whether no packet passes from one node to another now."""
+        if not self._barriers:
+            return False
+        for number, barriers in self._barriers.items():
+            for barrier in barriers:
+                if source in barrier.sources and destination in barrier.destinations:
+                    self.mattered.add(number)
+                    return True
+        return False
+
+    def is_severed(self, one: int, other: int) -> bool:
+        """Whether either way between two nodes is cut."""
+        return self.is_cut(one, other) or self.is_cut(other, one)
 
     def ways(self) -> dict[int, list[tuple[int, int]]]:
         """The open links of each node, and how far away the other end is, jitter left out."""
@@ -190,19 +262,73 @@ class Network:
                 ways.setdefault(end.index, []).append((end.peer.index, way))
         return ways
 
-    def cut(self, cut: Cut) -> None:
-        """Two sides cannot reach each other from now on."""
-        self._cuts.append(cut)
+    def sides(self) -> dict[int, list[int]]:
+        """The other nodes each node believes to have a link to."""
+        sides: dict[int, list[int]] = {}
+        for end in self._open_ends():
+            if end.link != NO_LINK:
+                sides.setdefault(end.index, []).append(end.peer.index)
+        return sides
 
-    def mend(self, cut: Cut) -> None:
-        """They can again; what waits is sent when TCP tries next."""
-        self._cuts.remove(cut)
+    def cut(self, number: int, barriers: tuple[Barrier, ...]) -> None:
+        """A fault keeps packets from passing from now on."""
+        self._barriers[number] = barriers
+
+    def mend(self, number: int) -> None:
+        """They pass again; what waits is sent when TCP tries next."""
+        if self._barriers.pop(number, None) is None:
+            return
         self._ends = [end for end in self._ends if end.lost is None or end.held is not None]
         for end in self._ends:
+            if not self.is_cut(end.peer.index, end.index):
+                end.unheard_ns = None
             if end.held is not None and not self.is_cut(end.index, end.peer.index):
                 self._world.schedule(
                     self._next_try(end), end.index, end.index, partial(self._flush, end)
                 )
+
+    def strain(self, number: int, strain: Strain) -> None:
+        """A fault makes packets late from now on."""
+        self._strains[number] = strain
+
+    def relieve(self, number: int) -> None:
+        """They are no later than their rule says."""
+        self._strains.pop(number, None)
+
+    def slow_reading(self, index: int, rate_bps: int) -> None:
+        """A node reads no faster than this from now on; 0: as fast as it comes."""
+        if rate_bps:
+            self._reading[index] = rate_bps
+        else:
+            self._reading.pop(index, None)
+
+    def reset(self, nodes: frozenset[int]) -> int:
+        """All connections of some nodes are reset at both ends; gives how many."""
+        found = [end for end in self._open_ends() if end.index in nodes]
+        for end in found:
+            for one in (end, end.peer):
+                self._lose(one)
+        return len(found)
+
+    def forget(self, nodes: frozenset[int]) -> int:
+        """Some nodes lose their connections; the other ends are told nothing, and what they send is
+        acknowledged by nobody who reads it. Gives how many."""
+        found = [end for end in self._open_ends() if end.index in nodes]
+        for end in found:
+            self._lose(end)
+        return len(found)
+
+    def _open_ends(self) -> list[End]:
+        return [end for end in self._ends if end.lost is None]
+
+    def _lose(self, end: End) -> None:
+        if end.lost is None:
+            end.lost = LostReason.RESET
+            end.has_ended = True
+            self._world.schedule(
+                self._world.now_ns, end.index, end.index,
+                partial(self._on_over, end, LostReason.RESET),
+            )  # fmt: skip
 
     def _next_try(self, end: End) -> int:
         at, wait = end.held_since_ns, RETRY_NS
@@ -225,7 +351,11 @@ class Network:
         here, (there, node_id) = dialer[0], dialed
         started = self._world.now_ns
         way = self._way(here, there)
-        if way is None or self.is_cut(here, there):
+        if self._world.is_paused(there):
+            failed = started + HANDSHAKE_NS
+            self._fail(dialer, node_id, LostReason.HANDSHAKE_FAILED, failed)
+            return
+        if way is None or self.is_severed(here, there):
             self._fail(dialer, node_id, LostReason.CONNECT_FAILED, started + DIAL_NS)
             return
         self._world.schedule(
@@ -240,7 +370,7 @@ class Network:
         now = self._world.now_ns
         ways = [self._way(there, here), self._way(here, there), self._way(there, here)]
         back, rest = ways[0], [way for way in ways if way is not None]
-        if self.is_cut(here, there) or back is None or len(rest) < len(ways):
+        if self.is_severed(here, there) or back is None or len(rest) < len(ways):
             self._fail(dialer, node_id, LostReason.CONNECT_FAILED, started + DIAL_NS)
         elif there not in self._ports:
             self._fail(dialer, node_id, LostReason.CONNECT_FAILED, now + back)
@@ -260,12 +390,14 @@ class Network:
         (here, port), (there, other) = dialer, dialed
         if self._ports.get(here) is not port:
             return world_event(Kind.DROP, "the dialler is gone")
-        if self.is_cut(here, there):
+        if self.is_severed(here, there):
             self._fail(dialer, node_id, LostReason.HANDSHAKE_FAILED, connected_ns + HANDSHAKE_NS)
             return world_event(Kind.DROP, "handshake behind a cut")
         if self._ports.get(there) is not other:
             return port.lost(None, node_id, LostReason.HANDSHAKE_FAILED)
         self.bytes_sent += 2 * HANDSHAKE_BYTES
+        self.bytes_at[here] += HANDSHAKE_BYTES
+        self.bytes_at[there] += HANDSHAKE_BYTES
         if not port.accepts(other.identity):
             return port.lost(None, node_id, LostReason.IDENTITY)
         mine, theirs = _ends(dialer, dialed)
@@ -297,8 +429,20 @@ class Network:
         self._world.schedule(max(at_ns, self._world.now_ns), here, here, failed)
 
     def _way(self, source: int, destination: int) -> int | None:
-        delay = self._paths.delay_ns(source, destination)
-        return None if delay is None else max(delay, ARRIVAL_NS_MIN)
+        add_ns = loss_ppm = 0
+        for number, strain in self._strains.items():
+            if source in strain.nodes or destination in strain.nodes:
+                add_ns += strain.add_ns
+                loss_ppm += strain.loss_ppm
+                self.mattered.add(number)
+        delay = self._paths.delay_ns(source, destination, loss_ppm)
+        return None if delay is None else max(delay + add_ns, ARRIVAL_NS_MIN)
+
+    def _rate_bps(self, end: End) -> int:
+        """How fast the other end takes what this one sends; 0: no limit."""
+        rate = self._paths.rule(end.index, end.peer.index).rate_bps
+        reading = self._reading.get(end.peer.index, 0)
+        return min(rate, reading) if rate and reading else rate or reading
 
     def send(self, end: End, frame: SentFrame) -> bool:
         """Queue a frame; False if its class is full: see `drops`."""
@@ -325,28 +469,40 @@ class Network:
 
     def room_at(self, end: End, traffic: TrafficClass) -> int:
         """When there is room for another content frame."""
-        rate = self._paths.rule(end.index, end.peer.index).rate_bps
+        uplink = self._uplinks.get(end.index)
+        rate = self._rate_bps(end) if uplink is None else uplink.rate_bps
         if not rate or self._backlog(end) <= QUEUE_BYTES_MAX[traffic] // 2:
             return self._world.now_ns
-        return end.free_ns - QUEUE_BYTES_MAX[traffic] * 4 * NS_PER_S // rate
+        free_ns = end.free_ns if uplink is None else uplink.free_ns
+        return free_ns - QUEUE_BYTES_MAX[traffic] * 4 * NS_PER_S // rate
 
     def _backlog(self, end: End) -> int:
-        rate = self._paths.rule(end.index, end.peer.index).rate_bps
+        uplink = self._uplinks.get(end.index)
+        if uplink is not None:
+            waits_ns = max(0, uplink.free_ns - self._world.now_ns)
+            return waits_ns * uplink.rate_bps // (8 * NS_PER_S)
+        rate = self._rate_bps(end)
         return max(0, end.free_ns - self._world.now_ns) * rate // (8 * NS_PER_S) if rate else 0
 
-    def flush(self, end: End) -> None:
-        """Send what a step has queued, in the order of classes."""
+    def flush(self, end: End, work_ns: int = 0) -> None:
+        """Send what a step has queued, in the order of classes, once its work is done."""
         if not end.queues:
             return
+        end.ready_ns = self._world.now_ns + work_ns
         for frame in _in_order(end):
-            self.frames_sent += 1
-            self.bytes_sent += frame.wire_bytes
-            arrive = partial(self._on_frame, end.peer, frame)
-            self._transmit(end, self._parcel(end, frame.wire_bytes, arrive))
+            self._send_frame(end, frame)
         end.queues.clear()
         end.queued.clear()
 
+    def _send_frame(self, end: End, frame: SentFrame) -> None:
+        size = frame.wire_bytes
+        self.frames_sent += 1
+        self.bytes_sent += size
+        self.bytes_at[end.index] += size
+        self._transmit(end, self._parcel(end, size, partial(self._on_frame, end.peer, frame)))
+
     def _on_frame(self, end: End, frame: SentFrame) -> Happened:
+        self.bytes_at[end.index] += frame.wire_bytes
         if end.lost is not None or self._ports.get(end.index) is not end.port:
             if not end.has_ended:
                 self._end(end)  # its kernel answers what it does not know with a reset
@@ -361,10 +517,7 @@ class Network:
         end.queues.clear()
         end.queued.clear()
         if farewell is not None:
-            self.frames_sent += 1
-            self.bytes_sent += farewell.wire_bytes
-            arrive = partial(self._on_frame, end.peer, farewell)
-            self._transmit(end, self._parcel(end, farewell.wire_bytes, arrive))
+            self._send_frame(end, farewell)
         self._end(end)
         self._world.schedule(
             self._world.now_ns, end.index, end.index, partial(self._on_over, end, reason)
@@ -387,9 +540,13 @@ class Network:
             return world_event(Kind.DROP, "nobody to tell")
         return end.port.lost(end.link, end.identity.node_id, reason)
 
-    @staticmethod
-    def _parcel(end: End, size: int, arrive: Callable[[], Happened]) -> _Parcel:
+    def waiting(self) -> int:
+        """Parcels that wait behind a cut now. Cost: O(connections)."""
+        return sum(len(end.held) for end in self._ends if end.held is not None)
+
+    def _parcel(self, end: End, size: int, arrive: Callable[[], Happened]) -> _Parcel:
         end.parcels += 1
+        self.books.sent += 1
         return _Parcel(end.parcels, size, arrive)
 
     def _transmit(self, end: End, parcel: _Parcel) -> None:
@@ -397,22 +554,33 @@ class Network:
         if end.held is not None or self.is_cut(here, there):
             self._hold(end, parcel)
             return
+        if end.unheard_ns is None and self.is_cut(there, here):
+            self._expect_word(end)
         way = self._way(here, there)
         if way is None:
             self._hold(end, parcel)  # lost eight times: the sender waits until its patience ends
             return
-        leaves = self._world.now_ns
-        rate = self._paths.rule(here, there).rate_bps
+        leaves = max(self._world.now_ns, end.ready_ns)
+        uplink, downlink = self._uplinks.get(here), self._downlinks.get(there)
+        if uplink is not None:
+            leaves = uplink.passed_ns(parcel.size, leaves)
+        rate = self._rate_bps(end)
         if rate:
             end.free_ns = max(end.free_ns, leaves) + parcel.size * 8 * NS_PER_S // rate
             leaves = end.free_ns
-        end.arrives_ns = max(end.arrives_ns, leaves + way)
+        arrives = leaves + way
+        if downlink is not None:
+            arrives = downlink.passed_ns(parcel.size, arrives)
+        end.arrives_ns = max(end.arrives_ns, arrives)
+        self.books.in_the_air += 1
         self._world.schedule(end.arrives_ns, there, here, partial(self._arrive, end, parcel))
 
     def _arrive(self, end: End, parcel: _Parcel) -> Happened:
+        self.books.in_the_air -= 1
         if end.held is not None or self.is_cut(end.index, end.peer.index):
             self._hold(end, parcel)
             return world_event(Kind.DROP, "waits behind a cut")
+        self.books.arrived += 1
         return parcel.arrive()
 
     def _hold(self, end: End, parcel: _Parcel) -> None:
@@ -427,10 +595,36 @@ class Network:
             )
         end.held.append(parcel)
 
+    def _expect_word(self, end: End) -> None:
+        """What is sent arrives, but nothing that comes back."""
+        end.unheard_ns = self._world.now_ns
+        self._world.schedule(
+            end.unheard_ns + USER_TIMEOUT_NS,
+            end.index,
+            end.index,
+            partial(self._give_up, end, end.unheard_ns),
+        )
+
+    def _is_patient(self, end: End) -> bool:
+        here, there = end.index, end.peer.index
+        return any(
+            barrier.is_patient
+            and (
+                (here in barrier.sources and there in barrier.destinations)
+                or (there in barrier.sources and here in barrier.destinations)
+            )
+            for barriers in self._barriers.values()
+            for barrier in barriers
+        )
+
     def _give_up(self, end: End, since_ns: int) -> Happened:
         """The kernel gives up a connection whose data stays unacknowledged."""
-        if end.held is None or end.held_since_ns != since_ns:
+        waits = end.held is not None and end.held_since_ns == since_ns
+        if not waits and end.unheard_ns != since_ns:
             return world_event(Kind.DROP, "all acknowledged")
+        if self._is_patient(end):
+            return world_event(Kind.DROP, "the path is slow, not gone")
+        self.books.dropped += len(end.held or ())
         end.held = None
         end.has_ended = False
         if end.lost is not None:

@@ -118,17 +118,19 @@ class Paths:
             self._bases[pair] = base
         return base
 
-    def delay_ns(self, source: int, destination: int) -> int | None:
-        """One packet's way, retransmissions included; None if it never arrives."""
+    def delay_ns(self, source: int, destination: int, more_loss_ppm: int = 0) -> int | None:
+        """One packet's way, retransmissions included; None if it never arrives. A fault may lose
+        more packets than the rule."""
         rule = self.rule(source, destination)
         base = self.base_ns(source, destination)
-        if not rule.jitter_ns and not rule.loss_ppm:
+        loss_ppm = min(PPM, rule.loss_ppm + more_loss_ppm)
+        if not rule.jitter_ns and not loss_ppm:
             return base
         stream = self._stream(source, destination)
         waited, retry = 0, RETRY_NS
         for _ in range(RETRIES_MAX):
             draw = stream.draw()
-            if ((draw >> 40) * PPM) >> 24 >= rule.loss_ppm:
+            if ((draw >> 40) * PPM) >> 24 >= loss_ppm:
                 return base + waited + _jitter_ns(rule, draw & 0xFFFFFFFFFF)
             waited += retry
             retry *= 2

@@ -6,7 +6,7 @@ nothing.
 Must not know: how artifacts are signed, how an outcome is shown.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,21 +14,26 @@ from typing import Final
 
 from fabgossip.core.effects import Answer, Outcome
 from fabgossip.errors import ScenarioError
-from fabgossip.model.ids import NodeId
+from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import UnixTime
+from fabgossip.sim.agreement import Agreement
 from fabgossip.sim.authority import Authority, AuthorityMaker, Draft, Issued
 from fabgossip.sim.checkers import Count, Violation
+from fabgossip.sim.clock import FIRST_UNIX, TRUE, Clock
 from fabgossip.sim.codec import Codec
 from fabgossip.sim.disk import COSTS, Local, SimDisk
-from fabgossip.sim.host import FIRST_UNIX, Host, NodeMaker, Surroundings, clocks
+from fabgossip.sim.faults import Fault, expand
+from fabgossip.sim.host import Host, NodeMaker, Surroundings
+from fabgossip.sim.injection import FaultCounts, Injection
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.measures import Measures, Spread
 from fabgossip.sim.network import Network
 from fabgossip.sim.paths import Paths
-from fabgossip.sim.scenario import Act, Cut, Publication, Scenario, SimNode
+from fabgossip.sim.scenario import Act, Expectation, Publication, Scenario
 from fabgossip.sim.streams import Streams
+from fabgossip.sim.topology import SimNode
 from fabgossip.sim.trace import Checkpoint, Happened, Key, Kind, Trace, world_event
-from fabgossip.sim.watch import Watch
+from fabgossip.sim.watch import Limits, Watch
 from fabgossip.sim.world import NS_PER_MS, NS_PER_S, WORLD, World
 from fabgossip.trust.rejections import RejectionCode
 from fabgossip.trust.signatures import Verifier
@@ -37,14 +42,15 @@ STARTS_WITHIN_NS: Final = NS_PER_S
 """The nodes of a fabric start within this time, each at a moment of its own."""
 FIRST_PUBLISH_NS: Final = NS_PER_S
 """When the control plane hands out trust and directories."""
-RENEW_NS: Final = 300 * NS_PER_S
-"""How often it looks for what is due for renewal."""
+IDLE_AFTER_NS: Final = 120 * NS_PER_S
+"""This long after the last publication of the quiet phase, a fabric is idle."""
+SETTLED_NS: Final = 60 * NS_PER_S
+"""What the liveness phase gives a fabric before its messages are counted."""
 RETRY_NS: Final = NS_PER_S
 """How long it waits when no node takes an artifact."""
 SMALL_NODES_MAX: Final = 10
-"""Up to here every node checks itself after each of its events."""
-CHECK_EVERY: Final = 16
-"""Above, after so many: a check costs as much as the event itself (measured 2026-11)."""
+"""Up to here every node checks itself after each of its events; above, after as many events as
+there are nodes, and at the end: a check costs ten times what an event does (measured 2026-11)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,18 @@ class Engine:
     verifier: Verifier
     make_node: NodeMaker
     on_progress: Callable[[int, int], None] = lambda _events, _time_ns: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Met:
+    """What became of an expectation."""
+
+    measure: str
+    of: str
+    value: float | None
+    least: float | None
+    most: float | None
+    held: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +88,10 @@ class RunOutcome:
     checkpoints: tuple[Checkpoint, ...]
     checkers: dict[str, Count]
     violations: tuple[Violation, ...]
+    """Of safety."""
+    liveness: dict[str, Count]
+    failures: tuple[Violation, ...]
+    """Of liveness."""
     node_ids: dict[int, NodeId]
     by_publication: dict[str, Spread]
     over_all: Spread
@@ -79,14 +101,45 @@ class RunOutcome:
     refused: tuple[str, ...]
     frames_sent: int
     bytes_sent: int
+    faults: FaultCounts
+    heal_ms: int | None
+    idle: "IdleBytes | None"
+    false_evictions: int
+    expectations: tuple[Met, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What had been sent at a time."""
+
+    at_ns: int
+    frames: int
+    bytes_at: Counter[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleBytes:
+    """Bytes sent and received by a node in a second of the idle part of the quiet phase."""
+
+    mean: float
+    p99: float
 
 
 class Run:
     """One run from its first event to its last."""
 
-    def __init__(self, scenario: Scenario, seed: int, engine: Engine) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        engine: Engine,
+        faults: tuple[Fault, ...] | None = None,
+    ) -> None:
+        """`faults`: a plan made before, in place of the seed's own."""
         self.scenario = scenario
         self._seed = seed
+        self.faults = faults
+        """The plan."""
         self._engine = engine
         self._streams = Streams(seed)
         self.world = World()
@@ -98,9 +151,16 @@ class Run:
         _check_paths(paths, scenario.nodes)
         papers = {node.index: self._authority.papers(node.node_id) for node in scenario.nodes}
         ledger = Ledger(papers.items())
-        self.network = Network(self.world, paths)
+        rates = {node.index: node.rates_bps for node in scenario.nodes if any(node.rates_bps)}
+        self.network = Network(self.world, paths, rates)
         self.measures = Measures(ledger, self._is_up, self.network.ways)
-        self.watch = Watch(self.world, ledger, self.measures)
+        self.watch = Watch(
+            self.world,
+            ledger,
+            self.measures,
+            Agreement(ledger, self._is_up, self.network.ways),
+            Limits(links_max=scenario.config.neighbors.links_max, is_up=self._is_up),
+        )
         around = Surroundings(
             world=self.world,
             network=self.network,
@@ -111,18 +171,32 @@ class Run:
             config=scenario.config,
             make_node=engine.make_node,
             index_of={node.node_id: node.index for node in scenario.nodes},
-            check_every=1 if len(scenario.nodes) <= SMALL_NODES_MAX else CHECK_EVERY,
+            cpu_percents={
+                node.index: node.cpu_percent if scenario.is_cpu_charged else 0
+                for node in scenario.nodes
+            },
+            check_every=1 if len(scenario.nodes) <= SMALL_NODES_MAX else len(scenario.nodes),
         )
         self.hosts: dict[int, Host] = {}
+        contents: dict[ContentHash, bytes] = {}
         for node in scenario.nodes:
             chance = self._streams.of(f"disk/{node.node_id}")
-            disk = SimDisk(self.world, node.index, COSTS[node.disk_profile], self.watch, chance)
-            self.hosts[node.index] = Host(around, node.index, papers[node.index], disk)
+            costs = COSTS[node.disk_profile]
+            disk = SimDisk(self.world, node.index, costs, self.watch, chance, contents)
+            clock = self._clock(node)
+            self.hosts[node.index] = Host(around, node.index, papers[node.index], disk, clock)
+        self._injection = Injection(self.world, self.network, self.hosts, self.watch, self._streams)
         self.trace = Trace(self._snapshots)
         self._queue: deque[tuple[Issued, str]] = deque()
         self._deferred: deque[tuple[Issued, str]] = deque()
         self._is_handing_out = False
+        self._counts: dict[str, Traffic] = {}
         self._plan()
+
+    def _clock(self, node: SimNode) -> Clock:
+        chance = self._streams.of(f"clock/{node.node_id}")
+        skew_ns = chance.below(2 * node.skew_ns + 1) - node.skew_ns
+        return Clock(skew_ns, chance.below(2 * node.drift_ppm + 1) - node.drift_ppm)
 
     def _is_up(self, index: int) -> bool:
         return self.hosts[index].process is not None
@@ -137,15 +211,42 @@ class Run:
             at_ns = starts.below(STARTS_WITHIN_NS)
             self.world.schedule(at_ns, host.index, WORLD, host.start)
         self._at(FIRST_PUBLISH_NS, partial(self._publish, (), ""))
-        for at_ns in range(RENEW_NS, self.scenario.end_ns, RENEW_NS):
-            self._at(at_ns, partial(self._publish, (), ""))
+        if self.scenario.renew_ns:
+            for at_ns in range(
+                self.scenario.renew_ns, self.scenario.end_ns, self.scenario.renew_ns
+            ):
+                self._at(at_ns, partial(self._publish, (), ""))
         for at_ns, group in _planned(self.scenario.publications):
             self._at(at_ns, partial(self._publish_all, group))
         for act in self.scenario.acts:
             self._at(act.at_ns, partial(self._act, act))
-        for cut in self.scenario.cuts:
-            self._at(cut.at_ns, partial(self._cut, cut))
-            self._at(cut.until_ns, partial(self._mend, cut))
+        scenario = self.scenario
+        phases = scenario.phases
+        heal_ns = phases.faults_ns if phases.end_ns > phases.faults_ns else phases.end_ns
+        if self.faults is None:
+            self.faults = expand(scenario.nemeses, self._streams, heal_ns, scenario.swarm_ppm)
+        self._injection.plan(self.faults)
+        self._plan_counts()
+
+    def _plan_counts(self) -> None:
+        """When traffic is counted: the quiet phase, its idle part, the end of the liveness
+        phase."""
+        phases = self.scenario.phases
+        published = [at for one in self.scenario.publications for at in one.at_ns]
+        last_ns = max((at for at in published if at < phases.quiet_ns), default=FIRST_PUBLISH_NS)
+        idle_ns = max(phases.start_ns, last_ns + IDLE_AFTER_NS)
+        if idle_ns < phases.quiet_ns:
+            self._at(idle_ns, partial(self._count, "idle"))
+        self._at(phases.start_ns, partial(self._count, "quiet"))
+        self._at(phases.quiet_ns, partial(self._count, "quiet over"))
+        if phases.end_ns > phases.heal_ns + SETTLED_NS:
+            self._at(phases.heal_ns + SETTLED_NS, partial(self._count, "settled"))
+
+    def _count(self, name: str) -> Happened:
+        self._counts[name] = Traffic(
+            self.world.now_ns, self.network.frames_sent, Counter(self.network.bytes_at)
+        )
+        return world_event(Kind.CHECK, name)
 
     def _at(self, at_ns: int, action: Callable[[], Happened]) -> None:
         self.world.schedule(at_ns, WORLD, WORLD, action)
@@ -156,14 +257,6 @@ class Run:
     def _act(self, act: Act) -> Happened:
         host = self._host(act.node_id)
         return host.crash() if act.kind == "crash" else host.start()
-
-    def _cut(self, cut: Cut) -> Happened:
-        self.network.cut(cut)
-        return world_event(Kind.FAULT_ON, "cut")
-
-    def _mend(self, cut: Cut) -> Happened:
-        self.network.mend(cut)
-        return world_event(Kind.FAULT_OFF, "cut")
 
     def _publish_all(self, due: tuple[tuple[Publication, int], ...]) -> Happened:
         drafts = tuple(self._draft(one, version) for one, version in due)
@@ -183,7 +276,10 @@ class Run:
 
     def _publish(self, drafts: tuple[Draft, ...], through: str) -> Happened:
         """Compile and sign at once; hand out one after the other."""
-        issued = self._authority.publish(drafts, clocks(self.world).unix)
+        if self._injection.is_dark:
+            self._at(self.world.now_ns + RETRY_NS, partial(self._publish, drafts, through))
+            return world_event(Kind.PUBLISH, "dark")
+        issued = self._authority.publish(drafts, TRUE.at(self.world.now_ns).unix)
         for one in issued:
             self.watch.issued(one)
             self._queue.append((one, through))
@@ -196,7 +292,7 @@ class Run:
         if not self._queue:
             return
         issued, through = self._queue[0]
-        host = self._first_up(through)
+        host = None if self._injection.is_dark else self._first_up(through)
         if host is None or host.process is None:
             self._at(self.world.now_ns + RETRY_NS, self._try_again)
             return
@@ -253,8 +349,10 @@ class Run:
         for host in self.hosts.values():
             if host.process is not None and not self.watch.docket.violations:
                 host.process.is_sound()
+        self._judge_end(end_ns)
         self.trace.checkpoint(self.world.now_ns)
         counts, docket = self.watch.docket.counts, self.watch.docket
+        by_publication, over_all = self.measures.by_publication(), self.measures.over_all()
         return RunOutcome(
             scenario=self.scenario.name,
             seed=self._seed,
@@ -265,16 +363,79 @@ class Run:
             checkpoints=tuple(self.trace.checkpoints),
             checkers={name: counts[name] for name in sorted(counts)},
             violations=tuple(docket.violations),
+            liveness=dict(sorted(self.watch.liveness.counts.items())),
+            failures=tuple(self.watch.liveness.violations),
             node_ids={index: host.papers.own.node_id for index, host in self.hosts.items()},
-            by_publication=self.measures.by_publication(),
-            over_all=self.measures.over_all(),
+            by_publication=by_publication,
+            over_all=over_all,
+            expectations=tuple(
+                self._met(one, by_publication.get(one.of, over_all))
+                for one in self.scenario.expectations
+            ),
             deliveries=self.measures.deliveries,
             unentitled_deliveries=self.measures.unentitled_deliveries,
             behind=tuple(self.measures.behind(self.local_of)),
+            faults=self._injection.counts(),
+            heal_ms=self.watch.agreement.heal_ms,
+            idle=self._idle(),
+            false_evictions=self.watch.dropped.false_evictions,
             refused=tuple(self.measures.refused),
             frames_sent=self.network.frames_sent,
             bytes_sent=self.network.bytes_sent,
         )
+
+    def _judge_end(self, end_ns: int) -> None:
+        """What a run comes to; liveness only where the whole run was and it has such a phase."""
+        watch, phases = self.watch, self.scenario.phases
+        watch.docket.now_ns = watch.liveness.now_ns = self.world.now_ns
+        watch.counted.on_audit(self.network.books, self.network.waiting())
+        watch.whole.on_newest(self.measures.behind(self.local_of))
+        if end_ns < phases.end_ns or phases.end_ns == phases.heal_ns:
+            return
+        watch.whole.on_pieces(watch.agreement)
+        watch.dropped.on_end(
+            [
+                (index, other)
+                for index, ways in self.network.sides().items()
+                for other in ways
+                if self._is_up(index)
+            ]
+        )
+        counts = self._counts
+        before, after, settled = counts["quiet"], counts["quiet over"], counts.get("settled")
+        watch.calm.on_quiet(after.frames - before.frames, after.at_ns - before.at_ns)
+        if settled is not None:
+            sent = self.network.frames_sent - settled.frames
+            watch.calm.on_end(sent, self.world.now_ns - settled.at_ns)
+
+    def _met(self, one: Expectation, spread: Spread) -> Met:
+        idle = self._idle()
+        whole = {
+            "heal_ms": self.watch.agreement.heal_ms,
+            "idle_bytes_per_node_per_s": None if idle is None else idle.mean,
+            "false_evictions": self.watch.dropped.false_evictions,
+        }
+        value: float | None = (
+            whole[one.measure] if one.measure in whole else getattr(spread, one.measure)
+        )
+        held = value is not None and (
+            (one.least is None or value >= one.least) and (one.most is None or value <= one.most)
+        )
+        return Met(
+            measure=one.measure, of=one.of, value=value, least=one.least, most=one.most, held=held
+        )
+
+    def _idle(self) -> IdleBytes | None:
+        began, ended = self._counts.get("idle"), self._counts.get("quiet over")
+        if began is None or ended is None:
+            return None
+        passed_ns = ended.at_ns - began.at_ns
+        rates = sorted(
+            (ended.bytes_at[index] - began.bytes_at[index]) * NS_PER_S * 10 // passed_ns
+            for index in self.hosts
+        )
+        rank = -(-len(rates) * 99 // 100)
+        return IdleBytes(mean=sum(rates) // len(rates) / 10, p99=rates[rank - 1] / 10)
 
     def _on_event(self, key: Key, happened: Happened) -> None:
         self.trace.add(key, happened)

@@ -7,27 +7,31 @@ Must not know: how a node, a network or a disk works.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from fabgossip.core.config import NodeConfig
-from fabgossip.errors import ModelError, ScenarioError
+from fabgossip.errors import ScenarioError
 from fabgossip.model.artifact import TYPE_RULES, ArtifactType
 from fabgossip.model.ids import NodeId, parse_id
 from fabgossip.model.scope import ScopeId, parse_namespace, parse_scope_id
+from fabgossip.sim.faults import Nemesis
+from fabgossip.sim.nemeses import names_of, read_nemesis
 from fabgossip.sim.paths import JITTERS, LinkRule, Place
+from fabgossip.sim.problems import Problems
 from fabgossip.sim.quantities import parse_duration, parse_share, parse_size
 from fabgossip.sim.tables import (
     NODES_MAX,
     ActTable,
+    ExpectTable,
     GroupTable,
     LinkTable,
-    NemesisTable,
+    PhasesTable,
     PublicationTable,
     ScenarioTable,
     read_table,
 )
+from fabgossip.sim.topology import SimNode
 from fabgossip.wire.tables import TableError, structure_table
 
 PLATFORM: Final = "p1"
@@ -44,25 +48,11 @@ PUBLISHED_TYPES: Final = (
 )
 """The other types are the control plane's own."""
 _NAME: Final = re.compile(r"[a-z0-9-]{1,64}")
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimNode:
-    """One node of the topology."""
-
-    index: int
-    """Place in the world: 1 and above, in order of node id."""
-    node_id: NodeId
-    group: str
-    role: str
-    place: Place
-    orgs: tuple[str, ...]
-    services: tuple[str, ...]
-    assigned: tuple[str, ...]
-    """`cluster`, and organisations by name."""
-    peer_class: str
-    disk_profile: str
+MEASURES: Final = (
+    "t50_ms", "t99_ms", "t_last_ms", "t99_bound_ms", "rmr", "ldh", "missed", "interrupted",
+    "heal_ms", "idle_bytes_per_node_per_s", "false_evictions",
+)  # fmt: skip
+"""What an expectation can be about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +79,25 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
-    """No packet passes between two sides for a while."""
+class Phases:
+    """Where each phase ends."""
 
-    at_ns: int
-    until_ns: int
-    sides: tuple[frozenset[int], frozenset[int]]
+    start_ns: int
+    quiet_ns: int
+    faults_ns: int
+    heal_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """A bound on a measure."""
+
+    measure: str
+    of: str
+    """A publication; empty: over all."""
+    least: float | None
+    most: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,31 +110,22 @@ class Scenario:
     tags: tuple[str, ...]
     seeds: tuple[int, ...]
     config: NodeConfig
-    end_ns: int
+    phases: Phases
+    renew_ns: int
+    """0: never."""
+    is_cpu_charged: bool
+    swarm_ppm: int
+    expectations: tuple[Expectation, ...]
     nodes: tuple[SimNode, ...]
     links: tuple[LinkRule, ...]
     publications: tuple[Publication, ...]
     acts: tuple[Act, ...]
-    cuts: tuple[Cut, ...]
+    nemeses: tuple[Nemesis, ...]
 
-
-class _Problems:
-    """What is wrong, by dotted path, in the order of the file."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def add(self, path: str, detail: object) -> None:
-        """Note a problem."""
-        self.lines.append(f"{path}: {detail}")
-
-    def read(self, path: str, parse: Callable[[str], T], text: str, instead: T) -> T:
-        """`parse(text)`; where that fails, note it and go on with `instead`."""
-        try:
-            return parse(text)
-        except (ValueError, ModelError) as error:
-            self.add(path, error)
-            return instead
+    @property
+    def end_ns(self) -> int:
+        """When the run ends."""
+        return self.phases.end_ns
 
 
 def parse_scenario(text: str, origin: str) -> Scenario:
@@ -145,7 +139,7 @@ def parse_scenario(text: str, origin: str) -> Scenario:
     except TableError as error:
         lines = [f"{one.key or 'file'}: {one.detail} {one.suggestion}" for one in error.problems]
         raise _refused(origin, lines) from error
-    problems = _Problems()
+    problems = Problems()
     scenario = _worked_out(table, problems)
     if problems.lines:
         raise _refused(origin, problems.lines)
@@ -156,15 +150,17 @@ def _refused(origin: str, lines: list[str]) -> ScenarioError:
     return ScenarioError("\n".join(f"{origin}: {line}".rstrip() for line in lines))
 
 
-def _worked_out(table: ScenarioTable, problems: _Problems) -> Scenario:
+def _worked_out(table: ScenarioTable, problems: Problems) -> Scenario:
     if _NAME.fullmatch(table.name) is None:
         problems.add("name", f"{table.name!r} is not 1 to 64 of a-z 0-9 -")
-    phases = table.phases
-    named = ("start", "quiet", "faults", "heal", "liveness")
-    end_ns = sum(
-        problems.read(f"phases.{one}", parse_duration, getattr(phases, one), 0) for one in named
-    )
+    phases = _phases(table.phases, problems)
+    end_ns = phases.end_ns
+    if table.model.cpu not in ("charged", "free"):
+        problems.add("model.cpu", f"{table.model.cpu!r} is none of charged, free")
     nodes = _nodes(table, problems)
+    names = names_of(table.nemesis)
+    if len(set(names)) < len(names):
+        problems.add("nemesis", "two have the same name, hence the same chance")
     return Scenario(
         name=table.name,
         title=table.title,
@@ -172,7 +168,14 @@ def _worked_out(table: ScenarioTable, problems: _Problems) -> Scenario:
         tags=table.tags,
         seeds=table.seeds,
         config=_config(table.config, problems),
-        end_ns=end_ns,
+        phases=phases,
+        renew_ns=problems.read("model.renew", parse_duration, table.model.renew, 0),
+        is_cpu_charged=table.model.cpu == "charged",
+        swarm_ppm=problems.read("swarm", lambda _: parse_share(table.swarm), "", 0),
+        expectations=tuple(
+            _expectation(f"expect[{number}]", one, table, problems)
+            for number, one in enumerate(table.expect)
+        ),
         nodes=nodes,
         links=_links(table, problems),
         publications=tuple(
@@ -182,14 +185,44 @@ def _worked_out(table: ScenarioTable, problems: _Problems) -> Scenario:
         acts=tuple(
             _act(f"act[{number}]", one, nodes, problems) for number, one in enumerate(table.act)
         ),
-        cuts=tuple(
-            _cut(f"nemesis[{number}]", one, nodes, problems)
-            for number, one in enumerate(table.nemesis)
+        nemeses=tuple(
+            read_nemesis(f"nemesis[{number}]", name, one, (nodes, end_ns), problems)
+            for number, (name, one) in enumerate(
+                zip(names_of(table.nemesis), table.nemesis, strict=True)
+            )
         ),
     )
 
 
-def _config(overrides: dict[str, int], problems: _Problems) -> NodeConfig:
+def _phases(table: PhasesTable, problems: Problems) -> Phases:
+    ends = [0]
+    for name in ("start", "quiet", "faults", "heal", "liveness"):
+        lasts = problems.read(f"phases.{name}", parse_duration, getattr(table, name), 0)
+        ends.append(ends[-1] + lasts)
+    return Phases(
+        start_ns=ends[1], quiet_ns=ends[2], faults_ns=ends[3], heal_ns=ends[4], end_ns=ends[5]
+    )
+
+
+def _expectation(
+    path: str, one: ExpectTable, table: ScenarioTable, problems: Problems
+) -> Expectation:
+    if one.measure not in MEASURES:
+        problems.add(f"{path}.measure", f"{one.measure!r} is none of {', '.join(MEASURES)}")
+    if one.of and one.of not in {each.name for each in table.publication}:
+        problems.add(f"{path}.of", f"{one.of!r} is no publication")
+    if all(each is None for each in (one.max, one.min, one.equals)):
+        problems.add(path, "needs max, min or equals")
+    exact = one.equals
+    return Expectation(
+        measure=one.measure,
+        of=one.of,
+        least=one.min if exact is None else exact,
+        most=one.max if exact is None else exact,
+    )
+
+
+def _config(overrides: dict[str, int], problems: Problems) -> NodeConfig:
     sections: dict[str, dict[str, int]] = {}
     for key, value in overrides.items():
         section, _, name = key.partition(".")
@@ -202,7 +235,7 @@ def _config(overrides: dict[str, int], problems: _Problems) -> NodeConfig:
         return NodeConfig()
 
 
-def _nodes(table: ScenarioTable, problems: _Problems) -> tuple[SimNode, ...]:
+def _nodes(table: ScenarioTable, problems: Problems) -> tuple[SimNode, ...]:
     regions = {one.name: one for one in table.topology.regions}
     made: list[tuple[str, GroupTable, Place, int]] = []
     for number, group in enumerate(table.topology.group):
@@ -225,12 +258,13 @@ def _nodes(table: ScenarioTable, problems: _Problems) -> tuple[SimNode, ...]:
     )
 
 
-def _check_group(path: str, group: GroupTable, table: ScenarioTable, problems: _Problems) -> None:
+def _check_group(path: str, group: GroupTable, table: ScenarioTable, problems: Problems) -> None:
     for word in (group.name, group.role):
         problems.read(path, lambda text: parse_id(text, "name"), word, "")
     regions = {one.name for one in table.topology.regions}
     orgs = {one.name for one in table.topology.orgs}
     services = {service for one in table.topology.orgs for service in one.services}
+    problems.read(f"{path}.clock.skew", parse_duration, group.clock.skew, 0)
     if not group.regions:
         problems.add(f"{path}.regions", "names no region")
     for field, words, known in (
@@ -268,6 +302,10 @@ def _node(index: int, made: tuple[str, GroupTable, Place, int], table: ScenarioT
         assigned=tuple(one.removeprefix("org:").partition(":")[0] for one in group.assigned),
         peer_class=group.peer_class,
         disk_profile=group.disk.profile,
+        skew_ns=parse_duration(group.clock.skew),
+        drift_ppm=group.clock.drift_ppm,
+        cpu_percent=group.cpu_percent,
+        rates_bps=(group.rate_mbit.up * 1_000_000, group.rate_mbit.down * 1_000_000),
     )
 
 
@@ -279,7 +317,7 @@ def _chosen(words: tuple[str, ...], known: tuple[str, ...], turn: int) -> tuple[
     return words
 
 
-def _links(table: ScenarioTable, problems: _Problems) -> tuple[LinkRule, ...]:
+def _links(table: ScenarioTable, problems: Problems) -> tuple[LinkRule, ...]:
     regions = {one.name for one in table.topology.regions} | {"*"}
     rules = []
     for number, link in enumerate(table.topology.link):
@@ -297,7 +335,7 @@ def _links(table: ScenarioTable, problems: _Problems) -> tuple[LinkRule, ...]:
     return tuple(rules)
 
 
-def _link(path: str, link: LinkTable, problems: _Problems) -> LinkRule:
+def _link(path: str, link: LinkTable, problems: Problems) -> LinkRule:
     if link.jitter not in JITTERS:
         problems.add(f"{path}.jitter", f"{link.jitter!r} is none of {', '.join(JITTERS)}")
     loss_ppm = 0
@@ -318,7 +356,7 @@ def _link(path: str, link: LinkTable, problems: _Problems) -> LinkRule:
 
 
 def _publication(
-    path: str, one: PublicationTable, end_ns: int, table: ScenarioTable, problems: _Problems
+    path: str, one: PublicationTable, end_ns: int, table: ScenarioTable, problems: Problems
 ) -> Publication:
     known = ", ".join(kind.value for kind in PUBLISHED_TYPES)
     kind = next((each for each in PUBLISHED_TYPES if each.value == one.type), None)
@@ -352,7 +390,7 @@ def _publication(
     )
 
 
-def _times(path: str, one: PublicationTable, end_ns: int, problems: _Problems) -> tuple[int, ...]:
+def _times(path: str, one: PublicationTable, end_ns: int, problems: Problems) -> tuple[int, ...]:
     at = problems.read(f"{path}.at", parse_duration, one.at, 0)
     if not one.every:
         return (at,)
@@ -364,29 +402,10 @@ def _times(path: str, one: PublicationTable, end_ns: int, problems: _Problems) -
     return tuple(range(at, until, every))
 
 
-def _act(path: str, one: ActTable, nodes: tuple[SimNode, ...], problems: _Problems) -> Act:
+def _act(path: str, one: ActTable, nodes: tuple[SimNode, ...], problems: Problems) -> Act:
     if one.kind not in ("crash", "restart"):
         problems.add(f"{path}.kind", f"{one.kind!r} is none of crash, restart")
     if one.node not in {node.node_id for node in nodes}:
         problems.add(f"{path}.node", f"{one.node!r} is no node of the topology")
     at_ns = problems.read(f"{path}.at", parse_duration, one.at, 0)
     return Act(kind=one.kind, at_ns=at_ns, node_id=NodeId(one.node))
-
-
-def _cut(path: str, one: NemesisTable, nodes: tuple[SimNode, ...], problems: _Problems) -> Cut:
-    if one.kind != "cut":
-        problems.add(f"{path}.kind", f"{one.kind!r} is not cut")
-    if len(one.between) != 2:
-        problems.add(f"{path}.between", "names two sides")
-    sides = []
-    for word in one.between[:2]:
-        side = frozenset(
-            node.index for node in nodes if word in (node.place.region, node.group, node.node_id)
-        )
-        if not side:
-            problems.add(f"{path}.between", f"{word!r} is no region, group or node")
-        sides.append(side)
-    at_ns = problems.read(f"{path}.at", parse_duration, one.at, 0)
-    lasts_ns = problems.read(f"{path}.for", parse_duration, one.for_, 0)
-    first, second = sides[0] if sides else frozenset(), sides[-1] if sides else frozenset()
-    return Cut(at_ns=at_ns, until_ns=at_ns + lasts_ns, sides=(first, second))

@@ -13,8 +13,9 @@ from fabgossip.model.bounds import Bounds
 from fabgossip.wire.tables import Problem, TableError, parse_toml, structure_table
 
 NODES_MAX: Final = 100_000
-_WORDS: Final = {"for": "for_"}
-_LISTS: Final = {("group", "orgs"), ("group", "services"), ("publication", "size")}
+_WORDS: Final = {"for": "for_", "with": "with_"}
+_LISTS: Final = {("group", "orgs"), ("group", "services"), ("publication", "size"),
+          ("nemesis", "for")}  # fmt: skip
 """Where one text may stand for a list of one."""
 
 
@@ -75,6 +76,24 @@ class DiskTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClockTable:
+    """`clock` of a group."""
+
+    skew: str = "0ms"
+    """Each wall clock is ahead or behind by up to this much."""
+    drift_ppm: Annotated[int, Bounds(0, 1_000)] = 0
+    """Each boot clock is faster or slower by up to this much."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateTable:
+    """`rate_mbit` of a group: what a node sends and receives at most; 0: no limit."""
+
+    up: Annotated[int, Bounds(0, 1_000_000)] = 0
+    down: Annotated[int, Bounds(0, 1_000_000)] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupTable:
     """`group`: nodes `<name>-0`.., spread over regions, zones and racks in turn."""
 
@@ -90,6 +109,10 @@ class GroupTable:
     """What it stores for others: `cluster:ID` and `org:ID`."""
     peer_class: str = "full"
     disk: DiskTable = DiskTable()
+    clock: ClockTable = ClockTable()
+    cpu_percent: Annotated[int, Bounds(1, 100_000)] = 100
+    """How long its work takes, of the usual."""
+    rate_mbit: RateTable = RateTable()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,15 +155,74 @@ class ActTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SelectTable:
+    """`select`: the nodes all filters leave, and how many of them."""
+
+    role: str = ""
+    region: str = ""
+    zone: str = ""
+    rack: str = ""
+    org: str = ""
+    service: str = ""
+    group: str = ""
+    nodes: tuple[str, ...] = ()
+    pick: str = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithTable:
+    """`with`: what a nemesis is given; each kind takes its own."""
+
+    direction: str = "both"
+    """`both`, `out` (what the targets send) or `in`."""
+    disk: str = "keep"
+    """`keep` or `wipe`."""
+    add: str = "0ms"
+    p: float = 0.0
+    up: str = "0s"
+    down: str = "0s"
+    within: str = "0s"
+    rate_kbit: Annotated[int, Bounds(0, 1_000_000_000)] = 0
+    by: Annotated[int, Bounds(-(2**31), 2**31)] = 0
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NemesisTable:
     """`nemesis`: a fault with a beginning and an end."""
 
+    name: str = ""
     kind: str
-    """`cut`."""
     at: str
-    for_: str
-    between: tuple[str, ...]
-    """Two sides, each a region, a group or a node."""
+    every: str = ""
+    until: str = ""
+    for_: tuple[str, ...]
+    """One duration, or two: drawn between them each time."""
+    between: tuple[str, ...] = ()
+    """Of a `cut`: two sides, each a region, a group or a node."""
+    select: SelectTable = SelectTable()
+    with_: WithTable = WithTable()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTable:
+    """`model`: how the world behaves."""
+
+    cpu: str = "free"
+    """`charged`: a node is busy while it works."""
+    renew: str = "5m"
+    """How often the control plane signs anew what is due; `0s`: never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectTable:
+    """`expect`: a bound on a measure over all publications, or on one of them."""
+
+    measure: str
+    of: str = ""
+    max: float | None = None
+    min: float | None = None
+    equals: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +239,10 @@ class ScenarioTable:
     """Settings of every node, by the daemon's own dotted names."""
     phases: PhasesTable = PhasesTable()
     publication: tuple[PublicationTable, ...] = ()
+    model: ModelTable = ModelTable()
+    swarm: float = 1.0
+    """Each nemesis is kept with this probability, by seed."""
+    expect: tuple[ExpectTable, ...] = ()
     act: tuple[ActTable, ...] = ()
     nemesis: tuple[NemesisTable, ...] = ()
     topology: TopologyTable

@@ -67,7 +67,7 @@ class Bench:
     """Give the node an event after the step under way."""
     send: Callable[[End, Message, TrafficClass, int], bool]
     on_content_sent: Callable[[End, ContentHash], None]
-    on_content_received: Callable[[ContentHash], None]
+    on_content_received: Callable[[ContentHash, int], None]
 
 
 @dataclass(slots=True)
@@ -284,7 +284,7 @@ class Transfers:
             failed = _failed(wanted, receiving.end.link, FetchFailure.CONTRADICTED, wanted.size)
             self._bench.post(failed)
             return
-        self._bench.on_content_received(wanted.content_hash)
+        self._bench.on_content_received(wanted.content_hash, wanted.size)
         self._store(wanted, receiving.end.link, content)
 
     def _forget(self, receiving: _Receiving, chunk: _Chunk) -> None:

@@ -5,31 +5,69 @@ Keeps: listeners change nothing, so the trace is the same with and without them.
 Must not know: what a listener makes of a fact.
 """
 
-from fabgossip.core.events import Started
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fabgossip.core.events import LostReason, Started
 from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.ids import ContentHash
-from fabgossip.model.messages import Message
+from fabgossip.model.messages import Message, TrafficClass
+from fabgossip.sim.agreement import Agreement
 from fabgossip.sim.authority import Issued
-from fabgossip.sim.checkers import Applied, Disclosed, Docket, Durable, Floors, Sound
+from fabgossip.sim.checkers import (
+    Alive,
+    Applied,
+    Bounded,
+    Counted,
+    Disclosed,
+    Docket,
+    Durable,
+    Floors,
+    Sound,
+)
 from fabgossip.sim.disk import Local
+from fabgossip.sim.excuses import Excuses
+from fabgossip.sim.faults import Fault
 from fabgossip.sim.ledger import Ledger
+from fabgossip.sim.liveness import Calm, Dropped, Whole
 from fabgossip.sim.measures import Measures
 from fabgossip.sim.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What listeners judge by."""
+
+    links_max: int
+    """A node opens by itself."""
+    is_up: Callable[[int], bool]
 
 
 class Watch:
     """All listeners of a run."""
 
-    def __init__(self, world: World, ledger: Ledger, measures: Measures) -> None:
+    def __init__(
+        self, world: World, ledger: Ledger, measures: Measures, agreement: Agreement, limits: Limits
+    ) -> None:
         self._world = world
         self.ledger = ledger
         self.measures = measures
-        self.docket = Docket()
-        self._disclosed = Disclosed(ledger, self.docket)
-        self._applied = Applied(ledger, self.docket)
-        self._floors = Floors(ledger, self.docket)
-        self._sound = Sound(ledger, self.docket)
-        self._durable = Durable(ledger, self.docket)
+        self.agreement = agreement
+        self.docket = docket = Docket()
+        """Of safety."""
+        self.liveness = Docket()
+        self._disclosed = Disclosed(ledger, docket)
+        self._applied = Applied(ledger, docket)
+        self._floors = Floors(ledger, docket)
+        self._sound = Sound(ledger, docket)
+        self._durable = Durable(ledger, docket)
+        self._bounded = Bounded(ledger, docket, limits.links_max)
+        self._alive = Alive(ledger, docket)
+        self.counted = Counted(docket)
+        self.excuses = Excuses(world)
+        self.dropped = Dropped(ledger, self.liveness, limits.is_up, self.excuses.is_excused)
+        self.calm = Calm(self.liveness)
+        self.whole = Whole(ledger, self.liveness)
 
     def sent(self, sender: int, receiver: int, message: Message) -> None:
         """A message left a node."""
@@ -58,6 +96,9 @@ class Watch:
         self._floors.on_durable_manifest(index, verified, floor)
         self._durable.on_durable_manifest(index, verified)
         self.measures.on_durable_manifest(index, verified, self._world.now_ns)
+        issued = self.ledger.by_envelope(verified.envelope)
+        if issued is not None and issued.manifest.base is None:
+            self.agreement.on_durable(index, issued, self._world.now_ns)
 
     def durable_content(self, index: int, content_hash: ContentHash) -> None:
         """See `DiskTap`."""
@@ -77,7 +118,53 @@ class Watch:
 
     def crashed(self, index: int) -> None:
         """A process died."""
+        self.liveness.now_ns = self._world.now_ns
         self.measures.on_crashed(index)
+        self._alive.on_crashed(index)
+        self.dropped.on_crashed(index)
+
+    def begun(self, index: int) -> int:
+        """A process began; gives the number of its incarnation."""
+        self.dropped.on_begun(index)
+        return self._alive.on_begun(index)
+
+    def wiped(self, index: int) -> None:
+        """A disk was exchanged for an empty one: what it held it never had."""
+        self.agreement.on_wiped(index)
+        self._floors.on_wiped(index)
+        self._durable.on_wiped(index)
+
+    def acted(self, index: int, incarnation: int) -> None:
+        """An effect is carried out."""
+        self._alive.on_acted(index, incarnation)
+
+    def queued(self, index: int, traffic: TrafficClass, queued: int) -> None:
+        """So many bytes of a class wait on a link."""
+        self._bounded.on_queued(index, traffic, queued)
+
+    def connected(self, index: int, dialed: int) -> None:
+        """A link is there; a node has so many it dialled."""
+        self.docket.now_ns = self._world.now_ns
+        self._bounded.on_connected(index, dialed)
+        if self.agreement.is_mending:
+            self.agreement.on_change(self._world.now_ns)
+
+    def lost(self, index: int, other: int, reason: LostReason) -> None:
+        """A link ended at a node."""
+        self.liveness.now_ns = self._world.now_ns
+        self.dropped.on_lost(index, other, reason)
+
+    def fault_on(self, fault: Fault) -> None:
+        """A fault began."""
+        self.excuses.on_fault(fault)
+
+    def fault_off(self, fault: Fault) -> None:
+        """It is undone."""
+        self.excuses.on_undone(fault)
+
+    def mended(self) -> None:
+        """No cut is left."""
+        self.agreement.on_mended(self._world.now_ns)
 
     def handled(self) -> None:
         """A node handled an event and checked itself."""

@@ -125,6 +125,17 @@ def authorize(
     return Decision(allow=denied_by is None, denied_by=denied_by, checks=checks)
 
 
+def is_authorized(
+    subject: Subject, about: Object, verb: Verb, facts: TrustFacts, now: UnixTime
+) -> bool:
+    """What `authorize` allows, for who needs no reasons: it asks no further than the first check
+    that does not pass. A node that stores for thousands asks this of each of their snapshots."""
+    try:
+        return all(check(subject, about, verb, facts, now) is Check.PASS for _, check in CHECKS)
+    except Exception:  # noqa: BLE001  # as above
+        return False
+
+
 def _outcome(passed: bool) -> Check:  # noqa: FBT001  # a verdict, given by position
     return Check.PASS if passed else Check.FAIL
 
@@ -289,7 +300,9 @@ def _relied_on(subject: Subject, about: Object) -> Subject:
     if about.is_lane_of(subject):
         claims = None if manifest.audience.org is None else subject.claims
         return replace(subject, claims=claims, grant=None)
-    return subject if _rests_on_grant(subject, manifest) else replace(subject, grant=None)
+    if subject.grant is None or _rests_on_grant(subject, manifest):
+        return subject
+    return replace(subject, grant=None)
 
 
 def _is_revoked(subject: Subject, about: Object, facts: TrustFacts) -> bool:

@@ -260,7 +260,7 @@ class TrustGate:
         """
         manifest = verified.manifest
         try:
-            value = _READERS[manifest.artifact_type](content)
+            value = self._verifier.read(_READERS[manifest.artifact_type], content)
         except WireError as error:
             return self._content_refused(_Code.CONTENT_INVALID, manifest, str(error))
         match value:
@@ -352,7 +352,7 @@ def _verified(admission: _Admission) -> VerifiedManifest:
 
 def _parse(admission: _Admission) -> Rejection | None:
     try:
-        admission.parts = parse_envelope(admission.raw)
+        admission.parts = admission.verifier.read(parse_envelope, admission.raw)
     except WireError as error:
         return admission.refuse(_Code(error.code), error.detail)
     if admission.parts.kind.value not in _ARTIFACT_KINDS:
@@ -463,7 +463,7 @@ def _too_few(admission: _Admission, found: int) -> Rejection:
 
 def _decode(admission: _Admission) -> Rejection | None:
     try:
-        admission.statement = parse_manifest(admission.envelope.payload)
+        admission.statement = admission.verifier.read(parse_manifest, admission.envelope.payload)
     except WireError as error:
         return admission.refuse(_Code(error.code), error.detail)
     return None

@@ -277,11 +277,11 @@ def verify_claims(
 ) -> VerifiedClaims | Rejection:
     """What `node_id` is entitled to by these claims, as far as the openings reveal it."""
     try:
-        envelope = parse_envelope(raw)
+        envelope = trust.verifier.read(parse_envelope, raw)
         if envelope.kind is not PayloadKind.NODE_CLAIMS:
             raise ClaimsRefusedError("another kind of envelope")
         right, signers = _check_signed(raw, trust)
-        claims = parse_claims(envelope.payload)
+        claims = trust.verifier.read(parse_claims, envelope.payload)
         signed_by = _check_windows(right, signers, claims, now.unix)
         for rule in CLAIMS_RULES:
             fault = rule(claims, node_id, trust, now.unix)
@@ -332,7 +332,7 @@ def good_signers(
 ) -> tuple[Right, tuple[SigningKey, ...]] | None:
     """The right on statements of this kind about the cluster, and the keys of it whose signature on
     the envelope is good; None if nobody has the right. Revoked keys count for nothing."""
-    envelope = parse_envelope(raw)
+    envelope = trust.verifier.read(parse_envelope, raw)
     right = right_for(trust.bundle, kind.value, trust.bundle.prefix)
     if right is None:
         return None

@@ -71,12 +71,20 @@ def conditions_of(freshness: Freshness, now: UnixTime) -> tuple[Mode, ...]:
     held = []
     if seconds_between(freshness.newest_issued_at, now) > PARTITIONED_AFTER_S:
         held.append(Mode.PARTITIONED)
-    refresh = (
+    # Asked at every event of a node, so written out: a generator here was 3 % of all work.
+    bundle, revocations, snapshot = (
         freshness.bundle_refresh_by,
         freshness.revocations_refresh_by,
         freshness.snapshot_refresh_by,
     )
-    if freshness.is_disputed or any(one is None or is_past(one, now) for one in refresh):
+    if (
+        revocations is None
+        or snapshot is None
+        or freshness.is_disputed
+        or is_past(bundle, now)
+        or is_past(revocations, now)
+        or is_past(snapshot, now)
+    ):
         held.append(Mode.STALE)
     if freshness.is_clock_suspect:
         held.append(Mode.CLOCK_SUSPECT)

@@ -6,10 +6,10 @@ faith, and every encoding of a point. It holds no key of what it forges.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import pytest
 
@@ -27,6 +27,8 @@ from tests.attacks.scene import ATTACKER, Scene, Standing, asks_content
 from tests.core.artifacts import Artifact, routes, trust, update
 from tests.core.story import announcement
 from tests.trust import factory as f
+
+T = TypeVar("T", bound=Hashable)
 
 GROUP_ORDER: Final = 2**252 + 27742317777372353535851937790883648493
 """RFC 8032, section 5.1."""
@@ -205,6 +207,9 @@ class CountingVerifier:
     def is_good(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
         self.asked += 1
         return self._real.is_good(public_key, message, signature)
+
+    def read(self, parse: Callable[[bytes], T], data: bytes) -> T:
+        return self._real.read(parse, data)
 
 
 def strangers(count: int) -> tuple[f.Signer, ...]:

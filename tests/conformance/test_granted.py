@@ -199,7 +199,7 @@ def simulated(content: bytes, script: list[Part]) -> Carried:
         return True
 
     bench = Bench(
-        disk=SimDisk(world, 1, COSTS["instant"], nobody, streams.of("disk")),
+        disk=SimDisk(world, 1, COSTS["instant"], nobody, streams.of("disk"), {}),
         network=Network(world, Paths({}, (), streams)),
         now_ns=lambda: world.now_ns,
         wait=wait,
@@ -207,7 +207,7 @@ def simulated(content: bytes, script: list[Part]) -> Carried:
         post=carried.told.append,
         send=send,
         on_content_sent=lambda *_: None,
-        on_content_received=lambda _: None,
+        on_content_received=lambda *_: None,
     )
     transfers = SimulatedTransfers(bench)
     end = End(1, nobody, identity("n2"), is_dialer=True, link=LINK, next_stream=STREAM)

@@ -186,7 +186,7 @@ def test_a_simulated_reader_takes_contents_at_the_least_pace_or_loses_the_rest(
     place = Place("r1", "z1", "k1")
     paths = Paths({1: place, 2: place}, (rule_of(bytes_per_second),), streams)
     network = Network(world, paths)
-    disk = SimDisk(world, 1, COSTS["instant"], nobody, streams.of("disk"))
+    disk = SimDisk(world, 1, COSTS["instant"], nobody, streams.of("disk"), {})
     content = b"x" * size
     stored = daemon.wanted(content)
     told: list[Event] = []
@@ -204,7 +204,7 @@ def test_a_simulated_reader_takes_contents_at_the_least_pace_or_loses_the_rest(
         post=told.append,
         send=lambda *_: True,
         on_content_sent=lambda *_: None,
-        on_content_received=lambda _: None,
+        on_content_received=lambda *_: None,
     )
     disk.store(stored.content_hash, content, lambda _: world_event(Kind.DISK, "stored"))
     world.run(NS_PER_MS, lambda *_: None)
@@ -240,7 +240,7 @@ def simulated(script: list[Arrival]) -> Outcome:
         raise AssertionError(event)
 
     bench = Bench(
-        disk=SimDisk(world, 1, COSTS["instant"], nobody, streams.of("disk")),
+        disk=SimDisk(world, 1, COSTS["instant"], nobody, streams.of("disk"), {}),
         network=Network(world, Paths({}, (), streams)),
         now_ns=lambda: world.now_ns,
         wait=wait,
@@ -248,7 +248,7 @@ def simulated(script: list[Arrival]) -> Outcome:
         post=lambda event: told.append((world.now_ns, event)),
         send=lambda *_: True,
         on_content_sent=lambda *_: None,
-        on_content_received=lambda _: None,
+        on_content_received=lambda _hash, _size: None,
     )
     transfers = Transfers(bench)
     end = End(1, nobody, identity("n2"), is_dialer=True, link=ASKED_OF, next_stream=1)

@@ -89,7 +89,7 @@ class Dwelling:
         self._now = Instant(0)
         self.world = World()
         self.tap = Tap()
-        self.disk = SimDisk(self.world, 1, COSTS["instant"], self.tap, Stream(7))
+        self.disk = SimDisk(self.world, 1, COSTS["instant"], self.tap, Stream(7), {})
         self.links: dict[LinkId, NodeId] = {}
         self.receiving: list[ReceiveContent] = []
         self.reached = UnixTime(0)

@@ -1,6 +1,7 @@
 """Small scenarios for tests of the simulator."""
 
-from fabgossip.cli.sim import SeededAuthority
+from fabgossip.cli.sim_authority import SeededAuthority
+from fabgossip.sim.faults import Fault
 from fabgossip.sim.host import NodeMaker, default_node
 from fabgossip.sim.run import Engine, Run
 from fabgossip.sim.scenario import Scenario, parse_scenario
@@ -53,7 +54,12 @@ def scenario(*parts: str) -> Scenario:
     return parse_scenario("\n".join((HEAD, *parts)), "test.toml")
 
 
-def run_of(made: Scenario, seed: int, make_node: NodeMaker = default_node) -> Run:
+def run_of(
+    made: Scenario,
+    seed: int,
+    make_node: NodeMaker = default_node,
+    faults: tuple[Fault, ...] | None = None,
+) -> Run:
     """A run, not yet begun."""
     engine = Engine(make_authority=SeededAuthority, verifier=VERIFIER, make_node=make_node)
-    return Run(made, seed, engine)
+    return Run(made, seed, engine, faults)

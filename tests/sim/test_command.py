@@ -66,3 +66,70 @@ def test_the_library_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["sim", "list", "--json"]) == 0
     names = [one["name"] for one in json.loads(capsys.readouterr().out)["scenarios"]]
     assert "first-light" in names
+
+
+def test_a_failure_runs_again_from_its_file(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["sim", "run", str(small), "--until", "20s", "--json", "--out", str(tmp_path)]
+    assert run(arguments) == 11
+    first = json.loads(capsys.readouterr().out)
+    path = Path(first["files"]["replay"])
+    assert run(["sim", "replay", str(path), "--json"]) == 11
+    again = json.loads(capsys.readouterr().out)
+    assert (again["trace_hash"], again["is_same_trace"]) == (first["trace_hash"], True)
+    assert again["was"] == first["failure"]["signature"]
+
+
+def test_a_replay_of_another_trace_is_told(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["sim", "run", str(small), "--until", "20s", "--json", "--out", str(tmp_path)])
+    path = Path(json.loads(capsys.readouterr().out)["files"]["replay"])
+    body = json.loads(path.read_text())
+    path.write_text(json.dumps(body | {"seed": body["seed"] + 1}))
+    assert run(["sim", "replay", str(path)]) == 12
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("code_hash", "other"), ("plan", [{"number": 1}]), ("seed", "1"), ("kind", "sim-run")],
+)
+def test_a_damaged_replay_is_refused_with_the_field_named(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], field: str, value: object
+) -> None:
+    run(["sim", "run", str(small), "--until", "20s", "--json", "--out", str(tmp_path)])
+    path = Path(json.loads(capsys.readouterr().out)["files"]["replay"])
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    assert run(["sim", "replay", str(path)]) == 78
+    assert field in capsys.readouterr().err
+
+
+def test_what_was_to_be_proved_and_did_not_come_up_is_a_miss(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small.write_text('proves = ["S1", "L9"]\n' + small.read_text())
+    assert run(["sim", "run", str(small), "--json"]) == 14
+    body = json.loads(capsys.readouterr().out)
+    assert body["coverage"] == {"met": 1, "missed": ["L9"]}
+
+
+def test_an_expectation_that_is_not_met_is_a_failure_of_liveness(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expect = 'expect = [{ measure = "t99_ms", of = "routes", max = %d }]\n'
+    text = small.read_text()
+    small.write_text(expect % 20 + text)
+    assert run(["sim", "run", str(small), "--json"]) == 0
+    small.write_text(expect % 19 + text)
+    capsys.readouterr()
+    assert run(["sim", "run", str(small), "--json"]) == 11
+    body = json.loads(capsys.readouterr().out)
+    assert body["failure"]["detail"] == "t99_ms of routes is 20, wanted at most 19"
+
+
+@pytest.mark.parametrize("what", ["nemeses", "selectors", "checkers", "measures"])
+def test_all_that_there_is_is_listed(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["sim", "list", what, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)[what]
+    assert len({row["name"] for row in rows}) == len(rows) > 8

@@ -3,7 +3,7 @@
 Everybody is linked to everybody; disks cost nothing. The publication is durable at `store-0` at
 T. Its announcement carries the content: 5 ms to the three near nodes and 20 ms to the far one, as
 near as they are. Nothing was pruned yet: `store-0` tells four, and each of these tells three, so 16
-envelopes go to four nodes.
+envelopes go to four nodes, the first of them straight.
 """
 
 from fabgossip.sim.measures import Spread
@@ -22,6 +22,7 @@ def test_five_nodes_by_hand() -> None:
         t_last_ms=20,
         t99_bound_ms=20,
         rmr=3.0,
+        ldh=1,
         missed=0,
         interrupted=0,
         pairs=4,

@@ -44,3 +44,43 @@ def test_nothing_after_the_end_happens() -> None:
     world.schedule(11, 1, 1, lambda: world_event(Kind.LOCAL))
     world.run(10, lambda key, _: seen.append(key))
     assert (seen, world.now_ns) == ([], 10)
+
+
+def test_a_busy_place_takes_what_waits_in_the_order_it_came() -> None:
+    world, seen = World(), list[Key]()
+
+    def work() -> Happened:
+        world.occupy(1, 10)
+        return world_event(Kind.LOCAL)
+
+    for time_ns, source in ((3, 9), (2, 8), (2, 7), (1, 6), (25, 5)):
+        world.schedule(time_ns, 1, source, work)
+    world.schedule(12, 2, 2, lambda: world_event(Kind.LOCAL))
+    world.run(100, lambda key, _: seen.append(key))
+    assert [(key[0], key[1], key[2]) for key in seen] == [
+        (1, 1, 6), (11, 1, 7), (12, 2, 2), (21, 1, 8), (31, 1, 9), (41, 1, 5),
+    ]  # fmt: skip
+
+
+def test_a_paused_place_goes_on_where_it_stood() -> None:
+    world, seen = World(), list[Key]()
+    for time_ns in (1, 5, 7, 60):
+        world.schedule(time_ns, 1, 1, lambda: world_event(Kind.LOCAL))
+    world.pause(1, 50)
+    world.run(100, lambda key, _: seen.append(key))
+    assert [key[0] for key in seen] == [50, 50, 50, 60]
+    assert not world.is_paused(1)
+
+
+def test_everybody_in_a_long_line_has_a_turn() -> None:
+    world, turns = World(), [0]
+
+    def work() -> Happened:
+        turns[0] += 1
+        world.occupy(1, 10)
+        return world_event(Kind.LOCAL)
+
+    for source in range(2_000):
+        world.schedule(1, 1, source, work)
+    world.run(1 + 10 * 1_999, lambda *_: None)
+    assert turns == [2_000]

@@ -26,6 +26,7 @@ from fabgossip.trust.authorization import (
     Object,
     Subject,
     authorize,
+    is_authorized,
     may_disclose,
     shown_orgs,
 )
@@ -74,7 +75,10 @@ def about(statement: Manifest) -> Object:
 def decision(
     subject: Subject, statement: Manifest, facts: TrustFacts = f.FACTS, now: UnixTime = f.NOW
 ) -> Decision:
-    return authorize(subject, about(statement), Verb.FETCH, facts, now)
+    """The decision; whoever asks for the verdict alone gets the same one."""
+    verdict = authorize(subject, about(statement), Verb.FETCH, facts, now)
+    assert is_authorized(subject, about(statement), Verb.FETCH, facts, now) is verdict.allow
+    return verdict
 
 
 ROUTES = f.manifest(T.ROUTE_POLICY_BUNDLE)

@@ -3,7 +3,9 @@
 Vectors and other libraries stand in `tests/vectors`.
 """
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import pytest
 
@@ -11,10 +13,17 @@ from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.envelope import PayloadKind
 from fabgossip.trust.gate import ANYTHING, TrustGate
 from fabgossip.trust.rejections import RejectionCode as Code
-from fabgossip.trust.signatures import Ed25519Verifier, is_fit_public_key, signed_bytes
+from fabgossip.trust.signatures import (
+    READ_BYTES_MAX,
+    Ed25519Verifier,
+    is_fit_public_key,
+    signed_bytes,
+)
 from fabgossip.wire.envelopes import envelope_bytes
 from fabgossip.wire.statements import manifest_bytes
 from tests.trust import factory as f
+
+T = TypeVar("T", bound=Hashable)
 
 ORDER = 2**252 + 27742317777372353535851937790883648493
 """Of the group (RFC 8032, section 5.1)."""
@@ -98,6 +107,9 @@ class CountingVerifier:
         self.asked += 1
         return self.real.is_good(public_key, message, signature)
 
+    def read(self, parse: Callable[[bytes], T], data: bytes) -> T:
+        return self.real.read(parse, data)
+
 
 RAW = f.signed(f.manifest(ArtifactType.ROUTE_POLICY_BUNDLE))
 
@@ -159,3 +171,33 @@ def test_keys_without_a_right_on_the_type_cost_no_verification() -> None:
         verdict = TrustGate(counting).admit(raw, ANYTHING, f.FACTS, f.Accepted(f.NO_LINE), f.NOW)
         assert f.code_of(verdict) in {Code.KEY_UNKNOWN, Code.KEY_NOT_FOR_TYPE}
         assert counting.asked == 0
+
+
+def test_equal_bytes_are_read_once_and_what_cannot_be_read_fails_each_time() -> None:
+    verifier, reads = Ed25519Verifier(), list[bytes]()
+
+    def parse(data: bytes) -> tuple[bytes]:
+        reads.append(data)
+        if data == b"bad":
+            raise ValueError(data)
+        return (data,)
+
+    first = verifier.read(parse, b"one")
+    assert verifier.read(parse, bytes(bytearray(b"one"))) is first
+    for _ in range(2):
+        with pytest.raises(ValueError, match="bad"):
+            verifier.read(parse, b"bad")
+    assert reads == [b"one", b"bad", b"bad"]
+
+
+def test_what_was_read_is_remembered_up_to_a_limit() -> None:
+    verifier, reads = Ed25519Verifier(), list[int]()
+    half = READ_BYTES_MAX // 2
+
+    def parse(data: bytes) -> int:
+        reads.append(data[0])
+        return data[0] + 1
+
+    for number in (1, 2, 1, 2, 3, 2, 1):
+        verifier.read(parse, bytes([number]) * half)
+    assert reads == [1, 2, 3, 1], "the oldest leaves for the third"

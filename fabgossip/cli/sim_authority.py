@@ -1,0 +1,166 @@
+"""The control plane of a simulation: its own compiler and signer, with keys from the seed."""
+
+from dataclasses import replace
+from typing import Final
+
+from fabgossip.control.bundles import KEY_ROLES, ROOTS, first_bundle
+from fabgossip.control.compiler import bundle_step, compile_artifacts, head_after
+from fabgossip.control.drafts import CompileInput, PublishedHead
+from fabgossip.control.enrollment import (
+    NodeRow,
+    claims_envelope,
+    entitlements_of,
+    openings_of,
+    salts_for,
+)
+from fabgossip.control.keystore import ArtifactKey, KeyRing, artifact_key_from_seed
+from fabgossip.control.signing import SignedArtifact, sign_artifact
+from fabgossip.control.sources.folder import Document, Source
+from fabgossip.core.setup import OwnIdentity
+from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.authority import (
+    CERT_LIFE_MAX_S,
+    CONTROL_ENDPOINT_ROLE,
+    NodeIdentity,
+    RevocationList,
+)
+from fabgossip.model.ids import ClusterId, NodeId, PlatformId
+from fabgossip.model.moment import UnixTime, seconds_after
+from fabgossip.model.topology import Endpoint
+from fabgossip.sim.authority import Draft, Issued, Papers
+from fabgossip.sim.scenario import CLUSTER, PLATFORM, Scenario
+from fabgossip.sim.streams import Streams
+from fabgossip.sim.topology import SimNode
+from fabgossip.trust.bundle import PinnedTrust, bundle_from_pinned
+from fabgossip.trust.signatures import Ed25519Verifier
+from fabgossip.wire.envelopes import parse_envelope
+
+NODE_CA: Final = b"node certificate authority of a simulated cluster"
+"""Nobody parses it here: in a simulation certificates are verified facts."""
+PORT: Final = 7946
+BOOTSTRAP_ENTRIES: Final = 8
+
+
+class SeededAuthority:
+    """The control plane's own compiler and signer, with keys and salts from the run's streams."""
+
+    def __init__(self, scenario: Scenario, streams: Streams, now: UnixTime) -> None:
+        roles = [(role.name, role.count) for role in KEY_ROLES] + [("root", ROOTS)]
+        self._keys = {
+            name: tuple(_key(streams, f"{name}/{number}") for number in range(count))
+            for name, count in roles
+        }
+        self._ring = KeyRing((role, key) for role, ring in self._keys.items() for key in ring)
+        self._bundle = first_bundle(
+            PlatformId(PLATFORM), ClusterId(CLUSTER), self._keys, NODE_CA, now
+        )
+        self._rows = {node.node_id: _row(node, streams) for node in scenario.nodes}
+        self._streams = streams
+        self._now = now
+        self._documents: dict[str, Document] = {}
+        self._published: dict[str, PublishedHead] = {}
+        self._pinned = self._pin()
+
+    @property
+    def prefix(self) -> str:
+        """See `Authority`."""
+        return self._bundle.prefix
+
+    def _compile(self, now: UnixTime) -> tuple[SignedArtifact, ...]:
+        given = CompileInput(
+            bundle=self._bundle,
+            nodes=tuple(self._rows.values()),
+            source=Source(documents=tuple(self._documents.values())),
+            revocations=RevocationList(),
+            published=self._published,
+            now=now,
+            claims_keys=self._keys["claims"],
+        )
+        return tuple(
+            sign_artifact(self._bundle, self._ring, one.manifest, one.content)
+            for one in compile_artifacts(given)
+        )
+
+    def _pin(self) -> PinnedTrust:
+        unsigned = bundle_step(None, self._bundle, self._now)
+        signed = sign_artifact(self._bundle, self._ring, unsigned.manifest, unsigned.content)
+        return bundle_from_pinned(signed.envelope, signed.content, Ed25519Verifier())
+
+    def publish(self, drafts: tuple[Draft, ...], now: UnixTime) -> tuple[Issued, ...]:
+        """See `Authority`."""
+        for draft in drafts:
+            self._documents[draft.namespace] = Document(
+                artifact_type=draft.artifact_type,
+                namespace=draft.namespace,
+                audience=draft.audience,
+                content=draft.content,
+            )
+        signed = self._compile(now)
+        for one in signed:
+            if one.manifest.base is None:
+                name = one.manifest.namespace.text
+                keeps = one.manifest.artifact_type is ArtifactType.CLUSTER_SNAPSHOT
+                self._published[name] = head_after(
+                    self._published.get(name), one.manifest, one.content if keeps else None
+                )
+        return tuple(
+            Issued(
+                manifest=one.manifest,
+                manifest_hash=parse_envelope(one.envelope).manifest_hash,
+                envelope=one.envelope,
+                content=one.content,
+            )
+            for one in signed
+        )
+
+    def papers(self, node_id: NodeId) -> Papers:
+        """See `Authority`."""
+        row = self._rows[node_id]
+        times = (self._now, seconds_after(self._now, CERT_LIFE_MAX_S))
+        own = OwnIdentity(
+            node_id=node_id,
+            claims=claims_envelope(row, self._bundle, self._keys["claims"], times),
+            openings=openings_of(row, CLUSTER),
+            pinned=self._pinned,
+        )
+        certificate = NodeIdentity(
+            node_id=node_id,
+            certificate_hash=self._streams.of(f"authority/certificate/{node_id}").bytes(32),
+            expires_at=times[1],
+        )
+        return Papers(
+            own=own,
+            certificate=certificate,
+            entitlements=entitlements_of(row, CLUSTER),
+            bootstrap=self._bootstrap(node_id),
+        )
+
+    def _bootstrap(self, node_id: NodeId) -> tuple[Endpoint, ...]:
+        """As enrolment writes it: storage nodes, the control plane's endpoint first."""
+        rows = [row for row in self._rows.values() if row.stores and row.node_id != node_id]
+        rows.sort(key=lambda row: (CONTROL_ENDPOINT_ROLE not in row.roles, row.node_id))
+        return tuple(
+            Endpoint(address=row.addresses[0], node_id=NodeId(row.node_id))
+            for row in rows[:BOOTSTRAP_ENTRIES]
+        )
+
+
+def _key(streams: Streams, name: str) -> ArtifactKey:
+    return artifact_key_from_seed(streams.of(f"authority/key/{name}").bytes(32))
+
+
+def _row(node: SimNode, streams: Streams) -> NodeRow:
+    row = NodeRow(
+        node_id=node.node_id,
+        addresses=(f"{node.node_id}.sim:{PORT}",),
+        region=node.place.region,
+        zone=node.place.zone,
+        rack=node.place.rack,
+        peer_class=node.peer_class,
+        orgs=node.orgs,
+        services=node.services,
+        roles=(node.role,),
+        stores=node.assigned,
+    )
+    entropy = streams.of(f"authority/salts/{node.node_id}").bytes
+    return replace(row, salts=salts_for(row, CLUSTER, entropy))

@@ -1,0 +1,204 @@
+"""What a run of the simulator comes to: its verdict, its JSON object, its summary for people."""
+
+import importlib.metadata
+import os
+import platform
+from dataclasses import asdict, dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from fabgossip.cli.output import EXIT_OK
+from fabgossip.sim.checkers import Count, Violation
+from fabgossip.sim.measures import Spread
+from fabgossip.sim.run import Met, RunOutcome
+
+EXIT_SAFETY: Final = 10
+EXIT_LIVENESS: Final = 11
+EXIT_NONDETERMINISTIC: Final = 12
+EXIT_OUT_OF_TIME: Final = 13
+EXIT_COVERAGE: Final = 14
+EXIT_SIMULATOR: Final = 70
+PACKAGE: Final = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a run comes to: safety before liveness, and what was not shown last."""
+
+    word: str
+    exit_code: int
+    failure: dict[str, object] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run took in truth; it differs from run to run."""
+
+    build_ms: int
+    wall_ms: int
+    rss_bytes: int
+    """Most memory in use, less what was in use before."""
+
+
+@cache
+def code_hash() -> str:
+    """Of the package's own sources: a trace belongs to them."""
+    named = sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        named.update(str(path.relative_to(PACKAGE)).encode() + b"\0" + path.read_bytes())
+    return named.hexdigest()[:16]
+
+
+def judge(outcome: RunOutcome, proves: tuple[str, ...]) -> Verdict:
+    """The verdict of an outcome."""
+    if outcome.violations:
+        return Verdict("safety", EXIT_SAFETY, _violation(outcome, outcome.violations[0]))
+    if outcome.refused:
+        return _liveness("expectation", f"not accepted: {outcome.refused[0]}")
+    if outcome.over_all.missed:
+        return _liveness("missed", f"{outcome.over_all.missed} of {outcome.over_all.pairs} pairs")
+    if outcome.failures:
+        return Verdict("liveness", EXIT_LIVENESS, _violation(outcome, outcome.failures[0]))
+    for one in outcome.expectations:
+        if not one.held:
+            return _liveness("expectation", _missed(one))
+    unproved = _unproved(outcome, proves)
+    if unproved:
+        detail = f"nothing to check came up for {', '.join(unproved)}"
+        failure: dict[str, object] = {
+            "checker": "coverage", "signature": f"coverage/{unproved[0]}", "detail": detail,
+        }  # fmt: skip
+        return Verdict("coverage", EXIT_COVERAGE, failure)
+    return Verdict("held", EXIT_OK, None)
+
+
+def _missed(one: Met) -> str:
+    about = f" of {one.of}" if one.of else ""
+    least = "" if one.least is None else f" at least {one.least:g}"
+    most = "" if one.most is None else f" at most {one.most:g}"
+    return f"{one.measure}{about} is {one.value}, wanted{least}{most}"
+
+
+def _liveness(checker: str, detail: str) -> Verdict:
+    failure: dict[str, object] = {"checker": checker, "signature": checker, "detail": detail}
+    return Verdict("liveness", EXIT_LIVENESS, failure)
+
+
+def _unproved(outcome: RunOutcome, proves: tuple[str, ...]) -> list[str]:
+    counts = outcome.checkers | outcome.liveness
+    return [name for name in proves if name not in counts or not counts[name].checks]
+
+
+def _violation(outcome: RunOutcome, one: Violation) -> dict[str, object]:
+    return {
+        "checker": one.checker,
+        "signature": one.signature,
+        "node": outcome.node_ids.get(one.index),
+        "at_ns": one.at_ns,
+        "detail": one.detail,
+    }
+
+
+def report(
+    outcome: RunOutcome, verdict: Verdict, cost: Cost, proves: tuple[str, ...]
+) -> dict[str, object]:
+    """What `--json` prints. Only times, memory and the hash seed differ between two runs of one
+    seed."""
+    hash_seed = os.environ.get("PYTHONHASHSEED", "random")
+    whole, idle = outcome.over_all, outcome.idle
+    return {
+        "schema_version": 1,
+        "kind": "sim-run",
+        "scenario": outcome.scenario,
+        "seed": outcome.seed,
+        "verdict": verdict.word,
+        "exit_code": verdict.exit_code,
+        "failure": verdict.failure,
+        "trace_hash": outcome.trace_hash,
+        "nodes": outcome.nodes,
+        "t99_ms": whole.t99_ms,
+        "t99_bound_ms": whole.t99_bound_ms,
+        "rmr": whole.rmr,
+        "ldh": whole.ldh,
+        "missed": whole.missed,
+        "heal_ms": outcome.heal_ms,
+        "idle_bytes_per_node_per_s": None if idle is None else idle.mean,
+        "false_evictions": outcome.false_evictions,
+        "unentitled_deliveries": outcome.unentitled_deliveries,
+        "speed": round(outcome.virtual_ms / max(1, cost.wall_ms), 2),
+        "memory_bytes_per_node": cost.rss_bytes // outcome.nodes,
+        "run": {
+            "nodes": outcome.nodes,
+            "events": outcome.events,
+            "virtual_ms": outcome.virtual_ms,
+            "wall_ms": cost.wall_ms,
+            "build_ms": cost.build_ms,
+            "checkpoints": len(outcome.checkpoints),
+            "hash_seed": int(hash_seed) if hash_seed.isdigit() else None,
+            "frames": outcome.frames_sent,
+            "bytes": outcome.bytes_sent,
+        },
+        "faults": asdict(outcome.faults),
+        "checkers": _states(outcome.checkers | outcome.liveness),
+        "coverage": {
+            "met": len(proves) - len(_unproved(outcome, proves)),
+            "missed": _unproved(outcome, proves),
+        },
+        "deliveries": outcome.deliveries,
+        "entitled_deliveries": outcome.deliveries - outcome.unentitled_deliveries,
+        "behind": list(outcome.behind),
+        "refused": list(outcome.refused),
+        "idle": None if idle is None else asdict(idle),
+        "measures": {name: asdict(one) for name, one in outcome.by_publication.items()},
+        "expectations": [asdict(one) for one in outcome.expectations],
+        "code": {
+            "version": importlib.metadata.version("fabgossip"),
+            "hash": code_hash(),
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _states(counts: dict[str, Count]) -> dict[str, object]:
+    return {
+        name: {"state": one.state, "checks": one.checks, "violations": one.violations}
+        for name, one in counts.items()
+    }
+
+
+def print_summary(outcome: RunOutcome, verdict: Verdict, cost: Cost) -> None:
+    """A run for people."""
+    print(f"{outcome.scenario}, seed {outcome.seed}: {verdict.word}")
+    wall_s = cost.wall_ms / 1_000
+    print(
+        f"  {outcome.nodes} nodes, {outcome.events} events, "
+        f"{outcome.virtual_ms / 1_000:g} s virtual in {wall_s:g} s, built in {cost.build_ms} ms"
+    )
+    print(f"  trace {outcome.trace_hash}")
+    if verdict.failure is not None:
+        print(f"  {verdict.failure['signature']}: {verdict.failure['detail']}")
+    print(f"  deliveries {outcome.deliveries}, unentitled {outcome.unentitled_deliveries}")
+    faults = outcome.faults
+    if faults.planned:
+        print(
+            f"  faults {faults.planned}: {faults.fired} fired, {faults.mattered} mattered, "
+            f"{faults.skipped} skipped"
+        )
+    if outcome.heal_ms is not None:
+        print(f"  whole again {outcome.heal_ms} ms after the last cut was mended")
+    if outcome.idle is not None:
+        print(f"  idle {outcome.idle.mean} B/s per node, p99 {outcome.idle.p99}")
+    width = max((len(name) for name in outcome.by_publication), default=0)
+    for name, one in outcome.by_publication.items():
+        print(f"  {name.ljust(width)}  {_spread(one)}")
+    counts = outcome.checkers | outcome.liveness
+    print(f"  {', '.join(f'{name} {one.state}' for name, one in counts.items())}")
+
+
+def _spread(one: Spread) -> str:
+    return (
+        f"t50 {one.t50_ms} ms, t99 {one.t99_ms} ms (bound {one.t99_bound_ms} ms), "
+        f"rmr {one.rmr}, missed {one.missed} of {one.pairs}"
+    )

@@ -1,0 +1,41 @@
+"""A campaign: scenarios and seeds that are run together.
+
+Decides: nothing.
+Keeps: an unknown key is refused by its dotted path.
+Must not know: how a run is made.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fabgossip.errors import ScenarioError
+from fabgossip.model.bounds import Bounds
+from fabgossip.wire.tables import TableError, parse_toml, structure_table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignRun:
+    """`run`: one scenario of it."""
+
+    scenario: str
+    seeds: tuple[Annotated[int, Bounds(0, 2**63 - 1)], ...] = ()
+    """None: the scenario's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Campaign:
+    """A whole campaign file."""
+
+    schema: Annotated[int, Bounds(1, 1)]
+    name: str
+    title: str
+    run: tuple[CampaignRun, ...]
+
+
+def parse_campaign(text: str, origin: str) -> Campaign:
+    """The campaign of a file's text; raises `ScenarioError` with all problems, a line each."""
+    try:
+        return structure_table(parse_toml(text), Campaign)
+    except TableError as error:
+        lines = [f"{origin}: {one.key}: {one.detail} {one.suggestion}" for one in error.problems]
+        raise ScenarioError("\n".join(line.rstrip() for line in lines)) from error

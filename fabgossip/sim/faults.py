@@ -1,0 +1,194 @@
+"""The fault plan: every fault of a run, worked out before its first event.
+
+Decides: whom a nemesis hits, when and for how long, by the streams of the plan.
+Keeps: flat rows in time order, each frozen; one more nemesis leaves every other row equal.
+Must not know: how a fault is carried out, what it does to a node.
+
+- A nemesis is a kind of fault as the scenario names it; a fault is one planned occurrence of it.
+- When the heal phase begins every fault is undone, but for `kill`.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from fabgossip.sim.quantities import PPM
+from fabgossip.sim.streams import Stream, Streams
+
+CUTTING: Final = frozenset({"cut", "partition", "isolate", "region_cut"})
+"""No packet passes between the targets and the others."""
+KINDS: Final[dict[str, tuple[str, frozenset[str]]]] = {
+    "cut": ("no packet passes between two sides named by `between`", frozenset({"direction"})),
+    "partition": ("the targets and all others are cut off", frozenset({"direction"})),
+    "isolate": ("each target is cut off from everybody", frozenset({"direction"})),
+    "region_cut": ("the regions of the targets are cut off", frozenset({"direction"})),
+    "flap": ("the targets are cut off again and again", frozenset({"direction", "up", "down"})),
+    "clog": ("packets wait until the end; no kernel gives up", frozenset({"direction"})),
+    "latency": ("each packet of the targets takes longer", frozenset({"add"})),
+    "loss": ("packets of the targets are lost, hence late", frozenset({"p"})),
+    "reset": ("all connections of the targets are reset", frozenset()),
+    "half_open": ("the targets lose all connections; the other ends do not learn", frozenset()),
+    "slow_reader": ("the targets read no faster than a rate", frozenset({"rate_kbit"})),
+    "crash": ("processes end at once and start again at the end", frozenset({"disk"})),
+    "kill": ("machines lose their power, for good", frozenset()),
+    "pause": ("processes stand still; their kernels do not", frozenset()),
+    "mass_restart": ("all end at once and start again within a while", frozenset({"within"})),
+    "wall_step": ("wall clocks are off until the end", frozenset({"by"})),
+    "control_plane_dark": ("nothing is published or renewed", frozenset()),
+}
+"""Each kind: what it does, and its parameters."""
+FLAPS_MAX: Final = 10_000
+FAULTS_MAX: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """What a nemesis is given beside its targets."""
+
+    direction: str = "both"
+    disk: str = "keep"
+    add_ns: int = 0
+    loss_ppm: int = 0
+    up_ns: int = 0
+    down_ns: int = 0
+    within_ns: int = 0
+    rate_bps: int = 0
+    by_s: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nemesis:
+    """A kind of fault as the scenario plans it; nothing is drawn yet."""
+
+    name: str
+    kind: str
+    at_ns: tuple[int, ...]
+    lasts_ns: tuple[int, int]
+    """Least and greatest."""
+    candidates: tuple[int, ...]
+    pick: str
+    domains: dict[int, str]
+    """Region of each node."""
+    others: frozenset[int] | None
+    """The other side; None: everybody who is no target."""
+    parameters: Parameters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One occurrence: a row of the plan."""
+
+    number: int
+    nemesis: str
+    kind: str
+    on_ns: int
+    off_ns: int
+    targets: tuple[int, ...]
+    others: frozenset[int]
+    parameters: Parameters
+
+
+def expand(
+    nemeses: tuple[Nemesis, ...], streams: Streams, heal_ns: int, swarm_ppm: int
+) -> tuple[Fault, ...]:
+    """The plan of a run, in time order."""
+    rows: list[Fault] = []
+    for nemesis in nemeses:
+        chance = streams.of(f"plan/nemesis/{nemesis.name}")
+        if chance.below(PPM) >= swarm_ppm:
+            continue
+        for at_ns in nemesis.at_ns:
+            rows += _faults(nemesis, at_ns, heal_ns, chance)
+    rows.sort(key=lambda one: (one.on_ns, one.off_ns, one.nemesis, one.targets))
+    return tuple(_numbered(number, row) for number, row in enumerate(rows[:FAULTS_MAX], 1))
+
+
+def _numbered(number: int, row: Fault) -> Fault:
+    return Fault(
+        number=number,
+        nemesis=row.nemesis,
+        kind=row.kind,
+        on_ns=row.on_ns,
+        off_ns=row.off_ns,
+        targets=row.targets,
+        others=row.others,
+        parameters=row.parameters,
+    )
+
+
+def _faults(nemesis: Nemesis, at_ns: int, heal_ns: int, chance: Stream) -> list[Fault]:
+    least, most = nemesis.lasts_ns
+    lasts = least + chance.below(most - least + 1)
+    targets = _picked(nemesis, chance)
+    if nemesis.kind == "region_cut":
+        regions = {nemesis.domains[one] for one in targets}
+        targets = tuple(one for one, region in nemesis.domains.items() if region in regions)
+    times = [(at_ns, min(at_ns + lasts, heal_ns))]
+    if nemesis.kind == "flap":
+        times = _flaps(nemesis.parameters, *times[0])
+    everybody = frozenset(nemesis.domains)
+    sides = [(one,) for one in targets] if nemesis.kind == "isolate" else [targets]
+    return [
+        Fault(
+            number=0,
+            nemesis=nemesis.name,
+            kind="cut" if nemesis.kind in CUTTING or nemesis.kind == "flap" else nemesis.kind,
+            on_ns=on_ns,
+            off_ns=off_ns,
+            targets=side,
+            others=everybody - set(side) if nemesis.others is None else nemesis.others,
+            parameters=nemesis.parameters,
+        )
+        for on_ns, off_ns in times
+        for side in sides
+    ]
+
+
+def _flaps(parameters: Parameters, at_ns: int, until_ns: int) -> list[tuple[int, int]]:
+    times: list[tuple[int, int]] = []
+    while at_ns < until_ns and len(times) < FLAPS_MAX:
+        times.append((at_ns, min(at_ns + parameters.down_ns, until_ns)))
+        at_ns += parameters.down_ns + parameters.up_ns
+    return times
+
+
+def _picked(nemesis: Nemesis, chance: Stream) -> tuple[int, ...]:
+    """The targets among the candidates, ascending."""
+    word, _, number = nemesis.pick.partition(":")
+    of = nemesis.candidates
+    if word == "random":
+        share = round(float(number) * PPM)
+        return tuple(one for one in of if chance.below(PPM) < share)
+    if word == "each_domain":
+        firsts: dict[str, list[int]] = {}
+        for one in of:
+            firsts.setdefault(nemesis.domains[one], []).append(one)
+        return tuple(sorted(row[chance.below(len(row))] for row in firsts.values()))
+    counts = {
+        "all": len(of),
+        "one": 1,
+        "n": int(number or 0),
+        "minority_third": max(1, len(of) // 3),
+        "minority": max(1, (len(of) - 1) // 2),
+        "majority": len(of) // 2 + 1,
+    }
+    left = list(of)
+    chosen = [left.pop(chance.below(len(left))) for _ in range(min(counts[word], len(of)))]
+    return tuple(sorted(chosen)) if word != "all" else of
+
+
+PICKS: Final = (
+    "all", "one", "n:K", "minority_third", "minority", "majority", "random:P", "each_domain",
+)  # fmt: skip
+
+
+def is_pick(text: str) -> bool:
+    """Whether a pick is of the grammar."""
+    word, colon, number = text.partition(":")
+    if word == "n":
+        return number.isdigit() and int(number) > 0
+    if word == "random":
+        try:
+            return 0 <= float(number) <= 1
+        except ValueError:
+            return False
+    return not colon and word in PICKS

@@ -1,0 +1,73 @@
+"""A failure as a file that can be run again: scenario, plan and what came of it.
+
+Decides: nothing.
+Keeps: the plan in the file is what runs, so it outlives the code whose seed drew it; a damaged
+file is refused with the field named.
+Must not know: how a run is made.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+from fabgossip.errors import ScenarioError
+from fabgossip.sim.faults import Fault, Parameters
+from fabgossip.sim.sweep import Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """What a replay file says."""
+
+    scenario: str
+    """The text of its file."""
+    seed: int
+    until_ns: int
+    plan: tuple[Fault, ...]
+    code_hash: str
+    trace_hash: str
+    signature: str
+
+
+def write_replay(path: Path, replay: Replay) -> None:
+    """Write a replay file."""
+    body = asdict(replay) | {"schema_version": 1, "kind": "sim-replay"}
+    body["plan"] = [asdict(one) | {"others": sorted(one.others)} for one in replay.plan]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(body, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_replay(path: Path) -> Replay:
+    """The replay of a file; raises `ScenarioError`."""
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ScenarioError(f"{path}: {error}") from error
+    if not isinstance(body, dict) or body.get("kind") != "sim-replay":
+        raise ScenarioError(f"{path}: kind: not a replay file")
+    kinds = {"scenario": str, "seed": int, "until_ns": int, "plan": list, "code_hash": str,
+             "trace_hash": str, "signature": str}  # fmt: skip
+    for name, kind in kinds.items():
+        if not isinstance(body.get(name), kind):
+            raise ScenarioError(f"{path}: {name}: missing or damaged")
+    return Replay(
+        scenario=body["scenario"],
+        seed=body["seed"],
+        until_ns=body["until_ns"],
+        plan=tuple(_fault(f"{path}: plan[{i}]", row) for i, row in enumerate(body["plan"])),
+        code_hash=body["code_hash"],
+        trace_hash=body["trace_hash"],
+        signature=body["signature"],
+    )
+
+
+def _fault(where: str, row: object) -> Fault:
+    try:
+        fields = dict(cast("Result", row))
+        parameters = Parameters(**cast("Result", fields.pop("parameters")))  # type: ignore[arg-type]  # as they were written
+        others = frozenset(cast("list[int]", fields.pop("others")))
+        targets = tuple(cast("list[int]", fields.pop("targets")))
+        return Fault(parameters=parameters, others=others, targets=targets, **fields)  # type: ignore[arg-type]  # as above
+    except (TypeError, ValueError, KeyError) as error:
+        raise ScenarioError(f"{where}: {error}") from error

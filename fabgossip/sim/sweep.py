@@ -1,0 +1,180 @@
+"""Many seeds: which to run, which are done, what they come to together.
+
+Decides: what is left to run; how a pool that lost a worker goes on; failures by signature.
+Keeps: a seed's result depends on the seed alone, never on engine, worker or order; one result is
+one line, appended by one writer; a torn last line is dropped.
+Must not know: how a run is made, how a result is shown.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias, cast
+
+from fabgossip.errors import ScenarioError
+
+SEEDS_MAX: Final = 1_000_000
+LIVES: Final = 2
+"""A seed that ends its worker so often is given up."""
+RATE_Z: Final = 1.96
+"""Of a 95 % interval."""
+Result: TypeAlias = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of a sweep."""
+
+    scenario: str
+    """Its file."""
+    scenario_hash: str
+    seed: int
+    code_hash: str
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """What makes a result that of this job."""
+        return self.scenario_hash, self.seed, self.code_hash
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds of `7`, `1,3,9` or `1..1000`; raises `ValueError`."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dots, last = part.partition("..")
+        if not first.isdigit() or (dots and not last.isdigit()):
+            raise ValueError(f"{text!r} is not seeds such as 7, 1,3,9 or 1..1000")
+        seeds += range(int(first), int(last or first) + 1)
+        if len(seeds) > SEEDS_MAX:
+            raise ValueError(f"{text!r}: more than {SEEDS_MAX} seeds")
+    return tuple(seeds)
+
+
+class Log:
+    """The results so far, a line each."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> list[Result]:
+        """All whole lines; a torn last one is taken off the file."""
+        if not self._path.exists():
+            return []
+        data = self._path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if whole != data:
+            self._path.write_bytes(whole)
+        try:
+            return [json.loads(line) for line in whole.splitlines()]
+        except ValueError as error:
+            raise ScenarioError(f"{self._path}: a line that is no result: {error}") from error
+
+    def append(self, job: Job, result: Result) -> None:
+        """One more."""
+        line = {"key": list(job.key), **result}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def left_of(jobs: Iterable[Job], done: list[Result]) -> list[Job]:
+    """What has no result yet."""
+    keys = {tuple(cast("list[object]", one["key"])) for one in done}
+    return [job for job in jobs if job.key not in keys]
+
+
+def run_all(
+    jobs: list[Job],
+    make_executor: Callable[[], Executor],
+    work: Callable[[Job], Result],
+    given_up: Callable[[Job], Result],
+) -> Iterator[tuple[Job, Result]]:
+    """The result of each job, as they come. A pool that lost a worker is made anew; a job that was
+    under way when `LIVES` pools broke is tried once alone and then given up."""
+    losses: dict[tuple[str, int, str], int] = {}
+    left = list(jobs)
+    while left:
+        suspects = [job for job in left if losses.get(job.key, 0) >= LIVES - 1]
+        batch = suspects[:1] or left
+        finished: set[tuple[str, int, str]] = set()
+        with make_executor() as executor:
+            futures: dict[Future[Result], Job] = {executor.submit(work, job): job for job in batch}
+            for future in as_completed(futures):
+                job = futures[future]
+                try:
+                    result = future.result()
+                except BrokenProcessPool:
+                    losses[job.key] = losses.get(job.key, 0) + 1
+                    if losses[job.key] < LIVES or not suspects:
+                        continue
+                    result = given_up(job)
+                finished.add(job.key)
+                yield job, result
+        left = [job for job in left if job.key not in finished]
+
+
+def summary(results: list[Result]) -> Result:
+    """The sweep as one object."""
+    failures: dict[str, list[Result]] = {}
+    for one in results:
+        failure = cast("Result | None", one["failure"])
+        if failure is not None:
+            failures.setdefault(str(failure["signature"]), []).append(one)
+    failed = sum(len(rows) for rows in failures.values())
+    return {
+        "schema_version": 1,
+        "kind": "sim-sweep",
+        "run": {
+            "seeds": len(results),
+            "failed": failed,
+            "events": sum(int(str(_run(one).get("events", 0))) for one in results),
+            "virtual_ms": sum(int(str(_run(one).get("virtual_ms", 0))) for one in results),
+        },
+        "failures": [_failure(name, failures[name]) for name in sorted(failures)],
+        "rate": _interval(failed, len(results)),
+        "clean_runs_needed": _clean_runs(failed, len(results)),
+    }
+
+
+def _run(one: Result) -> Result:
+    return cast("Result", one.get("run") or {})
+
+
+def _failure(signature: str, rows: list[Result]) -> Result:
+    def events(one: Result) -> tuple[int, int]:
+        return int(str(_run(one).get("events", 0))), int(str(one["seed"]))
+
+    fastest = min(rows, key=events)
+    files = cast("Result", fastest.get("files") or {})
+    return {
+        "signature": signature,
+        "count": len(rows),
+        "scenario": fastest["scenario"],
+        "first_seed": min(int(str(one["seed"])) for one in rows),
+        "fastest_seed": fastest["seed"],
+        "replay": files.get("replay"),
+    }
+
+
+def _interval(failed: int, of: int) -> Result:
+    """Share of seeds that fail, with its 95 % interval (Wilson)."""
+    if not of:
+        return {"per_seed": None, "least": None, "most": None}
+    share, z2 = failed / of, RATE_Z * RATE_Z
+    middle = (share + z2 / (2 * of)) / (1 + z2 / of)
+    spread = RATE_Z * math.sqrt(share * (1 - share) / of + z2 / (4 * of * of)) / (1 + z2 / of)
+    return {
+        "per_seed": round(share, 6),
+        "least": round(max(0.0, middle - spread), 6),
+        "most": round(min(1.0, middle + spread), 6),
+    }
+
+
+def _clean_runs(failed: int, of: int) -> int | None:
+    """Clean seeds in a row that make a fix believable; None where nothing failed."""
+    if not failed:
+        return None
+    return 1 if failed == of else math.ceil(math.log(0.05) / math.log(1 - failed / of))

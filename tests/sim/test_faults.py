@@ -1,0 +1,200 @@
+"""The fault plan is flat, drawn before the run, and one nemesis shifts no other."""
+
+import pytest
+
+from fabgossip.sim.faults import KINDS, Fault, expand
+from fabgossip.sim.run import RunOutcome
+from fabgossip.sim.scenario import Scenario
+from fabgossip.sim.streams import Streams
+from tests.sim.factory import OFTEN, SEVEN, TOPOLOGY, run_of, scenario
+from tests.sim.test_scenario import problems
+
+PHASES = 'phases = { start = "10s", quiet = "5s", faults = "10s", heal = "5s", liveness = "20s" }'
+EDGES = 'select = { role = "edge", pick = "one" }'
+CRASHES = (
+    f'{{ kind = "crash", at = "15s", every = "2s", until = "24s", for = ["1s", "3s"], {EDGES} }}'
+)
+
+
+def made(*nemeses: str, more: str = "") -> Scenario:
+    return scenario(PHASES, more, OFTEN, f"nemesis = [{', '.join(nemeses)}]", TOPOLOGY, SEVEN)
+
+
+def plan(given: Scenario, seed: int = 1, swarm_ppm: int = 1_000_000) -> tuple[Fault, ...]:
+    return expand(given.nemeses, Streams(seed), given.phases.faults_ns, swarm_ppm)
+
+
+def test_one_more_nemesis_leaves_every_other_row_equal() -> None:
+    pause = (
+        '{ kind = "pause", at = "16s", for = "1s", select = { role = "storage", pick = "one" } }'
+    )
+    alone = [(one.on_ns, one.off_ns, one.targets) for one in plan(made(CRASHES))]
+    both = [
+        (one.on_ns, one.off_ns, one.targets)
+        for one in plan(made(pause, CRASHES))
+        if one.kind == "crash"
+    ]
+    assert alone == both
+    assert len(alone) == 5
+
+
+def test_another_seed_draws_another_plan() -> None:
+    assert plan(made(CRASHES), 1) != plan(made(CRASHES), 2)
+
+
+def test_every_fault_ends_when_the_heal_phase_begins() -> None:
+    rows = plan(made('{ kind = "isolate", at = "20s", for = "1h", select = { role = "edge" } }'))
+    assert {one.off_ns for one in rows} == {25 * 10**9}
+    assert [one.targets for one in rows] == [(2,), (3,), (4,), (5,)], "each of them is alone"
+
+
+def test_a_region_is_cut_off_whole_whoever_was_selected() -> None:
+    cut = '{ kind = "region_cut", at = "15s", for = "5s", select = { nodes = ["edge-1"] } }'
+    row = plan(made(cut))[0]
+    us = {"edge-1", "edge-3", "store-1"}
+    names = {node.index: str(node.node_id) for node in made(cut).nodes}
+    assert {names[one] for one in row.targets} == us
+    assert row.others == frozenset(names) - set(row.targets)
+
+
+def test_a_flapping_link_is_a_row_for_each_time_it_is_down() -> None:
+    flap = (
+        '{ kind = "flap", at = "15s", for = "7s", select = { region = "us" }, '
+        'with = { down = "2s", up = "1s" } }'
+    )
+    times = [(one.on_ns // 10**9, one.off_ns // 10**9) for one in plan(made(flap))]
+    assert times == [(15, 17), (18, 20), (21, 22)]
+
+
+@pytest.mark.parametrize(
+    ("pick", "count"),
+    [("one", 1), ("n:3", 3), ("minority_third", 1), ("minority", 1), ("majority", 3), ("all", 4),
+     ("each_domain", 2)],
+)  # fmt: skip
+def test_a_pick_leaves_so_many_of_four(pick: str, count: int) -> None:
+    select = f'{{ role = "edge", pick = "{pick}" }}'
+    crash = f'{{ kind = "crash", at = "15s", for = "1s", select = {select} }}'
+    targets = plan(made(crash))[0].targets
+    assert (len(targets), tuple(sorted(targets))) == (count, targets)
+
+
+def test_a_swarm_keeps_each_nemesis_with_its_probability() -> None:
+    kept = sum(len(plan(made(CRASHES), seed, 500_000)) > 0 for seed in range(200))
+    assert 70 < kept < 130
+
+
+def test_what_a_kind_does_not_take_and_who_is_nobody_are_refused() -> None:
+    lines = problems(
+        'schema = 1\nname = "small"\ntitle = "a"',
+        'nemesis = [{ kind = "crash", at = "1s", for = "1s", with = { up = "1s" } },',
+        '{ kind = "flap", at = "1s", for = "1s", select = { role = "king", pick = "few" } },',
+        '{ kind = "storm", at = "1s", for = "1s" }]',
+        TOPOLOGY,
+        SEVEN,
+    )
+    assert sorted(line.partition(": ")[0] for line in lines) == [
+        "nemesis[0].with.up",
+        "nemesis[1].select",
+        "nemesis[1].select.pick",
+        "nemesis[1].with.down",
+        "nemesis[1].with.up",
+        "nemesis[2].kind",
+    ]
+
+
+WITH = {
+    "flap": ', with = { up = "1s", down = "1s" }',
+    "latency": ', with = { add = "80ms" }',
+    "loss": ", with = { p = 0.3 }",
+    "slow_reader": ", with = { rate_kbit = 256 }",
+    "mass_restart": ', with = { within = "1s" }',
+    "wall_step": ", with = { by = 20 }",
+}
+
+
+def outcome_of(kind: str, seed: int = 1) -> RunOutcome:
+    select = 'between = ["eu", "us"]' if kind == "cut" else 'select = { region = "us" }'
+    nemesis = f'{{ kind = "{kind}", at = "15s", for = "6s", {select}{WITH.get(kind, "")} }}'
+    return run_of(made(nemesis), seed).run()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_each_nemesis_fires_matters_and_leaves_a_whole_fabric(kind: str) -> None:
+    outcome = outcome_of(kind)
+    faults = outcome.faults
+    assert faults.fired == faults.planned > 0
+    assert faults.mattered > 0
+    assert [one.detail for one in outcome.violations] == []
+    if kind != "kill":
+        assert [one.detail for one in outcome.failures] == []
+        assert (outcome.over_all.missed, outcome.behind) == (0, ())
+
+
+@pytest.mark.slow
+def test_a_wiped_disk_is_filled_again() -> None:
+    crash = '{ kind = "crash", at = "15s", for = "2s", select = { nodes = ["edge-0"] }, with = { disk = "wipe" } }'  # noqa: E501  # a row of a scenario
+    run = run_of(made(crash), 1)
+    outcome = run.run()
+    assert (outcome.violations, outcome.failures, outcome.behind) == ((), (), ())
+    assert outcome.over_all.interrupted > 0
+    run_before = run_of(made(crash), 1)
+    run_before.run(16 * 10**9)
+    edge = next(node.index for node in run_before.scenario.nodes if node.node_id == "edge-0")
+    assert run_before.hosts[edge].disk.heads == {}
+
+
+@pytest.mark.slow
+def test_the_dead_stay_dead_and_are_dropped() -> None:
+    kill = '{ kind = "kill", at = "15s", for = "0s", select = { nodes = ["edge-1"] } }'
+    run = run_of(made(kill), 1)
+    outcome = run.run()
+    edge = next(node.index for node in run.scenario.nodes if node.node_id == "edge-1")
+    assert run.hosts[edge].process is None
+    assert edge not in {other for row in run.network.sides().values() for other in row}
+    assert (outcome.violations, outcome.failures) == ((), ())
+
+
+@pytest.mark.slow
+def test_a_dark_control_plane_publishes_once_it_is_back() -> None:
+    dark = '{ kind = "control_plane_dark", at = "15s", for = "6s" }'
+    routes = "platform/p1/cluster/c1/routes/core"
+    run = run_of(made(dark), 1)
+    run.run(20 * 10**9)
+    issued = run.watch.ledger.newest(routes)
+    run = run_of(made(dark), 1)
+    run.run()
+    later = run.watch.ledger.newest(routes)
+    assert issued is not None
+    assert later is not None
+    assert later.manifest.config_version > issued.manifest.config_version == 6
+
+
+@pytest.mark.slow
+def test_a_plan_alone_gives_the_same_trace() -> None:
+    first = run_of(made(CRASHES), 3)
+    outcome = first.run()
+    assert first.faults is not None
+    again = run_of(made(CRASHES), 3, faults=first.faults)
+    assert again.run().trace_hash == outcome.trace_hash
+    fewer = run_of(made(CRASHES), 3, faults=first.faults[1:])
+    assert fewer.run().trace_hash != outcome.trace_hash
+
+
+def believed_in(kind: str, until_s: int) -> int:
+    """How many nodes believe in a link to `edge-1` that it does not have."""
+    nemesis = f'{{ kind = "{kind}", at = "15s", for = "0s", select = {{ nodes = ["edge-1"] }} }}'
+    run = run_of(made(nemesis), 1)
+    edge = next(node.index for node in run.scenario.nodes if node.node_id == "edge-1")
+    run.run(until_s * 10**9 + 1)
+    sides = run.network.sides()
+    return sum(
+        edge in others and other not in sides.get(edge, []) for other, others in sides.items()
+    )
+
+
+@pytest.mark.slow
+def test_of_a_half_open_link_one_end_does_not_learn_until_it_misses_a_sign_of_life() -> None:
+    assert believed_in("reset", 15) == 0
+    assert believed_in("half_open", 15) > 2
+    assert believed_in("half_open", 30) == 0
