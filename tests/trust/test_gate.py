@@ -723,7 +723,7 @@ PACKAGE = Path(fabgossip.__file__).parent
 MAKERS = {
     "VerifiedManifest": {"trust/gate.py"},
     "VerifiedClaims": {"trust/identity.py"},
-    "NodeIdentity": {"trust/identity.py", "sim", "cli/sim.py"},
+    "NodeIdentity": {"trust/identity.py", "sim", "cli/sim_authority.py"},
 }
 """Where each proof may be made; in `sim/` a certificate is a fact of the simulated world."""
 
