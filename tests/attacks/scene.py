@@ -228,11 +228,13 @@ class Scene(Story):
 
     def rest(self) -> "Scene":
         """Whatever waits to be told is told."""
+        effects = list(self.when(TimerFired(timer=AdvertiseDue())).effects)
         self.wait(max(CONFIG.batch_ms, CONFIG.have_ms))
         for session in self.node.view.sessions():
-            self.when(TimerFired(timer=AnnounceDue(link=session.link)))
-            self.when(TimerFired(timer=HaveDue(link=session.link)))
-        return self.when(TimerFired(timer=AdvertiseDue()))
+            for timer in (AnnounceDue(link=session.link), HaveDue(link=session.link)):
+                effects += self.when(TimerFired(timer=timer)).effects
+        self.effects = effects
+        return self
 
     def restarted(self, folder: Path, commits: int | None = None) -> "Scene":
         """The node after a crash before which so many of its commits reached the disk (None: all),

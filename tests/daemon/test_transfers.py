@@ -23,7 +23,7 @@ from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.transfers import Submission
 from fabgossip.model.artifact import chunk_size_of
 from fabgossip.model.ids import ContentHash
-from fabgossip.model.messages import Busy, GetContent, NotAvailable, TrafficClass
+from fabgossip.model.messages import INLINE_BYTES_MAX, Busy, GetContent, NotAvailable, TrafficClass
 from fabgossip.wire.codec import ContentHeader, content_header_bytes, parse_message
 from fabgossip.wire.framing import Frame, FrameKind, frame_bytes
 from tests.daemon.fabric import HANG_S, End, linked, store, uncounted, wanted
@@ -108,7 +108,8 @@ async def test_a_content_arrives_whole_and_is_durable(tmp_path: Path, content: b
         one.spoil["content"] = content
         one.receive(content)
         stored = await one.here.event()
-        assert stored == ContentStored(wanted=wanted(content), link=one.near.link, content=None)
+        small = content if len(content) <= INLINE_BYTES_MAX else None
+        assert stored == ContentStored(wanted=wanted(content), link=one.near.link, content=small)
         assert one.here.disk.read(wanted(content).content_hash) == content
         assert len(one.asked) == max(len(chunk_hashes_of(content)), 1)
         served = [await one.there.event() for _ in one.asked]
