@@ -1,20 +1,34 @@
-"""Ordered map and ordered set, typed, with the operations this project uses.
+"""Ordered map, ordered set and fingerprint set, typed, with the operations this project uses.
 
 Decides: nothing.
-Keeps: keys in ascending order whatever the order of insertion.
+Keeps: keys in ascending order whatever the order of insertion; equal fingerprints for equal keys,
+however they came and went.
 Must not know: what is kept in it.
 
 The only module that imports sortedcontainers, so the library can be replaced here.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from itertools import islice
-from typing import Generic, TypeVar
+from hashlib import blake2b
+from itertools import islice, pairwise
+from typing import Final, Generic, TypeVar
 
 from sortedcontainers import SortedDict, SortedSet
 
 K = TypeVar("K")
 V = TypeVar("V")
+BLOCK_KEYS_MAX: Final = 256
+"""Keys of a block: half of them are added up for a bound inside it (*start*)."""
+BLOCK_KEYS_SPARSE: Final = 64
+"""Below this a block joins a neighbour that has room, so that blocks stay few."""
+HASH_BYTES: Final = 32
+HASH_MODULUS: Final = 1 << 8 * HASH_BYTES
+ID_BYTES: Final = 8
+"""Bytes of a key's salted hash that stand for it, and of a range's fingerprint."""
+ROOT_BYTES: Final = 16
+_RANGE: Final = b"fabgossip range"
+_ROOT: Final = b"fabgossip root"
 
 
 class OrderedMap(Generic[K, V]):
@@ -86,3 +100,215 @@ class OrderedSet(Generic[K]):
     def discard(self, key: K) -> None:
         """Drop `key` if it is there."""
         self._keys.discard(key)
+
+
+class _Block:
+    """A run of keys, their salted hashes, and the sum of these."""
+
+    __slots__ = ("hashes", "keys", "total")
+
+    def __init__(self, keys: list[bytes], hashes: list[int]) -> None:
+        self.keys = keys
+        self.hashes = hashes
+        self.total = sum(hashes)
+
+
+class FingerprintSet:
+    """A set of byte strings in order, of which any range has a fingerprint: the sum of the salted
+    hashes of its keys, and their number.
+
+    Blocks of at most `BLOCK_KEYS_MAX` keys lie in a sorted map by where they start, the first at
+    the empty string. Each knows its sum; the sums of all blocks before each are made again from the
+    first that changed, once a question needs them. With n keys and b blocks, b about n / 200.
+    """
+
+    __slots__ = ("_blocks", "_by_id", "_clean", "_counts", "_salt", "_sums")
+
+    def __init__(self, salt: bytes) -> None:
+        self._salt = salt
+        self._blocks: SortedDict = SortedDict({b"": _Block([], [])})
+        self._by_id: dict[bytes, bytes] = {}
+        self._counts: list[int] = [0]
+        """Keys in the blocks before each, right up to `_clean` of them."""
+        self._sums: list[int] = [0]
+        self._clean = 1
+
+    def __len__(self) -> int:
+        """Cost: as one question."""
+        return self._before(None)[0]
+
+    def __contains__(self, key: bytes) -> bool:
+        """Cost: O(log n)."""
+        block: _Block = self._blocks.peekitem(self._index_of(key))[1]
+        at = bisect_left(block.keys, key)
+        return at < len(block.keys) and block.keys[at] == key
+
+    def add(self, key: bytes) -> None:
+        """Add `key` if it is not there. Cost: O(1) above all others, else O(log n + block)."""
+        index = self._index_of(key)
+        block: _Block = self._blocks.peekitem(index)[1]
+        at = bisect_left(block.keys, key)
+        if at < len(block.keys) and block.keys[at] == key:
+            return
+        value = self._hash(key)
+        self._by_id[_id_of(value)] = key
+        is_last = at == len(block.keys) and index == len(self._blocks) - 1
+        if is_last and at == BLOCK_KEYS_MAX:
+            # What is newest comes last: full blocks stay full instead of being cut in half.
+            self._blocks[key] = _Block([key], [value])
+            self._clean = min(self._clean, index + 1)
+            return
+        block.keys.insert(at, key)
+        block.hashes.insert(at, value)
+        block.total += value
+        self._clean = min(self._clean, index + 1)
+        if len(block.keys) > BLOCK_KEYS_MAX:
+            self._split(block)
+
+    def _split(self, block: _Block) -> None:
+        half = len(block.keys) // 2
+        right = _Block(block.keys[half:], block.hashes[half:])
+        del block.keys[half:], block.hashes[half:]
+        block.total -= right.total
+        self._blocks[right.keys[0]] = right
+
+    def discard(self, key: bytes) -> None:
+        """Drop `key` if it is there. Cost: O(log n + block)."""
+        index = self._index_of(key)
+        block: _Block = self._blocks.peekitem(index)[1]
+        at = bisect_left(block.keys, key)
+        if at == len(block.keys) or block.keys[at] != key:
+            return
+        value = block.hashes.pop(at)
+        del block.keys[at]
+        block.total -= value
+        self._clean = min(self._clean, index + 1)
+        if self._by_id.get(_id_of(value)) == key:
+            del self._by_id[_id_of(value)]
+        if len(block.keys) < BLOCK_KEYS_SPARSE:
+            self._join(index)
+
+    def _join(self, index: int) -> None:
+        """Put a sparse block together with a neighbour, if both are one block's worth at most."""
+        for left in (index - 1, index):
+            if left < 0 or left + 1 >= len(self._blocks):
+                continue
+            into: _Block = self._blocks.peekitem(left)[1]
+            start, block = self._blocks.peekitem(left + 1)
+            if len(into.keys) + len(block.keys) <= BLOCK_KEYS_MAX:
+                into.keys += block.keys
+                into.hashes += block.hashes
+                into.total += block.total
+                del self._blocks[start]
+                self._clean = min(self._clean, left + 1)
+                return
+
+    def find(self, key_id: bytes) -> bytes | None:
+        """The key that these 8 bytes stand for. Cost: O(1)."""
+        return self._by_id.get(key_id)
+
+    def id_of(self, key: bytes) -> bytes:
+        """The 8 bytes that stand for a key, here or not."""
+        return _id_of(self._hash(key))
+
+    def count(self, low: bytes, high: bytes | None) -> int:
+        """How many keys are in `low` (in it) to `high` (not in it; None: to the end). Cost: as
+        one question."""
+        return self._before(high)[0] - self._before(low)[0]
+
+    def fingerprint(self, low: bytes, high: bytes | None) -> bytes:
+        """8 bytes that stand for the keys of a range. Cost: O(log n + block), and O(b) once after
+        changes."""
+        return self._digest(low, high, ID_BYTES, _RANGE)
+
+    def root(self) -> bytes:
+        """16 bytes that stand for all keys. Cost: O(1), and O(b) once after changes."""
+        return self._digest(b"", None, ROOT_BYTES, _ROOT)
+
+    def rows(self, low: bytes, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """Id and key of everything in a range, ascending. Cost: O(log n + k)."""
+        index = self._index_of(low)
+        for block in islice(self._blocks.values(), index, None):
+            for at in range(bisect_left(block.keys, low), len(block.keys)):
+                key = block.keys[at]
+                if high is not None and key >= high:
+                    return
+                yield _id_of(block.hashes[at]), key
+
+    def boundary(self, rank: int) -> bytes:
+        """The shortest bytes that part the first `rank` keys from the rest, for 0 < rank < n. Cost:
+        as one question."""
+        before, after = self._key_at(rank - 1), self._key_at(rank)
+        shared = next(at for at, one in enumerate(after) if before[at : at + 1] != bytes((one,)))
+        return after[: shared + 1]
+
+    def rank(self, bound: bytes) -> int:
+        """How many keys are below `bound`. Cost: as one question."""
+        return self._before(bound)[0]
+
+    def _key_at(self, rank: int) -> bytes:
+        self._settle()
+        index = bisect_right(self._counts, rank, hi=self._clean) - 1
+        block: _Block = self._blocks.peekitem(index)[1]
+        return block.keys[rank - self._counts[index]]
+
+    def _hash(self, key: bytes) -> int:
+        digest = blake2b(key, digest_size=HASH_BYTES, key=self._salt).digest()
+        return int.from_bytes(digest, "big")
+
+    def _index_of(self, key: bytes) -> int:
+        index: int = self._blocks.bisect_right(key) - 1
+        return index
+
+    def _digest(self, low: bytes, high: bytes | None, size: int, person: bytes) -> bytes:
+        (count, total), (count_below, below) = self._before(high), self._before(low)
+        rest = ((total - below) % HASH_MODULUS).to_bytes(HASH_BYTES, "big")
+        data = rest + (count - count_below).to_bytes(8, "big")
+        return blake2b(data, digest_size=size, person=person).digest()
+
+    def _before(self, bound: bytes | None) -> tuple[int, int]:
+        """Number and sum of the keys below `bound`."""
+        self._settle()
+        index = len(self._blocks) - 1 if bound is None else self._index_of(bound)
+        block: _Block = self._blocks.peekitem(index)[1]
+        at = len(block.keys) if bound is None else bisect_left(block.keys, bound)
+        if 2 * at <= len(block.keys):
+            part = sum(block.hashes[:at])
+        else:
+            part = block.total - sum(block.hashes[at:])
+        return self._counts[index] + at, self._sums[index] + part
+
+    def _settle(self) -> None:
+        """Make the sums before each block again from the first that changed."""
+        if self._clean == len(self._blocks):
+            return
+        start = self._clean - 1
+        count, total = self._counts[start], self._sums[start]
+        del self._counts[start:], self._sums[start:]
+        for block in islice(self._blocks.values(), start, None):
+            self._counts.append(count)
+            self._sums.append(total)
+            count += len(block.keys)
+            total += block.total
+        self._clean = len(self._blocks)
+
+    def check(self) -> None:
+        """Assert that blocks lie in order, are within their limit, and add up. Cost: O(n)."""
+        self._settle()
+        count = total = 0
+        starts = list(self._blocks)
+        assert starts[0] == b""
+        for index, (start, block) in enumerate(self._blocks.items()):
+            assert (self._counts[index], self._sums[index]) == (count, total)
+            assert len(block.keys) == len(block.hashes) <= BLOCK_KEYS_MAX
+            assert all(one < other for one, other in pairwise(block.keys))
+            assert all(start <= key for key in block.keys)
+            assert index + 1 == len(starts) or all(key < starts[index + 1] for key in block.keys)
+            assert block.total == sum(block.hashes)
+            count += len(block.keys)
+            total += block.total
+        assert len(self._by_id) <= count == len(self)
+
+
+def _id_of(value: int) -> bytes:
+    return (value >> 8 * (HASH_BYTES - ID_BYTES)).to_bytes(ID_BYTES, "big")
