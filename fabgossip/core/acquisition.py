@@ -180,6 +180,7 @@ class Acquisition:
         for head, verified in self._m.catalog.by_content(want.goal.content_hash):
             if verified is head.verified and goal_of(verified) == want.goal:
                 head.state = HeadState.INVALID
+                self._m.catalog.touch(head.manifest.namespace.text)
         self._record_rejection(want, FetchFailure.CONTRADICTED, Blame.SIGNER, "")
         self._intake.fail_requests(want, "its manifest contradicts itself")
 

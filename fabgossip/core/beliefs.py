@@ -118,6 +118,7 @@ class Beliefs:
         "generation",
         "own_claims",
         "own_openings",
+        "own_roles",
         "policy",
     )
 
@@ -160,6 +161,7 @@ class Beliefs:
         """The envelope of our claims in force."""
         self.own_openings: tuple[Opening, ...] = ()
         """The openings that fit them."""
+        self.own_roles: tuple[str, ...] = ()
         self.facts = TrustFacts(
             bundle=pinned.bundle,
             revoked=NOTHING_REVOKED,
@@ -341,6 +343,7 @@ class Beliefs:
             return refused
         self._own_version, self.own_claims, self.own_openings = best[0], best[2], best[4]
         self._put(own=best[3].entitlements)
+        self.own_roles = best[3].claims.roles
         self._claimed_generation = best[3].claims.state_generation
         if self._claimed_generation > self.generation:
             self._clock.has_amnesia = True

@@ -186,6 +186,7 @@ class Catalog:
         "_floors",
         "_heads",
         "_pending",
+        "_touched",
     )
 
     def __init__(self) -> None:
@@ -196,6 +197,22 @@ class Catalog:
         self._by_audience: dict[Audience, OrderedSet[bytes]] = {}
         self._by_expiry: OrderedMap[tuple[UnixTime, str], str] = OrderedMap()
         self._pending: dict[Token, tuple[str, ManifestHash]] = {}
+        self._touched: dict[str, None] = {}
+        """Namespaces of which something else may count than before."""
+
+    def touch(self, namespace: str) -> None:
+        """What counts of a namespace is to be looked at again."""
+        self._touched[namespace] = None
+
+    def take_touched(self) -> tuple[str, ...]:
+        """The namespaces to be looked at again, once."""
+        touched = tuple(self._touched)
+        self._touched.clear()
+        return touched
+
+    def is_on_its_way(self, manifest_hash: ManifestHash) -> bool:
+        """Whether a statement is on its way to the disk."""
+        return any(one == manifest_hash for _, one in self._pending.values())
 
     def on_floor(self, namespace: str, floor: Floor) -> bool:
         """A floor read from the disk, or raised by a listing; whether it is news."""
@@ -203,6 +220,7 @@ class Catalog:
         if floor.order <= before.order:
             return False
         self._floors[namespace] = floor
+        self.touch(namespace)
         return True
 
     def on_refused(self, namespace: str, order: Order) -> None:
@@ -304,6 +322,7 @@ class Catalog:
     def on_persisting(self, token: Token, verified: VerifiedManifest) -> None:
         """A change about this manifest is on its way to the disk."""
         self._pending[token] = (verified.manifest.namespace.text, verified.manifest_hash)
+        self.touch(verified.manifest.namespace.text)
 
     def on_persisted(self, token: Token, *, ok: bool) -> tuple[Head, VerifiedManifest] | None:
         """The change is durable, or failed: gives the head and the manifest meant, or None if a
@@ -311,6 +330,7 @@ class Catalog:
         pending = self._pending.pop(token, None)
         if pending is None:
             return None
+        self.touch(pending[0])
         head = self._heads.find(pending[0])
         if head is None:
             return None
@@ -330,9 +350,11 @@ class Catalog:
             manifest.namespace.text
         )
         self._by_audience.setdefault(manifest.audience, OrderedSet()).add(prefix)
+        self.touch(manifest.namespace.text)
 
     def _unlink(self, head: Head) -> None:
         self._by_expiry.discard((head.manifest.expires_at, head.manifest.namespace.text))
+        self.touch(head.manifest.namespace.text)
         for verified in head.statements:
             self._unlink_one(verified)
 

@@ -15,11 +15,11 @@ from fabgossip.core.effects import Disconnect, Effect, Fact, Record, Send
 from fabgossip.core.events import LinkId, LostReason
 from fabgossip.core.neighbors import Neighbors
 from fabgossip.core.sessions import Session, Sessions
+from fabgossip.core.sets import COMPARED_TYPES, Reach, is_over
 from fabgossip.model.artifact import (
     NO_ORDER,
     TRUST_TYPES,
     ArtifactType,
-    Manifest,
     Order,
     VerifiedManifest,
 )
@@ -27,7 +27,6 @@ from fabgossip.model.authority import Opening, Verb
 from fabgossip.model.ids import BootId
 from fabgossip.model.messages import (
     ANNOUNCE_ENTRIES_MAX,
-    HAVE_PREFIXES_MAX,
     HEADS_ENTRIES_MAX,
     HOLDINGS_ENTRIES_MAX,
     HOLDINGS_PREFIXES_MAX,
@@ -38,7 +37,6 @@ from fabgossip.model.messages import (
     ByeReason,
     Claims,
     GetHeads,
-    Have,
     HeadKnown,
     Heads,
     Hello,
@@ -46,10 +44,22 @@ from fabgossip.model.messages import (
     HoldingsEntry,
     HoldingsMode,
     Message,
+    Roots,
+    SaltId,
+    SetRoot,
     TrafficClass,
 )
+from fabgossip.model.mode import Action
 from fabgossip.model.moment import Now, is_past
-from fabgossip.model.scope import Audience, ScopeId, ScopeKind
+from fabgossip.model.scope import (
+    Audience,
+    Entitlements,
+    ScopeId,
+    ScopeKind,
+    may_share,
+    scope_id,
+    shards_held,
+)
 from fabgossip.trust.authorization import (
     Decision,
     Object,
@@ -57,6 +67,7 @@ from fabgossip.trust.authorization import (
     authorize,
     is_authorized,
     may_disclose,
+    types_known,
 )
 
 Found: TypeAlias = tuple[Head | None, VerifiedManifest] | None
@@ -64,6 +75,10 @@ Found: TypeAlias = tuple[Head | None, VerifiedManifest] | None
 HOPS_MAX = 255
 CLOSED_RETRY_S: Final = 600
 """One constant for every reason of trust, authority or scope, so it tells nothing."""
+REACHES_MAX: Final = 4_096
+"""Audiences of a link whose reach is remembered (*start*); beyond, all are looked at again."""
+_ALL_TYPES: Final = frozenset(COMPARED_TYPES)
+_NO_TYPES: Final = frozenset[ArtifactType]()
 _SNAPSHOTS = frozenset({ArtifactType.CLUSTER_SNAPSHOT, ArtifactType.SNAPSHOT_INCREMENT})
 
 
@@ -135,7 +150,7 @@ class Disclosure:
 
     def may_know(self, session: Session, verified: VerifiedManifest, now: Now) -> bool:
         """Whether the peer of a session may know of an artifact that is still to be told about."""
-        if _is_over(verified.manifest, now):
+        if is_over(verified.manifest, now.unix):
             return False
         head = self._catalog.find(verified.manifest.namespace.text)
         request = Subject(identity=session.identity, claims=session.claims)
@@ -160,12 +175,13 @@ class Disclosure:
         )
         self.send(session.link, hello)
 
-    def further_claims(self, session: Session) -> None:
-        """Show what the peer may see by now and has not been shown."""
+    def further_claims(self, session: Session) -> bool:
+        """Show what the peer may see by now and has not been shown; whether there was any."""
         fresh = tuple(one for one in self._openings_for(session) if one.salt not in session.shown)
         if fresh:
             session.shown |= {opening.salt for opening in fresh}
             self.send(session.link, Claims(openings=fresh))
+        return bool(fresh)
 
     def newer_claims(self, session: Session) -> None:
         """Our claims are others than the peer was shown: show them, with all it may see."""
@@ -197,24 +213,85 @@ class Disclosure:
             hidden = [] if item.scope is None else [ScopeId(item.scope)]
         return all(self._neighbors.is_listed(session.node_id, scope) for scope in hidden)
 
-    def everything(self, session: Session, now: Now) -> None:
-        """A link opened, or the peer showed more: what it may know of what we have."""
-        self.whole_holdings(session, now)
-        for audience in self._catalog.audiences():
-            if may_disclose(session.claims, audience):
-                self.have(session, audience, now)
+    def reach(self, session: Session, audience: Audience, now: Now) -> Reach:
+        """What of an audience is compared on a link: what both ends may hold by what each showed
+        there, and may know by their roles, as far as the mode lets us tell of it. Cost: that of
+        looking once, until anything it rests on changes."""
+        facts = self._beliefs.facts
+        told = self._told_types(now)
+        rests_on = (session.claims, facts.own, facts.bundle, session.shown, told)
+        if len(session.reaches) > REACHES_MAX or session.reach_rests_on != rests_on:
+            session.reaches.clear()
+            session.reach_rests_on = rests_on
+        reach = session.reaches.get(audience)
+        if reach is None:
+            reach = session.reaches[audience] = self._reach(session, audience, told)
+        return reach
 
-    def have(self, session: Session, audience: Audience, now: Now) -> None:
-        """The prefixes we have current in one audience."""
-        prefixes = []
-        for prefix in self._catalog.prefixes(audience):
-            found = self._catalog.by_prefix(prefix)
-            if found is not None and _is_told(found[0]) and self.may_know(session, found[1], now):
-                prefixes.append(prefix)
-        for start in range(0, len(prefixes), HAVE_PREFIXES_MAX):
-            run = tuple(prefixes[start : start + HAVE_PREFIXES_MAX])
-            message = Have(audience=audience, prefixes=run, is_late=True)
-            self.send(session.link, message, TrafficClass.SNAPSHOT, audience=audience)
+    def _reach(self, session: Session, audience: Audience, told: frozenset[ArtifactType]) -> Reach:
+        if session.claims is None or not may_disclose(session.claims, audience):
+            return ()
+        own, claims, facts = self._shown_of_own(session), session.claims, self._beliefs.facts
+        if not may_share(audience, own):
+            return ()
+        known = types_known(self._beliefs.own_roles, facts) & types_known(
+            claims.claims.roles, facts
+        )
+        if any(one in audience.ids_of(ScopeKind.NODE) for one in self._own_lanes(session)):
+            known |= {ArtifactType.CLUSTER_SNAPSHOT}
+        reach = []
+        for kind in (one for one in COMPARED_TYPES if one in known & told):
+            shards = shards_held(audience, kind.value, own) & shards_held(
+                audience, kind.value, claims.entitlements
+            )
+            if shards:
+                reach.append((kind, shards))
+        return tuple(reach)
+
+    def _told_types(self, now: Now) -> frozenset[ArtifactType]:
+        """What this node may tell anybody of, as far as that depends on it alone: trust whatever
+        its age, all else only under a list and a bundle in time."""
+        facts = self._beliefs.facts
+        until = facts.revocations_expires_at
+        is_in_time = until is not None and not is_past(until, now.unix)
+        is_in_force = not is_past(facts.bundle_expires_at, now.unix)
+        if is_in_time and is_in_force and self._beliefs.may(Action.SERVE_STALE, now).allowed:
+            return _ALL_TYPES
+        return TRUST_TYPES if self._beliefs.may(Action.SERVE_TRUST_LANE, now).allowed else _NO_TYPES
+
+    def _own_lanes(self, session: Session) -> tuple[ScopeId, ScopeId]:
+        """The snapshot of its own node everybody may know."""
+        names = (session.node_id, self._sessions.own_id)
+        first, second = (scope_id(ScopeKind.NODE, one) for one in names)
+        return first, second
+
+    def _shown_of_own(self, session: Session) -> Entitlements:
+        """Our entitlements as far as the peer was shown them: it cannot compare by others."""
+        own = self._beliefs.facts.own
+        hidden = [one.item for one in self._beliefs.own_openings if one.salt not in session.shown]
+        if not hidden:
+            return own
+        scopes = {one.scope for one in hidden}
+        assignments = [one.assignment for one in hidden]
+        return Entitlements(
+            frozenset(one for one in own.scope_ids if one.text not in scopes),
+            tuple(one for one in own.assignments if one not in assignments),
+        )
+
+    def roots(
+        self,
+        session: Session,
+        salt: SaltId,
+        entries: tuple[SetRoot, ...],
+        *,
+        is_first: bool = False,
+        is_last: bool = False,
+    ) -> None:
+        """What stands for sets; each names its audience, and passes only if the peer may know
+        it."""
+        passed = tuple(one for one in entries if may_disclose(session.claims, one.audience))
+        message = Roots(salt=salt, is_first=is_first, is_last=is_last, entries=passed)
+        self.send(session.link, message, TrafficClass.SNAPSHOT)
 
     def whole_holdings(self, session: Session, now: Now) -> None:
         """Our own word about our holdings: everything current in each shared audience but what we
@@ -284,7 +361,7 @@ class Disclosure:
         """The list that takes a peer's trust away, to that peer itself: every member reads it."""
         prefix = self._beliefs.facts.bundle.prefix
         head = self._catalog.find(f"{prefix}/trust/revocations")
-        if head is not None and _is_told(head):
+        if head is not None and is_told(head):
             message = Announce(entries=(Announced(head.verified.envelope, 0),))
             self.send(session.link, message, TrafficClass.TRUST)
 
@@ -295,7 +372,7 @@ class Disclosure:
         own = f"{prefix}/snapshots/node/{session.node_id}"
         for namespace in (f"{prefix}/trust/bundle", f"{prefix}/trust/revocations", own):
             head = self._catalog.find(namespace)
-            if head is None or not _is_told(head):
+            if head is None or not is_told(head):
                 continue
             if self.may_know(session, head.verified, now):
                 message = Announce(entries=(Announced(head.verified.envelope, 0),))
@@ -307,7 +384,7 @@ class Disclosure:
         denied: list[Decision] = []
         for prefix in prefixes:
             found = self._catalog.by_prefix(prefix)
-            if found is None or not _is_told(found[0]):
+            if found is None or not is_told(found[0]):
                 continue
             if self._may_learn(session, found[1], denied, now):
                 key = (traffic_of(found[1]), found[1].manifest.audience)
@@ -347,7 +424,7 @@ class Disclosure:
             return tuple(one for one in steps if one.manifest.config_version > known.version)
         order = Order(known.epoch, known.version)
         head = self._catalog.find(known.namespace)
-        if head is None or not _is_told(head) or head.manifest.order <= order:
+        if head is None or not is_told(head) or head.manifest.order <= order:
             return ()
         return (head.verified,) if head.increment is None else (head.verified, head.increment)
 
@@ -371,7 +448,7 @@ class Disclosure:
         self, session: Session, verified: VerifiedManifest, denied: list[Decision], now: Now
     ) -> bool:
         """`may_know`, of what the peer itself named; a no is kept for the audit."""
-        if _is_over(verified.manifest, now):
+        if is_over(verified.manifest, now.unix):
             return False
         head = self._catalog.find(verified.manifest.namespace.text)
         request = Subject(identity=session.identity, claims=session.claims)
@@ -404,7 +481,7 @@ def _about(found: Found, now: Now) -> Object:
 _UNTOLD_STATES: Final = frozenset({HeadState.INVALID, HeadState.OUTDATED})
 
 
-def _is_told(head: Head) -> bool:
+def is_told(head: Head) -> bool:
     """Whether others may hear of a head at all; of a trust bundle only once it was read."""
     is_unread = head.manifest.artifact_type is ArtifactType.TRUST_BUNDLE and not head.is_held
     return head.is_durable and head.state not in _UNTOLD_STATES and not is_unread
@@ -419,11 +496,4 @@ def is_servable(head: Head, verified: VerifiedManifest, now: Now) -> bool:
     held = head.is_held if verified is head.verified else head.increment_is_held
     usable = head.state not in GONE_STATES and head.state not in _UNTOLD_STATES
     undisputed = not head.is_disputed or is_binding
-    return held and usable and undisputed and not _is_over(verified.manifest, now)
-
-
-def _is_over(manifest: Manifest, now: Now) -> bool:
-    """Whether a manifest is too old to be told of. Trust never is: a list takes away past its end,
-    and must reach whom it takes from; a chain of bundles is climbed over ended ones
-    (`tests/attacks/test_revocation.py`)."""
-    return manifest.artifact_type not in TRUST_TYPES and is_past(manifest.expires_at, now.unix)
+    return held and usable and undisputed and not is_over(verified.manifest, now.unix)

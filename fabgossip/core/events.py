@@ -186,8 +186,10 @@ class GraftDue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RepairDue:
-    """Time to list again what full queues dropped."""
+class ComparisonDue:
+    """Time to look at what is under way on a link to compare sets; it may be stale."""
+
+    link: LinkId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +220,7 @@ Timer: TypeAlias = (
     | HelloDue
     | WantDue
     | AdvertiseDue
-    | RepairDue
+    | ComparisonDue
     | AnswersDue
     | RequestDue
     | PartingDue

@@ -1,15 +1,15 @@
-"""What open links tell each other of artifacts: announcements, lists, grafts, holdings.
+"""What open links tell each other of artifacts: announcements, grafts, holdings.
 
 Decides: nothing its machines do not decide.
 Keeps: of an audience that is not shared nothing is heard and nothing answered, as if it did not
-exist; what was dropped or skipped is asked for again.
+exist.
 Must not know: how a link opens, how content moves.
 """
 
 from typing import Final
 
 from fabgossip.core.effects import SetTimer
-from fabgossip.core.events import GraftDue, RepairDue, Unsent
+from fabgossip.core.events import GraftDue
 from fabgossip.core.intake import Intake
 from fabgossip.core.machines import Machines
 from fabgossip.core.news import GRAFT_MIN
@@ -22,6 +22,7 @@ from fabgossip.model.messages import (
     Have,
     Heads,
     Holdings,
+    Manifests,
     Prune,
     TrafficClass,
 )
@@ -32,19 +33,16 @@ from fabgossip.trust.rejections import Blame, Rejection, RejectionCode, Retry
 
 ASK_TRUST_EVERY: Final = Duration(1_000)
 """What newer trust could cure asks a link for it no more often (*start*)."""
-REPAIR_WAIT: Final = Duration(1_000)
-"""A queue that dropped something gets this long to drain before it is filled again (*start*)."""
 
 
 class Exchange:
     """Hears what peers have, says what we lack."""
 
-    __slots__ = ("_intake", "_is_repairing", "_m")
+    __slots__ = ("_intake", "_m")
 
     def __init__(self, machines: Machines, intake: Intake) -> None:
         self._m = machines
         self._intake = intake
-        self._is_repairing = False
 
     def on_announce(self, session: Session, message: Announce, now: Now) -> None:
         """Artifacts a peer heard of or made."""
@@ -56,6 +54,12 @@ class Exchange:
         """The newest of what was asked for by namespace."""
         for envelope in message.envelopes:
             self._on_envelope(session, envelope, 0, now)
+
+    def on_manifests(self, session: Session, message: Manifests, now: Now) -> None:
+        """What a comparison of sets showed that we lack."""
+        for envelope in message.envelopes:
+            self._on_envelope(session, envelope, 0, now, is_late=True)
+            self._on_told(session, envelope)
 
     def on_graft(self, session: Session, message: Graft, now: Now) -> None:
         """A peer lacks what our list names."""
@@ -71,17 +75,14 @@ class Exchange:
         self._m.telling.trees.on_pruned(message.audience, session.link)
 
     def on_have(self, session: Session, message: Have, now: Now) -> None:
-        """A list of an audience we may not know gets no answer, as if it did not exist; an empty
-        one asks for ours. Who is not known well enough yet is asked again once it is."""
-        if not self._is_known_well(session, (message.audience,)):
+        """A list of an audience we may not know gets no answer, as if it did not exist; what who
+        is not known well enough yet told is found once it is."""
+        if not self._is_known_well(session):
             return
         if not may_share(message.audience, self._m.beliefs.facts.own) or not may_disclose(
             session.claims, message.audience
         ):
             self._m.policing.on_probe(session, now.instant)
-            return
-        if not message.prefixes:
-            self._owe_list(session, message.audience, now)
             return
         for prefix in message.prefixes:
             self._m.telling.on_peer_has(session.link, prefix)
@@ -136,7 +137,7 @@ class Exchange:
 
     def on_holdings(self, session: Session, message: Holdings) -> None:
         """What a peer says it holds, of audiences both may know."""
-        if not self._is_known_well(session, tuple(one.audience for one in message.entries)):
+        if not self._is_known_well(session):
             return
         own = self._m.beliefs.facts.own
         allowed = tuple(
@@ -149,11 +150,11 @@ class Exchange:
             if found is not None:
                 self._m.fetching.on_advertised(session.link, found[1])
 
-    def _is_known_well(self, session: Session, audiences: tuple[Audience, ...]) -> bool:
-        """Whether claims stand on both sides; what is said before is lost, and asked for later."""
+    def _is_known_well(self, session: Session) -> bool:
+        """Whether claims stand on both sides; what is said before is lost, and found later."""
         if session.claims is not None and self._m.beliefs.facts.own.scope_ids:
             return True
-        self._m.policing.on_early(session, audiences)
+        session.is_behind = True
         return False
 
     def on_refresh(self, now: Now) -> None:
@@ -162,7 +163,6 @@ class Exchange:
         m = self._m
         m.dissemination.on_unanswered()
         for one in m.sessions.open_sessions():
-            m.policing.ask_lists(one, m.beliefs.facts.own)
             self.graft(one)
         link = m.refresh.next_link(tuple(one.link for one in m.sessions.open_sessions()))
         session = None if link is None else m.sessions.find(link)
@@ -200,9 +200,17 @@ class Exchange:
         hops: int,
         now: Now,
         content: bytes | None = None,
+        *,
+        is_late: bool = False,
     ) -> None:
         verdict = self._intake.on_envelope(
-            envelope, session.link, hops, now, source=session.node_id, content=content
+            envelope,
+            session.link,
+            hops,
+            now,
+            source=session.node_id,
+            content=content,
+            is_late=is_late,
         )
         if isinstance(verdict, Rejection):
             if verdict.blame is Blame.PEER and not self._is_my_fault(verdict):
@@ -224,24 +232,3 @@ class Exchange:
             self._m.telling.on_peer_has(session.link, prefix)
         if found is not None and prefix is not None:
             self._m.holdings.on_announced(session.link, found[1].manifest.audience, prefix)
-
-    def on_unsent(self, event: Unsent, now: Now) -> None:
-        """A list of what we have repairs whatever was dropped, once the queue had time to drain."""
-        session = self._m.sessions.find(event.link)
-        if session is not None:
-            self._owe_list(session, event.audience, now)
-
-    def _owe_list(self, session: Session, audience: Audience, now: Now) -> None:
-        if self._m.policing.owe_list(session, audience) and not self._is_repairing:
-            self._is_repairing = True
-            due = SetTimer(timer=RepairDue(), at=later(now.instant, REPAIR_WAIT))
-            self._m.out.append(due)
-
-    def on_repair_due(self, now: Now) -> None:
-        """The queues had their time to drain: what is owed is listed."""
-        self._is_repairing = False
-        for session in self._m.sessions.open_sessions():
-            dirty = tuple(session.dirty)
-            session.dirty.clear()
-            for audience in dirty:
-                self._m.disclosure.have(session, audience, now)

@@ -318,9 +318,10 @@ class Intake:
         source: str,
         request: RequestId | None = None,
         content: bytes | None = None,
+        is_late: bool = False,
     ) -> VerifiedManifest | Rejection | None:
         """Judge an envelope, and the content that came with it; None if exactly these bytes were
-        judged before."""
+        judged before. What is late is no news: no tree carries it on."""
         m = self._m
         prefix = m.dissemination.seen_prefix(raw)
         if prefix is not None and request is None:
@@ -339,7 +340,9 @@ class Intake:
                 return judged
         audience, prefix = verdict.manifest.audience, prefix_of(verdict.manifest_hash)
         pending = _Pending(verdict.manifest_hash, origin, request, hops)
-        pending.is_late = origin is not None and m.dissemination.was_asked(origin, prefix)
+        pending.is_late = is_late or (
+            origin is not None and m.dissemination.was_asked(origin, prefix)
+        )
         pending.content = self._fitting(verdict, content, origin, now)
         m.dissemination.on_accepted(raw, audience, prefix, origin)
         m.beliefs.on_accepted(verdict)
@@ -677,6 +680,7 @@ class Intake:
             if verified is head.verified:
                 head.is_held = False
                 head.state = HeadState.BEHIND if head.state in HOLDING_STATES else head.state
+                self._m.catalog.touch(head.manifest.namespace.text)
 
     def on_persisted(self, token: Token, now: Now, *, ok: bool) -> None:
         """A manifest is durable, or a namespace was switched."""
@@ -906,6 +910,7 @@ class Intake:
             self._read_again(verified)
             return
         head.is_held = True
+        self._m.catalog.touch(verified.manifest.namespace.text)
         if is_read and content is not None:
             value = self._m.beliefs.read(verified, content)
             if isinstance(value, Rejection) and self._has_better(verified, content):
@@ -1078,7 +1083,10 @@ class Intake:
         listed = None if manifest.tombstone is not None else self._m.listings.listed(manifest)
         is_other = listed is not None and listed.manifest_hash not in _hashes(head)
         floor = self._m.catalog.floor(manifest.namespace.text)
-        head.is_unlisted = is_other or manifest.order < floor.order
+        is_unlisted = is_other or manifest.order < floor.order
+        if is_unlisted != head.is_unlisted:
+            head.is_unlisted = is_unlisted
+            self._m.catalog.touch(manifest.namespace.text)
         return is_other and listed is not None and listed.order < manifest.order
 
     def _keep_revoked(self) -> None:
@@ -1092,6 +1100,9 @@ class Intake:
     ) -> None:
         self.facts_changed = True
         self.own_claims_changed = True
+        for head in self._m.catalog.heads():
+            # Of what is not judged again, lists and tombstones, the epoch decides what counts.
+            self._m.catalog.touch(head.manifest.namespace.text)
         self._m.dissemination.forget()
         self._forks.clear()
         put = PutTrust(version=bundle.bundle_version, envelope=verified.envelope, content=content)
@@ -1208,6 +1219,7 @@ class Intake:
     def _withdraw(self, head: Head, state: HeadState, now: Now) -> None:
         """Neither applied nor served from now on, and not wanted either."""
         head.state = state
+        self._m.catalog.touch(head.manifest.namespace.text)
         manifest = head.manifest
         self._supersede(head)
         self._void(manifest.content_hash)
@@ -1312,6 +1324,7 @@ class Intake:
         if head.state not in (HeadState.OUTDATED, HeadState.REFUSED):
             return
         head.state, head.refusal = HeadState.BEHIND, None
+        self._m.catalog.touch(head.manifest.namespace.text)
         self._follow(head, head.verified, None, now)
 
     def _doubt(self, head: Head, now: Now) -> None:
@@ -1319,6 +1332,7 @@ class Intake:
         assert isinstance(verdict, Rejection)
         if self._is_last_good(verdict):
             head.state = HeadState.OUTDATED
+            self._m.catalog.touch(head.manifest.namespace.text)
             return
         # The first checks refuse before a namespace is read; here it is known.
         named = replace(verdict, namespace=head.manifest.namespace.text)

@@ -9,6 +9,7 @@ Must not know: what is said over an open link.
 from random import Random
 from typing import Final
 
+from fabgossip.core.comparing import Comparing
 from fabgossip.core.effects import Dial, Fact, Record, SetTimer
 from fabgossip.core.events import (
     DialDue,
@@ -40,18 +41,22 @@ else ends at once, and the link well within a second."""
 class Links:
     """Opens, keeps and ends links."""
 
-    __slots__ = ("_boot_id", "_chance", "_claims", "_dial_generation", "_m", "_witnessing")
+    __slots__ = (
+        "_boot_id", "_chance", "_claims", "_comparing", "_dial_generation", "_m", "_witnessing",
+    )  # fmt: skip
 
     def __init__(
         self,
         machines: Machines,
         claims: PeerClaims,
+        comparing: Comparing,
         witnessing: Witnessing,
         boot_id: BootId,
         chance: Random,
     ) -> None:
         self._m = machines
         self._claims = claims
+        self._comparing = comparing
         self._witnessing = witnessing
         self._boot_id = boot_id
         self._chance = chance
@@ -100,6 +105,7 @@ class Links:
         self._m.dissemination.on_lost(event.link)
         self._m.telling.on_lost(event.link)
         self._m.news.on_lost(event.link)
+        self._m.reconciliation.on_lost(event.link)
         self._m.holdings.on_lost(event.link)
         self._m.fetching.on_lost(event.link)
         self._m.policing.on_lost(event.link)
@@ -155,14 +161,16 @@ class Links:
         self._timer(PingDue(link=session.link), self._m.neighbors.next_ping_at(now.instant))
         self._m.disclosure.further_claims(session)
         self._m.disclosure.ask_heads(session, self._m.beliefs.lane_namespaces())
-        self._m.disclosure.everything(session, now)
+        self._m.disclosure.whole_holdings(session, now)
+        self._comparing.ping(session, now)
         self._m.fetching.on_opened()
         self._witnessing.show_head()
 
     def on_ping(self, session: Session, ping: Ping, now: Now) -> None:
-        """The peer asks whether we live."""
+        """The peer asks whether we live, and whether our sets differ."""
         self._m.neighbors.on_ping(session.link, now.instant)
         self._m.disclosure.send(session.link, Pong(sequence=ping.sequence))
+        self._comparing.on_ping(session, ping, now)
 
     def on_ping_due(self, link: LinkId, now: Now) -> None:
         """Time for a sign of life."""
@@ -172,9 +180,7 @@ class Links:
         if self._m.neighbors.is_silent(link, now.instant):
             self._m.disclosure.goodbye(session, ByeReason.SLOW, LostReason.TIMEOUT, 0)
             return
-        sequence = self._m.neighbors.next_ping(link, now.instant)
-        if sequence is not None:
-            self._m.disclosure.send(link, Ping(sequence=sequence))
+        self._comparing.ping(session, now)
         self._timer(PingDue(link=link), self._m.neighbors.next_ping_at(now.instant))
 
     def on_dial_due(self, timer: DialDue, now: Now) -> None:
@@ -217,8 +223,8 @@ class Links:
                 self._claims.judge_again(session, now)
             if session.is_open and self._m.disclosure.has_narrowed(session):
                 self._m.disclosure.goodbye(session, ByeReason.CLOSED, LostReason.NARROWED, 1)
-            elif session.is_open:
-                self._m.disclosure.further_claims(session)
+            elif session.is_open and self._m.disclosure.further_claims(session):
+                self._comparing.look(session, now)
 
     def _part(self, session: Session, now: Now) -> None:
         """A peer lost its trust, or we did. It gets a moment to read the list that says so, and
@@ -234,6 +240,7 @@ class Links:
         self._m.dissemination.on_lost(session.link)
         self._m.telling.on_lost(session.link)
         self._m.news.on_lost(session.link)
+        self._m.reconciliation.on_lost(session.link)
         self._m.holdings.on_lost(session.link)
         self._m.fetching.on_lost(session.link)
         self._m.disclosure.revocations(session)

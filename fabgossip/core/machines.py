@@ -23,8 +23,10 @@ from fabgossip.core.neighbors import Neighbors
 from fabgossip.core.news import News
 from fabgossip.core.placement import Placement
 from fabgossip.core.policing import Policing
+from fabgossip.core.reconciliation import Reconciliation
 from fabgossip.core.refresh import Refresh
 from fabgossip.core.sessions import Sessions
+from fabgossip.core.sets import Sets
 from fabgossip.core.setup import NodeSetup
 from fabgossip.core.slots import Slots
 from fabgossip.core.telling import Telling
@@ -52,8 +54,10 @@ class Machines:
     news: News
     placement: Placement
     policing: Policing
+    reconciliation: Reconciliation
     refresh: Refresh
     sessions: Sessions
+    sets: Sets
     slots: Slots
     telling: Telling
     uses: GrantUses
@@ -92,9 +96,11 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         neighbors=neighbors,
         news=News(),
         placement=placement,
-        policing=Policing(disclosure, catalog, neighbors, holdings, out),
+        policing=Policing(disclosure, holdings, out),
+        reconciliation=Reconciliation(),
         refresh=Refresh(config.refresh, setup.chance("refresh")),
         sessions=sessions,
+        sets=Sets(),
         slots=Slots(config.fetching.serve_streams_max),
         telling=Telling(config.dissemination, disclosure, sessions, out),
         uses=GrantUses(),

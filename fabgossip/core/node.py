@@ -9,6 +9,7 @@ Must not know: trio, sockets, disks, clocks, logs.
 from typing import Final, assert_never
 
 from fabgossip.core.acquisition import Acquisition
+from fabgossip.core.comparing import Comparing
 from fabgossip.core.effects import Effect, Fact, Record, SetTimer
 from fabgossip.core.events import (
     AdvertiseDue,
@@ -17,6 +18,7 @@ from fabgossip.core.events import (
     AuditChanged,
     CheckpointSigned,
     ClockChanged,
+    ComparisonDue,
     ContentFailed,
     ContentServed,
     ContentStored,
@@ -33,7 +35,6 @@ from fabgossip.core.events import (
     Persisted,
     PingDue,
     RefreshDue,
-    RepairDue,
     RequestDue,
     RequestMade,
     Started,
@@ -65,16 +66,21 @@ from fabgossip.model.messages import (
     Claims,
     GetContent,
     GetHeads,
+    GetManifests,
     Graft,
     Have,
     Heads,
     Hello,
     Holdings,
+    Ids,
+    Manifests,
     Message,
     NotAvailable,
     Ping,
     Pong,
     Prune,
+    Ranges,
+    Roots,
     Welcome,
 )
 from fabgossip.model.mode import Mode
@@ -92,17 +98,23 @@ class Node:
     """The core of a daemon, and of a simulated node."""
 
     __slots__ = (
-        "_acquisition", "_claims", "_exchange", "_intake", "_is_advertising", "_links", "_m",
-        "_requests", "_serving", "_witnessing", "view",
+        "_acquisition", "_claims", "_comparing", "_exchange", "_intake", "_is_advertising",
+        "_links", "_m", "_requests", "_serving", "_witnessing", "view",
     )  # fmt: skip
 
     def __init__(self, setup: NodeSetup, verifier: Verifier) -> None:
         self._m = machines_of(setup, verifier)
         self._intake = Intake(self._m)
-        self._claims = PeerClaims(self._m, self._intake)
+        self._comparing = Comparing(self._m)
+        self._claims = PeerClaims(self._m, self._intake, self._comparing)
         self._witnessing = Witnessing(self._m)
         self._links = Links(
-            self._m, self._claims, self._witnessing, setup.boot_id, setup.chance("links")
+            self._m,
+            self._claims,
+            self._comparing,
+            self._witnessing,
+            setup.boot_id,
+            setup.chance("links"),
         )
         self._exchange = Exchange(self._m, self._intake)
         self._serving = Serving(self._m, self._intake)
@@ -119,6 +131,7 @@ class Node:
         now = self._m.beliefs.on_time(now)
         self._route(event, now)
         self._settle_facts(now)
+        self._comparing.settle(now)
         self._requests.answer_failed()
         self._advertise_soon(now)
         self._acquisition.start_transfers(now)
@@ -137,7 +150,7 @@ class Node:
             case MessageReceived():
                 self._on_message(event, now)
             case Unsent():
-                self._exchange.on_unsent(event, now)
+                self._comparing.on_unsent(event, now)
             case TimerFired():
                 self._on_timer(event.timer, now)
             case ContentStored():
@@ -181,6 +194,7 @@ class Node:
                 self._m.dissemination.on_other_claims()
                 for session in self._m.sessions.open_sessions():
                     self._m.disclosure.newer_claims(session)
+                    self._comparing.look(session, now)
             self._links.judge_all(now)
             self._m.granted.on_facts(now)
             self._intake.on_more_known(now)
@@ -288,6 +302,17 @@ class Node:
                 self._exchange.on_prune(session, message)
             case Holdings():
                 self._exchange.on_holdings(session, message)
+            case Roots():
+                self._comparing.on_roots(session, message, now)
+            case Ranges():
+                self._comparing.on_ranges(session, message, now)
+            case Ids():
+                self._comparing.on_ids(session, message, now)
+            case GetManifests():
+                self._comparing.on_get_manifests(session, message, now)
+            case Manifests():
+                self._exchange.on_manifests(session, message, now)
+                self._comparing.on_manifests(session, message, now)
             case GetHeads():
                 self._m.disclosure.heads(session, message.known, now)
             case GetContent():
@@ -316,8 +341,8 @@ class Node:
                 self._links.on_parting_due(timer.link)
             case WantDue():
                 self._m.fetching.on_due(timer.content_hash, timer.generation)
-            case RepairDue():
-                self._exchange.on_repair_due(now)
+            case ComparisonDue():
+                self._comparing.on_due(timer.link, now)
             case AnswersDue():
                 self._m.policing.on_answers_due(timer.link)
             case AnnounceDue():
@@ -344,6 +369,7 @@ class Node:
         self._intake.apply_again(now)
         self._intake.persist_again()
         self._exchange.on_refresh(now)
+        self._comparing.on_refresh(now)
 
     def _keep_time(self) -> None:
         """A node that starts again must not believe an earlier clock than it had, nor one it had
@@ -360,6 +386,6 @@ class Node:
         for machine in (
             m.audits, m.catalog, m.sessions, m.neighbors, m.dissemination, m.holdings, m.fetching,
             self._intake, m.beliefs, m.waiting, m.variants, m.uses, m.granted, m.policing,
-            m.slots, m.news, m.telling,
+            m.slots, m.news, m.telling, m.reconciliation, self._comparing,
         ):  # fmt: skip
             machine.check()

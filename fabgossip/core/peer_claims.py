@@ -7,6 +7,7 @@ more.
 Must not know: how a link opens or ends.
 """
 
+from fabgossip.core.comparing import Comparing
 from fabgossip.core.effects import Fact, Persist, Record
 from fabgossip.core.events import LinkId, Token
 from fabgossip.core.intake import Intake
@@ -22,11 +23,12 @@ from fabgossip.trust.rejections import Rejection
 class PeerClaims:
     """Judges claims and openings as peers show them."""
 
-    __slots__ = ("_intake", "_m", "_taking_up")
+    __slots__ = ("_comparing", "_intake", "_m", "_taking_up")
 
-    def __init__(self, machines: Machines, intake: Intake) -> None:
+    def __init__(self, machines: Machines, intake: Intake, comparing: Comparing) -> None:
         self._m = machines
         self._intake = intake
+        self._comparing = comparing
         self._taking_up: dict[Token, tuple[LinkId, VerifiedClaims]] = {}
         """Claims that count once their version is durable."""
 
@@ -92,6 +94,7 @@ class PeerClaims:
             self._m.dissemination.on_lost(session.link)
             self._m.telling.on_lost(session.link)
             self._m.news.on_lost(session.link)
+            self._m.reconciliation.on_lost(session.link)
             self._m.holdings.on_lost(session.link)
 
     def _refuse_claims(self, session: Session, refused: Rejection) -> None:
@@ -133,8 +136,8 @@ class PeerClaims:
     def _show_all(self, session: Session, now: Now) -> None:
         """What the peer may know rests on other claims than before."""
         self._m.disclosure.further_claims(session)
-        self._m.disclosure.everything(session, now)
-        self._m.policing.ask_lists(session, self._m.beliefs.facts.own)
+        self._m.disclosure.whole_holdings(session, now)
+        self._comparing.look(session, now)
         self._m.fetching.on_opened()
 
     def judge_again(self, session: Session, now: Now) -> None:

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from fabgossip.core.answers import Answers
-from fabgossip.core.catalog import Catalog
 from fabgossip.core.disclosure import Disclosure
 from fabgossip.core.effects import Effect, Fact, Record, SetTimer
 from fabgossip.core.events import AnswersDue, LinkId, LostReason
 from fabgossip.core.holdings import NeighborHoldings
-from fabgossip.core.neighbors import Neighbors
 from fabgossip.core.rates import Beyond, Rates
 from fabgossip.core.sessions import Session
 from fabgossip.core.standing import Standings
@@ -25,20 +23,14 @@ from fabgossip.model.messages import (
     Busy,
     ByeReason,
     GetContent,
-    Have,
     Holdings,
     Message,
     TrafficClass,
 )
 from fabgossip.model.moment import Instant
-from fabgossip.model.scope import Audience, Entitlements, may_share
 from fabgossip.trust.rejections import RejectionCode
 
 BUSY_RETRY_MS: Final = 1_000
-DIRTY_MAX: Final = 1_024
-"""Audiences a link may have a list owed of; of further ones it asks again."""
-SKIPPED_MAX: Final = 1_024  # start
-"""Audiences a peer is remembered to have spoken of too early."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,20 +49,16 @@ class Policing:
     """Stands before everything a peer can make a node do."""
 
     __slots__ = (
-        "_answers", "_catalog", "_disclosure", "_holdings", "_neighbors", "_out", "_rates",
-        "_standings", )  # fmt: skip
+        "_answers", "_disclosure", "_holdings", "_out", "_rates", "_standings",
+    )  # fmt: skip
 
     def __init__(
         self,
         disclosure: Disclosure,
-        catalog: Catalog,
-        neighbors: Neighbors,
         holdings: NeighborHoldings,
         out: list[Effect],
     ) -> None:
         self._disclosure = disclosure
-        self._catalog = catalog
-        self._neighbors = neighbors
         self._holdings = holdings
         self._out = out
         self._rates = Rates()
@@ -109,41 +97,10 @@ class Policing:
         return passed.message
 
     def _skip(self, session: Session, message: Message) -> None:
-        """What a peer told is found again by its lists. A question that was skipped told nothing,
-        so two nodes never ask each other for ever."""
-        if isinstance(message, Have) and not message.prefixes:
-            return
+        """What a peer told is found again by comparing sets."""
         session.is_behind = True
         if isinstance(message, Holdings):
             self._holdings.on_lost(session.link)
-
-    @staticmethod
-    def on_early(session: Session, audiences: tuple[Audience, ...]) -> None:
-        """A peer spoke of audiences before claims stood on both sides: it is asked once they do.
-        Beyond the bound only of what is known from others."""
-        session.is_behind = True
-        for audience in audiences[: SKIPPED_MAX - len(session.skipped)]:
-            session.skipped[audience] = None
-
-    def ask_lists(self, session: Session, own: Entitlements) -> None:
-        """Ask a peer for its list of every audience it shares with us, if something it told was
-        skipped; later if claims do not stand on both sides yet."""
-        if not session.is_behind or session.claims is None or not own.scope_ids:
-            return
-        skipped = tuple(one for one in session.skipped if may_share(one, own))
-        session.is_behind, session.skipped = False, {}
-        known = (*skipped, *self._catalog.audiences(), *self._neighbors.audiences())
-        for audience in dict.fromkeys(known):
-            question = Have(audience=audience, prefixes=())
-            self._disclosure.send(session.link, question, TrafficClass.SNAPSHOT, audience=audience)
-
-    @staticmethod
-    def owe_list(session: Session, audience: Audience) -> bool:
-        """A list of an audience is owed to a peer; False if too many are."""
-        if audience not in session.dirty and len(session.dirty) >= DIRTY_MAX:
-            return False
-        session.dirty[audience] = None
-        return True
 
     def busy(self, session: Session, message: GetContent, stream: int) -> None:
         """Tell a peer that none of a request is served now: decided before any look-up."""

@@ -25,16 +25,21 @@ from fabgossip.model.messages import (
     Claims,
     GetContent,
     GetHeads,
+    GetManifests,
     Graft,
     Have,
     Heads,
     Hello,
     Holdings,
+    Ids,
+    Manifests,
     Message,
     NotAvailable,
     Ping,
     Pong,
     Prune,
+    Ranges,
+    Roots,
     Welcome,
 )
 from fabgossip.model.moment import Duration, Instant, elapsed
@@ -51,7 +56,7 @@ class Beyond(Enum):
     """What becomes of what does not pass."""
 
     SKIPPED = 1
-    """Not read; what it told is found again by asking for the peer's lists."""
+    """Not read; what it told is found again by comparing sets."""
     BUSY = 2
     """Answered `Busy`, before any look-up."""
     UNANSWERED = 3
@@ -70,6 +75,11 @@ class Kind(StrEnum):
     GRAFT = "graft"
     PRUNE = "prune"
     HOLDINGS = "holdings"
+    ROOTS = "roots"
+    RANGES = "ranges"
+    IDS = "ids"
+    GET_MANIFESTS = "get_manifests"
+    MANIFESTS = "manifests"
     GET_HEADS = "get_heads"
     HEADS = "heads"
     GET_CONTENT = "get_content"
@@ -99,6 +109,11 @@ RATES: Final[dict[Kind, Rate]] = {
     Kind.GRAFT: Rate("prefixes", 4_000, 1_000, 16_384, Beyond.UNANSWERED),
     Kind.PRUNE: Rate("messages", 50, 1_000, 600, Beyond.UNANSWERED),
     Kind.HOLDINGS: Rate("messages", 200, 1_000, 1_000, Beyond.SKIPPED),
+    Kind.ROOTS: Rate("sets", 200, 1_000, 20_000, Beyond.SKIPPED),
+    Kind.RANGES: Rate("ranges", 2_000, 1_000, 20_000, Beyond.UNANSWERED),
+    Kind.IDS: Rate("messages", 64, 1_000, 256, Beyond.UNANSWERED),
+    Kind.GET_MANIFESTS: Rate("ids", 4_000, 1_000, 16_384, Beyond.UNANSWERED),
+    Kind.MANIFESTS: Rate("envelopes", 200, 1_000, 2_000, Beyond.SKIPPED),
     Kind.GET_HEADS: Rate("namespaces", 1_280, 1_000, 51_200, Beyond.UNANSWERED),
     Kind.HEADS: Rate("envelopes", 200, 1_000, 2_000, Beyond.UNANSWERED),
     Kind.GET_CONTENT: Rate("items", 1_000, 1_000, 4_000, Beyond.BUSY),
@@ -107,9 +122,10 @@ RATES: Final[dict[Kind, Rate]] = {
     Kind.UNWANTED: Rate("frames", 200, 1_000, 2_000, Beyond.UNANSWERED),
 }
 """The one table (*start*). An honest node stays below each: it pings ten times a second at most,
-asks for content one chunk at a time, sixteen at once, grafts 256 prefixes before it waits, and
-lists each shared audience once when a link opens. What it sends for nothing is content that was
-under way when it was given up: 1,024 frames at most, sixteen contents of 16 MiB."""
+asks for content one chunk at a time, sixteen at once, grafts 256 prefixes before it waits, asks for
+256 manifests before it waits, and tells the roots of its sets once or twice when a link opens. What
+it sends for nothing is content that was under way when it was given up: 1,024 frames at most,
+sixteen contents of 16 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +203,15 @@ class Rates:
                 )
                 rest = replace(message, envelopes=envelopes) if envelopes else None
                 return self._trimmed(link, Kind.HEADS, message, rest, kept)
+            case Manifests():
+                kept = self._kept(link, Kind.MANIFESTS, message.envelopes, now)
+                envelopes = tuple(
+                    one for one, passes in zip(message.envelopes, kept, strict=True) if passes
+                )
+                # What is settled of a question is heard even if no envelope passes.
+                is_heard = envelopes or message.answered
+                rest = replace(message, envelopes=envelopes) if is_heard else None
+                return self._trimmed(link, Kind.MANIFESTS, message, rest, kept)
             case _:
                 return self._whole(link, message, now)
 
@@ -200,7 +225,7 @@ class Rates:
         if claims_trust(envelope) and self._bucket(link, Kind.TRUST, now).take(1, now):
             return True
         asked = self._asked.get(link, 0)
-        if asked and kind is Kind.ANNOUNCE:
+        if asked and kind in (Kind.ANNOUNCE, Kind.MANIFESTS):
             self._asked[link] = asked - 1
             return True
         return self._bucket(link, kind, now).take(1, now)
@@ -286,6 +311,14 @@ def _charge(message: Message) -> tuple[Kind, int] | None:
             return Kind.PRUNE, 1
         case Holdings():
             return Kind.HOLDINGS, 1
+        case Roots():
+            return Kind.ROOTS, max(len(message.entries), 1)
+        case Ranges():
+            return Kind.RANGES, max(len(message.ranges), 1)
+        case Ids():
+            return Kind.IDS, 1
+        case GetManifests():
+            return Kind.GET_MANIFESTS, max(len(message.ids), 1)
         case GetHeads():
             return Kind.GET_HEADS, max(len(message.known), 1)
         case GetContent():
@@ -294,7 +327,7 @@ def _charge(message: Message) -> tuple[Kind, int] | None:
             return Kind.CANCEL, 1
         case AuditHead():
             return Kind.AUDIT_HEAD, 1
-        case Announce() | Heads():
+        case Announce() | Heads() | Manifests():
             raise AssertionError("paid envelope by envelope")
         case Hello() | Welcome() | Bye() | BadRequest() | NotAvailable() | Busy():
             return None

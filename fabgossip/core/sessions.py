@@ -7,13 +7,22 @@ Must not know: what is told over an open link.
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from fabgossip.core.events import LinkId
+from fabgossip.core.sets import Reach, set_id_of
 from fabgossip.model.authority import NodeIdentity, Opening, VerifiedClaims
 from fabgossip.model.ids import BootId, NodeId
 from fabgossip.model.messages import PROTOCOL, Hello
 from fabgossip.model.moment import Duration, Instant
 from fabgossip.model.scope import Audience
+
+NAMED_MAX: Final = 1_024
+"""Audiences a peer is remembered to have named (*start*); beyond, the oldest is named again."""
+
+TOLD_MAX: Final = 65_536
+"""Audiences of which a peer may tell the roots at once (*start*); beyond, it hears of none that it
+did not name."""
 
 
 @dataclass(slots=True)
@@ -46,18 +55,34 @@ class Session:
     holdings_sequence: int = 0
     ask_trust_at: Instant = field(default_factory=lambda: Instant(0))
     """When trust may be asked for again because something was refused for want of it."""
-    dirty: dict[Audience, None] = field(default_factory=dict)
-    """Audiences about which something was dropped or asked, in the order it was."""
+    tell_trust_at: Instant = field(default_factory=lambda: Instant(0))
+    """When the peer may be told of our trust again because its own is older."""
+    reaches: dict[Audience, Reach] = field(default_factory=dict)
+    """What of each audience is compared with the peer, as long as what that rests on stays."""
+    reach_rests_on: tuple[object, ...] = ()
     is_behind: bool = False
-    """Whether something the peer told was skipped: it is asked for its lists."""
-    skipped: dict[Audience, None] = field(default_factory=dict)
-    """Audiences it spoke of before claims stood on both sides, at most `SKIPPED_MAX`: we may know
-    of them from nobody else."""
+    """Whether something the peer told was skipped: sets are held against its own."""
+    named: dict[bytes, Audience] = field(default_factory=dict)
+    """Shared audiences the peer told the roots of, by set id, at most `NAMED_MAX`: we may know of
+    them from nobody else."""
+    told: dict[Audience, None] | None = None
+    """Of these the peer told the roots since it began to tell all of them; None while it does
+    not."""
 
     @property
     def node_id(self) -> NodeId:
         """Who is at the other end."""
         return self.identity.node_id
+
+    def on_named(self, audience: Audience) -> None:
+        """The peer named a shared audience."""
+        if self.told is not None:
+            self.told[audience] = None
+            if len(self.told) > TOLD_MAX:
+                self.told = None
+        self.named[set_id_of(audience)] = audience
+        if len(self.named) > NAMED_MAX:
+            del self.named[next(iter(self.named))]
 
     @property
     def boot_id(self) -> BootId | None:

@@ -25,6 +25,21 @@ HOLDINGS_ENTRIES_MAX: Final = 64
 HOLDINGS_PREFIXES_MAX: Final = 1_024
 HEADS_ENTRIES_MAX: Final = 256
 MANIFESTS_BYTES_MAX: Final = 60 * 1024
+MANIFESTS_ENTRIES_MAX: Final = 256
+ROOTS_ENTRIES_MAX: Final = 64
+RANGES_MAX: Final = 4_096
+RANGES_BYTES_MAX: Final = 32 * 1024
+RANGES_STEPS_MAX: Final = 15
+BOUND_BYTES_MAX: Final = 40
+"""A key of a set: 8 bytes of `issued_at`, and the manifest hash."""
+SET_ID_BYTES: Final = 8
+"""Bytes of an audience token that stand for its set."""
+ROOT_BYTES: Final = 16
+LINK_ROOT_BYTES: Final = 8
+FINGERPRINT_BYTES: Final = 8
+SALTED_ID_BYTES: Final = 8
+OFFERED_IDS_MAX: Final = 4_096
+GET_MANIFESTS_IDS_MAX: Final = 64
 CONTENT_ITEMS_MAX: Final = 1_024
 
 
@@ -104,11 +119,22 @@ class Claims:
     """Envelope of newer claims, empty where those of the hello stand."""
 
 
+@dataclass(frozen=True, slots=True)
+class SaltId:
+    """Which salt fingerprints rest on: the trust bundle in force and the day since 1970, UTC."""
+
+    bundle_version: int
+    day: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ping:
-    """Asks for a sign of life; sent by the dialling side."""
+    """Asks for a sign of life; sent by the dialling side, with what stands for all sets the sender
+    compares on this link."""
 
     sequence: int
+    salt: SaltId
+    link_root: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +231,88 @@ class HeadKnown:
     version: int
 
 
+@dataclass(frozen=True, slots=True)
+class SetRoot:
+    """What stands for one whole set."""
+
+    audience: Audience
+    count: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roots:
+    """The sets of the sender, by audience; what differs is compared by whoever receives it."""
+
+    salt: SaltId
+    is_first: bool
+    is_last: bool
+    """From the first of such messages to the last all non-empty sets are named; one that is
+    neither names some."""
+    entries: tuple[SetRoot, ...]
+
+
+class RangeMode(Enum):
+    """What is said of a range."""
+
+    SKIP = 0
+    FINGERPRINT = 1
+    IDS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """What the sender has from where the range before ended (in it) to `upper` (not in it; None:
+    to the end)."""
+
+    upper: bytes | None
+    mode: RangeMode
+    fingerprint: bytes = b""
+    ids: tuple[bytes, ...] = ()
+    """All of the range, in the order of the set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranges:
+    """One step of comparing a set, 0 the first. Each is answered by one or several of the next
+    step, of which the last has `more` false; odd ones answer. Behind the last range nothing is
+    said."""
+
+    set_id: bytes
+    salt: SaltId
+    step: int
+    more: bool
+    ranges: tuple[Range, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ids:
+    """What the sender has and the receiver, by what it listed, lacks: newest first."""
+
+    set_id: bytes
+    salt: SaltId
+    ids: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetManifests:
+    """Asks for the manifests behind ids of one set."""
+
+    set_id: bytes
+    salt: SaltId
+    ids: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifests:
+    """Envelopes that were asked for by id, or that the receiver was seen to lack."""
+
+    set_id: bytes
+    answered: int
+    """So many of the ids asked for are settled by this message, found or not; 0: unasked."""
+    envelopes: tuple[bytes, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetHeads:
     """Asks for what is newer than the asker's versions."""
@@ -286,6 +394,11 @@ Message: TypeAlias = (
     | Graft
     | Prune
     | Holdings
+    | Roots
+    | Ranges
+    | Ids
+    | GetManifests
+    | Manifests
     | GetHeads
     | Heads
     | GetContent

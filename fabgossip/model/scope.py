@@ -24,6 +24,8 @@ SCOPE_IDS_MAX: Final = 32
 """Most scope ids an audience can name (the manifest's bound)."""
 NAMESPACE_BYTES_MAX: Final = 512
 AUDIENCE_TOKEN_BYTES: Final = 16
+ALL_SHARDS: Final = frozenset(range(256))
+"""The shard of a namespace is a byte."""
 
 
 class ScopeKind(StrEnum):
@@ -183,6 +185,17 @@ def may_hold(audience: Audience, type_name: str, namespace: str, held: Entitleme
     if matches(audience, held):
         return True
     return any(covers(one, audience, type_name, namespace) for one in held.assignments)
+
+
+def shards_held(audience: Audience, type_name: str, held: Entitlements) -> frozenset[int]:
+    """The shards of a type that these entitlements allow holding in an audience."""
+    if matches(audience, held):
+        return ALL_SHARDS
+    shards: frozenset[int] = frozenset()
+    for one in held.assignments:
+        if type_name in one.types and _covers_scope(one, audience):
+            shards |= ALL_SHARDS if one.shards is None else frozenset(one.shards)
+    return shards
 
 
 def may_share(audience: Audience, held: Entitlements) -> bool:

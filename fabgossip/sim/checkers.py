@@ -32,7 +32,9 @@ from fabgossip.model.messages import (
     Heads,
     Holdings,
     HoldingsMode,
+    Manifests,
     Message,
+    Roots,
     TrafficClass,
 )
 from fabgossip.model.scope import Audience
@@ -145,6 +147,8 @@ class Disclosed:
                 found = [(ledger.by_envelope(one.envelope), "announce") for one in message.entries]
             case Heads():
                 found = [(ledger.by_envelope(one), "heads") for one in message.envelopes]
+            case Manifests():
+                found = [(ledger.by_envelope(one), "manifests") for one in message.envelopes]
             case Have() | Graft():
                 what = "have" if isinstance(message, Have) else "graft"
                 found = [(ledger.by_prefix(one), what) for one in message.prefixes]
@@ -178,6 +182,8 @@ def _audiences(message: Message) -> Iterable[tuple[Audience, str]]:
             return ((message.audience, "graft"),)
         case Holdings():
             return tuple((entry.audience, "holdings") for entry in message.entries)
+        case Roots():
+            return tuple((entry.audience, "roots") for entry in message.entries)
         case _:
             return ()
 
@@ -300,6 +306,9 @@ class Durable:
                 self._check(sender, "announce", map(self._ledger.by_envelope, envelopes))
             case Heads():
                 self._check(sender, "heads", map(self._ledger.by_envelope, message.envelopes))
+            case Manifests():
+                known = map(self._ledger.by_envelope, message.envelopes)
+                self._check(sender, "manifests", known)
             case Have():
                 self._check(sender, "have", map(self._ledger.by_prefix, message.prefixes))
             case Holdings():

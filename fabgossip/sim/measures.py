@@ -23,7 +23,7 @@ from heapq import heappop, heappush
 from typing import TypeAlias
 
 from fabgossip.model.artifact import Order, VerifiedManifest
-from fabgossip.model.messages import Announce, Heads, Message
+from fabgossip.model.messages import Announce, Heads, Manifests, Message
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.disk import Local
 from fabgossip.sim.ledger import Ledger
@@ -155,7 +155,7 @@ class Measures:
             case Announce():
                 envelopes = tuple(one.envelope for one in message.entries)
                 self._on_hops(index, message)
-            case Heads():
+            case Heads() | Manifests():
                 envelopes = message.envelopes
             case _:
                 return

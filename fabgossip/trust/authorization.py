@@ -185,6 +185,17 @@ def _role(subject: Subject, about: Object, verb: Verb, facts: TrustFacts, _: Uni
     return _outcome(any(verb in rule.verbs for rule in rules))
 
 
+def types_known(roles: tuple[str, ...], facts: TrustFacts) -> frozenset[ArtifactType]:
+    """The types a node of these roles may know of at all, wherever it may hold them."""
+    known = frozenset(
+        kind
+        for rule in facts.bundle.role_rules
+        if rule.role in roles and Verb.KNOW in rule.verbs
+        for kind in rule.types
+    )
+    return known | TRUST_TYPES
+
+
 def entitlements_of(subject: Subject) -> Entitlements:
     """What a request of the subject rests on: the items shown and the grant, narrowed."""
     held = Entitlements(frozenset()) if subject.claims is None else subject.claims.entitlements

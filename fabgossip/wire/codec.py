@@ -35,6 +35,7 @@ from fabgossip.wire.packing import (
     pack,
     unpack,
 )
+from fabgossip.wire.ranges import ids_from, ranges_bytes, ranges_from
 from fabgossip.wire.statements import (
     audience_from,
     audience_value,
@@ -49,6 +50,7 @@ VERSION_MAX: Final = 255
 FEATURES_MAX: Final = 2**32 - 1
 SEQUENCE_MAX: Final = 2**32 - 1
 RETRY_MAX: Final = 2**32 - 1
+DAY_MAX: Final = 2**32 - 1
 MESSAGE_ELEMENTS_MAX: Final = 16_384
 """Elements in any message body: the largest is 1,024 content items of 5."""
 
@@ -135,8 +137,16 @@ def _parse_claims(value: Value) -> m.Claims:
 
 
 def _parse_ping(value: Value) -> m.Ping:
-    (sequence,) = as_array(value, "ping", length=1)
-    return m.Ping(sequence=as_int(sequence, "sequence", high=SEQUENCE_MAX))
+    sequence, bundle, day, root = as_array(value, "ping", length=4)
+    return m.Ping(
+        sequence=as_int(sequence, "sequence", high=SEQUENCE_MAX),
+        salt=_salt(bundle, day),
+        link_root=as_bytes(root, "link root", length=m.LINK_ROOT_BYTES),
+    )
+
+
+def _salt(bundle: Value, day: Value) -> m.SaltId:
+    return m.SaltId(as_int(bundle, "bundle version"), as_int(day, "day", high=DAY_MAX))
 
 
 def _parse_pong(value: Value) -> m.Pong:
@@ -221,6 +231,91 @@ def _parse_holdings(value: Value) -> m.Holdings:
         sequence=as_int(sequence, "sequence", high=SEQUENCE_MAX),
         is_whole=as_bool(whole, "whole"),
         entries=tuple(entries),
+    )
+
+
+def _roots(value: m.Roots) -> Value:
+    entries: list[Value] = [
+        [audience_value(one.audience), one.count, one.root] for one in value.entries
+    ]
+    return [value.salt.bundle_version, value.salt.day, value.is_first, value.is_last, entries]
+
+
+def _parse_roots(value: Value) -> m.Roots:
+    bundle, day, first, last, rows = as_array(value, "roots", length=5)
+    entries = []
+    for row in as_array(rows, "roots entries", length_max=m.ROOTS_ENTRIES_MAX):
+        audience, count, root = as_array(row, "root of a set", length=3)
+        entries.append(
+            m.SetRoot(
+                audience_from(audience),
+                as_int(count, "count"),
+                as_bytes(root, "root", length=m.ROOT_BYTES),
+            )
+        )
+    return m.Roots(
+        salt=_salt(bundle, day),
+        is_first=as_bool(first, "first"),
+        is_last=as_bool(last, "last"),
+        entries=tuple(entries),
+    )
+
+
+def _ranges(value: m.Ranges) -> Value:
+    data = ranges_bytes(value.ranges)
+    return [*_set(value), value.step, value.more, data]
+
+
+def _set(value: m.Ranges | m.Ids | m.GetManifests) -> list[Value]:
+    return [value.set_id, value.salt.bundle_version, value.salt.day]
+
+
+def _set_id(value: Value) -> bytes:
+    return as_bytes(value, "set id", length=m.SET_ID_BYTES)
+
+
+def _parse_ranges(value: Value) -> m.Ranges:
+    set_id, bundle, day, step, more, data = as_array(value, "ranges", length=6)
+    return m.Ranges(
+        set_id=_set_id(set_id),
+        salt=_salt(bundle, day),
+        step=as_int(step, "step", high=m.RANGES_STEPS_MAX),
+        more=as_bool(more, "more"),
+        ranges=ranges_from(as_bytes(data, "ranges", length_max=m.RANGES_BYTES_MAX)),
+    )
+
+
+def _salted_ids(value: Value, count_max: int) -> tuple[bytes, ...]:
+    return ids_from(as_bytes(value, "ids", length_max=count_max * m.SALTED_ID_BYTES))
+
+
+def _parse_ids(value: Value) -> m.Ids:
+    set_id, bundle, day, rows = as_array(value, "ids", length=4)
+    return m.Ids(
+        set_id=_set_id(set_id),
+        salt=_salt(bundle, day),
+        ids=_salted_ids(rows, m.OFFERED_IDS_MAX),
+    )
+
+
+def _parse_get_manifests(value: Value) -> m.GetManifests:
+    set_id, bundle, day, rows = as_array(value, "get manifests", length=4)
+    return m.GetManifests(
+        set_id=_set_id(set_id),
+        salt=_salt(bundle, day),
+        ids=_salted_ids(rows, m.GET_MANIFESTS_IDS_MAX),
+    )
+
+
+def _parse_manifests(value: Value) -> m.Manifests:
+    set_id, answered, rows = as_array(value, "manifests", length=3)
+    envelopes = as_array(rows, "envelopes", length_max=m.MANIFESTS_ENTRIES_MAX)
+    return m.Manifests(
+        set_id=_set_id(set_id),
+        answered=as_int(answered, "answered", high=m.GET_MANIFESTS_IDS_MAX),
+        envelopes=tuple(
+            as_bytes(row, "envelope", length_max=ENVELOPE_BYTES_MAX) for row in envelopes
+        ),
     )
 
 
@@ -315,6 +410,11 @@ _PARSERS: Final[dict[FrameKind, Callable[[Value], m.Message]]] = {
     FrameKind.GRAFT: _parse_graft,
     FrameKind.PRUNE: _parse_prune,
     FrameKind.HOLDINGS: _parse_holdings,
+    FrameKind.ROOTS: _parse_roots,
+    FrameKind.RANGES: _parse_ranges,
+    FrameKind.IDS: _parse_ids,
+    FrameKind.GET_MANIFESTS: _parse_get_manifests,
+    FrameKind.MANIFESTS: _parse_manifests,
     FrameKind.GET_HEADS: _parse_get_heads,
     FrameKind.HEADS: _parse_heads,
     FrameKind.GET_CONTENT: _parse_get_content,
@@ -342,7 +442,10 @@ def _value_of(message: m.Message) -> tuple[FrameKind, Value]:
             shown: list[Value] = [opening_value(opening) for opening in message.openings]
             return FrameKind.CLAIMS, [shown, message.claims]
         case m.Ping():
-            return FrameKind.PING, [message.sequence]
+            salt = message.salt
+            return FrameKind.PING, [
+                message.sequence, salt.bundle_version, salt.day, message.link_root,
+            ]  # fmt: skip
         case m.Pong():
             return FrameKind.PONG, [message.sequence]
         case m.Bye():
@@ -363,6 +466,18 @@ def _value_of(message: m.Message) -> tuple[FrameKind, Value]:
             return FrameKind.PRUNE, [audience_value(message.audience)]
         case m.Holdings():
             return FrameKind.HOLDINGS, _holdings(message)
+        case m.Roots():
+            return FrameKind.ROOTS, _roots(message)
+        case m.Ranges():
+            return FrameKind.RANGES, _ranges(message)
+        case m.Ids():
+            return FrameKind.IDS, [*_set(message), b"".join(message.ids)]
+        case m.GetManifests():
+            return FrameKind.GET_MANIFESTS, [*_set(message), b"".join(message.ids)]
+        case m.Manifests():
+            return FrameKind.MANIFESTS, [
+                message.set_id, message.answered, list(message.envelopes),
+            ]  # fmt: skip
         case m.GetHeads():
             return FrameKind.GET_HEADS, [
                 [one.namespace, one.epoch, one.version] for one in message.known

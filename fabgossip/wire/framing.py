@@ -45,6 +45,11 @@ class FrameKind(IntEnum):
     GRAFT = 18
     PRUNE = 19
     HOLDINGS = 20
+    ROOTS = 32
+    RANGES = 33
+    IDS = 34
+    GET_MANIFESTS = 35
+    MANIFESTS = 36
     GET_HEADS = 48
     HEADS = 49
     GET_CONTENT = 64
@@ -71,6 +76,11 @@ BODY_BYTES_MAX: Final[dict[FrameKind, int]] = {
     FrameKind.GRAFT: 8 * KIB,
     FrameKind.PRUNE: 3 * KIB,
     FrameKind.HOLDINGS: 32 * KIB,
+    FrameKind.ROOTS: 176 * KIB,
+    FrameKind.RANGES: 33 * KIB,
+    FrameKind.IDS: 41 * KIB,
+    FrameKind.GET_MANIFESTS: KIB,
+    FrameKind.MANIFESTS: 64 * KIB,
     FrameKind.GET_HEADS: 160 * KIB,
     FrameKind.HEADS: 64 * KIB,
     FrameKind.GET_CONTENT: 112 * KIB,

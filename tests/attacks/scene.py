@@ -42,11 +42,16 @@ from fabgossip.model.messages import (
     PREFIX_BYTES,
     Announce,
     GetHeads,
+    GetManifests,
     Graft,
     Have,
     Heads,
     Holdings,
+    Ids,
+    Manifests,
     Message,
+    Ranges,
+    Roots,
 )
 from fabgossip.model.persistence import Change, PutHead, PutMemory, PutRevoked, PutTimeFloor
 from fabgossip.storage.index import DropContent, NodeIndex, PutContent, Row
@@ -384,6 +389,8 @@ class Scene(Story):
                     asked.append(" ".join(["heads", *(_tail(k.namespace) for k in message.known)]))
                 case Send(message=Graft() as message):
                     asked.append(f"manifests {len(message.prefixes)}")
+                case Send(message=GetManifests() as message):
+                    asked.append(f"manifests {len(message.ids)}")
                 case _:
                     pass
         return asked
@@ -398,8 +405,12 @@ class Scene(Story):
     @property
     def onward(self) -> list[Message]:
         """Everything anybody was told of artifacts, in order."""
-        kinds = Announce | Heads | Have | Holdings
-        return [one for one in self._messages() if isinstance(one, kinds)]
+        kinds = Announce | Heads | Have | Holdings | Ids | Manifests | Ranges
+        return [
+            one
+            for one in self._messages()
+            if isinstance(one, kinds) or (isinstance(one, Roots) and one.entries)
+        ]
 
     @property
     def announced(self) -> list[bytes]:
@@ -452,5 +463,7 @@ def _speaks_of(artifact: Artifact, message: Message) -> bool:
             return artifact.envelope in message.envelopes
         case Have():
             return _prefix(artifact) in message.prefixes
+        case Manifests():
+            return artifact.envelope in message.envelopes
         case _:
             return False

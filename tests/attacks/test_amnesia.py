@@ -53,7 +53,7 @@ from tests.core.artifacts import (
     stored_head,
     trust,
 )
-from tests.core.story import NOTHING_STORED, fresh_lane
+from tests.core.story import NOTHING_STORED, fresh_lane, roots_told
 from tests.trust import factory
 
 FOUR: Final = trust(replace(factory.BUNDLE, bundle_version=4))
@@ -117,6 +117,7 @@ def may_not(scene: Scene) -> None:
         ]
     scene.hear(scene.attacker, GetContent(items=(ask(routes(7)), ask(revocations(8)))), stream=1)
     assert scene.find(ServeContent) == []
+    assert roots_told(scene, scene.attacker) == set()
 
 
 def take(scene: Scene, artifact: Artifact, link: LinkId) -> None:

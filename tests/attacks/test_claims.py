@@ -14,17 +14,33 @@ import pytest
 
 from fabgossip.core.effects import Send, ServeContent
 from fabgossip.core.events import LinkId
+from fabgossip.core.sets import set_id_of
 from fabgossip.model.authority import ClaimItem, NodeClaims, Opening
 from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import ClusterId, NodeId, PlatformId
-from fabgossip.model.messages import Announce, Claims, GetContent, Graft, Have, Heads, Welcome
+from fabgossip.model.messages import (
+    Announce,
+    Claims,
+    GetContent,
+    Graft,
+    Have,
+    Heads,
+    Ids,
+    Manifests,
+    Ping,
+    Range,
+    RangeMode,
+    Ranges,
+    Roots,
+    Welcome,
+)
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import PutClaimsSeen
 from fabgossip.wire.statements import claims_bytes
 from tests.attacks.powers import ACME, BOTH_ORGS, GLOBEX, ask, in_org, salted
 from tests.attacks.scene import TRUST_LANE_ASKED, Scene
-from tests.core.artifacts import IN_ACME, Artifact, revocations, routes
-from tests.core.story import Peer
+from tests.core.artifacts import EVERYBODY, IN_ACME, Artifact, revocations, routes
+from tests.core.story import SALT, Peer
 from tests.trust import factory as f
 
 SECRET: Final = in_org("acme")
@@ -63,11 +79,11 @@ def served(scene: Scene, link: LinkId, artifact: Artifact) -> bool:
 
 
 def heard_of(scene: Scene, link: LinkId) -> set[bytes]:
-    """Every envelope a link was shown; the lists it was told must be none."""
+    """Every envelope a link was shown; of sets it must have been told nothing."""
     found: set[bytes] = set()
     for one in scene.caused:
         if isinstance(one, Send) and one.link == link:
-            assert not isinstance(one.message, Have)
+            assert not isinstance(one.message, Have | Roots | Ranges | Ids | Manifests)
             if isinstance(one.message, Announce):
                 found |= {entry.envelope for entry in one.message.entries}
             elif isinstance(one.message, Heads):
@@ -144,7 +160,11 @@ def test_forgery(name: str) -> None:
     assert (scene.state, scene.codes, scene.durable, scene.switched) == (before, [], [], [])
     assert scene.requests == [TRUST_LANE_ASKED]
     scene.hear(link, Graft(audience=IN_ACME, prefixes=(SECRET.prefix,)))
-    scene.hear(link, Have(audience=IN_ACME, prefixes=()))
+    for audience in (IN_ACME, EVERYBODY):
+        nothing = (Range(upper=None, mode=RangeMode.IDS),)
+        set_id = set_id_of(audience)
+        scene.hear(link, Ranges(set_id=set_id, salt=SALT, step=0, more=False, ranges=nothing))
+    scene.hear(link, Ping(sequence=1, salt=SALT, link_root=b"another!"))
     kept = (SECRET, OTHER, routes(7))
     assert [served(scene, link, one) for one in (*kept, LISTED)] == [False] * len(kept) + [True]
     shown = {one.envelope for one in kept}

@@ -13,7 +13,7 @@ from fabgossip.core.effects import ReceiveContent, Record, Send, ServeContent
 from fabgossip.core.events import LinkId
 from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.authority import Narrowing
-from fabgossip.model.messages import Announce, GetContent, Have, Heads
+from fabgossip.model.messages import Announce, GetContent, Have, Heads, Manifests
 from fabgossip.model.scope import ScopeId, parse_scope_id
 from tests.attacks.powers import ACME, BOTH_ORGS, ask, in_org
 from tests.attacks.scene import Scene
@@ -116,7 +116,7 @@ def test_a_peer_is_asked_only_under_a_manifest_it_may_know() -> None:
     asked = [one for one in scene.caused if isinstance(one, ReceiveContent)]
     assert [one.link for one in asked] == [both]
     sent = [one.message for one in scene.caused if isinstance(one, Send) and one.link == outsider]
-    assert [one for one in sent if isinstance(one, Announce | Have | Heads)] == []
+    assert [one for one in sent if isinstance(one, Announce | Have | Heads | Manifests)] == []
 
 
 POLICY_OF_ACME = factory.signer("policy of acme")

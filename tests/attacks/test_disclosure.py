@@ -19,17 +19,18 @@ from fabgossip.core.effects import Disconnect, ReceiveContent, ServeContent
 from fabgossip.core.events import (
     AdvertiseDue,
     AnswersDue,
+    ComparisonDue,
     ContentServed,
     Event,
     LinkId,
     LostReason,
     PeerLost,
     RefreshDue,
-    RepairDue,
     TimerFired,
     Unsent,
 )
 from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Kind
+from fabgossip.core.sets import set_id_of
 from fabgossip.core.standing import FAILURES_MAX
 from fabgossip.model.artifact import ArtifactType, Order, Tombstone
 from fabgossip.model.authority import Opening
@@ -43,22 +44,40 @@ from fabgossip.model.messages import (
     Claims,
     GetContent,
     GetHeads,
+    GetManifests,
     Graft,
     Have,
     HeadKnown,
     Holdings,
     HoldingsEntry,
     HoldingsMode,
+    Ids,
     Message,
+    Ping,
+    Range,
+    RangeMode,
+    Ranges,
+    Roots,
+    SetRoot,
 )
 from fabgossip.model.moment import Instant
 from fabgossip.model.policy import DegradedPolicy
+from fabgossip.model.scope import Audience
 from fabgossip.model.topology import Snapshot
 from fabgossip.wire.contents import snapshot_bytes
 from tests.attacks.powers import ACME, BOTH_ORGS, GLOBEX, ask, frames, node
 from tests.attacks.scene import ATTACKER, NODE, Scene, asks_content
-from tests.core.artifacts import Artifact, acme_routes, artifact, peers, record, routes, sealed
-from tests.core.story import Peer
+from tests.core.artifacts import (
+    EVERYBODY,
+    Artifact,
+    acme_routes,
+    artifact,
+    peers,
+    record,
+    routes,
+    sealed,
+)
+from tests.core.story import SALT, Peer
 from tests.trust import factory
 
 IN_GLOBEX: Final = factory.audience(f"cluster:{factory.CLUSTER}", "org:globex")
@@ -175,11 +194,24 @@ SECRETS: Final[dict[str, Step]] = {
 }
 
 
+def nothing_of(audience: Audience) -> Ranges:
+    """Says that its sender has nothing of an audience."""
+    nothing = (Range(upper=None, mode=RangeMode.IDS),)
+    return Ranges(set_id=set_id_of(audience), salt=SALT, step=0, more=False, ranges=nothing)
+
+
 def probes(name: str) -> dict[str, Message]:
     """All the ways to ask for one name."""
     return {
         f"list {name}": Have(audience=IN_GLOBEX, prefixes=(prefix(secret(name)),)),
-        f"ask for lists of {name}": Have(audience=IN_GLOBEX, prefixes=()),
+        f"tell the root of {name}": Roots(
+            salt=SALT, is_first=True, is_last=True, entries=(SetRoot(IN_GLOBEX, 1, bytes(16)),)
+        ),
+        f"compare {name}": nothing_of(IN_GLOBEX),
+        f"have ids of {name}": Ids(set_id=set_id_of(IN_GLOBEX), salt=SALT, ids=(b"an id of",)),
+        f"ask for ids of {name}": GetManifests(
+            set_id=set_id_of(IN_GLOBEX), salt=SALT, ids=(b"an id of",)
+        ),
         f"graft {name}": Graft(audience=IN_GLOBEX, prefixes=(prefix(secret(name)),)),
         f"graft {name} elsewhere": Graft(
             audience=acme_routes().manifest.audience, prefixes=(prefix(secret(name)),)
@@ -216,11 +248,16 @@ PUBLIC: Final[dict[str, Step]] = {
     "routes of its own": lambda world: world.bring(acme_routes(7), world.member),
     "it says too much": says_too_much,
     "it relinks": World.enter,
-    "its list is asked for": lambda world: world.say(
-        Have(audience=acme_routes().manifest.audience, prefixes=())
-    ),
+    "it compares": lambda world: world.say(nothing_of(acme_routes().manifest.audience)),
     "advertise": lambda world: world.when(TimerFired(timer=AdvertiseDue())),
-    "repair": lambda world: world.when(TimerFired(timer=RepairDue())),
+    "its turn comes": lambda world: world.when(TimerFired(timer=ComparisonDue(link=world.watched))),
+    "the turn of others comes": lambda world: world.when(
+        TimerFired(timer=ComparisonDue(link=world.member))
+    ),
+    "it asks whether we live": lambda world: world.say(
+        Ping(sequence=1, salt=SALT, link_root=b"another!")
+    ),
+    "it has nothing": lambda world: world.say(nothing_of(EVERYBODY)),
     "refresh": lambda world: world.when(TimerFired(timer=RefreshDue())),
     "a second": lambda world: world.wait(1_000),
 }

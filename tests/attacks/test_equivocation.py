@@ -24,7 +24,7 @@ from tests.core.artifacts import (
     sealed,
     trust,
 )
-from tests.core.story import announcement
+from tests.core.story import announcement, handed_over
 from tests.trust import factory as f
 
 R1 = "routes/r1"
@@ -64,7 +64,7 @@ def test_order_independent(first: Artifact, second: Artifact, tmp_path: Path) ->
     again = scene.restarted(tmp_path)
     assert again.state == after
     assert R1 not in dict(again.at_start.switched)
-    again.link("n9")
+    handed_over(again, again.link("n9"), first.manifest.audience)
     assert again.told(first)
     assert again.told(second)
 

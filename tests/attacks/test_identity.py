@@ -29,7 +29,7 @@ from fabgossip.daemon.driver import Driver, read_clocks
 from fabgossip.daemon.endpoints import ALPN, dial
 from fabgossip.daemon.tls import TlsStream
 from fabgossip.model.ids import NodeId
-from fabgossip.model.messages import Announce, Announced, ByeReason, Have, Message, Welcome
+from fabgossip.model.messages import Announce, Announced, ByeReason, Message, Welcome
 from fabgossip.model.moment import elapsed, seconds_after
 from fabgossip.model.persistence import PutClaimsSeen
 from fabgossip.trust.identity import verify_leaf
@@ -37,8 +37,8 @@ from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.revocation import NOTHING_REVOKED
 from tests.attacks.powers import files_below
 from tests.attacks.scene import TRUST_LANE_ASKED, Scene
-from tests.core.artifacts import acme_routes, routes
-from tests.core.story import Peer, Story
+from tests.core.artifacts import IN_ACME, acme_peers, acme_routes, routes
+from tests.core.story import Peer, Story, handed_over, roots_told
 from tests.daemon.fabric import HANG_S, End, bundle_of, contexts, driver_of, judge_by, listening
 from tests.trust import factory
 from tests.trust.test_identity import BROKEN, KEPT
@@ -162,13 +162,15 @@ def problems(story: Story) -> set[ProblemCode]:
 def test_a_clone_is_told_what_its_own_link_showed_and_no_more() -> None:
     """What the real machine showed on its link does not speak for the other."""
     story = Story()
-    story.accept(acme_routes(), story.link("n3"))
+    origin = story.link("n3")
+    story.accept(acme_peers("n1", "n3", CLONED), origin).accept(acme_routes(), origin)
     real = clone_says_hello(story, "real")
     assert next(one for one in story.node.view.sessions() if one.link == real).claims is not None
+    assert IN_ACME in roots_told(story, real)
     clone = story.connect(CLONED, is_dialer=False)
     story.hear(clone, Peer(name=CLONED, boot="clone", shows=()).hello()).hear(clone, WELCOME)
-    listed = [one.audience for one in story.sent(clone) if isinstance(one, Have)]
-    assert acme_routes().manifest.audience not in listed
+    assert IN_ACME not in roots_told(story, clone)
+    assert acme_routes().envelope not in handed_over(story, clone, IN_ACME)
 
 
 def test_reconnecting_does_not_refill_the_budget_of_failures() -> None:

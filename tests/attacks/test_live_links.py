@@ -36,7 +36,6 @@ from fabgossip.model.messages import (
     ByeReason,
     GetContent,
     Message,
-    Ping,
     TrafficClass,
     Welcome,
 )
@@ -60,6 +59,7 @@ from tests.core.artifacts import Artifact, revocations, routes, trust
 from tests.core.story import Peer, announcement, identity
 from tests.daemon.fabric import HANG_S, bundle_of, contexts, judge_by, listening
 from tests.trust import factory
+from tests.wire.samples import ping
 
 CUT_WITHIN_MS: Final = 1_000
 MEMBER: Final = Peer(name="n7")
@@ -111,7 +111,7 @@ def test_revoked_is_cut(revoked: str, tmp_path: Path) -> None:
     scene.announce(listed, scene.bystander)
     scene.carry_out(listed)
     scene.hear(link, GetContent(items=(ask(routes(7)),)), 2)
-    scene.hear(link, announcement(routes(8))).hear(link, Ping(sequence=1))
+    scene.hear(link, announcement(routes(8))).hear(link, ping(1))
     scene.rest()
     assert scene.newest(PartingDue) <= CUT_WITHIN_MS
     assert not [one for one in scene.caused if isinstance(one, ServeContent)]

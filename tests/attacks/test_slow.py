@@ -39,7 +39,7 @@ from fabgossip.daemon.connections import FRAME_S, Connection
 from fabgossip.daemon.endpoints import HANDSHAKE_S, DialError, handshake
 from fabgossip.daemon.tls import TlsStream
 from fabgossip.model.ids import ContentHash, ManifestHash
-from fabgossip.model.messages import Bye, ByeReason, Ping, TrafficClass
+from fabgossip.model.messages import Bye, ByeReason, TrafficClass
 from fabgossip.model.persistence import PutHead
 from fabgossip.wire.codec import ContentHeader, content_header_bytes, message_body, parse_message
 from fabgossip.wire.framing import (
@@ -67,6 +67,7 @@ from tests.daemon.fabric import (
     uncounted,
     wanted,
 )
+from tests.wire.samples import ping
 
 Took = float
 SECOND: Final = 1.0
@@ -130,7 +131,7 @@ async def slow_frame(folder: Path) -> Took:
     pings: list[FrameKind] = []
     start = trio.current_time()
     took, ended = math.inf, trio.Event()
-    kind, body = message_body(Ping(sequence=1))
+    kind, body = message_body(ping(1))
     whole = frame_bytes(kind, TrafficClass.LINK, 0, body)
     begun = frame_header(FrameKind.HAVE, TrafficClass.SNAPSHOT, 0, 4 << 10)
 
@@ -294,7 +295,7 @@ async def test_frames_of_a_slow_path_are_no_attack(
 ) -> None:
     """Each frame has its own ten seconds: a link that is always amid one goes on."""
     victim, attacker = await in_memory(tmp_path)
-    kind, body = message_body(Ping(sequence=1))
+    kind, body = message_body(ping(1))
     frame = frame_bytes(kind, TrafficClass.LINK, 0, body)
     arrived: list[FrameKind] = []
     async with trio.open_nursery() as nursery:

@@ -18,7 +18,6 @@ from fabgossip.model.messages import (
     Announce,
     Claims,
     GetContent,
-    Have,
     Holdings,
     HoldingsEntry,
     HoldingsMode,
@@ -26,10 +25,10 @@ from fabgossip.model.messages import (
 from fabgossip.model.persistence import PutClaimsSeen
 from fabgossip.model.scope import StorageAssignment, parse_scope_id
 from fabgossip.wire.statements import manifest_bytes
-from tests.attacks.powers import ask, withholds
+from tests.attacks.powers import BOTH_ORGS, ask, withholds
 from tests.attacks.scene import Scene
-from tests.core.artifacts import EVERYBODY, Artifact, acme_routes, artifact, routes
-from tests.core.story import Peer
+from tests.core.artifacts import EVERYBODY, Artifact, acme_routes, artifact, peers, record, routes
+from tests.core.story import Peer, handed_over
 from tests.trust import factory
 
 STORES = factory.ASSIGNMENT_OPENING
@@ -123,7 +122,10 @@ def storage_node(scene: Scene, *more: Opening) -> LinkId:
 
 def stored() -> Scene:
     """A node of two organisations that has something of each, and something for the cluster."""
-    scene = Scene().publish(acme_routes(), routes(), SERVICE)
+    listed = peers(record("n1"), record(EVIL), scope="org:globex", below="org/globex/")
+    # It shows the organisation to who is listed there.
+    scene = Scene(holds=(*BOTH_ORGS, *factory.OPENINGS[1:]))
+    scene.publish(listed, acme_routes(), routes(), SERVICE)
     scene.caused.clear()
     return scene
 
@@ -140,21 +142,15 @@ def served(scene: Scene, link: LinkId, *artifacts: Artifact) -> list[int]:
 
 
 def told(scene: Scene, link: LinkId) -> list[Artifact]:
-    """What of all this the peer of a link was told of."""
-    messages = [one.message for one in scene.caused if isinstance(one, Send) and one.link == link]
-    return [
-        one
-        for one in (acme_routes(), routes(), SERVICE)
-        if any(
-            (isinstance(message, Have) and one.prefix in message.prefixes)
-            or (isinstance(message, Announce) and one.envelope in repr_of(message))
-            for message in messages
-        )
-    ]
-
-
-def repr_of(message: Announce) -> list[bytes]:
-    return [one.envelope for one in message.entries]
+    """What of all this the peer of a link was told of, when it says that it has nothing."""
+    artifacts = (acme_routes(), routes(), SERVICE)
+    found: set[bytes] = set()
+    for one in artifacts:
+        found |= handed_over(scene, link, one.manifest.audience)
+    for sent in scene.caused:
+        if isinstance(sent, Send) and sent.link == link and isinstance(sent.message, Announce):
+            found |= {entry.envelope for entry in sent.message.entries}
+    return [one for one in artifacts if one.envelope in found]
 
 
 def test_a_storage_node_gets_what_it_stores_and_nothing_else() -> None:
@@ -166,6 +162,7 @@ def test_a_storage_node_gets_what_it_stores_and_nothing_else() -> None:
     assert scene.state == before
     assert scene.audited == [
         ("claims_accepted", "", EVIL),
+        ("probe_silenced", "", EVIL),
         ("fetch_denied", "artifact_scope", EVIL),
     ]
 

@@ -52,7 +52,7 @@ from fabgossip.daemon.driver import Driver, World
 from fabgossip.daemon.logs import Log, LogLevel
 from fabgossip.model.authority import Narrowing
 from fabgossip.model.ids import NodeId
-from fabgossip.model.messages import ByeReason, Ping, TrafficClass
+from fabgossip.model.messages import ByeReason, TrafficClass
 from fabgossip.model.moment import Now
 from fabgossip.model.persistence import PutHead
 from fabgossip.sim.host import SimulatedNode
@@ -63,6 +63,7 @@ from tests.daemon.audits import audit_in
 from tests.daemon.fabric import HANG_S, End, contexts
 from tests.sim.factory import FIVE, TOPOLOGY, run_of, scenario
 from tests.trust import factory
+from tests.wire.samples import ping
 
 GONE = LinkId(99)
 TOKEN = Token(7)
@@ -145,7 +146,7 @@ CASES: dict[str, tuple[Script, tuple[Event, ...]]] = {
         lambda now: (
             Send(
                 link=GONE,
-                message=Ping(sequence=1),
+                message=ping(1),
                 traffic=TrafficClass.LINK,
                 audience=EVERYBODY,
             ),

@@ -35,6 +35,7 @@ from fabgossip.core.events import (
     TimerFired,
 )
 from fabgossip.core.node import Node
+from fabgossip.core.sets import set_id_of
 from fabgossip.core.setup import NodeSetup, OwnIdentity
 from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.authority import NodeIdentity, Opening, RevocationList, TrustBundle
@@ -44,12 +45,20 @@ from fabgossip.model.messages import (
     Announce,
     Announced,
     Hello,
+    Manifests,
     Message,
+    Ping,
+    Range,
+    RangeMode,
+    Ranges,
+    Roots,
+    SaltId,
     Welcome,
 )
 from fabgossip.model.moment import Duration, Instant, Now, UnixTime, elapsed, later
 from fabgossip.model.persistence import StoredHead
 from fabgossip.model.policy import DegradedPolicy
+from fabgossip.model.scope import Audience
 from fabgossip.model.topology import Endpoint, Snapshot
 from fabgossip.trust.bundle import PinnedTrust, bundle_from_pinned
 from fabgossip.trust.identity import node_ca_hash
@@ -341,6 +350,26 @@ class Story:
             for head in self.node.view.heads_after("", 1_000)
             if head.source != "disk" or head.manifest.config_version != 1
         }
+
+
+SALT: Final = SaltId(factory.BUNDLE.bundle_version, factory.NOW // 86_400)
+"""Under which every story compares."""
+
+
+def roots_told(story: Story, link: LinkId) -> set[Audience]:
+    """The audiences of the sets a peer is told of when its own are others."""
+    story.hear(link, Ping(sequence=1, salt=SALT, link_root=b"another!"))
+    told = [one for one in story.sent(link) if isinstance(one, Roots)]
+    return {entry.audience for one in told for entry in one.entries}
+
+
+def handed_over(story: Story, link: LinkId, audience: Audience) -> set[bytes]:
+    """The envelopes a peer is given that says it has nothing of an audience."""
+    nothing = (Range(upper=None, mode=RangeMode.IDS),)
+    ranges = Ranges(set_id=set_id_of(audience), salt=SALT, step=0, more=False, ranges=nothing)
+    story.hear(link, ranges)
+    found = [one for one in story.sent(link) if isinstance(one, Manifests)]
+    return {envelope for one in found for envelope in one.envelopes}
 
 
 def announcement(artifact: Artifact, hops: int = 1, *, inline: bool = True) -> Announce:

@@ -5,14 +5,11 @@ import pytest
 from fabgossip.core.answers import ANSWERS_MAX, GRID_MS, Answers
 from fabgossip.core.effects import Send
 from fabgossip.core.events import AnswersDue, LinkId, LostReason, PeerLost, TimerFired
-from fabgossip.core.policing import DIRTY_MAX, Policing
-from fabgossip.core.sessions import Session
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import Busy, ContentAsk, GetContent, NotAvailable
-from fabgossip.model.moment import Duration, Instant
+from fabgossip.model.moment import Instant
 from tests.core.artifacts import routes
-from tests.core.story import Story, identity
-from tests.trust import factory
+from tests.core.story import Story
 
 A = LinkId(1)
 
@@ -62,12 +59,3 @@ def test_answers_end_with_their_link() -> None:
     story.hear(link, absent(1), 2)
     story.when(PeerLost(link=link, node_id=NodeId("n2"), reason=LostReason.EOF))
     assert story.due(AnswersDue).find(Send) == []
-
-
-def test_a_link_is_owed_lists_of_so_many_audiences_and_no_more() -> None:
-    session = Session(A, identity("n2"), is_dialer=True, since=Instant(0), life=Duration(1))
-    audiences = [factory.audience("cluster:c1", f"service:s{number}") for number in range(1_025)]
-    owed = [Policing.owe_list(session, one) for one in audiences]
-    assert owed == [True] * DIRTY_MAX + [False]
-    assert Policing.owe_list(session, audiences[0])
-    assert len(session.dirty) == DIRTY_MAX

@@ -15,11 +15,10 @@ from fabgossip.core.disclosure import Disclosure
 from fabgossip.core.effects import Disconnect, Effect, Fact, Send, ServeContent
 from fabgossip.core.events import (
     AnswersDue,
+    ComparisonDue,
     ContentServed,
     LinkId,
     LostReason,
-    RepairDue,
-    Started,
     TimerFired,
     Unsent,
 )
@@ -29,7 +28,6 @@ from fabgossip.core.setup import OwnIdentity
 from fabgossip.model.authority import VerifiedClaims
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import (
-    HAVE_PREFIXES_MAX,
     Announce,
     Busy,
     Claims,
@@ -44,6 +42,7 @@ from fabgossip.model.messages import (
     Holdings,
     Message,
     NotAvailable,
+    Roots,
     Welcome,
 )
 from fabgossip.model.moment import Duration, Instant, Now
@@ -56,10 +55,18 @@ from tests.core.artifacts import (
     peers,
     record,
     routes,
-    stored_head,
     tombstone,
 )
-from tests.core.story import VERIFIER, Peer, Story, announcement, identity, pinned
+from tests.core.story import (
+    VERIFIER,
+    Peer,
+    Story,
+    announcement,
+    handed_over,
+    identity,
+    pinned,
+    roots_told,
+)
 from tests.trust import factory
 
 OUTSIDER = Peer(name="n3", shows=())
@@ -251,21 +258,21 @@ def test_what_is_withdrawn_or_expired_is_not_served() -> None:
     assert story.due(AnswersDue).sent(link) == [NotAvailable(item=0)]
 
 
-def test_only_durable_heads_are_listed_and_grafted() -> None:
+def test_only_durable_heads_are_given_and_grafted() -> None:
     """What a power cut could take back is not offered."""
     story = Story()
     origin = story.link("n2")
     story.announce(routes(), origin)
     persist = story.effects
     late = story.link("n4")
-    listed = [one.prefixes for one in story.sent(late) if isinstance(one, Have)]
-    assert routes().prefix not in [prefix for run in listed for prefix in run]
+    assert routes().envelope not in handed_over(story, late, EVERYBODY)
     graft = Graft(audience=EVERYBODY, prefixes=(routes().prefix,))
     assert story.hear(late, graft).sent(late) == []
     known = HeadKnown(routes().manifest.namespace.text, 0, 0)
     assert story.hear(late, GetHeads(known=(known,))).sent(late) == [Heads(envelopes=())]
     story.effects = persist
     story.persisted()
+    assert routes().envelope in handed_over(story, late, EVERYBODY)
     assert story.hear(late, graft).sent(late) == [announcement(routes(), hops=0)]
 
 
@@ -278,18 +285,6 @@ def test_heads_answers_what_is_above_and_nothing_else() -> None:
         known = HeadKnown(name, 2, version)
         story.hear(link, GetHeads(known=(known,)))
         assert story.sent(link) == [Heads(envelopes=expected)]
-
-
-@pytest.mark.slow
-def test_a_long_list_of_prefixes_is_cut_into_frames_at_the_limit() -> None:
-    many = [routes(7, name=f"r{number}") for number in range(HAVE_PREFIXES_MAX + 1)]
-    rows = tuple(stored_head(one, is_held=False) for one in many)
-    story = Story(started=Started(trust=(), heads=rows, floors=()))
-    late = story.link("n4")
-    runs = [one.prefixes for one in story.sent(late) if isinstance(one, Have)]
-    # The list every story starts with is of the same audience.
-    assert [len(run) for run in runs] == [HAVE_PREFIXES_MAX, 2]
-    assert {prefix for run in runs for prefix in run} > {one.prefix for one in many}
 
 
 def shown(story: Story, link: LinkId) -> set[str]:
@@ -348,13 +343,16 @@ def test_a_directory_that_no_longer_lists_a_peer_closes_the_link() -> None:
 def test_a_peer_that_shows_more_is_told_more() -> None:
     story = Story()
     origin, outsider = story.link("n2"), story.link(OUTSIDER)
+    story.accept(acme_peers("n1", "n2", OUTSIDER.name), origin)
     story.accept(acme_routes(), origin)
+    assert IN_ACME not in roots_told(story, outsider)
+    assert handed_over(story, outsider, IN_ACME) == set()
     story.hear(outsider, Claims(openings=(factory.ORG_OPENING,)))
-    have = [one for one in story.sent(outsider) if isinstance(one, Have)]
-    assert Have(audience=IN_ACME, prefixes=(acme_routes().prefix,), is_late=True) in have
     whole = [one for one in story.sent(outsider) if isinstance(one, Holdings)]
     assert whole[-1].is_whole
     assert IN_ACME in [entry.audience for entry in whole[-1].entries]
+    assert IN_ACME in roots_told(story, outsider)
+    assert acme_routes().envelope in handed_over(story, outsider, IN_ACME)
 
 
 def test_a_forged_opening_leaves_a_peer_as_it_was() -> None:
@@ -367,16 +365,23 @@ def test_a_forged_opening_leaves_a_peer_as_it_was() -> None:
     assert story.accept(acme_routes(8), origin).sent(outsider) == []
 
 
-def test_an_unsent_announcement_is_repaired_by_a_list() -> None:
+def test_what_a_full_queue_dropped_is_found_by_the_root_of_its_set() -> None:
+    """Once the queue had a second to drain, and not sooner."""
     story = Story()
     origin, link, outsider = story.link("n2"), story.link("n4"), story.link(OUTSIDER)
-    story.accept(acme_routes(), origin)
-    story.when(Unsent(link=link, audience=IN_ACME))
-    story.when(TimerFired(timer=RepairDue()))
-    owed = Have(audience=IN_ACME, prefixes=(acme_routes().prefix,), is_late=True)
-    assert story.sent(link) == [owed]
-    story.when(Unsent(link=outsider, audience=IN_ACME))
-    assert story.sent(outsider) == []
+    story.accept(acme_peers("n1", "n2", "n4"), origin).accept(acme_routes(), origin)
+    for unsent in (link, outsider):
+        story.when(Unsent(link=unsent, audience=IN_ACME))
+        assert story.find(Send) == []
+    assert story.newest(ComparisonDue) == 1_000
+    story.wait(999).when(TimerFired(timer=ComparisonDue(link=link)))
+    assert story.find(Send) == []
+    story.wait(1).when(TimerFired(timer=ComparisonDue(link=link)))
+    (roots,) = story.sent(link)
+    assert isinstance(roots, Roots)
+    assert [(one.audience, one.count) for one in roots.entries] == [(IN_ACME, 2)]
+    story.when(TimerFired(timer=ComparisonDue(link=outsider)))
+    assert [one.entries for one in story.sent(outsider) if isinstance(one, Roots)] == [()]
 
 
 def test_announcements_of_a_public_directory_reach_every_member() -> None:

@@ -20,14 +20,7 @@ from fabgossip.core.events import LostReason, PartingDue, RefreshDue, Started, T
 from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.authority import RevokedKind
 from fabgossip.model.ids import ManifestHash, NodeId
-from fabgossip.model.messages import (
-    Announce,
-    ContentAsk,
-    GetContent,
-    GetHeads,
-    HeadKnown,
-    Ping,
-)
+from fabgossip.model.messages import Announce, ContentAsk, GetContent, GetHeads, HeadKnown
 from fabgossip.model.persistence import (
     PutIncrement,
     PutTrust,
@@ -52,6 +45,7 @@ from tests.core.artifacts import (
 )
 from tests.core.story import NOTHING_STORED, Story, announcement, identity
 from tests.trust import factory
+from tests.wire.samples import ping
 
 NAME = routes().manifest.namespace.text
 SUCCESSOR = replace(factory.BUNDLE, bundle_version=4)
@@ -242,7 +236,7 @@ def test_a_revoked_peer_gets_the_list_that_says_so_and_nothing_else() -> None:
     served = story.hear(bad, asked(listed), 4).only(ServeContent)
     assert [one.content_hash for one in served.items] == [listed.content_hash]
     names = (HeadKnown(routes().manifest.namespace.text, 0, 0),)
-    for message in (GetHeads(known=names), announcement(routes(8)), Ping(sequence=1)):
+    for message in (GetHeads(known=names), announcement(routes(8)), ping(1)):
         assert story.hear(bad, message).effects == []
     story.announce(routes(9), origin).persisted()
     assert story.sent(bad) == []

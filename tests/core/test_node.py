@@ -48,6 +48,7 @@ from fabgossip.model.persistence import PutEvidence, PutHead
 from fabgossip.model.topology import Endpoint
 from tests.core.artifacts import EVERYBODY, Artifact, acme_routes, routes, tombstone, update
 from tests.core.story import Story, announcement
+from tests.wire.samples import ping
 
 REQUEST = RequestId(1)
 
@@ -315,10 +316,13 @@ def test_a_dialler_pings_and_the_other_end_answers() -> None:
     story = Story()
     dialled, accepted = story.link("n2"), story.link("n3", is_dialer=False)
     story.when(TimerFired(timer=PingDue(link=dialled)))
-    assert story.sent(dialled) == [Ping(sequence=1)]
+    (asked,) = story.sent(dialled)
+    # The first was asked when the link opened.
+    assert isinstance(asked, Ping)
+    assert asked.sequence == 2
     story.when(TimerFired(timer=PingDue(link=accepted)))
     assert story.sent(accepted) == []
-    story.hear(accepted, Ping(sequence=9))
+    story.hear(accepted, ping(9))
     assert story.sent(accepted) == [Pong(sequence=9)]
 
 
@@ -373,7 +377,7 @@ def test_a_node_dials_its_bootstrap_until_a_directory_names_others() -> None:
     story.then(Dial(node_id=NodeId("n2"), addresses=("n2.example:7420",)))
 
 
-@pytest.mark.parametrize("message", [Ping(sequence=1), Have(audience=EVERYBODY, prefixes=())])
+@pytest.mark.parametrize("message", [ping(1), Have(audience=EVERYBODY, prefixes=())])
 def test_events_of_links_that_are_gone_change_nothing(message: Message) -> None:
     """Frames read before a loss may be handed over after it."""
     story = Story()

@@ -13,9 +13,7 @@ from fabgossip.core.events import (
     PeerLost,
     Persisted,
     RefreshDue,
-    RepairDue,
 )
-from fabgossip.core.policing import SKIPPED_MAX, Policing
 from fabgossip.core.rates import (
     ASKED_MAX,
     FLOOD_FACTOR,
@@ -37,6 +35,7 @@ from fabgossip.model.messages import (
     ContentAsk,
     GetContent,
     GetHeads,
+    GetManifests,
     Graft,
     Have,
     HeadKnown,
@@ -44,30 +43,40 @@ from fabgossip.model.messages import (
     Holdings,
     HoldingsEntry,
     HoldingsMode,
+    Ids,
+    Manifests,
     Message,
-    Ping,
     Pong,
     Prune,
+    Ranges,
+    Roots,
     Welcome,
 )
 from fabgossip.model.moment import Duration, Instant, later
 from tests.core.artifacts import EVERYBODY, IN_ACME, acme_routes, revocations, routes
 from tests.core.story import Peer, Story, identity
-from tests.trust import factory
+from tests.wire.samples import RANGES, SALT, ping
 
 A, B = LinkId(1), LinkId(2)
 START: Final = Instant(1_000_000)
 ROUTES, TRUST = routes().envelope, revocations(1).envelope
 ITEM: Final = ContentAsk(routes().verified.manifest_hash, routes().content_hash, 0, 1)
+ONE_RANGE: Final = Ranges(set_id=b"set id!!", salt=SALT, step=1, more=False, ranges=())
+ONE_ID: Final = GetManifests(set_id=b"set id!!", salt=SALT, ids=(b"8 bytes!",))
 ONE_UNIT: Final[dict[Kind, Message]] = {
     Kind.CLAIMS: Claims(openings=()),
-    Kind.PING: Ping(sequence=1),
+    Kind.PING: ping(1),
     Kind.PONG: Pong(sequence=1),
     Kind.ANNOUNCE: Announce(entries=(Announced(ROUTES, 0),)),
     Kind.HAVE: Have(audience=EVERYBODY, prefixes=(b"p" * 16,)),
     Kind.GRAFT: Graft(audience=EVERYBODY, prefixes=(b"p" * 16,)),
     Kind.PRUNE: Prune(audience=EVERYBODY),
     Kind.HOLDINGS: Holdings(sequence=1, is_whole=False, entries=()),
+    Kind.ROOTS: Roots(salt=SALT, is_first=False, is_last=False, entries=()),
+    Kind.RANGES: ONE_RANGE,
+    Kind.IDS: Ids(set_id=b"set id!!", salt=SALT, ids=()),
+    Kind.GET_MANIFESTS: ONE_ID,
+    Kind.MANIFESTS: Manifests(set_id=b"set id!!", answered=0, envelopes=(ROUTES,)),
     Kind.GET_HEADS: GetHeads(known=(HeadKnown("n", 0, 0),)),
     Kind.HEADS: Heads(envelopes=(ROUTES,)),
     Kind.GET_CONTENT: GetContent(items=(ITEM,)),
@@ -122,11 +131,19 @@ def test_a_bucket_never_holds_more_than_its_burst(kind: Kind) -> None:
         (Kind.GRAFT, Graft(audience=EVERYBODY, prefixes=tuple(b"%016d" % n for n in range(64)))),
         (Kind.GET_HEADS, GetHeads(known=(HeadKnown("n", 0, 0),) * 256)),
         (Kind.GET_CONTENT, GetContent(items=(ITEM,) * 1_000)),
+        (Kind.RANGES, replace(ONE_RANGE, ranges=RANGES)),
+        (Kind.GET_MANIFESTS, replace(ONE_ID, ids=tuple(b"%08d" % n for n in range(64)))),
     ],
 )
 def test_one_message_costs_as_much_as_what_it_asks_for(kind: Kind, many: Message) -> None:
     rates, rate = Rates(), RATES[kind]
-    units = {Kind.GRAFT: 64, Kind.GET_HEADS: 256, Kind.GET_CONTENT: 1_000}[kind]
+    units = {
+        Kind.GRAFT: 64,
+        Kind.GET_HEADS: 256,
+        Kind.GET_CONTENT: 1_000,
+        Kind.RANGES: len(RANGES),
+        Kind.GET_MANIFESTS: 64,
+    }[kind]
     for _ in range(rate.burst // units):
         assert passes(rates, many)
     assert not passes(rates, many)
@@ -198,8 +215,8 @@ def flood(story: Story, link: LinkId, message: Message, count: int) -> None:
         story.hear(link, message)
 
 
-def test_skipped_announcements_are_found_again_by_the_peers_list() -> None:
-    """Nothing is lost for good: the peer is asked for its lists, and what is lacking grafted."""
+def test_what_was_skipped_is_found_by_holding_sets_against_the_peers() -> None:
+    """Nothing is lost for good: at the next refresh the peer hears what stands for our sets."""
     story = Story()
     origin = story.link("n2")
     story.accept(routes(7, name="r0"), origin)
@@ -209,15 +226,21 @@ def test_skipped_announcements_are_found_again_by_the_peers_list() -> None:
     story.announce(routes(7, name="r9"), origin)
     assert "routes/r9" not in story.trusted
     assert story.node.view.snapshot(story.now).policing.reduced == (("announce", 2),)
-    story.due(RefreshDue)
-    question = Have(audience=EVERYBODY, prefixes=())
-    assert question in story.sent(origin)
-    prefixes = (routes(7, name="r9").prefix,)
-    story.hear(origin, Have(audience=EVERYBODY, prefixes=prefixes, is_late=True))
-    wanted = Graft(audience=EVERYBODY, prefixes=(routes(7, name="r9").prefix,))
-    assert story.sent(origin) == [wanted]
-    story.due(RefreshDue)
-    assert question not in story.sent(origin)
+    for expected in (1, 0):
+        story.due(RefreshDue)
+        assert sum(isinstance(one, Roots) for one in story.sent(origin)) == expected
+
+
+def test_what_was_told_before_the_claims_counted_is_found_once_they_do() -> None:
+    """It came too early to be heard, and would be missing until the next ping."""
+    story, peer = Story(), Peer(name="n2")
+    link = story.connect(peer.name)
+    claims = story.hear(link, peer.hello()).only(Persist)
+    story.hear(link, Welcome(protocol=1, features=0))
+    story.hear(link, Have(audience=IN_ACME, prefixes=(acme_routes().prefix,)))
+    assert story.sent(link) == []
+    story.when(Persisted(token=claims.token, ok=True))
+    assert sum(isinstance(one, Roots) for one in story.sent(link)) == 1
 
 
 def test_the_buckets_of_a_link_end_with_it() -> None:
@@ -230,56 +253,6 @@ def test_the_buckets_of_a_link_end_with_it() -> None:
     story.when(PeerConnected(link=link, identity=identity("n2"), is_dialer=True))
     story.hear(link, Peer(name="n2").hello()).hear(link, Welcome(protocol=1, features=0))
     assert story.hear(link, ONE_UNIT[Kind.PING]).sent(link) == [Pong(sequence=1)]
-
-
-def test_an_empty_list_asks_for_ours_and_is_answered_once_a_second() -> None:
-    story = Story()
-    origin, asker = story.link("n2"), story.link("n3")
-    story.accept(routes(), origin)
-    for _ in range(3):
-        story.hear(asker, Have(audience=EVERYBODY, prefixes=()))
-        assert story.sent(asker) == []
-    story.due(RepairDue)
-    (listed,) = story.sent(asker)
-    assert isinstance(listed, Have)
-    assert routes().prefix in listed.prefixes
-
-
-def test_a_question_above_the_rate_asks_nothing_back() -> None:
-    """Two nodes that skip each other's questions must not ask each other for ever."""
-    story = Story()
-    asker = story.link("n3")
-    story.accept(routes(), story.link("n2"))
-    flood(story, asker, Have(audience=EVERYBODY, prefixes=()), RATES[Kind.HAVE].burst + 1)
-    story.due(RefreshDue)
-    assert Have(audience=EVERYBODY, prefixes=()) not in story.sent(asker)
-
-
-def test_what_was_told_before_the_claims_counted_is_asked_for_once_they_do() -> None:
-    """The list came too early, and nobody else knows of that audience: it would be missing until
-    the next repair. An audience we do not share is not asked for."""
-    story, peer = Story(), Peer(name="n2")
-    link = story.connect(peer.name)
-    claims = story.hear(link, peer.hello()).only(Persist)
-    story.hear(link, Welcome(protocol=1, features=0))
-    foreign = factory.audience("cluster:prod", "org:initech")
-    for audience in (IN_ACME, foreign):
-        story.hear(link, Have(audience=audience, prefixes=(acme_routes().prefix,)))
-        assert story.sent(link) == []
-    story.when(Persisted(token=claims.token, ok=True))
-    asked = [one.audience for one in story.sent(link) if isinstance(one, Have) and not one.prefixes]
-    assert IN_ACME in asked
-    assert foreign not in asked
-
-
-def test_a_peer_is_remembered_to_have_spoken_of_so_many_audiences_too_early() -> None:
-    story = Story()
-    story.connect("n2")
-    (session,) = story.node.view.sessions()
-    named = [factory.audience("cluster:prod", f"service:s{one}") for one in range(SKIPPED_MAX + 1)]
-    for audience in named:
-        Policing.on_early(session, (audience, audience))
-    assert tuple(session.skipped) == tuple(named[:SKIPPED_MAX])
 
 
 def test_of_a_link_whose_word_was_skipped_nothing_is_believed() -> None:
@@ -314,9 +287,9 @@ def test_a_flood_ends_the_link_and_a_new_one_has_to_wait() -> None:
     link = story.link("n2")
     rate = RATES[Kind.PING]
     allowed = FLOOD_FACTOR * rate.count * FLOOD_SPAN // rate.per_ms + rate.burst
-    flood(story, link, Ping(sequence=1), allowed)
+    flood(story, link, ping(1), allowed)
     assert story.find(Disconnect) == []
-    flood(story, link, Ping(sequence=1), 1)
+    flood(story, link, ping(1), 1)
     closed = story.only(Disconnect)
     assert (closed.bye, closed.retry_after_s) == (ByeReason.OVER_RATE, 600)
     assert closed.lost is LostReason.PROTOCOL

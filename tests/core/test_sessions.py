@@ -17,13 +17,13 @@ from fabgossip.model.messages import (
     Have,
     Hello,
     Message,
-    Ping,
     Welcome,
 )
 from fabgossip.model.topology import Endpoint
 from tests.core.artifacts import EVERYBODY, revocations, routes
-from tests.core.story import Peer, Story
+from tests.core.story import Peer, Story, handed_over, roots_told
 from tests.trust import factory
+from tests.wire.samples import ping
 
 WELCOME = Welcome(protocol=1, features=0)
 N2 = Peer(name="n2")
@@ -56,7 +56,7 @@ def test_a_welcome_may_overtake_nothing_but_the_hello() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Ping(sequence=1),
+        ping(1),
         Have(audience=EVERYBODY, prefixes=()),
         GetHeads(known=()),
         GetContent(items=()),
@@ -193,7 +193,8 @@ def test_claims_of_another_node_leave_the_trust_lane_only() -> None:
     story.accept(routes(), origin)
     link = story.connect("n3")
     story.hear(link, Peer(name="n2").hello()).hear(link, WELCOME)
-    assert not [one for one in story.sent(link) if isinstance(one, Have)]
+    assert roots_told(story, link) == set()
+    assert handed_over(story, link, EVERYBODY) == set()
     story.announce(revocations(1), origin).persisted()
     (told,) = [one for one in story.sent(link) if isinstance(one, Announce)]
     assert told.entries[0].envelope == revocations(1).envelope

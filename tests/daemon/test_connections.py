@@ -13,6 +13,7 @@ from fabgossip.model.messages import Bye, ByeReason, Ping, TrafficClass
 from fabgossip.wire.codec import parse_message
 from fabgossip.wire.framing import Frame, FrameKind, frame_bytes
 from tests.daemon.fabric import HANG_S, linked, uncounted
+from tests.wire.samples import ping
 
 BULK = b"x" * (64 << 10)
 
@@ -64,7 +65,7 @@ def have(body: bytes, traffic: TrafficClass) -> bytes:
 async def test_frames_of_a_class_arrive_in_the_order_they_were_sent(tmp_path: Path) -> None:
     async with served(tmp_path) as (one, _, reader, nursery):
         for number in range(500):
-            assert one.send(Ping(sequence=number), TrafficClass.LINK, 0)
+            assert one.send(ping(number), TrafficClass.LINK, 0)
         nursery.start_soon(one.serve, unread, uncounted)
         await reader.until(500)
         assert reader.pings == list(range(500))
@@ -130,7 +131,7 @@ async def test_a_stalled_peer_holds_up_nobody_else(tmp_path: Path) -> None:
         while stalled.send_frame(have(BULK, TrafficClass.BULK), TrafficClass.BULK):
             await trio.lowlevel.checkpoint()
         for number in range(100):
-            assert good.send(Ping(sequence=number), TrafficClass.LINK, 0)
+            assert good.send(ping(number), TrafficClass.LINK, 0)
         await reader.until(100)
         assert reader.pings == list(range(100))
         assert stalled.lost is None

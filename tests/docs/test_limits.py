@@ -10,8 +10,11 @@ from fabgossip.core.config import (
 from fabgossip.core.dissemination import LACKING_MAX
 from fabgossip.core.holdings import AUDIENCES_PER_LINK_MAX
 from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
-from fabgossip.core.policing import DIRTY_MAX
 from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Rate
+from fabgossip.core.reconciliation import ASKED_MAX as COMPARED_ASKED_MAX
+from fabgossip.core.reconciliation import LACKING_MAX as COMPARED_LACKING_MAX
+from fabgossip.core.reconciliation import PUSHED_BYTES_MAX, SILENCE, STARTED_MAX, VAIN_MAX
+from fabgossip.core.sessions import NAMED_MAX, TOLD_MAX
 from fabgossip.core.slots import SERVED_PER_LINK_MAX, SERVED_SLOW_MAX
 from fabgossip.core.standing import (
     BARRED,
@@ -82,7 +85,7 @@ def limits() -> dict[str, str]:
         ),
         "refused envelopes that are a peer's fault": f"{FAILURES_MAX} per node and minute",
         "links of a node": f"{LINKS_MAX} per minute, whoever dialled",
-        "lists of audiences a node may not share": f"{PROBES_MAX} per node and 10 minutes",
+        "words about audiences a node may not share": f"{PROBES_MAX} per node and 10 minutes",
         "changes of a node's process": f"{BOOT_CHANGES_MAX} per 10 minutes",
         "nodes whose conduct is remembered": f"{STANDINGS_MAX:,}",
         "requests served at once": (
@@ -97,7 +100,14 @@ def limits() -> dict[str, str]:
         "prefixes a link listed and we did not ask for yet": f"{spread.seen_max:,}",
         "the same, of all links": f"{LACKING_MAX:,}",
         "prefixes asked of a link and unanswered": f"{spread.asked_max}",
-        "audiences a list is owed of, per link": f"{DIRTY_MAX:,}",
+        "comparisons of sets started on a link": f"{STARTED_MAX}",
+        "a comparison that brings nothing": seconds(SILENCE),
+        "comparisons of the same two roots": f"{VAIN_MAX} in a row",
+        "manifests given unasked in a comparison": kib(PUSHED_BYTES_MAX),
+        "manifests asked of a link by id and unanswered": f"{COMPARED_ASKED_MAX}",
+        "the same, not asked for yet": f"{COMPARED_LACKING_MAX:,}",
+        "audiences a peer is remembered to have named": f"{NAMED_MAX:,}",
+        "audiences a peer may tell the roots of at once": f"{TOLD_MAX:,}",
         "audiences a link's holdings may name": f"{AUDIENCES_PER_LINK_MAX}",
         "prefixes in the holdings of a link": f"{per_peer} listed, {per_peer} told one by one",
         "contents wanted": f"{fetch.wants_max:,}",

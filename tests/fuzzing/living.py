@@ -55,6 +55,7 @@ from fabgossip.model.messages import (
     Bye,
     Heads,
     Hello,
+    Manifests,
     Message,
     Welcome,
 )
@@ -333,7 +334,7 @@ def _judge_message(message: Message, peer: NodeId) -> None:
     match message:
         case Announce():
             envelopes = tuple(one.envelope for one in message.entries)
-        case Heads():
+        case Heads() | Manifests():
             envelopes = message.envelopes
         case _:
             envelopes = ()

@@ -33,6 +33,7 @@ from fabgossip.sim.host import SimulatedNode
 from fabgossip.sim.ledger import Ledger
 from fabgossip.trust.signatures import Verifier
 from tests.sim.factory import FIVE, OFTEN, SEVEN, TOPOLOGY, run_of, scenario
+from tests.wire.samples import ping
 
 STORE, ACME, ZED = 6, 2, 3
 BUNDLE = ArtifactType.SERVICE_ASSIGNMENT_BUNDLE
@@ -167,7 +168,7 @@ def test_s21_finds_a_holding_whose_content_is_not_durable(truth: Truth) -> None:
 
 
 def test_a_message_about_nothing_is_no_check(truth: Truth) -> None:
-    Disclosed(truth.ledger, truth.docket).on_sent(STORE, ZED, Ping(sequence=1))
+    Disclosed(truth.ledger, truth.docket).on_sent(STORE, ZED, ping(1))
     Disclosed(truth.ledger, truth.docket).on_sent(STORE, ZED, GetContent(items=()))
     assert truth.docket.counts["S1"].state == "unproved"
 

@@ -218,6 +218,20 @@ CLAIMS_ENVELOPE = f.signed_claims(f.claims())
 HASHES = tuple(sorted(bytes(f.hash_of(bytes([n]))) for n in range(4)))
 PREFIXES = tuple(one[:16] for one in HASHES)
 AUDIENCE = f.audience("cluster:prod", "role:edge")
+SALT = m.SaltId(3, 20_000)
+RANGES = (
+    m.Range(upper=b"\x00\x01", mode=m.RangeMode.SKIP),
+    m.Range(upper=b"\x00\x01\x02", mode=m.RangeMode.FINGERPRINT, fingerprint=b"8 bytes!"),
+    m.Range(upper=b"\x07", mode=m.RangeMode.IDS, ids=(HASHES[1][:8], HASHES[0][:8])),
+    m.Range(upper=b"\x09", mode=m.RangeMode.IDS),
+    m.Range(upper=None, mode=m.RangeMode.FINGERPRINT, fingerprint=b"the rest"),
+)
+
+
+def ping(sequence: int, link_root: bytes = bytes(8)) -> m.Ping:
+    """Asks for a sign of life, with sets nobody has."""
+    return m.Ping(sequence=sequence, salt=SALT, link_root=link_root)
+
 
 MESSAGES: tuple[m.Message, ...] = (
     m.Hello(
@@ -233,7 +247,7 @@ MESSAGES: tuple[m.Message, ...] = (
     ),
     m.Welcome(protocol=1, features=0),
     m.Claims(openings=f.OPENINGS, claims=CLAIMS_ENVELOPE),
-    m.Ping(sequence=2**32 - 1),
+    ping(2**32 - 1),
     m.Pong(sequence=0),
     m.Bye(reason=m.ByeReason.CLOSED, retry_after_s=30),
     m.Announce(entries=(m.Announced(ENVELOPE, 3), m.Announced(f.signed(INCREMENT), 0, f.CONTENT))),
@@ -248,6 +262,13 @@ MESSAGES: tuple[m.Message, ...] = (
             m.HoldingsEntry(f.audience("cluster:prod"), m.HoldingsMode.NONE, ()),
         ),
     ),
+    m.Roots(
+        salt=SALT, is_first=True, is_last=False, entries=(m.SetRoot(AUDIENCE, 3, HASHES[0][:16]),)
+    ),
+    m.Ranges(set_id=AUDIENCE.token[:8], salt=SALT, step=3, more=True, ranges=RANGES),
+    m.Ids(set_id=AUDIENCE.token[:8], salt=SALT, ids=(HASHES[1][:8], HASHES[0][:8])),
+    m.GetManifests(set_id=AUDIENCE.token[:8], salt=SALT, ids=(HASHES[0][:8],)),
+    m.Manifests(set_id=AUDIENCE.token[:8], answered=1, envelopes=(ENVELOPE,)),
     m.GetHeads(known=(m.HeadKnown(ROUTES.namespace.text, 2, 7), m.HeadKnown("any text", 0, 0))),
     m.Heads(envelopes=(ENVELOPE,)),
     m.GetContent(

@@ -1,0 +1,366 @@
+"""Who compares which set with whom, and what is asked for because of it.
+
+Decides: whether a set that differs is compared now; what is said next; how much is asked of a link
+at once; when a link is looked at again.
+Keeps: one comparison of a set on a link at a time; nothing is asked of a link that cannot be
+answered yet; what leads to nothing is not repeated for long; no link depends on another.
+Must not know: which manifests count, who may know of them, how messages leave.
+
+A comparison is started by whoever was told roots that differ from its own, and ends when nothing it
+said or asked is unanswered. A moment later both ends hold their roots against each other again.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+
+from fabgossip.core.events import LinkId
+from fabgossip.core.ordered import FingerprintSet
+from fabgossip.core.ranges import Compared, compare, first_step
+from fabgossip.model.messages import (
+    GET_MANIFESTS_IDS_MAX,
+    RANGES_STEPS_MAX,
+    GetManifests,
+    Manifests,
+    Range,
+    Ranges,
+    SaltId,
+    SetRoot,
+)
+from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
+from fabgossip.model.scope import Audience
+
+STARTED_MAX: Final = 4
+"""Comparisons that one end of a link starts at once (*start*); the others follow."""
+SILENCE: Final = Duration(10_000)
+"""A comparison that brings nothing for so long has ended (*start*)."""
+LOOK_AGAIN: Final = Duration(1_000)
+"""From the end of a comparison until roots are held against each other again, and from something
+dropped until that is told: by then queues have drained and manifests are durable (*start*)."""
+VAIN_MAX: Final = 3
+"""Comparisons of the same two roots before the next has to wait (*start*)."""
+VAIN_WAIT_MIN: Final = Duration(10_000)
+VAIN_WAIT_MAX: Final = Duration(600_000)
+"""How long it waits then, doubling (*start*): what made them vain may be over."""
+ASKED_MAX: Final = 256
+"""Manifests asked of one link and not yet answered: 180 KB at 0.7 KB each (*start*)."""
+LACKING_MAX: Final = 262_144
+"""Manifests of one link that wait to be asked for; further ones are found again."""
+PUSHED_BYTES_MAX: Final = 32 * 1024
+"""Manifests a comparison brings unasked; of the rest only the ids are told."""
+REMEMBERED_MAX: Final = 1_024
+"""Sets of a link whose last comparison is remembered, or that wait for one (*start*); beyond, the
+oldest is forgotten, and pings find what else differs."""
+RECENT: Final = Duration(60_000)
+LISTED_SHARE: Final = 10
+"""A set of which the comparison before, within a minute, moved more than one in so many is listed:
+cutting a set whose differences lie scattered costs more than that (modelled: 13 %)."""
+
+
+@dataclass(slots=True)
+class _Comparison:
+    """One we started: how many of our messages are unanswered, and when it last brought
+    something."""
+
+    audience: Audience
+    unanswered: int
+    heard_at: Instant
+    moved: int = 0
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """The roots a comparison was about, how often in a row, since when, and what it moved."""
+
+    roots: tuple[bytes, bytes]
+    times: int
+    at: Instant
+    moved: int = 0
+
+
+@dataclass(slots=True)
+class _Link:
+    """What is under way on a link."""
+
+    started: dict[bytes, _Comparison] = field(default_factory=dict)
+    waiting: dict[bytes, tuple[SaltId, SetRoot]] = field(default_factory=dict)
+    """What else differed, in the order it was told."""
+    outcomes: OrderedDict[bytes, _Outcome] = field(default_factory=OrderedDict)
+    lacking: OrderedDict[tuple[bytes, bytes], SaltId] = field(default_factory=OrderedDict)
+    """Set and id of what the peer has and we lack, and were not able to ask for yet."""
+    asked: OrderedDict[tuple[bytes, bytes], None] = field(default_factory=OrderedDict)
+    answered_at: Instant = field(default_factory=lambda: Instant(0))
+    pushed_bytes: int = 0
+    pings: _Outcome | None = None
+    unequal_pings: int = 1
+    """In a row; the first of a link counts as the second."""
+    look_at: Instant | None = None
+    """When its timer comes due."""
+    owed: dict[Audience, None] = field(default_factory=dict)
+    """Whose roots the peer is told then."""
+
+
+class Reconciliation:
+    """The comparisons of all links."""
+
+    __slots__ = ("_links",)
+
+    def __init__(self) -> None:
+        self._links: dict[LinkId, _Link] = {}
+
+    def _link(self, link: LinkId) -> _Link:
+        return self._links.setdefault(link, _Link())
+
+    def on_lost(self, link: LinkId) -> None:
+        """A link ended."""
+        self._links.pop(link, None)
+
+    def on_ping(self, link: LinkId, roots: tuple[bytes, bytes], now: Instant) -> bool:
+        """A peer's link root came beside ours: whether it is told the roots of all sets. What
+        differs twice in a row is more than news under way."""
+        state = self._link(link)
+        if roots[0] == roots[1]:
+            state.unequal_pings, state.pings = 0, None
+            return False
+        state.unequal_pings += 1
+        if state.unequal_pings < 2:
+            return False
+        outcome = _next_outcome(state.pings, roots, now)
+        state.pings = outcome or state.pings
+        return outcome is not None
+
+    def on_more_shared(self, link: LinkId) -> None:
+        """The ends of a link may share more than before: a difference counts at once."""
+        state = self._link(link)
+        state.unequal_pings, state.pings = max(state.unequal_pings, 1), None
+
+    def on_root(
+        self,
+        link: LinkId,
+        set_id: bytes,
+        salt: SaltId,
+        own: FingerprintSet,
+        their: SetRoot,
+        now: Instant,
+    ) -> tuple[Ranges, ...]:
+        """A peer told the root of a set: what to say to compare it, nothing where it is equal, is
+        being compared or was in vain."""
+        state, roots = self._link(link), (own.root(), their.root)
+        if roots[0] == roots[1]:
+            state.outcomes.pop(set_id, None)
+            return ()
+        if set_id in state.started:
+            return ()
+        if len(state.started) >= STARTED_MAX:
+            if len(state.waiting) < REMEMBERED_MAX:
+                state.waiting[set_id] = (salt, their)
+            return ()
+        before = state.outcomes.get(set_id)
+        outcome = _next_outcome(before, roots, now)
+        if outcome is None:
+            return ()
+        state.outcomes[set_id] = outcome
+        state.outcomes.move_to_end(set_id)
+        if len(state.outcomes) > REMEMBERED_MAX:
+            state.outcomes.popitem(last=False)
+        is_again = before is not None and elapsed(before.at, now) <= RECENT
+        moved = before.moved if before is not None and is_again else 0
+        is_list = moved * LISTED_SHARE > max(len(own), their.count)
+        state.pushed_bytes = 0
+        # What the newest range did not cure lies scattered: this time every range is answered.
+        step = 2 if is_again else 0
+        messages = _ranges(set_id, salt, step, first_step(own, their.count, is_list=is_list))
+        state.started[set_id] = _Comparison(their.audience, len(messages), now)
+        return messages
+
+    def next_waiting(self, link: LinkId) -> tuple[bytes, SaltId, SetRoot] | None:
+        """A set that differed when too many were being compared, once there is room for it."""
+        state = self._link(link)
+        if not state.waiting or len(state.started) >= STARTED_MAX:
+            return None
+        set_id = next(iter(state.waiting))
+        return (set_id, *state.waiting.pop(set_id))
+
+    def on_ranges(
+        self,
+        link: LinkId,
+        message: Ranges,
+        own: FingerprintSet,
+        now: Instant,
+        *,
+        is_dialer: bool,
+    ) -> tuple[tuple[Ranges, ...], Compared]:
+        """A step of a comparison: the answer, and what either end lacks. Where both started one at
+        once, that of who dialled goes on."""
+        state = self._link(link)
+        if message.step % 2:
+            return self._on_answer(state, message, own, now)
+        if message.set_id in state.started:
+            if is_dialer:
+                return (), Compared()
+            del state.started[message.set_id]
+        if message.step == 0:
+            state.pushed_bytes = 0
+        compared = compare(own, message.ranges, message.step)
+        # Who started it must hear, too, that there is nothing more to say.
+        said = compared.answers or ((),)
+        return _ranges(message.set_id, message.salt, message.step + 1, said), compared
+
+    def _on_answer(
+        self, state: _Link, message: Ranges, own: FingerprintSet, now: Instant
+    ) -> tuple[tuple[Ranges, ...], Compared]:
+        """An odd step answers a comparison of ours; one that has ended needs no answer."""
+        mine = state.started.get(message.set_id)
+        if mine is None:
+            return (), Compared()
+        compared = compare(own, message.ranges, message.step)
+        is_end = message.step == RANGES_STEPS_MAX
+        said = () if is_end else compared.answers
+        mine.heard_at = now
+        mine.unanswered = max(0, mine.unanswered + len(said) - (not message.more))
+        mine.moved += len(compared.lacking) + len(compared.extra)
+        return _ranges(message.set_id, message.salt, message.step + 1, said), compared
+
+    def on_compared(self, link: LinkId, set_id: bytes, now: Instant) -> None:
+        """A step was acted on: the comparison has ended if nothing of it is unanswered."""
+        self._end_if_done(self._link(link), set_id, now)
+
+    def room_unasked(self, link: LinkId) -> int:
+        """How many bytes of manifests the comparison of this link may still bring unasked."""
+        return PUSHED_BYTES_MAX - self._link(link).pushed_bytes
+
+    def on_pushed(self, link: LinkId, size: int) -> None:
+        """So many bytes of manifests went out unasked."""
+        self._link(link).pushed_bytes += size
+
+    def on_lacking(
+        self, link: LinkId, set_id: bytes, salt: SaltId, ids: tuple[bytes, ...], now: Instant
+    ) -> tuple[GetManifests, ...]:
+        """A peer has what we lack: what to ask for now."""
+        state = self._link(link)
+        if set_id in state.started:
+            state.started[set_id].heard_at = now
+        if not state.asked:
+            state.answered_at = now
+        for one in ids:
+            row = (set_id, one)
+            if row not in state.asked and len(state.lacking) < LACKING_MAX:
+                state.lacking.setdefault(row, salt)
+        return _next_asks(state)
+
+    def on_manifests(
+        self, link: LinkId, message: Manifests, now: Instant
+    ) -> tuple[GetManifests, ...]:
+        """Manifests came: what to ask for next."""
+        state = self._link(link)
+        for _ in range(min(message.answered, len(state.asked))):
+            state.asked.popitem(last=False)
+        state.answered_at = now
+        mine = state.started.get(message.set_id)
+        if mine is not None:
+            mine.heard_at = now
+        asks = _next_asks(state)
+        self._end_if_done(state, message.set_id, now)
+        return asks
+
+    def _end_if_done(self, state: _Link, set_id: bytes, now: Instant) -> None:
+        mine = state.started.get(set_id)
+        if mine is None or mine.unanswered > 0:
+            return
+        if any(one == set_id for one, _ in (*state.asked, *state.lacking)):
+            return
+        self._end(state, set_id, now)
+
+    def _end(self, state: _Link, set_id: bytes, now: Instant) -> None:
+        ended = state.started.pop(set_id)
+        outcome = state.outcomes.get(set_id)
+        if outcome is not None:
+            outcome.at, outcome.moved = now, ended.moved
+        state.owed[ended.audience] = None
+
+    def on_unsent(self, link: LinkId, audience: Audience) -> None:
+        """Something about an audience was dropped on a link. Of too many, pings find the rest."""
+        state = self._link(link)
+        if len(state.owed) < REMEMBERED_MAX:
+            state.owed[audience] = None
+
+    def next_timer(self, link: LinkId, now: Instant) -> Instant | None:
+        """When this link is to be looked at, if no timer asks for that yet."""
+        state = self._link(link)
+        if state.owed:
+            at = later(now, LOOK_AGAIN)
+        elif state.started or state.asked:
+            at = later(now, SILENCE)
+        else:
+            return None
+        if state.look_at is not None and state.look_at <= at:
+            return None
+        state.look_at = at
+        return at
+
+    def on_due(self, link: LinkId, now: Instant) -> tuple[Audience, ...]:
+        """A link's timer came due: what is silent has ended; of which audiences the peer is told
+        the roots now."""
+        state = self._links.get(link)
+        if state is None or state.look_at is None or not is_due(state.look_at, now):
+            return ()
+        state.look_at = None
+        if state.asked and elapsed(state.answered_at, now) >= SILENCE:
+            state.asked.clear()
+            state.lacking.clear()
+        for set_id, mine in tuple(state.started.items()):
+            if elapsed(mine.heard_at, now) >= SILENCE:
+                self._end(state, set_id, now)
+        owed = tuple(state.owed)
+        state.owed.clear()
+        return owed
+
+    def check(self) -> None:
+        """Assert the limits."""
+        for state in self._links.values():
+            assert len(state.started) <= STARTED_MAX
+            assert len(state.asked) <= ASKED_MAX
+            assert len(state.lacking) <= LACKING_MAX
+            assert max(len(state.outcomes), len(state.waiting)) <= REMEMBERED_MAX
+            assert len(state.owed) <= REMEMBERED_MAX + STARTED_MAX
+            assert all(mine.unanswered >= 0 for mine in state.started.values())
+
+
+def _next_outcome(
+    before: _Outcome | None, roots: tuple[bytes, bytes], now: Instant
+) -> _Outcome | None:
+    """One more about these roots; None if it is too early for that."""
+    if before is None or before.roots != roots:
+        return _Outcome(roots, 1, now)
+    if before.times >= VAIN_MAX:
+        wait = min(VAIN_WAIT_MIN << min(before.times - VAIN_MAX, 16), VAIN_WAIT_MAX)
+        if elapsed(before.at, now) < wait:
+            return None
+    return _Outcome(roots, before.times + 1, now)
+
+
+def _ranges(
+    set_id: bytes, salt: SaltId, step: int, messages: tuple[tuple[Range, ...], ...]
+) -> tuple[Ranges, ...]:
+    last = len(messages) - 1
+    return tuple(
+        Ranges(set_id=set_id, salt=salt, step=step, more=index < last, ranges=ranges)
+        for index, ranges in enumerate(messages)
+    )
+
+
+def _next_asks(state: _Link) -> tuple[GetManifests, ...]:
+    asks = []
+    while state.lacking and len(state.asked) < ASKED_MAX:
+        (set_id, _), salt = next(iter(state.lacking.items()))
+        room = min(GET_MANIFESTS_IDS_MAX, ASKED_MAX - len(state.asked))
+        ids: list[bytes] = []
+        while state.lacking and len(ids) < room:
+            row, its_salt = next(iter(state.lacking.items()))
+            if (row[0], its_salt) != (set_id, salt):
+                break
+            del state.lacking[row]
+            state.asked[row] = None
+            ids.append(row[1])
+        asks.append(GetManifests(set_id=set_id, salt=salt, ids=tuple(ids)))
+    return tuple(asks)
