@@ -1,6 +1,6 @@
 """The status socket ends in order: conversations first, then what they came in by."""
 
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -29,5 +29,6 @@ async def test_once_stopped_nothing_waits_at_its_socket_any_more(tmp_path: Path)
                 await caller.send_all(b"GET /v1/status HTTP/1.1\r\n")
                 await server.stop()
                 assert not nursery.child_tasks
-            assert await caller.receive_some(1) == b""
-            await caller.aclose()
+            async with caller:
+                with suppress(trio.BrokenResourceError):  # what it had sent was not read
+                    assert await caller.receive_some(1) == b""
