@@ -727,8 +727,21 @@ class Intake:
     def _keep_again(self) -> None:
         unkept, self._unkept = self._unkept, []
         for changes in unkept:
-            if not any(self._m.beliefs.is_overtaken(one) for one in changes):
+            is_overtaken = any(self._m.beliefs.is_overtaken(one) for one in changes)
+            if not is_overtaken and not self._is_replaced(changes):
                 self.keep(*changes)
+
+    def _is_replaced(self, changes: tuple[Change, ...]) -> bool:
+        """Whether changes that discard a head, and put the one before back, came too late: another
+        one stands in the namespace by now."""
+        dropped = next((one for one in changes if isinstance(one, DropHead)), None)
+        if dropped is None:
+            return False
+        head = self._m.catalog.find(dropped.namespace)
+        put_back = next((one for one in changes if isinstance(one, PutHead)), None)
+        stands = None if head is None else head.verified.manifest_hash
+        meant = None if put_back is None else put_back.verified.manifest_hash
+        return stands != meant
 
     def _has_turned_bad(self, head: Head, now: Now) -> bool:
         """Whether whom we believe changed while a manifest was on its way to the disk, and reaches

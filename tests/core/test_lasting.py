@@ -21,10 +21,11 @@ from fabgossip.core.events import (
     TimerFired,
 )
 from fabgossip.model.artifact import ArtifactType, Order
-from fabgossip.model.authority import Revocation, RevocationList, RevokedKind
+from fabgossip.model.authority import RevocationList, RevokedKind
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
     Change,
+    DropHead,
     PutEvidence,
     PutFloor,
     PutHead,
@@ -45,6 +46,7 @@ from tests.core.artifacts import (
     artifact,
     node_snapshot,
     revocations,
+    revoked,
     routes,
     sealed,
     stored_head,
@@ -65,12 +67,6 @@ SHORT = artifact(
 )
 """Of version 7, as `routes(7)`."""
 MEMORY = StoredMemory(revoked_epoch=2)
-
-
-def revoked(kind: RevokedKind, value: bytes) -> Revocation:
-    return Revocation(
-        kind=kind, value=value, reason="stolen", since_epoch=1, since=factory.NOW, until=UnixTime(0)
-    )
 
 
 def list_against(artifact: Artifact) -> Artifact:
@@ -353,3 +349,33 @@ def test_revocations_of_an_older_epoch_are_not_written_over_those_of_today() -> 
     story.accept(listed, origin)
     assert changes(story) == [PutRevoked(epoch=3, entries=())]
     assert [one for one in changes(refresh(story)) if isinstance(one, PutRevoked)] == []
+
+
+def with_a_bundle_not_dropped() -> tuple[Story, Change]:
+    """A bundle that proved to be none, and a disk that refuses to forget it."""
+    nonsense = replace(
+        factory.bundle_manifest(factory.NEXT_BUNDLE),
+        content_hash=factory.hash_of(b"nonsense"),
+        content_size=len(b"nonsense"),
+    )
+    bad = Artifact(nonsense, factory.signed(nonsense), b"nonsense")
+    story = Story()
+    origin = story.link("n2")
+    story.announce(bad, origin).persisted().stored(bad, origin)
+    (dropped,) = [one for one in story.find(Persist) if isinstance(one.changes[0], DropHead)]
+    story.when(Persisted(token=dropped.token, ok=False))
+    return story, dropped.changes[0]
+
+
+def test_a_discarded_bundle_the_disk_would_not_drop_takes_no_better_one_along() -> None:
+    """Dropped by its namespace at a later turn, the row of the bundle that came since would go."""
+    good = trust(factory.NEXT_BUNDLE)
+    story, _ = with_a_bundle_not_dropped()
+    story.accept(good, story.link("n3"))
+    assert story.node.view.trust.bundle == factory.NEXT_BUNDLE
+    assert [one for one in changes(refresh(story)) if isinstance(one, DropHead)] == []
+
+
+def test_a_discarded_bundle_the_disk_would_not_drop_is_dropped_later() -> None:
+    story, drop = with_a_bundle_not_dropped()
+    assert [one for one in changes(refresh(story)) if isinstance(one, DropHead)] == [drop]
