@@ -6,7 +6,7 @@ gate's answer is on record before it is given.
 Must not know: who asks, over what.
 """
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from fabgossip.core.catalog import GONE_STATES, prefix_of
 from fabgossip.core.effects import Answer, Fact, Outcome, Record, SetTimer
@@ -26,8 +26,12 @@ from fabgossip.core.permits import Permits
 from fabgossip.core.wants import FAILURE_CODES, Want, WantState
 from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import ContentHash
+from fabgossip.model.mode import RISKS
 from fabgossip.model.moment import Duration, Now, later
 from fabgossip.trust.rejections import Rejection
+
+UNKNOWN_ACTION: Final = "unknown action"
+"""The subject of the audit's record of an action that is not among `RISKS`."""
 
 
 class Requests:
@@ -64,12 +68,15 @@ class Requests:
             head = next((one for one, verified in named if verified is one.verified), None)
         names_artifact = body.namespace is not None or body.content_hash is not None
         permit = self._permits.decide(body.action, head, now, names_artifact=names_artifact)
+        is_known = permit.action in RISKS
         fields = (
-            ("action", permit.action),
+            # Names nobody knows are one subject: whoever makes them up would fill the log.
+            ("action", permit.action if is_known else UNKNOWN_ACTION),
             ("decision", "allow" if permit.allowed else "deny"),
             ("code", permit.code.value),
             ("mode", permit.mode.value),
             ("namespace", body.namespace or ""),
+            ("asked", "" if is_known else permit.action),
         )
         self._m.out.append(Record(fact=Fact.GATE_ANSWERED, fields=fields))
         self._m.out.append(Answer(request=request, outcome=Outcome.DECIDED, permit=permit))

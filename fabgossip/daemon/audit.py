@@ -1,8 +1,8 @@
 """What provably happened here: facts become records of a hash-chained log with signed checkpoints.
 
-A thread of its own writes them (`daemon/recorder.py`), in the order of what happened. Refusals a
-peer can cause at will fold: the first of a kind is written at once, its repeats of the next ten
-seconds become one record with their number.
+A thread of its own writes them (`daemon/recorder.py`), in the order of what happened. What a peer or
+a local caller can cause at will folds: the first of a kind is written at once, its repeats of the
+next ten seconds become one record with their number. What was allowed is a kind for each object.
 
 Never recorded: content, keys, envelopes. A record has the fields of its fact and nothing else.
 """
@@ -51,6 +51,7 @@ class Rule:
     decision: str = ""
 
 
+ALLOW: Final = "allow"
 _TRAFFIC: Final = Rule(Keep.NOTHING)
 RULES: Final[dict[Fact, Rule]] = {
     Fact.STARTED: Rule(Keep.EACH),
@@ -74,10 +75,10 @@ RULES: Final[dict[Fact, Rule]] = {
     Fact.SILENT_REMOVAL: Rule(Keep.EACH, "alarm"),
     Fact.IDENTITY_REFUSED: Rule(Keep.FOLDED, "reject"),
     Fact.IDENTITY_CLONED: Rule(Keep.FOLDED, "alarm"),
-    Fact.GRANT_USED: Rule(Keep.EACH, "allow"),
+    Fact.GRANT_USED: Rule(Keep.EACH, ALLOW),
     Fact.GRANT_ACCEPTED: Rule(Keep.EACH, "accept"),
     Fact.GRANT_REFUSED: Rule(Keep.FOLDED, "reject"),
-    Fact.GRANT_FETCHED: Rule(Keep.EACH, "allow"),
+    Fact.GRANT_FETCHED: Rule(Keep.EACH, ALLOW),
     Fact.GATE_ANSWERED: Rule(Keep.FOLDED),
     Fact.CONTENT_PURGED: Rule(Keep.EACH, "purge"),
     Fact.ARTIFACT_ACCEPTED: _TRAFFIC,
@@ -147,7 +148,7 @@ class Audit:
         self.folder = folder
         self._recorder = Recorder(folder, owner, segments_max)
         self._read_clocks = read_clocks
-        self._folds: OrderedDict[tuple[str, str, str], _Fold] = OrderedDict()
+        self._folds: OrderedDict[tuple[str, str, str, str], _Fold] = OrderedDict()
         self._head = ChainHead()
         self._anchored: KeptCheckpoint | None = None
         self._sign_at = Instant(0)
@@ -233,7 +234,9 @@ class Audit:
     def _is_repeat(self, entry: Entry, now: Now) -> bool:
         """Whether it is counted; if not, its repeats will be."""
         self._put_due_repeats(now)
-        key = (entry.event, entry.code, entry.subject)
+        # What was allowed is told apart by what it was allowed for; a refusal names what it likes.
+        about = entry.object if entry.decision == ALLOW else ""
+        key = (entry.event, entry.code, entry.subject, about)
         fold = self._folds.get(key)
         if fold is not None:
             fold.repeats += 1

@@ -5,9 +5,10 @@ from typing import Final
 
 import pytest
 
-from fabgossip.core.effects import Answer
+from fabgossip.core.effects import Answer, Fact, Record
 from fabgossip.core.events import GateRequest, RefreshDue, RequestId, RequestMade, TimerFired
 from fabgossip.core.health import ProblemCode
+from fabgossip.core.requests import UNKNOWN_ACTION
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.mode import RISKS, Permit, PermitCode, Risk
 from fabgossip.model.moment import UnixTime
@@ -84,3 +85,15 @@ def test_an_action_nobody_knows_is_of_high_risk_and_told_to_be_unknown(story: St
     refused = gate(story, "rout")
     assert not refused.allowed
     assert "rout is no known action" in refused.reason
+
+
+def test_names_made_up_by_a_caller_are_one_subject_of_the_audit() -> None:
+    """Each is on record once, and none makes a record of its own out of the next."""
+    story = Story()
+    subjects = []
+    for name in ("frobnicate", "rout"):
+        story.when(RequestMade(request=RequestId(1), body=GateRequest(action=name)))
+        (record,) = [one for one in story.find(Record) if one.fact is Fact.GATE_ANSWERED]
+        fields = dict(record.fields)
+        subjects.append((fields["action"], fields["asked"]))
+    assert subjects == [(UNKNOWN_ACTION, "frobnicate"), (UNKNOWN_ACTION, "rout")]

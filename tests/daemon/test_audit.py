@@ -178,6 +178,36 @@ async def test_repeats_of_a_refusal_are_counted_for_ten_seconds(tmp_path: Path) 
     ]
 
 
+def gate_answer(decision: str, namespace: str, action: str = "activate-update") -> Record:
+    fields = (
+        ("action", action),
+        ("decision", decision),
+        ("code", "allowed" if decision == "allow" else "mode"),
+        ("namespace", namespace),
+    )
+    return Record(fact=Fact.GATE_ANSWERED, fields=fields)
+
+
+async def test_what_was_allowed_is_told_apart_by_what_for_and_a_refusal_is_not(
+    tmp_path: Path,
+) -> None:
+    """Else nobody could say for which update activation was allowed; and a refused caller may name
+    as many as it likes."""
+    log = Kept(tmp_path / "audit")
+    log.start()
+    for decision in ("allow", "deny"):
+        for namespace in ("updates/a", "updates/b", "updates/b"):
+            log.audit.record(gate_answer(decision, namespace))
+    rows = await log.settled()
+    assert [(one["decision"], one["object"], one["inputs"]) for one in rows[:-1]] == [
+        ("allow", "updates/a", {}),
+        ("allow", "updates/b", {}),
+        ("deny", "updates/a", {}),
+        ("allow", "", {"repeats": 1}),
+        ("deny", "", {"repeats": 2}),
+    ]
+
+
 async def test_what_changes_trust_is_never_counted_away(tmp_path: Path) -> None:
     log = Kept(tmp_path / "audit")
     log.start()
