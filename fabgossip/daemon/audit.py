@@ -1,8 +1,8 @@
 """What provably happened here: facts become records of a hash-chained log with signed checkpoints.
 
-A thread of its own writes them (`daemon/recorder.py`), in the order of what happened. What a peer or
-a local caller can cause at will folds: the first of a kind is written at once, its repeats of the
-next ten seconds become one record with their number. What was allowed is a kind for each object.
+A thread of its own writes them (`daemon/recorder.py`), in the order of what happened. What a peer
+or a local caller can cause at will folds: the first of a kind is written at once, its repeats of
+the next ten seconds become one record with their number. What was allowed is a kind per object.
 
 Never recorded: content, keys, envelopes. A record has the fields of its fact and nothing else.
 """
