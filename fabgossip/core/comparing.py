@@ -60,10 +60,11 @@ _LINK_ROOT: Final = b"fabgossip link"
 class Comparing:
     """Tells roots, compares sets, asks for and gives what is lacking."""
 
-    __slots__ = ("_lent_at", "_lent_day", "_m")
+    __slots__ = ("_bundle_version", "_lent_at", "_lent_day", "_m")
 
     def __init__(self, machines: Machines) -> None:
         self._m = machines
+        self._bundle_version = machines.beliefs.facts.bundle.bundle_version
         self._lent_day: int | None = None
         self._lent_at = Instant(0)
 
@@ -77,6 +78,17 @@ class Comparing:
                 self._m.catalog.touch(head.manifest.namespace.text)
         for namespace in self._m.catalog.take_touched():
             sets.on_counted(namespace, self._counted(namespace), now.unix)
+        version = self._m.beliefs.facts.bundle.bundle_version
+        if version != self._bundle_version:
+            self._bundle_version = version
+            self._on_own_bundle(now)
+
+    def _on_own_bundle(self, now: Now) -> None:
+        """Other salts are good now: what was under way under the old ones has no answer any more,
+        and all that may still differ is found under the new one."""
+        for session in self._m.sessions.open_sessions():
+            self._m.reconciliation.on_other_salts(session.link)
+            self.look(session, now)
 
     def _counted(self, namespace: str) -> tuple[VerifiedManifest, ...]:
         """What every member that is up to date can admit of a namespace, and this node may tell:
@@ -256,6 +268,7 @@ class Comparing:
             session.is_behind = True
             return
         if self._salt(message.salt, now) is None:
+            self._on_other_bundle(session, message.salt.bundle_version, now)
             return
         if message.is_first:
             session.told = {}

@@ -134,6 +134,12 @@ class Reconciliation:
         state = self._link(link)
         state.unequal_pings, state.pings = max(state.unequal_pings, 1), None
 
+    def on_other_salts(self, link: LinkId) -> None:
+        """The salts that were good are not: nothing said under them will be answered."""
+        state = self._link(link)
+        for rows in (state.started, state.waiting, state.lacking, state.asked):
+            rows.clear()
+
     def on_root(
         self,
         link: LinkId,

@@ -48,6 +48,7 @@ class Duet:
         self._due: list[tuple[Instant, int, int, Timer]] = []
         self._queue: deque[tuple[int, Event]] = deque()
         self._count = 0
+        self._third: dict[int, LinkId] = {}
 
     def open(self) -> "Duet":
         """The link opens, and all that follows at once happens."""
@@ -71,6 +72,15 @@ class Duet:
         self._queue.append((at, event))
         return self.settle()
 
+    def open_to(self, at: int, name: str) -> "Duet":
+        """One of the two has a link to a third node, of which only what `hear` says comes."""
+        self._third[at] = self.nodes[at].link(name)
+        return self
+
+    def hear(self, at: int, message: Message) -> "Duet":
+        """The third node says something, and all that follows at once happens."""
+        return self.tell(at, MessageReceived(link=self._third[at], stream=0, message=message))
+
     def settle(self) -> "Duet":
         """All that waits for no timer happens."""
         while self._queue:
@@ -82,7 +92,7 @@ class Duet:
                         self._pass_on(at, one)
                     case Persist() | Materialize():
                         self._queue.append((at, Persisted(token=one.token, ok=True)))
-                    case ReceiveContent(link=int()):
+                    case ReceiveContent():
                         artifact = self._contents[one.wanted.content_hash]
                         self._queue.append((at, _stored(artifact, one)))
                     case SetTimer():

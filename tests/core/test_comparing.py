@@ -42,7 +42,7 @@ from tests.core.artifacts import (
     update,
 )
 from tests.core.duet import Duet
-from tests.core.story import SALT, Peer, Story, handed_over, roots_told
+from tests.core.story import SALT, Peer, Story, announcement, handed_over, roots_told
 from tests.trust import factory
 
 COMPARISON = (Roots, Ranges, Ids, GetManifests, Manifests)
@@ -281,6 +281,31 @@ def test_under_another_bundle_nothing_is_compared_and_who_is_behind_is_told() ->
         again = [type(one).__name__ for one in story.hear(link, old).sent(link)]
         assert again == ["Pong"]
         story.wait(5_000)
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_new_bundle_between_two_words_of_a_comparison_delays_nothing(at: int) -> None:
+    """The end that accepted it cannot answer under the old salt, and the other must not wait for
+    that answer."""
+    theirs = (routes(8, "r1"), routes(7, "r2"))
+    ours = (routes(7, "r1"), routes(7, "r3"))
+    newer = trust(replace(factory.BUNDLE, bundle_version=factory.BUNDLE.bundle_version + 1))
+    duet = Duet(node("n1", *ours), node("n2", *theirs), (*ours, *theirs, newer))
+    duet.open_to(at, "n9")
+    crossed: list[int] = []
+
+    def arrives(sender: int, message: Message) -> bool:
+        if isinstance(message, Ranges) and sender != at and not crossed:
+            crossed.append(at)
+            duet.hear(at, announcement(newer))
+        return True
+
+    duet.arrives = arrives
+    duet.open().run(LOOK_AGAIN)
+    assert crossed
+    one, other = (trusted(story) for story in duet.nodes)
+    assert one == other
+    assert one[newer.manifest.namespace.text] == newer.manifest.config_version
 
 
 def test_a_set_that_is_not_shared_is_none() -> None:
