@@ -43,7 +43,7 @@ from fabgossip.model.messages import (
 from fabgossip.model.moment import Duration, Instant
 from fabgossip.storage.contents import IncomingContent
 from fabgossip.wire.codec import ContentHeader, content_header_bytes, parse_content_header
-from fabgossip.wire.framing import CONTENT_FRAME_BYTES_MAX, FrameKind, frame_header
+from fabgossip.wire.framing import FrameKind, frame_header
 
 OUTSTANDING_BYTES: Final = 8 << 20
 """Asked for and not yet written, per content (*start*)."""
@@ -457,11 +457,10 @@ class Transfers:
             item = effect.items[0]
             inline = self._disk.find_inline(item.content_hash)
             if inline is not None and sha256(inline).digest() == item.content_hash:
-                connection.send_frame(
-                    _content_frame(effect, item.item, 0, inline, is_last=True), effect.traffic
-                )
-                self._post(ContentServed(link=effect.link, stream=effect.stream))
-                return
+                frame = _content_frame(effect, item.item, 0, inline, is_last=True)
+                if connection.offer_bulk(frame, effect.traffic):
+                    self._post(ContentServed(link=effect.link, stream=effect.stream))
+                    return
         self._nursery.start_soon(self._serve, effect, connection, name="serve content")
 
     async def finish(self) -> None:
@@ -470,9 +469,7 @@ class Transfers:
             await trio.sleep(WATCH_S)
 
     async def _serve(self, effect: ServeContent, connection: Connection) -> None:
-        reader = self._readers.setdefault(
-            connection.link, _Reader(Pace(WINDOW, self._now(), CONTENT_FRAME_BYTES_MAX))
-        )
+        reader = self._readers.setdefault(connection.link, _Reader(Pace(WINDOW, self._now())))
         self._busy.set()
         reader.serving += 1
         try:
@@ -502,10 +499,13 @@ class Transfers:
                 connection.send(NotAvailable(item=item.item), effect.traffic, effect.stream)
                 return True
             view = memoryview(piece)
-            for start in range(0, max(len(view), 1), CONTENT_FRAME_BYTES_MAX):
-                part = view[start : start + CONTENT_FRAME_BYTES_MAX]
+            start, is_last = 0, False
+            while not is_last:
+                part = view[start : start + connection.content_frame_bytes]
                 is_last = start + len(part) == len(view)
                 frame = _content_frame(effect, item.item, start, part, is_last=is_last)
+                start += len(part)
+                reader.pace.on_started(len(part))
                 with reader.waiting() as scope:
                     await connection.send_bulk(frame, effect.traffic)
                 if scope.cancelled_caught or connection.lost is not None:

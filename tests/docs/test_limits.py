@@ -38,6 +38,7 @@ from fabgossip.daemon.config import ListenTable
 from fabgossip.model.authority import REVOCATIONS_MAX
 from fabgossip.model.messages import TrafficClass
 from fabgossip.model.topology import DIRECTORY_PEERS_MAX, LISTINGS_MAX
+from fabgossip.wire.outbox import QUEUE_BYTES_MAX
 from fabgossip.wire.packing import DEPTH_MAX, ELEMENTS_MAX
 from tests.docs.pages import REFERENCE, rows
 
@@ -57,9 +58,7 @@ def limits() -> dict[str, str]:
     listen, links = ListenTable(), ConnectionsConfig()
     spread, fetch = DisseminationConfig(), FetchingConfig()
     per_peer = f"{HoldingsConfig().per_peer_max:,}"
-    queues = connections.QUEUE_BYTES_MAX
-    shared = {queues[one] for one in list(TrafficClass)[3:]}
-    assert len(shared) == 1
+    queues = {one: kib(size) for one, size in QUEUE_BYTES_MAX.items()}
     assert {ADDRESS_SHARE, SOURCE_BARRED, FAILURES_SPAN, BARRED} == {4, 86_400_000, 60_000}
     assert (LINKS_SPAN, SLOW_READER, SERVED_SLOW_MAX) == (60_000, 60_000, 1)
     assert {PROBES_SPAN, BOOT_CHANGES_SPAN} == {600_000}
@@ -80,8 +79,9 @@ def limits() -> dict[str, str]:
         "the last word of a link": f"{connections.CLEANUP_S:g} s",
         "silence of a link": seconds(links.silence_max_ms),
         "bytes queued per link": (
-            f"{kib(queues[TrafficClass.LINK])} link, {kib(queues[TrafficClass.TRUST])} trust, "
-            f"{kib(queues[TrafficClass.TOMBSTONE])} tombstones, {kib(shared.pop())} each other"
+            f"{queues[TrafficClass.LINK]} link, {queues[TrafficClass.TRUST]} trust, "
+            f"{queues[TrafficClass.TOMBSTONE]} tombstones, {queues[TrafficClass.SNAPSHOT]} "
+            f"snapshots, {queues[TrafficClass.POLICY]} policies, {queues[TrafficClass.BULK]} bulk"
         ),
         "refused envelopes that are a peer's fault": f"{FAILURES_MAX} per node and minute",
         "links of a node": f"{LINKS_MAX} per minute, whoever dialled",
