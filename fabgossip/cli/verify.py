@@ -13,7 +13,8 @@ from fabgossip.model.mode import Freshness
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import Entitlements
 from fabgossip.trust.bundle import bundle_from_pinned
-from fabgossip.trust.gate import TrustFacts, TrustGate
+from fabgossip.trust.facts import TrustFacts
+from fabgossip.trust.gate import TrustGate
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.revocation import NOTHING_REVOKED
 from fabgossip.trust.signatures import Ed25519Verifier

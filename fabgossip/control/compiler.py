@@ -42,7 +42,7 @@ from fabgossip.model.authority import RevocationList, RevokedKind, TrustBundle
 from fabgossip.model.ids import ManifestHash, key_id_of
 from fabgossip.model.moment import UnixTime, is_past, seconds_between
 from fabgossip.model.topology import WINDOW_MAX
-from fabgossip.trust.gate import size_max_of
+from fabgossip.trust.binding import size_max_of
 from fabgossip.wire.contents import bundle_bytes, revocations_bytes
 from fabgossip.wire.increments import increment_bytes
 

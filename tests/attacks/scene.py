@@ -55,7 +55,7 @@ from fabgossip.model.messages import (
 )
 from fabgossip.model.persistence import Change, PutHead, PutMemory, PutRevoked, PutTimeFloor
 from fabgossip.storage.index import DropContent, NodeIndex, PutContent, Row
-from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.signatures import Verifier
 from fabgossip.wire.statements import manifest_bytes
 from tests.core.artifacts import Artifact

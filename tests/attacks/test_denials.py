@@ -29,7 +29,7 @@ from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import GetHeads, Graft, HeadKnown, TrafficClass
 from fabgossip.model.moment import Duration, Instant, Now
 from fabgossip.trust.authorization import CHECKS, Decision
-from fabgossip.trust.gate import Asked, Known
+from fabgossip.trust.facts import Asked, Known
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.wire.framing import FrameKind, frame_bytes
 from tests.attacks.scene import ATTACKER, Scene
