@@ -38,6 +38,7 @@ class View:
             self._m.neighbors,
             self._m.fetching,
             policing,
+            self._m.audits.own_state,
             now,
         )
 

@@ -156,7 +156,7 @@ async def _serving(
             disk.start()
             nursery.start_soon(disk.report_faults, name="disk faults")
             driver = Driver(setup, _world(config, parts, disk, audit), nursery)
-            audit.start(driver.on_checkpoint_signed, driver.on_audit_writable_changed)
+            audit.start(driver.on_checkpoint_signed, driver.on_audit_state)
             nursery.start_soon(audit.run, name="audit")
             vouches = _voucher(config, environment)
             is_vouched = vouches()

@@ -8,6 +8,7 @@ from typing import Final
 
 from fabgossip.core.catalog import Head, Refusal
 from fabgossip.core.effects import Record
+from fabgossip.core.events import AuditState
 from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.health import NodeSnapshot, state_of
 from fabgossip.core.sessions import Session
@@ -111,7 +112,8 @@ def status(snapshot: NodeSnapshot, about: About, audit: AuditView) -> dict[str, 
         "audit": {
             "sequence": audit.sequence,
             "anchored_at": rfc3339(audit.anchored_at),
-            "writable": audit.writable,
+            "writable": audit.state is AuditState.INTACT,
+            "state": audit.state.value,
         },
         "problems": [
             {
