@@ -27,6 +27,7 @@ from fabgossip.control.keystore import (
     new_node_key,
     private_pem,
     random_bytes,
+    replace_private,
     write_private,
 )
 from fabgossip.control.ledger import Act
@@ -34,7 +35,6 @@ from fabgossip.errors import ControlError, WireError
 from fabgossip.model.authority import CONTROL_ENDPOINT_ROLE, TrustBundle
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import UnixTime, seconds_after
-from fabgossip.storage.contents import sync_folder
 from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import own_claims_bytes, parse_claims, parse_own_claims
 
@@ -178,7 +178,7 @@ def change_node(
         authority.save_node(row)
         ensure_folder(folder / "identity")
         times = (now, seconds_after(now, bundle.cert_life_max_s))
-        _write_paper(folder, "claims", _claims_file(authority, row, keys, times))
+        replace_private(folder / "identity" / "claims", _claims_file(authority, row, keys, times))
     return row
 
 
@@ -206,8 +206,8 @@ def _write_papers(
         NodeId(row.node_id), public_key, bundle, authority.node_ca(), times
     )
     keys = authority.signing_keys(CLAIMS_ROLE, now)
-    _write_paper(folder, "node.crt", certificate_pem(certificate))
-    _write_paper(folder, "claims", _claims_file(authority, row, keys, times))
+    replace_private(folder / "identity" / "node.crt", certificate_pem(certificate))
+    replace_private(folder / "identity" / "claims", _claims_file(authority, row, keys, times))
 
 
 def _claims_file(
@@ -220,15 +220,6 @@ def _claims_file(
     versions = (minimums.trust, minimums.revocation)
     claims = claims_envelope(row, bundle, keys, times, versions)
     return own_claims_bytes(claims, openings_of(row, bundle.cluster_id))
-
-
-def _write_paper(folder: Path, name: str, data: bytes) -> None:
-    fresh = folder / "identity" / f"{name}.new"
-    with said(fresh):
-        fresh.unlink(missing_ok=True)
-        write_private(fresh, data)
-        fresh.rename(folder / "identity" / name)
-        sync_folder(fresh.parent)
 
 
 def _config_text(
