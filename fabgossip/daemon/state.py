@@ -10,7 +10,7 @@ from fabgossip.daemon.disk import Disk, drop_loose
 from fabgossip.errors import ServiceError, StorageError
 from fabgossip.model.ids import NodeId
 from fabgossip.storage.contents import ContentFiles
-from fabgossip.storage.index import DropContent, NodeIndex
+from fabgossip.storage.index import INDEX_NAME, DropContent, NodeIndex
 from fabgossip.storage.materialized import LocalState
 
 STATE_MODE: Final = 0o751
@@ -27,8 +27,8 @@ class StateFolder:
 
     def __init__(self, folder: Path, node_id: NodeId) -> None:
         self._lock = _lock(folder)
-        self.index = NodeIndex(folder / "index.sqlite")
-        self.reader = NodeIndex(folder / "index.sqlite")
+        self.index = NodeIndex(folder / INDEX_NAME)
+        self.reader = NodeIndex(folder / INDEX_NAME)
         self.files = ContentFiles(folder)
         self.local = LocalState(folder)
         try:

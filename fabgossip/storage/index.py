@@ -11,11 +11,12 @@ returned survives power loss on a disk that honours fsync.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from fabgossip.errors import StorageError
 from fabgossip.model.artifact import TRUST_TYPES, TYPE_RULES, ArtifactType, Order, VerifiedManifest
@@ -155,6 +156,10 @@ class PinRow:
     """Names the root keys and how many must sign."""
 
 
+INDEX_NAME: Final = "index.sqlite"
+"""In the state folder of a node."""
+
+
 class NodeIndex:
     """The index of one node."""
 
@@ -190,6 +195,27 @@ class NodeIndex:
             raise StorageError(
                 f"{self._path}: {error}; set the folder aside to start from peers again"
             ) from error
+
+    @contextmanager
+    def reading(self) -> Iterator[Self]:
+        """Open to read what is there, beside a daemon that may use it: nothing is made, changed
+        or carried over.
+
+        Raises:
+            StorageError: not readable, damaged, or of another schema.
+        """
+        place = f"{self._path.absolute().as_uri()}?mode=ro"
+        try:
+            self._connection = sqlite3.connect(place, uri=True, timeout=BUSY_TIMEOUT_S)
+            if self._schema_version() != SCHEMA_VERSION:
+                raise StorageError(f"{self._path}: not of this release; start its daemon first")
+            yield self
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path}: {error}") from error
+        finally:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     def _schema_version(self) -> int:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()

@@ -203,6 +203,19 @@ class TrustGate:
         """
         return self._judge(raw, facts, now, RECALL_STEPS)
 
+    def inspect(self, raw: bytes, facts: TrustFacts, now: UnixTime) -> VerifiedManifest | Rejection:
+        """Whether a statement is signed as it should be and in time, whoever may hold it and
+        whatever came before. It counts as held: a retired key vouches for what it signed in its
+        window."""
+        return self._judge(raw, facts, now, INSPECT_STEPS)
+
+    def inspect_new(
+        self, raw: bytes, facts: TrustFacts, now: UnixTime
+    ) -> VerifiedManifest | Rejection:
+        """The same of what is first seen now: a retired key vouches for a day more."""
+        admission = Admission(raw, ANYTHING, facts, self._verifier, now, NOTHING_KNOWN)
+        return _refusal(admission, INSPECT_STEPS) or _verified(admission)
+
     def _judge(
         self, raw: bytes, facts: TrustFacts, now: UnixTime, steps: tuple[Step, ...]
     ) -> VerifiedManifest | Rejection:
@@ -210,11 +223,6 @@ class TrustGate:
             raw, ANYTHING, facts, self._verifier, now, NOTHING_KNOWN, is_held=True
         )
         return _refusal(admission, steps) or _verified(admission)
-
-    def inspect(self, raw: bytes, facts: TrustFacts, now: UnixTime) -> VerifiedManifest | Rejection:
-        """Whether a statement is signed as it should be and in time, whoever may hold it and
-        whatever came before."""
-        return self._judge(raw, facts, now, INSPECT_STEPS)
 
     def read(
         self, verified: VerifiedManifest, content: bytes, facts: TrustFacts
