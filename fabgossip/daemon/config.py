@@ -6,6 +6,7 @@ Used alike by `run` and `check-config`, so they never disagree.
 import os
 import re
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -244,6 +245,12 @@ class ConfigProblemsError(ConfigError):
         count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
         super().__init__("\n".join([*shown, count]))
         self.problems = problems
+
+
+def problems_error(config: Config, problems: Iterable[Problem]) -> ConfigProblemsError:
+    """What is wrong beside the file itself, each at the key it comes from."""
+    places = key_places(config.path.read_text(encoding="utf-8"))
+    return ConfigProblemsError(tuple(_placed(one, config.path.name, places) for one in problems))
 
 
 def split_address(address: str) -> tuple[str, int]:
