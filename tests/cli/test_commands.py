@@ -265,6 +265,26 @@ def test_the_control_plane_s_commands_say_what_they_did_as_json(
     assert outcome(capsys, "control", *made[0])[0] == 1
 
 
+def test_compile_says_at_once_what_is_wrong_with_a_folder_however_deep(
+    fabric: Path, tmp_path: Path, capsys: Output
+) -> None:
+    """A key nobody knows, a file that is not there, and what only compiling finds: a name twice."""
+    row = '[[artifact]]\ntype = "qos_policy_bundle"\nnamespace = "qos/a"\nfile = "a"\n'
+    (tmp_path / "a").touch()
+    other = row.replace('"a"', '"b"')
+    (tmp_path / "fabric.toml").write_text(f"schema = 1\nfoo = 1\n{row}{row}{other}")
+    command = ("control", "compile", tmp_path, "--authority", fabric / "authority")
+    code, out, err = outcome(capsys, *command)
+    file = tmp_path / "fabric.toml"
+    assert (code, out) == (1, "")
+    assert err.removeprefix("fabgossip: ").splitlines() == [
+        f"{file}:2:1: foo: unknown key; known keys: schema, artifact, replication, degraded, "
+        "degraded_action, keep_versions",
+        f"{file}:7:1: artifact[1]: named twice; take one out",
+        f"{file}:14:1: artifact[2].file: {tmp_path}/b: No such file or directory",
+    ]
+
+
 def test_what_is_shipped_for_packaging_can_be_printed(capsys: Output) -> None:
     code, out, _ = outcome(capsys, "deploy", "show")
     assert code == 0
