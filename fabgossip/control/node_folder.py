@@ -35,6 +35,7 @@ from fabgossip.errors import ControlError, WireError
 from fabgossip.model.authority import CONTROL_ENDPOINT_ROLE, TrustBundle
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import UnixTime, seconds_after
+from fabgossip.model.topology import is_loopback
 from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import own_claims_bytes, parse_claims, parse_own_claims
 
@@ -60,7 +61,7 @@ def enroll_node(
     """Register a new node and write its folder.
 
     Raises:
-        ControlError: the node or the folder exists already.
+        ControlError: the node or the folder exists already, or it would not start.
     """
     if authority.find_node(row.node_id) is not None:
         authority.member(row.node_id, now)  # of a revoked one the options below say no as well
@@ -70,6 +71,8 @@ def enroll_node(
         )
     _check_addresses(authority, row, now)
     bundle = authority.bundle()
+    if bundle.is_demo:
+        _check_loopback(bundle, places)
     audit_key = new_artifact_key()
     row = replace(
         row,
@@ -90,6 +93,20 @@ def _check_addresses(authority: AuthorityFolder, row: NodeRow, now: UnixTime) ->
         taken = sorted(set(one.addresses) & set(row.addresses))
         if one.node_id != row.node_id and taken:
             raise ControlError(f"{taken[0]} is the address of {one.node_id}")
+
+
+def _check_loopback(bundle: TrustBundle, places: NodePlaces) -> None:
+    """Such a node would not start: peers from elsewhere could connect to throw-away keys."""
+    try:
+        is_safe = is_loopback(places.listen)
+    except ValueError as error:
+        raise ControlError(f"listen: {error}") from error
+    if not is_safe:
+        raise ControlError(
+            f"{places.listen}: platform {bundle.platform_id} has throw-away keys, its nodes listen "
+            "on 127.0.0.1 or [::1] only; give --listen, or make an authority whose --platform does "
+            "not begin with demo-"
+        )
 
 
 def _write_folder(

@@ -24,7 +24,7 @@ from fabgossip.core.config import (
 from fabgossip.errors import ConfigError, ModelError
 from fabgossip.model.bounds import Bounds
 from fabgossip.model.ids import NodeId, parse_node_id
-from fabgossip.model.topology import Endpoint
+from fabgossip.model.topology import Endpoint, is_loopback, split_address
 from fabgossip.storage.records import SEGMENTS_MAX
 from fabgossip.wire.places import PlacedProblem, key_places, placed
 from fabgossip.wire.tables import PROBLEMS_MAX, Problem, TableError, parse_toml, structure_table
@@ -232,14 +232,6 @@ def problems_error(config: Config, problems: Iterable[Problem]) -> ConfigProblem
     return ConfigProblemsError(tuple(placed(one, config.path.name, places) for one in problems))
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `host:port` or `[v6]:port`; raises `ValueError`."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:
-        raise ValueError(f"{address!r}: expected host:port")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
 def read_config(path: Path, credentials: Path | None) -> Config:
     """Read and check a configuration and the files it names.
 
@@ -335,12 +327,6 @@ def _file_problems(config: Config) -> list[Problem]:
             )
         )
     return problems
-
-
-def is_loopback(address: str) -> bool:
-    """Whether an address to listen on is reachable from this machine only."""
-    host, _ = split_address(address)
-    return host == "::1" or host.startswith("127.") or host == "localhost"
 
 
 def _readable(key: str, path: Path) -> list[Problem]:

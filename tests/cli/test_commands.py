@@ -11,6 +11,7 @@ from fabgossip.control.signing import SignedArtifact
 from fabgossip.control.sources.folder import Source
 from fabgossip.daemon.driver import read_clocks
 from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.mode import RISKS
 from tests.control.fabric import ROUTES, STORE
 from tests.daemon import enrolled
 
@@ -107,6 +108,7 @@ def test_a_fetch_under_a_grant_leaves_no_file_behind_unless_it_is_whole(
         ("fetch", "--grant", "grant", "--envelope", "envelope"),
         ("fetch", "some/name", "--grant", "grant", "--envelope", "envelope", "--out", "content"),
         ("verify", "envelope"),
+        ("demo", "--history"),
         ("control",),
         ("control", "init", "--authority", "somewhere"),
         ("control", "init", "--authority", "x", "--platform", "real", "--cluster", "prod"),
@@ -126,6 +128,35 @@ def test_arguments_that_make_no_sense_are_2(capsys: Output, command: tuple[str, 
 @pytest.mark.slow
 def test_no_command_is_2(capsys: Output, command: tuple[str, ...]) -> None:
     assert outcome(capsys, *command)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "near"),
+    [(("stauts",), "status"), (("control", "complie"), "compile"), (("audit", "verfy"), "verify")],
+)
+def test_a_misspelt_command_is_2_and_names_the_nearest(
+    capsys: Output, command: tuple[str, ...], near: str
+) -> None:
+    code, out, err = outcome(capsys, *command)
+    assert (code, out) == (2, "")
+    assert f"no {command[-1]!r}; did you mean {near!r}?" in err
+
+
+def test_a_command_like_no_other_is_2_and_lists_all(capsys: Output) -> None:
+    code, _, err = outcome(capsys, "xyzzy")
+    assert (code, "choose from" in err, "did you mean" in err) == (2, True, False)
+
+
+def test_a_folder_for_a_socket_is_2_and_says_so(tmp_path: Path, capsys: Output) -> None:
+    code, _, err = outcome(capsys, "status", "--socket", tmp_path)
+    assert (code, f"--socket {tmp_path}: is a folder" in err) == (2, True)
+
+
+def test_the_help_of_gate_names_every_action(capsys: Output) -> None:
+    code, out, _ = outcome(capsys, "gate", "--help")
+    words = " ".join(out.split())
+    assert code == 0
+    assert [one for one in RISKS if one not in words.replace("- ", "-")] == []
 
 
 def test_version_names_the_package_and_its_protocol(capsys: Output) -> None:
