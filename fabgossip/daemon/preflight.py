@@ -6,7 +6,6 @@ whoever asks: as another user than the daemon's the answer is of that user.
 """
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from fabgossip.daemon.papers import (
     load_papers,
 )
 from fabgossip.daemon.pinning import judge_pin
+from fabgossip.daemon.status_socket import fault_at
 from fabgossip.errors import ConfigError, StorageError
 from fabgossip.model.moment import Now
 from fabgossip.storage.contents import INCOMING, OBJECTS
@@ -49,7 +49,9 @@ def start_problems(config: Config, now: Now) -> tuple[Problem, ...]:
     if papers is not None:
         problems += _state_problems(config, papers, now)
     problems += _folder_faults("status.socket", config.socket.parent)
-    problems += _socket_faults(config.socket)
+    fault = fault_at(config.socket)
+    if fault is not None:
+        problems.append(Problem(code="unusable_path", key="status.socket", detail=fault))
     return tuple(problems)
 
 
@@ -100,15 +102,3 @@ def _folder_faults(key: str, folder: Path) -> list[Problem]:
     suggestion = f"make it the daemon's own: install -d -o USER {folder}"
     detail = f"{folder} {what}"
     return [Problem(code="unusable_path", key=key, detail=detail, suggestion=suggestion)]
-
-
-def _socket_faults(path: Path) -> list[Problem]:
-    """A live socket is no fault: then the daemon runs."""
-    try:
-        mode = path.lstat().st_mode
-    except OSError:
-        return []
-    if stat.S_ISSOCK(mode):
-        return []
-    detail = f"{path} exists and is no socket"
-    return [Problem(code="unusable_path", key="status.socket", detail=detail)]

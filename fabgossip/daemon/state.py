@@ -48,13 +48,13 @@ class StateFolder:
         self.index.commit(DropContent(content_hash=one) for one in orphans)
         drop_loose(self.index, self.files, self.files.marked())
 
-    @property
-    def disk(self) -> Disk:
-        """The writing thread over these parts."""
+    def new_disk(self) -> Disk:
+        """A writing thread over these parts, not started; a daemon has one."""
         return Disk(self.index, self.reader, self.files, self.local)
 
-    def started(self, disk: Disk) -> Started:
-        """What the disk says, for the core."""
+    def begin(self, disk: Disk) -> Started:
+        """Count this start, durably, and give what the disk says, for the core; once a start.
+        Raises `StorageError`."""
         return Started(
             trust=self.index.trust_chain(),
             heads=self.index.heads(disk.read),
