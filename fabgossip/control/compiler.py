@@ -166,8 +166,11 @@ class _Work:
         for name in sorted(self._given.restored):
             head = self._given.published.get(name)
             if head is None or head.manifest.tombstone is None:
-                detail = f"--restore {name.removeprefix(prefix + '/')}: it is not withdrawn"
-                self._problems.append(Problem(code="conflict", key="", detail=detail))
+                detail = f"{name.removeprefix(prefix + '/')}: is not withdrawn"
+                hint = "leave it out"
+                self._problems.append(
+                    Problem(code="conflict", key="--restore", detail=detail, suggestion=hint)
+                )
         if self._problems:
             raise SourceProblemsError(self._problems)
         return tuple(self._made)
