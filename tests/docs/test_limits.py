@@ -31,7 +31,7 @@ from fabgossip.core.standing import (
 )
 from fabgossip.core.wants import BACK_OFF_MAX, IDLE_MS, SOURCES_PER_WANT_MAX, Step
 from fabgossip.core.wants import BARRED as SOURCE_BARRED
-from fabgossip.daemon import connections, endpoints, status, transfers
+from fabgossip.daemon import connections, conversations, endpoints, submissions, transfers
 from fabgossip.daemon.admission import ADDRESS_SHARE
 from fabgossip.daemon.callers import CALLERS_MAX, PER_USER_MAX, RESERVED
 from fabgossip.daemon.config import ListenTable
@@ -162,8 +162,9 @@ def test_every_rate_is_documented_and_no_other() -> None:
 def test_what_the_page_says_in_words_is_so() -> None:
     assert (FLOOD_FACTOR, FLOOD_SPAN, GRID_MS) == (10, 10_000, 10)
     told = (REFERENCE / "status-api.md").read_text("utf-8")
-    assert (status.IDLE_S, status.REQUEST_S, status.SUBMIT_S, status.REPLY_S) == (60, 5, 120, 10)
-    assert (status.FIRST_S, CALLERS_MAX, PER_USER_MAX, RESERVED) == (5, 64, 24, 8)
+    times = (conversations.IDLE_S, conversations.REQUEST_S, conversations.REPLY_S)
+    assert (*times, submissions.SUBMIT_S) == (60, 5, 10, 120)
+    assert (conversations.FIRST_S, CALLERS_MAX, PER_USER_MAX, RESERVED) == (5, 64, 24, 8)
     for words in (
         "64 connections", "24 of one user", "8 are", "first request comes within 5 s",
         "within 60 s", "within 5 s and one more per 64 KiB", "120 s", "within 10 s",
