@@ -82,8 +82,8 @@ class Activation:
         """Only what is for this node, undisputed, listed where it must be, within its refresh time,
         in a mode that allows it; what widens an audience only while everything is fresh."""
         beliefs, manifest = self._m.beliefs, head.manifest
-        is_own_lane = manifest.namespace.node_id == beliefs.facts.own_node_id
-        if not is_own_lane and not matches(manifest.audience, beliefs.facts.own):
+        is_own = manifest.namespace.node_id == beliefs.facts.own_node_id
+        if not is_own and not matches(manifest.audience, beliefs.facts.own):
             return False
         if not head.is_current_at(now.unix) or not beliefs.may(Action.APPLY, now).allowed:
             return False

@@ -13,9 +13,9 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Final
 
-from fabgossip.core.mode import ClockWatch
+from fabgossip.core.clock_watch import ClockWatch
 from fabgossip.core.setup import OwnIdentity
-from fabgossip.model.artifact import TRUST_TYPES, Manifest, Order, VerifiedManifest
+from fabgossip.model.artifact import Manifest, Order, VerifiedManifest
 from fabgossip.model.authority import (
     FetchGrant,
     KeyStatus,
@@ -99,7 +99,7 @@ class Beliefs:
         "_fork_version",
         "_gate",
         "_is_kept_doubted",
-        "_is_kept_whole",
+        "_is_loss_untold",
         "_is_recalled",
         "_list_dispute",
         "_own",
@@ -139,8 +139,8 @@ class Beliefs:
         self._conditions: tuple[Mode, ...] = ()
         self._claimed_generation = 0
         """Starts our own claims demand of our disk."""
-        self._is_kept_whole = True
-        """Whether the disk says that nothing was forgotten."""
+        self._is_loss_untold = False
+        """Whether the disk must be told yet that something was forgotten."""
         self._is_kept_doubted = False
         """Whether the disk says that the clock is in doubt."""
         self._is_recalled = False
@@ -179,13 +179,9 @@ class Beliefs:
     def on_memory(self, memory: StoredMemory, *, is_synchronized: bool) -> None:
         """What the disk remembers of time and of amnesia, and what the kernel says of its clock:
         the start itself is judged by that."""
-        self._is_kept_whole = memory.is_whole
+        self._put_freshness(has_amnesia=not memory.is_whole)
         self._is_kept_doubted = memory.is_clock_doubted
-        self._clock.on_started(
-            memory.time_floor,
-            has_amnesia=not memory.is_whole,
-            is_doubted=memory.is_clock_doubted,
-        )
+        self._clock.on_started(memory.time_floor, is_doubted=memory.is_clock_doubted)
         self._clock.is_synchronized = is_synchronized
 
     def on_clock(self, now: Now, *, is_synchronized: bool) -> None:
@@ -209,10 +205,16 @@ class Beliefs:
         self._put(revoked=Revoked(version=0, values=values, epoch=memory.revoked_epoch))
         broken = self._recall_chain(chain, now)
         if broken is not None:
-            self._clock.has_amnesia = True
+            self._on_loss()
         self.on_own_claims(now)
         self._look_at_self()
         return broken
+
+    def _on_loss(self) -> None:
+        """This node has forgotten something it once knew."""
+        if not self.facts.freshness.has_amnesia:
+            self._is_loss_untold = True
+            self._put_freshness(has_amnesia=True)
 
     def _put(self, **changes: object) -> None:
         self.facts = replace(self.facts, **changes)  # type: ignore[arg-type]  # names of its fields
@@ -272,8 +274,8 @@ class Beliefs:
         """What the disk must know of amnesia that was noticed since, and of doubts about the clock
         that came or went."""
         noticed = list[PutMemory | PutClockDoubt]()
-        if self._clock.has_amnesia and self._is_kept_whole:
-            self._is_kept_whole = False
+        if self._is_loss_untold:
+            self._is_loss_untold = False
             noticed.append(PutMemory(is_whole=False))
         if self._clock.is_doubted is not self._is_kept_doubted:
             self._is_kept_doubted = self._clock.is_doubted
@@ -287,7 +289,7 @@ class Beliefs:
             case PutRevoked():
                 return change.epoch != self.facts.revoked.epoch
             case PutMemory():
-                return change.is_whole is not self._is_kept_whole
+                return change.is_whole is self.facts.freshness.has_amnesia
             case PutClockDoubt():
                 return change.is_doubted is not self._is_kept_doubted
             case _:
@@ -300,7 +302,7 @@ class Beliefs:
         List and snapshot must be newer than the disk's: a disk that was rolled back by minutes
         holds all of this in time, and lacks what came since (`tests/attacks/test_amnesia.py`)."""
         fresh = self.facts.freshness
-        if not self._clock.has_amnesia:
+        if not fresh.has_amnesia:
             return False
         due = (
             fresh.bundle_refresh_by,
@@ -315,8 +317,6 @@ class Beliefs:
         is_ours = bool(self.facts.own.scope_ids)
         if not (is_fresh and is_heard and is_ours) or fresh.is_clock_suspect:
             return False
-        self._clock.has_amnesia = False
-        self._is_kept_whole = True
         self.generation = max(self.generation, self._claimed_generation)
         self._put_freshness(has_amnesia=False)
         return True
@@ -346,8 +346,7 @@ class Beliefs:
         self.own_roles = best[3].claims.roles
         self._claimed_generation = best[3].claims.state_generation
         if self._claimed_generation > self.generation:
-            self._clock.has_amnesia = True
-            self._put_freshness(has_amnesia=True)
+            self._on_loss()
         return None
 
     def _own_candidate(
@@ -430,13 +429,12 @@ class Beliefs:
 
     def _note_disputes(self) -> None:
         disputed = self._list_dispute is not None or self._fork_version is not None
-        self._put_freshness(is_disputed=disputed or self.facts.revoked.is_full)
+        is_full = self.facts.revoked.is_full
+        self._put_freshness(is_disputed=disputed, has_full_revocations=is_full)
 
     def _look_at_self(self) -> None:
         """Whether this node, its certificate or the CA of that lost its trust."""
-        self._put_freshness(
-            is_revoked=self.own_revocation() is not None, has_amnesia=self._clock.has_amnesia
-        )
+        self._put_freshness(is_revoked=self.own_revocation() is not None)
 
     def own_revocation(self) -> OwnRevocation | None:
         """What of this node lost its trust, the gravest; None: nothing."""
@@ -472,11 +470,7 @@ class Beliefs:
     def has_lost_trust(self, identity: NodeIdentity) -> bool:
         """Whether a node, its certificate, or the CA that signed it, is revoked."""
         revoked, bundle = self.facts.revoked, self.facts.bundle
-        if (
-            revoked.has_node(bundle.cluster_id, identity.node_id)
-            or revoked.has_certificate(identity.certificate_hash)
-            or revoked.has_certificate(identity.issuer_hash)
-        ):
+        if revoked.has_identity(bundle.cluster_id, identity):
             return True
         return any(
             ca.status is KeyStatus.REVOKED and node_ca_hash(ca.der) == identity.issuer_hash
@@ -538,7 +532,7 @@ class Beliefs:
 
     def _mode_refusal(self, verified: VerifiedManifest, now: Now) -> Rejection | None:
         manifest = verified.manifest
-        action = Action.RESTRICT if is_restriction(manifest) else Action.ACCEPT_CONTENT
+        action = Action.RESTRICT if manifest.is_restriction else Action.ACCEPT_CONTENT
         about = Circumstances(is_trust_lane=self.is_own_lane(manifest))
         permission = may(action, self.facts.freshness, now.unix, about)
         if permission.allowed:
@@ -553,16 +547,11 @@ class Beliefs:
 
     def lane_namespaces(self) -> tuple[str, ...]:
         """Where the trust lane stands: a node asks anybody for these."""
-        prefix = self.facts.bundle.prefix
-        return (
-            f"{prefix}/trust/bundle",
-            f"{prefix}/trust/revocations",
-            f"{prefix}/snapshots/node/{self._own.node_id}",
-        )
+        return self.facts.bundle.lane_of(self._own.node_id)
 
     def is_own_lane(self, manifest: Manifest) -> bool:
-        """Whether a manifest is in the trust lane of this node."""
-        return is_restriction(manifest) or manifest.namespace.node_id == self._own.node_id
+        """Whether a manifest is in the trust lane of this node, which tombstones are in as well."""
+        return manifest.is_restriction or manifest.is_lane_of(self._own.node_id)
 
     def recall(self, raw: bytes, now: Now) -> VerifiedManifest | Rejection:
         """See `TrustGate.recall`."""
@@ -680,11 +669,6 @@ class Beliefs:
         if self.chain:
             last = self.chain[-1].verified.manifest
             assert last.config_version == self.facts.bundle.bundle_version
-
-
-def is_restriction(manifest: Manifest) -> bool:
-    """Whether a manifest only takes away, or says who may: bundles, lists, tombstones."""
-    return manifest.tombstone is not None or manifest.artifact_type in TRUST_TYPES
 
 
 def _order_of(claims: VerifiedClaims) -> Order:

@@ -359,8 +359,7 @@ class Disclosure:
 
     def revocations(self, session: Session) -> None:
         """The list that takes a peer's trust away, to that peer itself: every member reads it."""
-        prefix = self._beliefs.facts.bundle.prefix
-        head = self._catalog.find(f"{prefix}/trust/revocations")
+        head = self._catalog.find(self._beliefs.facts.bundle.revocations_namespace)
         if head is not None and is_told(head):
             message = Announce(entries=(Announced(head.verified.envelope, 0),))
             self.send(session.link, message, TrafficClass.TRUST)
@@ -368,9 +367,7 @@ class Disclosure:
     def trust_lane(self, session: Session, now: Now) -> None:
         """What every member must hear before it can believe anything else: told anew once this
         node, which could not vouch for it before, can."""
-        prefix = self._beliefs.facts.bundle.prefix
-        own = f"{prefix}/snapshots/node/{session.node_id}"
-        for namespace in (f"{prefix}/trust/bundle", f"{prefix}/trust/revocations", own):
+        for namespace in self._beliefs.facts.bundle.lane_of(session.node_id):
             head = self._catalog.find(namespace)
             if head is None or not is_told(head):
                 continue
@@ -418,7 +415,7 @@ class Disclosure:
         self.send(session.link, Heads(envelopes=tuple(envelopes)), TrafficClass.SNAPSHOT)
 
     def _newer(self, known: HeadKnown) -> tuple[VerifiedManifest, ...]:
-        if known.namespace == f"{self._beliefs.facts.bundle.prefix}/trust/bundle":
+        if known.namespace == self._beliefs.facts.bundle.bundle_namespace:
             # Each bundle is judged by the one before it: who is behind needs every step.
             steps = [step.verified for step in self._beliefs.chain]
             return tuple(one for one in steps if one.manifest.config_version > known.version)
@@ -436,7 +433,7 @@ class Disclosure:
         for namespace in namespaces:
             head = self._catalog.find(namespace)
             order = NO_ORDER if head is None else head.manifest.order
-            if namespace == f"{bundle.prefix}/trust/bundle":
+            if namespace == bundle.bundle_namespace:
                 # What is in force counts, not what was accepted and found bad.
                 order = Order(bundle.authority_epoch, bundle.bundle_version)
             known.append(HeadKnown(namespace, order.epoch, order.version))

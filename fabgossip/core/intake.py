@@ -11,7 +11,6 @@ from hashlib import sha256
 from fabgossip.core.accepting import Accepting
 from fabgossip.core.activation import Activation
 from fabgossip.core.announcing import Announcing
-from fabgossip.core.beliefs import is_restriction
 from fabgossip.core.catalog import Head, prefix_of
 from fabgossip.core.disputes import Disputes
 from fabgossip.core.durability import Durability, Provenance
@@ -255,7 +254,7 @@ class Intake:
         if head.manifest.artifact_type in TRUST_TYPES:
             return False
         beliefs = self._m.beliefs
-        if not is_restriction(head.manifest) and not is_good(beliefs, head.verified, now):
+        if not head.manifest.is_restriction and not is_good(beliefs, head.verified, now):
             return True
         return any(has_lost_trust(beliefs, one, now) for one in head.rivals)
 

@@ -56,6 +56,7 @@ CONDITIONS_OF: Final = (
     "trust.gate",
     "trust.identity",
     "trust.grants",
+    "trust.minimums",
     "trust.bundle",
     "trust.authorization",
 )
@@ -284,6 +285,7 @@ _REFUSALS: Final = (
     "_too_few",
     "_identity_invalid",
     "_invalid",
+    "_refusal",
     "Rejection",
     "False",
     "Check.FAIL",
