@@ -35,6 +35,7 @@ from fabgossip.core.wants import (
     wanted_from,
 )
 from fabgossip.model.artifact import VerifiedManifest
+from fabgossip.model.ids import ContentHash
 from fabgossip.model.moment import Now
 from fabgossip.trust.authorization import may_disclose
 from fabgossip.trust.rejections import Blame, RejectionCode
@@ -142,10 +143,7 @@ class Acquisition:
         """A content did not come, or vanished from the disk."""
         content_hash = event.wanted.content_hash
         if event.link is None:
-            self._contents.on_vanished(content_hash)
-            for head, verified in self._m.catalog.by_content(content_hash):
-                if head.state not in GONE_STATES:
-                    self._contents.want(verified, None, now)
+            self._contents.on_vanished(content_hash, now)
             return
         want = self._m.fetching.on_failed(
             event.wanted, event.link, event.reason, event.received, now.instant
@@ -158,6 +156,13 @@ class Acquisition:
         elif event.reason is FetchFailure.CONTRADICTED:
             self._on_contradicted(want)
         self._announcing.on_stuck(want.verified, now)
+
+    def on_lost(self, content_hash: ContentHash, now: Now) -> None:
+        """A content was found missing or damaged on the own disk."""
+        if self._m.catalog.is_named(content_hash):
+            fields = (("operation", "read"), ("content_hash", content_hash.hex()))
+            self._m.out.append(Record(fact=Fact.STORAGE_FAILED, fields=fields))
+            self._contents.on_vanished(content_hash, now)
 
     def on_granted(self, event: GrantedReceived, now: Now) -> None:
         """A content under a grant came, or did not: it is for who asked, and nothing here."""

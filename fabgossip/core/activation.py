@@ -131,6 +131,7 @@ class Activation:
             self._m.out.append(Record(fact=Fact.STORAGE_FAILED, fields=fields))
             if head is not None and head.state is HeadState.APPLYING:
                 head.state = HeadState.UNAPPLIED
+                self._contents.read_again(verified)  # what is damaged is applied by no second try
             return
         self._shown[namespace] = verified
         self._m.withholding.on_shown(namespace)

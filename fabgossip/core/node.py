@@ -20,6 +20,7 @@ from fabgossip.core.events import (
     ClockChanged,
     ComparisonDue,
     ContentFailed,
+    ContentLost,
     ContentServed,
     ContentStored,
     DialDue,
@@ -163,6 +164,8 @@ class Node:
                 self._acquisition.on_granted(event, now)
             case ContentServed():
                 self._serving.on_served(event, now)
+            case ContentLost():
+                self._acquisition.on_lost(event.content_hash, now)
             case Unwanted():
                 self._on_unwanted(event, now)
             case Persisted():

@@ -70,19 +70,26 @@ class OwnContents:
         )
 
     def read_again(self, verified: VerifiedManifest) -> None:
-        """The content is held under another manifest: its bytes come from our own disk."""
-        self._m.out.append(
-            ReceiveContent(wanted=wanted_from(verified, is_read=True), traffic=traffic_of(verified))
-        )
+        """Its bytes come from our own disk: they are held under another manifest, or may be held no
+        more."""
+        wanted = wanted_from(verified, is_read=TYPE_RULES[verified.manifest.artifact_type].is_read)
+        self._m.out.append(ReceiveContent(wanted=wanted, traffic=traffic_of(verified)))
 
-    def on_vanished(self, content_hash: ContentHash) -> None:
-        """A content that was held cannot be read any more."""
+    def on_vanished(self, content_hash: ContentHash, now: Now) -> None:
+        """A content that was held cannot be read any more: it is wanted again where it was wanted
+        before."""
         self._held.pop(content_hash, None)
         for head, verified in self._m.catalog.by_content(content_hash):
+            is_wanted = self.is_wanted(verified) and not is_mere_evidence(head, verified)
             if verified is head.verified:
                 head.is_held = False
-                head.state = HeadState.BEHIND if head.state in HOLDING_STATES else head.state
+                if head.state in HOLDING_STATES:
+                    head.state = HeadState.BEHIND if is_wanted else HeadState.KNOWN
                 self._m.catalog.touch(head.manifest.namespace.text)
+            elif verified is head.increment:
+                head.increment_is_held = False
+            if is_wanted and head.state not in GONE_STATES:
+                self.want(verified, None, now)
 
     def release(self, content_hash: ContentHash) -> None:
         """A manifest that named a content is gone."""

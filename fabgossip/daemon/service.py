@@ -98,6 +98,8 @@ async def open_daemon(config: Config, environment: Environment) -> AsyncIterator
     first_contexts = check_tls(config, papers)
     notifier.status("opening the state folder")
     state = StateFolder(config.storage, papers.node_id)
+    for name in state.foreign:
+        log.emit("foreign_file_removed", LogLevel.WARNING, (("file", f"incoming/{name}"),))
     try:
         own = _own_identity(papers, state.index, log)
         if settle_pin(config.table.trust, papers.pinned, state.index):

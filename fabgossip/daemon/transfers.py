@@ -19,6 +19,7 @@ import trio
 from fabgossip.core.effects import ReceiveContent, ServeContent, ServeItem
 from fabgossip.core.events import (
     ContentFailed,
+    ContentLost,
     ContentServed,
     ContentStored,
     ContentWanted,
@@ -500,6 +501,8 @@ class Transfers:
             reader.pace.on_held_up(began_at, self._now())
             if piece is None:
                 connection.send(NotAvailable(item=item.item), effect.traffic, effect.stream)
+                if await trio.to_thread.run_sync(self._disk.has_lost, item.content_hash):
+                    self._post(ContentLost(content_hash=item.content_hash))
                 return True
             view = memoryview(piece)
             for start in range(0, max(len(view), 1), CONTENT_FRAME_BYTES_MAX):
@@ -530,6 +533,8 @@ class Transfers:
             return None
         try:
             piece = os.pread(descriptor, size, number * size)
+        except OSError:
+            return None
         finally:
             os.close(descriptor)
         return piece if sha256(piece).digest() == item.chunk_hashes[number] else None

@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 from fabgossip.core.effects import ReceiveContent, ServeContent, ServeItem
 from fabgossip.core.events import (
     ContentFailed,
+    ContentLost,
     ContentServed,
     ContentStored,
     ContentWanted,
@@ -359,6 +360,8 @@ class Transfers:
         if piece is None:
             answer = NotAvailable(item=item.item)
             self._bench.send(end, answer, effect.traffic, effect.stream)
+            if self._bench.disk.read(item.content_hash) is not None:  # damaged, not removed
+                self._bench.post(ContentLost(content_hash=item.content_hash))
             return
         self._bench.on_content_sent(end, item.content_hash)
         for start in range(0, max(len(piece), 1), CONTENT_FRAME_BYTES_MAX):
