@@ -1,5 +1,7 @@
 """Contents on their way: verified before a byte is kept, and whoever sent a wrong one is named."""
 
+import errno
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -274,6 +276,22 @@ async def test_a_damaged_content_is_not_served(
         assert isinstance(failed, ContentFailed)
         assert failed.reason is FetchFailure.MISSING
         assert await one.there.event() == ContentLost(content_hash=wanted(LARGE).content_hash)
+
+
+async def test_a_sector_that_cannot_be_read_ends_one_answer_and_not_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: int) -> bytes:
+        raise OSError(errno.EIO, "a bad sector")
+
+    async with link(tmp_path) as one:
+        await store(one.there, LARGE)
+        monkeypatch.setattr(os, "pread", fail)
+        one.spoil["content"] = LARGE
+        one.receive(LARGE)
+        failed = await one.here.event()
+        assert isinstance(failed, ContentFailed)
+        assert failed.reason is FetchFailure.MISSING
 
 
 @pytest.mark.parametrize(
