@@ -167,7 +167,7 @@ class Disclosure:
             protocol_max=PROTOCOL,
             features=0,
             boot_id=boot_id,
-            claims=self._beliefs.own_claims,
+            claims=self._beliefs.own_claims.envelope,
             openings=openings,
             bundle_version=facts.bundle.bundle_version,
             revocation_version=facts.revoked.version,
@@ -187,7 +187,7 @@ class Disclosure:
         """Our claims are others than the peer was shown: show them, with all it may see."""
         openings = self._openings_for(session)
         session.shown = frozenset(opening.salt for opening in openings)
-        message = Claims(openings=openings, claims=self._beliefs.own_claims)
+        message = Claims(openings=openings, claims=self._beliefs.own_claims.envelope)
         self.send(session.link, message)
 
     def has_narrowed(self, session: Session) -> bool:
@@ -195,7 +195,9 @@ class Disclosure:
         return not session.shown <= {opening.salt for opening in self._openings_for(session)}
 
     def _openings_for(self, session: Session) -> tuple[Opening, ...]:
-        return tuple(one for one in self._beliefs.own_openings if self._may_see(session, one))
+        return tuple(
+            one for one in self._beliefs.own_claims.openings if self._may_see(session, one)
+        )
 
     def _may_see(self, session: Session, opening: Opening) -> bool:
         """A hidden item is shown to the control plane's endpoint, or where a held directory lists
@@ -234,7 +236,7 @@ class Disclosure:
         own, claims, facts = self._shown_of_own(session), session.claims, self._beliefs.facts
         if not may_share(audience, own):
             return ()
-        known = types_known(self._beliefs.own_roles, facts) & types_known(
+        known = types_known(self._beliefs.own_claims.roles, facts) & types_known(
             claims.claims.roles, facts
         )
         if any(one in audience.ids_of(ScopeKind.NODE) for one in self._own_lanes(session)):
@@ -268,7 +270,9 @@ class Disclosure:
     def _shown_of_own(self, session: Session) -> Entitlements:
         """Our entitlements as far as the peer was shown them: it cannot compare by others."""
         own = self._beliefs.facts.own
-        hidden = [one.item for one in self._beliefs.own_openings if one.salt not in session.shown]
+        hidden = [
+            one.item for one in self._beliefs.own_claims.openings if one.salt not in session.shown
+        ]
         if not hidden:
             return own
         scopes = {one.scope for one in hidden}

@@ -83,7 +83,7 @@ class PeerClaims:
         if isinstance(claims, Rejection):
             if before is not None or not was_refused:
                 self._refuse_claims(session, claims)
-        elif self._m.beliefs.is_known(claims):
+        elif self._m.beliefs.claims_seen.is_known(claims.claims):
             session.claims = claims
         else:
             session.offered = claims
@@ -122,7 +122,7 @@ class PeerClaims:
     ) -> None:
         session = self._m.sessions.find(link)
         if ok:
-            self._m.beliefs.on_claims_seen(claims)
+            self._m.beliefs.claims_seen.on_taken_up(claims.claims)
         if not ok or session is None or session.offered is None:
             return
         self.judge(session, now)
