@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 import trio
 
+from fabgossip.core.chunks import Arriving, Chunks, chunks_asked
 from fabgossip.core.effects import ReceiveContent, ServeContent, ServeItem
 from fabgossip.core.events import (
     ContentFailed,
@@ -46,9 +47,6 @@ from fabgossip.storage.contents import IncomingContent
 from fabgossip.wire.codec import ContentHeader, content_header_bytes, parse_content_header
 from fabgossip.wire.framing import CONTENT_FRAME_BYTES_MAX, FrameKind, frame_header
 
-OUTSTANDING_BYTES: Final = 8 << 20
-"""Asked for and not yet written, per content (*start*)."""
-OUTSTANDING_CHUNKS: Final = 4
 HASH_INLINE_MAX: Final = 64 << 10
 """Hashing this much takes 40 us, less than handing it to a thread."""
 WATCH_S: Final = 0.05
@@ -67,16 +65,6 @@ class Digest(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Chunk:
-    """A chunk, or a whole small content, asked for on one stream."""
-
-    number: int
-    size: int
-    stream: int
-    data: bytearray = field(default_factory=bytearray)
-
-
 @dataclass(slots=True, eq=False)
 class _Receiving:
     """One content being received from one link."""
@@ -85,12 +73,11 @@ class _Receiving:
     connection: Connection
     traffic: TrafficClass
     pace: Pace
-    chunk_bytes: int
-    chunk_count: int
+    plan: Chunks
     next_chunk: int = 0
-    chunks: dict[int, _Chunk] = field(default_factory=dict)
+    chunks: dict[int, Arriving] = field(default_factory=dict)
     """By stream."""
-    arrived: dict[int, _Chunk] = field(default_factory=dict)
+    arrived: dict[int, Arriving] = field(default_factory=dict)
     """Complete, by number, waiting to be hashed in order."""
     verifying: bool = False
     verified: int = 0
@@ -101,7 +88,7 @@ class _Receiving:
     @property
     def received_bytes(self) -> int:
         """Verified bytes so far."""
-        return min(self.verified * self.chunk_bytes, self.wanted.size)
+        return self.plan.start_of(self.verified)
 
 
 @dataclass(slots=True, eq=False)
@@ -270,14 +257,12 @@ class Transfers:
 
     def _ask(self, effect: ReceiveContent, connection: Connection) -> None:
         wanted = effect.wanted
-        count = len(wanted.chunk_hashes) or 1
         receiving = _Receiving(
             wanted=wanted,
             connection=connection,
             traffic=effect.traffic,
             pace=Pace(Duration(effect.idle_ms), self._now()),
-            chunk_bytes=chunk_size_of(wanted.size) if wanted.chunk_hashes else max(wanted.size, 1),
-            chunk_count=count,
+            plan=Chunks(wanted),
         )
         if wanted.chunk_hashes:
             try:
@@ -292,18 +277,15 @@ class Transfers:
     def _ask_more(self, receiving: _Receiving) -> None:
         """Ask for chunks up to the limit of outstanding bytes."""
         waiting = len(receiving.chunks) + len(receiving.arrived)
-        limit = max(1, min(OUTSTANDING_CHUNKS, OUTSTANDING_BYTES // receiving.chunk_bytes))
-        while waiting < limit and receiving.next_chunk < receiving.chunk_count:
+        while waiting < receiving.plan.at_once and receiving.next_chunk < receiving.plan.count:
             stream = receiving.connection.next_stream()
             if stream is None:
                 self._fail(receiving, FetchFailure.LOST)
                 return
             number = receiving.next_chunk
-            start = number * receiving.chunk_bytes
-            size = min(receiving.chunk_bytes, receiving.wanted.size - start)
             wanted = receiving.wanted
             ask = ContentAsk(wanted.manifest_hash, wanted.content_hash, number, 1)
-            receiving.chunks[stream] = _Chunk(number, size, stream)
+            receiving.chunks[stream] = Arriving(number, receiving.plan.size_of(number))
             self._receiving[(receiving.connection.link, stream)] = receiving
             self._busy.set()
             if not receiving.connection.send(GetContent(items=(ask,)), receiving.traffic, stream):
@@ -324,18 +306,15 @@ class Transfers:
             return False
         chunk = receiving.chunks[stream]
         receiving.pace.on_bytes(len(data), self._now())
-        expected = header.item == 0 and header.offset == len(chunk.data)
-        if not expected or len(chunk.data) + len(data) > chunk.size:
+        if not chunk.takes(header.item, header.offset, data):
             self._fail(receiving, FetchFailure.BAD_LENGTH)
-            return True
-        chunk.data += data
-        if header.is_last:
-            self._on_chunk(receiving, chunk)
+        elif header.is_last:
+            self._on_chunk(receiving, stream, chunk)
         return True
 
-    def _on_chunk(self, receiving: _Receiving, chunk: _Chunk) -> None:
-        self._forget(receiving, chunk)
-        if len(chunk.data) != chunk.size:
+    def _on_chunk(self, receiving: _Receiving, stream: int, chunk: Arriving) -> None:
+        self._forget(receiving, stream)
+        if not chunk.is_whole:
             self._fail(receiving, FetchFailure.BAD_LENGTH)
         elif receiving.incoming is None:
             self._on_whole(receiving, bytes(chunk.data))
@@ -345,9 +324,9 @@ class Transfers:
                 receiving.verifying = True
                 self._nursery.start_soon(self._verify_chunks, receiving, name="verify chunks")
 
-    def _forget(self, receiving: _Receiving, chunk: _Chunk) -> None:
-        receiving.chunks.pop(chunk.stream, None)
-        self._receiving.pop((receiving.connection.link, chunk.stream), None)
+    def _forget(self, receiving: _Receiving, stream: int) -> None:
+        receiving.chunks.pop(stream, None)
+        self._receiving.pop((receiving.connection.link, stream), None)
 
     def _on_whole(self, receiving: _Receiving, data: bytes) -> None:
         if len(data) <= HASH_INLINE_MAX:
@@ -388,7 +367,7 @@ class Transfers:
         receiving.verifying = False
         if receiving.over:
             incoming.drop()
-        elif receiving.verified == receiving.chunk_count:
+        elif receiving.verified == receiving.plan.count:
             self._finish(receiving, incoming)
 
     def _finish(self, receiving: _Receiving, incoming: IncomingContent) -> None:
@@ -424,8 +403,8 @@ class Transfers:
         if receiving.over:
             return
         receiving.over = True
-        for chunk in list(receiving.chunks.values()):
-            self._forget(receiving, chunk)
+        for stream in list(receiving.chunks):
+            self._forget(receiving, stream)
         if receiving.incoming is not None and not receiving.verifying:
             # While a worker thread writes, the descriptor is its own: it drops the file when it
             # comes back.
@@ -495,7 +474,7 @@ class Transfers:
     ) -> bool:
         """Send one item; a damaged or vanished content is answered like an absent one. False where
         the peer does not take it."""
-        for number in _chunks_of(item):
+        for number in chunks_asked(item):
             began_at = self._now()
             piece = await trio.to_thread.run_sync(self._read_piece, item, number)
             reader.pace.on_held_up(began_at, self._now())
@@ -540,11 +519,6 @@ class Transfers:
         return piece if sha256(piece).digest() == item.chunk_hashes[number] else None
 
 
-def _chunks_of(item: ServeItem) -> range:
-    last = min(item.first_chunk + item.chunk_count, max(len(item.chunk_hashes), 1))
-    return range(item.first_chunk, last)
-
-
 def _content_frame(
     effect: ServeContent, item: int, offset: int, data: bytes | memoryview, *, is_last: bool
 ) -> bytes:
@@ -556,13 +530,13 @@ def _content_frame(
 
 
 def _verify_and_write(
-    receiving: _Receiving, incoming: IncomingContent, chunk: _Chunk
+    receiving: _Receiving, incoming: IncomingContent, chunk: Arriving
 ) -> FetchFailure | None:
     """Hash a chunk and, only if it is the right one, write it and add it to the whole. Blocks."""
-    if sha256(chunk.data).digest() != receiving.wanted.chunk_hashes[chunk.number]:
+    if sha256(chunk.data).digest() != receiving.plan.hash_of(chunk.number):
         return FetchFailure.BAD_HASH
     try:
-        incoming.write_at(chunk.number * receiving.chunk_bytes, chunk.data)
+        incoming.write_at(receiving.plan.start_of(chunk.number), chunk.data)
     except OSError:
         return FetchFailure.DISK
     receiving.whole.update(chunk.data)
