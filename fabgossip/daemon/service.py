@@ -36,6 +36,7 @@ from fabgossip.daemon.recorder import LogOwner
 from fabgossip.daemon.state import StateFolder
 from fabgossip.daemon.status import StatusServer, open_status_socket
 from fabgossip.daemon.systemd import Notifier, NotifyEnvironment
+from fabgossip.daemon.transfers import WATCH_S
 from fabgossip.daemon.views import About
 from fabgossip.model.authority import TrustBundle
 from fabgossip.model.ids import BOOT_ID_BYTES, BootId
@@ -172,6 +173,7 @@ async def _serving(
                 await nursery.start(server.serve, listener, name="status")
                 nursery.start_soon(driver.run_timers, name="timers")
                 nursery.start_soon(driver.transfers.watch, name="transfer watch")
+                nursery.start_soon(driver.sending.watch, name="sending watch")
                 nursery.start_soon(
                     watch_clock, vouches, driver.on_clock_changed, is_vouched, name="clock"
                 )
@@ -284,6 +286,7 @@ async def _stop(config: Config, parts: _Parts, driver: Driver) -> None:
     driver.stop_accepting()
     parts.log.emit("stopping", LogLevel.INFO)
     with trio.move_on_after(config.table.shutdown.drain_timeout_ms / 1_000):
-        await driver.transfers.finish()
+        while not (driver.transfers.is_idle and driver.sending.is_idle):  # noqa: ASYNC110
+            await trio.sleep(WATCH_S)  # once in a process's life
     with trio.move_on_after(GOODBYE_S):
         await driver.drain(Bye(reason=ByeReason.RESTART, retry_after_s=1))

@@ -1,5 +1,4 @@
-"""Contents on their way: received chunk by chunk and verified before a byte is kept, served from
-disk and hashed before a byte leaves.
+"""Contents on their way here: received chunk by chunk and verified before a byte is kept.
 
 A content of up to 1 MiB is one piece held in memory until its hash matched. Above, each chunk of
 the manifest is asked for by itself, hashed in a worker thread and only then written at its place;
@@ -7,21 +6,17 @@ several chunks are outstanding so that neither end waits for the other, and the 
 order as the chunks pass.
 """
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, Protocol
 
 import trio
 
-from fabgossip.core.chunks import Arriving, Chunks, chunks_asked
-from fabgossip.core.effects import ReceiveContent, ServeContent, ServeItem
+from fabgossip.core.chunks import Arriving, Chunks
+from fabgossip.core.effects import ReceiveContent
 from fabgossip.core.events import (
     ContentFailed,
-    ContentLost,
-    ContentServed,
     ContentStored,
     ContentWanted,
     Event,
@@ -29,10 +24,10 @@ from fabgossip.core.events import (
     LinkId,
     RequestId,
 )
-from fabgossip.core.pace import WINDOW, Pace
+from fabgossip.core.pace import Pace
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
-from fabgossip.model.artifact import WHOLE_BYTES_MAX, chunk_size_of
+from fabgossip.model.artifact import WHOLE_BYTES_MAX
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import (
     INLINE_BYTES_MAX,
@@ -44,8 +39,7 @@ from fabgossip.model.messages import (
 )
 from fabgossip.model.moment import Duration, Instant
 from fabgossip.storage.contents import IncomingContent
-from fabgossip.wire.codec import ContentHeader, content_header_bytes, parse_content_header
-from fabgossip.wire.framing import CONTENT_FRAME_BYTES_MAX, FrameKind, frame_header
+from fabgossip.wire.codec import parse_content_header
 
 HASH_INLINE_MAX: Final = 64 << 10
 """Hashing this much takes 40 us, less than handing it to a thread."""
@@ -91,40 +85,6 @@ class _Receiving:
         return self.plan.start_of(self.verified)
 
 
-@dataclass(slots=True, eq=False)
-class _Reader:
-    """Who takes contents over one link, however many at once: all together at the least pace, or
-    all of them end. Several share the path, so one alone may come slowly and be no fault."""
-
-    pace: Pace
-    serving: int = 0
-    is_too_slow: bool = False
-    _waits: list[trio.CancelScope] = field(default_factory=list)
-
-    @contextmanager
-    def waiting(self) -> Iterator[trio.CancelScope]:
-        """The peer's time: until there is room for what it asked for."""
-        with trio.CancelScope() as scope:
-            if self.is_too_slow:
-                scope.cancel()
-            self._waits.append(scope)
-            try:
-                yield scope
-            finally:
-                self._waits.remove(scope)
-
-    def look(self, now: Instant) -> None:
-        """Nothing is held against who is not waited for."""
-        if self._waits and self.pace.verdict(now) is not None:
-            self.is_too_slow = True
-            self.end()
-
-    def end(self) -> None:
-        """Wait no longer."""
-        for scope in self._waits:
-            scope.cancel()
-
-
 @dataclass(slots=True)
 class Submission:
     """A content that came with a local request: in memory, or in a file already written."""
@@ -137,7 +97,7 @@ class Submission:
 
 
 class Transfers:
-    """Everything in flight on this node. All methods are called from the loop."""
+    """Everything on its way to this node. All methods are called from the loop."""
 
     def __init__(
         self,
@@ -151,7 +111,6 @@ class Transfers:
         self._post = post
         self._clock = clock
         self._receiving: dict[tuple[LinkId, int], _Receiving] = {}
-        self._readers: dict[LinkId, _Reader] = {}
         self._busy = trio.Event()
         self._submissions: dict[RequestId, Submission] = {}
 
@@ -395,9 +354,6 @@ class Transfers:
         """A link ended with all that came over it."""
         for receiving in [one for (its, _), one in self._receiving.items() if its == link]:
             self._fail(receiving, FetchFailure.LOST)
-        reader = self._readers.get(link)
-        if reader is not None:
-            reader.end()
 
     def _fail(self, receiving: _Receiving, reason: FetchFailure) -> None:
         if receiving.over:
@@ -414,9 +370,9 @@ class Transfers:
         )
 
     async def watch(self) -> None:
-        """Take its turn from whoever is silent or too slow, at either end."""
+        """Take its turn from whoever is silent or too slow."""
         while True:
-            if not self._receiving and not self._readers:
+            if not self._receiving:
                 self._busy = trio.Event()
                 await self._busy.wait()
             await trio.sleep(WATCH_S)
@@ -425,108 +381,14 @@ class Transfers:
                 verdict = None if receiving.verifying else receiving.pace.verdict(now)
                 if verdict is not None:
                     self._fail(receiving, verdict)
-            for reader in self._readers.values():
-                reader.look(now)
 
     def _now(self) -> Instant:
         return Instant(int(self._clock() * 1_000))
 
-    def serve(self, effect: ServeContent, connection: Connection) -> None:
-        """Carry out a `ServeContent`: small contents at once, the others by a task of their own."""
-        if len(effect.items) == 1 and effect.items[0].size <= HASH_INLINE_MAX:
-            item = effect.items[0]
-            inline = self._disk.find_inline(item.content_hash)
-            if inline is not None and sha256(inline).digest() == item.content_hash:
-                connection.send_frame(
-                    _content_frame(effect, item.item, 0, inline, is_last=True), effect.traffic
-                )
-                self._post(ContentServed(link=effect.link, stream=effect.stream))
-                return
-        self._nursery.start_soon(self._serve, effect, connection, name="serve content")
-
-    async def finish(self) -> None:
-        """Wait until nothing is on its way, in or out."""
-        while self._receiving or self._readers:  # noqa: ASYNC110  # once in a process's life
-            await trio.sleep(WATCH_S)
-
-    async def _serve(self, effect: ServeContent, connection: Connection) -> None:
-        reader = self._readers.setdefault(
-            connection.link, _Reader(Pace(WINDOW, self._now(), CONTENT_FRAME_BYTES_MAX))
-        )
-        self._busy.set()
-        reader.serving += 1
-        try:
-            for item in effect.items:
-                if not await self._serve_item(effect, item, connection, reader):
-                    break
-        finally:
-            reader.serving -= 1
-            if not reader.serving:
-                del self._readers[connection.link]
-            self._post(
-                ContentServed(
-                    link=effect.link, stream=effect.stream, is_too_slow=reader.is_too_slow
-                )
-            )
-
-    async def _serve_item(
-        self, effect: ServeContent, item: ServeItem, connection: Connection, reader: "_Reader"
-    ) -> bool:
-        """Send one item; a damaged or vanished content is answered like an absent one. False where
-        the peer does not take it."""
-        for number in chunks_asked(item):
-            began_at = self._now()
-            piece = await trio.to_thread.run_sync(self._read_piece, item, number)
-            reader.pace.on_held_up(began_at, self._now())
-            if piece is None:
-                connection.send(NotAvailable(item=item.item), effect.traffic, effect.stream)
-                if await trio.to_thread.run_sync(self._disk.has_lost, item.content_hash):
-                    self._post(ContentLost(content_hash=item.content_hash))
-                return True
-            view = memoryview(piece)
-            for start in range(0, max(len(view), 1), CONTENT_FRAME_BYTES_MAX):
-                part = view[start : start + CONTENT_FRAME_BYTES_MAX]
-                is_last = start + len(part) == len(view)
-                frame = _content_frame(effect, item.item, start, part, is_last=is_last)
-                with reader.waiting() as scope:
-                    await connection.send_bulk(frame, effect.traffic)
-                if scope.cancelled_caught or connection.lost is not None:
-                    return False
-                reader.pace.on_bytes(len(part), self._now())
-        return True
-
-    def _read_piece(self, item: ServeItem, number: int) -> bytes | None:
-        """A chunk, or a whole small content, as it rests on disk and only if its hash still
-        matches. Blocks."""
-        if not item.chunk_hashes:
-            content = self._disk.read(item.content_hash)
-            return (
-                content
-                if content is not None and sha256(content).digest() == item.content_hash
-                else None
-            )
-        size = chunk_size_of(item.size)
-        try:
-            descriptor = self._disk.files.open_content(item.content_hash)
-        except OSError:
-            return None
-        try:
-            piece = os.pread(descriptor, size, number * size)
-        except OSError:
-            return None
-        finally:
-            os.close(descriptor)
-        return piece if sha256(piece).digest() == item.chunk_hashes[number] else None
-
-
-def _content_frame(
-    effect: ServeContent, item: int, offset: int, data: bytes | memoryview, *, is_last: bool
-) -> bytes:
-    """A whole frame, put together with one copy of the content."""
-    content_header = content_header_bytes(ContentHeader(item, is_last, offset))
-    size = len(content_header) + len(data)
-    header = frame_header(FrameKind.CONTENT, effect.traffic, effect.stream, size)
-    return b"".join((header, content_header, data))
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is on its way."""
+        return not self._receiving
 
 
 def _verify_and_write(

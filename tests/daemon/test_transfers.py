@@ -76,7 +76,7 @@ class Link:
         effect = ServeContent(
             link=connection.link, stream=frame.stream, items=(item,), traffic=TrafficClass.POLICY
         )
-        self.there.transfers.serve(effect, connection)
+        self.there.sending.serve(effect, connection)
 
     def receive(self, content: bytes, *, idle_ms: int = IDLE_MS, is_read: bool = False) -> None:
         effect = ReceiveContent(
