@@ -323,7 +323,7 @@ class AuthorityFolder:
     def list_version(self) -> int:
         """Version of the newest revocation list of this epoch; 0: none yet."""
         bundle = self.bundle()
-        head = self.published().get(f"{bundle.prefix}/trust/revocations")
+        head = self.published().get(bundle.revocations_namespace)
         if head is None or head.manifest.authority_epoch != bundle.authority_epoch:
             return 0
         return head.manifest.config_version
@@ -379,7 +379,7 @@ class AuthorityFolder:
         left = replace(signers, revoked=signers.revoked | {key_id})
         kind = ArtifactType.REVOCATION_LIST.value
         try:
-            left.named(kind, f"{signers.bundle.prefix}/trust/revocations", now)
+            left.named(kind, signers.bundle.revocations_namespace, now)
         except ControlError as error:
             raise ControlError(
                 "no list takes away the key that signs it: "
@@ -483,7 +483,7 @@ class AuthorityFolder:
     def is_bundle_due(self, now: UnixTime) -> bool:
         """Whether the trust bundle should be issued with fresh times: its roots must be at hand for
         that."""
-        head = self.published().get(f"{self.bundle().prefix}/trust/bundle")
+        head = self.published().get(self.bundle().bundle_namespace)
         if head is None:
             raise ControlError(f"{self.folder}/heads.json: names no trust bundle")
         return is_worn(head.manifest.issued_at, head.manifest.refresh_by, now)

@@ -42,6 +42,7 @@ from fabgossip.model.artifact import (
 from fabgossip.model.authority import RevocationList, RevokedKind, TrustBundle
 from fabgossip.model.ids import ManifestHash, key_id_of
 from fabgossip.model.moment import UnixTime, is_past, seconds_between
+from fabgossip.model.scope import Family
 from fabgossip.model.topology import WINDOW_MAX
 from fabgossip.trust.binding import size_max_of
 from fabgossip.wire.contents import bundle_bytes, revocations_bytes
@@ -246,11 +247,11 @@ def _check_nodes(given: CompileInput) -> None:
 def _trust_drafts(given: CompileInput) -> list[Draft]:
     bundle = given.bundle
     return [
-        draft_of(bundle, ArtifactType.TRUST_BUNDLE, "trust/bundle", bundle_bytes(bundle)),
+        draft_of(bundle, ArtifactType.TRUST_BUNDLE, Family.TRUST_BUNDLE, bundle_bytes(bundle)),
         draft_of(
             bundle,
             ArtifactType.REVOCATION_LIST,
-            "trust/revocations",
+            Family.TRUST_REVOCATIONS,
             revocations_bytes(given.revocations),
         ),
     ]

@@ -293,6 +293,14 @@ class ContentServed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContentLost:
+    """A content that was held is gone from the own disk, or damaged there: found when it was to be
+    served, and answered like one that is absent."""
+
+    content_hash: ContentHash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unwanted:
     """Frames came that lead to nothing: of a kind nobody knows here, answers to nothing that is
     asked; before a link is open, anything but hello, welcome and goodbye."""
@@ -401,6 +409,7 @@ Event: TypeAlias = (
     | ContentFailed
     | GrantedReceived
     | ContentServed
+    | ContentLost
     | Unwanted
     | Persisted
     | AuditChanged

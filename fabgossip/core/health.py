@@ -8,11 +8,12 @@ Must not know: how a snapshot is shown.
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from fabgossip.core.beliefs import Beliefs, OwnPart
+from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import Catalog, Head, HeadState
 from fabgossip.core.events import AuditState
 from fabgossip.core.fetching import Fetching, FetchingSnapshot
 from fabgossip.core.neighbors import Neighbors, NeighborsSnapshot
+from fabgossip.core.own_trust import OwnPart
 from fabgossip.core.policing import PolicingSnapshot
 from fabgossip.core.wants import (
     Want,

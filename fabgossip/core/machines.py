@@ -30,6 +30,7 @@ from fabgossip.core.sets import Sets
 from fabgossip.core.setup import NodeSetup
 from fabgossip.core.slots import Slots
 from fabgossip.core.telling import Telling
+from fabgossip.core.unsettled import Unsettled
 from fabgossip.core.variants import Variants
 from fabgossip.core.waiting import WaitingRoom
 from fabgossip.core.withholding import Withholding
@@ -60,6 +61,7 @@ class Machines:
     sets: Sets
     slots: Slots
     telling: Telling
+    unsettled: Unsettled
     uses: GrantUses
     variants: Variants
     waiting: WaitingRoom
@@ -103,6 +105,7 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         sets=Sets(),
         slots=Slots(config.fetching.serve_streams_max),
         telling=Telling(config.dissemination, disclosure, sessions, out),
+        unsettled=Unsettled(),
         uses=GrantUses(),
         variants=Variants(),
         waiting=WaitingRoom(),

@@ -62,6 +62,7 @@ from fabgossip.daemon.endpoints import DialError, LinkNumbers, TlsContexts, acce
 from fabgossip.daemon.facts import RULES
 from fabgossip.daemon.granted import GrantedTransfers
 from fabgossip.daemon.logs import Log, LogLevel
+from fabgossip.daemon.sending import Sending
 from fabgossip.daemon.tls import TlsStream
 from fabgossip.daemon.transfers import Submission, Transfers
 from fabgossip.model.authority import NodeIdentity, TrustBundle
@@ -142,6 +143,7 @@ class Driver:
         self._is_draining = False
         self._all_closed = trio.Event()
         self.transfers = Transfers(world.disk, nursery, self.post, trio.current_time)
+        self.sending = Sending(world.disk, nursery, self.post, trio.current_time)
         self.granted = GrantedTransfers(world.disk.files, nursery, self.post, trio.current_time)
         self.facts: deque[tuple[UnixTime, Record]] = deque(maxlen=EVENTS_KEPT)
         self.refused_connections = 0
@@ -182,7 +184,7 @@ class Driver:
             case ServeContent():
                 served = self._connections.get(effect.link)
                 if served is not None:
-                    self.transfers.serve(effect, served)
+                    self.sending.serve(effect, served)
             case Persist():
                 self._world.disk.persist(effect, self._persisted(effect.token))
             case Materialize():
@@ -383,6 +385,7 @@ class Driver:
             del self._connections[link]
             self._record_fault(connection)
             self.transfers.on_lost(link)
+            self.sending.on_lost(link)
             self.granted.on_lost(link)
             self.post(PeerLost(link=link, node_id=identity.node_id, reason=connection.lost))
             if not self._connections:

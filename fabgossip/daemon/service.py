@@ -37,6 +37,7 @@ from fabgossip.daemon.state import StateFolder
 from fabgossip.daemon.status import StatusServer
 from fabgossip.daemon.status_socket import open_status_socket
 from fabgossip.daemon.systemd import Notifier, NotifyEnvironment
+from fabgossip.daemon.transfers import WATCH_S
 from fabgossip.daemon.views import About
 from fabgossip.model.authority import TrustBundle
 from fabgossip.model.ids import BOOT_ID_BYTES, BootId
@@ -99,6 +100,8 @@ async def open_daemon(config: Config, environment: Environment) -> AsyncIterator
     first_contexts = check_tls(config, papers)
     notifier.status("opening the state folder")
     state = StateFolder(config.storage, papers.node_id)
+    for name in state.foreign:
+        log.emit("foreign_file_removed", LogLevel.WARNING, (("file", f"incoming/{name}"),))
     try:
         own = _own_identity(papers, state.index, log)
         if settle_pin(config.table.trust, papers.pinned, state.index):
@@ -171,6 +174,7 @@ async def _serving(
                 await nursery.start(server.serve, listener, name="status")
                 nursery.start_soon(driver.run_timers, name="timers")
                 nursery.start_soon(driver.transfers.watch, name="transfer watch")
+                nursery.start_soon(driver.sending.watch, name="sending watch")
                 nursery.start_soon(
                     watch_clock, vouches, driver.on_clock_changed, is_vouched, name="clock"
                 )
@@ -283,6 +287,7 @@ async def _stop(config: Config, parts: _Parts, driver: Driver) -> None:
     driver.stop_accepting()
     parts.log.emit("stopping", LogLevel.INFO)
     with trio.move_on_after(config.table.shutdown.drain_timeout_ms / 1_000):
-        await driver.transfers.finish()
+        while not (driver.transfers.is_idle and driver.sending.is_idle):  # noqa: ASYNC110
+            await trio.sleep(WATCH_S)  # once in a process's life
     with trio.move_on_after(GOODBYE_S):
         await driver.drain(Bye(reason=ByeReason.RESTART, retry_after_s=1))

@@ -33,19 +33,23 @@ class StateFolder:
         self.local = LocalState(folder)
         try:
             self.index.open(node_id)
-            self.files.prepare()
+            self.foreign = self.files.prepare()
+            """Names of files in `incoming/` that no daemon had made; they are gone."""
             self.local.prepare()
             self.reader.open(node_id)
-            self._drop_orphans()
+            self._drop_loose_ends()
         except OSError as error:
             raise StorageError(f"storage.path: {folder}: {error.strerror}") from error
 
-    def _drop_orphans(self) -> None:
-        """Contents whose head a crash replaced before they were removed, and bytes it left without
-        a row: rows first, then bytes."""
-        orphans = self.index.orphans()
-        self.files.mark(orphans)
-        self.index.commit(DropContent(content_hash=one) for one in orphans)
+    def _drop_loose_ends(self) -> None:
+        """Contents whose head a crash replaced before they were removed, rows whose files are gone,
+        which the core then wants again, and bytes a crash left without a row: rows first, then
+        bytes."""
+        filed = self.index.filed()
+        lost = (one for one, size in filed.items() if self.files.lacks(one, size))
+        dropped = tuple(dict.fromkeys((*self.index.orphans(), *lost)))
+        self.files.mark(dropped)
+        self.index.commit(DropContent(content_hash=one) for one in dropped)
         drop_loose(self.index, self.files, self.files.marked())
 
     def new_disk(self) -> Disk:

@@ -445,6 +445,11 @@ class NodeIndex:
         )
         return tuple(ContentHash(row[0]) for row in rows)
 
+    def filed(self) -> dict[ContentHash, int]:
+        """Contents that rest in files, and their sizes."""
+        rows = self._rows("SELECT content_hash, size FROM content WHERE inline IS NULL")
+        return {ContentHash(row[0]): row[1] for row in rows}
+
     def pin(self) -> PinRow | None:
         """The pinned bundle this folder was made under, None while it is new."""
         rows = self._rows("SELECT key, value FROM meta WHERE key IN ('pin', 'pin_roots')")

@@ -18,8 +18,8 @@ from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.config import NodeConfig
 from fabgossip.core.effects import Effect, Record
 from fabgossip.core.events import LinkId
-from fabgossip.core.intake import Intake
 from fabgossip.core.machines import Machines, machines_of
+from fabgossip.core.rooms import rooms_of
 from fabgossip.core.sessions import Session
 from fabgossip.core.setup import NodeSetup, OwnIdentity
 from fabgossip.daemon.endpoints import dial
@@ -86,7 +86,7 @@ def audited(effects: Iterable[Effect]) -> list[tuple[str, str, str, str]]:
 def test_whatever_is_refused_of_a_peer_is_recorded_in_its_name(code: RejectionCode) -> None:
     """But for what is no refusal: that exactly this is current here."""
     made = machines(code)
-    Intake(made).on_envelope(b"anything", LinkId(1), 0, NOW, source=ATTACKER)
+    rooms_of(made).intake.on_envelope(b"anything", LinkId(1), 0, NOW, source=ATTACKER)
     said = [("artifact_rejected", code.value, ATTACKER, "reject")]
     assert audited(made.out) == ([] if code is RejectionCode.ALREADY_CURRENT else said)
 

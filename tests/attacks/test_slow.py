@@ -285,7 +285,7 @@ async def test_who_takes_a_frame_in_nine_seconds_holds_no_place(
             nursery.start_soon(near.serve, lambda *_: None, uncounted)
             nursery.start_soon(take)
             autojump_clock.autojump_threshold = 0.005
-            end.transfers.serve(asked, near)
+            end.sending.serve(asked, near)
             served = await end.event()
             nursery.cancel_scope.cancel()
     assert served == ContentServed(link=near.link, stream=2, is_too_slow=True)

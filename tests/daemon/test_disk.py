@@ -1,5 +1,7 @@
 """The writing thread: what is moved is marked before, and no error of the disk ends it."""
 
+import errno
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -93,6 +95,11 @@ class CutOnRemoval(ContentFiles):
         raise PowerCutError
 
 
+def shorten(path: Path) -> None:
+    path.chmod(0o600)
+    path.write_bytes(b"short")
+
+
 def cut(state: StateFolder, files: ContentFiles) -> Disk:
     """The disk of a node whose power is about to go."""
     return Disk(state.index, state.reader, files, state.local)
@@ -139,6 +146,40 @@ def test_a_content_no_head_names_goes_at_the_start(tmp_path: Path, artifact: Art
         assert state.index.content(artifact.content_hash) is None
         assert contents_in(tmp_path) == [newer.content_hash.hex()]
         assert state.new_disk().read(newer.content_hash) == newer.content
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, shorten], ids=["gone", "cut short"])
+def test_a_row_without_its_file_is_not_held_after_the_start(
+    tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    """Row and file agree or the content is not held: the core hears nothing of it, and wants it
+    again."""
+    with closing(StateFolder(tmp_path, OWN)) as state:
+        assert store(state.new_disk(), LARGE) == [True, True]
+        spoil(state.files.path_of(LARGE.content_hash))
+    with closing(StateFolder(tmp_path, OWN)) as state:
+        assert [one.held_bytes for one in state.begin(state.new_disk()).heads] == [None]
+        assert contents_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "is_lost"),
+    [(errno.ENOENT, True), (errno.EIO, True), (errno.EMFILE, False), (errno.EACCES, False)],
+)
+def test_only_bytes_that_are_gone_are_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, *, is_lost: bool
+) -> None:
+    """A process out of descriptors still holds what it holds."""
+
+    def fail(_: ContentHash) -> int:
+        raise OSError(error, os.strerror(error))
+
+    with closing(StateFolder(tmp_path, OWN)) as state:
+        disk = state.new_disk()
+        assert store(disk, LARGE) == [True, True]
+        assert not disk.has_lost(LARGE.content_hash)
+        monkeypatch.setattr(state.files, "open_content", fail)
+        assert disk.has_lost(LARGE.content_hash) is is_lost
 
 
 def test_a_content_that_is_marked_and_has_its_row_stays(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Contents on their way: verified before a byte is kept, and whoever sent a wrong one is named."""
 
-from collections.abc import AsyncIterator
+import errno
+import os
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +14,7 @@ from fabgossip.control.drafts import chunk_hashes_of
 from fabgossip.core.effects import ReceiveContent, ServeContent, ServeItem
 from fabgossip.core.events import (
     ContentFailed,
+    ContentLost,
     ContentServed,
     ContentStored,
     ContentWanted,
@@ -81,7 +84,7 @@ class Link:
         effect = ServeContent(
             link=connection.link, stream=frame.stream, items=(item,), traffic=TrafficClass.POLICY
         )
-        self.there.transfers.serve(effect, connection)
+        self.there.sending.serve(effect, connection)
 
     def receive(self, content: bytes, *, idle_ms: int = IDLE_MS, is_read: bool = False) -> None:
         effect = ReceiveContent(
@@ -256,13 +259,37 @@ async def test_a_lost_link_ends_every_transfer_once(tmp_path: Path) -> None:
         one.receive(SMALL)
 
 
-async def test_a_damaged_content_is_not_served(tmp_path: Path) -> None:
-    """Hashed before it leaves: a rotten disk looks like an absent content."""
+def zero(path: Path) -> None:
+    path.chmod(0o600)
+    path.write_bytes(b"\x00" * len(LARGE))
+
+
+@pytest.mark.parametrize("spoil", [zero, Path.unlink], ids=["damaged", "gone"])
+async def test_a_damaged_content_is_not_served(
+    tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    """Hashed before it leaves: a rotten disk looks like an absent content, and the core hears of
+    it."""
     async with link(tmp_path) as one:
         await store(one.there, LARGE)
-        path = one.there.files.path_of(wanted(LARGE).content_hash)
-        path.chmod(0o600)
-        path.write_bytes(b"\x00" * len(LARGE))
+        spoil(one.there.files.path_of(wanted(LARGE).content_hash))
+        one.spoil["content"] = LARGE
+        one.receive(LARGE)
+        failed = await one.here.event()
+        assert isinstance(failed, ContentFailed)
+        assert failed.reason is FetchFailure.MISSING
+        assert await one.there.event() == ContentLost(content_hash=wanted(LARGE).content_hash)
+
+
+async def test_a_sector_that_cannot_be_read_ends_one_answer_and_not_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: int) -> bytes:
+        raise OSError(errno.EIO, "a bad sector")
+
+    async with link(tmp_path) as one:
+        await store(one.there, LARGE)
+        monkeypatch.setattr(os, "pread", fail)
         one.spoil["content"] = LARGE
         one.receive(LARGE)
         failed = await one.here.event()

@@ -1,6 +1,7 @@
 """The tables of rates and limits say what the code holds to."""
 
 from fabgossip.core.answers import ANSWERS_MAX, GRID_MS
+from fabgossip.core.chunks import OUTSTANDING_BYTES, OUTSTANDING_CHUNKS
 from fabgossip.core.config import (
     ConnectionsConfig,
     DisseminationConfig,
@@ -31,7 +32,7 @@ from fabgossip.core.standing import (
 )
 from fabgossip.core.wants import BACK_OFF_MAX, IDLE_MS, SOURCES_PER_WANT_MAX, Step
 from fabgossip.core.wants import BARRED as SOURCE_BARRED
-from fabgossip.daemon import connections, conversations, endpoints, submissions, transfers
+from fabgossip.daemon import connections, conversations, endpoints, submissions
 from fabgossip.daemon.admission import ADDRESS_SHARE
 from fabgossip.daemon.callers import CALLERS_MAX, PER_USER_MAX, RESERVED
 from fabgossip.daemon.config import ListenTable
@@ -121,7 +122,7 @@ def limits() -> dict[str, str]:
         ),
         "a source that sent wrong bytes": "1 day",
         "content asked for and not yet written": (
-            f"{kib(transfers.OUTSTANDING_BYTES)}, {transfers.OUTSTANDING_CHUNKS} chunks"
+            f"{kib(OUTSTANDING_BYTES)}, {OUTSTANDING_CHUNKS} chunks"
         ),
         "entries in a list of a content that is read": f"{LISTINGS_MAX:,}",
         "nesting, elements of a content that is read": f"{DEPTH_MAX}, {ELEMENTS_MAX:,}",

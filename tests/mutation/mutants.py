@@ -60,6 +60,7 @@ CONDITIONS_OF: Final = (
     "trust.validity",
     "trust.identity",
     "trust.grants",
+    "trust.minimums",
     "trust.bundle",
     "trust.authorization",
 )
@@ -288,6 +289,7 @@ _REFUSALS: Final = (
     "_too_few",
     "_identity_invalid",
     "_invalid",
+    "_refusal",
     "Rejection",
     "False",
     "Check.FAIL",
