@@ -29,8 +29,8 @@ from fabgossip.control.drafts import (
     namespace_of,
 )
 from fabgossip.control.snapshots import node_path, node_snapshots, snapshot_of
-from fabgossip.control.sources.folder import COMPILED_TYPES, Document, Source
-from fabgossip.control.sources.problems import SourceProblemsError
+from fabgossip.control.sources.folder import Document, Source
+from fabgossip.control.sources.problems import COMPILED_TYPES, SourceProblemsError
 from fabgossip.errors import ControlError, ModelError
 from fabgossip.model.artifact import (
     TYPE_RULES,

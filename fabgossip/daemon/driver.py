@@ -78,28 +78,6 @@ from fabgossip.wire.framing import EARLY_KINDS, Frame, FrameKind
 EVENTS_KEPT: Final = 4_096
 """Facts kept for who asks later (*start*)."""
 
-_AUDIT_LINES: Final = {
-    AuditState.INTACT: (
-        "audit_resumed",
-        LogLevel.WARNING,
-        "the disk takes audit records again, first those that waited; high risk is judged by the "
-        "mode again",
-    ),
-    AuditState.STOPPED: (
-        "audit_stopped",
-        LogLevel.ERROR,
-        "audit records wait in memory, nothing of high risk is allowed; make room on the disk: it "
-        "is tried again by itself",
-    ),
-    AuditState.DAMAGED: (
-        "audit_damaged",
-        LogLevel.ERROR,
-        "signed audit records are gone or changed; new ones are written, nothing of high risk is "
-        "allowed until the next start; copy audit/ away, then fabgossip audit verify",
-    ),
-}
-"""Event, level and words of the log for each state of the audit log."""
-
 
 def read_clocks() -> Now:
     """Both clocks, read once per step. The instant counts suspend, so no deadline is outslept."""
@@ -240,7 +218,7 @@ class Driver:
         """The audit log is in another state: the node allows nothing of high risk unless it is
         intact."""
         self.post(AuditChanged(state=state))
-        event, level, detail = _AUDIT_LINES[state]
+        event, level, detail = _audit_line(state)
         said = self._world.audit.last_error
         self._world.log.emit(event, level, (("detail", f"{said}: {detail}" if said else detail),))
 
@@ -486,3 +464,27 @@ class Driver:
 def node_seed(node_id: NodeId, entropy: bytes) -> int:
     """A seed for a node's own chance, from entropy drawn once at start."""
     return int.from_bytes(sha256(node_id.encode("ascii") + entropy).digest()[:8], "big")
+
+
+def _audit_line(state: AuditState) -> tuple[str, LogLevel, str]:
+    """Event, level and words of the log for a state of the audit log: what it means, what to do."""
+    match state:
+        case AuditState.INTACT:
+            detail = (
+                "the disk takes audit records again, first those that waited; high risk is judged "
+                "by the mode again"
+            )
+            return "audit_resumed", LogLevel.WARNING, detail
+        case AuditState.STOPPED:
+            detail = (
+                "audit records wait in memory, nothing of high risk is allowed; make room on the "
+                "disk: it is tried again by itself"
+            )
+            return "audit_stopped", LogLevel.ERROR, detail
+        case AuditState.DAMAGED:
+            detail = (
+                "signed audit records are gone or changed; new ones are written, nothing of high "
+                "risk is allowed until the next start; copy audit/ away, then: fabgossip audit "
+                "verify"
+            )
+            return "audit_damaged", LogLevel.ERROR, detail

@@ -13,7 +13,8 @@ from fabgossip.control.advice import (
 )
 from fabgossip.control.compiler import compile_artifacts
 from fabgossip.control.enrollment import NodeRow
-from fabgossip.control.sources.folder import DEFAULT_DEGRADED, Document, Source
+from fabgossip.control.sources.folder import Document, Source
+from fabgossip.control.sources.policies import DEFAULT_DEGRADED
 from fabgossip.model.mode import RISKS
 from fabgossip.model.policy import DegradedAction, DegradedMode
 from fabgossip.model.scope import parse_scope_id

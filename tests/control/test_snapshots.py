@@ -13,7 +13,8 @@ from fabgossip.control.drafts import (
     manifest_hash_of,
 )
 from fabgossip.control.enrollment import NodeRow, entitlements_of, openings_of
-from fabgossip.control.sources.folder import DEFAULT_DEGRADED, Document, Source
+from fabgossip.control.sources.folder import Document, Source
+from fabgossip.control.sources.policies import DEFAULT_DEGRADED
 from fabgossip.errors import ControlError
 from fabgossip.model.artifact import ArtifactType, Manifest
 from fabgossip.model.authority import (

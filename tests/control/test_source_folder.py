@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fabgossip.control.sources.folder import DEFAULT_DEGRADED, Source, read_source
+from fabgossip.control.sources.folder import Source, read_source
+from fabgossip.control.sources.policies import DEFAULT_DEGRADED
 from fabgossip.errors import ControlError
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.policy import DegradedAction, DegradedMode, DegradedRule
@@ -178,3 +179,15 @@ modes = ["fresh"]
     said = str(caught.value)
     for key in ("replication[0]", "degraded[0]", "degraded_action[0]"):
         assert f": {key}: " in said
+
+
+def test_a_folder_without_its_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ControlError) as caught:
+        read_source(tmp_path)
+    assert str(caught.value) == f"{tmp_path}/fabric.toml: No such file or directory"
+
+
+def test_a_file_that_is_no_toml_is_said_at_its_place(tmp_path: Path) -> None:
+    (tmp_path / "fabric.toml").write_text("schema = 1\n[[artifact]\n")
+    with pytest.raises(ControlError, match=r"fabric\.toml:2:\d+: "):
+        read_source(tmp_path)

@@ -1,42 +1,43 @@
 """The source folder: `fabric.toml` names configuration files and what they become."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias, TypeVar
+from typing import Annotated, Final, TypeAlias
 
-from fabgossip.control.sources.problems import SOURCE_NAME, WHOLE, problems_in
+from fabgossip.control.sources.policies import (
+    DEFAULT_DEGRADED,
+    DegradedActionTable,
+    DegradedTable,
+    ReplicationTable,
+    degraded_policy,
+    replication_policy,
+)
+from fabgossip.control.sources.problems import (
+    COMPILED_TYPES,
+    SOURCE_NAME,
+    WHOLE,
+    noted,
+    problems_in,
+    type_named,
+)
 from fabgossip.errors import ControlError, ModelError
 from fabgossip.model.artifact import CONTENT_BYTES_MAX, TYPE_RULES, ArtifactType
 from fabgossip.model.bounds import Bounds
-from fabgossip.model.ids import parse_id
 from fabgossip.model.policy import (
-    DEGRADED_ACTIONS_MAX,
-    DegradedAction,
-    DegradedMode,
     DegradedPolicy,
-    DegradedRule,
     ReplicationPolicy,
-    ReplicationRule,
     RetentionPolicy,
 )
 from fabgossip.model.scope import ScopeId, parse_scope_id
 from fabgossip.model.topology import COVERS_MAX
 from fabgossip.wire.tables import Problem, TableError, parse_toml, structure_table
 
-T = TypeVar("T")
 SOURCE_BYTES_MAX: Final = 4 << 20
 READ_TRIES: Final = 3
-COMPILED_TYPES: Final = frozenset(
-    {
-        ArtifactType.TRUST_BUNDLE, ArtifactType.REVOCATION_LIST, ArtifactType.PEER_DIRECTORY,
-        ArtifactType.STORAGE_DIRECTORY, ArtifactType.SNAPSHOT_INCREMENT,
-    }
-)  # fmt: skip
-"""Made by the compiler itself, never named in a source."""
 COVERED_HEADS: Final = ("peers", "storage", "services", "routes", "qos", "updates")
 """Heads of the namespace tree a snapshot can cover."""
 
@@ -55,33 +56,6 @@ class ArtifactTable:
     """For a snapshot: publish what changed since the version before, beside the whole."""
     covers: tuple[str, ...] = ()
     """For a snapshot: the prefixes it lists completely, below `platform/…/cluster/…/`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicationTable:
-    """`[[replication]]`: how many storage nodes hold a type by duty."""
-
-    type: str
-    replicas: Annotated[int, Bounds(1, 9)] = 3
-    on_demand: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DegradedTable:
-    """`[[degraded]]`: how long past its refresh time a type may still be used."""
-
-    type: str
-    max_age_s: Annotated[int, Bounds(0, 10 * 365 * 86_400)]
-    withhold: bool = False
-    """Whether the link to the current version goes once it is over age."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DegradedActionTable:
-    """`[[degraded_action]]`: under which conditions consumers may still do something."""
-
-    action: str
-    modes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,28 +82,6 @@ class Document:
     covers: tuple[str, ...] = ()
     key: str = field(default="", compare=False)
     """Where the source names it, for whoever is told what is wrong with it."""
-
-
-_DAY_S: Final = 86_400
-DEFAULT_DEGRADED: Final = DegradedPolicy(
-    rules=tuple(
-        DegradedRule(artifact_type=artifact_type, max_age_s=max_age_s)
-        for artifact_type, max_age_s in (
-            (ArtifactType.CLUSTER_SNAPSHOT, _DAY_S),
-            (ArtifactType.PEER_DIRECTORY, _DAY_S),
-            (ArtifactType.STORAGE_DIRECTORY, 3 * _DAY_S),
-            (ArtifactType.SERVICE_ASSIGNMENT_BUNDLE, _DAY_S),
-            (ArtifactType.ROUTE_POLICY_BUNDLE, _DAY_S),
-            (ArtifactType.QOS_POLICY_BUNDLE, _DAY_S),
-            (ArtifactType.UPDATE_MANIFEST, 0),
-        )
-    ),
-    actions=tuple(
-        DegradedAction(action=action, modes=(DegradedMode.PARTITIONED, DegradedMode.STALE))
-        for action in ("route", "start-service")
-    ),
-)
-"""What an outage allows where a source says nothing about a type or an action (*start*)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,76 +130,26 @@ def _source(folder: Path, rows: _Rows, table: SourceTable, problems: list[Proble
     for number, row in rows.items():
         key = f"artifact[{number}]"
         faults = list(_document_faults(row, key))
-        content = _noted(partial(_content, folder, row.file), f"{key}.file", faults)
+        content = noted(partial(_content, folder, row.file), f"{key}.file", faults)
         if faults or content is None:
             problems += faults
         else:
             documents.append(_document(row, content, key))
-    replication, degraded = _policies(table, problems)
     return Source(
         documents=tuple(documents),
-        replication=replication,
+        replication=replication_policy(table.replication, problems),
         retention=RetentionPolicy(keep_versions=table.keep_versions),
-        degraded=degraded,
+        degraded=degraded_policy(table.degraded, table.degraded_action, problems),
     )
-
-
-def _noted(read: Callable[[], T], key: str, problems: list[Problem]) -> T | None:
-    """What is read, or None and a problem at that key."""
-    try:
-        return read()
-    except (ControlError, ModelError, ValueError) as error:
-        detail, _, suggestion = str(error).partition("; ")
-        problems.append(Problem(code="conflict", key=key, detail=detail, suggestion=suggestion))
-        return None
-
-
-def _policies(
-    table: SourceTable, problems: list[Problem]
-) -> tuple[ReplicationPolicy, DegradedPolicy]:
-    """The policies of a source; what is wrong with them is added to `problems`."""
-    before = len(problems)
-    rules = [
-        _noted(partial(_replication, row), f"replication[{number}]", problems)
-        for number, row in enumerate(table.replication)
-    ]
-    replication = _noted(
-        lambda: ReplicationPolicy(rules=tuple(one for one in rules if one is not None)),
-        "replication",
-        problems,
-    )
-    outages = [
-        _noted(partial(_degraded, row), f"degraded[{number}]", problems)
-        for number, row in enumerate(table.degraded)
-    ]
-    actions = [
-        _noted(partial(_degraded_action, row), f"degraded_action[{number}]", problems)
-        for number, row in enumerate(table.degraded_action)
-    ]
-    degraded = _noted(
-        lambda: _degraded_policy(
-            [one for one in outages if one is not None],
-            [one for one in actions if one is not None],
-        ),
-        "degraded_action",
-        problems,
-    )
-    if len(problems) > before or replication is None or degraded is None:
-        return ReplicationPolicy(), DEFAULT_DEGRADED
-    return replication, degraded
 
 
 def _table(folder: Path, problems: list[Problem]) -> tuple[_Rows, SourceTable]:
     """The file as tables; where some are none, those that are, so that what they name is looked at
-    as well."""
+    as well. Raises `ControlError` if it cannot be read."""
     document: dict[str, object] = {}
     try:
         document = parse_toml(_read(folder / SOURCE_NAME, SOURCE_BYTES_MAX).decode("utf-8"))
         table = structure_table(document, SourceTable)
-    except ControlError as error:
-        detail = str(error).removeprefix(f"{folder / SOURCE_NAME}: ")
-        problems.append(Problem(code="missing_file", key=WHOLE, detail=detail))
-        return {}, _NO_TABLE
     except UnicodeDecodeError:
         problems.append(Problem(code="syntax", key=WHOLE, detail="not UTF-8 text"))
         return {}, _NO_TABLE
@@ -303,14 +205,6 @@ def _fingerprint(folder: Path, files: tuple[str, ...]) -> bytes:
     return digest.digest()
 
 
-def _type(name: str) -> ArtifactType:
-    try:
-        return ArtifactType(name)
-    except ValueError as error:
-        known = ", ".join(one.value for one in ArtifactType if one not in COMPILED_TYPES)
-        raise ControlError(f"type {name!r} is unknown; expected one of {known}") from error
-
-
 def _document_faults(table: ArtifactTable, key: str) -> Iterator[Problem]:
     """All that is wrong with a row by itself."""
 
@@ -323,7 +217,7 @@ def _document_faults(table: ArtifactTable, key: str) -> Iterator[Problem]:
         except ModelError as error:
             yield fault("audience", str(error), "expected KIND:ID, such as role:edge")
     try:
-        artifact_type = _type(table.type)
+        artifact_type = type_named(table.type)
     except ControlError as error:
         detail, _, suggestion = str(error).partition("; ")
         yield fault("type", detail, suggestion)
@@ -369,40 +263,3 @@ def _document(table: ArtifactTable, content: bytes, key: str) -> Document:
         covers=tuple(sorted(set(table.covers))),
         key=key,
     )
-
-
-def _replication(table: ReplicationTable) -> ReplicationRule:
-    return ReplicationRule(
-        artifact_type=_type(table.type), replicas=table.replicas, on_demand=table.on_demand
-    )
-
-
-def _degraded_policy(
-    said: Iterable[DegradedRule], allowed: Iterable[DegradedAction]
-) -> DegradedPolicy:
-    """The defaults, with what the source says instead."""
-    rules = {one.artifact_type: one for one in (*DEFAULT_DEGRADED.rules, *said)}
-    actions = {one.action: one for one in (*DEFAULT_DEGRADED.actions, *allowed)}
-    if len(actions) > DEGRADED_ACTIONS_MAX:
-        raise ControlError(
-            f"{len(actions)} actions with the defaults; at most {DEGRADED_ACTIONS_MAX}"
-        )
-    return DegradedPolicy(
-        rules=tuple(rules[one] for one in ArtifactType if one in rules),
-        actions=tuple(actions[one] for one in sorted(actions)),
-    )
-
-
-def _degraded(table: DegradedTable) -> DegradedRule:
-    return DegradedRule(
-        artifact_type=_type(table.type), max_age_s=table.max_age_s, withhold=table.withhold
-    )
-
-
-def _degraded_action(table: DegradedActionTable) -> DegradedAction:
-    known = {one.name.lower().replace("_", "-"): one for one in DegradedMode}
-    unknown = sorted(set(table.modes) - set(known))
-    if unknown:
-        raise ControlError(f"mode {unknown[0]!r} is unknown; expected {', '.join(known)}")
-    modes = tuple(mode for name, mode in known.items() if name in table.modes)
-    return DegradedAction(action=parse_id(table.action, "action"), modes=modes)

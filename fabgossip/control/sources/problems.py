@@ -1,14 +1,23 @@
 """What is wrong with a source folder: every problem with file, place, and what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from fabgossip.errors import ControlError
+from fabgossip.errors import ControlError, ModelError
+from fabgossip.model.artifact import ArtifactType
 from fabgossip.wire.places import key_places, placed
 from fabgossip.wire.tables import Problem
 
+T = TypeVar("T")
 SOURCE_NAME: Final = "fabric.toml"
+COMPILED_TYPES: Final = frozenset(
+    {
+        ArtifactType.TRUST_BUNDLE, ArtifactType.REVOCATION_LIST, ArtifactType.PEER_DIRECTORY,
+        ArtifactType.STORAGE_DIRECTORY, ArtifactType.SNAPSHOT_INCREMENT,
+    }
+)  # fmt: skip
+"""Made by the compiler itself, never named in a source."""
 WHOLE: Final = ""
 """The key of what is wrong with the file and with no key of it."""
 
@@ -34,3 +43,22 @@ def problems_in(folder: Path, problems: Iterable[Problem]) -> SourceProblemsErro
     except (OSError, UnicodeDecodeError):
         text = ""  # which is then one of the problems
     return SourceProblemsError(problems, str(path), text)
+
+
+def noted(read: Callable[[], T], key: str, problems: list[Problem]) -> T | None:
+    """What is read, or None and a problem at that key."""
+    try:
+        return read()
+    except (ControlError, ModelError, ValueError) as error:
+        detail, _, suggestion = str(error).partition("; ")
+        problems.append(Problem(code="conflict", key=key, detail=detail, suggestion=suggestion))
+        return None
+
+
+def type_named(name: str) -> ArtifactType:
+    """The type of a name in a source; raises `ControlError`."""
+    try:
+        return ArtifactType(name)
+    except ValueError as error:
+        known = ", ".join(one.value for one in ArtifactType if one not in COMPILED_TYPES)
+        raise ControlError(f"type {name!r} is unknown; expected one of {known}") from error
