@@ -83,6 +83,7 @@ from fabgossip.control.signing import (
     signing_keys,
 )
 from fabgossip.control.sources.folder import Source
+from fabgossip.control.sources.problems import SourceProblemsError
 from fabgossip.errors import ControlError, WireError
 from fabgossip.model.artifact import TRUST_TYPES, ArtifactType, Tombstone
 from fabgossip.model.authority import (
@@ -100,7 +101,7 @@ from fabgossip.trust.revocation import node_token
 from fabgossip.wire.contents import parse_bundle, parse_storage_directory, pinned_bytes
 from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import parse_manifest
-from fabgossip.wire.tables import TableError, structure_table
+from fabgossip.wire.tables import Problem, TableError, structure_table
 
 
 class AuthorityFolder:
@@ -422,15 +423,32 @@ class AuthorityFolder:
         restored: tuple[str, ...] = (),
     ) -> tuple[SignedArtifact, ...]:
         """Compile, sign and record what is new; `restored` are withdrawn namespaces, below the
-        cluster, that may come back. Raises `ControlError`; then nothing is recorded."""
+        cluster, that may come back. Raises `SourceProblemsError`, `ControlError`; then nothing is
+        recorded."""
         ring = self.keys.ring(root_folders)
+        return self._sign(self._drafted(source, now, ring, restored), ring, now)
+
+    def source_problems(
+        self, source: Source, now: UnixTime, restored: tuple[str, ...] = ()
+    ) -> tuple[Problem, ...]:
+        """What compiling a source would find wrong with it; nothing is signed. Raises
+        `ControlError`."""
+        try:
+            self._drafted(source, now, self.keys.ring(), restored)
+        except SourceProblemsError as error:
+            return error.problems
+        return ()
+
+    def _drafted(
+        self, source: Source, now: UnixTime, ring: KeyRing, restored: tuple[str, ...]
+    ) -> tuple[UnsignedArtifact, ...]:
         given = self._given(source, now, ring)
         given = replace(
             given,
             claims_keys=self.signing_keys(CLAIMS_ROLE, now),
             restored=frozenset(f"{given.bundle.prefix}/{one}" for one in restored),
         )
-        return self._sign(compile_artifacts(given), ring, now)
+        return compile_artifacts(given)
 
     def _sign(
         self, artifacts: tuple[UnsignedArtifact, ...], ring: KeyRing, now: UnixTime

@@ -317,11 +317,23 @@ class Persisted:
     ok: bool
 
 
+class AuditState(StrEnum):
+    """Of the audit log, for ever. Nothing of high risk is allowed in another than the first."""
+
+    INTACT = "intact"
+    """What happens is recorded in the log that was signed."""
+    STOPPED = "stopped"
+    """The disk refuses; records wait in memory, and it is tried again."""
+    DAMAGED = "damaged"
+    """Found cut or changed at the start. What happens is recorded behind the damage; it stays so
+    until the next start, for somebody has to look."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditChanged:
-    """The audit log can, or cannot, be written: nothing of high risk happens unrecorded."""
+    """The audit log is in another state than before."""
 
-    is_writable: bool
+    state: AuditState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,7 +148,7 @@ class Exchange:
         for prefix in self._m.holdings.on_holdings(session.link, message, allowed):
             found = self._m.catalog.by_prefix(prefix)
             if found is not None:
-                self._m.fetching.on_advertised(session.link, found[1])
+                self._m.fetching.on_advertised(session.node_id, found[1])
 
     def _is_known_well(self, session: Session) -> bool:
         """Whether claims stand on both sides; what is said before is lost, and found later."""

@@ -35,7 +35,7 @@ from fabgossip.core.wants import (
     wanted_from,
 )
 from fabgossip.model.artifact import VerifiedManifest
-from fabgossip.model.ids import ContentHash
+from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import TrafficClass
 from fabgossip.model.moment import Duration, Instant, elapsed, later
 from fabgossip.model.scope import Audience
@@ -58,7 +58,7 @@ class Fetching:
 
     __slots__ = (
         "_by_content", "_config", "_ended", "_failed", "_fetched", "_generation", "_in_flight",
-        "_per_link", "_queue", "_rng", "_sequence", "_wants", )  # fmt: skip
+        "_per_source", "_queue", "_rng", "_sequence", "_wants", )  # fmt: skip
 
     def __init__(self, config: FetchingConfig, rng: Random) -> None:
         self._config = config
@@ -67,7 +67,7 @@ class Fetching:
         self._by_content: dict[ContentHash, dict[Goal, Want]] = {}
         self._queue: OrderedMap[tuple[int, int], Goal] = OrderedMap()
         self._in_flight: dict[bool, int] = {True: 0, False: 0}
-        self._per_link: dict[LinkId, int] = {}
+        self._per_source: dict[NodeId, int] = {}
         self._ended: deque[EndedWant] = deque(maxlen=config.ended_max)
         self._sequence = 0
         self._generation = 0
@@ -78,7 +78,7 @@ class Fetching:
         self,
         verified: VerifiedManifest,
         traffic: TrafficClass,
-        announcer: LinkId | None,
+        announcer: NodeId | None,
         now: Instant,
         *,
         is_read: bool,
@@ -100,11 +100,10 @@ class Fetching:
             self.on_announced(want, announcer)
         return want
 
-    def on_announced(self, want: Want, announcer: LinkId) -> None:
-        """A link announced what a want is for: whether it had it before or not, it may have it
+    def on_announced(self, want: Want, announcer: NodeId) -> None:
+        """A node announced what a want is for: whether it had it before or not, it may have it
         now."""
-        if len(want.announcers) < SOURCES_PER_WANT_MAX:
-            want.announcers[announcer] = None
+        want.on_announced(announcer)
         want.on_word(announcer)
         want.is_urgent |= want.step is not Step.NORMAL
         self._wake(want)
@@ -132,11 +131,11 @@ class Fetching:
     def _wants_of(self, content_hash: ContentHash) -> tuple[Want, ...]:
         return tuple(self._by_content.get(content_hash, {}).values())
 
-    def on_advertised(self, link: LinkId, verified: VerifiedManifest) -> None:
+    def on_advertised(self, node_id: NodeId, verified: VerifiedManifest) -> None:
         """A neighbour says it holds a wanted content now."""
         want = self.find(verified)
         if want is not None:
-            want.on_word(link)
+            want.on_word(node_id)
             self._wake(want)
 
     def on_opened(self) -> None:
@@ -145,11 +144,11 @@ class Fetching:
             want.is_urgent |= want.step is not Step.NORMAL
             self._wake(want)
 
-    def on_lost(self, link: LinkId) -> None:
-        """A link ended; its transfers come back as failures of their own."""
+    def on_lost(self, node_id: NodeId) -> None:
+        """A link to a node ended; its transfers come back as failures of their own. That it
+        announced something stands: over another link it is asked as before."""
         for want in self._wants.values():
-            want.announcers.pop(link, None)
-            want.on_lost(link)
+            want.on_lost(node_id)
 
     def _wake(self, want: Want) -> None:
         if want.state is WantState.PARKED:
@@ -262,11 +261,11 @@ class Fetching:
     def _release(self, want: Want) -> None:
         assert want.source is not None
         self._in_flight[want.traffic is TrafficClass.TRUST] -= 1
-        left = self._per_link[want.source.link] - 1
+        left = self._per_source[want.source.node_id] - 1
         if left:
-            self._per_link[want.source.link] = left
+            self._per_source[want.source.node_id] = left
         else:
-            del self._per_link[want.source.link]
+            del self._per_source[want.source.node_id]
         want.source = None
 
     def _attempted(self, want: Want, outcome: str, now: Instant, received: int) -> None:
@@ -312,11 +311,11 @@ class Fetching:
                 parked.append(want)
         return started, parked
 
-    def _are_full(self, links: Iterable[LinkId]) -> bool:
-        return all(self._is_full(link) for link in links)
+    def _are_full(self, nodes: Iterable[NodeId]) -> bool:
+        return all(self._is_full(node_id) for node_id in nodes)
 
-    def _is_full(self, link: LinkId) -> bool:
-        return self._per_link.get(link, 0) >= self._config.per_link_max
+    def _is_full(self, node_id: NodeId) -> bool:
+        return self._per_source.get(node_id, 0) >= self._config.per_link_max
 
     def _start(self, want: Want, source: Source, now: Instant) -> None:
         self._queue.discard(want.key)
@@ -325,7 +324,7 @@ class Fetching:
         want.asked_at = now
         want.has_climbed = want.has_climbed or want.step is not Step.NORMAL
         self._in_flight[want.traffic is TrafficClass.TRUST] += 1
-        self._per_link[source.link] = self._per_link.get(source.link, 0) + 1
+        self._per_source[source.node_id] = self._per_source.get(source.node_id, 0) + 1
 
     def _park(self, want: Want, now: Instant) -> None:
         self._queue.discard(want.key)
@@ -369,8 +368,8 @@ class Fetching:
     def check(self) -> None:
         """Assert limits and that counts equal a recount."""
         fetching = [want for want in self._wants.values() if want.state is WantState.FETCHING]
-        assert sum(self._in_flight.values()) == len(fetching) == sum(self._per_link.values())
-        assert all(count <= self._config.per_link_max for count in self._per_link.values())
+        assert sum(self._in_flight.values()) == len(fetching) == sum(self._per_source.values())
+        assert all(count <= self._config.per_link_max for count in self._per_source.values())
         queued = sum(want.state is WantState.QUEUED for want in self._wants.values())
         assert queued == len(self._queue)
         assert len(self._wants) == sum(len(one) for one in self._by_content.values())

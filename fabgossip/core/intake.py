@@ -185,11 +185,12 @@ class Intake:
 
     def _announced_again(self, prefix: bytes, origin: LinkId | None) -> None:
         found = self._m.catalog.by_prefix(prefix)
-        if found is None or origin is None:
+        announcer = None if origin is None else self._m.sessions.peer_of(origin)
+        if found is None or announcer is None:
             return
         want = self._m.fetching.find(found[1])
         if want is not None:
-            self._m.fetching.on_announced(want, origin)
+            self._m.fetching.on_announced(want, announcer)
 
     def _refused(self, raw: bytes, verdict: Rejection, source: str, origin: LinkId | None) -> None:
         is_unopposed = self._disputes.is_unopposed(verdict)

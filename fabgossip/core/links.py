@@ -107,7 +107,7 @@ class Links:
         self._m.news.on_lost(event.link)
         self._m.reconciliation.on_lost(event.link)
         self._m.holdings.on_lost(event.link)
-        self._m.fetching.on_lost(event.link)
+        self._m.fetching.on_lost(event.node_id)
         self._m.policing.on_lost(event.link)
         self._m.slots.on_lost(event.link)
         if session is not None and session.is_open:
@@ -242,7 +242,7 @@ class Links:
         self._m.news.on_lost(session.link)
         self._m.reconciliation.on_lost(session.link)
         self._m.holdings.on_lost(session.link)
-        self._m.fetching.on_lost(session.link)
+        self._m.fetching.on_lost(session.node_id)
         self._m.disclosure.revocations(session)
         self._timer(PartingDue(link=session.link), later(now.instant, PARTING))
 

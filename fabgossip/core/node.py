@@ -16,6 +16,7 @@ from fabgossip.core.events import (
     AnnounceDue,
     AnswersDue,
     AuditChanged,
+    AuditState,
     CheckpointSigned,
     ClockChanged,
     ComparisonDue,
@@ -171,7 +172,8 @@ class Node:
             case Persisted():
                 self._on_persisted(event, now)
             case AuditChanged():
-                self._m.beliefs.audit_is_writable = event.is_writable
+                self._m.beliefs.audit_is_writable = event.state is AuditState.INTACT
+                self._m.audits.own_state = event.state
             case ClockChanged():
                 self._m.beliefs.on_clock(now, is_synchronized=event.is_synchronized)
             case RequestMade():

@@ -51,8 +51,9 @@ class OwnContents:
     def want(self, verified: VerifiedManifest, origin: LinkId | None, now: Now) -> Want | None:
         """Make a want of a content; None if too many are open."""
         is_read = TYPE_RULES[verified.manifest.artifact_type].is_read
+        announcer = None if origin is None else self._m.sessions.peer_of(origin)
         return self._m.fetching.on_wanted(
-            verified, traffic_of(verified), origin, now.instant, is_read=is_read
+            verified, traffic_of(verified), announcer, now.instant, is_read=is_read
         )
 
     def take(self, verified: VerifiedManifest, request: RequestId) -> None:

@@ -6,6 +6,7 @@ rests on what it showed on this link alone.
 Must not know: what is told over an open link.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,6 +24,9 @@ NAMED_MAX: Final = 1_024
 TOLD_MAX: Final = 65_536
 """Audiences of which a peer may tell the roots at once (*start*); beyond, it hears of none that it
 did not name."""
+
+ENDED_MAX: Final = 1_024
+"""Ended links whose peer is remembered (*start*): what came over them is durable long before."""
 
 
 @dataclass(slots=True)
@@ -99,11 +103,12 @@ def shared_protocol(hello: Hello, protocol_min: int) -> int | None:
 class Sessions:
     """All links of a node."""
 
-    __slots__ = ("_by_link", "own_id")
+    __slots__ = ("_by_link", "_ended", "own_id")
 
     def __init__(self, own_id: NodeId) -> None:
         self.own_id = own_id
         self._by_link: dict[LinkId, Session] = {}
+        self._ended: OrderedDict[LinkId, NodeId] = OrderedDict()
 
     def on_connected(self, session: Session) -> None:
         """A link passed TLS."""
@@ -111,7 +116,18 @@ class Sessions:
 
     def on_lost(self, link: LinkId) -> Session | None:
         """A link ended."""
-        return self._by_link.pop(link, None)
+        session = self._by_link.pop(link, None)
+        if session is not None:
+            self._ended[link] = session.node_id
+            if len(self._ended) > ENDED_MAX:
+                self._ended.popitem(last=False)
+        return session
+
+    def peer_of(self, link: LinkId) -> NodeId | None:
+        """The node at the other end of a link, also of one that ended not long ago: what came over
+        it may still be on its way to the disk."""
+        session = self._by_link.get(link)
+        return self._ended.get(link) if session is None else session.node_id
 
     def find(self, link: LinkId) -> Session | None:
         """The session of a link."""

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final, assert_never
 
-from fabgossip.core.events import LinkId
 from fabgossip.core.wants import STEPS, Attempt, Source, Step, Want
+from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Instant
 
 NOWHERE: Final = 4
@@ -27,7 +27,7 @@ NOWHERE: Final = 4
 def next_source(
     want: Want,
     sources: tuple[Source, ...],
-    is_full: Callable[[LinkId], bool],
+    is_full: Callable[[NodeId], bool],
     now: Instant,
 ) -> tuple[Source | None, bool]:
     """The best source of the first step that has one, and whether one is only waiting for a
@@ -37,7 +37,7 @@ def next_source(
         for source in _ranked(want, step, sources):
             if not want.may_ask(source, now):
                 continue
-            if is_full(source.link):
+            if is_full(source.node_id):
                 is_busy = True
                 continue
             want.step = step
@@ -60,7 +60,7 @@ def _ranked(want: Want, step: Step, sources: tuple[Source, ...]) -> list[Source]
     match step:
         case Step.NORMAL:
             announcers = [
-                one for one in sources if one.link in want.announcers and one.says is not False
+                one for one in sources if one.node_id in want.announcers and one.says is not False
             ]
             home = [one for one in _ranked(want, Step.RUNG_1, sources)[:1] if one not in announcers]
             return (

@@ -27,8 +27,8 @@ BACK_OFF_MAX: Final = Duration(60_000)
 """The longest a source is passed over for failing, which doubles with each failure (*start*)."""
 REQUESTS_PER_WANT_MAX: Final = 16
 SOURCES_PER_WANT_MAX: Final = 64
-"""Announcers remembered per want, and as many sources tried and barred: further announcers are not
-noted, the oldest of the others leaves (*start*)."""
+"""Announcers remembered per want, and as many sources tried and barred: the oldest of each leaves
+(*start*)."""
 BARRED: Final = Duration(86_400_000)
 """A source that sent a wrong byte is not asked for that content again for a day."""
 
@@ -149,9 +149,10 @@ class Tried:
     failures: int
     """Failures before that climb and in it, whatever link they came by."""
     fault: Fault
-    link: LinkId
     until: Instant
     """Not asked again before."""
+    lost: LinkId | None
+    """The link that ended before the answer: over another one it is asked at once."""
 
 
 @dataclass(slots=True)
@@ -165,7 +166,8 @@ class Want:
     since: Instant
     sequence: int
     asked_at: Instant
-    announcers: OrderedDict[LinkId, None] = field(default_factory=OrderedDict)
+    announcers: OrderedDict[NodeId, None] = field(default_factory=OrderedDict)
+    """Who announced it, over whatever link."""
     requests: list[RequestId] = field(default_factory=list)
     state: WantState = WantState.QUEUED
     step: Step = Step.NORMAL
@@ -200,7 +202,9 @@ class Want:
         if barred is not None and not is_due(barred, now):
             return False
         tried = self.tried.get(source.node_id)
-        return tried is None or (tried.climb != self.climbs and is_due(tried.until, now))
+        if tried is None or tried.lost not in (None, source.link):
+            return True
+        return tried.climb != self.climbs and is_due(tried.until, now)
 
     def on_fault(self, source: Source, reason: FetchFailure, base_ms: int, now: Instant) -> None:
         """A try of a source came to nothing: it is passed over, the longer the oftener."""
@@ -211,13 +215,13 @@ class Want:
         if reason is FetchFailure.BUSY:
             wait = BUSY_WAIT
         elif reason is FetchFailure.LOST:
-            wait = 0  # nobody is asked over a lost link; over the next one, at once
+            wait = 0
         tried = Tried(
             climb=self.climbs,
             failures=failures,
             fault=fault,
-            link=source.link,
             until=later(now, Duration(wait)),
+            lost=source.link if reason is FetchFailure.LOST else None,
         )
         _note(self.tried, source.node_id, tried)
 
@@ -225,20 +229,26 @@ class Want:
         """A source sent a wrong byte."""
         _note(self.barred, source.node_id, later(now, BARRED))
 
-    def on_word(self, link: LinkId) -> None:
-        """A link says that it has it: if that one only lacked it, it is not passed over any longer,
-        and where its try in this climb is over, the next climb is urgent."""
-        for node_id, tried in self.tried.items():
-            if tried.link == link and tried.fault is not Fault.WITHHOLDS:
-                self.tried[node_id] = replace(tried, until=AT_ONCE)
-                self.is_urgent |= tried.climb == self.climbs
+    def on_announced(self, node_id: NodeId) -> None:
+        """A node says that it exists: newest last; the oldest leaves at the limit."""
+        self.announcers.setdefault(node_id)
+        if len(self.announcers) > SOURCES_PER_WANT_MAX:
+            self.announcers.popitem(last=False)
 
-    def on_lost(self, link: LinkId) -> None:
-        """A link ended, and with it what its peer said by it: over another one, who only lacked it
-        is asked anew."""
-        for node_id, tried in self.tried.items():
-            if tried.link == link and tried.fault is not Fault.WITHHOLDS:
-                self.tried[node_id] = replace(tried, until=AT_ONCE)
+    def on_word(self, node_id: NodeId) -> None:
+        """A node says that it has it: if it only lacked it, it is not passed over any longer, and
+        where its try in this climb is over, the next climb is urgent."""
+        tried = self.tried.get(node_id)
+        if tried is not None and tried.fault is not Fault.WITHHOLDS:
+            self.tried[node_id] = replace(tried, until=AT_ONCE)
+            self.is_urgent |= tried.climb == self.climbs
+
+    def on_lost(self, node_id: NodeId) -> None:
+        """A link to a node ended, and with it what it said by it: over another one it is asked
+        anew if it only lacked it, and at once if it was about to answer."""
+        tried = self.tried.get(node_id)
+        if tried is not None and tried.fault is not Fault.WITHHOLDS:
+            self.tried[node_id] = replace(tried, until=AT_ONCE)
 
     def note(self, attempt: Attempt) -> None:
         """Remember a step, or that there was none."""

@@ -21,7 +21,7 @@ from fabgossip.model.artifact import chunk_size_of
 from fabgossip.model.messages import NotAvailable
 from fabgossip.model.moment import Instant
 from fabgossip.wire.codec import ContentHeader, content_header_bytes
-from fabgossip.wire.framing import CONTENT_FRAME_BYTES_MAX, FrameKind, frame_header
+from fabgossip.wire.framing import FrameKind, frame_header
 
 
 @dataclass(slots=True, eq=False)
@@ -81,17 +81,14 @@ class Sending:
             item = effect.items[0]
             inline = self._disk.find_inline(item.content_hash)
             if inline is not None and sha256(inline).digest() == item.content_hash:
-                connection.send_frame(
-                    _content_frame(effect, item.item, 0, inline, is_last=True), effect.traffic
-                )
-                self._post(ContentServed(link=effect.link, stream=effect.stream))
-                return
+                frame = _content_frame(effect, item.item, 0, inline, is_last=True)
+                if connection.offer_bulk(frame, effect.traffic):
+                    self._post(ContentServed(link=effect.link, stream=effect.stream))
+                    return
         self._nursery.start_soon(self._serve, effect, connection, name="serve content")
 
     async def _serve(self, effect: ServeContent, connection: Connection) -> None:
-        reader = self._readers.setdefault(
-            connection.link, _Reader(Pace(WINDOW, self._now(), CONTENT_FRAME_BYTES_MAX))
-        )
+        reader = self._readers.setdefault(connection.link, _Reader(Pace(WINDOW, self._now())))
         self._busy.set()
         reader.serving += 1
         try:
@@ -123,10 +120,13 @@ class Sending:
                     self._post(ContentLost(content_hash=item.content_hash))
                 return True
             view = memoryview(piece)
-            for start in range(0, max(len(view), 1), CONTENT_FRAME_BYTES_MAX):
-                part = view[start : start + CONTENT_FRAME_BYTES_MAX]
+            start, is_last = 0, False
+            while not is_last:
+                part = view[start : start + connection.content_frame_bytes]
                 is_last = start + len(part) == len(view)
                 frame = _content_frame(effect, item.item, start, part, is_last=is_last)
+                start += len(part)
+                reader.pace.on_started(len(part))
                 with reader.waiting() as scope:
                     await connection.send_bulk(frame, effect.traffic)
                 if scope.cancelled_caught or connection.lost is not None:

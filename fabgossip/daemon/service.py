@@ -34,7 +34,8 @@ from fabgossip.daemon.papers import (
 from fabgossip.daemon.pinning import settle_pin
 from fabgossip.daemon.recorder import LogOwner
 from fabgossip.daemon.state import StateFolder
-from fabgossip.daemon.status import StatusServer, open_status_socket
+from fabgossip.daemon.status import StatusServer
+from fabgossip.daemon.status_socket import open_status_socket
 from fabgossip.daemon.systemd import Notifier, NotifyEnvironment
 from fabgossip.daemon.transfers import WATCH_S
 from fabgossip.daemon.views import About
@@ -152,20 +153,20 @@ async def _serving(
         bootstrap=config.bootstrap,
         seed=node_seed(parts.own.node_id, environment.entropy(16)),
     )
-    disk, audit = parts.state.disk, _audit(config, parts, boot_id)
+    disk, audit = parts.state.new_disk(), _audit(config, parts, boot_id)
     audit.open()
     try:
         async with trio.open_nursery() as nursery:
             disk.start()
             nursery.start_soon(disk.report_faults, name="disk faults")
             driver = Driver(setup, _world(config, parts, disk, audit), nursery)
-            audit.start(driver.on_checkpoint_signed, driver.on_audit_writable_changed)
+            audit.start(driver.on_checkpoint_signed, driver.on_audit_state)
             nursery.start_soon(audit.run, name="audit")
             vouches = _voucher(config, environment)
             is_vouched = vouches()
             if not is_vouched:
                 driver.log_clock(is_synchronized=False)
-            driver.post(replace(parts.state.started(disk), is_synchronized=is_vouched))
+            driver.post(replace(parts.state.begin(disk), is_synchronized=is_vouched))
             listening = await _listen(config, driver, nursery)
             about = _about(config, parts, setup, listening)
             server = StatusServer(driver, about, config.table.status.operator_group)

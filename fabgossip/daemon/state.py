@@ -10,7 +10,7 @@ from fabgossip.daemon.disk import Disk, drop_loose
 from fabgossip.errors import ServiceError, StorageError
 from fabgossip.model.ids import NodeId
 from fabgossip.storage.contents import ContentFiles
-from fabgossip.storage.index import NodeIndex
+from fabgossip.storage.index import INDEX_NAME, NodeIndex
 from fabgossip.storage.materialized import LocalState
 from fabgossip.storage.rows import DropContent
 
@@ -28,8 +28,8 @@ class StateFolder:
 
     def __init__(self, folder: Path, node_id: NodeId) -> None:
         self._lock = _lock(folder)
-        self.index = NodeIndex(folder / "index.sqlite")
-        self.reader = NodeIndex(folder / "index.sqlite")
+        self.index = NodeIndex(folder / INDEX_NAME)
+        self.reader = NodeIndex(folder / INDEX_NAME)
         self.files = ContentFiles(folder)
         self.local = LocalState(folder)
         try:
@@ -53,13 +53,13 @@ class StateFolder:
         self.index.commit(DropContent(content_hash=one) for one in dropped)
         drop_loose(self.index, self.files, self.files.marked())
 
-    @property
-    def disk(self) -> Disk:
-        """The writing thread over these parts."""
+    def new_disk(self) -> Disk:
+        """A writing thread over these parts, not started; a daemon has one."""
         return Disk(self.index, self.reader, self.files, self.local)
 
-    def started(self, disk: Disk) -> Started:
-        """What the disk says, for the core."""
+    def begin(self, disk: Disk) -> Started:
+        """Count this start, durably, and give what the disk says, for the core; once a start.
+        Raises `StorageError`."""
         return Started(
             trust=self.index.trust_chain(),
             heads=self.index.heads(disk.read),

@@ -45,7 +45,7 @@ from fabgossip.sim.network import End, Network, SentFrame
 from fabgossip.sim.trace import Happened, Kind, world_event
 from fabgossip.sim.world import NS_PER_MS
 from fabgossip.wire.codec import ContentHeader, content_header_bytes, parse_content_header
-from fabgossip.wire.framing import CONTENT_FRAME_BYTES_MAX, FrameKind
+from fabgossip.wire.framing import FrameKind
 
 WATCH_NS: Final = 50 * NS_PER_MS
 """How often the daemon looks for silent transfers."""
@@ -301,9 +301,7 @@ class Transfers:
 
     def serve(self, effect: ServeContent, end: End) -> None:
         """Carry out a `ServeContent`: read, hash, send, at the pace the path takes it."""
-        reader = self._readers.setdefault(
-            end.link, _Reader(Pace(WINDOW, self._now(), CONTENT_FRAME_BYTES_MAX))
-        )
+        reader = self._readers.setdefault(end.link, _Reader(Pace(WINDOW, self._now())))
         reader.serving += 1
         pieces = deque((item, number) for item in effect.items for number in chunks_asked(item))
         at = self._bench.now_ns() + self._bench.disk.read_ns
@@ -316,7 +314,9 @@ class Transfers:
             if not served.frames:
                 self._read_piece(served)
                 continue
-            room_ns = self._bench.network.room_at(end, effect.traffic)
+            frame = served.frames[0]
+            reader.pace.on_started(len(frame.body))
+            room_ns = self._bench.network.room_at(end, frame)
             if room_ns > self._bench.now_ns():
                 if reader.pace.verdict(self._now()) is not None:
                     reader.is_too_slow = True
@@ -324,9 +324,9 @@ class Transfers:
                 again_ns = min(room_ns, _look_ns(reader.pace))
                 self._bench.wait(again_ns, partial(self._serve, served))
                 return world_event(Kind.DISK, "waits for room")
-            frame = served.frames.popleft()
-            self._bench.network.send_bulk(end, frame)
-            self._bench.network.flush(end)  # room is told of what is on its way
+            served.frames.popleft()
+            end.outbox.put(frame.traffic, frame, frame.queued_bytes)
+            self._bench.network.flush(end)
             reader.pace.on_bytes(len(frame.body), self._now())
         reader.serving -= 1
         if not reader.serving:
@@ -347,8 +347,9 @@ class Transfers:
                 self._bench.post(ContentLost(content_hash=item.content_hash))
             return
         self._bench.on_content_sent(end, item.content_hash)
-        for start in range(0, max(len(piece), 1), CONTENT_FRAME_BYTES_MAX):
-            part = piece[start : start + CONTENT_FRAME_BYTES_MAX]
+        size = self._bench.network.content_frame_bytes(end)
+        for start in range(0, max(len(piece), 1), size):
+            part = piece[start : start + size]
             is_last = start + len(part) == len(piece)
             header = content_header_bytes(ContentHeader(item.item, is_last, start))
             served.frames.append(

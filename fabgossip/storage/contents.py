@@ -24,6 +24,8 @@ from fabgossip.model.ids import ContentHash
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o400
 SHARDS: Final = 256
+OBJECTS: Final = "objects"
+INCOMING: Final = "incoming"
 _MARK: Final = ".mark"
 _INCOMING_NAME: Final = re.compile(r"[0-9a-f]{64}\.[0-9]+")
 _MARK_NAME: Final = re.compile(r"([0-9a-f]{64})\.mark")
@@ -80,8 +82,8 @@ class ContentFiles:
     """The folder `objects/`, its 256 shards, and `incoming/` beside it."""
 
     def __init__(self, folder: Path) -> None:
-        self._objects = folder / "objects"
-        self._incoming = folder / "incoming"
+        self._objects = folder / OBJECTS
+        self._incoming = folder / INCOMING
         self._count = 0
 
     def prepare(self) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ from fabgossip.model.scope import (
     may_hold,
     may_share,
 )
-from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.grants import narrowed, widened
 from fabgossip.trust.identity import CLOCK_TOLERANCE_S
 from fabgossip.trust.minimums import Demanding, lacking
@@ -319,7 +319,7 @@ def _is_revoked(subject: Subject, about: Object, facts: TrustFacts) -> bool:
     if identity is not None and revoked.has_identity(facts.bundle.cluster_id, identity):
         return True
     manifest, manifest_hash = about.manifest, about.manifest_hash
-    # A list takes nothing from roots, nor from trust itself: see `trust/gate.py`.
+    # A list takes nothing from roots, nor from trust itself: see `trust/signers.py`.
     is_bundle = manifest is not None and manifest.artifact_type is ArtifactType.TRUST_BUNDLE
     signers = [] if is_bundle else [*about.signed_by]
     if subject.claims is not None:

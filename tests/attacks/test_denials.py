@@ -22,14 +22,14 @@ from fabgossip.core.machines import Machines, machines_of
 from fabgossip.core.rooms import rooms_of
 from fabgossip.core.sessions import Session
 from fabgossip.core.setup import NodeSetup, OwnIdentity
-from fabgossip.daemon.audit import RULES, Keep, entry_of
 from fabgossip.daemon.endpoints import dial
+from fabgossip.daemon.facts import RULES, Keep, entry_of
 from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import GetHeads, Graft, HeadKnown, TrafficClass
 from fabgossip.model.moment import Duration, Instant, Now
 from fabgossip.trust.authorization import CHECKS, Decision
-from fabgossip.trust.gate import Asked, Known
+from fabgossip.trust.facts import Asked, Known
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.wire.framing import FrameKind, frame_bytes
 from tests.attacks.scene import ATTACKER, Scene
@@ -75,7 +75,7 @@ def machines(code: RejectionCode | None = None) -> Machines:
 def audited(effects: Iterable[Effect]) -> list[tuple[str, str, str, str]]:
     """Event, code, subject and decision of what the audit log records."""
     entries = [
-        entry_of(one, RULES[one.fact].decision, NOW)
+        entry_of(one, NOW)
         for one in effects
         if isinstance(one, Record) and RULES[one.fact].keep is not Keep.NOTHING
     ]

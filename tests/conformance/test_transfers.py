@@ -221,7 +221,7 @@ def test_a_simulated_node_hears_of_what_is_damaged_and_not_of_what_it_removed(
         (8 << 20, 4 << 20, False),
         (BYTES_PER_S_MIN + 4_096, 4 << 20, False),
         (BYTES_PER_S_MIN // 2, 4 << 20, True),
-        (BYTES_PER_S_MIN // 2, 1 << 20, False),
+        (BYTES_PER_S_MIN // 2, 128 << 10, False),
     ],
     ids=["fast", "at the least pace", "below it", "below it, all queued at once"],
 )
@@ -234,6 +234,8 @@ def test_a_simulated_reader_takes_contents_at_the_least_pace_or_loses_the_rest(
     place = Place("r1", "z1", "k1")
     paths = Paths({1: place, 2: place}, (rule_of(bytes_per_second),), streams)
     network = Network(world, paths)
+    for index in (1, 2):
+        network.listen(index, nobody)
     disk = SimDisk(world, 1, COSTS["instant"], nobody, streams.of("disk"), {})
     content = b"x" * size
     stored = daemon.wanted(content)

@@ -243,7 +243,41 @@ def test_who_lost_its_link_is_asked_over_the_next_one_at_once(
         fail(story, routes(), reason)
         story.when(lost)
     again = story.link("n2")
-    assert advertise(story, again, routes()).only(ReceiveContent).link == again
+    assert story.only(ReceiveContent).link == again
+
+
+@pytest.mark.parametrize("is_lost_first", [True, False], ids=["link first", "try first"])
+def test_who_announced_is_asked_over_the_link_that_replaced_its_first_one(
+    is_lost_first: bool,  # noqa: FBT001  # a case
+) -> None:
+    """Crossing dials leave one link of two. A new node, which knows no store yet and hears nobody
+    advertise, has no other source of its own snapshot than who told it of it."""
+    story = Story()
+    first = story.link("n2", is_dialer=False)
+    story.announce(routes(), first).persisted()
+    tried = story.effects
+    other = story.link("n2")
+    lost = PeerLost(link=first, node_id=NodeId("n2"), reason=LostReason.DUPLICATE)
+    if is_lost_first:
+        story.when(lost)
+        story.effects = tried
+        fail(story, routes(), FetchFailure.LOST)
+        assert story.only(ReceiveContent).link == other
+    else:
+        story.effects = tried
+        fail(story, routes(), FetchFailure.LOST)
+        assert story.only(ReceiveContent).link == other
+        assert story.when(lost).find(ReceiveContent) == []
+
+
+def test_who_announced_is_asked_even_if_its_link_was_replaced_before_that_was_durable() -> None:
+    story = Story()
+    first = story.link("n2", is_dialer=False)
+    pending = story.announce(routes(), first).effects
+    other = story.link("n2")
+    story.when(PeerLost(link=first, node_id=NodeId("n2"), reason=LostReason.DUPLICATE))
+    story.effects = pending
+    assert story.persisted().only(ReceiveContent).link == other
 
 
 def test_a_stale_timer_wakes_nothing() -> None:
@@ -338,7 +372,9 @@ def _only(source: Source) -> Callable[[Want], tuple[Source, ...]]:
 
 def test_of_many_tries_the_first_and_the_last_are_kept() -> None:
     fetching = Fetching(FetchingConfig(), Random(1))
-    want = fetching.on_wanted(routes().verified, TrafficClass.POLICY, LinkId(1), NOW, is_read=False)
+    want = fetching.on_wanted(
+        routes().verified, TrafficClass.POLICY, NodeId("n1"), NOW, is_read=False
+    )
     assert want is not None
     total = ATTEMPTS_MAX + 5
     now = NOW
@@ -351,7 +387,7 @@ def test_of_many_tries_the_first_and_the_last_are_kept() -> None:
             verified=routes().verified,
             says=True,
         )
-        want.announcers[source.link] = None
+        want.on_announced(source.node_id)
         started, _ = fetching.next_transfers(_only(source), now)
         assert started == [want]
         fetching.check()
@@ -369,16 +405,17 @@ def only(source: Source) -> Callable[[Want], tuple[Source, ...]]:
 
 
 def test_of_one_wants_sources_so_many_are_remembered_and_no_more() -> None:
-    """Announcers beyond the limit are not noted; of who failed, the oldest may be asked again."""
+    """Beyond the limit the oldest leaves: of who failed, it may be asked again."""
     fetching = Fetching(FetchingConfig(), Random(1))
     verified = routes().verified
     want = fetching.on_wanted(verified, TrafficClass.POLICY, None, NOW, is_read=False)
     assert want is not None
     links = [LinkId(number) for number in range(SOURCES_PER_WANT_MAX + 1)]
-    for link in links:
-        fetching.on_announced(want, link)
+    names = [NodeId(f"n{link}") for link in links]
+    for name in names:
+        fetching.on_announced(want, name)
         fetching.check()
-    assert list(want.announcers) == links[:-1]
+    assert list(want.announcers) == names[1:]
     for link in links:
         source = Source(
             link=link,

@@ -44,6 +44,12 @@ class Link:
         self.near, self.far = ends
         self.spoil: dict[str, object] = {}
         self.asked: list[GetContent] = []
+        self.outgoing, self._outgoing = trio.open_memory_channel[bytes](100)
+
+    async def send_content(self) -> None:
+        """What `answer` gave leaves in its order, each frame once there is room for it."""
+        async for frame in self._outgoing:
+            await self.far.send_bulk(frame, TrafficClass.POLICY)
 
     def on_near(self, connection: Connection, frame: Frame) -> None:
         if frame.kind is FrameKind.CONTENT:
@@ -60,7 +66,9 @@ class Link:
         answer = self.spoil.get("answer")
         if answer is not None:
             assert callable(answer)
-            answer(connection, frame.stream, message)
+            content = answer(connection, frame.stream, message)
+            if isinstance(content, bytes):
+                self.outgoing.send_nowait(content)
             return
         (ask,) = message.items
         content = self.spoil.get("content")
@@ -93,6 +101,7 @@ async def link(folder: Path) -> AsyncIterator[Link]:
             made = Link(here, there, ends)
             nursery.start_soon(ends[0].serve, made.on_near, uncounted)
             nursery.start_soon(ends[1].serve, made.on_far, uncounted)
+            nursery.start_soon(made.send_content)
             yield made
             for one in ends:
                 one.close(None, LostReason.LOCAL)
@@ -147,9 +156,7 @@ async def test_a_wrong_content_is_blamed_on_its_sender_and_nothing_is_kept(
     tmp_path: Path, sent: bytes, reason: FetchFailure
 ) -> None:
     async with link(tmp_path) as one:
-        one.spoil["answer"] = lambda end, stream, _: end.send_frame(
-            content_frame(stream, sent), TrafficClass.POLICY
-        )
+        one.spoil["answer"] = lambda _, stream, __: content_frame(stream, sent)
         one.receive(SMALL)
         failed = await one.here.event()
         assert failed == ContentFailed(
@@ -165,12 +172,12 @@ async def test_a_wrong_content_is_blamed_on_its_sender_and_nothing_is_kept(
 async def test_a_flipped_bit_in_one_chunk_counts_what_was_good_before_it(tmp_path: Path) -> None:
     size = chunk_size_of(len(LARGE))
 
-    def answer(end: Connection, stream: int, message: GetContent) -> None:
+    def answer(_: Connection, stream: int, message: GetContent) -> bytes:
         number = message.items[0].first_chunk
         data = bytearray(LARGE[number * size : (number + 1) * size])
         if number == 2:
             data[-1] ^= 1
-        end.send_frame(content_frame(stream, bytes(data)), TrafficClass.POLICY)
+        return content_frame(stream, bytes(data))
 
     async with link(tmp_path) as one:
         one.spoil["answer"] = answer
@@ -196,12 +203,8 @@ async def test_chunks_the_manifest_contradicts_are_refused_as_a_whole(tmp_path: 
             is_read=False,
         )
         size = chunk_size_of(len(LARGE))
-        one.spoil["answer"] = lambda end, stream, message: end.send_frame(
-            content_frame(
-                stream,
-                LARGE[message.items[0].first_chunk * size :][:size],
-            ),
-            TrafficClass.POLICY,
+        one.spoil["answer"] = lambda _, stream, message: content_frame(
+            stream, LARGE[message.items[0].first_chunk * size :][:size]
         )
         effect = ReceiveContent(wanted=lie, link=one.near.link, idle_ms=IDLE_MS)
         one.here.transfers.receive(effect, one.near)

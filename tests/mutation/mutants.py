@@ -54,6 +54,10 @@ TUPLES: Final = (
 TABLE_MODULE: Final = "trust.modes"
 CONDITIONS_OF: Final = (
     "trust.gate",
+    "trust.binding",
+    "trust.signers",
+    "trust.ordering",
+    "trust.validity",
     "trust.identity",
     "trust.grants",
     "trust.minimums",
