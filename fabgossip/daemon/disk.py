@@ -21,8 +21,9 @@ from fabgossip.errors import StorageError, WireError
 from fabgossip.model.artifact import INLINE_BYTES_MAX, TYPE_RULES
 from fabgossip.model.ids import ContentHash
 from fabgossip.storage.contents import ContentFiles, IncomingContent
-from fabgossip.storage.index import DropContent, NodeIndex, PutContent, Row
+from fabgossip.storage.index import NodeIndex
 from fabgossip.storage.materialized import LocalState, LocalVersion, has_settings
+from fabgossip.storage.rows import DropContent, PutContent, Row
 from fabgossip.wire.contents import parse_snapshot
 
 _T = TypeVar("_T")

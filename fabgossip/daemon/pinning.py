@@ -12,7 +12,8 @@ from fabgossip.daemon.config import TrustTable
 from fabgossip.errors import ConfigError, WireError
 from fabgossip.model.authority import TrustBundle
 from fabgossip.model.persistence import StoredTrust
-from fabgossip.storage.index import NodeIndex, PinRow
+from fabgossip.storage.index import NodeIndex
+from fabgossip.storage.rows import PinRow
 from fabgossip.trust.bundle import PinnedTrust
 from fabgossip.wire.contents import parse_bundle
 

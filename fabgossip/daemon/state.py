@@ -10,8 +10,9 @@ from fabgossip.daemon.disk import Disk, drop_loose
 from fabgossip.errors import ServiceError, StorageError
 from fabgossip.model.ids import NodeId
 from fabgossip.storage.contents import ContentFiles
-from fabgossip.storage.index import INDEX_NAME, DropContent, NodeIndex
+from fabgossip.storage.index import INDEX_NAME, NodeIndex
 from fabgossip.storage.materialized import LocalState
+from fabgossip.storage.rows import DropContent
 
 STATE_MODE: Final = 0o751
 

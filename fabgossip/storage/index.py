@@ -13,7 +13,6 @@ returned survives power loss on a disk that honours fsync.
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self
@@ -23,7 +22,6 @@ from fabgossip.model.artifact import TRUST_TYPES, TYPE_RULES, ArtifactType, Orde
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
-    Change,
     DropHead,
     KeptCheckpoint,
     PutCheckpoints,
@@ -44,57 +42,15 @@ from fabgossip.model.persistence import (
     StoredMemory,
     StoredTrust,
 )
+from fabgossip.storage.rows import ContentRow, DropContent, PinRow, PutContent, Row
+from fabgossip.storage.schema import FROM_FIRST, SCHEMA, SCHEMA_VERSION
 
-SCHEMA_VERSION: Final = 2
 CHECKPOINT_BYTES: Final = 16 << 20
 COMMITS_PER_LOOK: Final = 64
 """The log's size is looked at this often: at 256 rows a commit it cannot outgrow its bound twice.
 """
 BUSY_TIMEOUT_S: Final = 5.0
 _READ_TYPES: Final = tuple(one.value for one in ArtifactType if TYPE_RULES[one].is_read)
-_SCHEMA: Final = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE head (
-    namespace TEXT NOT NULL, is_increment INTEGER NOT NULL,
-    epoch INTEGER NOT NULL, version INTEGER NOT NULL, artifact_type TEXT NOT NULL,
-    content_hash BLOB NOT NULL, envelope BLOB NOT NULL,
-    PRIMARY KEY (namespace, is_increment)
-) WITHOUT ROWID;
-CREATE INDEX head_by_content ON head (content_hash);
-CREATE TABLE floor (
-    namespace TEXT PRIMARY KEY, epoch INTEGER NOT NULL, version INTEGER NOT NULL,
-    manifest_hash BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE evidence (
-    namespace TEXT NOT NULL, manifest_hash BLOB NOT NULL, envelope BLOB NOT NULL,
-    content_hash BLOB, PRIMARY KEY (namespace, manifest_hash)
-) WITHOUT ROWID;
-CREATE TABLE claims_seen (
-    node_id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, version INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE grant_use (
-    grant_id BLOB PRIMARY KEY, uses INTEGER NOT NULL, forget_at INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE content (
-    content_hash BLOB PRIMARY KEY, size INTEGER NOT NULL, inline BLOB
-) WITHOUT ROWID;
-CREATE TABLE revoked (
-    kind INTEGER NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, value)
-) WITHOUT ROWID;
-CREATE TABLE checkpoint (
-    node_id TEXT NOT NULL, place INTEGER NOT NULL, size INTEGER NOT NULL, head BLOB NOT NULL,
-    wall INTEGER NOT NULL, is_evidence INTEGER NOT NULL, envelope BLOB NOT NULL,
-    PRIMARY KEY (node_id, place)
-) WITHOUT ROWID;
-CREATE TABLE trust (
-    version INTEGER PRIMARY KEY, envelope BLOB NOT NULL, content BLOB NOT NULL,
-    content_hash BLOB NOT NULL
-);
-"""
-
-
-_FROM_FIRST: Final = "ALTER TABLE evidence ADD COLUMN content_hash BLOB;"
-"""What schema 1 lacks; contents of its evidence were not kept."""
 _RAISE_FLOOR: Final = """
 INSERT INTO floor VALUES (?, ?, ?, ?)
 ON CONFLICT (namespace) DO UPDATE SET
@@ -117,43 +73,6 @@ SELECT head.namespace, head.epoch, head.version, head.is_increment, head.artifac
 FROM head LEFT JOIN content USING (content_hash)
 ORDER BY head.namespace, head.is_increment
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PutContent:
-    """A content is durable: as a file, or (`inline`) in this very row."""
-
-    content_hash: ContentHash
-    size: int
-    inline: bytes | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DropContent:
-    """A content is not held any more; its bytes go after this is durable."""
-
-    content_hash: ContentHash
-
-
-Row = Change | PutContent | DropContent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContentRow:
-    """What the index says of a content."""
-
-    size: int
-    inline: bytes | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PinRow:
-    """The pinned trust bundle a folder was made under."""
-
-    fingerprint: str
-    """SHA-256 of the file, hexadecimal."""
-    roots: str
-    """Names the root keys and how many must sign."""
 
 
 class OtherSchemaError(StorageError):
@@ -250,7 +169,7 @@ class NodeIndex:
     def _migrate(self) -> None:
         version = self._schema_version()
         if version < SCHEMA_VERSION:
-            steps = _FROM_FIRST if version else _SCHEMA
+            steps = FROM_FIRST if version else SCHEMA
             script = f"BEGIN; {steps} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
             self._db.executescript(script)
 

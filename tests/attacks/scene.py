@@ -54,7 +54,8 @@ from fabgossip.model.messages import (
     Roots,
 )
 from fabgossip.model.persistence import Change, PutHead, PutMemory, PutRevoked, PutTimeFloor
-from fabgossip.storage.index import DropContent, NodeIndex, PutContent, Row
+from fabgossip.storage.index import NodeIndex
+from fabgossip.storage.rows import DropContent, PutContent, Row
 from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.signatures import Verifier
 from fabgossip.wire.statements import manifest_bytes

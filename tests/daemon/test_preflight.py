@@ -13,7 +13,8 @@ from fabgossip.daemon.driver import read_clocks
 from fabgossip.daemon.preflight import start_problems
 from fabgossip.errors import FabgossipError
 from fabgossip.model.ids import NodeId
-from fabgossip.storage.index import INDEX_NAME, NodeIndex, PinRow
+from fabgossip.storage.index import INDEX_NAME, NodeIndex
+from fabgossip.storage.rows import PinRow
 from tests.daemon import enrolled
 
 Spoil = Callable[[Path], object]

@@ -27,7 +27,9 @@ from fabgossip.model.persistence import (
     PutTrust,
     StoredTrust,
 )
-from fabgossip.storage.index import SCHEMA_VERSION, DropContent, NodeIndex, PutContent, Row
+from fabgossip.storage.index import NodeIndex
+from fabgossip.storage.rows import DropContent, PutContent, Row
+from fabgossip.storage.schema import SCHEMA_VERSION
 from tests.core.artifacts import Artifact, increment, node_snapshot, peers, record, routes
 
 OWN = NodeId("n1")
