@@ -28,7 +28,7 @@ from fabgossip.model.authority import (
     VerifiedGrant,
 )
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
-from fabgossip.model.mode import Action, Freshness, Mode, Permission
+from fabgossip.model.mode import Action, Cause, Freshness, Mode, Permission
 from fabgossip.model.moment import Now, UnixTime, is_past
 from fabgossip.model.persistence import (
     Change,
@@ -41,15 +41,8 @@ from fabgossip.model.persistence import (
 from fabgossip.model.policy import DegradedPolicy
 from fabgossip.model.scope import Entitlements
 from fabgossip.model.topology import Snapshot
-from fabgossip.trust.gate import (
-    ANYTHING,
-    NOTHING_KNOWN,
-    Asked,
-    Known,
-    ReadContent,
-    TrustFacts,
-    TrustGate,
-)
+from fabgossip.trust.facts import ANYTHING, NOTHING_KNOWN, Asked, Known, TrustFacts
+from fabgossip.trust.gate import ReadContent, TrustGate
 from fabgossip.trust.grants import verify_grant
 from fabgossip.trust.identity import ClaimsTrust, verify_claims
 from fabgossip.trust.membership import may_link
@@ -472,8 +465,7 @@ class Beliefs:
         """Whether the mode, and for what is of high risk the audit log, allow an action."""
         permission = may(action, self.facts.freshness, now.unix, about)
         if action is Action.HIGH_RISK and permission.allowed and not self.audit_is_writable:
-            reason = "the audit log cannot be written"
-            return Permission(allowed=False, mode=permission.mode, reason=reason)
+            return Permission(cause=Cause.AUDIT, mode=permission.mode)
         return permission
 
     def mode(self, now: Now) -> Mode:

@@ -32,7 +32,7 @@ from fabgossip.model.artifact import (
     VerifiedManifest,
 )
 from fabgossip.model.moment import Now, later
-from fabgossip.trust.gate import ANYTHING
+from fabgossip.trust.facts import ANYTHING
 from fabgossip.trust.rejections import HELD_BACK, Rejection, RejectionCode
 
 

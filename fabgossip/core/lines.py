@@ -11,7 +11,7 @@ from fabgossip.core.catalog import HeadState
 from fabgossip.core.machines import Machines
 from fabgossip.model.artifact import NO_ORDER, Manifest
 from fabgossip.model.scope import Family, Namespace
-from fabgossip.trust.gate import Line, Listed
+from fabgossip.trust.facts import Line, Listed
 
 
 class Lines:

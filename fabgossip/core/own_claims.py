@@ -15,7 +15,7 @@ from fabgossip.model.authority import Opening, VerifiedClaims
 from fabgossip.model.mode import Action
 from fabgossip.model.moment import Now
 from fabgossip.model.scope import Entitlements
-from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.identity import ClaimsTrust, committed, verify_claims
 from fabgossip.trust.modes import Circumstances, may
 from fabgossip.trust.rejections import Rejection

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from fabgossip.core.setup import OwnIdentity
 from fabgossip.model.authority import Revocation, RevocationList, RevokedKind
-from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.membership import has_lost_trust
 from fabgossip.trust.revocation import node_token
 

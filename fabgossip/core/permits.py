@@ -22,6 +22,7 @@ from fabgossip.core.catalog import Head, HeadState
 from fabgossip.model.mode import (
     RISKS,
     Action,
+    Cause,
     Mode,
     Permission,
     Permit,
@@ -67,9 +68,7 @@ class Permits:
             return self._no(action, now, *fault)
         permission = self._permission(action, risk, head, now)
         if not permission.allowed:
-            code = PermitCode.POLICY if "policy" in permission.reason else PermitCode.MODE
-            code = PermitCode.AUDIT if "audit" in permission.reason else code
-            return self._no(action, now, code, permission.reason)
+            return self._no(action, now, _CODES[permission.cause], permission.reason)
         is_degraded = permission.mode is not Mode.FRESH or (
             head is not None and is_past(head.manifest.refresh_by, now.unix)
         )
@@ -136,8 +135,7 @@ class Permits:
         is_suspect = Mode.CLOCK_SUSPECT in conditions_of(beliefs.freshness, now.unix)
         if permission.allowed and risk is Risk.MEDIUM and is_suspect:
             # A new use would rest on a clock nobody believes: keeping on is as far as it goes.
-            reason = "clock_suspect forbids it"
-            return Permission(allowed=False, mode=Mode.CLOCK_SUSPECT, reason=reason)
+            return Permission(cause=Cause.FORBIDDEN, mode=Mode.CLOCK_SUSPECT)
         return permission
 
     def _policy_for(self, action: str, risk: Risk, head: Head | None) -> frozenset[Mode]:
@@ -188,6 +186,13 @@ class Permits:
         return min(until)
 
 
+_CODES: Final = {
+    Cause.FORBIDDEN: PermitCode.MODE,
+    Cause.LANE: PermitCode.MODE,
+    Cause.EARLIER: PermitCode.MODE,
+    Cause.POLICY: PermitCode.POLICY,
+    Cause.AUDIT: PermitCode.AUDIT,
+}
 _HELP: Final = {
     PermitCode.ALLOWED: "",
     PermitCode.ALLOWED_STALE: "fabgossip status",

@@ -8,7 +8,7 @@ Must not know: how it was noticed that something was forgotten.
 
 from fabgossip.model.artifact import NO_ORDER, Order
 from fabgossip.model.moment import UnixTime, is_past
-from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.facts import TrustFacts
 
 
 class Recovering:

@@ -52,14 +52,41 @@ class Freshness:
     """Whether the node itself, its certificate or the CA of that lost its trust."""
 
 
+class Cause(StrEnum):
+    """Why something may be done, or not, in words that follow a condition."""
+
+    ALLOWED = "allows it"
+    FORBIDDEN = "forbids it"
+    POLICY = "the signed degraded policy does not allow it"
+    LANE = "trust lane only"
+    EARLIER = "only what was issued before the condition began"
+    AUDIT = "the audit log is not intact"
+    """The condition has nothing against it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permission:
     """Whether something may be done, under which condition, and why."""
 
-    allowed: bool
+    cause: Cause
     mode: Mode
     """The gravest condition that forbids it; the gravest that holds where it is allowed."""
-    reason: str
+
+    @property
+    def allowed(self) -> bool:
+        """Whether it may be done."""
+        return self.cause is Cause.ALLOWED
+
+    @property
+    def reason(self) -> str:
+        """For people."""
+        match self.cause:
+            case Cause.ALLOWED | Cause.FORBIDDEN:
+                return f"{self.mode.value} {self.cause.value}"
+            case Cause.POLICY | Cause.LANE | Cause.EARLIER:
+                return f"{self.mode.value}: {self.cause.value}"
+            case Cause.AUDIT:
+                return self.cause.value
 
 
 class Risk(StrEnum):

@@ -36,15 +36,7 @@ from fabgossip.trust.binding import (
     parse,
 )
 from fabgossip.trust.bundle import describes, meets_roots, succession_fault
-from fabgossip.trust.facts import (
-    ANYTHING,
-    NOTHING_KNOWN,
-    Asked,
-    Known,
-    Line,
-    Listed,
-    TrustFacts,
-)
+from fabgossip.trust.facts import ANYTHING, NOTHING_KNOWN, Asked, Known, TrustFacts
 from fabgossip.trust.grants import not_named, widened
 from fabgossip.trust.ordering import listing, order
 from fabgossip.trust.rejections import Rejection, RejectionCode
@@ -68,19 +60,6 @@ from fabgossip.wire.contents import (
     parse_storage_directory,
 )
 from fabgossip.wire.envelopes import envelope_bytes, parse_envelope
-
-__all__ = [
-    "ANYTHING",
-    "NOTHING_KNOWN",
-    "Asked",
-    "Known",
-    "Line",
-    "Listed",
-    "ReadContent",
-    "TrustFacts",
-    "TrustGate",
-]
-"""The gate, and the words of its questions."""
 
 ReadContent: TypeAlias = TrustBundle | RevocationList | PeerDirectory | StorageDirectory | Snapshot
 """What fabgossip itself reads out of a content."""

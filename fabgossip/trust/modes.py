@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from fabgossip.model.mode import Action, Freshness, Mode, Permission
+from fabgossip.model.mode import Action, Cause, Freshness, Mode, Permission
 from fabgossip.model.moment import UnixTime, is_past, seconds_between
 
 PARTITIONED_AFTER_S: Final = 900
@@ -28,8 +28,10 @@ class Cell(Enum):
     NO = "no"
     POLICY = "policy"
     """Only where the signed degraded policy says so."""
-    LANE = "trust lane only"
-    EARLIER = "only what was issued before the condition began"
+    LANE = "lane"
+    """Only the trust lane."""
+    EARLIER = "earlier"
+    """Only what was issued before the condition began."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +106,8 @@ def may(
     for mode in reversed(held):
         cell = TABLE.get((action, mode), Cell.NO)
         if not _is_met(cell, mode, freshness, about):
-            return Permission(allowed=False, mode=mode, reason=_reason(cell, mode))
-    return Permission(allowed=True, mode=held[-1], reason=f"{held[-1].value} allows it")
+            return Permission(cause=_CAUSES[cell], mode=mode)
+    return Permission(cause=Cause.ALLOWED, mode=held[-1])
 
 
 def _is_met(cell: Cell, mode: Mode, freshness: Freshness, about: Circumstances) -> bool:
@@ -122,9 +124,10 @@ def _is_met(cell: Cell, mode: Mode, freshness: Freshness, about: Circumstances) 
             return about.issued_at is not None and about.issued_at <= freshness.newest_issued_at
 
 
-def _reason(cell: Cell, mode: Mode) -> str:
-    if cell is Cell.POLICY:
-        return f"{mode.value}: the signed degraded policy does not allow it"
-    if cell in (Cell.LANE, Cell.EARLIER):
-        return f"{mode.value}: {cell.value}"
-    return f"{mode.value} forbids it"
+_CAUSES: Final = {
+    Cell.NO: Cause.FORBIDDEN,
+    Cell.POLICY: Cause.POLICY,
+    Cell.LANE: Cause.LANE,
+    Cell.EARLIER: Cause.EARLIER,
+}
+"""What a cell that is not met says."""

@@ -103,6 +103,7 @@ def test_nothing_of_high_risk_is_allowed_unless_the_audit_log_is_intact(state: A
     story.when(AuditChanged(state=state))
     refused = gate(story, "activate-update")
     assert (allowed.allowed, refused.allowed, refused.code) == (True, False, PermitCode.AUDIT)
+    assert refused.reason == "the audit log is not intact"
     assert gate(story, "route").allowed
     story.when(AuditChanged(state=AuditState.INTACT))
     assert gate(story, "activate-update").allowed

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pytest
 
-from fabgossip.model.mode import Action, Freshness, Mode
+from fabgossip.model.mode import Action, Cause, Freshness, Mode
 from fabgossip.model.moment import UnixTime
 from fabgossip.trust.modes import PARTITIONED_AFTER_S, Circumstances, conditions_of, may
 
@@ -78,7 +78,8 @@ def test_each_cell_says_what_the_table_says(action: Action, mode: Mode) -> None:
         permission = may(action, freshness, NOW, about)
         assert permission.allowed is is_allowed(cell, about, mode)
         assert permission.mode is mode
-        assert permission.reason
+        assert permission.cause is not Cause.AUDIT, "modes know nothing of the log"
+        assert permission.reason.startswith(mode.value)
 
 
 @pytest.mark.parametrize("action", Action)
