@@ -1020,7 +1020,10 @@ class Intake:
                 self._restrict(verified, value, now, is_side=False)
                 m.out.append(Record(fact=Fact.REVOCATION_ACCEPTED, fields=_fields(verified, "")))
             case PeerDirectory():
-                m.neighbors.on_directory(namespace, value)
+                content_hash = verified.manifest.content_hash
+                cluster_id = m.beliefs.facts.bundle.cluster_id
+                roster = m.rosters.roster_of(cluster_id, content_hash, value)
+                m.neighbors.on_directory(namespace, roster)
                 self.facts_changed = True
             case StorageDirectory():
                 m.placement.on_directory(namespace, value)

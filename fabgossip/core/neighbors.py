@@ -7,30 +7,31 @@ membership or death is told to anybody; with equal directories every declared au
 connected, because each member but the first keeps a link to an earlier one.
 Must not know: what is sent over a link, what was admitted.
 
-- The order of members is (core before full, then SHA-256 of cluster and node id): the same on
-  all nodes.
 - Up to `mesh_members_max` members everybody links to everybody; above, each keeps
   `quota_per_audience` links and at least one to an earlier member. Thin nodes are in nobody's
   quota and link to two earlier ones.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from random import Random
 from typing import Final
 
 from fabgossip.core.config import ConnectionsConfig, NeighborsConfig
 from fabgossip.core.events import LinkId
-from fabgossip.model.ids import ClusterId, NodeId
+from fabgossip.core.rosters import Circle, Roster
+from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
 from fabgossip.model.scope import Audience, ScopeId
-from fabgossip.model.topology import Endpoint, FailureDomain, PeerClass, PeerDirectory, PeerRecord
+from fabgossip.model.topology import Endpoint, PeerRecord
 
 THIN_LINKS: Final = 2
 LOOK_AGAIN_MS: Final = 8_000
 """Missing neighbours are looked for this often although nothing happened (*start*)."""
 UNKNOWN_DISTANCE: Final = 3
 """Of peers where our own place is not known: as if they were in another region."""
+FAILURES_MAX: Final = 1_024
+"""Nodes whose failures are remembered (*start*); beyond, the oldest is dialled like any other."""
 JITTER_DIVISOR: Final = 5
 """Jitter of 20 %."""
 
@@ -58,17 +59,27 @@ class _Liveness:
     rtt_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Circle:
-    """One declared audience of which this node is a member: its other members in order."""
+@dataclass(frozen=True, slots=True)
+class _Seat:
+    """One declared audience of which this node is a member, and where it stands in it."""
 
-    audience: Audience
-    before: tuple[NodeId, ...]
-    after: tuple[NodeId, ...]
+    roster: Roster
+    circle: Circle
+    rank: int | None
+    """None for a thin node, which has no place in the order."""
+
+    def is_member(self, node_id: NodeId) -> bool:
+        """Whether another node is a member on which others count."""
+        return node_id in self.roster.ranks and self.roster.is_member(node_id, self.circle)
+
+    def is_earlier(self, node_id: NodeId) -> bool:
+        """Whether a member stands before this node."""
+        return self.rank is None or self.roster.ranks[node_id] < self.rank
 
     @property
-    def members(self) -> tuple[NodeId, ...]:
-        return self.before + self.after
+    def others(self) -> int:
+        """How many other members there are."""
+        return len(self.circle.members) - (self.rank is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,77 +95,41 @@ class Neighbors:
     """The view of this node: directories held, links open, who to dial next."""
 
     __slots__ = (
-        "_backoffs", "_bootstrap", "_circles", "_cluster_id", "_config", "_connections",
-        "_dialing", "_directories", "_links", "_live", "_own_class", "_own_domain", "_own_id",
-        "_records", "_rng", )  # fmt: skip
+        "_backoffs", "_bootstrap", "_config", "_connections", "_dialing", "_links", "_live",
+        "_own_id", "_own_record", "_rng", "_rosters", "_seats",
+    )  # fmt: skip
 
     def __init__(
         self,
         own_id: NodeId,
-        cluster_id: ClusterId,
         configs: tuple[NeighborsConfig, ConnectionsConfig],
         bootstrap: tuple[Endpoint, ...],
         rng: Random,
     ) -> None:
         self._own_id = own_id
-        self._cluster_id = cluster_id
         self._config, self._connections = configs
         self._bootstrap = bootstrap
         self._rng = rng
-        self._directories: dict[str, PeerDirectory] = {}
-        self._records: dict[NodeId, PeerRecord] = {}
-        self._circles: tuple[_Circle, ...] = ()
-        self._own_class = PeerClass.FULL
-        self._own_domain: FailureDomain | None = None
+        self._rosters: dict[str, Roster] = {}
+        self._seats: tuple[_Seat, ...] = ()
+        self._own_record: PeerRecord | None = None
         self._links: dict[NodeId, LinkId] = {}
         self._live: dict[LinkId, _Liveness] = {}
         self._dialing: dict[NodeId, Instant] = {}
         self._backoffs: dict[NodeId, _Backoff] = {}
 
-    def on_directory(self, namespace: str, directory: PeerDirectory | None) -> None:
-        """The directory of a namespace is now this one (None: gone)."""
-        if directory is None:
-            self._directories.pop(namespace, None)
+    def on_directory(self, namespace: str, roster: Roster | None) -> None:
+        """The directory of a namespace now says this (None: it is gone)."""
+        if roster is None:
+            self._rosters.pop(namespace, None)
         else:
-            self._directories[namespace] = directory
-        self._records = {}
-        for one in self._directories.values():
-            for peer in one.peers:
-                self._records.setdefault(peer.node_id, peer)
-        own = self._records.pop(self._own_id, None)
-        self._own_class = PeerClass.FULL if own is None else own.peer_class
-        self._own_domain = None if own is None else own.domain
-        self._circles = tuple(
-            circle for one in self._directories.values() for circle in self._circles_of(one)
+            self._rosters[namespace] = roster
+        self._own_record = self.record_of(self._own_id)
+        self._seats = tuple(
+            _Seat(one, circle, one.ranks.get(self._own_id))
+            for one in self._rosters.values()
+            for circle in one.circles_of(self._own_id)
         )
-
-    def _circles_of(self, directory: PeerDirectory) -> list[_Circle]:
-        own = next((peer for peer in directory.peers if peer.node_id == self._own_id), None)
-        if own is None:
-            return []
-        own_key = self._place(own)
-        circles = []
-        for index in own.audiences:
-            others = [
-                peer
-                for peer in directory.peers
-                if peer is not own
-                and peer.peer_class is not PeerClass.THIN
-                and index in peer.audiences
-            ]
-            placed = sorted((self._place(peer), peer.node_id) for peer in others)
-            circles.append(
-                _Circle(
-                    audience=directory.audiences[index],
-                    before=tuple(node_id for place, node_id in placed if place < own_key),
-                    after=tuple(node_id for place, node_id in placed if place > own_key),
-                )
-            )
-        return circles
-
-    def _place(self, peer: PeerRecord) -> tuple[bool, bytes]:
-        text = f"fabgossip order\x00{self._cluster_id}\x00{peer.node_id}"
-        return peer.peer_class is not PeerClass.CORE, sha256(text.encode("ascii")).digest()
 
     def on_dialing(self, node_id: NodeId, now: Instant) -> None:
         """A dial began."""
@@ -185,7 +160,7 @@ class Neighbors:
         failures = 1 + (self._backoffs[node_id].failures if node_id in self._backoffs else 0)
         wait = min(self._config.redial_min_ms << min(failures - 1, 16), self._config.redial_max_ms)
         self._backoffs[node_id] = _Backoff(failures, later(now, self._jittered(wait)))
-        if len(self._backoffs) > len(self._records) + len(self._bootstrap) + self._config.links_max:
+        if len(self._backoffs) > FAILURES_MAX:
             del self._backoffs[next(iter(self._backoffs))]
 
     def _jittered(self, wait_ms: int) -> Duration:
@@ -252,7 +227,7 @@ class Neighbors:
         return tuple(self._candidate(node_id) for node_id in wanted[:room])
 
     def _candidate(self, node_id: NodeId) -> Candidate:
-        record = self._records.get(node_id)
+        record = self.record_of(node_id)
         if record is not None and record.addresses:
             return Candidate(node_id, record.addresses)
         return Candidate(
@@ -269,12 +244,13 @@ class Neighbors:
         """Missing neighbours: first those that heal the most audiences at once, ties by our own
         chance."""
         votes: dict[NodeId, int] = {}
-        for circle in self._circles:
-            for node_id in self._missing(circle):
+        for seat in self._seats:
+            for node_id in self._missing(seat):
                 votes[node_id] = votes.get(node_id, 0) + 1
+        votes.pop(self._own_id, None)
         if not self._links and not votes:
             return [one.node_id for one in self._bootstrap if one.node_id != self._own_id]
-        if not self._links or not self._circles:
+        if not self._links or not self._seats:
             # Until a directory lists us, only the control endpoint is shown all our claims, so a
             # node that met others first must not stop before it has met that one too.
             for one in self._bootstrap:
@@ -283,43 +259,40 @@ class Neighbors:
         ranked = [(-count, self._rng.getrandbits(32), node_id) for node_id, count in votes.items()]
         return [node_id for _, _, node_id in sorted(ranked)]
 
-    def _missing(self, circle: _Circle) -> tuple[NodeId, ...]:
-        present = [
-            node_id
-            for node_id in circle.members
-            if node_id in self._links or node_id in self._dialing
-        ]
-        if self._own_class is PeerClass.THIN:
-            return () if len(present) >= THIN_LINKS else circle.members
-        if len(circle.members) <= self._config.mesh_members_max:
-            return circle.members
-        if circle.before and not any(node_id in self._links for node_id in circle.before):
-            return circle.before
-        return circle.members if len(present) < self._config.quota_per_audience else ()
+    def _missing(self, seat: _Seat) -> Sequence[NodeId]:
+        """Of whom to dial one or more for the sake of an audience, this node itself among them."""
+        members = seat.circle.members
+        present = sum(seat.is_member(one) for one in (*self._links, *self._dialing))
+        if seat.rank is None:
+            return () if present >= THIN_LINKS else members
+        if seat.others <= self._config.mesh_members_max:
+            return members
+        earlier = (one for one in self._links if seat.is_member(one) and seat.is_earlier(one))
+        if seat.circle.members[0] != self._own_id and not any(True for _ in earlier):
+            return [one for one in members if seat.is_earlier(one)]
+        return members if present < self._config.quota_per_audience else ()
 
     def is_listed(self, node_id: NodeId, scope: ScopeId) -> bool:
         """Whether a held directory lists a node for a scope, as a member or because it stores for
         it."""
-        return any(
-            one.scope == scope and any(peer.node_id == node_id for peer in one.peers)
-            for one in self._directories.values()
-        )
+        return any(one.scope == scope and node_id in one.records for one in self._rosters.values())
 
     def audiences(self) -> tuple[Audience, ...]:
         """The declared audiences this node is a member of."""
-        return tuple(circle.audience for circle in self._circles)
+        return tuple(seat.circle.audience for seat in self._seats)
 
     def record_of(self, node_id: NodeId) -> PeerRecord | None:
-        """What a held directory says of a node."""
-        return self._records.get(node_id)
+        """What a held directory says of a node. Cost: O(directories)."""
+        found = (one.records.get(node_id) for one in self._rosters.values())
+        return next((one for one in found if one is not None), None)
 
     def distance_to(self, record: PeerRecord) -> int:
         """How far a peer's failure domain is from ours: 0 same rack to 3 another region, or
         unknown."""
         return (
             UNKNOWN_DISTANCE
-            if self._own_domain is None
-            else self._own_domain.distance(record.domain)
+            if self._own_record is None
+            else self._own_record.domain.distance(record.domain)
         )
 
     def link_of(self, node_id: NodeId) -> LinkId | None:
@@ -338,22 +311,20 @@ class Neighbors:
 
     def snapshot(self) -> NeighborsSnapshot:
         """Counts for status."""
-        domains = {
-            self._records[node_id].domain for node_id in self._links if node_id in self._records
-        }
-        wanted = {node_id for circle in self._circles for node_id in circle.members}
-        target = min(len(wanted), max((self._quota(circle) for circle in self._circles), default=0))
+        records = [self.record_of(node_id) for node_id in self._links]
+        domains = {record.domain for record in records if record is not None}
+        target = max((self._quota(seat) for seat in self._seats), default=0)
         return NeighborsSnapshot(
             active=len(self._links), target=target, failure_domains=len(domains)
         )
 
-    def _quota(self, circle: _Circle) -> int:
-        count = len(circle.members)
-        return count if count <= self._config.mesh_members_max else self._config.quota_per_audience
+    def _quota(self, seat: _Seat) -> int:
+        is_mesh = seat.others <= self._config.mesh_members_max
+        return seat.others if is_mesh else self._config.quota_per_audience
 
     def check(self) -> None:
         """Assert that links, dials and records agree."""
         assert self._own_id not in self._links
         assert not set(self._links) & set(self._dialing)
         assert all(link in self._live for link in self._links.values())
-        assert self._own_id not in self._records
+        assert len(self._backoffs) <= FAILURES_MAX

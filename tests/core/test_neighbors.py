@@ -12,6 +12,7 @@ from fabgossip.core.config import ConnectionsConfig, NeighborsConfig
 from fabgossip.core.effects import Dial
 from fabgossip.core.events import DialDue, LinkId, LostReason, PeerLost
 from fabgossip.core.neighbors import THIN_LINKS, Neighbors
+from fabgossip.core.rosters import roster_from
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Duration, Instant, later
 from fabgossip.model.scope import parse_scope_id
@@ -29,13 +30,12 @@ def machine(
 ) -> Neighbors:
     neighbors = Neighbors(
         NodeId(own),
-        factory.CLUSTER,
         (config or NeighborsConfig(), ConnectionsConfig()),
         (),
         Random(own),
     )
     if directory is not None:
-        neighbors.on_directory("a directory", directory)
+        neighbors.on_directory("a directory", roster_from(factory.CLUSTER, directory))
     neighbors.check()
     return neighbors
 
