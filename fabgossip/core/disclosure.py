@@ -340,7 +340,10 @@ class Disclosure:
 
     def advertise(self, held: list[VerifiedManifest], now: Now) -> None:
         """Tell every neighbour which of these it may know that we hold now."""
-        for session in self._sessions.open_sessions():
+        told = [
+            one for one in self._sessions.open_sessions() if self._neighbors.is_neighbor(one.link)
+        ]
+        for session in () if self._neighbors.is_thin else told:
             prefixes: dict[Audience, list[bytes]] = {}
             for verified in held:
                 if self.may_know(session, verified, now):

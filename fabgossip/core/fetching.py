@@ -315,6 +315,10 @@ class Fetching:
     def _are_full(self, links: Iterable[LinkId]) -> bool:
         return all(self._is_full(link) for link in links)
 
+    def is_asked(self, link: LinkId) -> bool:
+        """Whether a content is on its way from a link."""
+        return self._per_link.get(link, 0) > 0
+
     def _is_full(self, link: LinkId) -> bool:
         return self._per_link.get(link, 0) >= self._config.per_link_max
 

@@ -13,11 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from types import MappingProxyType
+from typing import TypeAlias
 from weakref import WeakValueDictionary
 
 from fabgossip.model.ids import ClusterId, ContentHash, NodeId
 from fabgossip.model.scope import Audience, ScopeId
 from fabgossip.model.topology import FailureDomain, PeerClass, PeerDirectory, PeerRecord
+
+Zone: TypeAlias = tuple[str, str]
+"""Region and zone in it: what may fail as a whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,8 +32,8 @@ class Circle:
     """Its place among the audiences of the directory."""
     audience: Audience
     members: tuple[NodeId, ...]
-    zones: frozenset[tuple[str, str]]
-    """Region and zone of all members."""
+    zones: frozenset[Zone]
+    """Of all members."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
@@ -105,6 +109,6 @@ def _place(cluster_id: ClusterId, peer: PeerRecord) -> tuple[bool, bytes]:
     return peer.peer_class is not PeerClass.CORE, sha256(text.encode("ascii")).digest()
 
 
-def zone_of(domain: FailureDomain) -> tuple[str, str]:
-    """What fails as a whole: the zone, by its region and name."""
+def zone_of(domain: FailureDomain) -> Zone:
+    """The zone of a failure domain."""
     return domain.region, domain.zone

@@ -60,6 +60,7 @@ RULES: Final[dict[Fact, Rule]] = {
     Fact.ARTIFACT_REJECTED: Rule(Keep.FOLDED, "reject"),
     Fact.ARTIFACT_WITHHELD: Rule(Keep.EACH, "withhold"),
     Fact.SESSION_CUT: Rule(Keep.FOLDED, "cut"),
+    Fact.NEIGHBOR_EVICTED: Rule(Keep.FOLDED, "cut"),
     Fact.FETCH_DENIED: Rule(Keep.FOLDED, "deny"),
     Fact.FETCH_FAILED: Rule(Keep.FOLDED),
     Fact.PROBE_SILENCED: Rule(Keep.FOLDED, "deny"),

@@ -94,6 +94,8 @@ def status(snapshot: NodeSnapshot, about: About, audit: AuditView) -> dict[str, 
             "active": neighbors.active,
             "target": neighbors.target,
             "failure_domains": neighbors.failure_domains,
+            "guests": neighbors.guests,
+            "suspects": neighbors.suspects,
         },
         "recovery": {
             "wanted": fetching.wanted,
