@@ -58,7 +58,7 @@ from fabgossip.model.scope import (
     ScopeKind,
     may_share,
     scope_id,
-    shards_held,
+    shards_of_both,
 )
 from fabgossip.trust.authorization import (
     Decision,
@@ -241,9 +241,7 @@ class Disclosure:
             known |= {ArtifactType.CLUSTER_SNAPSHOT}
         reach = []
         for kind in (one for one in COMPARED_TYPES if one in known & told):
-            shards = shards_held(audience, kind.value, own) & shards_held(
-                audience, kind.value, claims.entitlements
-            )
+            shards = shards_of_both(audience, kind.value, own, claims.entitlements)
             if shards:
                 reach.append((kind, shards))
         return tuple(reach)
