@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from fabgossip.errors import ServiceError
+from fabgossip.errors import ServiceError, UsageError
 
 TIMEOUT_S = 60.0
 PIECE_BYTES = 256 << 10
@@ -36,6 +36,11 @@ class _UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
+        if self._path.is_dir():
+            raise UsageError(
+                f"--socket {self._path}: is a folder; name the socket itself, which "
+                "status.socket of the configuration says"
+            )
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))

@@ -31,11 +31,13 @@ from fabgossip.control.enrollment import NodeRow
 from fabgossip.control.node_folder import NodePlaces, change_node, enroll_node, renew_node
 from fabgossip.control.publishing import Delivery, publish
 from fabgossip.control.signing import SignedArtifact
-from fabgossip.control.sources.folder import read_source
+from fabgossip.control.sources.folder import Source, read_all
+from fabgossip.control.sources.problems import SourceProblemsError, problems_in
 from fabgossip.errors import ControlError, ModelError, UsageError
 from fabgossip.model.artifact import CONTENT_BYTES_MAX, ArtifactType
 from fabgossip.model.authority import DEMO_PREFIX, ContentCap
 from fabgossip.model.ids import parse_cluster_id, parse_platform_id
+from fabgossip.model.moment import UnixTime
 from fabgossip.model.topology import PeerClass
 from fabgossip.trust.rejections import RejectionCode
 
@@ -331,10 +333,8 @@ def run_compile(arguments: argparse.Namespace) -> int:
     now, roots = wall_now(), tuple(arguments.root_keys)
     with authority.locked():
         signed = authority.compile_trust(now, roots)
-        source = read_source(arguments.source)
-        signed += authority.compile(
-            source, now, root_folders=roots, restored=tuple(arguments.restore)
-        )
+        source, made = _compiled(authority, arguments, now)
+        signed += made
         is_due = authority.is_bundle_due(now)
         nodes, bundle = authority.members(now), authority.bundle()
     if is_due:
@@ -364,6 +364,24 @@ def run_compile(arguments: argparse.Namespace) -> int:
     else:
         print("nothing changed")
     return EXIT_OK
+
+
+def _compiled(
+    authority: AuthorityFolder, arguments: argparse.Namespace, now: UnixTime
+) -> tuple[Source, tuple[SignedArtifact, ...]]:
+    """The source, and what is signed with what it makes; raises `SourceProblemsError` with what is
+    wrong with the folder and with what can be read of it."""
+    folder, restored = arguments.source, tuple(arguments.restore)
+    source, problems = read_all(folder)
+    if problems:
+        more = authority.source_problems(source, now, restored)
+        raise problems_in(folder, (*problems, *more))
+    try:
+        roots = tuple(arguments.root_keys)
+        made = authority.compile(source, now, root_folders=roots, restored=restored)
+    except SourceProblemsError as error:
+        raise problems_in(folder, error.problems) from error
+    return source, made
 
 
 def submitter(client: StatusClient) -> Callable[[SignedArtifact], Delivery]:

@@ -27,7 +27,6 @@ from fabgossip.errors import FabgossipError
 
 CA_BUNDLE: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 SERVICES: Final = Path("/etc/services")
-HISTORY: Final = Path("../shared/data/public-suffix-list/versions.tar.xz")
 HISTORY_BYTES_MAX: Final = 16 << 20
 ARRIVAL_S: Final = 20.0
 REVOKED_NODE: Final = "zed-edge-2"
@@ -124,15 +123,15 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--json", action="store_true", help="the summary as one JSON object on standard output"
     )
     parser.add_argument(
-        "--keep", action="store_true", help="leave it running and print what to try next"
+        "--keep",
+        action="store_true",
+        help="leave it running; print its folder, what to try next, and how to stop it",
     )
     parser.add_argument(
         "--history",
         type=Path,
-        nargs="?",
-        const=HISTORY,
         metavar="TAR.XZ",
-        help=f"publish every version of a document found in an archive ({HISTORY})",
+        help="also publish every version of a document found in this archive",
     )
     parser.set_defaults(run=run_demo)
 
@@ -350,14 +349,14 @@ def _print_next(fabric: Fabric) -> None:
     command = f"{sys.executable} -P -m fabgossip.cli.main"
     authority = fabric.authority_folder
     say("")
-    print("It keeps running. Try:")
+    print(f"It keeps running in {fabric.folder}. Try:")
     print(f"  {command} status --socket {socket}")
     print(f"  {command} artifacts --socket {socket}")
     print(f"  {command} why {fabric.prefix}/routes/edge --socket {socket}")
     print(f"  edit {fabric.source}/routes.json, then")
     print(f"  {command} control compile {fabric.source} --authority {authority}")
     print(f"  {command} control publish --authority {authority} --socket {control}")
-    print("Stop it, and leave nothing behind:")
+    print(f"Stop its {len(fabric.nodes)} daemons, and leave nothing behind:")
     pids = " ".join(str(one.pid) for one in fabric.nodes)
     print(f"  kill {pids}; sleep 2; rm -r {fabric.folder}")
 

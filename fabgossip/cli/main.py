@@ -5,10 +5,13 @@ the environment.
 """
 
 import argparse
+import difflib
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import Final, NoReturn
 
 from fabgossip.errors import FabgossipError
 
@@ -64,8 +67,25 @@ def run(arguments: Sequence[str]) -> int:
         return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """Names the nearest word beside one that is none; its subparsers are of its kind."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with 2."""
+        found = _CHOICE.search(message)
+        near = found and difflib.get_close_matches(found[1], _QUOTED.findall(found[2]), n=1)
+        if found and near:
+            message = f"{message[: found.start()]}no {found[1]!r}; did you mean {near[0]!r}?"
+        super().error(message)
+
+
+_CHOICE: Final = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)$")
+"""How argparse says it."""
+_QUOTED: Final = re.compile(r"'([^']*)'")
+
+
 def _parser(modules: list[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="fabgossip",
         description="A peer-to-peer gossip cache daemon for signed configuration.",
         epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 daemon unreachable, 4 degraded, 5 refused, "

@@ -21,6 +21,7 @@ from fabgossip.cli.output import (
     say,
 )
 from fabgossip.errors import UsageError
+from fabgossip.model.mode import RISKS
 
 _EXITS = {
     400: EXIT_USAGE,
@@ -34,6 +35,13 @@ _NOT_FRESH = ("behind", "stale", "disputed", "expired", "invalid", "withdrawn", 
 """Counts of `namespaces` shown where there is something to count."""
 PAGE = 1_000
 TIMEOUT_MS_MAX = 600_000
+_ACTIONS = (
+    "; ".join(
+        f"{risk.value} risk: {', '.join(one for one, its in RISKS.items() if its is risk)}"
+        for risk in dict.fromkeys(RISKS.values())
+    )
+    + "; any other name is judged as high risk"
+)
 GATE_TIMEOUT_S = 1.0
 """A daemon that does not answer a consumer within this has said no."""
 
@@ -78,7 +86,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", so
     gate = _command(
         commands, "gate", "may this be done now: any exit but 0 means no", socket, run_gate
     )
-    gate.add_argument("action", metavar="ACTION", help="such as route, or activate-update")
+    gate.add_argument("action", metavar="ACTION", help=_ACTIONS)
     about = gate.add_mutually_exclusive_group()
     about.add_argument("--namespace", help="the namespace it is about")
     about.add_argument("--artifact", metavar="HASH", help="the content it is about")

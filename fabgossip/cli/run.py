@@ -11,10 +11,10 @@ from pathlib import Path
 import trio
 
 from fabgossip.cli.output import EXIT_OK, print_json
-from fabgossip.daemon.config import Config, ConfigProblemsError, read_config
+from fabgossip.daemon.config import Config, ConfigProblemsError, problems_error, read_config
 from fabgossip.daemon.driver import read_clocks
 from fabgossip.daemon.kernel_clock import is_kernel_synchronized
-from fabgossip.daemon.papers import check_tls, load_papers
+from fabgossip.daemon.preflight import start_problems
 from fabgossip.daemon.service import Environment, run_daemon
 from fabgossip.daemon.systemd import NotifyEnvironment
 from fabgossip.errors import FabgossipError
@@ -96,23 +96,13 @@ def run_check(arguments: argparse.Namespace) -> int:
     """`fabgossip check-config`."""
     try:
         config = read_config(arguments.config, _credentials())
-        papers = load_papers(config, read_clocks().unix)
-        check_tls(config, papers)
+        problems = start_problems(config, read_clocks())
+        if problems:
+            raise problems_error(config, problems)
     except ConfigProblemsError as error:
         if not arguments.json:
             raise
         print_json({"problems": [asdict(problem) for problem in error.problems]})
-        return EXIT_CONFIG
-    except FabgossipError as error:
-        if not arguments.json:
-            raise
-        problem = {
-            "code": "conflict",
-            "file": str(arguments.config),
-            "key": "",
-            "detail": str(error),
-        }
-        print_json({"problems": [problem]})
         return EXIT_CONFIG
     return _good(config, as_json=arguments.json)
 

@@ -83,6 +83,7 @@ from fabgossip.control.signing import (
     signing_keys,
 )
 from fabgossip.control.sources.folder import Source
+from fabgossip.control.sources.problems import SourceProblemsError
 from fabgossip.errors import ControlError, WireError
 from fabgossip.model.artifact import TRUST_TYPES, ArtifactType, Tombstone
 from fabgossip.model.authority import (
@@ -100,7 +101,7 @@ from fabgossip.trust.revocation import node_token
 from fabgossip.wire.contents import parse_bundle, parse_storage_directory, pinned_bytes
 from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import parse_manifest
-from fabgossip.wire.tables import TableError, structure_table
+from fabgossip.wire.tables import Problem, TableError, structure_table
 
 
 class AuthorityFolder:
@@ -322,7 +323,7 @@ class AuthorityFolder:
     def list_version(self) -> int:
         """Version of the newest revocation list of this epoch; 0: none yet."""
         bundle = self.bundle()
-        head = self.published().get(f"{bundle.prefix}/trust/revocations")
+        head = self.published().get(bundle.revocations_namespace)
         if head is None or head.manifest.authority_epoch != bundle.authority_epoch:
             return 0
         return head.manifest.config_version
@@ -378,7 +379,7 @@ class AuthorityFolder:
         left = replace(signers, revoked=signers.revoked | {key_id})
         kind = ArtifactType.REVOCATION_LIST.value
         try:
-            left.named(kind, f"{signers.bundle.prefix}/trust/revocations", now)
+            left.named(kind, signers.bundle.revocations_namespace, now)
         except ControlError as error:
             raise ControlError(
                 "no list takes away the key that signs it: "
@@ -422,15 +423,32 @@ class AuthorityFolder:
         restored: tuple[str, ...] = (),
     ) -> tuple[SignedArtifact, ...]:
         """Compile, sign and record what is new; `restored` are withdrawn namespaces, below the
-        cluster, that may come back. Raises `ControlError`; then nothing is recorded."""
+        cluster, that may come back. Raises `SourceProblemsError`, `ControlError`; then nothing is
+        recorded."""
         ring = self.keys.ring(root_folders)
+        return self._sign(self._drafted(source, now, ring, restored), ring, now)
+
+    def source_problems(
+        self, source: Source, now: UnixTime, restored: tuple[str, ...] = ()
+    ) -> tuple[Problem, ...]:
+        """What compiling a source would find wrong with it; nothing is signed. Raises
+        `ControlError`."""
+        try:
+            self._drafted(source, now, self.keys.ring(), restored)
+        except SourceProblemsError as error:
+            return error.problems
+        return ()
+
+    def _drafted(
+        self, source: Source, now: UnixTime, ring: KeyRing, restored: tuple[str, ...]
+    ) -> tuple[UnsignedArtifact, ...]:
         given = self._given(source, now, ring)
         given = replace(
             given,
             claims_keys=self.signing_keys(CLAIMS_ROLE, now),
             restored=frozenset(f"{given.bundle.prefix}/{one}" for one in restored),
         )
-        return self._sign(compile_artifacts(given), ring, now)
+        return compile_artifacts(given)
 
     def _sign(
         self, artifacts: tuple[UnsignedArtifact, ...], ring: KeyRing, now: UnixTime
@@ -465,7 +483,7 @@ class AuthorityFolder:
     def is_bundle_due(self, now: UnixTime) -> bool:
         """Whether the trust bundle should be issued with fresh times: its roots must be at hand for
         that."""
-        head = self.published().get(f"{self.bundle().prefix}/trust/bundle")
+        head = self.published().get(self.bundle().bundle_namespace)
         if head is None:
             raise ControlError(f"{self.folder}/heads.json: names no trust bundle")
         return is_worn(head.manifest.issued_at, head.manifest.refresh_by, now)

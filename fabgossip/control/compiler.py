@@ -30,6 +30,7 @@ from fabgossip.control.drafts import (
 )
 from fabgossip.control.snapshots import node_path, node_snapshots, snapshot_of
 from fabgossip.control.sources.folder import COMPILED_TYPES, Document, Source
+from fabgossip.control.sources.problems import SourceProblemsError
 from fabgossip.errors import ControlError, ModelError
 from fabgossip.model.artifact import (
     TYPE_RULES,
@@ -41,10 +42,12 @@ from fabgossip.model.artifact import (
 from fabgossip.model.authority import RevocationList, RevokedKind, TrustBundle
 from fabgossip.model.ids import ManifestHash, key_id_of
 from fabgossip.model.moment import UnixTime, is_past, seconds_between
+from fabgossip.model.scope import Family
 from fabgossip.model.topology import WINDOW_MAX
-from fabgossip.trust.gate import size_max_of
+from fabgossip.trust.binding import size_max_of
 from fabgossip.wire.contents import bundle_bytes, revocations_bytes
 from fabgossip.wire.increments import increment_bytes
+from fabgossip.wire.tables import Problem
 
 REVOCATIONS_EVERY_S: Final = 300
 """The revocation list sooner: it is the sign of life by which nodes tell a quiet control plane from
@@ -57,7 +60,8 @@ def compile_artifacts(given: CompileInput) -> tuple[UnsignedArtifact, ...]:
     is who; documents; and snapshots that may list all of that.
 
     Raises:
-        ControlError: every problem of the input, a line each; nothing is made then.
+        SourceProblemsError: every problem of the source; nothing is made then.
+        ControlError: there are no nodes to compile for.
     """
     _check_nodes(given)
     work = _Work(given)
@@ -69,13 +73,14 @@ def compile_artifacts(given: CompileInput) -> tuple[UnsignedArtifact, ...]:
         work.make(draft)
     own, others, lists = _phases(given, documents)
     for document in own:
-        work.attempt(partial(snapshot_of, given, document))
+        work.attempt(document, partial(snapshot_of, given, document))
     for draft in (*peer_directories(given), *storage_directories(given)):
         work.make(draft)
     for document in others:
-        work.attempt(partial(_document_draft, given, document))
+        work.attempt(document, partial(_document_draft, given, document))
     for document in lists:
-        work.attempt(partial(snapshot_of, given, document, tuple(work.newest.values())))
+        newest = tuple(work.newest.values())
+        work.attempt(document, partial(snapshot_of, given, document, newest))
     return work.result()
 
 
@@ -109,27 +114,30 @@ class _Work:
         self._given = given
         self._made: list[UnsignedArtifact] = []
         self._names: set[str] = set()
-        self._problems: list[str] = []
+        self._problems: list[Problem] = []
         self.newest = dict(given.published)
 
-    def attempt(self, draw: Callable[[], Draft]) -> None:
+    def attempt(self, document: Document, draw: Callable[[], Draft]) -> None:
         """Draft a document and make what is due of it; what is wrong with it is kept."""
         try:
             draft = draw()
             if self._given.is_revoked(draft.namespace.node_id):
                 return
             _check_document(self._given, draft)
+            if draft.namespace.text in self._names:
+                raise ControlError(f"{document.namespace}: named twice; take one out")
             self.make(draft)
         except (ModelError, ControlError) as error:
-            self._problems.append(str(error))
+            key = document.key or document.namespace
+            said = str(error).removeprefix(f"{document.namespace}: ")
+            detail, _, suggestion = said.partition("; ")
+            self._problems.append(
+                Problem(code="conflict", key=key, detail=detail, suggestion=suggestion)
+            )
 
     def make(self, draft: Draft) -> None:
         """What is due of a draft."""
-        name = draft.namespace.text
-        if name in self._names:
-            self._problems.append(f"{name}: named twice")
-            return
-        self._names.add(name)
+        self._names.add(draft.namespace.text)
         for one in _versions(self._given, draft):
             self._add(one)
 
@@ -159,9 +167,13 @@ class _Work:
         for name in sorted(self._given.restored):
             head = self._given.published.get(name)
             if head is None or head.manifest.tombstone is None:
-                self._problems.append(f"{name.removeprefix(prefix + '/')}: is not withdrawn")
+                detail = f"{name.removeprefix(prefix + '/')}: is not withdrawn"
+                hint = "leave it out"
+                self._problems.append(
+                    Problem(code="conflict", key="--restore", detail=detail, suggestion=hint)
+                )
         if self._problems:
-            raise ControlError("\n".join(sorted(self._problems)))
+            raise SourceProblemsError(self._problems)
         return tuple(self._made)
 
 
@@ -235,11 +247,11 @@ def _check_nodes(given: CompileInput) -> None:
 def _trust_drafts(given: CompileInput) -> list[Draft]:
     bundle = given.bundle
     return [
-        draft_of(bundle, ArtifactType.TRUST_BUNDLE, "trust/bundle", bundle_bytes(bundle)),
+        draft_of(bundle, ArtifactType.TRUST_BUNDLE, Family.TRUST_BUNDLE, bundle_bytes(bundle)),
         draft_of(
             bundle,
             ArtifactType.REVOCATION_LIST,
-            "trust/revocations",
+            Family.TRUST_REVOCATIONS,
             revocations_bytes(given.revocations),
         ),
     ]
@@ -282,9 +294,9 @@ def _check_document(given: CompileInput, draft: Draft) -> None:
         raise ControlError(f"{path}: {kind.value} does not live there")
     size_max = size_max_of(given.bundle, kind)
     if len(draft.content) > size_max:
-        raise ControlError(f"{path}: {len(draft.content)} bytes, {kind.value} may have {size_max}")
+        raise ControlError(f"{path}: {len(draft.content)} bytes; {kind.value} may have {size_max}")
     if (RevokedKind.CONTENT, content_hash_of(draft.content)) in given.revoked:
-        raise ControlError(f"{path}: this content is revoked")
+        raise ControlError(f"{path}: this content is revoked; publish another")
     before = given.published.get(draft.namespace.text)
     if before is None or before.manifest.tombstone is None:
         return

@@ -55,7 +55,7 @@ def rotation_deed(before: TrustBundle, after: TrustBundle, lifted: Iterable[str]
         *((f"key_{number}", one) for number, one in enumerate(fresh, 1)),
         *((f"lifted_{number}", one) for number, one in enumerate(lifted, 1)),
     )
-    return Deed(act=Act.KEY_ROTATED, object=f"{after.prefix}/trust/bundle", inputs=inputs)
+    return Deed(act=Act.KEY_ROTATED, object=after.bundle_namespace, inputs=inputs)
 
 
 def _turned(after: TrustBundle, was: Mapping[KeyId, KeyStatus], status: KeyStatus) -> int:

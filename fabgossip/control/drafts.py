@@ -13,7 +13,6 @@ from fabgossip.control.signing import Signers
 from fabgossip.control.sources.folder import Source
 from fabgossip.errors import ControlError
 from fabgossip.model.artifact import (
-    TRUST_TYPES,
     TYPE_RULES,
     WHOLE_BYTES_MAX,
     ArtifactType,
@@ -21,6 +20,7 @@ from fabgossip.model.artifact import (
     Manifest,
     Tombstone,
     chunk_size_of,
+    restricts,
 )
 from fabgossip.model.authority import RevocationList, RevokedKind, TrustBundle
 from fabgossip.model.ids import (
@@ -214,8 +214,7 @@ def manifest_of(
 
     A restriction names no minimum: it lands whatever a node knows.
     """
-    restricts = kind in TRUST_TYPES or tombstone is not None
-    minimums = Minimums() if restricts else given.minimums
+    minimums = Minimums() if restricts(kind, tombstone) else given.minimums
     rule, bundle = TYPE_RULES[kind], given.bundle
     namespace = draft.namespace.text
     return Manifest(

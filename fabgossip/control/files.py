@@ -32,15 +32,21 @@ def replace_files(files: Iterable[tuple[Path, bytes]]) -> None:
             sync_folder(folder)
 
 
-def replace_one(path: Path, data: bytes) -> None:
-    """Write one file whole; its name is durable only with its folder. Raises `ControlError`."""
+def replace_one(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Write one file whole, with `mode` less the umask; its name is durable only with its folder. A
+    disk that refuses leaves nothing new. Raises `ControlError`."""
     fresh = path.with_name(path.name + ".new")
     with said(path):
-        with fresh.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(path)
+        fresh.unlink(missing_ok=True)  # of a command that was killed
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            with os.fdopen(os.open(fresh, flags, mode), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.rename(path)
+        finally:
+            fresh.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:

@@ -4,6 +4,7 @@ The only place, with `signing.py`, where a key that can sign artifacts is held; 
 draws keys.
 """
 
+import errno
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fabgossip.control.files import ensure_folder, said
+from fabgossip.control.files import ensure_folder, replace_one, said
 from fabgossip.errors import ControlError
 from fabgossip.model.authority import KeyStatus, TrustBundle
 from fabgossip.model.ids import KeyId, key_id_of
@@ -89,14 +90,17 @@ class KeyRing:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file only its owner can read, durably; raises `ControlError` if it exists or cannot
-    be written."""
+    """Write a new file only its owner can read, durably; raises `ControlError` if it exists or
+    cannot be written, and then leaves nothing: half a key would stop every later command."""
+    if os.path.lexists(path):
+        raise ControlError(f"{path}: {os.strerror(errno.EEXIST)}")
+    replace_private(path, data)
+
+
+def replace_private(path: Path, data: bytes) -> None:
+    """The same, in place of the file there may be; raises `ControlError`."""
+    replace_one(path, data, KEY_MODE)
     with said(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, KEY_MODE)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
         sync_folder(path.parent)
 
 

@@ -27,6 +27,7 @@ from fabgossip.control.keystore import (
     new_node_key,
     private_pem,
     random_bytes,
+    replace_private,
     write_private,
 )
 from fabgossip.control.ledger import Act
@@ -34,7 +35,7 @@ from fabgossip.errors import ControlError, WireError
 from fabgossip.model.authority import CONTROL_ENDPOINT_ROLE, TrustBundle
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import UnixTime, seconds_after
-from fabgossip.storage.contents import sync_folder
+from fabgossip.model.topology import is_loopback
 from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import own_claims_bytes, parse_claims, parse_own_claims
 
@@ -60,7 +61,7 @@ def enroll_node(
     """Register a new node and write its folder.
 
     Raises:
-        ControlError: the node or the folder exists already.
+        ControlError: the node or the folder exists already, or it would not start.
     """
     if authority.find_node(row.node_id) is not None:
         authority.member(row.node_id, now)  # of a revoked one the options below say no as well
@@ -70,6 +71,8 @@ def enroll_node(
         )
     _check_addresses(authority, row, now)
     bundle = authority.bundle()
+    if bundle.is_demo:
+        _check_loopback(bundle, places)
     audit_key = new_artifact_key()
     row = replace(
         row,
@@ -90,6 +93,20 @@ def _check_addresses(authority: AuthorityFolder, row: NodeRow, now: UnixTime) ->
         taken = sorted(set(one.addresses) & set(row.addresses))
         if one.node_id != row.node_id and taken:
             raise ControlError(f"{taken[0]} is the address of {one.node_id}")
+
+
+def _check_loopback(bundle: TrustBundle, places: NodePlaces) -> None:
+    """Such a node would not start: peers from elsewhere could connect to throw-away keys."""
+    try:
+        is_safe = is_loopback(places.listen)
+    except ValueError as error:
+        raise ControlError(f"listen: {error}") from error
+    if not is_safe:
+        raise ControlError(
+            f"{places.listen}: platform {bundle.platform_id} has throw-away keys, its nodes listen "
+            "on 127.0.0.1 or [::1] only; give --listen, or make an authority whose --platform does "
+            "not begin with demo-"
+        )
 
 
 def _write_folder(
@@ -178,7 +195,7 @@ def change_node(
         authority.save_node(row)
         ensure_folder(folder / "identity")
         times = (now, seconds_after(now, bundle.cert_life_max_s))
-        _write_paper(folder, "claims", _claims_file(authority, row, keys, times))
+        replace_private(folder / "identity" / "claims", _claims_file(authority, row, keys, times))
     return row
 
 
@@ -206,8 +223,8 @@ def _write_papers(
         NodeId(row.node_id), public_key, bundle, authority.node_ca(), times
     )
     keys = authority.signing_keys(CLAIMS_ROLE, now)
-    _write_paper(folder, "node.crt", certificate_pem(certificate))
-    _write_paper(folder, "claims", _claims_file(authority, row, keys, times))
+    replace_private(folder / "identity" / "node.crt", certificate_pem(certificate))
+    replace_private(folder / "identity" / "claims", _claims_file(authority, row, keys, times))
 
 
 def _claims_file(
@@ -220,15 +237,6 @@ def _claims_file(
     versions = (minimums.trust, minimums.revocation)
     claims = claims_envelope(row, bundle, keys, times, versions)
     return own_claims_bytes(claims, openings_of(row, bundle.cluster_id))
-
-
-def _write_paper(folder: Path, name: str, data: bytes) -> None:
-    fresh = folder / "identity" / f"{name}.new"
-    with said(fresh):
-        fresh.unlink(missing_ok=True)
-        write_private(fresh, data)
-        fresh.rename(folder / "identity" / name)
-        sync_folder(fresh.parent)
 
 
 def _config_text(

@@ -1,6 +1,7 @@
 """Handing artifacts to running nodes: each passes the node's own gate, and doing it twice changes
 nothing."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -71,13 +72,33 @@ def _hand_over(artifacts: tuple[SignedArtifact, ...], submit: Submit) -> list[De
     deliveries: dict[int, Delivery] = {}
     waiting = list(range(len(artifacts)))
     while waiting:
+        left: deque[int] = deque()
         for number in waiting:
-            deliveries[number] = submit(artifacts[number])
-        left = [number for number in waiting if deliveries[number].code in NOT_YET]
+            _offer(number, artifacts, submit, deliveries, left)
         if len(left) == len(waiting):
             break
-        waiting = left
+        waiting = sorted(left)
     return [deliveries[number] for number in range(len(artifacts))]
+
+
+def _offer(
+    number: int,
+    artifacts: tuple[SignedArtifact, ...],
+    submit: Submit,
+    deliveries: dict[int, Delivery],
+    left: deque[int],
+) -> None:
+    """Hand one over; if it is taken, those refused before may be welcome now, the first of them
+    first: whole nodes wait for their snapshots, and should not wait for all that follows."""
+    deliveries[number] = submit(artifacts[number])
+    if deliveries[number].code in NOT_YET:
+        left.append(number)
+        return
+    while left and deliveries[number].is_accepted:
+        deliveries[left[0]] = submit(artifacts[left[0]])
+        if deliveries[left[0]].code in NOT_YET:
+            return
+        left.popleft()
 
 
 def _is_bundle(delivery: Delivery) -> bool:

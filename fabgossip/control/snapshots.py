@@ -27,7 +27,7 @@ from fabgossip.errors import ControlError, WireError
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import NodeClaims
 from fabgossip.model.moment import is_past, seconds_after
-from fabgossip.model.scope import Audience, Namespace, has_prefix, is_within
+from fabgossip.model.scope import Audience, Family, Namespace, has_prefix, is_within
 from fabgossip.model.topology import WINDOW_MAX, Listing, Snapshot
 from fabgossip.wire.contents import parse_snapshot, snapshot_bytes
 from fabgossip.wire.envelopes import parse_envelope
@@ -40,7 +40,7 @@ _EMPTY: Final = Document(
 
 def node_path(node_id: str) -> str:
     """Where a node's own snapshot lives, below the cluster."""
-    return f"snapshots/node/{node_id}"
+    return f"{Family.SNAPSHOT_NODE}/{node_id}"
 
 
 def node_snapshots(given: CompileInput) -> list[Draft]:

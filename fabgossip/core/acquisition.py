@@ -8,6 +8,7 @@ Must not know: how bytes arrive and are hashed.
 
 from typing import Final
 
+from fabgossip.core.announcing import Announcing
 from fabgossip.core.catalog import GONE_STATES, HeadState, prefix_of
 from fabgossip.core.effects import Fact, ReceiveContent, Record, SetTimer
 from fabgossip.core.events import (
@@ -18,9 +19,10 @@ from fabgossip.core.events import (
     LinkId,
     WantDue,
 )
+from fabgossip.core.following import Following
 from fabgossip.core.granted import GrantedFetch
-from fabgossip.core.intake import Intake
 from fabgossip.core.machines import Machines
+from fabgossip.core.own_contents import OwnContents
 from fabgossip.core.sessions import Session
 from fabgossip.core.sources import NOWHERE
 from fabgossip.core.wants import (
@@ -33,6 +35,7 @@ from fabgossip.core.wants import (
     wanted_from,
 )
 from fabgossip.model.artifact import VerifiedManifest
+from fabgossip.model.ids import ContentHash
 from fabgossip.model.moment import Now
 from fabgossip.trust.authorization import may_disclose
 from fabgossip.trust.rejections import Blame, RejectionCode
@@ -50,11 +53,19 @@ _NOT_THE_SOURCES: Final = frozenset(
 class Acquisition:
     """Starts transfers and takes what they bring."""
 
-    __slots__ = ("_intake", "_m")
+    __slots__ = ("_announcing", "_contents", "_following", "_m")
 
-    def __init__(self, machines: Machines, intake: Intake) -> None:
+    def __init__(
+        self,
+        machines: Machines,
+        contents: OwnContents,
+        announcing: Announcing,
+        following: Following,
+    ) -> None:
         self._m = machines
-        self._intake = intake
+        self._contents = contents
+        self._announcing = announcing
+        self._following = following
 
     def start_transfers(self, now: Now) -> None:
         """Start the transfers there is room for, and set the next try of wants no source could
@@ -80,7 +91,7 @@ class Acquisition:
             timer = WantDue(content_hash=want.wanted.content_hash, generation=want.generation)
             at = self._m.fetching.next_try_at(want, now.instant)
             self._m.out.append(SetTimer(timer=timer, at=at))
-            self._intake.on_stuck(want.verified, now)
+            self._announcing.on_stuck(want.verified, now)
 
     def _sources_of(self, want: Want) -> tuple[Source, ...]:
         """Open links whose peer may know a manifest that stands behind the want."""
@@ -121,7 +132,7 @@ class Acquisition:
         """A content is here; the wants it ends, if anybody waited for it."""
         stored = event.wanted
         ended = self._m.fetching.on_stored(stored, event.link, now.instant)
-        self._intake.on_content(stored.content_hash, stored.size, event.content, now)
+        self._following.on_content(stored.content_hash, stored.size, event.content, now)
         for want in ended:
             if want.has_climbed and want.state is WantState.SATISFIED:
                 fields = (("content_hash", stored.content_hash.hex()), ("step", want.step.value))
@@ -132,10 +143,7 @@ class Acquisition:
         """A content did not come, or vanished from the disk."""
         content_hash = event.wanted.content_hash
         if event.link is None:
-            self._intake.on_vanished(content_hash)
-            for head, verified in self._m.catalog.by_content(content_hash):
-                if head.state not in GONE_STATES:
-                    self._intake.want(verified, None, now)
+            self._contents.on_vanished(content_hash, now)
             return
         want = self._m.fetching.on_failed(
             event.wanted, event.link, event.reason, event.received, now.instant
@@ -147,7 +155,14 @@ class Acquisition:
             self._record_rejection(want, event.reason, Blame.PEER, want.attempts[-1].node_id or "")
         elif event.reason is FetchFailure.CONTRADICTED:
             self._on_contradicted(want)
-        self._intake.on_stuck(want.verified, now)
+        self._announcing.on_stuck(want.verified, now)
+
+    def on_lost(self, content_hash: ContentHash, now: Now) -> None:
+        """A content was found missing or damaged on the own disk."""
+        if self._m.catalog.is_named(content_hash):
+            fields = (("operation", "read"), ("content_hash", content_hash.hex()))
+            self._m.out.append(Record(fact=Fact.STORAGE_FAILED, fields=fields))
+            self._contents.on_vanished(content_hash, now)
 
     def on_granted(self, event: GrantedReceived, now: Now) -> None:
         """A content under a grant came, or did not: it is for who asked, and nothing here."""
@@ -182,7 +197,7 @@ class Acquisition:
                 head.state = HeadState.INVALID
                 self._m.catalog.touch(head.manifest.namespace.text)
         self._record_rejection(want, FetchFailure.CONTRADICTED, Blame.SIGNER, "")
-        self._intake.fail_requests(want, "its manifest contradicts itself")
+        self._contents.fail_requests(want, "its manifest contradicts itself")
 
     def _record_rejection(
         self, want: Want | GrantedFetch, reason: FetchFailure, blame: Blame, source: str

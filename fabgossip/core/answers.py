@@ -21,7 +21,7 @@ the greatest size (*start*)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class HeldBack:
     """An answer and the stream of its question."""
 
     stream: int
@@ -34,7 +34,7 @@ class Answers:
     __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
-        self._waiting: dict[LinkId, list[Waiting]] = {}
+        self._waiting: dict[LinkId, list[HeldBack]] = {}
 
     def has_room(self, link: LinkId, items: int) -> bool:
         """Whether all items of a request could be answered so."""
@@ -43,12 +43,12 @@ class Answers:
     def add(self, link: LinkId, stream: int, item: int, now: Instant) -> Instant | None:
         """Put an answer on the grid; gives when to take what waits, if nothing waited before."""
         waiting = self._waiting.setdefault(link, [])
-        waiting.append(Waiting(stream, NotAvailable(item=item)))
+        waiting.append(HeldBack(stream, NotAvailable(item=item)))
         if len(waiting) > 1:
             return None
         return later(now, Duration(GRID_MS - now % GRID_MS))
 
-    def take(self, link: LinkId) -> tuple[Waiting, ...]:
+    def take(self, link: LinkId) -> tuple[HeldBack, ...]:
         """All that waits for a link, in order; nothing waits any more."""
         return tuple(self._waiting.pop(link, ()))
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from fabgossip.core.effects import Effect, Fact, Persist, Record
-from fabgossip.core.events import Token
+from fabgossip.core.events import AuditState, Token
 from fabgossip.model.authority import AuditCheckpoint, VerifiedClaims
 from fabgossip.model.ids import ClusterId, NodeId
 from fabgossip.model.moment import Duration, Instant, elapsed, later
@@ -66,7 +66,7 @@ class HeadVerdict:
 class Audits:
     """Our newest checkpoint, and those of others."""
 
-    __slots__ = ("_cluster_id", "_nodes", "_shown", "_verifier", "own")
+    __slots__ = ("_cluster_id", "_nodes", "_shown", "_verifier", "own", "own_state")
 
     def __init__(self, cluster_id: ClusterId, verifier: Verifier) -> None:
         self._cluster_id = cluster_id
@@ -77,6 +77,7 @@ class Audits:
         """Who has seen our newest checkpoint."""
         self.own = b""
         """Envelope of our newest checkpoint, empty before the first."""
+        self.own_state = AuditState.INTACT
 
     def on_started(self, stored: tuple[PutCheckpoints, ...]) -> None:
         """Recall what the disk holds; it was verified before it was kept."""

@@ -7,21 +7,20 @@ judged by it; a restriction lands whatever the mode, new authority only where th
 Must not know: links, contents, disks.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from hashlib import sha256
-from typing import Final
 
-from fabgossip.core.mode import ClockWatch
+from fabgossip.core.claims_seen import ClaimsSeen
+from fabgossip.core.clock_watch import ClockWatch
+from fabgossip.core.own_claims import OwnClaims
+from fabgossip.core.own_trust import OwnRevocation, OwnTrust
+from fabgossip.core.recovering import Recovering
 from fabgossip.core.setup import OwnIdentity
-from fabgossip.model.artifact import TRUST_TYPES, Manifest, Order, VerifiedManifest
+from fabgossip.model.artifact import Manifest, Order, VerifiedManifest
 from fabgossip.model.authority import (
     FetchGrant,
-    KeyStatus,
     NodeIdentity,
     Opening,
-    Revocation,
     RevocationList,
     RevokedKind,
     TrustBundle,
@@ -42,7 +41,6 @@ from fabgossip.model.persistence import (
 from fabgossip.model.policy import DegradedPolicy
 from fabgossip.model.scope import Entitlements
 from fabgossip.model.topology import Snapshot
-from fabgossip.trust.bundle import is_active
 from fabgossip.trust.gate import (
     ANYTHING,
     NOTHING_KNOWN,
@@ -53,15 +51,12 @@ from fabgossip.trust.gate import (
     TrustGate,
 )
 from fabgossip.trust.grants import verify_grant
-from fabgossip.trust.identity import ClaimsTrust, committed, node_ca_hash, verify_claims
+from fabgossip.trust.identity import ClaimsTrust, verify_claims
+from fabgossip.trust.membership import may_link
 from fabgossip.trust.modes import NONE, Circumstances, conditions_of, may
 from fabgossip.trust.rejections import Rejection, RejectionCode
-from fabgossip.trust.revocation import NOTHING_REVOKED, Revoked, node_token, revoked_after
+from fabgossip.trust.revocation import NOTHING_REVOKED, Revoked, revoked_after
 from fabgossip.trust.signatures import Verifier
-
-CLAIMS_SEEN_MAX: Final = 65_536
-"""Nodes whose highest claims are remembered (*start*); beyond, who was seen longest ago leaves, and
-is new when it comes again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,53 +67,28 @@ class ChainStep:
     content_hash: ContentHash
 
 
-class OwnPart(StrEnum):
-    """What of a node can lose its trust."""
-
-    NODE = "node"
-    CERTIFICATE = "certificate"
-    NODE_CA = "node_ca"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnRevocation:
-    """Which part of this node lost its trust, and the entry that says why."""
-
-    part: OwnPart
-    entry: Revocation | None
-    """None where a trust bundle ended the CA, or no list that has the entry is here."""
-
-
 class Beliefs:
     """The trust facts of a node."""
 
     __slots__ = (
-        "_claimed_generation",
         "_clock",
         "_conditions",
         "_fork_version",
         "_gate",
         "_is_kept_doubted",
-        "_is_kept_whole",
-        "_is_recalled",
+        "_is_loss_untold",
         "_list_dispute",
         "_own",
-        "_own_entries",
-        "_own_version",
+        "_own_trust",
         "_pinned_hash",
-        "_recalled_list",
-        "_recalled_snapshot",
-        "_seen",
-        "_snapshot_claims",
-        "_snapshot_order",
+        "_recovering",
         "_verifier",
         "audit_is_writable",
         "chain",
+        "claims_seen",
         "facts",
         "generation",
         "own_claims",
-        "own_openings",
-        "own_roles",
         "policy",
     )
 
@@ -129,39 +99,23 @@ class Beliefs:
         pinned = own.pinned
         self._pinned_hash = pinned.manifest_hash
         self._clock = ClockWatch(pinned.manifest.issued_at)
-        self._seen: OrderedDict[NodeId, Order] = OrderedDict()
-        """Highest (epoch, claims version) of every node ever met."""
-        self._own_entries: dict[tuple[RevokedKind, bytes], Revocation] = {}
-        self._own_version = Order(0, 0)
-        self._snapshot_claims = b""
+        self._own_trust = OwnTrust(own)
         self._list_dispute: Order | None = None
         self._fork_version: int | None = None
         self._conditions: tuple[Mode, ...] = ()
-        self._claimed_generation = 0
-        """Starts our own claims demand of our disk."""
-        self._is_kept_whole = True
-        """Whether the disk says that nothing was forgotten."""
+        self._is_loss_untold = False
+        """Whether the disk must be told yet that something was forgotten."""
         self._is_kept_doubted = False
         """Whether the disk says that the clock is in doubt."""
-        self._is_recalled = False
-        """Whether all that the disk held was judged: what comes now is new."""
-        self._recalled_list = Order(0, 0)
-        """The revocation list our own disk came with."""
-        self._snapshot_order = Order(0, 0)
-        """Of the node's own snapshot that was read last."""
-        self._recalled_snapshot = Order(0, 0)
-        """The one our own disk came with."""
+        self._recovering = Recovering()
         self.chain: list[ChainStep] = []
         """Bundles after the pinned one, oldest first."""
         self.generation = 1
         self.policy = DegradedPolicy()
         """Of the node's own snapshot; without one nothing degraded is allowed."""
         self.audit_is_writable = True
-        self.own_claims = own.claims
-        """The envelope of our claims in force."""
-        self.own_openings: tuple[Opening, ...] = ()
-        """The openings that fit them."""
-        self.own_roles: tuple[str, ...] = ()
+        self.own_claims = OwnClaims(own, verifier)
+        self.claims_seen = ClaimsSeen()
         self.facts = TrustFacts(
             bundle=pinned.bundle,
             revoked=NOTHING_REVOKED,
@@ -179,13 +133,9 @@ class Beliefs:
     def on_memory(self, memory: StoredMemory, *, is_synchronized: bool) -> None:
         """What the disk remembers of time and of amnesia, and what the kernel says of its clock:
         the start itself is judged by that."""
-        self._is_kept_whole = memory.is_whole
+        self._put_freshness(has_amnesia=not memory.is_whole)
         self._is_kept_doubted = memory.is_clock_doubted
-        self._clock.on_started(
-            memory.time_floor,
-            has_amnesia=not memory.is_whole,
-            is_doubted=memory.is_clock_doubted,
-        )
+        self._clock.on_started(memory.time_floor, is_doubted=memory.is_clock_doubted)
         self._clock.is_synchronized = is_synchronized
 
     def on_clock(self, now: Now, *, is_synchronized: bool) -> None:
@@ -203,16 +153,21 @@ class Beliefs:
         """Verify the stored chain again, step by step; the first step that fails ends it, and the
         node has forgotten what it knew."""
         self.generation = memory.generation
-        for node_id, epoch, version in memory.claims_seen:
-            self._seen[node_id] = Order(epoch, version)
+        self.claims_seen.on_started(memory.claims_seen)
         values = frozenset((RevokedKind(kind), value) for kind, value in revoked)
         self._put(revoked=Revoked(version=0, values=values, epoch=memory.revoked_epoch))
         broken = self._recall_chain(chain, now)
         if broken is not None:
-            self._clock.has_amnesia = True
+            self._on_loss()
         self.on_own_claims(now)
         self._look_at_self()
         return broken
+
+    def _on_loss(self) -> None:
+        """This node has forgotten something it once knew."""
+        if not self.facts.freshness.has_amnesia:
+            self._is_loss_untold = True
+            self._put_freshness(has_amnesia=True)
 
     def _put(self, **changes: object) -> None:
         self.facts = replace(self.facts, **changes)  # type: ignore[arg-type]  # names of its fields
@@ -261,19 +216,14 @@ class Beliefs:
 
     def on_recalled(self) -> None:
         """All that the disk holds was judged: of what it says, nothing ends amnesia."""
-        self._recalled_list = self._list_order()
-        self._recalled_snapshot = self._snapshot_order
-        self._is_recalled = True
-
-    def _list_order(self) -> Order:
-        return Order(self.facts.revoked.epoch, self.facts.revoked.version)
+        self._recovering.on_recalled(self.facts)
 
     def next_memory(self) -> tuple[PutMemory | PutClockDoubt, ...]:
         """What the disk must know of amnesia that was noticed since, and of doubts about the clock
         that came or went."""
         noticed = list[PutMemory | PutClockDoubt]()
-        if self._clock.has_amnesia and self._is_kept_whole:
-            self._is_kept_whole = False
+        if self._is_loss_untold:
+            self._is_loss_untold = False
             noticed.append(PutMemory(is_whole=False))
         if self._clock.is_doubted is not self._is_kept_doubted:
             self._is_kept_doubted = self._clock.is_doubted
@@ -287,87 +237,28 @@ class Beliefs:
             case PutRevoked():
                 return change.epoch != self.facts.revoked.epoch
             case PutMemory():
-                return change.is_whole is not self._is_kept_whole
+                return change.is_whole is self.facts.freshness.has_amnesia
             case PutClockDoubt():
                 return change.is_doubted is not self._is_kept_doubted
             case _:
                 return False
 
     def has_recovered(self, now: Now) -> bool:
-        """Whether the node had amnesia and knows again all a fresh one must know: the chain, a list
-        in time and as new as its claims demand, its own snapshot in time, a sound clock. Once.
-
-        List and snapshot must be newer than the disk's: a disk that was rolled back by minutes
-        holds all of this in time, and lacks what came since (`tests/attacks/test_amnesia.py`)."""
-        fresh = self.facts.freshness
-        if not self._clock.has_amnesia:
+        """Whether the node had amnesia and knows again all a fresh one must know. Once."""
+        has_amnesia = self.facts.freshness.has_amnesia
+        if not has_amnesia or not self._recovering.is_over(self.facts, now.unix):
             return False
-        due = (
-            fresh.bundle_refresh_by,
-            fresh.revocations_refresh_by,
-            fresh.snapshot_refresh_by,
-        )
-        is_fresh = all(one is not None and not is_past(one, now.unix) for one in due)
-        is_heard = (
-            self._list_order() > self._recalled_list
-            and self._snapshot_order > self._recalled_snapshot
-        )
-        is_ours = bool(self.facts.own.scope_ids)
-        if not (is_fresh and is_heard and is_ours) or fresh.is_clock_suspect:
-            return False
-        self._clock.has_amnesia = False
-        self._is_kept_whole = True
-        self.generation = max(self.generation, self._claimed_generation)
+        self.generation = max(self.generation, self.own_claims.generation)
         self._put_freshness(has_amnesia=False)
         return True
 
     def on_own_claims(self, now: Now) -> Rejection | None:
-        """Judge our own claims under today's facts: the newest that verify and that the mode lets
-        us take up. Without good ones we are entitled to nothing but the trust lane."""
-        refused: Rejection | None = None
-        best: tuple[Order, UnixTime, bytes, VerifiedClaims, tuple[Opening, ...]] | None = None
-        for raw in (self._own.claims, self._snapshot_claims):
-            if not raw:
-                continue
-            found = self._own_candidate(raw, now)
-            if isinstance(found, Rejection):
-                refused = found
-                continue
-            claims, openings = found
-            order = Order(claims.claims.authority_epoch, claims.claims.claims_version)
-            row = (order, claims.claims.issued_at, raw, claims, openings)
-            if self._may_take_up(order, claims, now) and (best is None or row[:2] > best[:2]):
-                best = row
-        if best is None:
-            self._put(own=Entitlements(frozenset()))
-            return refused
-        self._own_version, self.own_claims, self.own_openings = best[0], best[2], best[4]
-        self._put(own=best[3].entitlements)
-        self.own_roles = best[3].claims.roles
-        self._claimed_generation = best[3].claims.state_generation
-        if self._claimed_generation > self.generation:
-            self._clock.has_amnesia = True
-            self._put_freshness(has_amnesia=True)
-        return None
-
-    def _own_candidate(
-        self, raw: bytes, now: Now
-    ) -> tuple[VerifiedClaims, tuple[Opening, ...]] | Rejection:
-        bare = self._verify_claims(raw, (), self._own.node_id, now)
-        if isinstance(bare, Rejection):
-            return bare
-        openings = committed(bare.claims, self._own.openings)
-        full = self._verify_claims(raw, openings, self._own.node_id, now)
-        return full if isinstance(full, Rejection) else (full, openings)
-
-    def _may_take_up(self, order: Order, claims: VerifiedClaims, now: Now) -> bool:
-        """A renewal needs nobody's leave, nor does what the node was enrolled with; more authority
-        does."""
-        if self._own_version in (Order(0, 0), order):
-            return True
-        if order < self._own_version:
-            return False
-        return self.may_accept(claims.claims.issued_at, now).allowed
+        """Judge our own claims under today's facts; why none counts, if so."""
+        entitlements, refused = self.own_claims.judge(self.facts, now)
+        self._put(own=entitlements)
+        if self.own_claims.generation > self.generation:
+            self._on_loss()
+        return refused
 
     def on_bundle(self, verified: VerifiedManifest, bundle: TrustBundle, now: Now) -> bool:
         """A bundle whose content was found good is in force; whether it is another than before."""
@@ -407,7 +298,7 @@ class Beliefs:
         order = manifest.order
         after = revoked_after(before, order.epoch, order.version, listed)
         self._put(revoked=after)
-        self._note_own_entries(listed)
+        self._own_trust.on_list(listed, self.facts)
         if is_side:
             self._list_dispute = order
         elif self._list_dispute is not None and order > self._list_dispute:
@@ -415,7 +306,7 @@ class Beliefs:
         if not is_side:
             self._put(revocations_expires_at=manifest.expires_at)
             self._put_freshness(revocations_refresh_by=manifest.refresh_by)
-            if self._is_recalled:
+            if self._recovering.is_recalled:
                 # The disk's own list is nothing new: a doubt outlives a restart.
                 self._clock.on_confirmed(manifest.issued_at, manifest.refresh_by, now)
         self._note_disputes()
@@ -430,68 +321,21 @@ class Beliefs:
 
     def _note_disputes(self) -> None:
         disputed = self._list_dispute is not None or self._fork_version is not None
-        self._put_freshness(is_disputed=disputed or self.facts.revoked.is_full)
+        is_full = self.facts.revoked.is_full
+        self._put_freshness(is_disputed=disputed, has_full_revocations=is_full)
 
     def _look_at_self(self) -> None:
         """Whether this node, its certificate or the CA of that lost its trust."""
-        self._put_freshness(
-            is_revoked=self.own_revocation() is not None, has_amnesia=self._clock.has_amnesia
-        )
+        self._put_freshness(is_revoked=self.own_revocation() is not None)
 
     def own_revocation(self) -> OwnRevocation | None:
         """What of this node lost its trust, the gravest; None: nothing."""
-        for part, name in self._own_names().items():
-            if name in self.facts.revoked.values:
-                return OwnRevocation(part=part, entry=self._own_entries.get(name))
-        certificate = self._own.certificate
-        if certificate is not None and self.has_lost_trust(certificate):
-            return OwnRevocation(part=OwnPart.NODE_CA, entry=None)
-        return None
-
-    def _own_names(self) -> dict[OwnPart, tuple[RevokedKind, bytes]]:
-        """As a list would name this node and what its identity rests on."""
-        node_id, certificate = self._own.node_id, self._own.certificate
-        names = {
-            OwnPart.NODE: (RevokedKind.NODE, node_token(self.facts.bundle.cluster_id, node_id))
-        }
-        if certificate is not None:
-            names[OwnPart.CERTIFICATE] = (RevokedKind.CERTIFICATE, certificate.certificate_hash)
-            names[OwnPart.NODE_CA] = (RevokedKind.CERTIFICATE, certificate.issuer_hash)
-        return names
-
-    def _note_own_entries(self, listed: RevocationList) -> None:
-        """Of what was revoked only kinds and values are durable: why, its list says while it is
-        here."""
-        names = frozenset(self._own_names().values())
-        if not names & self.facts.revoked.values:
-            return
-        for one in listed.entries:
-            if (one.kind, one.value) in names:
-                self._own_entries[(one.kind, one.value)] = one
-
-    def has_lost_trust(self, identity: NodeIdentity) -> bool:
-        """Whether a node, its certificate, or the CA that signed it, is revoked."""
-        revoked, bundle = self.facts.revoked, self.facts.bundle
-        if (
-            revoked.has_node(bundle.cluster_id, identity.node_id)
-            or revoked.has_certificate(identity.certificate_hash)
-            or revoked.has_certificate(identity.issuer_hash)
-        ):
-            return True
-        return any(
-            ca.status is KeyStatus.REVOKED and node_ca_hash(ca.der) == identity.issuer_hash
-            for ca in bundle.node_cas
-        )
+        return self._own_trust.revocation(self.facts)
 
     def may_link(self, identity: NodeIdentity) -> bool:
-        """Whether a link to this node may open or go on: nothing of it is revoked, and no bundle
-        ended the CA that signed it, by a status or by leaving it out. The leaf rules saw that CA
-        issue under the bundle in force, or the one before it."""
-        bundle, previous = self.facts.bundle, self.facts.previous
-        issuing = {ca.der for ca in bundle.node_cas if is_active(ca.status)}
-        known = bundle.node_cas if previous is None else (*bundle.node_cas, *previous.node_cas)
-        ended = {node_ca_hash(ca.der) for ca in known if ca.der not in issuing}
-        return identity.issuer_hash not in ended and not self.has_lost_trust(identity)
+        """See `membership.may_link`."""
+        facts = self.facts
+        return may_link(identity, facts.bundle, facts.previous, facts.revoked)
 
     def on_own_snapshot_gone(self) -> None:
         """No snapshot speaks to this node: nothing degraded is allowed, and it counts as stale."""
@@ -509,13 +353,13 @@ class Beliefs:
             return False
         if not is_disputed:
             self.policy = snapshot.degraded
-            self._snapshot_order = verified.manifest.order
+            self._recovering.on_own_snapshot(verified.manifest.order)
             self._put_freshness(snapshot_refresh_by=verified.manifest.refresh_by)
-        before = (self.own_claims, self.facts.own)
+        before = (self.own_claims.envelope, self.facts.own)
         if snapshot.claims:
-            self._snapshot_claims = snapshot.claims
+            self.own_claims.on_snapshot(snapshot.claims)
             self.on_own_claims(now)
-        return (self.own_claims, self.facts.own) != before
+        return (self.own_claims.envelope, self.facts.own) != before
 
     def on_accepted(self, verified: VerifiedManifest) -> None:
         """Something newly signed arrived."""
@@ -538,7 +382,7 @@ class Beliefs:
 
     def _mode_refusal(self, verified: VerifiedManifest, now: Now) -> Rejection | None:
         manifest = verified.manifest
-        action = Action.RESTRICT if is_restriction(manifest) else Action.ACCEPT_CONTENT
+        action = Action.RESTRICT if manifest.is_restriction else Action.ACCEPT_CONTENT
         about = Circumstances(is_trust_lane=self.is_own_lane(manifest))
         permission = may(action, self.facts.freshness, now.unix, about)
         if permission.allowed:
@@ -553,16 +397,11 @@ class Beliefs:
 
     def lane_namespaces(self) -> tuple[str, ...]:
         """Where the trust lane stands: a node asks anybody for these."""
-        prefix = self.facts.bundle.prefix
-        return (
-            f"{prefix}/trust/bundle",
-            f"{prefix}/trust/revocations",
-            f"{prefix}/snapshots/node/{self._own.node_id}",
-        )
+        return self.facts.bundle.lane_of(self._own.node_id)
 
     def is_own_lane(self, manifest: Manifest) -> bool:
-        """Whether a manifest is in the trust lane of this node."""
-        return is_restriction(manifest) or manifest.namespace.node_id == self._own.node_id
+        """Whether a manifest is in the trust lane of this node, which tombstones are in as well."""
+        return manifest.is_restriction or manifest.is_lane_of(self._own.node_id)
 
     def recall(self, raw: bytes, now: Now) -> VerifiedManifest | Rejection:
         """See `TrustGate.recall`."""
@@ -585,11 +424,6 @@ class Beliefs:
             )
         return self._gate.read(verified, content, self.facts)
 
-    def _verify_claims(
-        self, raw: bytes, openings: tuple[Opening, ...], node_id: NodeId, now: Now
-    ) -> VerifiedClaims | Rejection:
-        return verify_claims(raw, openings, node_id, self._claims_trust(), now)
-
     def _claims_trust(self) -> ClaimsTrust:
         return ClaimsTrust(self.facts.bundle, self.facts.revoked, self._verifier)
 
@@ -598,26 +432,12 @@ class Beliefs:
     ) -> VerifiedClaims | Rejection:
         """What a peer is entitled to by claims and openings, under today's facts; claims older than
         the newest seen of it are refused."""
-        claims = self._verify_claims(raw, openings, node_id, now)
-        if isinstance(claims, Rejection):
-            return claims
-        if _order_of(claims) < self._seen.get(node_id, Order(0, 0)):
+        claims = verify_claims(raw, openings, node_id, self._claims_trust(), now)
+        if not isinstance(claims, Rejection) and self.claims_seen.is_older(claims.claims):
             return Rejection(
                 code=RejectionCode.CLAIMS_INVALID, detail="older than claims seen of this node"
             )
         return claims
-
-    def is_known(self, claims: VerifiedClaims) -> bool:
-        """Whether claims of this version were taken up before: then they only renew."""
-        return self._seen.get(claims.claims.node_id) == _order_of(claims)
-
-    def on_claims_seen(self, claims: VerifiedClaims) -> None:
-        """Claims of a peer were taken up, durably: older ones count no more."""
-        node_id = claims.claims.node_id
-        self._seen[node_id] = max(_order_of(claims), self._seen.get(node_id, Order(0, 0)))
-        self._seen.move_to_end(node_id)
-        if len(self._seen) > CLAIMS_SEEN_MAX:
-            self._seen.popitem(last=False)
 
     def may_accept(self, issued_at: UnixTime, now: Now) -> Permission:
         """Whether new authority that was issued then may be taken up."""
@@ -677,15 +497,7 @@ class Beliefs:
     def check(self) -> None:
         """Assert that the chain ends in the bundle in force."""
         self._clock.check()
+        self.claims_seen.check()
         if self.chain:
             last = self.chain[-1].verified.manifest
             assert last.config_version == self.facts.bundle.bundle_version
-
-
-def is_restriction(manifest: Manifest) -> bool:
-    """Whether a manifest only takes away, or says who may: bundles, lists, tombstones."""
-    return manifest.tombstone is not None or manifest.artifact_type in TRUST_TYPES
-
-
-def _order_of(claims: VerifiedClaims) -> Order:
-    return Order(claims.claims.authority_epoch, claims.claims.claims_version)

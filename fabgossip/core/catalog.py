@@ -141,6 +141,11 @@ class Head:
         return (self.verified, *self.sides)
 
     @property
+    def rival_hashes(self) -> frozenset[ManifestHash]:
+        """The manifest hashes of all that is known to be said of its order."""
+        return frozenset(one.manifest_hash for one in self.rivals)
+
+    @property
     def statements(self) -> tuple[VerifiedManifest, ...]:
         """The head, its increment and the other sides of a dispute."""
         increment = () if self.increment is None else (self.increment,)

@@ -167,7 +167,7 @@ class Disclosure:
             protocol_max=PROTOCOL,
             features=0,
             boot_id=boot_id,
-            claims=self._beliefs.own_claims,
+            claims=self._beliefs.own_claims.envelope,
             openings=openings,
             bundle_version=facts.bundle.bundle_version,
             revocation_version=facts.revoked.version,
@@ -187,7 +187,7 @@ class Disclosure:
         """Our claims are others than the peer was shown: show them, with all it may see."""
         openings = self._openings_for(session)
         session.shown = frozenset(opening.salt for opening in openings)
-        message = Claims(openings=openings, claims=self._beliefs.own_claims)
+        message = Claims(openings=openings, claims=self._beliefs.own_claims.envelope)
         self.send(session.link, message)
 
     def has_narrowed(self, session: Session) -> bool:
@@ -195,7 +195,9 @@ class Disclosure:
         return not session.shown <= {opening.salt for opening in self._openings_for(session)}
 
     def _openings_for(self, session: Session) -> tuple[Opening, ...]:
-        return tuple(one for one in self._beliefs.own_openings if self._may_see(session, one))
+        return tuple(
+            one for one in self._beliefs.own_claims.openings if self._may_see(session, one)
+        )
 
     def _may_see(self, session: Session, opening: Opening) -> bool:
         """A hidden item is shown to the control plane's endpoint, or where a held directory lists
@@ -234,7 +236,7 @@ class Disclosure:
         own, claims, facts = self._shown_of_own(session), session.claims, self._beliefs.facts
         if not may_share(audience, own):
             return ()
-        known = types_known(self._beliefs.own_roles, facts) & types_known(
+        known = types_known(self._beliefs.own_claims.roles, facts) & types_known(
             claims.claims.roles, facts
         )
         if any(one in audience.ids_of(ScopeKind.NODE) for one in self._own_lanes(session)):
@@ -266,7 +268,9 @@ class Disclosure:
     def _shown_of_own(self, session: Session) -> Entitlements:
         """Our entitlements as far as the peer was shown them: it cannot compare by others."""
         own = self._beliefs.facts.own
-        hidden = [one.item for one in self._beliefs.own_openings if one.salt not in session.shown]
+        hidden = [
+            one.item for one in self._beliefs.own_claims.openings if one.salt not in session.shown
+        ]
         if not hidden:
             return own
         scopes = {one.scope for one in hidden}
@@ -360,8 +364,7 @@ class Disclosure:
 
     def revocations(self, session: Session) -> None:
         """The list that takes a peer's trust away, to that peer itself: every member reads it."""
-        prefix = self._beliefs.facts.bundle.prefix
-        head = self._catalog.find(f"{prefix}/trust/revocations")
+        head = self._catalog.find(self._beliefs.facts.bundle.revocations_namespace)
         if head is not None and is_told(head):
             message = Announce(entries=(Announced(head.verified.envelope, 0),))
             self.send(session.link, message, TrafficClass.TRUST)
@@ -369,9 +372,7 @@ class Disclosure:
     def trust_lane(self, session: Session, now: Now) -> None:
         """What every member must hear before it can believe anything else: told anew once this
         node, which could not vouch for it before, can."""
-        prefix = self._beliefs.facts.bundle.prefix
-        own = f"{prefix}/snapshots/node/{session.node_id}"
-        for namespace in (f"{prefix}/trust/bundle", f"{prefix}/trust/revocations", own):
+        for namespace in self._beliefs.facts.bundle.lane_of(session.node_id):
             head = self._catalog.find(namespace)
             if head is None or not is_told(head):
                 continue
@@ -419,7 +420,7 @@ class Disclosure:
         self.send(session.link, Heads(envelopes=tuple(envelopes)), TrafficClass.SNAPSHOT)
 
     def _newer(self, known: HeadKnown) -> tuple[VerifiedManifest, ...]:
-        if known.namespace == f"{self._beliefs.facts.bundle.prefix}/trust/bundle":
+        if known.namespace == self._beliefs.facts.bundle.bundle_namespace:
             # Each bundle is judged by the one before it: who is behind needs every step.
             steps = [step.verified for step in self._beliefs.chain]
             return tuple(one for one in steps if one.manifest.config_version > known.version)
@@ -437,7 +438,7 @@ class Disclosure:
         for namespace in namespaces:
             head = self._catalog.find(namespace)
             order = NO_ORDER if head is None else head.manifest.order
-            if namespace == f"{bundle.prefix}/trust/bundle":
+            if namespace == bundle.bundle_namespace:
                 # What is in force counts, not what was accepted and found bad.
                 order = Order(bundle.authority_epoch, bundle.bundle_version)
             known.append(HeadKnown(namespace, order.epoch, order.version))

@@ -303,6 +303,14 @@ class ContentServed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContentLost:
+    """A content that was held is gone from the own disk, or damaged there: found when it was to be
+    served, and answered like one that is absent."""
+
+    content_hash: ContentHash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unwanted:
     """Frames came that lead to nothing: of a kind nobody knows here, answers to nothing that is
     asked; before a link is open, anything but hello, welcome and goodbye."""
@@ -319,11 +327,23 @@ class Persisted:
     ok: bool
 
 
+class AuditState(StrEnum):
+    """Of the audit log, for ever. Nothing of high risk is allowed in another than the first."""
+
+    INTACT = "intact"
+    """What happens is recorded in the log that was signed."""
+    STOPPED = "stopped"
+    """The disk refuses; records wait in memory, and it is tried again."""
+    DAMAGED = "damaged"
+    """Found cut or changed at the start. What happens is recorded behind the damage; it stays so
+    until the next start, for somebody has to look."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditChanged:
-    """The audit log can, or cannot, be written: nothing of high risk happens unrecorded."""
+    """The audit log is in another state than before."""
 
-    is_writable: bool
+    state: AuditState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -399,6 +419,7 @@ Event: TypeAlias = (
     | ContentFailed
     | GrantedReceived
     | ContentServed
+    | ContentLost
     | Unwanted
     | Persisted
     | AuditChanged

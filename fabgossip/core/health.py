@@ -8,10 +8,12 @@ Must not know: how a snapshot is shown.
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from fabgossip.core.beliefs import Beliefs, OwnPart
+from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import Catalog, Head, HeadState
+from fabgossip.core.events import AuditState
 from fabgossip.core.fetching import Fetching, FetchingSnapshot
 from fabgossip.core.neighbors import Neighbors, NeighborsSnapshot
+from fabgossip.core.own_trust import OwnPart
 from fabgossip.core.policing import PolicingSnapshot
 from fabgossip.core.wants import (
     Want,
@@ -58,6 +60,7 @@ class ProblemCode(StrEnum):
     REFUSED = "refused"
     WITHHELD = "withheld"
     AUDIT_STOPPED = "audit_stopped"
+    AUDIT_DAMAGED = "audit_damaged"
     IDENTITY_CLONED = "identity_cloned"
 
 
@@ -126,6 +129,7 @@ def node_snapshot(
     neighbors: Neighbors,
     fetching: Fetching,
     policing: PolicingSnapshot,
+    audit: AuditState,
     now: Now,
 ) -> NodeSnapshot:
     """The node as it is now. Cost: O(heads)."""
@@ -135,7 +139,9 @@ def node_snapshot(
     if beliefs.freshness.is_revoked:
         seen = replace(seen, target=0)
     clones = tuple(_clone_problem(node_id) for node_id in policing.clones)
-    problems = clones + _problems(heads, beliefs, seen, fetching, now)
+    damage = _audit_problem(audit)
+    alarms = clones if damage is None else (*clones, damage)
+    problems = alarms + _problems(heads, beliefs, seen, fetching, now)
     facts = beliefs.facts
     return NodeSnapshot(
         node_id=node_id,
@@ -239,10 +245,30 @@ def _trust_problems(beliefs: Beliefs, now: Now) -> list[Problem]:
     if Mode.PARTITIONED in held and Mode.STALE not in held:
         because = "nothing newly signed arrives; the control plane is silent or out of reach"
         problems.append(_problem(ProblemCode.NOTHING_NEW, "", because, "fabgossip peers"))
-    if not beliefs.audit_is_writable:
-        because = "the audit log cannot be written: nothing of high risk is allowed"
-        problems.append(_problem(ProblemCode.AUDIT_STOPPED, "", because, "df"))
     return problems
+
+
+def _audit_problem(state: AuditState) -> Problem | None:
+    match state:
+        case AuditState.INTACT:
+            return None
+        case AuditState.STOPPED:
+            return _problem(
+                ProblemCode.AUDIT_STOPPED,
+                "",
+                "the disk refuses the audit log: records wait in memory, and nothing of high risk "
+                "is allowed until it takes them; it is tried again by itself",
+                "df, and what audit_stopped says in the log of the daemon",
+            )
+        case AuditState.DAMAGED:
+            return _problem(
+                ProblemCode.AUDIT_DAMAGED,
+                "",
+                "the audit log was cut or changed while the daemon was down: records go on behind "
+                "the damage, and nothing of high risk is allowed until the next start",
+                "copy the folder audit/ away as evidence; fabgossip audit verify says what is "
+                "missing; then restart",
+            )
 
 
 def _mode_problems(

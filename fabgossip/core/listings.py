@@ -15,7 +15,7 @@ from fabgossip.model.ids import ManifestHash
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import Audience, has_prefix, is_within
 from fabgossip.model.topology import Listing, Snapshot
-from fabgossip.trust.gate import Listed
+from fabgossip.trust.facts import Listed
 
 
 @dataclass(frozen=True, slots=True)

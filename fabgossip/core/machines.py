@@ -31,6 +31,7 @@ from fabgossip.core.sets import Sets
 from fabgossip.core.setup import NodeSetup
 from fabgossip.core.slots import Slots
 from fabgossip.core.telling import Telling
+from fabgossip.core.unsettled import Unsettled
 from fabgossip.core.variants import Variants
 from fabgossip.core.waiting import WaitingRoom
 from fabgossip.core.withholding import Withholding
@@ -62,6 +63,7 @@ class Machines:
     sets: Sets
     slots: Slots
     telling: Telling
+    unsettled: Unsettled
     uses: GrantUses
     variants: Variants
     waiting: WaitingRoom
@@ -105,6 +107,7 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         sets=Sets(),
         slots=Slots(config.fetching.serve_streams_max),
         telling=Telling(config.dissemination, disclosure, sessions, neighbors, out),
+        unsettled=Unsettled(),
         uses=GrantUses(),
         variants=Variants(),
         waiting=WaitingRoom(),

@@ -16,10 +16,12 @@ from fabgossip.core.events import (
     AnnounceDue,
     AnswersDue,
     AuditChanged,
+    AuditState,
     CheckpointSigned,
     ClockChanged,
     ComparisonDue,
     ContentFailed,
+    ContentLost,
     ContentServed,
     ContentStored,
     DialDue,
@@ -46,11 +48,11 @@ from fabgossip.core.events import (
     WantDue,
 )
 from fabgossip.core.exchange import Exchange
-from fabgossip.core.intake import Intake
 from fabgossip.core.links import Links
 from fabgossip.core.machines import machines_of
 from fabgossip.core.peer_claims import PeerClaims
 from fabgossip.core.requests import Requests
+from fabgossip.core.rooms import rooms_of
 from fabgossip.core.serving import Serving
 from fabgossip.core.sessions import Session
 from fabgossip.core.setup import NodeSetup
@@ -101,15 +103,15 @@ class Node:
     """The core of a daemon, and of a simulated node."""
 
     __slots__ = (
-        "_acquisition", "_claims", "_comparing", "_exchange", "_intake", "_is_advertising",
-        "_links", "_m", "_requests", "_serving", "_witnessing", "view",
+        "_acquisition", "_claims", "_comparing", "_exchange", "_is_advertising", "_links", "_m",
+        "_requests", "_rooms", "_serving", "_witnessing", "view",
     )  # fmt: skip
 
     def __init__(self, setup: NodeSetup, verifier: Verifier) -> None:
         self._m = machines_of(setup, verifier)
-        self._intake = Intake(self._m)
+        self._rooms = rooms_of(self._m)
         self._comparing = Comparing(self._m)
-        self._claims = PeerClaims(self._m, self._intake, self._comparing)
+        self._claims = PeerClaims(self._m, self._rooms.durability, self._comparing)
         self._witnessing = Witnessing(self._m)
         self._links = Links(
             self._m,
@@ -119,10 +121,12 @@ class Node:
             setup.boot_id,
             setup.chance("links"),
         )
-        self._exchange = Exchange(self._m, self._intake)
-        self._serving = Serving(self._m, self._intake)
-        self._acquisition = Acquisition(self._m, self._intake)
-        self._requests = Requests(self._m, self._intake)
+        self._exchange = Exchange(self._m, self._rooms.intake)
+        self._serving = Serving(self._m, self._rooms.durability)
+        self._acquisition = Acquisition(
+            self._m, self._rooms.contents, self._rooms.announcing, self._rooms.following
+        )
+        self._requests = Requests(self._m, self._rooms.intake, self._rooms.contents)
         self._is_advertising = False
         self.view = View(self._m)
         """What readers may see."""
@@ -164,12 +168,15 @@ class Node:
                 self._acquisition.on_granted(event, now)
             case ContentServed():
                 self._serving.on_served(event, now)
+            case ContentLost():
+                self._acquisition.on_lost(event.content_hash, now)
             case Unwanted():
                 self._on_unwanted(event, now)
             case Persisted():
                 self._on_persisted(event, now)
             case AuditChanged():
-                self._m.beliefs.audit_is_writable = event.is_writable
+                self._m.beliefs.audit_is_writable = event.state is AuditState.INTACT
+                self._m.audits.own_state = event.state
             case ClockChanged():
                 self._m.beliefs.on_clock(now, is_synchronized=event.is_synchronized)
             case RequestMade():
@@ -187,20 +194,20 @@ class Node:
             conditions = self._m.beliefs.next_conditions(now)
             if conditions is not None:
                 self._on_conditions(conditions)
-                self._intake.on_other_mode(now)
-            if conditions is None and not self._intake.facts_changed:
+                self._rooms.intake.on_other_mode(now)
+            if conditions is None and not self._m.unsettled.facts_changed:
                 return
-            self._intake.facts_changed = False
+            self._m.unsettled.facts_changed = False
             self._recover(now)
-            if self._intake.own_claims_changed:
-                self._intake.own_claims_changed = False
+            if self._m.unsettled.own_claims_changed:
+                self._m.unsettled.own_claims_changed = False
                 self._m.dissemination.on_other_claims()
                 for session in self._m.sessions.open_sessions():
                     self._m.disclosure.newer_claims(session)
                     self._comparing.look(session, now)
             self._links.judge_all(now)
             self._m.granted.on_facts(now)
-            self._intake.on_more_known(now)
+            self._rooms.intake.on_more_known(now)
             self._links.dial(now)
 
     def _on_conditions(self, conditions: tuple[Mode, ...]) -> None:
@@ -222,15 +229,15 @@ class Node:
         know is here. Both durably, as is a doubt about the clock."""
         beliefs = self._m.beliefs
         for noticed in beliefs.next_memory():
-            self._intake.keep(noticed)
+            self._rooms.durability.keep(noticed)
         if beliefs.has_recovered(now):
-            self._intake.keep(PutMemory(is_whole=True, generation=beliefs.generation))
+            self._rooms.durability.keep(PutMemory(is_whole=True, generation=beliefs.generation))
             for session in self._m.sessions.open_sessions():
                 self._m.disclosure.trust_lane(session, now)
 
     def _advertise_soon(self, now: Now) -> None:
         """What came to be held is told in batches."""
-        if self._intake.has_unadvertised and not self._is_advertising:
+        if self._rooms.announcing.has_unadvertised and not self._is_advertising:
             self._is_advertising = True
             wait = Duration(self._m.config.holdings.batch_ms)
             self._timer(AdvertiseDue(), later(now.instant, wait))
@@ -243,7 +250,7 @@ class Node:
         self._m.out.append(Record(fact=Fact.STARTED, fields=fields))
         self._m.uses.on_started(event.memory.grant_uses)
         self._m.audits.on_started(event.checkpoints)
-        self._intake.on_started(event, now)
+        self._rooms.recalling.on_started(event, now)
         self._timer(RefreshDue(), self._m.refresh.next_at(now.instant))
         self._links.dial(now)
 
@@ -256,7 +263,7 @@ class Node:
                     self._m.out.append(Record(fact=Fact.STORAGE_FAILED, fields=fields))
                 room.on_persisted(event.token, now, ok=event.ok)
                 return
-        self._intake.on_persisted(event.token, now, ok=event.ok)
+        self._rooms.intake.on_persisted(event.token, now, ok=event.ok)
         self._requests.on_persisted(ok=event.ok)
 
     def _on_failed(self, event: ContentFailed, now: Now) -> None:
@@ -362,7 +369,7 @@ class Node:
             case GraftDue():
                 self._exchange.on_graft_due(now)
             case AdvertiseDue():
-                self._intake.advertise(now)
+                self._rooms.announcing.advertise(now)
                 self._is_advertising = False
             case RequestDue():
                 self._requests.on_request_due(timer.request)
@@ -372,12 +379,12 @@ class Node:
     def _on_refresh(self, now: Now) -> None:
         """What is looked at again at every turn."""
         self._timer(RefreshDue(), self._m.refresh.next_at(now.instant))
-        self._intake.on_expiry(now, EXPIRIES_PER_TURN_MAX)
-        self._intake.withhold(now)
+        self._rooms.withdrawing.on_expiry(now, EXPIRIES_PER_TURN_MAX)
+        self._rooms.activation.withhold(now)
         self._links.end_expired(now)
         self._keep_time()
-        self._intake.apply_again(now)
-        self._intake.persist_again()
+        self._rooms.activation.apply_again(now)
+        self._rooms.intake.persist_again()
         self._exchange.on_refresh(now)
         self._comparing.on_refresh(now)
 
@@ -385,17 +392,17 @@ class Node:
         """A node that starts again must not believe an earlier clock than it had, nor one it had
         come to doubt."""
         for noticed in self._m.beliefs.next_memory():
-            self._intake.keep(noticed)
+            self._rooms.durability.keep(noticed)
         floor = self._m.beliefs.next_time_floor()
         if floor is not None:
-            self._intake.keep(PutTimeFloor(unix=floor))
+            self._rooms.durability.keep(PutTimeFloor(unix=floor))
 
     def check(self) -> None:
         """Assert the invariants of every machine."""
         m = self._m
         for machine in (
             m.audits, m.catalog, m.sessions, m.neighbors, m.dissemination, m.holdings, m.fetching,
-            self._intake, m.beliefs, m.waiting, m.variants, m.uses, m.granted, m.policing,
+            self._rooms.contents, m.beliefs, m.waiting, m.variants, m.uses, m.granted, m.policing,
             m.slots, m.news, m.telling, m.reconciliation, self._comparing,
         ):  # fmt: skip
             machine.check()

@@ -19,12 +19,11 @@ BYTES_PER_S_MIN: Final = 64 << 10
 class Pace:
     """The pace of one transfer."""
 
-    __slots__ = ("_arrived", "_grain", "_heard_at", "_idle", "_window_at")
+    __slots__ = ("_arrived", "_heard_at", "_idle", "_under_way", "_window_at")
 
-    def __init__(self, idle: Duration, now: Instant, grain: int = 0) -> None:
-        """Where `grain` bytes come at once, a window may lack one grain: it is under way."""
+    def __init__(self, idle: Duration, now: Instant) -> None:
         self._idle = idle
-        self._grain = grain
+        self._under_way = 0
         self._heard_at = now
         self._window_at = now
         self._arrived = 0
@@ -33,6 +32,10 @@ class Pace:
         """So many bytes arrived."""
         self._heard_at = now
         self._arrived += count
+
+    def on_started(self, count: int) -> None:
+        """So many bytes that count all at once are under way: a window may lack them."""
+        self._under_way = count
 
     def on_held_up(self, since: Instant, now: Instant) -> None:
         """This end was busy with what had arrived: that is not the source's time."""
@@ -46,7 +49,7 @@ class Pace:
         lasted = elapsed(self._window_at, now)
         if lasted < WINDOW:
             return None
-        arrived, self._arrived, self._window_at = self._arrived + self._grain, 0, now
+        arrived, self._arrived, self._window_at = self._arrived + self._under_way, 0, now
         return FetchFailure.TOO_SLOW if arrived * 1_000 < BYTES_PER_S_MIN * lasted else None
 
     def next_look(self) -> Instant:

@@ -8,9 +8,9 @@ Must not know: how a link opens or ends.
 """
 
 from fabgossip.core.comparing import Comparing
+from fabgossip.core.durability import Durability
 from fabgossip.core.effects import Fact, Persist, Record
 from fabgossip.core.events import LinkId, Token
-from fabgossip.core.intake import Intake
 from fabgossip.core.machines import Machines
 from fabgossip.core.sessions import Session
 from fabgossip.model.authority import COMMITMENTS_MAX, VerifiedClaims
@@ -23,11 +23,11 @@ from fabgossip.trust.rejections import Rejection
 class PeerClaims:
     """Judges claims and openings as peers show them."""
 
-    __slots__ = ("_comparing", "_intake", "_m", "_taking_up")
+    __slots__ = ("_comparing", "_durability", "_m", "_taking_up")
 
-    def __init__(self, machines: Machines, intake: Intake, comparing: Comparing) -> None:
+    def __init__(self, machines: Machines, durability: Durability, comparing: Comparing) -> None:
         self._m = machines
-        self._intake = intake
+        self._durability = durability
         self._comparing = comparing
         self._taking_up: dict[Token, tuple[LinkId, VerifiedClaims]] = {}
         """Claims that count once their version is durable."""
@@ -83,7 +83,7 @@ class PeerClaims:
         if isinstance(claims, Rejection):
             if before is not None or not was_refused:
                 self._refuse_claims(session, claims)
-        elif self._m.beliefs.is_known(claims):
+        elif self._m.beliefs.claims_seen.is_known(claims.claims):
             session.claims = claims
         else:
             session.offered = claims
@@ -108,7 +108,7 @@ class PeerClaims:
     def _take_up(self, session: Session, claims: VerifiedClaims) -> None:
         if any(link == session.link for link, _ in self._taking_up.values()):
             return
-        token = self._intake.next_token()
+        token = self._durability.next_token()
         self._taking_up[token] = (session.link, claims)
         put = PutClaimsSeen(
             node_id=session.node_id,
@@ -122,7 +122,7 @@ class PeerClaims:
     ) -> None:
         session = self._m.sessions.find(link)
         if ok:
-            self._m.beliefs.on_claims_seen(claims)
+            self._m.beliefs.claims_seen.on_taken_up(claims.claims)
         if not ok or session is None or session.offered is None:
             return
         self.judge(session, now)

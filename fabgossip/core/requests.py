@@ -22,6 +22,7 @@ from fabgossip.core.events import (
 )
 from fabgossip.core.intake import Intake
 from fabgossip.core.machines import Machines
+from fabgossip.core.own_contents import OwnContents
 from fabgossip.core.permits import Permits
 from fabgossip.core.wants import FAILURE_CODES, Want, WantState
 from fabgossip.model.artifact import VerifiedManifest
@@ -37,11 +38,12 @@ UNKNOWN_ACTION: Final = "unknown action"
 class Requests:
     """Takes requests of local software and owes each an answer."""
 
-    __slots__ = ("_intake", "_m", "_permits", "_requests", "_submits")
+    __slots__ = ("_contents", "_intake", "_m", "_permits", "_requests", "_submits")
 
-    def __init__(self, machines: Machines, intake: Intake) -> None:
+    def __init__(self, machines: Machines, intake: Intake, contents: OwnContents) -> None:
         self._m = machines
         self._intake = intake
+        self._contents = contents
         self._permits = Permits(machines.beliefs)
         self._submits: dict[RequestId, tuple[VerifiedManifest, Outcome]] = {}
         self._requests: dict[RequestId, ContentHash] = {}
@@ -96,7 +98,7 @@ class Requests:
             return
         self._submits[request] = (found, Outcome.ALREADY_CURRENT)
         if not self._intake.is_settled(found) and found.manifest.tombstone is None:
-            self._intake.take(found, request)
+            self._contents.take(found, request)
         self.answer_settled()
 
     def _record_submitted(self, verified: VerifiedManifest) -> None:
@@ -128,19 +130,20 @@ class Requests:
 
     def answer_failed(self) -> None:
         """Requests that cannot be answered any more are told so."""
-        for request, why in self._intake.failed_requests:
+        for request, why in self._m.unsettled.failed_requests:
             self._submits.pop(request, None)
             self._requests.pop(request, None)
             self._m.out.append(Answer(request=request, outcome=Outcome.FAILED, detail=why))
-        self._intake.failed_requests.clear()
+        self._m.unsettled.failed_requests.clear()
 
     def answer_settled(self) -> None:
         """Submitted manifests whose content is durable too are acknowledged now, and not before;
         what proved to be no content of its type is refused."""
         refused = {
-            verified.manifest_hash: verdict for verified, verdict in self._intake.refused_contents
+            verified.manifest_hash: verdict
+            for verified, verdict in self._m.unsettled.refused_contents
         }
-        self._intake.refused_contents.clear()
+        self._m.unsettled.refused_contents.clear()
         for request, (verified, _) in tuple(self._submits.items()):
             verdict = refused.get(verified.manifest_hash)
             if verdict is not None:
@@ -173,7 +176,9 @@ class Requests:
         is that."""
         for request, (verified, _) in tuple(self._submits.items()):
             if not self._intake.is_named(verified) and not self._intake.is_settled(verified):
-                self._intake.failed_requests.append((request, "the disk refused what replaced it"))
+                self._m.unsettled.failed_requests.append(
+                    (request, "the disk refused what replaced it")
+                )
 
     def on_submit_failed(self, event: ContentFailed, request: RequestId, now: Now) -> None:
         """The manifest stands, its content did not fit: it is wanted from whoever has it."""
@@ -188,7 +193,7 @@ class Requests:
             )
         )
         if submitted is not None:
-            self._intake.want(submitted[0], None, now)
+            self._contents.want(submitted[0], None, now)
 
     def _on_fetch(self, request: RequestId, body: FetchRequest, now: Now) -> None:
         found = self._wanted_by(body)
@@ -196,11 +201,11 @@ class Requests:
             detail = "no verified manifest names it here"
             self._m.out.append(Answer(request=request, outcome=Outcome.UNKNOWN, detail=detail))
             return
-        held = next((one for one in found if self._intake.is_held(one.manifest)), None)
+        held = next((one for one in found if self._contents.is_held(one.manifest)), None)
         if held is not None:
             self._answer_held(request, held)
             return
-        wants = [self._intake.want(one, None, now) for one in found]
+        wants = [self._contents.want(one, None, now) for one in found]
         awaited = [
             want is not None and self._m.fetching.on_request(want, request) for want in wants
         ]
@@ -252,7 +257,7 @@ class Requests:
                         self._answer_held(request, want.verified)
         for want in ended:
             why = "its manifest says another size than it has"
-            self._intake.failed_requests += [
+            self._m.unsettled.failed_requests += [
                 (request, why) for request in want.requests if request in self._requests
             ]
 

@@ -11,10 +11,10 @@ from typing import Final
 
 from fabgossip.core.catalog import prefix_of
 from fabgossip.core.disclosure import Found, is_servable, traffic_of
+from fabgossip.core.durability import Durability
 from fabgossip.core.effects import Fact, Persist, Record, ServeContent, ServeItem
 from fabgossip.core.events import ContentServed, LostReason, Token
 from fabgossip.core.grants import Granted
-from fabgossip.core.intake import Intake
 from fabgossip.core.machines import Machines
 from fabgossip.core.sessions import Session
 from fabgossip.core.slots import SERVED_PER_LINK_MAX, SERVED_SLOW_MAX
@@ -33,11 +33,11 @@ TWICE_RETRY_S: Final = 60
 class Serving:
     """Answers requests for content."""
 
-    __slots__ = ("_intake", "_m")
+    __slots__ = ("_durability", "_m")
 
-    def __init__(self, machines: Machines, intake: Intake) -> None:
+    def __init__(self, machines: Machines, durability: Durability) -> None:
         self._m = machines
-        self._intake = intake
+        self._durability = durability
 
     def waits_for(self, token: Token) -> bool:
         """Whether a request waits for this to be durable."""
@@ -92,7 +92,7 @@ class Serving:
             self._refuse_grant(session, use)
             self._serve(session, message, stream, None, now, is_trust=False)
             return
-        token = self._intake.next_token()
+        token = self._durability.next_token()
         self._m.uses.on_persisting(token, Granted(session.link, stream, message))
         self._m.out.append(Persist(token=token, changes=(use,)))
         # So that a link has no more requests at the disk than it is served.

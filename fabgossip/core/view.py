@@ -17,7 +17,7 @@ from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import Instant, Now
 from fabgossip.model.persistence import KeptCheckpoint
 from fabgossip.trust.authorization import may_disclose
-from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.facts import TrustFacts
 
 
 class View:
@@ -38,6 +38,7 @@ class View:
             self._m.neighbors,
             self._m.fetching,
             policing,
+            self._m.audits.own_state,
             now,
         )
 

@@ -10,13 +10,14 @@ Never recorded: content, keys, envelopes. A record has the fields of its fact an
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import Final, Never
 
 import trio
 
-from fabgossip.core.effects import Fact, Record
+from fabgossip.core.effects import Record
+from fabgossip.core.events import AuditState
+from fabgossip.daemon.facts import ALLOW, RULES, Keep, entry_of
 from fabgossip.daemon.recorder import LogOwner, Recorder, Written
 from fabgossip.model.moment import Duration, Instant, Now, UnixTime, is_due, later
 from fabgossip.model.persistence import KeptCheckpoint
@@ -32,90 +33,6 @@ FOLDS_MAX: Final = 1_024
 RETRY_EVERY: Final = Duration(5_000)
 """A disk that refused is tried again this often (*start*)."""
 TICK_S: Final = 1.0
-
-
-class Keep(Enum):
-    """How much of a fact is recorded."""
-
-    NOTHING = 0
-    EACH = 1
-    FOLDED = 2
-    """Who causes it can cause any number: repeats are counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What becomes of a fact, and the word for what was decided."""
-
-    keep: Keep
-    decision: str = ""
-
-
-ALLOW: Final = "allow"
-_TRAFFIC: Final = Rule(Keep.NOTHING)
-RULES: Final[dict[Fact, Rule]] = {
-    Fact.STARTED: Rule(Keep.EACH),
-    Fact.BUNDLE_ACCEPTED: Rule(Keep.EACH, "accept"),
-    Fact.REVOCATION_ACCEPTED: Rule(Keep.EACH, "accept"),
-    Fact.ARTIFACT_REJECTED: Rule(Keep.FOLDED, "reject"),
-    Fact.ARTIFACT_WITHHELD: Rule(Keep.EACH, "withhold"),
-    Fact.SESSION_CUT: Rule(Keep.FOLDED, "cut"),
-    Fact.NEIGHBOR_EVICTED: Rule(Keep.FOLDED, "cut"),
-    Fact.FETCH_DENIED: Rule(Keep.FOLDED, "deny"),
-    Fact.FETCH_FAILED: Rule(Keep.FOLDED),
-    Fact.PROBE_SILENCED: Rule(Keep.FOLDED, "deny"),
-    Fact.STORAGE_FAILED: Rule(Keep.FOLDED),
-    Fact.SUBMITTED: Rule(Keep.EACH),
-    Fact.AUDIT_FORKED: Rule(Keep.FOLDED),
-    Fact.MODE_CHANGED: Rule(Keep.EACH),
-    Fact.CLAIMS_ACCEPTED: Rule(Keep.EACH, "accept"),
-    Fact.CLAIMS_REFUSED: Rule(Keep.FOLDED, "reject"),
-    Fact.ARTIFACT_DISPUTED: Rule(Keep.EACH, "dispute"),
-    Fact.DISPUTE_SETTLED: Rule(Keep.EACH, "accept"),
-    Fact.TRUST_FORKED: Rule(Keep.EACH, "dispute"),
-    Fact.SILENT_REMOVAL: Rule(Keep.EACH, "alarm"),
-    Fact.IDENTITY_REFUSED: Rule(Keep.FOLDED, "reject"),
-    Fact.IDENTITY_CLONED: Rule(Keep.FOLDED, "alarm"),
-    Fact.GRANT_USED: Rule(Keep.EACH, ALLOW),
-    Fact.GRANT_ACCEPTED: Rule(Keep.EACH, "accept"),
-    Fact.GRANT_REFUSED: Rule(Keep.FOLDED, "reject"),
-    Fact.GRANT_FETCHED: Rule(Keep.EACH, ALLOW),
-    Fact.GATE_ANSWERED: Rule(Keep.FOLDED),
-    Fact.CONTENT_PURGED: Rule(Keep.EACH, "purge"),
-    Fact.ARTIFACT_ACCEPTED: _TRAFFIC,
-    Fact.ARTIFACT_CURRENT: _TRAFFIC,
-    Fact.ARTIFACT_STAGED: _TRAFFIC,
-    Fact.NEIGHBOR_CONNECTED: _TRAFFIC,
-    Fact.NEIGHBOR_LOST: _TRAFFIC,
-    Fact.RECOVERY_STARTED: _TRAFFIC,
-    Fact.RECOVERY_ENDED: _TRAFFIC,
-}
-"""Every fact. Denials, rejections, trust, cut links, sources that failed and storage trouble are
-recorded; traffic is not."""
-_CODES: Final = ("code", "check", "reason", "operation", "outcome")
-_SUBJECTS: Final = ("peer", "source", "node", "action")
-_OBJECTS: Final = ("namespace", "content_hash")
-
-
-def entry_of(record: Record, decision: str, now: Now) -> Entry:
-    """The entry of a fact: the first of its fields that names it becomes code, subject, object; the
-    others are inputs."""
-    fields = {name: value for name, value in record.fields if value != ""}
-
-    def first_of(names: tuple[str, ...]) -> str:
-        name = next((one for one in names if one in fields), None)
-        return "" if name is None else str(fields.pop(name))
-
-    return Entry(
-        wall=now.unix,
-        mono=now.instant,
-        event=record.fact.value,
-        code=first_of(_CODES),
-        subject=first_of(_SUBJECTS),
-        object=first_of(_OBJECTS),
-        decision=str(fields.pop("decision", decision)),
-        inputs=tuple(fields.items()),
-    )
 
 
 @dataclass(slots=True)
@@ -135,9 +52,7 @@ class AuditView:
     """The last durable record."""
     anchored_at: UnixTime | None
     """When the newest checkpoint was signed."""
-    writable: bool
-    """Whether what happens is recorded in the log that was signed: the last write reached the disk,
-    and the log was found as it was left."""
+    state: AuditState
 
 
 class Audit:
@@ -157,35 +72,33 @@ class Audit:
         self._retry_at = Instant(0)
         self._token: trio.lowlevel.TrioToken | None = None
         self._on_signed: Callable[[bytes], None] | None = None
-        self._on_writable_changed: Callable[[bool], None] | None = None
+        self._on_state: Callable[[AuditState], None] | None = None
         self._fault: BaseException | None = None
         self._faulted = trio.Event()
         self._is_stopped = False
-        self.is_writable = True
-        """Whether the last write reached the disk."""
-        self.is_intact = True
-        """Whether the log was found as it was left; else nothing of high risk until the next start
-        finds it so: an operator has to look."""
+        self._found = AuditState.INTACT
+        """What the start found: the state whenever the disk takes what is written."""
+        self.state = self._found
         self.last_error = ""
+        """What the disk said at the last write, empty where it took it."""
 
     def open(self) -> None:
         """Find the end of the log; raises `StorageError`."""
         self._head, self._anchored = self._recorder.open()
-        self.is_intact = not self._recorder.has_found_damage
-        if not self.is_intact:
-            self.last_error = "records that were signed are gone or changed"
+        if self._recorder.has_found_damage:
+            self._found = self.state = AuditState.DAMAGED
 
     def start(
-        self, on_signed: Callable[[bytes], None], on_writable_changed: Callable[[bool], None]
+        self, on_signed: Callable[[bytes], None], on_state: Callable[[AuditState], None]
     ) -> None:
         """Start the writing thread; called once, inside the loop. `on_signed` is given each new
-        checkpoint, and at once the newest of an earlier process; `on_writable_changed` is told when
-        writing fails and when it works again."""
-        self._on_signed, self._on_writable_changed = on_signed, on_writable_changed
+        checkpoint, and at once the newest of an earlier process; `on_state` each other state, and
+        at once the one it starts in where that is not `INTACT`."""
+        self._on_signed, self._on_state = on_signed, on_state
         self._token = trio.lowlevel.current_trio_token()
         self._recorder.start(self._report)
-        if not self.is_intact:
-            on_writable_changed(False)  # noqa: FBT003  # given by position
+        if self.state is not AuditState.INTACT:
+            on_state(self.state)
         if self._anchored is not None:
             on_signed(self._anchored.envelope)
 
@@ -204,15 +117,15 @@ class Audit:
         return AuditView(
             sequence=self._head.size,
             anchored_at=None if self._anchored is None else self._anchored.wall,
-            writable=self.is_writable and self.is_intact,
+            state=self.state,
         )
 
     def record(self, record: Record) -> None:
         """Something happened; whether it is recorded is a matter of `RULES`."""
-        rule = RULES[record.fact]
-        if rule.keep is not Keep.NOTHING:
+        keep = RULES[record.fact].keep
+        if keep is not Keep.NOTHING:
             now = self._read_clocks()
-            self._take(entry_of(record, rule.decision, now), rule.keep, now)
+            self._take(entry_of(record, now), keep, now)
 
     def refused(self, who: str, target: str) -> None:
         """Local software asked for what it may not ask for."""
@@ -264,7 +177,7 @@ class Audit:
         """See what time has brought: counts to write, a checkpoint to sign, a disk to try again."""
         now = self._read_clocks()
         self._put_due_repeats(now)
-        if not self.is_writable:
+        if self.state is AuditState.STOPPED:
             if is_due(self._retry_at, now.instant):
                 self._retry_at = later(now.instant, RETRY_EVERY)
                 self._recorder.try_again()
@@ -306,14 +219,15 @@ class Audit:
 
     def _on_written(self, written: Written) -> None:
         assert self._on_signed is not None
-        assert self._on_writable_changed is not None
+        assert self._on_state is not None
         self._head = written.head
         for kept in written.signed:
             self._anchored = kept
             self._sign_at = later(self._read_clocks().instant, CHECKPOINT_EVERY)
             self._on_signed(kept.envelope)
         self.last_error = written.error
-        if self.is_writable is not (not written.error):
-            self.is_writable = not written.error
+        state = AuditState.STOPPED if written.error else self._found
+        if self.state is not state:
+            self.state = state
             self._retry_at = later(self._read_clocks().instant, RETRY_EVERY)
-            self._on_writable_changed(self.is_writable)
+            self._on_state(state)

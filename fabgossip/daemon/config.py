@@ -6,6 +6,7 @@ Used alike by `run` and `check-config`, so they never disagree.
 import os
 import re
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -23,8 +24,9 @@ from fabgossip.core.config import (
 from fabgossip.errors import ConfigError, ModelError
 from fabgossip.model.bounds import Bounds
 from fabgossip.model.ids import NodeId, parse_node_id
-from fabgossip.model.topology import Endpoint
+from fabgossip.model.topology import Endpoint, is_loopback, split_address
 from fabgossip.storage.records import SEGMENTS_MAX
+from fabgossip.wire.places import PlacedProblem, key_places, placed
 from fabgossip.wire.tables import PROBLEMS_MAX, Problem, TableError, parse_toml, structure_table
 
 CONFIG_BYTES_MAX: Final = 256 * 1024
@@ -214,44 +216,20 @@ class Config:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigProblem:
-    """A problem with its place; line and column count from 1, 0 where there is none."""
-
-    code: str
-    file: str
-    line: int
-    column: int
-    key: str
-    detail: str
-    suggestion: str
-
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        tail = f"; {self.suggestion}" if self.suggestion else ""
-        return (
-            f"{place}: {self.key}: {self.detail}{tail}"
-            if self.key
-            else f"{place}: {self.detail}{tail}"
-        )
-
-
 class ConfigProblemsError(ConfigError):
     """Every problem of a configuration file, at most 100."""
 
-    def __init__(self, problems: tuple[ConfigProblem, ...]) -> None:
+    def __init__(self, problems: tuple[PlacedProblem, ...]) -> None:
         shown = [str(one) for one in problems[:PROBLEMS_MAX]]
         count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
         super().__init__("\n".join([*shown, count]))
         self.problems = problems
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `host:port` or `[v6]:port`; raises `ValueError`."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:
-        raise ValueError(f"{address!r}: expected host:port")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+def problems_error(config: Config, problems: Iterable[Problem]) -> ConfigProblemsError:
+    """What is wrong beside the file itself, each at the key it comes from."""
+    places = key_places(config.path.read_text(encoding="utf-8"))
+    return ConfigProblemsError(tuple(placed(one, config.path.name, places) for one in problems))
 
 
 def read_config(path: Path, credentials: Path | None) -> Config:
@@ -271,16 +249,16 @@ def read_config(path: Path, credentials: Path | None) -> Config:
         table = structure_table(parse_toml(text), ConfigTable)
     except TableError as error:
         raise ConfigProblemsError(
-            tuple(_placed(one, name, places) for one in error.problems)
+            tuple(placed(one, name, places) for one in error.problems)
         ) from error
     config = _with_paths(path, table, credentials)
-    problems = tuple(_placed(one, name, places) for one in _file_problems(config))
+    problems = tuple(placed(one, name, places) for one in _file_problems(config))
     if problems:
         raise ConfigProblemsError(problems)
     return config
 
 
-def _text(path: Path) -> tuple[str, ConfigProblem | None]:
+def _text(path: Path) -> tuple[str, PlacedProblem | None]:
     try:
         if path.stat().st_size > CONFIG_BYTES_MAX:
             return "", _whole(path, "out_of_range", f"more than {CONFIG_BYTES_MAX} bytes")
@@ -291,59 +269,13 @@ def _text(path: Path) -> tuple[str, ConfigProblem | None]:
         return "", _whole(path, "syntax", "is not UTF-8 text")
 
 
-def _whole(path: Path, code: str, detail: str) -> ConfigProblem:
-    return ConfigProblem(
+def _whole(path: Path, code: str, detail: str) -> PlacedProblem:
+    return PlacedProblem(
         code=code, file=str(path), line=0, column=0, key="", detail=detail, suggestion=""
     )
 
 
-def _placed(problem: Problem, name: str, places: dict[str, tuple[int, int]]) -> ConfigProblem:
-    key = problem.key
-    while key and key not in places:
-        key = key[: max(key.rfind("."), key.rfind("["), 0)]
-    line, column = places.get(key, (0, 0))
-    if problem.code == "syntax":
-        found = re.search(r"line (\d+), column (\d+)", problem.detail)
-        line, column = (int(found[1]), int(found[2])) if found else (0, 0)
-    return ConfigProblem(
-        code=problem.code,
-        file=name,
-        line=line,
-        column=column,
-        key=problem.key,
-        detail=problem.detail,
-        suggestion=problem.suggestion,
-    )
-
-
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_HEADER: Final = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]\]?")
-_KEY: Final = re.compile(r"(\s*)([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\s*=")
-_INLINE_KEY: Final = re.compile(r"[{,]\s*([A-Za-z0-9_-]+)\s*=")
-
-
-def key_places(text: str) -> dict[str, tuple[int, int]]:
-    """Line and column of each key by dotted path: neither TOML reader nor table reader keeps
-    them."""
-    places: dict[str, tuple[int, int]] = {}
-    table = ""
-    counts: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        header = _HEADER.match(line)
-        if header is not None and "=" not in line.split("#")[0]:
-            table = header[2]
-            if header[1] == "[[":
-                index = counts[table] = counts.get(table, -1) + 1
-                table = f"{table}[{index}]"
-            places.setdefault(table, (number, 1))
-            continue
-        key = _KEY.match(line)
-        if key is not None:
-            path = f"{table}.{key[2]}" if table else key[2]
-            places.setdefault(path, (number, len(key[1]) + 1))
-            for inline in _INLINE_KEY.finditer(line):
-                places.setdefault(f"{path}.{inline[1]}", (number, inline.start(1) + 1))
-    return places
 
 
 def _with_paths(path: Path, table: ConfigTable, credentials: Path | None) -> Config:
@@ -395,12 +327,6 @@ def _file_problems(config: Config) -> list[Problem]:
             )
         )
     return problems
-
-
-def is_loopback(address: str) -> bool:
-    """Whether an address to listen on is reachable from this machine only."""
-    host, _ = split_address(address)
-    return host == "::1" or host.startswith("127.") or host == "localhost"
 
 
 def _readable(key: str, path: Path) -> list[Problem]:

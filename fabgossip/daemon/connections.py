@@ -1,12 +1,11 @@
 """One link: frames in, frames out, and never a wait for one peer.
 
 Each link has its own reader and writer. `send` places a frame in the queue of its class or refuses
-it in the same call; the writer takes classes 0, 1, 2 strictly in that order, then the others in
-turn. A queue that carries revocations never drops: the link closes instead.
+it in the same call; the writer takes them as `Outbox` decides. A queue that carries revocations
+never drops: the link closes instead.
 """
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -26,20 +25,14 @@ from fabgossip.model.messages import (
 )
 from fabgossip.wire.codec import message_body
 from fabgossip.wire.framing import STREAM_MAX, Frame, FrameReader, frame_bytes
+from fabgossip.wire.outbox import (
+    NEVER_DROPPED,
+    DrainRate,
+    Outbox,
+    content_frame_bytes,
+)
 
 KIB: Final = 1024
-QUEUE_BYTES_MAX: Final = {
-    TrafficClass.LINK: 64 * KIB,
-    TrafficClass.TRUST: 1024 * KIB,
-    TrafficClass.TOMBSTONE: 256 * KIB,
-    TrafficClass.SNAPSHOT: 2048 * KIB,
-    TrafficClass.POLICY: 2048 * KIB,
-    TrafficClass.BULK: 2048 * KIB,
-}
-"""Bytes queued per class (*start*); content refills its queue from disk as it drains."""
-_NEVER_DROPPED: Final = frozenset({TrafficClass.LINK, TrafficClass.TRUST})
-_STRICT: Final = (TrafficClass.LINK, TrafficClass.TRUST, TrafficClass.TOMBSTONE)
-_SHARED: Final = (TrafficClass.SNAPSHOT, TrafficClass.POLICY, TrafficClass.BULK)
 BATCH_BYTES: Final = 64 * KIB
 """Small frames are encrypted together up to here."""
 FRAMES_PER_TURN: Final = 32
@@ -62,13 +55,10 @@ class Connection:
         self.identity = identity
         self.is_dialer = is_dialer
         self._stream = stream
-        self._queues: dict[TrafficClass, deque[bytes]] = {
-            traffic: deque() for traffic in TrafficClass
-        }
-        self._queued = dict.fromkeys(TrafficClass, 0)
+        self._outbox: Outbox[bytes] = Outbox()
         self._wake = trio.Event()
         self._drained = trio.Event()
-        self._turn = 0
+        self._drain = DrainRate()
         self._next_stream = 1 if is_dialer else 2
         self._scope = trio.CancelScope()
         self._farewell: Bye | BadRequest | None = None
@@ -83,7 +73,12 @@ class Connection:
     @property
     def queued_bytes(self) -> int:
         """Bytes waiting to be written."""
-        return sum(self._queued.values())
+        return self._outbox.bytes
+
+    @property
+    def content_frame_bytes(self) -> int:
+        """How much content a frame should carry, so that trust waits for none of them long."""
+        return content_frame_bytes(self._drain.bytes_per_s)
 
     def next_stream(self) -> int | None:
         """A request number never used on this link, None once they are used up."""
@@ -104,22 +99,25 @@ class Connection:
 
     def send_frame(self, frame: bytes, traffic: TrafficClass) -> bool:
         """Queue a whole frame; see `send`."""
-        if self._queued[traffic] + len(frame) > QUEUE_BYTES_MAX[traffic]:
-            if traffic in _NEVER_DROPPED:
+        if not self._outbox.offer(traffic, frame, len(frame)):
+            if traffic in NEVER_DROPPED:
                 self.close(Bye(reason=ByeReason.SLOW, retry_after_s=60), LostReason.BACKPRESSURE)
             return False
-        self._queues[traffic].append(frame)
-        self._queued[traffic] += len(frame)
+        self._wake.set()
+        return True
+
+    def offer_bulk(self, frame: bytes, traffic: TrafficClass) -> bool:
+        """Queue a content frame if there is room for it."""
+        if not self._outbox.has_room(traffic, len(frame)):
+            return False
+        self._outbox.put(traffic, frame, len(frame))
         self._wake.set()
         return True
 
     async def send_bulk(self, frame: bytes, traffic: TrafficClass) -> None:
         """Queue a content frame, waiting for room: content is never dropped."""
-        while self._queued[traffic] + len(frame) > QUEUE_BYTES_MAX[traffic] // 2:
+        while not self.offer_bulk(frame, traffic):
             await self._drained.wait()
-        self._queues[traffic].append(frame)
-        self._queued[traffic] += len(frame)
-        self._wake.set()
 
     def close(self, farewell: Bye | BadRequest | None, lost: LostReason) -> None:
         """End the link, with a last word if there is one; the first reason given stands."""
@@ -192,43 +190,29 @@ class Connection:
                 self._wake = trio.Event()
                 await self._wake.wait()
                 continue
+            # Whoever waits for room prepares the next frame while this one is on its way.
+            self._drained.set()
+            self._drained = trio.Event()
+            began_at = trio.current_time()
             with trio.move_on_after(WRITE_TIMEOUT_S) as scope:
                 await self._stream.send_all(batch)
             if scope.cancelled_caught:
                 self.close(None, LostReason.WRITE_TIMEOUT)
                 await trio.lowlevel.checkpoint()
-            self._drained.set()
-            self._drained = trio.Event()
+            self._drain.on_written(len(batch), trio.current_time() - began_at)
 
     def _next_batch(self) -> bytes:
         """The next frames to encrypt together: a large one alone, small ones of one or more
-        classes up to 64 KiB."""
+        classes, no more than trust may have to wait for."""
         frames: list[bytes] = []
-        size = 0
-        while size < BATCH_BYTES:
-            traffic = self._next_class()
-            if traffic is None:
+        size, size_max = 0, min(BATCH_BYTES, self.content_frame_bytes)
+        while (following := self._outbox.next_size()) is not None:
+            if frames and size + following > size_max:
                 break
-            frame = self._queues[traffic][0]
-            if frames and size + len(frame) > BATCH_BYTES:
-                break
-            self._queues[traffic].popleft()
-            self._queued[traffic] -= len(frame)
-            frames.append(frame)
-            size += len(frame)
+            frames.append(self._outbox.take())
+            size += following
         self.frames_sent += len(frames)
         return frames[0] if len(frames) == 1 else b"".join(frames)
-
-    def _next_class(self) -> TrafficClass | None:
-        for traffic in _STRICT:
-            if self._queues[traffic]:
-                return traffic
-        for step in range(len(_SHARED)):
-            traffic = _SHARED[(self._turn + step) % len(_SHARED)]
-            if self._queues[traffic]:
-                self._turn = (self._turn + step + 1) % len(_SHARED)
-                return traffic
-        return None
 
     async def _say_goodbye(self) -> None:
         """The last word and the close, bounded: a peer that does not read delays nobody."""

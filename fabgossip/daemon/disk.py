@@ -5,6 +5,7 @@ waits for its own fsync only and a thousand share one. Results go back to the lo
 they were asked for; nothing is acknowledged before its commit returned.
 """
 
+import errno
 import os
 import threading
 from collections import deque
@@ -27,6 +28,8 @@ from fabgossip.wire.contents import parse_snapshot
 _T = TypeVar("_T")
 GROUP_MAX: Final = 256
 """Jobs per commit."""
+_GONE: Final = (errno.ENOENT, errno.ELOOP, errno.EIO)
+"""No file, a link in its place, or a sector that cannot be read."""
 
 
 @dataclass(slots=True)
@@ -147,15 +150,32 @@ class Disk:
             return None
         return content
 
+    def has_lost(self, content_hash: ContentHash) -> bool:
+        """Whether a content has a row, and its bytes are gone or not what its name says. Where they
+        cannot be read for another reason, as in a process out of descriptors, nothing is lost.
+        Blocks."""
+        try:
+            content = self._bytes(self._reader, content_hash)
+        except OSError as error:
+            return error.errno in _GONE
+        except StorageError:
+            return False
+        return content is not None and sha256(content).digest() != content_hash
+
     def _stored(self, index: NodeIndex, content_hash: ContentHash) -> bytes | None:
         try:
-            row = index.content(content_hash)
-            if row is None or row.inline is not None:
-                return None if row is None else row.inline
-            with os.fdopen(self.files.open_content(content_hash), "rb") as file:
-                return file.read()
+            return self._bytes(index, content_hash)
         except (OSError, StorageError):
             return None
+
+    def _bytes(self, index: NodeIndex, content_hash: ContentHash) -> bytes | None:
+        """What rests under the name of a content, None if it has no row; raises `OSError`,
+        `StorageError`."""
+        row = index.content(content_hash)
+        if row is None or row.inline is not None:
+            return None if row is None else row.inline
+        with os.fdopen(self.files.open_content(content_hash), "rb") as file:
+            return file.read()
 
     def _work(self) -> None:
         while True:

@@ -33,6 +33,7 @@ from fabgossip.core.effects import (
 )
 from fabgossip.core.events import (
     AuditChanged,
+    AuditState,
     CheckpointSigned,
     ClockChanged,
     Event,
@@ -58,8 +59,10 @@ from fabgossip.daemon.audit import Audit
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.endpoints import DialError, LinkNumbers, TlsContexts, accept_tls, dial
+from fabgossip.daemon.facts import RULES
 from fabgossip.daemon.granted import GrantedTransfers
 from fabgossip.daemon.logs import Log, LogLevel
+from fabgossip.daemon.sending import Sending
 from fabgossip.daemon.tls import TlsStream
 from fabgossip.daemon.transfers import Submission, Transfers
 from fabgossip.model.authority import NodeIdentity, TrustBundle
@@ -74,20 +77,28 @@ from fabgossip.wire.framing import EARLY_KINDS, Frame, FrameKind
 
 EVENTS_KEPT: Final = 4_096
 """Facts kept for who asks later (*start*)."""
-_WARNINGS: Final = frozenset(
-    {
-        Fact.ARTIFACT_REJECTED,
-        Fact.STORAGE_FAILED,
-        Fact.SESSION_CUT,
-        Fact.ARTIFACT_WITHHELD,
-        Fact.FETCH_DENIED,
-        Fact.IDENTITY_REFUSED,
-        Fact.IDENTITY_CLONED,
-        Fact.AUDIT_FORKED,
-        Fact.GRANT_REFUSED,
-    }
-)
-_DETAILS: Final = frozenset({Fact.FETCH_FAILED, Fact.ARTIFACT_ACCEPTED, Fact.PROBE_SILENCED})
+
+_AUDIT_LINES: Final = {
+    AuditState.INTACT: (
+        "audit_resumed",
+        LogLevel.WARNING,
+        "the disk takes audit records again, first those that waited; high risk is judged by the "
+        "mode again",
+    ),
+    AuditState.STOPPED: (
+        "audit_stopped",
+        LogLevel.ERROR,
+        "audit records wait in memory, nothing of high risk is allowed; make room on the disk: it "
+        "is tried again by itself",
+    ),
+    AuditState.DAMAGED: (
+        "audit_damaged",
+        LogLevel.ERROR,
+        "signed audit records are gone or changed; new ones are written, nothing of high risk is "
+        "allowed until the next start; copy audit/ away, then fabgossip audit verify",
+    ),
+}
+"""Event, level and words of the log for each state of the audit log."""
 
 
 def read_clocks() -> Now:
@@ -132,6 +143,7 @@ class Driver:
         self._is_draining = False
         self._all_closed = trio.Event()
         self.transfers = Transfers(world.disk, nursery, self.post, trio.current_time)
+        self.sending = Sending(world.disk, nursery, self.post, trio.current_time)
         self.granted = GrantedTransfers(world.disk.files, nursery, self.post, trio.current_time)
         self.facts: deque[tuple[UnixTime, Record]] = deque(maxlen=EVENTS_KEPT)
         self.refused_connections = 0
@@ -172,7 +184,7 @@ class Driver:
             case ServeContent():
                 served = self._connections.get(effect.link)
                 if served is not None:
-                    self.transfers.serve(effect, served)
+                    self.sending.serve(effect, served)
             case Persist():
                 self._world.disk.persist(effect, self._persisted(effect.token))
             case Materialize():
@@ -213,12 +225,7 @@ class Driver:
     def _record(self, effect: Record) -> None:
         self.facts.append((read_clocks().unix, effect))
         self._world.audit.record(effect)
-        level = LogLevel.INFO
-        if effect.fact in _WARNINGS:
-            level = LogLevel.WARNING
-        elif effect.fact in _DETAILS:
-            level = LogLevel.DEBUG
-        self._world.log.emit(effect.fact.value, level, effect.fields)
+        self._world.log.emit(effect.fact.value, RULES[effect.fact].level, effect.fields)
 
     @property
     def audit(self) -> Audit:
@@ -229,15 +236,13 @@ class Driver:
         """The audit log has a new checkpoint to show."""
         self.post(CheckpointSigned(envelope=envelope))
 
-    def on_audit_writable_changed(self, is_writable: bool) -> None:  # noqa: FBT001  # given by position
-        """The audit log cannot be written, or can again: the node allows nothing of high risk
-        meanwhile."""
-        self.post(AuditChanged(is_writable=is_writable and self._world.audit.is_intact))
-        if is_writable:
-            self._world.log.emit("audit_resumed", LogLevel.WARNING)
-        else:
-            detail = (("detail", self._world.audit.last_error),)
-            self._world.log.emit("audit_stopped", LogLevel.ERROR, detail)
+    def on_audit_state(self, state: AuditState) -> None:
+        """The audit log is in another state: the node allows nothing of high risk unless it is
+        intact."""
+        self.post(AuditChanged(state=state))
+        event, level, detail = _AUDIT_LINES[state]
+        said = self._world.audit.last_error
+        self._world.log.emit(event, level, (("detail", f"{said}: {detail}" if said else detail),))
 
     def on_clock_changed(self, is_synchronized: bool) -> None:  # noqa: FBT001  # given by position
         """The kernel says something else of its clock than before."""
@@ -380,6 +385,7 @@ class Driver:
             del self._connections[link]
             self._record_fault(connection)
             self.transfers.on_lost(link)
+            self.sending.on_lost(link)
             self.granted.on_lost(link)
             self.post(PeerLost(link=link, node_id=identity.node_id, reason=connection.lost))
             if not self._connections:

@@ -16,11 +16,11 @@ import trio
 from trio import TaskStatus
 
 from fabgossip.core.events import LinkId, LostReason
-from fabgossip.daemon.config import split_address
 from fabgossip.daemon.tls import TlsStream
 from fabgossip.errors import ServiceError
 from fabgossip.model.authority import KeyStatus, NodeIdentity, TrustBundle
 from fabgossip.model.ids import NodeId
+from fabgossip.model.topology import split_address
 from fabgossip.trust.rejections import Rejection
 
 ALPN: Final = "fabgossip/1"

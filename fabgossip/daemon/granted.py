@@ -8,11 +8,12 @@ file of `incoming/`, which no start takes over; it goes when the request is over
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 
 import trio
 
+from fabgossip.core.chunks import Arriving, Chunks
 from fabgossip.core.effects import ReceiveGranted
 from fabgossip.core.events import (
     ContentWanted,
@@ -25,8 +26,7 @@ from fabgossip.core.events import (
 from fabgossip.core.pace import Pace
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.transfers import WATCH_S
-from fabgossip.model.artifact import WHOLE_BYTES_MAX, chunk_size_of
-from fabgossip.model.ids import ContentHash
+from fabgossip.model.artifact import WHOLE_BYTES_MAX
 from fabgossip.model.messages import Busy, ContentAsk, GetContent, NotAvailable
 from fabgossip.model.moment import Duration, Instant
 from fabgossip.storage.contents import ContentFiles, IncomingContent
@@ -38,38 +38,18 @@ class _Receiving:
     """One content being received for one request."""
 
     request: RequestId
-    wanted: ContentWanted
     link: LinkId
     stream: int
     pace: Pace
     spool: "Spool"
-    chunk: bytearray = field(default_factory=bytearray)
-    chunks_done: int = 0
-
-    @property
-    def chunk_hash(self) -> ContentHash:
-        """What the next chunk, or the whole small content, must hash to."""
-        hashes = self.wanted.chunk_hashes
-        return hashes[self.chunks_done] if hashes else self.wanted.content_hash
-
-    @property
-    def chunk_bytes(self) -> int:
-        """The size of the next chunk."""
-        return min(self._step, self.wanted.size - self.received)
-
-    @property
-    def _step(self) -> int:
-        return chunk_size_of(self.wanted.size) if self.wanted.chunk_hashes else self.wanted.size
+    plan: Chunks
+    chunk: Arriving
+    """The one under way: they come one after the other."""
 
     @property
     def received(self) -> int:
         """Verified bytes so far."""
-        return min(self.chunks_done * self._step, self.wanted.size)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the last chunk is verified."""
-        return self.chunks_done == max(len(self.wanted.chunk_hashes), 1)
+        return self.plan.start_of(self.chunk.number)
 
 
 class Spool:
@@ -142,12 +122,13 @@ class GrantedTransfers:
             self._report(effect.request, effect.link, FetchFailure.DISK, 0)
             return
         pace = Pace(Duration(effect.idle_ms), self._now())
-        receiving = _Receiving(effect.request, effect.wanted, effect.link, stream, pace, spool)
+        plan = Chunks(effect.wanted)
+        first = Arriving(0, plan.size_of(0))
+        receiving = _Receiving(effect.request, effect.link, stream, pace, spool, plan, first)
         self._receiving[(effect.link, stream)] = receiving
         self._nursery.start_soon(self._watch, receiving, name="watch a granted content")
         wanted = effect.wanted
-        chunk_count = max(len(wanted.chunk_hashes), 1)
-        ask = ContentAsk(wanted.manifest_hash, wanted.content_hash, 0, chunk_count)
+        ask = ContentAsk(wanted.manifest_hash, wanted.content_hash, 0, plan.count)
         message = GetContent(items=(ask,), grant=effect.grant, narrowing=effect.narrowing)
         if not connection.send(message, effect.traffic, stream):
             self._fail(receiving, FetchFailure.LOST)
@@ -163,9 +144,7 @@ class GrantedTransfers:
             return False
         header, data = parse_content_header(body)
         receiving.pace.on_bytes(len(data), self._now())
-        expected = header.item == 0 and header.offset == len(receiving.chunk)
-        receiving.chunk += data
-        if not expected or len(receiving.chunk) > receiving.chunk_bytes:
+        if not receiving.chunk.takes(header.item, header.offset, data):
             self._fail(receiving, FetchFailure.BAD_LENGTH)
         elif header.is_last:
             self._on_chunk(receiving)
@@ -173,21 +152,21 @@ class GrantedTransfers:
 
     def _on_chunk(self, receiving: _Receiving) -> None:
         """Nothing is kept before its hash matched."""
-        data = receiving.chunk
-        if len(data) != receiving.chunk_bytes:
+        chunk, plan = receiving.chunk, receiving.plan
+        if not chunk.is_whole:
             self._fail(receiving, FetchFailure.BAD_LENGTH)
             return
-        if sha256(data).digest() != receiving.chunk_hash:
+        if sha256(chunk.data).digest() != plan.hash_of(chunk.number):
             self._fail(receiving, FetchFailure.BAD_HASH)
             return
         try:
-            receiving.spool.add(receiving.received, data)
+            receiving.spool.add(receiving.received, chunk.data)
         except OSError:
             self._fail(receiving, FetchFailure.DISK)
             return
-        receiving.chunk = bytearray()
-        receiving.chunks_done += 1
-        if not receiving.is_whole:
+        done = chunk.number + 1
+        receiving.chunk = Arriving(done, plan.size_of(done))
+        if done < plan.count:
             return
         if not receiving.spool.is_right:
             self._fail(receiving, FetchFailure.CONTRADICTED)

@@ -8,6 +8,8 @@ to hear of it, and papers that are all of strangers belong to another authority.
 """
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -88,8 +90,43 @@ def load_papers(config: Config, now: UnixTime) -> Papers:
     """Read and judge what the configuration names.
 
     Raises:
-        ConfigError: a file is not what it should be, or they do not belong together.
+        ConfigError: a file is not what it should be, or they do not belong together; a line for
+            each that is not.
     """
+    faults: list[str] = []
+    with _noted(faults):
+        pinned = _pinned(config)
+    with _noted(faults):
+        certificate = _der(config)
+    with _noted(faults):
+        envelope, openings, claims = _own_claims(config)
+        signer = _signer(config, claims)
+    if faults:
+        raise ConfigError("\n".join(faults))
+    papers = Papers(
+        pinned=pinned,
+        claims_envelope=envelope,
+        claims=claims,
+        openings=openings,
+        certificate=certificate,
+        certificate_path=config.certificate,
+        read_at=now,
+        signer=signer,
+    )
+    _check_fit(config, papers)
+    return papers
+
+
+@contextmanager
+def _noted(faults: list[str]) -> Iterator[None]:
+    """What is wrong in here is one of several things that may be."""
+    try:
+        yield
+    except ConfigError as error:
+        faults.append(str(error))
+
+
+def _pinned(config: Config) -> PinnedTrust:
     try:
         pinned = bundle_from_pinned(
             *parse_pinned(_bytes(config.trust_bootstrap)), Ed25519Verifier()
@@ -101,25 +138,17 @@ def load_papers(config: Config, now: UnixTime) -> Papers:
             f"trust.bootstrap: platform {pinned.bundle.platform_id} has throw-away keys; "
             "set trust.allow_demo = true to run it on this machine"
         )
+    return pinned
+
+
+def _own_claims(config: Config) -> tuple[bytes, tuple[Opening, ...], NodeClaims]:
     try:
         envelope, openings = parse_own_claims(_bytes(config.claims))
-        claims = parse_claims(parse_envelope(envelope).payload)
+        return envelope, openings, parse_claims(parse_envelope(envelope).payload)
     except WireError as error:
         raise ConfigError(
             f"identity.claims: {config.claims}: {error}; enroll the node again"
         ) from error
-    papers = Papers(
-        pinned=pinned,
-        claims_envelope=envelope,
-        claims=claims,
-        openings=openings,
-        certificate=_der(config),
-        certificate_path=config.certificate,
-        read_at=now,
-        signer=_signer(config, claims),
-    )
-    _check_fit(config, papers)
-    return papers
 
 
 def _check_fit(config: Config, papers: Papers) -> None:

@@ -19,19 +19,23 @@ from fabgossip.wire.contents import parse_bundle
 
 def settle_pin(table: TrustTable, pinned: PinnedTrust, index: NodeIndex) -> bool:
     """Remember the pinned bundle of a state folder; whether it starts over under other roots.
+    Raises as `judge_pin`."""
+    starts_over = judge_pin(table, pinned, index)
+    index.put_pin(_row(table, pinned), starts_over=starts_over)
+    return starts_over
+
+
+def judge_pin(table: TrustTable, pinned: PinnedTrust, index: NodeIndex) -> bool:
+    """Whether a state folder would start over under other roots; nothing is written.
 
     Raises:
         ConfigError: the folder belongs to another bundle and nobody said that it is replaced.
     """
-    bundle = pinned.bundle
-    row = PinRow(fingerprint=table.bootstrap_sha256, roots=roots_hash(bundle))
-    before = index.pin()
-    if before is None or before == row:
-        index.put_pin(row)
+    bundle, before = pinned.bundle, index.pin()
+    if before is None or before == _row(table, pinned):
         return False
     chain = index.trust_chain()
     if _continues(pinned, before, chain):
-        index.put_pin(row)
         return False
     if table.rebootstrap != before.fingerprint:
         raise ConfigError(
@@ -48,8 +52,11 @@ def settle_pin(table: TrustTable, pinned: PinnedTrust, index: NodeIndex) -> bool
             f"epoch {highest}; make the new authority with: "
             f"fabgossip control init --epoch {highest + 1} ..."
         )
-    index.put_pin(row, starts_over=True)
     return True
+
+
+def _row(table: TrustTable, pinned: PinnedTrust) -> PinRow:
+    return PinRow(fingerprint=table.bootstrap_sha256, roots=roots_hash(pinned.bundle))
 
 
 def _continues(pinned: PinnedTrust, before: PinRow, chain: tuple[StoredTrust, ...]) -> bool:

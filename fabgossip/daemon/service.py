@@ -34,8 +34,10 @@ from fabgossip.daemon.papers import (
 from fabgossip.daemon.pinning import settle_pin
 from fabgossip.daemon.recorder import LogOwner
 from fabgossip.daemon.state import StateFolder
-from fabgossip.daemon.status import StatusServer, open_status_socket
+from fabgossip.daemon.status import StatusServer
+from fabgossip.daemon.status_socket import open_status_socket
 from fabgossip.daemon.systemd import Notifier, NotifyEnvironment
+from fabgossip.daemon.transfers import WATCH_S
 from fabgossip.daemon.views import About
 from fabgossip.model.authority import TrustBundle
 from fabgossip.model.ids import BOOT_ID_BYTES, BootId
@@ -98,6 +100,8 @@ async def open_daemon(config: Config, environment: Environment) -> AsyncIterator
     first_contexts = check_tls(config, papers)
     notifier.status("opening the state folder")
     state = StateFolder(config.storage, papers.node_id)
+    for name in state.foreign:
+        log.emit("foreign_file_removed", LogLevel.WARNING, (("file", f"incoming/{name}"),))
     try:
         own = _own_identity(papers, state.index, log)
         if settle_pin(config.table.trust, papers.pinned, state.index):
@@ -149,20 +153,20 @@ async def _serving(
         bootstrap=config.bootstrap,
         seed=node_seed(parts.own.node_id, environment.entropy(16)),
     )
-    disk, audit = parts.state.disk, _audit(config, parts, boot_id)
+    disk, audit = parts.state.new_disk(), _audit(config, parts, boot_id)
     audit.open()
     try:
         async with trio.open_nursery() as nursery:
             disk.start()
             nursery.start_soon(disk.report_faults, name="disk faults")
             driver = Driver(setup, _world(config, parts, disk, audit), nursery)
-            audit.start(driver.on_checkpoint_signed, driver.on_audit_writable_changed)
+            audit.start(driver.on_checkpoint_signed, driver.on_audit_state)
             nursery.start_soon(audit.run, name="audit")
             vouches = _voucher(config, environment)
             is_vouched = vouches()
             if not is_vouched:
                 driver.log_clock(is_synchronized=False)
-            driver.post(replace(parts.state.started(disk), is_synchronized=is_vouched))
+            driver.post(replace(parts.state.begin(disk), is_synchronized=is_vouched))
             listening = await _listen(config, driver, nursery)
             about = _about(config, parts, setup, listening)
             server = StatusServer(driver, about, config.table.status.operator_group)
@@ -170,6 +174,7 @@ async def _serving(
                 await nursery.start(server.serve, listener, name="status")
                 nursery.start_soon(driver.run_timers, name="timers")
                 nursery.start_soon(driver.transfers.watch, name="transfer watch")
+                nursery.start_soon(driver.sending.watch, name="sending watch")
                 nursery.start_soon(
                     watch_clock, vouches, driver.on_clock_changed, is_vouched, name="clock"
                 )
@@ -282,6 +287,7 @@ async def _stop(config: Config, parts: _Parts, driver: Driver) -> None:
     driver.stop_accepting()
     parts.log.emit("stopping", LogLevel.INFO)
     with trio.move_on_after(config.table.shutdown.drain_timeout_ms / 1_000):
-        await driver.transfers.finish()
+        while not (driver.transfers.is_idle and driver.sending.is_idle):  # noqa: ASYNC110
+            await trio.sleep(WATCH_S)  # once in a process's life
     with trio.move_on_after(GOODBYE_S):
         await driver.drain(Bye(reason=ByeReason.RESTART, retry_after_s=1))

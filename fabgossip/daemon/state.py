@@ -10,7 +10,7 @@ from fabgossip.daemon.disk import Disk, drop_loose
 from fabgossip.errors import ServiceError, StorageError
 from fabgossip.model.ids import NodeId
 from fabgossip.storage.contents import ContentFiles
-from fabgossip.storage.index import DropContent, NodeIndex
+from fabgossip.storage.index import INDEX_NAME, DropContent, NodeIndex
 from fabgossip.storage.materialized import LocalState
 
 STATE_MODE: Final = 0o751
@@ -27,34 +27,38 @@ class StateFolder:
 
     def __init__(self, folder: Path, node_id: NodeId) -> None:
         self._lock = _lock(folder)
-        self.index = NodeIndex(folder / "index.sqlite")
-        self.reader = NodeIndex(folder / "index.sqlite")
+        self.index = NodeIndex(folder / INDEX_NAME)
+        self.reader = NodeIndex(folder / INDEX_NAME)
         self.files = ContentFiles(folder)
         self.local = LocalState(folder)
         try:
             self.index.open(node_id)
-            self.files.prepare()
+            self.foreign = self.files.prepare()
+            """Names of files in `incoming/` that no daemon had made; they are gone."""
             self.local.prepare()
             self.reader.open(node_id)
-            self._drop_orphans()
+            self._drop_loose_ends()
         except OSError as error:
             raise StorageError(f"storage.path: {folder}: {error.strerror}") from error
 
-    def _drop_orphans(self) -> None:
-        """Contents whose head a crash replaced before they were removed, and bytes it left without
-        a row: rows first, then bytes."""
-        orphans = self.index.orphans()
-        self.files.mark(orphans)
-        self.index.commit(DropContent(content_hash=one) for one in orphans)
+    def _drop_loose_ends(self) -> None:
+        """Contents whose head a crash replaced before they were removed, rows whose files are gone,
+        which the core then wants again, and bytes a crash left without a row: rows first, then
+        bytes."""
+        filed = self.index.filed()
+        lost = (one for one, size in filed.items() if self.files.lacks(one, size))
+        dropped = tuple(dict.fromkeys((*self.index.orphans(), *lost)))
+        self.files.mark(dropped)
+        self.index.commit(DropContent(content_hash=one) for one in dropped)
         drop_loose(self.index, self.files, self.files.marked())
 
-    @property
-    def disk(self) -> Disk:
-        """The writing thread over these parts."""
+    def new_disk(self) -> Disk:
+        """A writing thread over these parts, not started; a daemon has one."""
         return Disk(self.index, self.reader, self.files, self.local)
 
-    def started(self, disk: Disk) -> Started:
-        """What the disk says, for the core."""
+    def begin(self, disk: Disk) -> Started:
+        """Count this start, durably, and give what the disk says, for the core; once a start.
+        Raises `StorageError`."""
         return Started(
             trust=self.index.trust_chain(),
             heads=self.index.heads(disk.read),

@@ -1,5 +1,4 @@
-"""Contents on their way: received chunk by chunk and verified before a byte is kept, served from
-disk and hashed before a byte leaves.
+"""Contents on their way here: received chunk by chunk and verified before a byte is kept.
 
 A content of up to 1 MiB is one piece held in memory until its hash matched. Above, each chunk of
 the manifest is asked for by itself, hashed in a worker thread and only then written at its place;
@@ -7,19 +6,17 @@ several chunks are outstanding so that neither end waits for the other, and the 
 order as the chunks pass.
 """
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, Protocol
 
 import trio
 
-from fabgossip.core.effects import ReceiveContent, ServeContent, ServeItem
+from fabgossip.core.chunks import Arriving, Chunks
+from fabgossip.core.effects import ReceiveContent
 from fabgossip.core.events import (
     ContentFailed,
-    ContentServed,
     ContentStored,
     ContentWanted,
     Event,
@@ -27,10 +24,10 @@ from fabgossip.core.events import (
     LinkId,
     RequestId,
 )
-from fabgossip.core.pace import WINDOW, Pace
+from fabgossip.core.pace import Pace
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
-from fabgossip.model.artifact import WHOLE_BYTES_MAX, chunk_size_of
+from fabgossip.model.artifact import WHOLE_BYTES_MAX
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import (
     INLINE_BYTES_MAX,
@@ -42,12 +39,8 @@ from fabgossip.model.messages import (
 )
 from fabgossip.model.moment import Duration, Instant
 from fabgossip.storage.contents import IncomingContent
-from fabgossip.wire.codec import ContentHeader, content_header_bytes, parse_content_header
-from fabgossip.wire.framing import CONTENT_FRAME_BYTES_MAX, FrameKind, frame_header
+from fabgossip.wire.codec import parse_content_header
 
-OUTSTANDING_BYTES: Final = 8 << 20
-"""Asked for and not yet written, per content (*start*)."""
-OUTSTANDING_CHUNKS: Final = 4
 HASH_INLINE_MAX: Final = 64 << 10
 """Hashing this much takes 40 us, less than handing it to a thread."""
 WATCH_S: Final = 0.05
@@ -66,16 +59,6 @@ class Digest(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Chunk:
-    """A chunk, or a whole small content, asked for on one stream."""
-
-    number: int
-    size: int
-    stream: int
-    data: bytearray = field(default_factory=bytearray)
-
-
 @dataclass(slots=True, eq=False)
 class _Receiving:
     """One content being received from one link."""
@@ -84,12 +67,11 @@ class _Receiving:
     connection: Connection
     traffic: TrafficClass
     pace: Pace
-    chunk_bytes: int
-    chunk_count: int
+    plan: Chunks
     next_chunk: int = 0
-    chunks: dict[int, _Chunk] = field(default_factory=dict)
+    chunks: dict[int, Arriving] = field(default_factory=dict)
     """By stream."""
-    arrived: dict[int, _Chunk] = field(default_factory=dict)
+    arrived: dict[int, Arriving] = field(default_factory=dict)
     """Complete, by number, waiting to be hashed in order."""
     verifying: bool = False
     verified: int = 0
@@ -100,41 +82,7 @@ class _Receiving:
     @property
     def received_bytes(self) -> int:
         """Verified bytes so far."""
-        return min(self.verified * self.chunk_bytes, self.wanted.size)
-
-
-@dataclass(slots=True, eq=False)
-class _Reader:
-    """Who takes contents over one link, however many at once: all together at the least pace, or
-    all of them end. Several share the path, so one alone may come slowly and be no fault."""
-
-    pace: Pace
-    serving: int = 0
-    is_too_slow: bool = False
-    _waits: list[trio.CancelScope] = field(default_factory=list)
-
-    @contextmanager
-    def waiting(self) -> Iterator[trio.CancelScope]:
-        """The peer's time: until there is room for what it asked for."""
-        with trio.CancelScope() as scope:
-            if self.is_too_slow:
-                scope.cancel()
-            self._waits.append(scope)
-            try:
-                yield scope
-            finally:
-                self._waits.remove(scope)
-
-    def look(self, now: Instant) -> None:
-        """Nothing is held against who is not waited for."""
-        if self._waits and self.pace.verdict(now) is not None:
-            self.is_too_slow = True
-            self.end()
-
-    def end(self) -> None:
-        """Wait no longer."""
-        for scope in self._waits:
-            scope.cancel()
+        return self.plan.start_of(self.verified)
 
 
 @dataclass(slots=True)
@@ -149,7 +97,7 @@ class Submission:
 
 
 class Transfers:
-    """Everything in flight on this node. All methods are called from the loop."""
+    """Everything on its way to this node. All methods are called from the loop."""
 
     def __init__(
         self,
@@ -163,7 +111,6 @@ class Transfers:
         self._post = post
         self._clock = clock
         self._receiving: dict[tuple[LinkId, int], _Receiving] = {}
-        self._readers: dict[LinkId, _Reader] = {}
         self._busy = trio.Event()
         self._submissions: dict[RequestId, Submission] = {}
 
@@ -269,14 +216,12 @@ class Transfers:
 
     def _ask(self, effect: ReceiveContent, connection: Connection) -> None:
         wanted = effect.wanted
-        count = len(wanted.chunk_hashes) or 1
         receiving = _Receiving(
             wanted=wanted,
             connection=connection,
             traffic=effect.traffic,
             pace=Pace(Duration(effect.idle_ms), self._now()),
-            chunk_bytes=chunk_size_of(wanted.size) if wanted.chunk_hashes else max(wanted.size, 1),
-            chunk_count=count,
+            plan=Chunks(wanted),
         )
         if wanted.chunk_hashes:
             try:
@@ -291,18 +236,15 @@ class Transfers:
     def _ask_more(self, receiving: _Receiving) -> None:
         """Ask for chunks up to the limit of outstanding bytes."""
         waiting = len(receiving.chunks) + len(receiving.arrived)
-        limit = max(1, min(OUTSTANDING_CHUNKS, OUTSTANDING_BYTES // receiving.chunk_bytes))
-        while waiting < limit and receiving.next_chunk < receiving.chunk_count:
+        while waiting < receiving.plan.at_once and receiving.next_chunk < receiving.plan.count:
             stream = receiving.connection.next_stream()
             if stream is None:
                 self._fail(receiving, FetchFailure.LOST)
                 return
             number = receiving.next_chunk
-            start = number * receiving.chunk_bytes
-            size = min(receiving.chunk_bytes, receiving.wanted.size - start)
             wanted = receiving.wanted
             ask = ContentAsk(wanted.manifest_hash, wanted.content_hash, number, 1)
-            receiving.chunks[stream] = _Chunk(number, size, stream)
+            receiving.chunks[stream] = Arriving(number, receiving.plan.size_of(number))
             self._receiving[(receiving.connection.link, stream)] = receiving
             self._busy.set()
             if not receiving.connection.send(GetContent(items=(ask,)), receiving.traffic, stream):
@@ -323,18 +265,15 @@ class Transfers:
             return False
         chunk = receiving.chunks[stream]
         receiving.pace.on_bytes(len(data), self._now())
-        expected = header.item == 0 and header.offset == len(chunk.data)
-        if not expected or len(chunk.data) + len(data) > chunk.size:
+        if not chunk.takes(header.item, header.offset, data):
             self._fail(receiving, FetchFailure.BAD_LENGTH)
-            return True
-        chunk.data += data
-        if header.is_last:
-            self._on_chunk(receiving, chunk)
+        elif header.is_last:
+            self._on_chunk(receiving, stream, chunk)
         return True
 
-    def _on_chunk(self, receiving: _Receiving, chunk: _Chunk) -> None:
-        self._forget(receiving, chunk)
-        if len(chunk.data) != chunk.size:
+    def _on_chunk(self, receiving: _Receiving, stream: int, chunk: Arriving) -> None:
+        self._forget(receiving, stream)
+        if not chunk.is_whole:
             self._fail(receiving, FetchFailure.BAD_LENGTH)
         elif receiving.incoming is None:
             self._on_whole(receiving, bytes(chunk.data))
@@ -344,9 +283,9 @@ class Transfers:
                 receiving.verifying = True
                 self._nursery.start_soon(self._verify_chunks, receiving, name="verify chunks")
 
-    def _forget(self, receiving: _Receiving, chunk: _Chunk) -> None:
-        receiving.chunks.pop(chunk.stream, None)
-        self._receiving.pop((receiving.connection.link, chunk.stream), None)
+    def _forget(self, receiving: _Receiving, stream: int) -> None:
+        receiving.chunks.pop(stream, None)
+        self._receiving.pop((receiving.connection.link, stream), None)
 
     def _on_whole(self, receiving: _Receiving, data: bytes) -> None:
         if len(data) <= HASH_INLINE_MAX:
@@ -387,7 +326,7 @@ class Transfers:
         receiving.verifying = False
         if receiving.over:
             incoming.drop()
-        elif receiving.verified == receiving.chunk_count:
+        elif receiving.verified == receiving.plan.count:
             self._finish(receiving, incoming)
 
     def _finish(self, receiving: _Receiving, incoming: IncomingContent) -> None:
@@ -415,16 +354,13 @@ class Transfers:
         """A link ended with all that came over it."""
         for receiving in [one for (its, _), one in self._receiving.items() if its == link]:
             self._fail(receiving, FetchFailure.LOST)
-        reader = self._readers.get(link)
-        if reader is not None:
-            reader.end()
 
     def _fail(self, receiving: _Receiving, reason: FetchFailure) -> None:
         if receiving.over:
             return
         receiving.over = True
-        for chunk in list(receiving.chunks.values()):
-            self._forget(receiving, chunk)
+        for stream in list(receiving.chunks):
+            self._forget(receiving, stream)
         if receiving.incoming is not None and not receiving.verifying:
             # While a worker thread writes, the descriptor is its own: it drops the file when it
             # comes back.
@@ -434,9 +370,9 @@ class Transfers:
         )
 
     async def watch(self) -> None:
-        """Take its turn from whoever is silent or too slow, at either end."""
+        """Take its turn from whoever is silent or too slow."""
         while True:
-            if not self._receiving and not self._readers:
+            if not self._receiving:
                 self._busy = trio.Event()
                 await self._busy.wait()
             await trio.sleep(WATCH_S)
@@ -445,119 +381,24 @@ class Transfers:
                 verdict = None if receiving.verifying else receiving.pace.verdict(now)
                 if verdict is not None:
                     self._fail(receiving, verdict)
-            for reader in self._readers.values():
-                reader.look(now)
 
     def _now(self) -> Instant:
         return Instant(int(self._clock() * 1_000))
 
-    def serve(self, effect: ServeContent, connection: Connection) -> None:
-        """Carry out a `ServeContent`: small contents at once, the others by a task of their own."""
-        if len(effect.items) == 1 and effect.items[0].size <= HASH_INLINE_MAX:
-            item = effect.items[0]
-            inline = self._disk.find_inline(item.content_hash)
-            if inline is not None and sha256(inline).digest() == item.content_hash:
-                connection.send_frame(
-                    _content_frame(effect, item.item, 0, inline, is_last=True), effect.traffic
-                )
-                self._post(ContentServed(link=effect.link, stream=effect.stream))
-                return
-        self._nursery.start_soon(self._serve, effect, connection, name="serve content")
-
-    async def finish(self) -> None:
-        """Wait until nothing is on its way, in or out."""
-        while self._receiving or self._readers:  # noqa: ASYNC110  # once in a process's life
-            await trio.sleep(WATCH_S)
-
-    async def _serve(self, effect: ServeContent, connection: Connection) -> None:
-        reader = self._readers.setdefault(
-            connection.link, _Reader(Pace(WINDOW, self._now(), CONTENT_FRAME_BYTES_MAX))
-        )
-        self._busy.set()
-        reader.serving += 1
-        try:
-            for item in effect.items:
-                if not await self._serve_item(effect, item, connection, reader):
-                    break
-        finally:
-            reader.serving -= 1
-            if not reader.serving:
-                del self._readers[connection.link]
-            self._post(
-                ContentServed(
-                    link=effect.link, stream=effect.stream, is_too_slow=reader.is_too_slow
-                )
-            )
-
-    async def _serve_item(
-        self, effect: ServeContent, item: ServeItem, connection: Connection, reader: "_Reader"
-    ) -> bool:
-        """Send one item; a damaged or vanished content is answered like an absent one. False where
-        the peer does not take it."""
-        for number in _chunks_of(item):
-            began_at = self._now()
-            piece = await trio.to_thread.run_sync(self._read_piece, item, number)
-            reader.pace.on_held_up(began_at, self._now())
-            if piece is None:
-                connection.send(NotAvailable(item=item.item), effect.traffic, effect.stream)
-                return True
-            view = memoryview(piece)
-            for start in range(0, max(len(view), 1), CONTENT_FRAME_BYTES_MAX):
-                part = view[start : start + CONTENT_FRAME_BYTES_MAX]
-                is_last = start + len(part) == len(view)
-                frame = _content_frame(effect, item.item, start, part, is_last=is_last)
-                with reader.waiting() as scope:
-                    await connection.send_bulk(frame, effect.traffic)
-                if scope.cancelled_caught or connection.lost is not None:
-                    return False
-                reader.pace.on_bytes(len(part), self._now())
-        return True
-
-    def _read_piece(self, item: ServeItem, number: int) -> bytes | None:
-        """A chunk, or a whole small content, as it rests on disk and only if its hash still
-        matches. Blocks."""
-        if not item.chunk_hashes:
-            content = self._disk.read(item.content_hash)
-            return (
-                content
-                if content is not None and sha256(content).digest() == item.content_hash
-                else None
-            )
-        size = chunk_size_of(item.size)
-        try:
-            descriptor = self._disk.files.open_content(item.content_hash)
-        except OSError:
-            return None
-        try:
-            piece = os.pread(descriptor, size, number * size)
-        finally:
-            os.close(descriptor)
-        return piece if sha256(piece).digest() == item.chunk_hashes[number] else None
-
-
-def _chunks_of(item: ServeItem) -> range:
-    last = min(item.first_chunk + item.chunk_count, max(len(item.chunk_hashes), 1))
-    return range(item.first_chunk, last)
-
-
-def _content_frame(
-    effect: ServeContent, item: int, offset: int, data: bytes | memoryview, *, is_last: bool
-) -> bytes:
-    """A whole frame, put together with one copy of the content."""
-    content_header = content_header_bytes(ContentHeader(item, is_last, offset))
-    size = len(content_header) + len(data)
-    header = frame_header(FrameKind.CONTENT, effect.traffic, effect.stream, size)
-    return b"".join((header, content_header, data))
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is on its way."""
+        return not self._receiving
 
 
 def _verify_and_write(
-    receiving: _Receiving, incoming: IncomingContent, chunk: _Chunk
+    receiving: _Receiving, incoming: IncomingContent, chunk: Arriving
 ) -> FetchFailure | None:
     """Hash a chunk and, only if it is the right one, write it and add it to the whole. Blocks."""
-    if sha256(chunk.data).digest() != receiving.wanted.chunk_hashes[chunk.number]:
+    if sha256(chunk.data).digest() != receiving.plan.hash_of(chunk.number):
         return FetchFailure.BAD_HASH
     try:
-        incoming.write_at(chunk.number * receiving.chunk_bytes, chunk.data)
+        incoming.write_at(receiving.plan.start_of(chunk.number), chunk.data)
     except OSError:
         return FetchFailure.DISK
     receiving.whole.update(chunk.data)

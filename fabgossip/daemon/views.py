@@ -8,8 +8,11 @@ from typing import Final
 
 from fabgossip.core.catalog import Head, Refusal
 from fabgossip.core.effects import Record
+from fabgossip.core.events import AuditState
+from fabgossip.core.fetching import FetchingSnapshot
 from fabgossip.core.granted import GrantedFetch
-from fabgossip.core.health import NodeSnapshot, state_of
+from fabgossip.core.health import NodeSnapshot, Problem, state_of
+from fabgossip.core.neighbors import NeighborsSnapshot
 from fabgossip.core.sessions import Session
 from fabgossip.core.wants import Attempt, EndedWant, Want
 from fabgossip.daemon.audit import AuditView
@@ -56,75 +59,99 @@ def version(about: About) -> dict[str, object]:
 
 def status(snapshot: NodeSnapshot, about: About, audit: AuditView) -> dict[str, object]:
     """`GET /v1/status`: the verdict, what it rests on, then problems."""
-    counts, neighbors, fetching = snapshot.namespaces, snapshot.neighbors, snapshot.fetching
+    policing = snapshot.policing
     return {
-        "node": {
-            "node_id": about.node_id,
-            "cluster_id": about.cluster_id,
-            "version": package_version(),
-            "boot_id": about.boot_id.hex(),
-            "started_at": rfc3339(about.started_at),
-            "listening": list(about.listening),
-        },
+        "node": _node(about),
         "verdict": {
             "level": snapshot.level.value,
             "mode": snapshot.mode.value,
             "summary": snapshot.summary,
         },
-        "trust": {
-            "bundle_version": snapshot.bundle_version,
-            "epoch": snapshot.epoch,
-            "revocation_version": snapshot.revocation_version,
-            "refresh_due_at": rfc3339(snapshot.revocations_refresh_by),
-            "certificate_expires_at": rfc3339(about.certificate_expires_at),
-        },
-        "namespaces": {
-            "total": counts.total,
-            "fresh": counts.fresh,
-            "behind": counts.behind,
-            "stale": counts.stale,
-            "disputed": counts.disputed,
-            "expired": counts.expired,
-            "invalid": counts.invalid,
-            "withdrawn": counts.withdrawn,
-            "known": counts.known,
-            "last_change_at": rfc3339(snapshot.last_change_at),
-        },
-        "neighbors": {
-            "active": neighbors.active,
-            "target": neighbors.target,
-            "failure_domains": neighbors.failure_domains,
-            "guests": neighbors.guests,
-            "suspects": neighbors.suspects,
-        },
-        "recovery": {
-            "wanted": fetching.wanted,
-            "in_flight": fetching.in_flight,
-            "parked": fetching.parked,
-            "step": fetching.highest_step,
-            "fetched": fetching.fetched,
-            "failed": fetching.failed,
-        },
-        "limits": {
-            "reduced": dict(snapshot.policing.reduced),
-            "cut": snapshot.policing.cut,
-        },
+        "trust": _trust(snapshot, about),
+        "namespaces": _namespaces(snapshot),
+        "neighbors": _neighbors(snapshot.neighbors),
+        "recovery": _recovery(snapshot.fetching),
+        "limits": {"reduced": dict(policing.reduced), "cut": policing.cut},
         "config": {"path": about.config_path, "storage": about.storage_path},
-        "audit": {
-            "sequence": audit.sequence,
-            "anchored_at": rfc3339(audit.anchored_at),
-            "writable": audit.writable,
-        },
-        "problems": [
-            {
-                "code": one.code.value,
-                "namespace": one.namespace,
-                "because": one.because,
-                "next": one.next_step,
-            }
-            for one in snapshot.problems
-        ],
+        "audit": _audit(audit),
+        "problems": [_problem(one) for one in snapshot.problems],
         "problems_omitted": snapshot.problems_omitted,
+    }
+
+
+def _node(about: About) -> dict[str, object]:
+    return {
+        "node_id": about.node_id,
+        "cluster_id": about.cluster_id,
+        "version": package_version(),
+        "boot_id": about.boot_id.hex(),
+        "started_at": rfc3339(about.started_at),
+        "listening": list(about.listening),
+    }
+
+
+def _trust(snapshot: NodeSnapshot, about: About) -> dict[str, object]:
+    return {
+        "bundle_version": snapshot.bundle_version,
+        "epoch": snapshot.epoch,
+        "revocation_version": snapshot.revocation_version,
+        "refresh_due_at": rfc3339(snapshot.revocations_refresh_by),
+        "certificate_expires_at": rfc3339(about.certificate_expires_at),
+    }
+
+
+def _namespaces(snapshot: NodeSnapshot) -> dict[str, object]:
+    counts = snapshot.namespaces
+    return {
+        "total": counts.total,
+        "fresh": counts.fresh,
+        "behind": counts.behind,
+        "stale": counts.stale,
+        "disputed": counts.disputed,
+        "expired": counts.expired,
+        "invalid": counts.invalid,
+        "withdrawn": counts.withdrawn,
+        "known": counts.known,
+        "last_change_at": rfc3339(snapshot.last_change_at),
+    }
+
+
+def _neighbors(neighbors: NeighborsSnapshot) -> dict[str, object]:
+    return {
+        "active": neighbors.active,
+        "target": neighbors.target,
+        "failure_domains": neighbors.failure_domains,
+        "guests": neighbors.guests,
+        "suspects": neighbors.suspects,
+    }
+
+
+def _recovery(fetching: FetchingSnapshot) -> dict[str, object]:
+    return {
+        "wanted": fetching.wanted,
+        "in_flight": fetching.in_flight,
+        "parked": fetching.parked,
+        "step": fetching.highest_step,
+        "fetched": fetching.fetched,
+        "failed": fetching.failed,
+    }
+
+
+def _audit(audit: AuditView) -> dict[str, object]:
+    return {
+        "sequence": audit.sequence,
+        "anchored_at": rfc3339(audit.anchored_at),
+        "writable": audit.state is AuditState.INTACT,
+        "state": audit.state.value,
+    }
+
+
+def _problem(problem: Problem) -> dict[str, object]:
+    return {
+        "code": problem.code.value,
+        "namespace": problem.namespace,
+        "because": problem.because,
+        "next": problem.next_step,
     }
 
 

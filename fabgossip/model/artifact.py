@@ -7,7 +7,7 @@ from enum import Enum, StrEnum
 from typing import Final
 
 from fabgossip.model.envelope import PayloadKind
-from fabgossip.model.ids import ArtifactId, ClusterId, ContentHash, KeyId, ManifestHash
+from fabgossip.model.ids import ArtifactId, ClusterId, ContentHash, KeyId, ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import Audience, Family, Namespace
 
@@ -197,6 +197,11 @@ class Tombstone:
     purge: bool
 
 
+def restricts(artifact_type: ArtifactType, tombstone: Tombstone | None) -> bool:
+    """Whether a manifest of this type only takes away, or says who may."""
+    return artifact_type in TRUST_TYPES or tombstone is not None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """The signed statement with the eleven fields of the requirement (its signature is the
@@ -230,6 +235,16 @@ class Manifest:
     def order(self) -> Order:
         """(authority epoch, config version)."""
         return Order(self.authority_epoch, self.config_version)
+
+    @property
+    def is_restriction(self) -> bool:
+        """Whether it only takes away, or says who may: a bundle, a list, a tombstone."""
+        return restricts(self.artifact_type, self.tombstone)
+
+    def is_lane_of(self, node_id: NodeId) -> bool:
+        """Whether a node needs it to know whom to believe: trust, and its own snapshot. What a
+        tombstone restricts is another question."""
+        return self.artifact_type in TRUST_TYPES or self.namespace.node_id == node_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

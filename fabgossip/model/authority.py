@@ -9,7 +9,7 @@ from typing import Final
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.ids import BootId, ClusterId, KeyId, ManifestHash, NodeId, PlatformId
 from fabgossip.model.moment import UnixTime
-from fabgossip.model.scope import Entitlements, ScopeId, StorageAssignment
+from fabgossip.model.scope import Entitlements, Family, ScopeId, StorageAssignment
 
 DEMO_PREFIX: Final = "demo-"
 """Platforms so named are throw-away: one root key is enough, and a daemon refuses them unless told
@@ -126,6 +126,21 @@ class TrustBundle:
     def prefix(self) -> str:
         """The namespace every artifact of this cluster lives under."""
         return f"platform/{self.platform_id}/cluster/{self.cluster_id}"
+
+    @property
+    def bundle_namespace(self) -> str:
+        """Where the bundles of this cluster stand."""
+        return f"{self.prefix}/{Family.TRUST_BUNDLE}"
+
+    @property
+    def revocations_namespace(self) -> str:
+        """Where the revocation lists of this cluster stand."""
+        return f"{self.prefix}/{Family.TRUST_REVOCATIONS}"
+
+    def lane_of(self, node_id: NodeId) -> tuple[str, str, str]:
+        """Where what a node must hear before it can believe anything else stands."""
+        own = f"{self.prefix}/{Family.SNAPSHOT_NODE}/{node_id}"
+        return self.bundle_namespace, self.revocations_namespace, own
 
     @property
     def is_demo(self) -> bool:

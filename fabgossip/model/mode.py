@@ -44,6 +44,8 @@ class Freshness:
     """Of the node's own snapshot; None: there is none."""
     is_disputed: bool = False
     """Whether two signed bundles or lists of one version contradict each other."""
+    has_full_revocations: bool = False
+    """Whether entries of lists found no room: what lost its trust is not known whole."""
     is_clock_suspect: bool = False
     has_amnesia: bool = False
     is_revoked: bool = False

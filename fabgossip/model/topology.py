@@ -2,6 +2,7 @@
 snapshots.
 """
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -130,3 +131,17 @@ class Snapshot:
     listings: tuple[Listing, ...] = ()
     claims: bytes = b""
     """Envelope of the newest claims of the node the snapshot is for; empty in others."""
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[v6]:port`; raises `ValueError`."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:
+        raise ValueError(f"{address!r}: expected host:port")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address to listen on is reachable from this machine only."""
+    host, _ = split_address(address)
+    return host == "::1" or host.startswith("127.") or host == "localhost"

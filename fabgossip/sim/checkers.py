@@ -41,7 +41,8 @@ from fabgossip.model.scope import Audience
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.disk import Local
 from fabgossip.sim.ledger import Ledger
-from fabgossip.sim.network import QUEUE_BYTES_MAX, Books
+from fabgossip.sim.network import Books
+from fabgossip.wire.outbox import QUEUE_BYTES_MAX
 
 VIOLATIONS_MAX = 1_000
 """Kept per run; beyond, only counted."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 
+from fabgossip.core.chunks import Arriving, Chunks
 from fabgossip.core.effects import ReceiveGranted
 from fabgossip.core.events import ContentWanted, FetchFailure, GrantedReceived, LinkId, RequestId
 from fabgossip.core.pace import Pace
-from fabgossip.model.artifact import chunk_size_of
 from fabgossip.model.messages import Busy, ContentAsk, GetContent, NotAvailable
 from fabgossip.model.moment import Duration, Instant
 from fabgossip.sim.network import End, SentFrame
@@ -33,16 +33,10 @@ class _Receiving:
     place: tuple[LinkId, int]
     """Link and stream."""
     pace: Pace
-    chunk: bytearray = field(default_factory=bytearray)
+    plan: Chunks
+    chunk: Arriving
+    """The one under way: they come one after the other."""
     content: bytearray = field(default_factory=bytearray)
-    chunks_done: int = 0
-
-    @property
-    def chunk_bytes(self) -> int:
-        """The size of the next chunk, or of the whole small content."""
-        size = self.wanted.size
-        step = chunk_size_of(size) if self.wanted.chunk_hashes else size
-        return min(step, size - len(self.content))
 
 
 class GrantedTransfers:
@@ -59,10 +53,11 @@ class GrantedTransfers:
             return
         wanted, stream = effect.wanted, end.take_stream()
         pace = Pace(Duration(effect.idle_ms), self._now())
-        receiving = _Receiving(effect.request, wanted, (effect.link, stream), pace)
+        plan = Chunks(wanted)
+        place, first = (effect.link, stream), Arriving(0, plan.size_of(0))
+        receiving = _Receiving(effect.request, wanted, place, pace, plan, first)
         self._receiving[receiving.place] = receiving
-        count = max(len(wanted.chunk_hashes), 1)
-        ask = ContentAsk(wanted.manifest_hash, wanted.content_hash, 0, count)
+        ask = ContentAsk(wanted.manifest_hash, wanted.content_hash, 0, plan.count)
         message = GetContent(items=(ask,), grant=effect.grant, narrowing=effect.narrowing)
         if not self._bench.send(end, message, effect.traffic, stream):
             self._fail(receiving, FetchFailure.LOST)
@@ -92,29 +87,26 @@ class GrantedTransfers:
             return False
         header, data = parse_content_header(memoryview(frame.body))
         receiving.pace.on_bytes(len(data), self._now())
-        expected = header.item == 0 and header.offset == len(receiving.chunk)
-        receiving.chunk += data
-        if not expected or len(receiving.chunk) > receiving.chunk_bytes:
+        if not receiving.chunk.takes(header.item, header.offset, data):
             self._fail(receiving, FetchFailure.BAD_LENGTH)
         elif header.is_last:
             self._on_chunk(receiving)
         return True
 
     def _on_chunk(self, receiving: _Receiving) -> None:
-        wanted, data = receiving.wanted, bytes(receiving.chunk)
-        hashes = wanted.chunk_hashes or (wanted.content_hash,)
-        if len(data) != receiving.chunk_bytes:
+        chunk, plan = receiving.chunk, receiving.plan
+        if not chunk.is_whole:
             self._fail(receiving, FetchFailure.BAD_LENGTH)
             return
-        if sha256(data).digest() != hashes[receiving.chunks_done]:
+        if sha256(chunk.data).digest() != plan.hash_of(chunk.number):
             self._fail(receiving, FetchFailure.BAD_HASH)
             return
-        receiving.content += data
-        receiving.chunk = bytearray()
-        receiving.chunks_done += 1
-        if receiving.chunks_done < len(hashes):
+        receiving.content += chunk.data
+        done = chunk.number + 1
+        receiving.chunk = Arriving(done, plan.size_of(done))
+        if done < plan.count:
             return
-        if sha256(receiving.content).digest() != wanted.content_hash:
+        if sha256(receiving.content).digest() != receiving.wanted.content_hash:
             self._fail(receiving, FetchFailure.CONTRADICTED)
             return
         del self._receiving[receiving.place]

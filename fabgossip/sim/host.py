@@ -80,6 +80,7 @@ from fabgossip.sim.watch import Watch
 from fabgossip.sim.world import SpinError, World
 from fabgossip.trust.signatures import Verifier
 from fabgossip.wire.framing import EARLY_KINDS, FrameKind
+from fabgossip.wire.outbox import NEVER_DROPPED
 
 STEP_EVENTS_MAX: Final = 100_000
 """Events a node may cause itself within one step."""
@@ -331,10 +332,10 @@ class Process:
         self._described.update(b"%d %d %d " % (end.link, kind, stream) + body)
         if network.send(end, frame):
             self._queued[end.link] = end
-            self._around.watch.queued(self._index, traffic, end.queued[traffic])
+            self._around.watch.queued(self._index, traffic, end.outbox.waiting(traffic))
             self._around.watch.sent(self._index, end.peer.index, message)
             return True
-        if not network.drops(traffic):
+        if traffic in NEVER_DROPPED:
             self._close(end, Bye(reason=ByeReason.SLOW, retry_after_s=60), LostReason.BACKPRESSURE)
         return False
 

@@ -8,8 +8,9 @@ Must not know: what a frame says, what a node decides.
 
 - A dial takes one round trip for TCP and one for TLS; the dialled end learns of it half a round
   trip later, with the dialler's last handshake message.
-- Frames queued in one step leave at its end in the order of their classes, as the daemon's writer
-  takes them; what is queued in the step that closes a link is lost with it.
+- Frames queued in one step leave at its end as the daemon's `Outbox` orders them; where a rate is
+  limited, the next one leaves when the one before is through. What is queued when a link is closed
+  is lost with it.
 - Behind a cut, packets wait; TCP tries again after 0.2, 0.6, 1.4 s .. from the first one waiting
   and gives up after 10 s with a reset that the other end does not see.
 """
@@ -28,6 +29,7 @@ from fabgossip.sim.paths import RETRY_NS, Paths
 from fabgossip.sim.trace import Happened, Kind, world_event
 from fabgossip.sim.world import NS_PER_S, World
 from fabgossip.wire.framing import HEADER_BYTES, FrameKind
+from fabgossip.wire.outbox import Outbox, content_frame_bytes
 
 KIB: Final = 1 << 10
 NO_LINK: Final = LinkId(0)
@@ -41,18 +43,6 @@ DIAL_NS: Final = 3 * NS_PER_S
 HANDSHAKE_NS: Final = 5 * NS_PER_S
 USER_TIMEOUT_NS: Final = 10 * NS_PER_S
 """The daemon's limits: a dial, a handshake, data unacknowledged."""
-QUEUE_BYTES_MAX: Final = {
-    TrafficClass.LINK: 64 * KIB,
-    TrafficClass.TRUST: 1024 * KIB,
-    TrafficClass.TOMBSTONE: 256 * KIB,
-    TrafficClass.SNAPSHOT: 2048 * KIB,
-    TrafficClass.POLICY: 2048 * KIB,
-    TrafficClass.BULK: 2048 * KIB,
-}
-"""The daemon's own; `test_network.py` holds them equal."""
-_NEVER_DROPPED: Final = frozenset({TrafficClass.LINK, TrafficClass.TRUST})
-_STRICT: Final = (TrafficClass.LINK, TrafficClass.TRUST, TrafficClass.TOMBSTONE)
-_SHARED: Final = (TrafficClass.SNAPSHOT, TrafficClass.POLICY, TrafficClass.BULK)
 
 
 class Port(Protocol):
@@ -87,9 +77,14 @@ class SentFrame:
     body: bytes = field(repr=False)
 
     @property
+    def queued_bytes(self) -> int:
+        """Bytes while it waits."""
+        return HEADER_BYTES + len(self.body)
+
+    @property
     def wire_bytes(self) -> int:
         """Bytes on the wire, records included."""
-        size = HEADER_BYTES + len(self.body)
+        size = self.queued_bytes
         return size + RECORD_OVERHEAD * -(-size // RECORD_BYTES_MAX)
 
 
@@ -116,9 +111,9 @@ class End:
     """Given by the port once it is connected."""
     lost: LostReason | None = None
     next_stream: int = 0
-    queues: dict[TrafficClass, list[SentFrame]] = field(default_factory=dict)
-    queued: dict[TrafficClass, int] = field(default_factory=dict)
-    turn: int = 0
+    outbox: Outbox[SentFrame] = field(default_factory=Outbox)
+    is_writing: bool = False
+    """Whether what waits leaves when the path has taken what left before."""
     parcels: int = 0
     arrives_ns: int = 0
     ready_ns: int = 0
@@ -446,53 +441,51 @@ class Network:
 
     def send(self, end: End, frame: SentFrame) -> bool:
         """Queue a frame; False if its class is full: see `drops`."""
-        size = HEADER_BYTES + len(frame.body)
-        if (
-            end.queued.get(frame.traffic, 0) + self._backlog(end) + size
-            > (QUEUE_BYTES_MAX[frame.traffic])
-        ):
-            return False
-        self.send_bulk(end, frame)
-        return True
+        return end.outbox.offer(frame.traffic, frame, frame.queued_bytes)
 
-    @staticmethod
-    def drops(traffic: TrafficClass) -> bool:
-        """Whether a full queue of a class drops instead of ending the link."""
-        return traffic not in _NEVER_DROPPED
-
-    @staticmethod
-    def send_bulk(end: End, frame: SentFrame) -> None:
-        """Queue a frame whatever waits: the caller has waited for room."""
-        end.queues.setdefault(frame.traffic, []).append(frame)
-        size = HEADER_BYTES + len(frame.body)
-        end.queued[frame.traffic] = end.queued.get(frame.traffic, 0) + size
-
-    def room_at(self, end: End, traffic: TrafficClass) -> int:
-        """When there is room for another content frame."""
-        uplink = self._uplinks.get(end.index)
-        rate = self._rate_bps(end) if uplink is None else uplink.rate_bps
-        if not rate or self._backlog(end) <= QUEUE_BYTES_MAX[traffic] // 2:
+    def room_at(self, end: End, frame: SentFrame) -> int:
+        """When there is room for a content frame, or it is worth while to look again."""
+        if end.outbox.has_room(frame.traffic, frame.queued_bytes):
             return self._world.now_ns
-        free_ns = end.free_ns if uplink is None else uplink.free_ns
-        return free_ns - QUEUE_BYTES_MAX[traffic] * 4 * NS_PER_S // rate
+        return max(self._taken_at(end), self._world.now_ns + ARRIVAL_NS_MIN)
 
-    def _backlog(self, end: End) -> int:
+    def content_frame_bytes(self, end: End) -> int:
+        """How much content a frame of this link carries, as the daemon would find by measuring."""
         uplink = self._uplinks.get(end.index)
-        if uplink is not None:
-            waits_ns = max(0, uplink.free_ns - self._world.now_ns)
-            return waits_ns * uplink.rate_bps // (8 * NS_PER_S)
-        rate = self._rate_bps(end)
-        return max(0, end.free_ns - self._world.now_ns) * rate // (8 * NS_PER_S) if rate else 0
+        rates = (self._rate_bps(end), 0 if uplink is None else uplink.rate_bps)
+        slowest = min((one for one in rates if one), default=0)
+        return content_frame_bytes(slowest // 8 if slowest else None)
+
+    def _taken_at(self, end: End) -> int:
+        """When the path has taken all that left."""
+        uplink = self._uplinks.get(end.index)
+        taken_ns = end.free_ns if self._rate_bps(end) else 0
+        return taken_ns if uplink is None else max(taken_ns, uplink.free_ns)
 
     def flush(self, end: End, work_ns: int = 0) -> None:
         """Send what a step has queued, in the order of classes, once its work is done."""
-        if not end.queues:
+        if not len(end.outbox):
             return
         end.ready_ns = self._world.now_ns + work_ns
-        for frame in _in_order(end):
-            self._send_frame(end, frame)
-        end.queues.clear()
-        end.queued.clear()
+        if not end.is_writing:
+            self._write(end)
+
+    def _write(self, end: End) -> None:
+        while len(end.outbox):
+            taken_ns = self._taken_at(end)
+            if taken_ns > self._world.now_ns:
+                end.is_writing = True
+                self._world.schedule(taken_ns, end.index, end.index, partial(self._go_on, end))
+                return
+            self._send_frame(end, end.outbox.take())
+
+    def _go_on(self, end: End) -> Happened:
+        """The path took what left before."""
+        end.is_writing = False
+        if end.lost is not None or self._ports.get(end.index) is not end.port:
+            return world_event(Kind.DROP, "the link is over")
+        self._write(end)
+        return world_event(Kind.WRITE, "")
 
     def _send_frame(self, end: End, frame: SentFrame) -> None:
         size = frame.wire_bytes
@@ -514,8 +507,7 @@ class Network:
         if end.lost is not None:
             return
         end.lost = reason
-        end.queues.clear()
-        end.queued.clear()
+        end.outbox.clear()
         if farewell is not None:
             self._send_frame(end, farewell)
         self._end(end)
@@ -631,14 +623,3 @@ class Network:
             return world_event(Kind.DROP, "over already")
         end.lost = LostReason.RESET
         return self._on_over(end, LostReason.RESET)
-
-
-def _in_order(end: End) -> list[SentFrame]:
-    """Link, trust and tombstones strictly, the other classes in turn."""
-    frames = [frame for traffic in _STRICT for frame in end.queues.get(traffic, ())]
-    shared = [list(end.queues.get(traffic, ())) for traffic in _SHARED]
-    while any(shared):
-        if shared[end.turn]:
-            frames.append(shared[end.turn].pop(0))
-        end.turn = (end.turn + 1) % len(_SHARED)
-    return frames

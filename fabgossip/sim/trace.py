@@ -36,6 +36,7 @@ class Kind(IntEnum):
     CRASH = 12
     RESTART = 13
     CHECK = 14
+    WRITE = 15
 
 
 Key: TypeAlias = tuple[int, int, int, int]

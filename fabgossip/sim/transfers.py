@@ -14,9 +14,11 @@ from functools import partial
 from hashlib import sha256
 from typing import Final, TypeAlias
 
+from fabgossip.core.chunks import Arriving, Chunks, chunks_asked
 from fabgossip.core.effects import ReceiveContent, ServeContent, ServeItem
 from fabgossip.core.events import (
     ContentFailed,
+    ContentLost,
     ContentServed,
     ContentStored,
     ContentWanted,
@@ -43,12 +45,10 @@ from fabgossip.sim.network import End, Network, SentFrame
 from fabgossip.sim.trace import Happened, Kind, world_event
 from fabgossip.sim.world import NS_PER_MS
 from fabgossip.wire.codec import ContentHeader, content_header_bytes, parse_content_header
-from fabgossip.wire.framing import CONTENT_FRAME_BYTES_MAX, FrameKind
+from fabgossip.wire.framing import FrameKind
 
-OUTSTANDING_BYTES: Final = 8 << 20
-OUTSTANDING_CHUNKS: Final = 4
 WATCH_NS: Final = 50 * NS_PER_MS
-"""The daemon's limits, and how often it looks for silent transfers."""
+"""How often the daemon looks for silent transfers."""
 Wait: TypeAlias = Callable[[int, Callable[[], Happened]], None]
 
 
@@ -70,14 +70,6 @@ class Bench:
     on_content_received: Callable[[ContentHash, int], None]
 
 
-@dataclass(slots=True)
-class _Chunk:
-    number: int
-    size: int
-    stream: int
-    data: bytearray = field(default_factory=bytearray)
-
-
 @dataclass(slots=True, eq=False)
 class _Receiving:
     """One content being received from one link."""
@@ -86,10 +78,9 @@ class _Receiving:
     end: End
     traffic: TrafficClass
     pace: Pace
-    chunk_bytes: int
-    chunk_count: int
+    plan: Chunks
     next_chunk: int = 0
-    chunks: dict[int, _Chunk] = field(default_factory=dict)
+    chunks: dict[int, Arriving] = field(default_factory=dict)
     arrived: dict[int, bytes] = field(default_factory=dict)
     verified: list[bytes] = field(default_factory=list)
     over: bool = False
@@ -97,7 +88,7 @@ class _Receiving:
     @property
     def received_bytes(self) -> int:
         """Verified bytes so far."""
-        return min(len(self.verified) * self.chunk_bytes, self.wanted.size)
+        return self.plan.start_of(len(self.verified))
 
 
 @dataclass(slots=True, eq=False)
@@ -201,8 +192,7 @@ class Transfers:
             end=end,
             traffic=effect.traffic,
             pace=Pace(Duration(effect.idle_ms), self._now()),
-            chunk_bytes=chunk_size_of(wanted.size) if wanted.chunk_hashes else max(wanted.size, 1),
-            chunk_count=len(wanted.chunk_hashes) or 1,
+            plan=Chunks(wanted),
         )
         self._ask_more(receiving)
         self._watch(receiving)
@@ -225,14 +215,12 @@ class Transfers:
 
     def _ask_more(self, receiving: _Receiving) -> None:
         waiting = len(receiving.chunks) + len(receiving.arrived)
-        limit = max(1, min(OUTSTANDING_CHUNKS, OUTSTANDING_BYTES // receiving.chunk_bytes))
-        while waiting < limit and receiving.next_chunk < receiving.chunk_count:
+        while waiting < receiving.plan.at_once and receiving.next_chunk < receiving.plan.count:
             end, wanted = receiving.end, receiving.wanted
             stream = end.take_stream()
             number = receiving.next_chunk
-            size = min(receiving.chunk_bytes, wanted.size - number * receiving.chunk_bytes)
             ask = ContentAsk(wanted.manifest_hash, wanted.content_hash, number, 1)
-            receiving.chunks[stream] = _Chunk(number, size, stream)
+            receiving.chunks[stream] = Arriving(number, receiving.plan.size_of(number))
             self._receiving[(end.link, stream)] = receiving
             if not self._bench.send(end, GetContent(items=(ask,)), receiving.traffic, stream):
                 self._fail(receiving, FetchFailure.LOST)
@@ -248,18 +236,15 @@ class Transfers:
             return False
         chunk = receiving.chunks[frame.stream]
         receiving.pace.on_bytes(len(data), self._now())
-        expected = header.item == 0 and header.offset == len(chunk.data)
-        if not expected or len(chunk.data) + len(data) > chunk.size:
+        if not chunk.takes(header.item, header.offset, data):
             self._fail(receiving, FetchFailure.BAD_LENGTH)
-            return True
-        chunk.data += data
-        if header.is_last:
-            self._on_chunk(receiving, chunk)
+        elif header.is_last:
+            self._on_chunk(receiving, frame.stream, chunk)
         return True
 
-    def _on_chunk(self, receiving: _Receiving, chunk: _Chunk) -> None:
-        self._forget(receiving, chunk)
-        if len(chunk.data) != chunk.size:
+    def _on_chunk(self, receiving: _Receiving, stream: int, chunk: Arriving) -> None:
+        self._forget(receiving, stream)
+        if not chunk.is_whole:
             self._fail(receiving, FetchFailure.BAD_LENGTH)
             return
         receiving.arrived[chunk.number] = bytes(chunk.data)
@@ -270,15 +255,14 @@ class Transfers:
         """Hash the next chunk in order; the last one ends the transfer."""
         wanted, number = receiving.wanted, len(receiving.verified)
         data = receiving.arrived.pop(number)
-        expected = wanted.chunk_hashes[number] if wanted.chunk_hashes else wanted.content_hash
-        if sha256(data).digest() != expected:
+        if sha256(data).digest() != receiving.plan.hash_of(number):
             self._fail(receiving, FetchFailure.BAD_HASH)
             return
         receiving.verified.append(data)
-        if len(receiving.verified) < receiving.chunk_count:
+        if len(receiving.verified) < receiving.plan.count:
             self._ask_more(receiving)
             return
-        content = data if receiving.chunk_count == 1 else b"".join(receiving.verified)
+        content = data if receiving.plan.count == 1 else b"".join(receiving.verified)
         receiving.over = True
         if wanted.chunk_hashes and sha256(content).digest() != wanted.content_hash:
             failed = _failed(wanted, receiving.end.link, FetchFailure.CONTRADICTED, wanted.size)
@@ -287,9 +271,9 @@ class Transfers:
         self._bench.on_content_received(wanted.content_hash, wanted.size)
         self._store(wanted, receiving.end.link, content)
 
-    def _forget(self, receiving: _Receiving, chunk: _Chunk) -> None:
-        receiving.chunks.pop(chunk.stream, None)
-        self._receiving.pop((receiving.end.link, chunk.stream), None)
+    def _forget(self, receiving: _Receiving, stream: int) -> None:
+        receiving.chunks.pop(stream, None)
+        self._receiving.pop((receiving.end.link, stream), None)
 
     def on_not_available(self, end: End, stream: int, message: NotAvailable | Busy) -> bool:
         """The peer has it not, or no time; whether it was asked."""
@@ -309,19 +293,17 @@ class Transfers:
         if receiving.over:
             return
         receiving.over = True
-        for chunk in list(receiving.chunks.values()):
-            self._forget(receiving, chunk)
+        for stream in list(receiving.chunks):
+            self._forget(receiving, stream)
         self._bench.post(
             _failed(receiving.wanted, receiving.end.link, reason, receiving.received_bytes)
         )
 
     def serve(self, effect: ServeContent, end: End) -> None:
         """Carry out a `ServeContent`: read, hash, send, at the pace the path takes it."""
-        reader = self._readers.setdefault(
-            end.link, _Reader(Pace(WINDOW, self._now(), CONTENT_FRAME_BYTES_MAX))
-        )
+        reader = self._readers.setdefault(end.link, _Reader(Pace(WINDOW, self._now())))
         reader.serving += 1
-        pieces = deque((item, number) for item in effect.items for number in _chunks_of(item))
+        pieces = deque((item, number) for item in effect.items for number in chunks_asked(item))
         at = self._bench.now_ns() + self._bench.disk.read_ns
         self._bench.wait(at, partial(self._serve, _Served(effect, end, pieces)))
 
@@ -332,7 +314,9 @@ class Transfers:
             if not served.frames:
                 self._read_piece(served)
                 continue
-            room_ns = self._bench.network.room_at(end, effect.traffic)
+            frame = served.frames[0]
+            reader.pace.on_started(len(frame.body))
+            room_ns = self._bench.network.room_at(end, frame)
             if room_ns > self._bench.now_ns():
                 if reader.pace.verdict(self._now()) is not None:
                     reader.is_too_slow = True
@@ -340,9 +324,9 @@ class Transfers:
                 again_ns = min(room_ns, _look_ns(reader.pace))
                 self._bench.wait(again_ns, partial(self._serve, served))
                 return world_event(Kind.DISK, "waits for room")
-            frame = served.frames.popleft()
-            self._bench.network.send_bulk(end, frame)
-            self._bench.network.flush(end)  # room is told of what is on its way
+            served.frames.popleft()
+            end.outbox.put(frame.traffic, frame, frame.queued_bytes)
+            self._bench.network.flush(end)
             reader.pace.on_bytes(len(frame.body), self._now())
         reader.serving -= 1
         if not reader.serving:
@@ -359,10 +343,13 @@ class Transfers:
         if piece is None:
             answer = NotAvailable(item=item.item)
             self._bench.send(end, answer, effect.traffic, effect.stream)
+            if self._bench.disk.read(item.content_hash) is not None:  # damaged, not removed
+                self._bench.post(ContentLost(content_hash=item.content_hash))
             return
         self._bench.on_content_sent(end, item.content_hash)
-        for start in range(0, max(len(piece), 1), CONTENT_FRAME_BYTES_MAX):
-            part = piece[start : start + CONTENT_FRAME_BYTES_MAX]
+        size = self._bench.network.content_frame_bytes(end)
+        for start in range(0, max(len(piece), 1), size):
+            part = piece[start : start + size]
             is_last = start + len(part) == len(piece)
             header = content_header_bytes(ContentHeader(item.item, is_last, start))
             served.frames.append(
@@ -384,11 +371,6 @@ def _look_ns(pace: Pace) -> int:
     """When the daemon's look comes that could find another verdict."""
     due = pace.next_look() * NS_PER_MS
     return due - due % WATCH_NS + WATCH_NS
-
-
-def _chunks_of(item: ServeItem) -> range:
-    last = min(item.first_chunk + item.chunk_count, max(len(item.chunk_hashes), 1))
-    return range(item.first_chunk, last)
 
 
 def _failed(

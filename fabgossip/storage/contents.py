@@ -12,6 +12,7 @@ the file is dropped.
 """
 
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +24,11 @@ from fabgossip.model.ids import ContentHash
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o400
 SHARDS: Final = 256
+OBJECTS: Final = "objects"
+INCOMING: Final = "incoming"
 _MARK: Final = ".mark"
+_INCOMING_NAME: Final = re.compile(r"[0-9a-f]{64}\.[0-9]+")
+_MARK_NAME: Final = re.compile(r"([0-9a-f]{64})\.mark")
 
 
 class IncomingContent:
@@ -77,28 +82,44 @@ class ContentFiles:
     """The folder `objects/`, its 256 shards, and `incoming/` beside it."""
 
     def __init__(self, folder: Path) -> None:
-        self._objects = folder / "objects"
-        self._incoming = folder / "incoming"
+        self._objects = folder / OBJECTS
+        self._incoming = folder / INCOMING
         self._count = 0
 
-    def prepare(self) -> None:
+    def prepare(self) -> tuple[str, ...]:
         """Make the folders and remove what an earlier process left half-written, but for its marks;
-        raises `StorageError`."""
+        gives the names of files somebody else had put there, which go as well. Raises
+        `StorageError`."""
+        foreign = []
         try:
             for one in (self._objects, self._incoming):
                 one.mkdir(mode=FOLDER_MODE, exist_ok=True)
             for number in range(SHARDS):
                 (self._objects / f"{number:02x}").mkdir(mode=FOLDER_MODE, exist_ok=True)
             for left in self._incoming.iterdir():
-                if left.suffix != _MARK:
-                    left.unlink()
+                if _marked_by(left) is not None:
+                    continue
+                left.unlink()
+                if not _INCOMING_NAME.fullmatch(left.name):
+                    foreign.append(left.name)
         except OSError as error:
             raise StorageError(f"cannot prepare the content folders: {error}") from error
+        return tuple(sorted(foreign))
 
     def path_of(self, content_hash: ContentHash) -> Path:
         """Where a content rests, whether it is there or not."""
         name = content_hash.hex()
         return self._objects / name[:2] / name
+
+    def lacks(self, content_hash: ContentHash, size: int) -> bool:
+        """Whether no file of this size rests under the name of a content; what stands there is not
+        read. Where that cannot be told, it is not lacking."""
+        try:
+            return self.path_of(content_hash).lstat().st_size != size
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
 
     def mark(self, contents: Iterable[ContentHash]) -> None:
         """From now on the bytes of these may lie under their names without a row: before they come
@@ -113,8 +134,8 @@ class ContentFiles:
 
     def marked(self) -> tuple[ContentHash, ...]:
         """What an earlier process marked and did not come to unmark, in order."""
-        marks = sorted(self._incoming.glob(f"*{_MARK}"))
-        return tuple(ContentHash(bytes.fromhex(one.stem)) for one in marks)
+        found = (_marked_by(one) for one in sorted(self._incoming.iterdir()))
+        return tuple(one for one in found if one is not None)
 
     def open_incoming(self, content_hash: ContentHash, size: int) -> IncomingContent:
         """Reserve the exact size under a temporary name; raises `OSError` (no space, no inodes)."""
@@ -147,6 +168,12 @@ class ContentFiles:
     def remove(self, content_hash: ContentHash) -> None:
         """Remove the bytes of a content whose row is gone."""
         self.path_of(content_hash).unlink(missing_ok=True)
+
+
+def _marked_by(path: Path) -> ContentHash | None:
+    """The content a file in `incoming/` marks; None if it is none of our marks."""
+    name = _MARK_NAME.fullmatch(path.name)
+    return None if name is None else ContentHash(bytes.fromhex(name[1]))
 
 
 def sync_folder(folder: Path) -> None:

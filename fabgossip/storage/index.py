@@ -11,11 +11,12 @@ returned survives power loss on a disk that honours fsync.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from fabgossip.errors import StorageError
 from fabgossip.model.artifact import TRUST_TYPES, TYPE_RULES, ArtifactType, Order, VerifiedManifest
@@ -155,6 +156,14 @@ class PinRow:
     """Names the root keys and how many must sign."""
 
 
+class OtherSchemaError(StorageError):
+    """An index written by another release, which only a daemon carries over."""
+
+
+INDEX_NAME: Final = "index.sqlite"
+"""In the state folder of a node."""
+
+
 class NodeIndex:
     """The index of one node."""
 
@@ -191,6 +200,32 @@ class NodeIndex:
                 f"{self._path}: {error}; set the folder aside to start from peers again"
             ) from error
 
+    @contextmanager
+    def reading(self) -> Iterator[Self]:
+        """Open to read what is there, beside a daemon that may use it: nothing is made, changed
+        or carried over.
+
+        Raises:
+            StorageError: not readable, damaged.
+            OtherSchemaError: of another schema.
+        """
+        place = f"{self._path.absolute().as_uri()}?mode=ro"
+        if not self._path.with_name(self._path.name + "-wal").exists():
+            # Nobody writes: unless told so, SQLite makes the files by which writers are known.
+            place += "&immutable=1"
+        try:
+            self._connection = sqlite3.connect(place, uri=True, timeout=BUSY_TIMEOUT_S)
+            self._refuse_newer()
+            if self._schema_version() != SCHEMA_VERSION:
+                raise OtherSchemaError(f"{self._path}: of another release; start its daemon first")
+            yield self
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path}: {error}") from error
+        finally:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
     def _schema_version(self) -> int:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         assert isinstance(version, int)
@@ -207,6 +242,11 @@ class NodeIndex:
                 "it is left untouched"
             )
 
+    def owner(self) -> str | None:
+        """The node it is of, None before the first start."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'node_id'").fetchone()
+        return None if row is None else str(row[0])
+
     def _migrate(self) -> None:
         version = self._schema_version()
         if version < SCHEMA_VERSION:
@@ -215,13 +255,16 @@ class NodeIndex:
             self._db.executescript(script)
 
     def _own(self, node_id: NodeId) -> None:
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'node_id'").fetchone()
-        if row is None:
+        self.check_owner(node_id)
+        if self.owner() is None:
             self._db.execute("INSERT INTO meta VALUES ('node_id', ?)", (node_id,))
-        elif row[0] != node_id:
+
+    def check_owner(self, node_id: NodeId) -> None:
+        """Raises `StorageError` where it is of another node."""
+        if self.owner() not in (None, node_id):
             raise StorageError(
-                f"{self._path.parent}: is the data folder of node {row[0]}, this is {node_id}; "
-                "name another folder in storage.path"
+                f"{self._path.parent}: is the data folder of node {self.owner()}, this is "
+                f"{node_id}; name another folder in storage.path"
             )
 
     def close(self) -> None:
@@ -401,6 +444,11 @@ class NodeIndex:
             "(SELECT content_hash FROM evidence WHERE content_hash IS NOT NULL)"
         )
         return tuple(ContentHash(row[0]) for row in rows)
+
+    def filed(self) -> dict[ContentHash, int]:
+        """Contents that rest in files, and their sizes."""
+        rows = self._rows("SELECT content_hash, size FROM content WHERE inline IS NULL")
+        return {ContentHash(row[0]): row[1] for row in rows}
 
     def pin(self) -> PinRow | None:
         """The pinned bundle this folder was made under, None while it is new."""

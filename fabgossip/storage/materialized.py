@@ -29,6 +29,7 @@ from fabgossip.errors import StorageError
 from fabgossip.model.artifact import ArtifactType, Manifest, Order
 from fabgossip.storage.contents import sync_folder
 
+LOCAL: Final = "local"
 TOP_MODE: Final = 0o751
 NAMESPACE_MODE: Final = 0o750
 FILE_MODE: Final = 0o440
@@ -53,7 +54,7 @@ class LocalState:
     """The folder `local/` of one node."""
 
     def __init__(self, folder: Path) -> None:
-        self._local = folder / "local"
+        self._local = folder / LOCAL
 
     def prepare(self) -> None:
         """Make the folder, unless the packaging made it with a group of its own."""

@@ -47,9 +47,10 @@ from fabgossip.model.scope import (
     may_hold,
     may_share,
 )
-from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.grants import narrowed, widened
 from fabgossip.trust.identity import CLOCK_TOLERANCE_S
+from fabgossip.trust.minimums import Demanding, lacking
 from fabgossip.trust.modes import may
 from fabgossip.trust.rejections import RejectionCode
 
@@ -87,9 +88,7 @@ class Object:
         """What a valid certificate alone entitles to: a change of epoch locks no node out."""
         manifest = self.manifest
         return manifest is not None and (
-            manifest.artifact_type in TRUST_TYPES
-            or manifest.tombstone is not None
-            or manifest.namespace.family is Family.SNAPSHOT_NODE
+            manifest.is_restriction or manifest.namespace.family is Family.SNAPSHOT_NODE
         )
 
     def is_lane_of(self, subject: Subject) -> bool:
@@ -98,8 +97,7 @@ class Object:
         manifest = self.manifest
         if manifest is None or subject.identity is None:
             return False
-        own = manifest.namespace.node_id == subject.identity.node_id
-        return manifest.artifact_type in TRUST_TYPES or own
+        return manifest.is_lane_of(subject.identity.node_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,9 +294,9 @@ def _revocation(
     expires_at = facts.revocations_expires_at
     if expires_at is None or is_past(expires_at, now):
         return Check.UNKNOWN
-    trust, revocation = _minimums(relied, about)
-    known = facts.bundle.bundle_version, facts.revoked.version
-    return Check.PASS if trust <= known[0] and revocation <= known[1] else Check.UNKNOWN
+    demands = _demands(relied, about)
+    lacks = any(lacking(one, facts.bundle, facts.revoked) is not None for one in demands)
+    return Check.UNKNOWN if lacks else Check.PASS
 
 
 def _relied_on(subject: Subject, about: Object) -> Subject:
@@ -318,14 +316,10 @@ def _relied_on(subject: Subject, about: Object) -> Subject:
 
 def _is_revoked(subject: Subject, about: Object, facts: TrustFacts) -> bool:
     revoked, identity = facts.revoked, subject.identity
-    if identity is not None and (
-        revoked.has_node(facts.bundle.cluster_id, identity.node_id)
-        or revoked.has_certificate(identity.certificate_hash)
-        or revoked.has_certificate(identity.issuer_hash)
-    ):
+    if identity is not None and revoked.has_identity(facts.bundle.cluster_id, identity):
         return True
     manifest, manifest_hash = about.manifest, about.manifest_hash
-    # A list takes nothing from roots, nor from trust itself: see `trust/gate.py`.
+    # A list takes nothing from roots, nor from trust itself: see `trust/signers.py`.
     is_bundle = manifest is not None and manifest.artifact_type is ArtifactType.TRUST_BUNDLE
     signers = [] if is_bundle else [*about.signed_by]
     if subject.claims is not None:
@@ -344,19 +338,12 @@ def _is_revoked(subject: Subject, about: Object, facts: TrustFacts) -> bool:
     )
 
 
-def _minimums(subject: Subject, about: Object) -> tuple[int, int]:
-    """The trust and revocation versions everything involved demands."""
-    demands = [(0, 0)]
-    if about.manifest is not None:
-        manifest = about.manifest
-        demands.append((manifest.min_trust_version, manifest.min_revocation_version))
-    if subject.claims is not None:
-        claims = subject.claims.claims
-        demands.append((claims.min_trust_version, claims.min_revocation_version))
-    if subject.grant is not None:
-        grant = subject.grant.grant
-        demands.append((grant.min_trust_version, grant.min_revocation_version))
-    return max(one for one, _ in demands), max(one for _, one in demands)
+def _demands(subject: Subject, about: Object) -> tuple[Demanding, ...]:
+    """All that says how new trust must be to go by it."""
+    claims = () if subject.claims is None else (subject.claims.claims,)
+    grant = () if subject.grant is None else (subject.grant.grant,)
+    manifest = () if about.manifest is None else (about.manifest,)
+    return (*manifest, *claims, *grant)
 
 
 def _mode(_: Subject, about: Object, __: Verb, facts: TrustFacts, now: UnixTime) -> Check:

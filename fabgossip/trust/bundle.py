@@ -141,7 +141,7 @@ def describes(manifest: Manifest, bundle: TrustBundle) -> bool:
     return (
         manifest.artifact_type is ArtifactType.TRUST_BUNDLE
         and manifest.cluster_id == bundle.cluster_id
-        and manifest.namespace.text == f"{bundle.prefix}/trust/bundle"
+        and manifest.namespace.text == bundle.bundle_namespace
         and manifest.config_version == bundle.bundle_version
         and manifest.authority_epoch == bundle.authority_epoch
     )

@@ -19,6 +19,7 @@ from fabgossip.model.moment import UnixTime, is_past
 from fabgossip.model.scope import Entitlements, StorageAssignment
 from fabgossip.trust.bundle import counts
 from fabgossip.trust.identity import ClaimsTrust, good_signers
+from fabgossip.trust.minimums import lacking
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import parse_grant
@@ -87,11 +88,8 @@ def _not_revoked(
 
 
 def _minimums(grant: FetchGrant, _: NodeIdentity, trust: ClaimsTrust, __: UnixTime) -> str | None:
-    if grant.min_trust_version > trust.bundle.bundle_version:
-        return f"needs trust bundle {grant.min_trust_version}"
-    if grant.min_revocation_version > trust.revoked.version:
-        return f"needs revocation list {grant.min_revocation_version}"
-    return None
+    missing = lacking(grant, trust.bundle, trust.revoked)
+    return None if missing is None else f"needs {missing}"
 
 
 GRANT_RULES: Final[

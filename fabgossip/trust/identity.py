@@ -11,7 +11,7 @@ percent-encoded paths.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from hashlib import sha256
@@ -39,6 +39,7 @@ from fabgossip.model.ids import ClusterId, KeyId, NodeId, PlatformId, parse_node
 from fabgossip.model.moment import Now, UnixTime, is_past
 from fabgossip.model.scope import Entitlements, ScopeId, ScopeKind, StorageAssignment, scope_id
 from fabgossip.trust.bundle import counts, is_active, right_for
+from fabgossip.trust.minimums import lacking
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.revocation import Revoked
 from fabgossip.trust.signatures import Verifier, signed_bytes
@@ -46,7 +47,8 @@ from fabgossip.wire.envelopes import parse_envelope
 from fabgossip.wire.statements import commitment_of, parse_claims
 
 CLOCK_TOLERANCE_S: Final = 120
-"""How far ahead of our clock something may have been issued."""
+"""How far ahead of our clock something may have been issued, and so how far our clock may be behind
+what is signed."""
 
 
 def spiffe_id(platform_id: PlatformId, cluster_id: ClusterId, node_id: NodeId) -> str:
@@ -109,14 +111,6 @@ class LeafRefusal(Rejection):
     """Whom it names, where its form is one of this cluster."""
 
 
-class LeafRefusedError(Exception):
-    """A leaf rule said no; turned into a `LeafRefusal` at the end of `verify_leaf`."""
-
-    def __init__(self, detail: str, fault: LeafFault = LeafFault.UNFIT) -> None:
-        super().__init__(detail)
-        self.fault = fault
-
-
 def verify_leaf(
     der: bytes, bundle: TrustBundle, revoked: Revoked, now: UnixTime
 ) -> NodeIdentity | LeafRefusal:
@@ -125,53 +119,65 @@ def verify_leaf(
     try:
         certificate = x509.load_der_x509_certificate(der)
         for rule in _LEAF_RULES:
-            rule(certificate, bundle)
-        node_id = _node_id(certificate, bundle)
-        _check_times(certificate, bundle, now)
-        issuer = _issuer(certificate, bundle, now)
-        issuer_hash = certificate_hash_of(x509.load_der_x509_certificate(issuer))
-        certificate_hash = certificate_hash_of(certificate)
-        _check_revoked((certificate_hash, issuer_hash), node_id, bundle, revoked)
-    except LeafRefusedError as error:
-        return _leaf_refusal(str(error), error.fault, node_id)
+            refused = rule(certificate)
+            if refused is not None:
+                return refused
+        named = _node_id(certificate, bundle)
+        if isinstance(named, LeafRefusal):
+            return named
+        node_id = named
+        found = _identity(certificate, node_id, bundle, now)
     except _UNREADABLE as error:
-        return _leaf_refusal(f"certificate not readable: {error}", LeafFault.UNFIT, node_id)
-    return NodeIdentity(
-        node_id=node_id,
-        certificate_hash=certificate_hash,
-        expires_at=_window(certificate)[1],
-        issuer_hash=issuer_hash,
-    )
+        return _refusal(f"certificate not readable: {error}", node_id=node_id)
+    if isinstance(found, LeafRefusal):
+        return replace(found, node_id=node_id)
+    if revoked.has_identity(bundle.cluster_id, found):
+        detail = "the node, its certificate or the node CA that signed it is revoked"
+        return _refusal(detail, LeafFault.REVOKED, node_id)
+    return found
 
 
-def _leaf_refusal(detail: str, fault: LeafFault, node_id: NodeId | None) -> LeafRefusal:
+def _refusal(
+    detail: str, fault: LeafFault = LeafFault.UNFIT, node_id: NodeId | None = None
+) -> LeafRefusal:
     code = RejectionCode.IDENTITY_INVALID
     return LeafRefusal(code=code, detail=detail, fault=fault, node_id=node_id)
 
 
-def _check_revoked(
-    hashes: tuple[bytes, bytes], node_id: NodeId, bundle: TrustBundle, revoked: Revoked
-) -> None:
-    """Of a certificate and of the CA that issued it."""
-    if revoked.has_certificate(hashes[0]) or revoked.has_node(bundle.cluster_id, node_id):
-        raise LeafRefusedError("the node or its certificate is revoked", LeafFault.REVOKED)
-    if revoked.has_certificate(hashes[1]):
-        raise LeafRefusedError("the node CA that signed it is revoked", LeafFault.REVOKED)
+def _identity(
+    certificate: x509.Certificate, node_id: NodeId, bundle: TrustBundle, now: UnixTime
+) -> NodeIdentity | LeafRefusal:
+    """What this bundle and this time make of a certificate of good form."""
+    refused = _check_times(certificate, bundle, now)
+    if refused is not None:
+        return refused
+    issuer = _issuer(certificate, bundle, now)
+    if issuer is None:
+        detail = "not issued by an active node CA of the trust bundle"
+        return _refusal(detail, LeafFault.NOT_OF_BUNDLE)
+    return NodeIdentity(
+        node_id=node_id,
+        certificate_hash=certificate_hash_of(certificate),
+        expires_at=_window(certificate)[1],
+        issuer_hash=certificate_hash_of(issuer),
+    )
 
 
-def _check_key(certificate: x509.Certificate, _: TrustBundle) -> None:
+def _check_key(certificate: x509.Certificate) -> LeafRefusal | None:
     key = certificate.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise LeafRefusedError("the key is not on P-256")
+        return _refusal("the key is not on P-256")
+    return None
 
 
-def _check_constraints(certificate: x509.Certificate, _: TrustBundle) -> None:
+def _check_constraints(certificate: x509.Certificate) -> LeafRefusal | None:
     constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
     if constraints.ca:
-        raise LeafRefusedError("a CA certificate is no node")
+        return _refusal("a CA certificate is no node")
+    return None
 
 
-def _check_usage(certificate: x509.Certificate, _: TrustBundle) -> None:
+def _check_usage(certificate: x509.Certificate) -> LeafRefusal | None:
     extension = certificate.extensions.get_extension_for_class(x509.KeyUsage)
     usage = extension.value
     others = (
@@ -183,22 +189,25 @@ def _check_usage(certificate: x509.Certificate, _: TrustBundle) -> None:
         usage.crl_sign,
     )
     if not extension.critical or not usage.digital_signature or any(others):
-        raise LeafRefusedError("key usage must be critical and digitalSignature only")
+        return _refusal("key usage must be critical and digitalSignature only")
+    return None
 
 
-def _check_extended_usage(certificate: x509.Certificate, _: TrustBundle) -> None:
+def _check_extended_usage(certificate: x509.Certificate) -> LeafRefusal | None:
     usages = set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     if usages != {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH}:
-        raise LeafRefusedError("extended key usage must be client and server authentication")
+        return _refusal("extended key usage must be client and server authentication")
+    return None
 
 
-def _check_critical_name(certificate: x509.Certificate, _: TrustBundle) -> None:
+def _check_critical_name(certificate: x509.Certificate) -> LeafRefusal | None:
     extension = certificate.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
     if not certificate.subject.rdns and not extension.critical:
-        raise LeafRefusedError("the alternative name must be critical where the subject is empty")
+        return _refusal("the alternative name must be critical where the subject is empty")
+    return None
 
 
-_LEAF_RULES: Final[tuple[Callable[[x509.Certificate, TrustBundle], None], ...]] = (
+_LEAF_RULES: Final[tuple[Callable[[x509.Certificate], LeafRefusal | None], ...]] = (
     _check_key,
     _check_constraints,
     _check_usage,
@@ -207,29 +216,32 @@ _LEAF_RULES: Final[tuple[Callable[[x509.Certificate, TrustBundle], None], ...]] 
 )
 
 
-def _node_id(certificate: x509.Certificate, bundle: TrustBundle) -> NodeId:
+def _node_id(certificate: x509.Certificate, bundle: TrustBundle) -> NodeId | LeafRefusal:
     names = list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     if len(names) != 1 or not isinstance(names[0], x509.UniformResourceIdentifier):
-        raise LeafRefusedError("exactly one alternative name, a URI, is expected")
+        return _refusal("exactly one alternative name, a URI, is expected")
     uri = names[0].value
     try:
         node_id = parse_node_id(uri.rpartition("/")[2])
     except ModelError as error:
-        raise LeafRefusedError(str(error)) from error
+        return _refusal(str(error))
     if uri != spiffe_id(bundle.platform_id, bundle.cluster_id, node_id):
-        raise LeafRefusedError("the URI does not name a node of this cluster")
+        return _refusal("the URI does not name a node of this cluster")
     return node_id
 
 
-def _check_times(certificate: x509.Certificate, bundle: TrustBundle, now: UnixTime) -> None:
+def _check_times(
+    certificate: x509.Certificate, bundle: TrustBundle, now: UnixTime
+) -> LeafRefusal | None:
     begins, ends = _window(certificate)
     if begins > now + CLOCK_TOLERANCE_S:
-        raise LeafRefusedError("not valid yet", LeafFault.NOT_YET_VALID)
+        return _refusal("not valid yet", LeafFault.NOT_YET_VALID)
     if is_past(ends, now):
-        raise LeafRefusedError("expired", LeafFault.EXPIRED)
+        return _refusal("expired", LeafFault.EXPIRED)
     if ends - begins > bundle.cert_life_max_s:
         detail = f"valid for more than {bundle.cert_life_max_s} s"
-        raise LeafRefusedError(detail, LeafFault.NOT_OF_BUNDLE)
+        return _refusal(detail, LeafFault.NOT_OF_BUNDLE)
+    return None
 
 
 def certificate_end(der: bytes) -> UnixTime:
@@ -243,13 +255,14 @@ def _window(certificate: x509.Certificate) -> tuple[UnixTime, UnixTime]:
     return UnixTime(int(begins.timestamp())), UnixTime(int(ends.timestamp()))
 
 
-def _issuer(certificate: x509.Certificate, bundle: TrustBundle, now: UnixTime) -> bytes:
-    """The DER of the active node CA that signed a certificate."""
+def _issuer(
+    certificate: x509.Certificate, bundle: TrustBundle, now: UnixTime
+) -> x509.Certificate | None:
+    """The active node CA that signed a certificate, None if none did."""
     for ca in bundle.node_cas:
         if is_active(ca.status) and _has_issued(ca.der, certificate, now):
-            return ca.der
-    detail = "not issued by an active node CA of the trust bundle"
-    raise LeafRefusedError(detail, LeafFault.NOT_OF_BUNDLE)
+            return x509.load_der_x509_certificate(ca.der)
+    return None
 
 
 def _has_issued(ca_der: bytes, certificate: x509.Certificate, now: UnixTime) -> bool:
@@ -316,15 +329,13 @@ def signed_claims(raw: bytes, trust: "ClaimsTrust") -> NodeClaims | Rejection:
     return claims
 
 
+@dataclass(frozen=True, slots=True)
 class ClaimsTrust:
     """What judging claims needs of the node's trust: the bundle, what is revoked, the verifier."""
 
-    __slots__ = ("bundle", "revoked", "verifier")
-
-    def __init__(self, bundle: TrustBundle, revoked: Revoked, verifier: Verifier) -> None:
-        self.bundle = bundle
-        self.revoked = revoked
-        self.verifier = verifier
+    bundle: TrustBundle
+    revoked: Revoked
+    verifier: Verifier
 
 
 def good_signers(
@@ -397,11 +408,8 @@ def _not_expired(claims: NodeClaims, _: NodeId, __: ClaimsTrust, now: UnixTime) 
 
 
 def _minimums(claims: NodeClaims, _: NodeId, trust: ClaimsTrust, __: UnixTime) -> str | None:
-    if claims.min_trust_version > trust.bundle.bundle_version:
-        return f"which need trust bundle {claims.min_trust_version}"
-    if claims.min_revocation_version > trust.revoked.version:
-        return f"which need revocation list {claims.min_revocation_version}"
-    return None
+    missing = lacking(claims, trust.bundle, trust.revoked)
+    return None if missing is None else f"which need {missing}"
 
 
 CLAIMS_RULES: Final[tuple[_Claimed, ...]] = (

@@ -81,6 +81,7 @@ def conditions_of(freshness: Freshness, now: UnixTime) -> tuple[Mode, ...]:
         revocations is None
         or snapshot is None
         or freshness.is_disputed
+        or freshness.has_full_revocations
         or is_past(bundle, now)
         or is_past(revocations, now)
         or is_past(snapshot, now)

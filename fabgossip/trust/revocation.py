@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from fabgossip.model.authority import RevocationList, RevokedKind
+from fabgossip.model.authority import NodeIdentity, RevocationList, RevokedKind
 from fabgossip.model.ids import ClusterId, ContentHash, KeyId, ManifestHash, NodeId
 
 REVOKED_MAX: Final = 200_000
@@ -50,8 +50,16 @@ class Revoked:
         return (RevokedKind.NODE, node_token(cluster_id, node_id)) in self.values
 
     def has_certificate(self, certificate_hash: bytes) -> bool:
-        """Whether a leaf certificate lost its trust."""
+        """Whether a certificate, of a node or of a CA, lost its trust."""
         return (RevokedKind.CERTIFICATE, certificate_hash) in self.values
+
+    def has_identity(self, cluster_id: ClusterId, identity: NodeIdentity) -> bool:
+        """Whether a node lost its membership, or its certificate or the CA of that its trust."""
+        return (
+            self.has_node(cluster_id, identity.node_id)
+            or self.has_certificate(identity.certificate_hash)
+            or self.has_certificate(identity.issuer_hash)
+        )
 
     def has_grant(self, grant_id: bytes) -> bool:
         """Whether a fetch grant lost its trust."""

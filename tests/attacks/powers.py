@@ -13,7 +13,7 @@ from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import ContentAsk
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import Change, DropHead, PutHead
-from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.identity import node_ca_hash
 from fabgossip.wire.codec import message_body
 from fabgossip.wire.packing import Value, pack, unpack

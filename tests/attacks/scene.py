@@ -34,7 +34,7 @@ from fabgossip.core.events import (
     Started,
     TimerFired,
 )
-from fabgossip.daemon.audit import RULES, Keep, entry_of
+from fabgossip.daemon.facts import RULES, Keep, entry_of
 from fabgossip.model.artifact import Order
 from fabgossip.model.authority import Opening
 from fabgossip.model.ids import ContentHash, NodeId
@@ -55,7 +55,7 @@ from fabgossip.model.messages import (
 )
 from fabgossip.model.persistence import Change, PutHead, PutMemory, PutRevoked, PutTimeFloor
 from fabgossip.storage.index import DropContent, NodeIndex, PutContent, Row
-from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.signatures import Verifier
 from fabgossip.wire.statements import manifest_bytes
 from tests.core.artifacts import Artifact
@@ -361,7 +361,7 @@ class Scene(Story):
     def audited(self) -> list[tuple[str, str, str]]:
         """Event, code and subject of what the audit log records, in order."""
         entries = [
-            entry_of(one, RULES[one.fact].decision, self.now)
+            entry_of(one, self.now)
             for one in self.caused
             if isinstance(one, Record) and RULES[one.fact].keep is not Keep.NOTHING
         ]

@@ -34,7 +34,7 @@ from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import Entitlements, StorageAssignment, parse_scope_id
 from fabgossip.trust import authorization
 from fabgossip.trust.authorization import CHECKS, Check, Object, Subject, authorize
-from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.identity import verify_claims
 from fabgossip.trust.revocation import Revoked, grant_token, node_token
 from fabgossip.wire.statements import manifest_bytes

@@ -18,18 +18,18 @@ from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.config import NodeConfig
 from fabgossip.core.effects import Effect, Record
 from fabgossip.core.events import LinkId
-from fabgossip.core.intake import Intake
 from fabgossip.core.machines import Machines, machines_of
+from fabgossip.core.rooms import rooms_of
 from fabgossip.core.sessions import Session
 from fabgossip.core.setup import NodeSetup, OwnIdentity
-from fabgossip.daemon.audit import RULES, Keep, entry_of
 from fabgossip.daemon.endpoints import dial
+from fabgossip.daemon.facts import RULES, Keep, entry_of
 from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import GetHeads, Graft, HeadKnown, TrafficClass
 from fabgossip.model.moment import Duration, Instant, Now
 from fabgossip.trust.authorization import CHECKS, Decision
-from fabgossip.trust.gate import Asked, Known
+from fabgossip.trust.facts import Asked, Known
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.wire.framing import FrameKind, frame_bytes
 from tests.attacks.scene import ATTACKER, Scene
@@ -75,7 +75,7 @@ def machines(code: RejectionCode | None = None) -> Machines:
 def audited(effects: Iterable[Effect]) -> list[tuple[str, str, str, str]]:
     """Event, code, subject and decision of what the audit log records."""
     entries = [
-        entry_of(one, RULES[one.fact].decision, NOW)
+        entry_of(one, NOW)
         for one in effects
         if isinstance(one, Record) and RULES[one.fact].keep is not Keep.NOTHING
     ]
@@ -86,7 +86,7 @@ def audited(effects: Iterable[Effect]) -> list[tuple[str, str, str, str]]:
 def test_whatever_is_refused_of_a_peer_is_recorded_in_its_name(code: RejectionCode) -> None:
     """But for what is no refusal: that exactly this is current here."""
     made = machines(code)
-    Intake(made).on_envelope(b"anything", LinkId(1), 0, NOW, source=ATTACKER)
+    rooms_of(made).intake.on_envelope(b"anything", LinkId(1), 0, NOW, source=ATTACKER)
     said = [("artifact_rejected", code.value, ATTACKER, "reject")]
     assert audited(made.out) == ([] if code is RejectionCode.ALREADY_CURRENT else said)
 

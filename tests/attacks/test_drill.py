@@ -91,7 +91,7 @@ def stolen_signing_key(folder: Path) -> None:
     assert scene.requests == [asks_content(listed)]
     assert scene.audited == [
         ("artifact_rejected", "KEY_REVOKED", ATTACKER),
-        ("artifact_withheld", "", "refused"),
+        ("artifact_withheld", "refused", f"{f.PREFIX}/routes/r1"),
         ("revocation_accepted", "", ""),
     ]
     assert scene.switched == [("routes/r1", None), ("trust/revocations", Order(2, 2))]
@@ -197,7 +197,7 @@ def without_list(folder: Path) -> None:
     assert scene.audited == [
         ("bundle_accepted", "", ""),
         ("artifact_rejected", "KEY_REVOKED", ATTACKER),
-        ("artifact_withheld", "", "refused"),
+        ("artifact_withheld", "refused", f"{f.PREFIX}/routes/r1"),
     ]
     assert ("routes/r1", None) in scene.switched
     assert not scene.told(routes(7))

@@ -99,7 +99,7 @@ def test_stale_on_time(tmp_path: Path) -> None:
     scene.leaves(
         with_routes(before, replace(held, state="expired")),
         requests=[TRUST_LANE_ASKED],
-        audited=[("artifact_withheld", "", "expired")],
+        audited=[("artifact_withheld", "expired", f"{f.PREFIX}/{R1}")],
         switched=[(R1, None)],
     )
 

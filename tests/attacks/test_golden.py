@@ -26,7 +26,8 @@ from fabgossip.model.moment import Instant, Now, UnixTime
 from fabgossip.model.persistence import PutHead
 from fabgossip.trust.bundle import bundle_from_pinned
 from fabgossip.trust.checkpoints import verify_checkpoint
-from fabgossip.trust.gate import TrustFacts, TrustGate
+from fabgossip.trust.facts import TrustFacts
+from fabgossip.trust.gate import TrustGate
 from fabgossip.trust.grants import verify_grant
 from fabgossip.trust.identity import verify_claims
 from fabgossip.trust.rejections import Rejection

@@ -24,9 +24,9 @@ from fabgossip.core.events import LinkId, LostReason, PeerLost, Persisted
 from fabgossip.core.health import Level, ProblemCode
 from fabgossip.core.node import Node
 from fabgossip.core.standing import BOOT_CHANGES_SPAN
-from fabgossip.daemon.audit import RULES, Keep, entry_of
 from fabgossip.daemon.driver import Driver, read_clocks
 from fabgossip.daemon.endpoints import ALPN, dial
+from fabgossip.daemon.facts import RULES, Keep, entry_of
 from fabgossip.daemon.tls import TlsStream
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import Announce, Announced, ByeReason, Message, Welcome
@@ -289,7 +289,7 @@ async def daemon(folder: Path) -> AsyncIterator[tuple[Driver, str]]:
 def audited(driver: Driver) -> list[tuple[str, str, str]]:
     """Event, code and subject of what the audit log records, in order."""
     entries = [
-        entry_of(one, RULES[one.fact].decision, read_clocks())
+        entry_of(one, read_clocks())
         for _, one in driver.facts
         if RULES[one.fact].keep is not Keep.NOTHING
     ]

@@ -73,10 +73,14 @@ def test_asymmetry(tmp_path: Path) -> None:
     both = {token(FIRST), token(SECOND)}
     assert scene.node.view.trust.revoked.values == both
     taken = [
-        ("artifact_rejected", "ARTIFACT_REVOKED", ATTACKER),
-        ("artifact_withheld", "", "refused"),
+        row
+        for one in (SECOND, FIRST)
+        for row in (
+            ("artifact_rejected", "ARTIFACT_REVOKED", ATTACKER),
+            ("artifact_withheld", "refused", f"{f.PREFIX}/{one.tail}"),
+        )
     ]
-    assert scene.audited == [*taken, *taken, ("revocation_accepted", "", "")]
+    assert scene.audited == [*taken, ("revocation_accepted", "", "")]
     assert scene.requests == [asks_content(full)]
     assert scene.announced == [full.envelope]
     gone = [(SECOND.tail, None), (FIRST.tail, None)]

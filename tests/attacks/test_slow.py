@@ -34,9 +34,11 @@ from fabgossip.core.events import (
     PeerLost,
 )
 from fabgossip.core.pace import WINDOW
-from fabgossip.daemon import callers, status
+from fabgossip.daemon import callers, conversations, submissions
 from fabgossip.daemon.connections import FRAME_S, Connection
 from fabgossip.daemon.endpoints import HANDSHAKE_S, DialError, handshake
+from fabgossip.daemon.status import StatusServer
+from fabgossip.daemon.status_socket import open_status_socket
 from fabgossip.daemon.tls import TlsStream
 from fabgossip.model.ids import ContentHash, ManifestHash
 from fabgossip.model.messages import Bye, ByeReason, TrafficClass
@@ -283,7 +285,7 @@ async def test_who_takes_a_frame_in_nine_seconds_holds_no_place(
             nursery.start_soon(near.serve, lambda *_: None, uncounted)
             nursery.start_soon(take)
             autojump_clock.autojump_threshold = 0.005
-            end.transfers.serve(asked, near)
+            end.sending.serve(asked, near)
             served = await end.event()
             nursery.cancel_scope.cancel()
     assert served == ContentServed(link=near.link, stream=2, is_too_slow=True)
@@ -374,7 +376,7 @@ async def heard_from(link: TlsStream) -> bool:
     ("size", "seconds"), [(0, 5.0), (64 << 10, 6.0), (1 << 20, 21.0), (256 << 20, 120.0)]
 )
 def test_a_submitted_body_has_as_long_as_its_size_needs(size: int, seconds: float) -> None:
-    assert status.submit_s(size) == seconds
+    assert submissions.submit_s(size) == seconds
 
 
 @pytest.mark.slow
@@ -383,17 +385,18 @@ async def test_a_submit_that_trickles_ends_and_so_do_an_answer_nobody_reads_and_
 ) -> None:
     """On real sockets, with the bounds made short: the client is told why, and the place is free
     again."""
-    monkeypatch.setattr(status, "REQUEST_S", 0.2)
-    monkeypatch.setattr(status, "REPLY_S", 0.2)
-    monkeypatch.setattr(status, "FIRST_S", 0.2)
+    for module in (conversations, submissions):
+        monkeypatch.setattr(module, "REQUEST_S", 0.2)
+    monkeypatch.setattr(conversations, "REPLY_S", 0.2)
+    monkeypatch.setattr(conversations, "FIRST_S", 0.2)
     monkeypatch.setattr(callers, "CALLERS_MAX", 2)
     path = tmp_path / "status.sock"
     with trio.fail_after(HANG_S):
         async with trio.open_nursery() as nursery:
             with closing(End(tmp_path / "disk", nursery)) as end:
                 driver = driver_of(end, contexts(tmp_path, "n1"), nursery)
-                server = status.StatusServer(driver, about(tmp_path), "")
-                with closing(status.open_status_socket(path)) as listener:
+                server = StatusServer(driver, about(tmp_path), "")
+                with closing(open_status_socket(path)) as listener:
                     await nursery.start(server.serve, listener)
                     trickle = await trio.open_unix_socket(str(path))
                     await trickle.send_all(SUBMIT + b"x")

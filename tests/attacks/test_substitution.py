@@ -17,7 +17,7 @@ from fabgossip.core.events import ContentFailed, FetchFailure, LinkId
 from fabgossip.daemon.connections import Connection
 from fabgossip.model.artifact import ArtifactType, chunk_size_of
 from fabgossip.model.authority import RevokedKind
-from fabgossip.model.messages import GetContent, TrafficClass
+from fabgossip.model.messages import GetContent
 from fabgossip.model.persistence import PutHead
 from tests.attacks.powers import revokes
 from tests.attacks.scene import ATTACKER, Scene, Standing, asks_content
@@ -134,12 +134,12 @@ async def test_a_swapped_chunk_leaves_no_file(bad: int, tmp_path: Path) -> None:
     """Bytes are hashed chunk by chunk before they are kept. Whatever came before the swapped chunk,
     no reader ever finds the content, under its final name or as something the disk gives."""
 
-    def answer(end: Connection, stream: int, message: GetContent) -> None:
+    def answer(_: Connection, stream: int, message: GetContent) -> bytes:
         number = message.items[0].first_chunk
         data = bytearray(LARGE[number * SIZE : (number + 1) * SIZE])
         if number == bad:
             data[0] ^= 1
-        end.send_frame(content_frame(stream, bytes(data)), TrafficClass.POLICY)
+        return content_frame(stream, bytes(data))
 
     async with link(tmp_path) as one:
         one.spoil["answer"] = answer

@@ -11,6 +11,7 @@ from fabgossip.control.signing import SignedArtifact
 from fabgossip.control.sources.folder import Source
 from fabgossip.daemon.driver import read_clocks
 from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.mode import RISKS
 from tests.control.fabric import ROUTES, STORE
 from tests.daemon import enrolled
 
@@ -107,6 +108,7 @@ def test_a_fetch_under_a_grant_leaves_no_file_behind_unless_it_is_whole(
         ("fetch", "--grant", "grant", "--envelope", "envelope"),
         ("fetch", "some/name", "--grant", "grant", "--envelope", "envelope", "--out", "content"),
         ("verify", "envelope"),
+        ("demo", "--history"),
         ("control",),
         ("control", "init", "--authority", "somewhere"),
         ("control", "init", "--authority", "x", "--platform", "real", "--cluster", "prod"),
@@ -126,6 +128,35 @@ def test_arguments_that_make_no_sense_are_2(capsys: Output, command: tuple[str, 
 @pytest.mark.slow
 def test_no_command_is_2(capsys: Output, command: tuple[str, ...]) -> None:
     assert outcome(capsys, *command)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "near"),
+    [(("stauts",), "status"), (("control", "complie"), "compile"), (("audit", "verfy"), "verify")],
+)
+def test_a_misspelt_command_is_2_and_names_the_nearest(
+    capsys: Output, command: tuple[str, ...], near: str
+) -> None:
+    code, out, err = outcome(capsys, *command)
+    assert (code, out) == (2, "")
+    assert f"no {command[-1]!r}; did you mean {near!r}?" in err
+
+
+def test_a_command_like_no_other_is_2_and_lists_all(capsys: Output) -> None:
+    code, _, err = outcome(capsys, "xyzzy")
+    assert (code, "choose from" in err, "did you mean" in err) == (2, True, False)
+
+
+def test_a_folder_for_a_socket_is_2_and_says_so(tmp_path: Path, capsys: Output) -> None:
+    code, _, err = outcome(capsys, "status", "--socket", tmp_path)
+    assert (code, f"--socket {tmp_path}: is a folder" in err) == (2, True)
+
+
+def test_the_help_of_gate_names_every_action(capsys: Output) -> None:
+    code, out, _ = outcome(capsys, "gate", "--help")
+    words = " ".join(out.split())
+    assert code == 0
+    assert [one for one in RISKS if one not in words.replace("- ", "-")] == []
 
 
 def test_version_names_the_package_and_its_protocol(capsys: Output) -> None:
@@ -263,6 +294,26 @@ def test_the_control_plane_s_commands_say_what_they_did_as_json(
     assert bodies[4]["compiled"] == []
     assert bodies[1]["node_id"] == "n1"
     assert outcome(capsys, "control", *made[0])[0] == 1
+
+
+def test_compile_says_at_once_what_is_wrong_with_a_folder_however_deep(
+    fabric: Path, tmp_path: Path, capsys: Output
+) -> None:
+    """A key nobody knows, a file that is not there, and what only compiling finds: a name twice."""
+    row = '[[artifact]]\ntype = "qos_policy_bundle"\nnamespace = "qos/a"\nfile = "a"\n'
+    (tmp_path / "a").touch()
+    other = row.replace('"a"', '"b"')
+    (tmp_path / "fabric.toml").write_text(f"schema = 1\nfoo = 1\n{row}{row}{other}")
+    command = ("control", "compile", tmp_path, "--authority", fabric / "authority")
+    code, out, err = outcome(capsys, *command)
+    file = tmp_path / "fabric.toml"
+    assert (code, out) == (1, "")
+    assert err.removeprefix("fabgossip: ").splitlines() == [
+        f"{file}:2:1: foo: unknown key; known keys: schema, artifact, replication, degraded, "
+        "degraded_action, keep_versions",
+        f"{file}:7:1: artifact[1]: named twice; take one out",
+        f"{file}:14:1: artifact[2].file: {tmp_path}/b: No such file or directory",
+    ]
 
 
 def test_what_is_shipped_for_packaging_can_be_printed(capsys: Output) -> None:

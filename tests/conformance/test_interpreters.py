@@ -241,7 +241,7 @@ async def driven(
                     handshakes_per_second_max=1,
                 )
                 driver = Driver(setup, world, nursery)
-                audit.start(driver.on_checkpoint_signed, driver.on_audit_writable_changed)
+                audit.start(driver.on_checkpoint_signed, driver.on_audit_state)
                 nursery.start_soon(driver.run_timers)
                 driver.post(NOTHING_STORED)
                 await told.until(count)

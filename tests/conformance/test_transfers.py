@@ -16,6 +16,7 @@ import trio.testing
 from fabgossip.core.effects import ReceiveContent, ServeContent, ServeItem
 from fabgossip.core.events import (
     ContentFailed,
+    ContentLost,
     ContentServed,
     ContentWanted,
     Event,
@@ -167,13 +168,60 @@ def rule_of(bytes_per_second: int) -> LinkRule:
     )
 
 
+def serving(world: World, network: Network, disk: SimDisk, told: list[Event]) -> Bench:
+    """What simulated transfers serve from, and whom they tell."""
+
+    def step(event: Event) -> Happened:
+        told.append(event)
+        return world_event(Kind.DISK, "served")
+
+    return Bench(
+        disk=disk,
+        network=network,
+        now_ns=lambda: world.now_ns,
+        wait=lambda at_ns, action: world.schedule(max(at_ns, world.now_ns), 1, 1, action),
+        step=step,
+        post=told.append,
+        send=lambda *_: True,
+        on_content_sent=lambda *_: None,
+        on_content_received=lambda *_: None,
+    )
+
+
+@pytest.mark.parametrize("is_damaged", [True, False], ids=["damaged", "removed meanwhile"])
+def test_a_simulated_node_hears_of_what_is_damaged_and_not_of_what_it_removed(
+    *, is_damaged: bool
+) -> None:
+    """As the daemon does (`tests/daemon/test_transfers.py`)."""
+    world, streams, nobody = World(), Streams(1), Taker()
+    network = Network(world, Paths({}, (), streams))
+    disk = SimDisk(world, 1, COSTS["instant"], nobody, streams.of("disk"), {})
+    wanted, told = daemon.wanted(b"content"), list[Event]()
+    if is_damaged:
+        disk.contents[wanted.content_hash] = b"another"
+    item = ServeItem(
+        item=0,
+        content_hash=wanted.content_hash,
+        size=wanted.size,
+        chunk_hashes=(),
+        first_chunk=0,
+        chunk_count=1,
+    )
+    asked = ServeContent(link=ASKED_OF, stream=2, items=(item,), traffic=TrafficClass.POLICY)
+    end = End(1, nobody, identity("n1"), is_dialer=True, link=ASKED_OF)
+    Transfers(serving(world, network, disk, told)).serve(asked, end)
+    world.run(NS_PER_MS, lambda *_: None)
+    lost = [ContentLost(content_hash=wanted.content_hash)] if is_damaged else []
+    assert told == [*lost, ContentServed(link=ASKED_OF, stream=2)]
+
+
 @pytest.mark.parametrize(
     ("bytes_per_second", "size", "is_too_slow"),
     [
         (8 << 20, 4 << 20, False),
         (BYTES_PER_S_MIN + 4_096, 4 << 20, False),
         (BYTES_PER_S_MIN // 2, 4 << 20, True),
-        (BYTES_PER_S_MIN // 2, 1 << 20, False),
+        (BYTES_PER_S_MIN // 2, 128 << 10, False),
     ],
     ids=["fast", "at the least pace", "below it", "below it, all queued at once"],
 )
@@ -186,26 +234,13 @@ def test_a_simulated_reader_takes_contents_at_the_least_pace_or_loses_the_rest(
     place = Place("r1", "z1", "k1")
     paths = Paths({1: place, 2: place}, (rule_of(bytes_per_second),), streams)
     network = Network(world, paths)
+    for index in (1, 2):
+        network.listen(index, nobody)
     disk = SimDisk(world, 1, COSTS["instant"], nobody, streams.of("disk"), {})
     content = b"x" * size
     stored = daemon.wanted(content)
     told: list[Event] = []
-
-    def step(event: Event) -> Happened:
-        told.append(event)
-        return world_event(Kind.DISK, "served")
-
-    bench = Bench(
-        disk=disk,
-        network=network,
-        now_ns=lambda: world.now_ns,
-        wait=lambda at_ns, action: world.schedule(max(at_ns, world.now_ns), 1, 1, action),
-        step=step,
-        post=told.append,
-        send=lambda *_: True,
-        on_content_sent=lambda *_: None,
-        on_content_received=lambda *_: None,
-    )
+    bench = serving(world, network, disk, told)
     disk.store(stored.content_hash, content, lambda _: world_event(Kind.DISK, "stored"))
     world.run(NS_PER_MS, lambda *_: None)
     end, other = (

@@ -17,7 +17,8 @@ from fabgossip.model.ids import ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import Namespace, has_prefix
 from fabgossip.trust.bundle import bundle_from_pinned
-from fabgossip.trust.gate import ANYTHING, Line, Listed, TrustFacts, TrustGate
+from fabgossip.trust.facts import ANYTHING, Line, Listed, TrustFacts
+from fabgossip.trust.gate import TrustGate
 from fabgossip.trust.rejections import Rejection
 from fabgossip.trust.revocation import NOTHING_REVOKED, revoked_after
 from fabgossip.trust.signatures import Ed25519Verifier

@@ -152,7 +152,13 @@ file = "c"
     with pytest.raises(ControlError) as caught:
         read_source(tmp_path)
     lines = str(caught.value).splitlines()
-    assert [line.split(": ")[1] for line in lines] == ["artifact[0]", "artifact[1]", "artifact[2]"]
+    assert [line.split(": ")[1] for line in lines] == [
+        "artifact[0].type",
+        "artifact[0].file",
+        "artifact[1].file",
+        "artifact[2].type",
+        "artifact[2].file",
+    ]
 
 
 def test_a_source_folder_is_read_as_it_stands(tmp_path: Path) -> None:

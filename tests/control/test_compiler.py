@@ -22,7 +22,7 @@ from fabgossip.model.artifact import TYPE_RULES, ArtifactType, VerifiedManifest
 from fabgossip.model.ids import NodeId
 from fabgossip.model.scope import ScopeKind, may_hold, scope_id
 from fabgossip.model.topology import PeerClass
-from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.revocation import NOTHING_REVOKED
 from fabgossip.wire.contents import parse_peer_directory, parse_storage_directory
 from fabgossip.wire.statements import manifest_bytes

@@ -1,6 +1,8 @@
 """Private keys on disk: encrypted, their owner's alone, never overwritten."""
 
+import resource
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from fabgossip.control.keystore import (
     artifact_key_from_seed,
     new_artifact_key,
     new_node_key,
+    replace_private,
     write_private,
 )
 from fabgossip.errors import ControlError
@@ -29,6 +32,38 @@ def test_a_key_comes_back_with_its_passphrase_and_with_no_other(tmp_path: Path) 
     for wrong in (b"another", None):
         with pytest.raises(ControlError, match="passphrase"):
             KeyFolder(tmp_path, wrong).ring()
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """The system takes the first 40 bytes of a file and refuses the next."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_leaves_no_half_of_a_key(tmp_path: Path) -> None:
+    """Every later command reads all keys there are, and stops at one that is none."""
+    with pytest.raises(ControlError, match="File too large"):
+        KeyFolder(tmp_path, None).add("claims", KEY)
+    assert [one.name for one in tmp_path.rglob("*")] == ["claims"]
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_leaves_the_file_that_was_to_be_replaced(tmp_path: Path) -> None:
+    paper = tmp_path / "node.crt"
+    paper.write_bytes(b"before")
+    with pytest.raises(ControlError, match="File too large"):
+        replace_private(paper, b"after" * 9)
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("node.crt", b"before")]
+
+
+def test_what_a_killed_command_left_is_in_nobody_s_way(tmp_path: Path) -> None:
+    (tmp_path / "node.key.new").write_bytes(b"ha")
+    write_private(tmp_path / "node.key", b"whole")
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("node.key", b"whole")]
 
 
 def test_files_are_their_owner_s_alone(tmp_path: Path) -> None:

@@ -32,6 +32,19 @@ def papers(folder: Path) -> tuple[NodeClaims, tuple[Opening, ...]]:
     return parse_claims(parse_envelope(envelope).payload), openings
 
 
+@pytest.mark.parametrize("listen", ["0.0.0.0:7420", "192.0.2.1:7420", "[::]:7420", "n1.example:1"])
+def test_a_node_of_throw_away_keys_that_would_not_start_is_not_made(
+    tmp_path: Path, listen: str
+) -> None:
+    authority = AuthorityFolder(tmp_path / "authority")
+    authority.create(PlatformId("demo-x"), ClusterId("prod"), NOW, ())
+    places = NodePlaces(listen=listen, storage="state", socket="s")
+    with pytest.raises(ControlError, match="throw-away keys"):
+        enroll_node(authority, node("n1"), tmp_path / "n1", places, NOW)
+    assert not (tmp_path / "n1").exists()
+    assert authority.nodes() == ()
+
+
 def test_a_change_is_a_new_version_with_the_old_salts(
     authority: AuthorityFolder, tmp_path: Path
 ) -> None:

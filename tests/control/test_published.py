@@ -119,3 +119,27 @@ def test_what_waits_for_its_list_is_handed_over_again_after_it(authority: Author
     assert all(one.is_accepted for one in deliveries)
     assert given[-2:] == ["routes/main", "routes/other"]
     assert authority.undelivered() == ()
+
+
+def test_what_a_node_waits_for_is_handed_over_as_soon_as_it_may_take_it(
+    authority: AuthorityFolder,
+) -> None:
+    """A new node takes nothing before its own snapshot: those of others that came before it follow
+    at once, and not after all the rest, or whole nodes would wait for that."""
+    authority.compile(SOURCE, NOW)
+    given: list[str] = []
+
+    def submit(artifact: SignedArtifact) -> Delivery:
+        (name,) = names((artifact,))
+        given.append(name)
+        waits = "routes/other" not in given
+        outcome, code = ("refused", "MODE_DENIED") if waits else ("admitted", "")
+        return Delivery(artifact=artifact, outcome=outcome, code=code, detail="")
+
+    deliveries = publish(authority, submit, NOW, everything=False)
+    assert all(one.is_accepted for one in deliveries)
+    at = given.index("routes/other")
+    refused, rest = given[:at], given[at + 1 :]
+    assert refused
+    assert rest[: len(refused)] == refused
+    assert len(given) == len(deliveries) + len(refused)

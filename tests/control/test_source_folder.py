@@ -94,8 +94,8 @@ def test_no_file_beyond_the_folder_is_signed(file: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"x")
     with pytest.raises(ControlError) as caught:
         source(folder, routes_from(file))
-    said = f"fabric.toml: artifact[0]: file {file!r} lies outside the source folder"
-    assert str(caught.value) == said
+    said = f"{folder}/fabric.toml:5:1: artifact[0].file: {file!r} lies outside the source folder"
+    assert str(caught.value) == f"{said}; copy it there"
 
 
 def test_a_link_within_the_folder_is_followed(tmp_path: Path) -> None:
@@ -110,5 +110,71 @@ def test_a_link_within_the_folder_is_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["loop", "none", "a\\u0000b", ".", "FOLDER/s"])
 def test_a_file_that_cannot_be_read_is_a_problem_of_its_artifact(file: str, tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(ControlError, match=r"fabric\.toml: artifact\[0\]: "):
+    with pytest.raises(ControlError, match=r"fabric\.toml:5:1: artifact\[0\]\.file: "):
         source(tmp_path, routes_from(file.replace("FOLDER", str(tmp_path))))
+
+
+WRONG = """schema = 2
+colour = "blue"
+[[artifact]]
+type = "qos_policy_bundle"
+namespace = "routes/a"
+file = "none"
+audience = ["role:Edge!", "sort:edge"]
+[[artifact]]
+type = "route_bundle"
+namespace = "routes/b"
+file = "none"
+[[artifact]]
+kind = "x"
+[[artifact]]
+type = "route_policy_bundle"
+namespace = "routes/c"
+file = "../s"
+covers = ["routes"]
+"""
+
+
+def test_all_that_is_wrong_is_said_at_once_each_with_its_place(tmp_path: Path) -> None:
+    """Whoever mends a source by one fault at a time compiles it as often."""
+    (tmp_path / "fabric.toml").write_text(WRONG)
+    with pytest.raises(ControlError) as caught:
+        read_source(tmp_path)
+    lines = str(caught.value).splitlines()
+    file = f"{tmp_path}/fabric.toml"
+    places = [line.removeprefix(f"{file}:").split(": ")[:2] for line in lines]
+    assert places == [
+        ["1:1", "schema"],
+        ["2:1", "colour"],
+        ["5:1", "artifact[0].namespace"],
+        ["6:1", "artifact[0].file"],
+        ["7:1", "artifact[0].audience"],
+        ["7:1", "artifact[0].audience"],
+        ["9:1", "artifact[1].type"],
+        ["11:1", "artifact[1].file"],
+        ["12:1", "artifact[2].file"],
+        ["12:1", "artifact[2].namespace"],
+        ["12:1", "artifact[2].type"],
+        ["13:1", "artifact[2].kind"],
+        ["17:1", "artifact[3].file"],
+        ["18:1", "artifact[3].covers"],
+    ]
+    assert all(line.startswith(file) for line in lines)
+
+
+def test_policies_are_all_judged_too(tmp_path: Path) -> None:
+    text = """
+[[replication]]
+type = "nothing"
+[[degraded]]
+type = "neither"
+max_age_s = 1
+[[degraded_action]]
+action = "route"
+modes = ["fresh"]
+"""
+    with pytest.raises(ControlError) as caught:
+        source(tmp_path, text)
+    said = str(caught.value)
+    for key in ("replication[0]", "degraded[0]", "degraded_action[0]"):
+        assert f": {key}: " in said

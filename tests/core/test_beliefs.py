@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from fabgossip.core.effects import Disconnect, Materialize, Persist
 from fabgossip.model.authority import KeyStatus, Revocation, RevokedKind
 from fabgossip.model.mode import Mode
@@ -85,3 +87,28 @@ def test_the_mode_follows_the_revocation_list() -> None:
     assert story.node.view.snapshot(story.now).mode is Mode.PARTITIONED
     story.wait(factory.HOUR * 1_000)
     assert story.node.view.snapshot(story.now).mode is Mode.STALE
+
+
+def test_a_full_set_makes_nothing_fresh_and_contradicts_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was left out may be anybody: the node counts as stale until a higher epoch, but no
+    signer is accused of a second list."""
+    monkeypatch.setattr("fabgossip.trust.revocation.REVOKED_MAX", 1)
+    story = Story()
+    entries = [
+        Revocation(
+            kind=RevokedKind.MANIFEST,
+            value=bytes([number]) * 32,
+            reason="withdrawn",
+            since_epoch=1,
+            since=factory.NOW,
+            until=UnixTime(0),
+        )
+        for number in (1, 2)
+    ]
+    story.accept(revocations(2, *entries), story.link("n2"))
+    freshness = story.node.view.trust.freshness
+    assert len(revoked_key(story)) == 1
+    assert (freshness.has_full_revocations, freshness.is_disputed) == (True, False)
+    assert story.node.view.trust.revoked.version == 2

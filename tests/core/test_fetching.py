@@ -6,14 +6,16 @@ from random import Random
 import pytest
 
 from fabgossip.core.config import FetchingConfig, NodeConfig
-from fabgossip.core.effects import Answer, Fact, Outcome, ReceiveContent
+from fabgossip.core.effects import Answer, Fact, Materialize, Outcome, ReceiveContent
 from fabgossip.core.events import (
     ContentFailed,
+    ContentLost,
     FetchFailure,
     FetchRequest,
     LinkId,
     LostReason,
     PeerLost,
+    Persisted,
     RequestId,
     RequestMade,
     TimerFired,
@@ -29,6 +31,7 @@ from fabgossip.core.wants import (
     Want,
     WantState,
 )
+from fabgossip.model.artifact import Order
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import Holdings, HoldingsEntry, HoldingsMode, TrafficClass
 from fabgossip.model.moment import Duration, Instant, later
@@ -407,3 +410,34 @@ def test_a_content_gone_from_our_own_disk_is_wanted_again() -> None:
     )
     story.when(failed)
     assert story.find(ReceiveContent)[0].link == origin
+
+
+def test_a_content_found_lost_when_it_is_served_is_wanted_again() -> None:
+    """Nobody reads it here but its consumers: who finds the damage is whoever asks for it."""
+    story = Story()
+    origin = story.link("n2")
+    story.accept(routes(), origin)
+    advertise(story, origin, routes())
+    story.when(ContentLost(content_hash=routes().content_hash))
+    assert story.find(ReceiveContent)[0].link == origin
+    assert Fact.STORAGE_FAILED in story.facts()
+    assert story.trusted == {routes().tail: (Order(2, 7), "behind")}
+    story.stored(routes(), origin)
+    assert story.trusted == {routes().tail: (Order(2, 7), "applying")}
+
+
+def test_what_cannot_be_applied_is_read_again_and_wanted_again_if_it_is_damaged() -> None:
+    """The disk says that it could not switch, not why: a second try would find the same bytes."""
+    story = Story()
+    origin = story.link("n2")
+    story.announce(routes(), origin).persisted().stored(routes(), origin)
+    token = story.only(Materialize).token
+    advertise(story, origin, routes())
+    story.when(Persisted(token=token, ok=False))
+    again = story.only(ReceiveContent)
+    assert (again.link, again.wanted) == (None, routes().wanted)
+    failed = ContentFailed(
+        wanted=again.wanted, link=None, request=None, reason=FetchFailure.DISK, received=0
+    )
+    story.when(failed)
+    assert story.only(ReceiveContent).link == origin

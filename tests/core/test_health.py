@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from fabgossip.core.events import ContentFailed, FetchFailure
+import pytest
+
+from fabgossip.core.events import AuditChanged, AuditState, ContentFailed, FetchFailure
 from fabgossip.core.health import BEHIND_GRACE_MS, PROBLEMS_MAX, Level, NodeSnapshot, ProblemCode
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.mode import Mode
@@ -53,6 +55,24 @@ def test_a_node_alone_without_a_revocation_list_is_degraded_for_both() -> None:
         ProblemCode.NO_NEIGHBORS,
     }
     assert all(one.next_step.startswith("fabgossip ") for one in snapshot.problems)
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        (AuditState.STOPPED, ProblemCode.AUDIT_STOPPED),
+        (AuditState.DAMAGED, ProblemCode.AUDIT_DAMAGED),
+    ],
+)
+def test_a_log_that_is_not_intact_is_a_problem_of_its_own(
+    state: AuditState, code: ProblemCode
+) -> None:
+    """A full disk mends itself; a log somebody changed does not, and is no matter of space."""
+    story, _ = healthy()
+    story.when(AuditChanged(state=state))
+    assert codes(story) == [code]
+    story.when(AuditChanged(state=AuditState.INTACT))
+    assert codes(story) == []
 
 
 def test_a_content_nobody_has_becomes_a_problem_after_a_grace_and_names_the_last_try() -> None:

@@ -45,7 +45,8 @@ def test_a_window_may_lack_the_grain_under_way_and_no_more(
     """Else a path just above the least rate, which takes a grain in four seconds of five, would
     lack one in every fifth window."""
     grain = 256 << 10
-    pace = Pace(Duration(WINDOW), Instant(0), grain)
+    pace = Pace(Duration(WINDOW), Instant(0))
+    pace.on_started(grain)
     pace.on_bytes(ENOUGH - grain - missing, Instant(WINDOW - 1))
     assert pace.verdict(Instant(WINDOW)) is verdict
 

@@ -6,7 +6,15 @@ from typing import Final
 import pytest
 
 from fabgossip.core.effects import Answer, Fact, Record
-from fabgossip.core.events import GateRequest, RefreshDue, RequestId, RequestMade, TimerFired
+from fabgossip.core.events import (
+    AuditChanged,
+    AuditState,
+    GateRequest,
+    RefreshDue,
+    RequestId,
+    RequestMade,
+    TimerFired,
+)
 from fabgossip.core.health import ProblemCode
 from fabgossip.core.requests import UNKNOWN_ACTION
 from fabgossip.model.artifact import ArtifactType
@@ -85,6 +93,19 @@ def test_an_action_nobody_knows_is_of_high_risk_and_told_to_be_unknown(story: St
     refused = gate(story, "rout")
     assert not refused.allowed
     assert "rout is no known action" in refused.reason
+
+
+@pytest.mark.parametrize("state", [AuditState.STOPPED, AuditState.DAMAGED])
+def test_nothing_of_high_risk_is_allowed_unless_the_audit_log_is_intact(state: AuditState) -> None:
+    story = Story()
+    story.accept(LASTING, story.link("n2"))
+    allowed = gate(story, "activate-update")
+    story.when(AuditChanged(state=state))
+    refused = gate(story, "activate-update")
+    assert (allowed.allowed, refused.allowed, refused.code) == (True, False, PermitCode.AUDIT)
+    assert gate(story, "route").allowed
+    story.when(AuditChanged(state=AuditState.INTACT))
+    assert gate(story, "activate-update").allowed
 
 
 def test_names_made_up_by_a_caller_are_one_subject_of_the_audit() -> None:

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabgossip.core.effects import Materialize, ReceiveContent
+from fabgossip.core.events import ContentLost, FetchRequest, RequestId, RequestMade
 from fabgossip.core.placement import Placement
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.ids import NodeId
@@ -88,6 +89,13 @@ def test_what_is_not_ours_by_duty_is_known_and_not_fetched() -> None:
     story.announce(for_globex, origin).persisted()
     assert story.find(ReceiveContent) == []
     assert story.trusted[for_globex.tail][1] == "known"
+
+    body = FetchRequest(content_hash=for_globex.content_hash, namespace=None, timeout_ms=1_000)
+    story.when(RequestMade(request=RequestId(1), body=body)).stored(for_globex, origin)
+    assert story.trusted[for_globex.tail][1] == "held"
+    story.when(ContentLost(content_hash=for_globex.content_hash))
+    assert story.trusted[for_globex.tail][1] == "known"
+    assert story.find(ReceiveContent) == []
 
 
 def test_the_signed_number_of_versions_is_kept() -> None:

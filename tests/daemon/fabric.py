@@ -30,6 +30,7 @@ from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.driver import Driver, World, read_clocks
 from fabgossip.daemon.endpoints import TlsContexts, accept_tls, dial, handshake
 from fabgossip.daemon.logs import Log, LogLevel
+from fabgossip.daemon.sending import Sending
 from fabgossip.daemon.transfers import Submission, Transfers
 from fabgossip.daemon.views import About
 from fabgossip.model.authority import NodeCa, NodeIdentity, TrustBundle
@@ -159,9 +160,11 @@ class End:
         """When each event came."""
         self._arrived = trio.Event()
         self.transfers = Transfers(self.disk, nursery, self._on_event, trio.current_time)
+        self.sending = Sending(self.disk, nursery, self._on_event, trio.current_time)
         self.disk.start()
         nursery.start_soon(self.disk.report_faults)
         nursery.start_soon(self.transfers.watch)
+        nursery.start_soon(self.sending.watch)
 
     def _on_event(self, event: Event) -> None:
         self.events.append(event)

@@ -11,7 +11,8 @@ import pytest
 import trio
 
 from fabgossip.core.effects import Fact, Record
-from fabgossip.daemon.audit import FOLDS_MAX, RULES, Audit, Keep
+from fabgossip.core.events import AuditState
+from fabgossip.daemon.audit import FOLDS_MAX, Audit
 from fabgossip.daemon.recorder import CHECKPOINT_RECORDS, QUEUE_MAX
 from fabgossip.model.authority import AuditCheckpoint
 from fabgossip.model.moment import Duration, Instant, Now, UnixTime, later
@@ -47,18 +48,18 @@ class Kept:
         self.clock = Clock()
         self.audit = audit_in(folder, self.clock, boot)
         self.signed: list[bytes] = []
-        self.told: list[str] = []
+        self.told: list[AuditState] = []
         self._news = trio.Event()
 
     def start(self) -> None:
-        self.audit.start(self._on_signed, self._on_writable)
+        self.audit.start(self._on_signed, self._on_state)
 
     def _on_signed(self, envelope: bytes) -> None:
         self.signed.append(envelope)
         self._news.set()
 
-    def _on_writable(self, is_writable: bool) -> None:  # noqa: FBT001  # as the daemon gives it
-        self.told.append("resumed" if is_writable else "stopped")
+    def _on_state(self, state: AuditState) -> None:
+        self.told.append(state)
         self._news.set()
 
     async def until_signed(self, count: int) -> list[AuditCheckpoint]:
@@ -67,7 +68,7 @@ class Kept:
             await self._next()
         return [checkpoint_in(one) for one in self.signed]
 
-    async def until_told(self, *told: str) -> None:
+    async def until_told(self, *told: AuditState) -> None:
         """Until the loop was told all this of the disk."""
         while self.told != list(told):
             await self._next()
@@ -116,24 +117,6 @@ def short(rows: list[dict[str, object]]) -> list[tuple[object, ...]]:
 
 
 STOPPED: tuple[object, ...] = ("stopped", "", "", {})
-
-
-def test_every_fact_is_audited_or_traffic() -> None:
-    unsorted = sorted(set(Fact) - set(RULES))
-    assert not unsorted, (
-        f"{[one.name for one in unsorted]}: add each to RULES in fabgossip/daemon/audit.py: "
-        "Keep.EACH for what changes trust or permission, Keep.FOLDED for what a peer can cause at "
-        "will, _TRAFFIC for everything else"
-    )
-    assert {one for one in Fact if RULES[one].keep is Keep.NOTHING} == {
-        Fact.ARTIFACT_ACCEPTED,
-        Fact.ARTIFACT_CURRENT,
-        Fact.ARTIFACT_STAGED,
-        Fact.NEIGHBOR_CONNECTED,
-        Fact.NEIGHBOR_LOST,
-        Fact.RECOVERY_STARTED,
-        Fact.RECOVERY_ENDED,
-    }
 
 
 async def test_facts_become_records_in_order_and_traffic_does_not(tmp_path: Path) -> None:
@@ -335,8 +318,8 @@ async def test_a_full_disk_is_told_tried_again_and_loses_nothing_that_fits_the_q
         log.audit.record(bundle(1))
         disk.is_full = True
         log.audit.record(bundle(2))
-        await log.until_told("stopped")
-        assert not log.audit.view().writable
+        await log.until_told(AuditState.STOPPED)
+        assert log.audit.view().state is AuditState.STOPPED
         assert "No space" in log.audit.last_error
         log.audit.record(bundle(3))
         log.clock.wait(4_999)
@@ -344,8 +327,8 @@ async def test_a_full_disk_is_told_tried_again_and_loses_nothing_that_fits_the_q
         log.clock.wait(1)
         disk.is_full = False
         log.audit.tick()
-        await log.until_told("stopped", "resumed")
-        assert log.audit.view().writable
+        await log.until_told(AuditState.STOPPED, AuditState.INTACT)
+        assert log.audit.view().state is AuditState.INTACT
         # What could not be signed meanwhile is.
         assert (await log.until_signed(1))[-1].size == 3
     orders = [one["inputs"] for one in rows_in(log.audit)][:3]
@@ -361,11 +344,11 @@ async def test_what_the_queue_could_not_hold_is_counted_in_its_place(
         disk.is_full = True
         for number in range(QUEUE_MAX + 5):
             log.audit.record(bundle(number))
-        await log.until_told("stopped")
+        await log.until_told(AuditState.STOPPED)
         disk.is_full = False
         log.clock.wait(5_000)
         log.audit.tick()
-        await log.until_told("stopped", "resumed")
+        await log.until_told(AuditState.STOPPED, AuditState.INTACT)
         while log.audit.view().sequence < QUEUE_MAX:
             await trio.lowlevel.checkpoint()
         log.audit.record(bundle(9_999))
@@ -394,7 +377,7 @@ async def test_a_disk_that_refuses_to_the_end_does_not_hold_up_the_stop(
     async with kept(tmp_path / "audit") as log:
         disk.is_full = True
         log.audit.record(bundle(1))
-        await log.until_told("stopped")
+        await log.until_told(AuditState.STOPPED)
     assert rows_in(log.audit) == []
 
 
@@ -412,10 +395,32 @@ async def test_a_log_that_was_changed_while_nobody_wrote_it_says_so(
     changed = lines[:-1] if cut else [lines[0], lines[1].replace(b"stopped", b"started")]
     path.write_bytes(b"".join(changed))
     async with kept(folder, "second") as again:
-        assert not again.audit.view().writable
+        assert again.told == [again.audit.view().state] == [AuditState.DAMAGED]
         again.audit.record(bundle(2))
     gap = rows_in(again.audit)[len(changed)]
     assert (gap["event"], gap["code"], gap["inputs"]) == ("audit_gap", code, {"signed": 2})
+
+
+async def test_a_damaged_log_is_damaged_again_once_the_disk_takes_what_waited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of high risk is allowed because writing works again: somebody has to look first."""
+    folder = tmp_path / "audit"
+    log = Kept(folder)
+    log.start()
+    await log.settled()
+    (folder / "0000000000000001.jsonl").write_bytes(b"")
+    disk = FullDisk(monkeypatch)
+    async with kept(folder, "second") as again:
+        disk.is_full = True
+        again.audit.record(bundle(2))
+        await again.until_told(AuditState.DAMAGED, AuditState.STOPPED)
+        disk.is_full = False
+        again.clock.wait(5_000)
+        again.audit.tick()
+        await again.until_told(AuditState.DAMAGED, AuditState.STOPPED, AuditState.DAMAGED)
+    async with kept(folder, "third") as third:
+        assert third.audit.view().state is AuditState.INTACT
 
 
 async def test_what_a_callback_raises_ends_the_daemon(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from fabgossip.daemon.config import ConfigProblemsError, read_config, split_address
+from fabgossip.daemon.config import ConfigProblemsError, read_config
 from fabgossip.daemon.driver import read_clocks
 from fabgossip.daemon.papers import check_tls, load_papers
 from fabgossip.errors import ConfigError
+from fabgossip.model.topology import split_address
 from tests.daemon import enrolled
 
 

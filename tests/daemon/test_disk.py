@@ -1,5 +1,7 @@
 """The writing thread: what is moved is marked before, and no error of the disk ends it."""
 
+import errno
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -93,6 +95,11 @@ class CutOnRemoval(ContentFiles):
         raise PowerCutError
 
 
+def shorten(path: Path) -> None:
+    path.chmod(0o600)
+    path.write_bytes(b"short")
+
+
 def cut(state: StateFolder, files: ContentFiles) -> Disk:
     """The disk of a node whose power is about to go."""
     return Disk(state.index, state.reader, files, state.local)
@@ -101,7 +108,7 @@ def cut(state: StateFolder, files: ContentFiles) -> Disk:
 def test_a_content_whose_row_was_refused_leaves_no_file(tmp_path: Path) -> None:
     """Bytes nobody knows of would lie there for ever: revoked, withdrawn and purged in vain."""
     with closing(StateFolder(tmp_path, OWN)) as state, no_room_for_contents(tmp_path):
-        assert store(state.disk, LARGE) == [False, False]
+        assert store(state.new_disk(), LARGE) == [False, False]
         assert contents_in(tmp_path) == []
 
 
@@ -118,7 +125,7 @@ def test_a_content_that_was_to_go_as_the_power_went_is_gone_after_the_start(
 ) -> None:
     """Its row goes first: without the mark nothing would ever name the bytes again."""
     with closing(StateFolder(tmp_path, OWN)) as state:
-        assert store(state.disk, LARGE) == [True, True]
+        assert store(state.new_disk(), LARGE) == [True, True]
         disk = cut(state, CutOnRemoval(tmp_path))
         disk.remove(LARGE.content_hash)
         with pytest.raises(PowerCutError):
@@ -133,27 +140,61 @@ def test_a_content_no_head_names_goes_at_the_start(tmp_path: Path, artifact: Art
     """A newer head was durable, and the power went before the old content did."""
     with closing(StateFolder(tmp_path, OWN)) as state:
         newer = routes(8, content=b"newer routes " * 2_000)
-        assert store(state.disk, artifact) == [True, True]
-        assert store(state.disk, newer) == [True, True]
+        assert store(state.new_disk(), artifact) == [True, True]
+        assert store(state.new_disk(), newer) == [True, True]
     with closing(StateFolder(tmp_path, OWN)) as state:
         assert state.index.content(artifact.content_hash) is None
         assert contents_in(tmp_path) == [newer.content_hash.hex()]
-        assert state.disk.read(newer.content_hash) == newer.content
+        assert state.new_disk().read(newer.content_hash) == newer.content
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, shorten], ids=["gone", "cut short"])
+def test_a_row_without_its_file_is_not_held_after_the_start(
+    tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    """Row and file agree or the content is not held: the core hears nothing of it, and wants it
+    again."""
+    with closing(StateFolder(tmp_path, OWN)) as state:
+        assert store(state.new_disk(), LARGE) == [True, True]
+        spoil(state.files.path_of(LARGE.content_hash))
+    with closing(StateFolder(tmp_path, OWN)) as state:
+        assert [one.held_bytes for one in state.begin(state.new_disk()).heads] == [None]
+        assert contents_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "is_lost"),
+    [(errno.ENOENT, True), (errno.EIO, True), (errno.EMFILE, False), (errno.EACCES, False)],
+)
+def test_only_bytes_that_are_gone_are_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, *, is_lost: bool
+) -> None:
+    """A process out of descriptors still holds what it holds."""
+
+    def fail(_: ContentHash) -> int:
+        raise OSError(error, os.strerror(error))
+
+    with closing(StateFolder(tmp_path, OWN)) as state:
+        disk = state.new_disk()
+        assert store(disk, LARGE) == [True, True]
+        assert not disk.has_lost(LARGE.content_hash)
+        monkeypatch.setattr(state.files, "open_content", fail)
+        assert disk.has_lost(LARGE.content_hash) is is_lost
 
 
 def test_a_content_that_is_marked_and_has_its_row_stays(tmp_path: Path) -> None:
     """The power went between the commit and the end of the mark."""
     with closing(StateFolder(tmp_path, OWN)) as state:
-        assert store(state.disk, LARGE) == [True, True]
+        assert store(state.new_disk(), LARGE) == [True, True]
         state.files.mark((LARGE.content_hash,))
     with closing(StateFolder(tmp_path, OWN)) as state:
         assert contents_in(tmp_path) == [LARGE.content_hash.hex()]
-        assert state.disk.read(LARGE.content_hash) == LARGE.content
+        assert state.new_disk().read(LARGE.content_hash) == LARGE.content
 
 
 def test_a_content_that_rotted_is_not_switched_to(tmp_path: Path) -> None:
     with closing(StateFolder(tmp_path, OWN)) as state:
-        disk = state.disk
+        disk = state.new_disk()
         assert store(disk, LARGE) == [True, True]
         path = state.files.path_of(LARGE.content_hash)
         path.chmod(0o600)
@@ -169,7 +210,7 @@ async def test_no_error_of_the_disk_ends_the_writing_thread(tmp_path: Path) -> N
     comes after is written."""
     with closing(StateFolder(tmp_path, OWN)) as state, trio.fail_after(HANG_S):
         async with trio.open_nursery() as nursery:
-            disk = state.disk
+            disk = state.new_disk()
             disk.start()
             nursery.start_soon(disk.report_faults)
             with no_room_for_contents(tmp_path):

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 import trio
 
-from fabgossip.daemon.status import StatusServer, open_status_socket
+from fabgossip.daemon.status import StatusServer
+from fabgossip.daemon.status_socket import open_status_socket
 from tests.fuzzing.local import ABOUT
 
 if TYPE_CHECKING:

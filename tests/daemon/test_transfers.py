@@ -1,6 +1,8 @@
 """Contents on their way: verified before a byte is kept, and whoever sent a wrong one is named."""
 
-from collections.abc import AsyncIterator
+import errno
+import os
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +14,7 @@ from fabgossip.control.drafts import chunk_hashes_of
 from fabgossip.core.effects import ReceiveContent, ServeContent, ServeItem
 from fabgossip.core.events import (
     ContentFailed,
+    ContentLost,
     ContentServed,
     ContentStored,
     ContentWanted,
@@ -41,6 +44,12 @@ class Link:
         self.near, self.far = ends
         self.spoil: dict[str, object] = {}
         self.asked: list[GetContent] = []
+        self.outgoing, self._outgoing = trio.open_memory_channel[bytes](100)
+
+    async def send_content(self) -> None:
+        """What `answer` gave leaves in its order, each frame once there is room for it."""
+        async for frame in self._outgoing:
+            await self.far.send_bulk(frame, TrafficClass.POLICY)
 
     def on_near(self, connection: Connection, frame: Frame) -> None:
         if frame.kind is FrameKind.CONTENT:
@@ -57,7 +66,9 @@ class Link:
         answer = self.spoil.get("answer")
         if answer is not None:
             assert callable(answer)
-            answer(connection, frame.stream, message)
+            content = answer(connection, frame.stream, message)
+            if isinstance(content, bytes):
+                self.outgoing.send_nowait(content)
             return
         (ask,) = message.items
         content = self.spoil.get("content")
@@ -73,7 +84,7 @@ class Link:
         effect = ServeContent(
             link=connection.link, stream=frame.stream, items=(item,), traffic=TrafficClass.POLICY
         )
-        self.there.transfers.serve(effect, connection)
+        self.there.sending.serve(effect, connection)
 
     def receive(self, content: bytes, *, idle_ms: int = IDLE_MS, is_read: bool = False) -> None:
         effect = ReceiveContent(
@@ -90,6 +101,7 @@ async def link(folder: Path) -> AsyncIterator[Link]:
             made = Link(here, there, ends)
             nursery.start_soon(ends[0].serve, made.on_near, uncounted)
             nursery.start_soon(ends[1].serve, made.on_far, uncounted)
+            nursery.start_soon(made.send_content)
             yield made
             for one in ends:
                 one.close(None, LostReason.LOCAL)
@@ -144,9 +156,7 @@ async def test_a_wrong_content_is_blamed_on_its_sender_and_nothing_is_kept(
     tmp_path: Path, sent: bytes, reason: FetchFailure
 ) -> None:
     async with link(tmp_path) as one:
-        one.spoil["answer"] = lambda end, stream, _: end.send_frame(
-            content_frame(stream, sent), TrafficClass.POLICY
-        )
+        one.spoil["answer"] = lambda _, stream, __: content_frame(stream, sent)
         one.receive(SMALL)
         failed = await one.here.event()
         assert failed == ContentFailed(
@@ -162,12 +172,12 @@ async def test_a_wrong_content_is_blamed_on_its_sender_and_nothing_is_kept(
 async def test_a_flipped_bit_in_one_chunk_counts_what_was_good_before_it(tmp_path: Path) -> None:
     size = chunk_size_of(len(LARGE))
 
-    def answer(end: Connection, stream: int, message: GetContent) -> None:
+    def answer(_: Connection, stream: int, message: GetContent) -> bytes:
         number = message.items[0].first_chunk
         data = bytearray(LARGE[number * size : (number + 1) * size])
         if number == 2:
             data[-1] ^= 1
-        end.send_frame(content_frame(stream, bytes(data)), TrafficClass.POLICY)
+        return content_frame(stream, bytes(data))
 
     async with link(tmp_path) as one:
         one.spoil["answer"] = answer
@@ -193,12 +203,8 @@ async def test_chunks_the_manifest_contradicts_are_refused_as_a_whole(tmp_path: 
             is_read=False,
         )
         size = chunk_size_of(len(LARGE))
-        one.spoil["answer"] = lambda end, stream, message: end.send_frame(
-            content_frame(
-                stream,
-                LARGE[message.items[0].first_chunk * size :][:size],
-            ),
-            TrafficClass.POLICY,
+        one.spoil["answer"] = lambda _, stream, message: content_frame(
+            stream, LARGE[message.items[0].first_chunk * size :][:size]
         )
         effect = ReceiveContent(wanted=lie, link=one.near.link, idle_ms=IDLE_MS)
         one.here.transfers.receive(effect, one.near)
@@ -253,13 +259,37 @@ async def test_a_lost_link_ends_every_transfer_once(tmp_path: Path) -> None:
         one.receive(SMALL)
 
 
-async def test_a_damaged_content_is_not_served(tmp_path: Path) -> None:
-    """Hashed before it leaves: a rotten disk looks like an absent content."""
+def zero(path: Path) -> None:
+    path.chmod(0o600)
+    path.write_bytes(b"\x00" * len(LARGE))
+
+
+@pytest.mark.parametrize("spoil", [zero, Path.unlink], ids=["damaged", "gone"])
+async def test_a_damaged_content_is_not_served(
+    tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    """Hashed before it leaves: a rotten disk looks like an absent content, and the core hears of
+    it."""
     async with link(tmp_path) as one:
         await store(one.there, LARGE)
-        path = one.there.files.path_of(wanted(LARGE).content_hash)
-        path.chmod(0o600)
-        path.write_bytes(b"\x00" * len(LARGE))
+        spoil(one.there.files.path_of(wanted(LARGE).content_hash))
+        one.spoil["content"] = LARGE
+        one.receive(LARGE)
+        failed = await one.here.event()
+        assert isinstance(failed, ContentFailed)
+        assert failed.reason is FetchFailure.MISSING
+        assert await one.there.event() == ContentLost(content_hash=wanted(LARGE).content_hash)
+
+
+async def test_a_sector_that_cannot_be_read_ends_one_answer_and_not_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: int) -> bytes:
+        raise OSError(errno.EIO, "a bad sector")
+
+    async with link(tmp_path) as one:
+        await store(one.there, LARGE)
+        monkeypatch.setattr(os, "pread", fail)
         one.spoil["content"] = LARGE
         one.receive(LARGE)
         failed = await one.here.event()

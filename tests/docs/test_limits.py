@@ -1,6 +1,7 @@
 """The tables of rates and limits say what the code holds to."""
 
 from fabgossip.core.answers import ANSWERS_MAX, GRID_MS
+from fabgossip.core.chunks import OUTSTANDING_BYTES, OUTSTANDING_CHUNKS
 from fabgossip.core.config import (
     ConnectionsConfig,
     DisseminationConfig,
@@ -33,13 +34,14 @@ from fabgossip.core.standing import (
 )
 from fabgossip.core.wants import BACK_OFF_MAX, IDLE_MS, SOURCES_PER_WANT_MAX, Step
 from fabgossip.core.wants import BARRED as SOURCE_BARRED
-from fabgossip.daemon import connections, endpoints, status, transfers
+from fabgossip.daemon import connections, conversations, endpoints, submissions
 from fabgossip.daemon.admission import ADDRESS_SHARE
 from fabgossip.daemon.callers import CALLERS_MAX, PER_USER_MAX, RESERVED
 from fabgossip.daemon.config import ListenTable
 from fabgossip.model.authority import REVOCATIONS_MAX
 from fabgossip.model.messages import TrafficClass
 from fabgossip.model.topology import DIRECTORY_PEERS_MAX, LISTINGS_MAX
+from fabgossip.wire.outbox import QUEUE_BYTES_MAX
 from fabgossip.wire.packing import DEPTH_MAX, ELEMENTS_MAX
 from tests.docs.pages import REFERENCE, rows
 
@@ -59,9 +61,7 @@ def limits() -> dict[str, str]:
     listen, links = ListenTable(), ConnectionsConfig()
     spread, fetch = DisseminationConfig(), FetchingConfig()
     per_peer = f"{HoldingsConfig().per_peer_max:,}"
-    queues = connections.QUEUE_BYTES_MAX
-    shared = {queues[one] for one in list(TrafficClass)[3:]}
-    assert len(shared) == 1
+    queues = {one: kib(size) for one, size in QUEUE_BYTES_MAX.items()}
     assert {ADDRESS_SHARE, SOURCE_BARRED, FAILURES_SPAN, BARRED} == {4, 86_400_000, 60_000}
     assert (LINKS_SPAN, SLOW_READER, SERVED_SLOW_MAX) == (60_000, 60_000, 1)
     assert {PROBES_SPAN, BOOT_CHANGES_SPAN} == {600_000}
@@ -85,8 +85,9 @@ def limits() -> dict[str, str]:
         "guests": f"{NeighborsConfig().guests_max}",
         "nodes whose failed dials are remembered": f"{DIALS_FAILED_MAX:,}",
         "bytes queued per link": (
-            f"{kib(queues[TrafficClass.LINK])} link, {kib(queues[TrafficClass.TRUST])} trust, "
-            f"{kib(queues[TrafficClass.TOMBSTONE])} tombstones, {kib(shared.pop())} each other"
+            f"{queues[TrafficClass.LINK]} link, {queues[TrafficClass.TRUST]} trust, "
+            f"{queues[TrafficClass.TOMBSTONE]} tombstones, {queues[TrafficClass.SNAPSHOT]} "
+            f"snapshots, {queues[TrafficClass.POLICY]} policies, {queues[TrafficClass.BULK]} bulk"
         ),
         "refused envelopes that are a peer's fault": f"{FAILURES_MAX} per node and minute",
         "links of a node": f"{LINKS_MAX} per minute, whoever dialled",
@@ -126,7 +127,7 @@ def limits() -> dict[str, str]:
         ),
         "a source that sent wrong bytes": "1 day",
         "content asked for and not yet written": (
-            f"{kib(transfers.OUTSTANDING_BYTES)}, {transfers.OUTSTANDING_CHUNKS} chunks"
+            f"{kib(OUTSTANDING_BYTES)}, {OUTSTANDING_CHUNKS} chunks"
         ),
         "entries in a list of a content that is read": f"{LISTINGS_MAX:,}",
         "nesting, elements of a content that is read": f"{DEPTH_MAX}, {ELEMENTS_MAX:,}",
@@ -167,8 +168,9 @@ def test_every_rate_is_documented_and_no_other() -> None:
 def test_what_the_page_says_in_words_is_so() -> None:
     assert (FLOOD_FACTOR, FLOOD_SPAN, GRID_MS) == (10, 10_000, 10)
     told = (REFERENCE / "status-api.md").read_text("utf-8")
-    assert (status.IDLE_S, status.REQUEST_S, status.SUBMIT_S, status.REPLY_S) == (60, 5, 120, 10)
-    assert (status.FIRST_S, CALLERS_MAX, PER_USER_MAX, RESERVED) == (5, 64, 24, 8)
+    times = (conversations.IDLE_S, conversations.REQUEST_S, conversations.REPLY_S)
+    assert (*times, submissions.SUBMIT_S) == (60, 5, 10, 120)
+    assert (conversations.FIRST_S, CALLERS_MAX, PER_USER_MAX, RESERVED) == (5, 64, 24, 8)
     for words in (
         "64 connections", "24 of one user", "8 are", "first request comes within 5 s",
         "within 60 s", "within 5 s and one more per 64 KiB", "120 s", "within 10 s",

@@ -15,7 +15,7 @@ from typing import Final, Never, cast
 import trio
 
 from fabgossip.core.effects import Answer, Outcome, Record
-from fabgossip.core.events import GateRequest, Request, RequestId, RequestMade
+from fabgossip.core.events import AuditState, GateRequest, Request, RequestId, RequestMade
 from fabgossip.core.node import Node
 from fabgossip.daemon.audit import AuditView
 from fabgossip.daemon.driver import Driver
@@ -58,7 +58,7 @@ class _Audit:
         """Somebody who may not ask did."""
 
     def view(self) -> AuditView:
-        return AuditView(sequence=0, anchored_at=None, writable=True)
+        return AuditView(sequence=0, anchored_at=None, state=AuditState.INTACT)
 
 
 class _Driver:

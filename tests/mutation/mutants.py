@@ -54,8 +54,13 @@ TUPLES: Final = (
 TABLE_MODULE: Final = "trust.modes"
 CONDITIONS_OF: Final = (
     "trust.gate",
+    "trust.binding",
+    "trust.signers",
+    "trust.ordering",
+    "trust.validity",
     "trust.identity",
     "trust.grants",
+    "trust.minimums",
     "trust.bundle",
     "trust.authorization",
 )
@@ -284,6 +289,7 @@ _REFUSALS: Final = (
     "_too_few",
     "_identity_invalid",
     "_invalid",
+    "_refusal",
     "Rejection",
     "False",
     "Check.FAIL",

@@ -16,9 +16,10 @@ from fabgossip.sim.host import SimulatedNode
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.liveness import DEAD_NS, Calm, Dropped, Whole
 from fabgossip.sim.measures import Ways
-from fabgossip.sim.network import QUEUE_BYTES_MAX, Books
+from fabgossip.sim.network import Books
 from fabgossip.sim.world import World
 from fabgossip.trust.signatures import Verifier
+from fabgossip.wire.outbox import QUEUE_BYTES_MAX
 from tests.sim.factory import OFTEN, SEVEN, TOPOLOGY, run_of, scenario
 
 S = 10**9

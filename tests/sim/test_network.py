@@ -1,7 +1,5 @@
 """The network keeps the daemon's limits, delays as its rules say and loses nothing over TCP."""
 
-from fabgossip.daemon import connections
-from fabgossip.sim import network
 from fabgossip.sim.paths import LinkRule, Paths, Place
 from fabgossip.sim.streams import Streams
 
@@ -24,10 +22,6 @@ def rule(within: str, between: tuple[str, str], rtt_ms: int, **kind: int) -> Lin
 
 def paths(*rules: LinkRule) -> Paths:
     return Paths({1: HERE, 2: BESIDE, 3: AWAY, 4: HERE}, rules, Streams(1))
-
-
-def test_queues_hold_what_the_daemons_hold() -> None:
-    assert network.QUEUE_BYTES_MAX == connections.QUEUE_BYTES_MAX
 
 
 def test_the_most_specific_rule_wins() -> None:

@@ -145,6 +145,27 @@ def test_what_an_earlier_process_left_half_written_is_removed(
     assert left_behind(tmp_path) == [files.path_of(OTHER)]
 
 
+@pytest.mark.parametrize("name", ["notes.mark", "ab.mark", f"{HASH.hex()}.mark.mark", "notes"])
+def test_what_somebody_else_put_there_goes_and_is_named(
+    files: ContentFiles, tmp_path: Path, name: str
+) -> None:
+    """No mark of ours, so no content: it must not stop the start, nor touch what is marked."""
+    files.mark([HASH])
+    (tmp_path / "incoming" / name).touch()
+    again = ContentFiles(tmp_path)
+    assert again.prepare() == (name,)
+    assert again.marked() == (HASH,)
+    assert left_behind(tmp_path) == [tmp_path / "incoming" / f"{HASH.hex()}.mark"]
+
+
+def test_a_file_of_another_size_is_lacking_as_one_that_is_gone(files: ContentFiles) -> None:
+    store(files, HASH, DATA)
+    assert not files.lacks(HASH, len(DATA))
+    assert files.lacks(HASH, len(DATA) + 1)
+    files.remove(HASH)
+    assert files.lacks(HASH, len(DATA))
+
+
 def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "objects").write_bytes(b"")
     with pytest.raises(StorageError, match="content folders"):

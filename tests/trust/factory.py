@@ -64,7 +64,8 @@ from fabgossip.model.scope import (
     parse_namespace,
     parse_scope_id,
 )
-from fabgossip.trust.gate import ANYTHING, Asked, Line, Listed, TrustFacts, TrustGate
+from fabgossip.trust.facts import ANYTHING, Asked, Line, Listed, TrustFacts
+from fabgossip.trust.gate import TrustGate
 from fabgossip.trust.identity import ClaimsTrust
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.revocation import Revoked

@@ -30,7 +30,7 @@ from fabgossip.trust.authorization import (
     may_disclose,
     shown_orgs,
 )
-from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.identity import verify_claims, verify_leaf
 from fabgossip.trust.revocation import NOTHING_REVOKED, Revoked, node_token
 from fabgossip.wire.statements import claims_bytes, manifest_bytes

@@ -33,7 +33,8 @@ from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import NOTHING_HASH, ClusterId, ManifestHash
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import Entitlements, parse_namespace, parse_scope_id
-from fabgossip.trust.gate import ANYTHING, Asked, Line, Listed, TrustFacts, TrustGate
+from fabgossip.trust.facts import ANYTHING, Asked, Line, Listed, TrustFacts
+from fabgossip.trust.gate import TrustGate
 from fabgossip.trust.rejections import Blame, Rejection
 from fabgossip.trust.rejections import RejectionCode as Code
 from fabgossip.trust.revocation import Revoked

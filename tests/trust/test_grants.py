@@ -17,7 +17,7 @@ from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import ClusterId, NodeId, PlatformId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import Entitlements, parse_scope_id
-from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.grants import narrowed, verify_grant, widened
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.revocation import Revoked, grant_token

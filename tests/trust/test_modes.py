@@ -109,6 +109,7 @@ def test_what_was_issued_after_the_partition_began_is_no_authority() -> None:
         ({"snapshot_refresh_by": NOW}, Mode.STALE),
         ({"snapshot_refresh_by": None}, Mode.STALE),
         ({"is_disputed": True}, Mode.STALE),
+        ({"has_full_revocations": True}, Mode.STALE),
     ],
 )
 def test_each_limit_counts_from_its_very_second(fields: dict[str, object], mode: Mode) -> None:

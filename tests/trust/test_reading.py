@@ -19,7 +19,8 @@ from fabgossip.model.authority import (
 from fabgossip.model.ids import ClusterId
 from fabgossip.model.scope import parse_scope_id
 from fabgossip.model.topology import Snapshot
-from fabgossip.trust.gate import TrustFacts, TrustGate
+from fabgossip.trust.facts import TrustFacts
+from fabgossip.trust.gate import TrustGate
 from fabgossip.trust.rejections import Blame, Rejection
 from fabgossip.trust.rejections import RejectionCode as Code
 from fabgossip.trust.signatures import Ed25519Verifier

@@ -11,7 +11,8 @@ import pytest
 
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.envelope import PayloadKind
-from fabgossip.trust.gate import ANYTHING, TrustGate
+from fabgossip.trust.facts import ANYTHING
+from fabgossip.trust.gate import TrustGate
 from fabgossip.trust.rejections import RejectionCode as Code
 from fabgossip.trust.signatures import (
     READ_BYTES_MAX,

@@ -116,13 +116,13 @@ class Life:
             one.content_hash: one.content for one in story.artifacts().values()
         }
         self.state = StateFolder(folder, factory.NODE)
-        self.disk = self.state.disk
+        self.disk = self.state.new_disk()
         self.node = Node(_setup(), VERIFIER)
         self._events: deque[Event] = deque()
         self._requests: dict[RequestId, Artifact] = {}
         self._links = 0
         self._announcer: LinkId | None = None
-        self.started = self.state.started(self.disk)
+        self.started = self.state.begin(self.disk)
         self.post(self.started)
         self.settle()
 

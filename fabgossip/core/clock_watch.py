@@ -1,7 +1,6 @@
-"""What this node's own clock and disk say of how far it may be trusted.
+"""What this node's own clock says of how far it may be trusted.
 
-Decides: whether the clock is suspect; the time everything is judged by; whether the node has
-forgotten what it once knew.
+Decides: whether the clock is suspect; the time everything is judged by.
 Keeps: the time judged by never runs back, so a stepped clock revives nothing; what a clock lost it
 wins back only by something newly signed that agrees with it.
 Must not know: bundles, lists, peers.
@@ -10,16 +9,9 @@ Must not know: bundles, lists, peers.
 from typing import Final
 
 from fabgossip.model.ids import KeyId
-from fabgossip.model.moment import (
-    Now,
-    UnixTime,
-    elapsed,
-    seconds_after,
-    seconds_between,
-)
+from fabgossip.model.moment import Now, UnixTime, elapsed, seconds_after, seconds_between
+from fabgossip.trust.identity import CLOCK_TOLERANCE_S
 
-CLOCK_TOLERANCE_S: Final = 120
-"""How far behind a signed time the clock may be before it is suspect."""
 STEP_MAX_MS: Final = 30_000
 """Wall and monotonic clock may drift apart so much between two events (*start*)."""
 FLOOR_EVERY_S: Final = 300
@@ -34,7 +26,6 @@ class ClockWatch:
         "_from_future",
         "_kept_floor",
         "_last",
-        "has_amnesia",
         "is_doubted",
         "is_synchronized",
     )
@@ -51,14 +42,12 @@ class ClockWatch:
         """The kernel's word, where it is asked for; it ends by that as well."""
         self._from_future: dict[KeyId, None] = {}
         """Keys that signed what our clock calls the future."""
-        self.has_amnesia = False
 
-    def on_started(self, floor: UnixTime, *, has_amnesia: bool, is_doubted: bool) -> None:
+    def on_started(self, floor: UnixTime, *, is_doubted: bool) -> None:
         """What the disk remembers."""
         self.is_doubted = is_doubted
         self._floor = max(self._floor, floor)
         self._kept_floor = floor
-        self.has_amnesia = has_amnesia
 
     def on_time(self, now: Now) -> None:
         """An event comes: look at both clocks."""

@@ -1,0 +1,222 @@
+"""What consumers on this node read: switched to, put away, brought back, taken away.
+
+Decides: whether a content that is held may be applied, and when a failed switch is tried again.
+Keeps: consumers read only what today's trust lets stand; a revocation list is never taken away for
+its age, since who finds none would take nothing for revoked.
+Must not know: folders and links, how a content came here.
+"""
+
+from typing import Final, TypeGuard
+
+from fabgossip.core.catalog import HOLDING_STATES, Head, HeadState
+from fabgossip.core.durability import Durability
+from fabgossip.core.effects import Fact, Materialize, Record
+from fabgossip.core.events import Token
+from fabgossip.core.lasting import is_good, is_last_good
+from fabgossip.core.machines import Machines
+from fabgossip.core.own_contents import OwnContents
+from fabgossip.core.recording import fields_of
+from fabgossip.model.artifact import ArtifactType, VerifiedManifest
+from fabgossip.model.mode import Action
+from fabgossip.model.moment import Now, is_past
+from fabgossip.model.scope import matches
+from fabgossip.trust.rejections import Rejection
+
+STAGED_TYPES: Final = frozenset({ArtifactType.UPDATE_MANIFEST})
+"""Never activated by the daemon itself: what they do is for their consumer to start."""
+
+
+class Activation:
+    """Switches namespaces, and takes them away."""
+
+    __slots__ = (
+        "_contents",
+        "_durability",
+        "_m",
+        "_materializing",
+        "_shown",
+        "_unwithdrawn",
+        "_withdrawing",
+    )
+
+    def __init__(self, machines: Machines, durability: Durability, contents: OwnContents) -> None:
+        self._m = machines
+        self._durability = durability
+        self._contents = contents
+        self._materializing: dict[Token, tuple[str, VerifiedManifest]] = {}
+        self._shown: dict[str, VerifiedManifest] = {}
+        """What consumers read, or may start, by namespace."""
+        self._withdrawing: dict[Token, tuple[str, bool]] = {}
+        self._unwithdrawn: dict[str, bool] = {}
+        """Namespaces the disk would not withdraw, and whether they are to be purged."""
+
+    def on_recalled(self, namespace: str, envelope: bytes, now: Now) -> None:
+        """What consumers read may be older than the head, whose content never came: it is judged
+        for itself."""
+        verdict = self._m.beliefs.recall(envelope, now)
+        shown = verdict.verified if isinstance(verdict, Rejection) else verdict
+        if shown is None or shown.manifest.namespace.text != namespace:
+            self.take_away(namespace)
+            return
+        self._shown[namespace] = shown
+        self._take_away_if_bad(namespace, shown, now)
+
+    def on_recalled_away(self, namespace: str, envelope: bytes, now: Now) -> None:
+        """Consumers read the head once, and find no link now: it was too old before this start."""
+        head = self._m.catalog.find(namespace)
+        if head is None or head.state is not HeadState.HELD or head.verified.envelope != envelope:
+            return
+        if is_past(head.manifest.refresh_by, now.unix):
+            head.state = HeadState.WITHHELD
+            self._m.withholding.on_away(head.verified)
+
+    def apply(self, head: Head, verified: VerifiedManifest, now: Now) -> None:
+        """Switch to a content that is held, if this node may."""
+        if not self._may_apply(head, now):
+            head.state = HeadState.HELD
+            return
+        head.state = HeadState.APPLYING
+        self._switch(verified)
+
+    def _may_apply(self, head: Head, now: Now) -> bool:
+        """Only what is for this node, undisputed, listed where it must be, within its refresh time,
+        in a mode that allows it; what widens an audience only while everything is fresh."""
+        beliefs, manifest = self._m.beliefs, head.manifest
+        is_own = manifest.namespace.node_id == beliefs.facts.own_node_id
+        if not is_own and not matches(manifest.audience, beliefs.facts.own):
+            return False
+        if not head.is_current_at(now.unix) or not beliefs.may(Action.APPLY, now).allowed:
+            return False
+        return not head.widens or beliefs.may(Action.HIGH_RISK, now).allowed
+
+    def _switch(self, verified: VerifiedManifest) -> None:
+        manifest = verified.manifest
+        token = self._durability.next_token()
+        self._materializing[token] = (manifest.namespace.text, verified)
+        self._m.out.append(
+            Materialize(
+                token=token,
+                namespace=manifest.namespace.text,
+                order=manifest.order,
+                manifest=manifest,
+                envelope=verified.envelope,
+                keep_versions=self._m.placement.keep_versions,
+                activate=manifest.artifact_type not in STAGED_TYPES,
+            )
+        )
+
+    def apply_again(self, now: Now) -> None:
+        """Try every switch once more that failed, or was not allowed before."""
+        for head in self._m.catalog.heads():
+            waits = head.state is HeadState.HELD and self._may_apply(head, now)
+            if head.state is HeadState.UNAPPLIED or waits:
+                self.apply(head, head.verified, now)
+
+    def on_persisted(self, token: Token, now: Now, *, ok: bool) -> bool:
+        """A namespace was switched or taken away, or could not be; False if the token stands for
+        neither."""
+        if token in self._materializing:
+            self._on_materialized(token, now, ok=ok)
+            return True
+        if token in self._withdrawing:
+            self._on_taken_away(token, ok=ok)
+            return True
+        return False
+
+    def _on_materialized(self, token: Token, now: Now, *, ok: bool) -> None:
+        namespace, verified = self._materializing.pop(token)
+        head = self._m.catalog.find(namespace)
+        if not ok:
+            fields = (("operation", "materialize"), ("namespace", namespace))
+            self._m.out.append(Record(fact=Fact.STORAGE_FAILED, fields=fields))
+            if head is not None and head.state is HeadState.APPLYING:
+                head.state = HeadState.UNAPPLIED
+                self._contents.read_again(verified)  # what is damaged is applied by no second try
+            return
+        self._shown[namespace] = verified
+        self._m.withholding.on_shown(namespace)
+        self._unwithdrawn.pop(namespace, None)
+        self._take_away_if_bad(namespace, verified, now)
+        if head is None or head.verified is not verified or head.state is not HeadState.APPLYING:
+            return
+        head.state = HeadState.CURRENT
+        head.current_since = now.unix
+        staged = verified.manifest.artifact_type in STAGED_TYPES
+        fact = Fact.ARTIFACT_STAGED if staged else Fact.ARTIFACT_CURRENT
+        self._m.out.append(Record(fact=fact, fields=fields_of(verified, head.source)))
+
+    def _on_taken_away(self, token: Token, *, ok: bool) -> None:
+        namespace, purge = self._withdrawing.pop(token)
+        if ok:
+            self._unwithdrawn.pop(namespace, None)
+            return
+        self._unwithdrawn[namespace] = purge
+        fields = (("operation", "withdraw"), ("namespace", namespace))
+        self._m.out.append(Record(fact=Fact.STORAGE_FAILED, fields=fields))
+
+    def withhold(self, now: Now) -> None:
+        """Put away what is older than the signed policy lets consumers read, and bring back what it
+        lets them read again."""
+        for namespace, shown in tuple(self._shown.items()):
+            if self._m.withholding.is_over_age(shown, now):
+                self._put_away(namespace, shown)
+        for verified in self._m.withholding.next_back(now):
+            self._bring_back(verified, now)
+
+    def _put_away(self, namespace: str, shown: VerifiedManifest) -> None:
+        """Its content stays, is served as stale until it expires, and may come back."""
+        self.take_away(namespace)
+        self._m.withholding.on_away(shown)
+        head = self._m.catalog.find(namespace)
+        if _is_head(head, shown) and head.state in HOLDING_STATES:
+            head.state, head.current_since = HeadState.WITHHELD, None
+        record = Record(fact=Fact.ARTIFACT_WITHHELD, fields=fields_of(shown, "over age"))
+        self._m.out.append(record)
+
+    def _bring_back(self, verified: VerifiedManifest, now: Now) -> None:
+        namespace = verified.manifest.namespace.text
+        head = self._m.catalog.find(namespace)
+        is_under_way = any(name == namespace for name, _ in self._materializing.values())
+        is_here = self._contents.is_held(verified.manifest)
+        if is_under_way or not is_here or not is_good(self._m.beliefs, verified, now):
+            return
+        if _is_head(head, verified):
+            if head.is_disputed or head.is_unlisted:
+                return
+            head.state = HeadState.APPLYING
+        self._switch(verified)
+
+    def take_away(self, namespace: str, *, purge: bool = False) -> None:
+        """Where nothing was ever applied, there is nothing to withdraw and nothing happens."""
+        self._shown.pop(namespace, None)
+        token = self._durability.next_token()
+        self._withdrawing[token] = (namespace, purge)
+        self._m.out.append(Materialize(token=token, namespace=namespace, order=None, purge=purge))
+
+    def take_away_again(self) -> None:
+        """Try once more what the disk would not take away."""
+        for namespace, purge in tuple(self._unwithdrawn.items()):
+            self.take_away(namespace, purge=purge)
+
+    def judge_again(self, now: Now) -> None:
+        """Whom we believe changed: what is not believed any more is taken from consumers."""
+        for namespace, shown in tuple(self._shown.items()):
+            self._take_away_if_bad(namespace, shown, now)
+
+    def on_expiry(self, now: Now) -> None:
+        """Take away what has expired. A revocation list stays where local software reads it: who
+        finds none would take nothing for revoked."""
+        for namespace, shown in tuple(self._shown.items()):
+            is_list = shown.manifest.artifact_type is ArtifactType.REVOCATION_LIST
+            if not is_list and is_past(shown.manifest.expires_at, now.unix):
+                self.take_away(namespace)
+
+    def _take_away_if_bad(self, namespace: str, shown: VerifiedManifest, now: Now) -> None:
+        verdict = self._m.beliefs.recall(shown.envelope, now)
+        if isinstance(verdict, Rejection) and not is_last_good(self._m.beliefs, verdict):
+            self.take_away(namespace)
+
+
+def _is_head(head: Head | None, verified: VerifiedManifest) -> TypeGuard[Head]:
+    """Whether a statement is the head of its namespace, also one read from the disk anew."""
+    return head is not None and head.verified.manifest_hash == verified.manifest_hash

@@ -1,0 +1,43 @@
+"""What of a statement lasts under today's trust.
+
+Decides: nothing the trust gate does not decide.
+Keeps: only a revocation takes away; the end of an epoch, or of our own claims, leaves what was good
+in place.
+Must not know: heads, contents.
+"""
+
+from fabgossip.core.beliefs import Beliefs
+from fabgossip.model.artifact import VerifiedManifest
+from fabgossip.model.moment import Now
+from fabgossip.trust.rejections import Rejection, RejectionCode
+
+
+def is_good(beliefs: Beliefs, verified: VerifiedManifest, now: Now) -> bool:
+    """Whether today's trust admits it."""
+    return not isinstance(beliefs.recall(verified.envelope, now), Rejection)
+
+
+def has_lost_trust(beliefs: Beliefs, verified: VerifiedManifest, now: Now) -> bool:
+    """Whether it contradicts nobody any more."""
+    return standing(beliefs, verified.envelope, now) is None
+
+
+def standing(beliefs: Beliefs, envelope: bytes, now: Now) -> VerifiedManifest | None:
+    """A statement that still contradicts others of its order: it may have expired, or be of an
+    older epoch; what was revoked contradicts nobody."""
+    verdict = beliefs.recall(envelope, now)
+    if not isinstance(verdict, Rejection):
+        return verdict
+    is_late = verdict.code is RejectionCode.EXPIRED
+    return verdict.verified if is_late or is_last_good(beliefs, verdict) else None
+
+
+def is_last_good(beliefs: Beliefs, verdict: Rejection) -> bool:
+    """A change of epoch, or of our claims, that has not reached us whole takes nothing away: it
+    is no revocation. Consumers keep the last good one; nobody is served it."""
+    if verdict.verified is None:
+        return False
+    if verdict.code is RejectionCode.EPOCH_STALE:
+        return True
+    no_claims = not beliefs.facts.own.scope_ids
+    return verdict.code is RejectionCode.AUDIENCE_NOT_OURS and no_claims

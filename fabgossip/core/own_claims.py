@@ -1,0 +1,112 @@
+"""Which claims of its own a node goes by, and shows.
+
+Decides: of those it was enrolled with and those of its own snapshot, which are in force.
+Keeps: more authority needs a mode that allows it; a renewal needs nobody's leave. Without good
+claims a node is entitled to nothing but the trust lane.
+Must not know: whom they are shown to.
+"""
+
+from dataclasses import dataclass
+
+from fabgossip.core.claims_seen import order_of
+from fabgossip.core.setup import OwnIdentity
+from fabgossip.model.artifact import NO_ORDER
+from fabgossip.model.authority import Opening, VerifiedClaims
+from fabgossip.model.mode import Action
+from fabgossip.model.moment import Now
+from fabgossip.model.scope import Entitlements
+from fabgossip.trust.gate import TrustFacts
+from fabgossip.trust.identity import ClaimsTrust, committed, verify_claims
+from fabgossip.trust.modes import Circumstances, may
+from fabgossip.trust.rejections import Rejection
+from fabgossip.trust.signatures import Verifier
+
+_NOTHING = Entitlements(frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """Claims that verify, and the openings that fit them."""
+
+    envelope: bytes
+    verified: VerifiedClaims
+    openings: tuple[Opening, ...]
+
+
+class OwnClaims:
+    """The claims of this node."""
+
+    __slots__ = (
+        "_own",
+        "_snapshot_claims",
+        "_verifier",
+        "_version",
+        "envelope",
+        "generation",
+        "openings",
+        "roles",
+    )
+
+    def __init__(self, own: OwnIdentity, verifier: Verifier) -> None:
+        self._own = own
+        self._verifier = verifier
+        self._version = NO_ORDER
+        self._snapshot_claims = b""
+        self.envelope = own.claims
+        """Of the claims in force."""
+        self.openings: tuple[Opening, ...] = ()
+        """Those that fit them."""
+        self.roles: tuple[str, ...] = ()
+        self.generation = 0
+        """Starts they demand of our disk."""
+
+    def on_snapshot(self, envelope: bytes) -> None:
+        """The node's own snapshot came with these."""
+        self._snapshot_claims = envelope
+
+    def judge(self, facts: TrustFacts, now: Now) -> tuple[Entitlements, Rejection | None]:
+        """What we are entitled to by the newest that verify and that the mode lets us take up;
+        where that is nothing, why one of them is refused."""
+        refused: Rejection | None = None
+        best: _Candidate | None = None
+        for raw in filter(None, (self._own.claims, self._snapshot_claims)):
+            found = self._candidate(raw, facts, now)
+            if isinstance(found, Rejection):
+                refused = found
+            elif self._may_take_up(found, facts, now) and (
+                best is None or _age(found) > _age(best)
+            ):
+                best = found
+        if best is None:
+            return _NOTHING, refused
+        claims = best.verified.claims
+        self._version = order_of(claims)
+        self.envelope, self.openings, self.roles = best.envelope, best.openings, claims.roles
+        self.generation = claims.state_generation
+        return best.verified.entitlements, None
+
+    def _candidate(self, raw: bytes, facts: TrustFacts, now: Now) -> _Candidate | Rejection:
+        trust = ClaimsTrust(facts.bundle, facts.revoked, self._verifier)
+        bare = verify_claims(raw, (), self._own.node_id, trust, now)
+        if isinstance(bare, Rejection):
+            return bare
+        openings = committed(bare.claims, self._own.openings)
+        full = verify_claims(raw, openings, self._own.node_id, trust, now)
+        return full if isinstance(full, Rejection) else _Candidate(raw, full, openings)
+
+    def _may_take_up(self, found: _Candidate, facts: TrustFacts, now: Now) -> bool:
+        """A renewal needs nobody's leave, nor does what the node was enrolled with; more authority
+        does."""
+        claims = found.verified.claims
+        order = order_of(claims)
+        if self._version in (NO_ORDER, order):
+            return True
+        if order < self._version:
+            return False
+        about = Circumstances(issued_at=claims.issued_at)
+        return may(Action.ACCEPT_AUTHORITY, facts.freshness, now.unix, about).allowed
+
+
+def _age(found: _Candidate) -> tuple[object, ...]:
+    claims = found.verified.claims
+    return order_of(claims), claims.issued_at

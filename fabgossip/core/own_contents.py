@@ -1,0 +1,132 @@
+"""Contents on the own disk, and those that are to come there.
+
+Decides: whether a content is wanted here, and when one leaves the disk.
+Keeps: a content leaves only once nothing names it and no bundle of the chain needs it; a manifest
+that says another size than a content has does not name it.
+Must not know: who has a content, what it says.
+"""
+
+from fabgossip.core.catalog import BINDING_TYPES, GONE_STATES, HOLDING_STATES, Head, HeadState
+from fabgossip.core.disclosure import traffic_of
+from fabgossip.core.effects import ReceiveContent, Remove
+from fabgossip.core.events import LinkId, RequestId
+from fabgossip.core.machines import Machines
+from fabgossip.core.wants import Want, wanted_from
+from fabgossip.model.artifact import TYPE_RULES, Manifest, VerifiedManifest
+from fabgossip.model.ids import ContentHash
+from fabgossip.model.moment import Now
+from fabgossip.model.scope import matches
+
+
+class OwnContents:
+    """Which contents are here, and which are to come."""
+
+    __slots__ = (
+        "_held",
+        "_m",
+    )
+
+    def __init__(self, machines: Machines) -> None:
+        self._m = machines
+        self._held: dict[ContentHash, int] = {}
+        """The contents on this disk and their sizes."""
+
+    def on_held(self, content_hash: ContentHash, size: int) -> None:
+        """A content is on the disk."""
+        self._held[content_hash] = size
+
+    def is_held(self, manifest: Manifest) -> bool:
+        """Whether the content a manifest names is durable here."""
+        return self._held.get(manifest.content_hash) == manifest.content_size
+
+    def is_wanted(self, verified: VerifiedManifest) -> bool:
+        """Whether this node applies it, reads it itself, or holds it by duty."""
+        manifest = verified.manifest
+        if TYPE_RULES[manifest.artifact_type].is_read or matches(
+            manifest.audience, self._m.beliefs.facts.own
+        ):
+            return True
+        return self._m.placement.has_duty(manifest)
+
+    def want(self, verified: VerifiedManifest, origin: LinkId | None, now: Now) -> Want | None:
+        """Make a want of a content; None if too many are open."""
+        is_read = TYPE_RULES[verified.manifest.artifact_type].is_read
+        return self._m.fetching.on_wanted(
+            verified, traffic_of(verified), origin, now.instant, is_read=is_read
+        )
+
+    def take(self, verified: VerifiedManifest, request: RequestId) -> None:
+        """Take a submitted content from the request that brought it."""
+        wanted = wanted_from(verified, is_read=TYPE_RULES[verified.manifest.artifact_type].is_read)
+        self._m.out.append(
+            ReceiveContent(wanted=wanted, request=request, traffic=traffic_of(verified))
+        )
+
+    def store(self, verified: VerifiedManifest, content: bytes) -> None:
+        """Take a content that came along with its manifest."""
+        wanted = wanted_from(verified, is_read=TYPE_RULES[verified.manifest.artifact_type].is_read)
+        self._m.out.append(
+            ReceiveContent(wanted=wanted, content=content, traffic=traffic_of(verified))
+        )
+
+    def read_again(self, verified: VerifiedManifest) -> None:
+        """Its bytes come from our own disk: they are held under another manifest, or may be held no
+        more."""
+        wanted = wanted_from(verified, is_read=TYPE_RULES[verified.manifest.artifact_type].is_read)
+        self._m.out.append(ReceiveContent(wanted=wanted, traffic=traffic_of(verified)))
+
+    def on_vanished(self, content_hash: ContentHash, now: Now) -> None:
+        """A content that was held cannot be read any more: it is wanted again where it was wanted
+        before."""
+        self._held.pop(content_hash, None)
+        for head, verified in self._m.catalog.by_content(content_hash):
+            is_wanted = self.is_wanted(verified) and not is_mere_evidence(head, verified)
+            if verified is head.verified:
+                head.is_held = False
+                if head.state in HOLDING_STATES:
+                    head.state = HeadState.BEHIND if is_wanted else HeadState.KNOWN
+                self._m.catalog.touch(head.manifest.namespace.text)
+            elif verified is head.increment:
+                head.increment_is_held = False
+            if is_wanted and head.state not in GONE_STATES:
+                self.want(verified, None, now)
+
+    def release(self, content_hash: ContentHash) -> None:
+        """A manifest that named a content is gone."""
+        self.void(content_hash)
+        if any(not is_mere_evidence(*row) for row in self._m.catalog.by_content(content_hash)):
+            return
+        if any(step.content_hash == content_hash for step in self._m.beliefs.chain):
+            return  # whoever is still at an older bundle needs every step
+        if content_hash in self._held:
+            del self._held[content_hash]
+            self._m.out.append(Remove(content_hash=content_hash))
+
+    def void(self, content_hash: ContentHash) -> None:
+        """Nothing is wanted any more behind which no manifest stands."""
+        named = tuple(
+            one
+            for head, one in self._m.catalog.by_content(content_hash)
+            if head.state not in GONE_STATES and not is_mere_evidence(head, one)
+        )
+        for want in self._m.fetching.on_named(content_hash, named):
+            self.fail_requests(want, "its version was superseded or withdrawn; ask again")
+
+    def fail_requests(self, want: Want, why: str) -> None:
+        """A want ended without its content: who waited for that alone waits for nothing."""
+        content_hash = want.goal.content_hash
+        self._m.unsettled.failed_requests += [
+            (request, why)
+            for request in want.requests
+            if not self._m.fetching.is_awaited(content_hash, request)
+        ]
+
+    def check(self) -> None:
+        """Assert that what heads call held is held."""
+        for head in self._m.catalog.heads():
+            assert not head.is_held or self.is_held(head.manifest)
+
+
+def is_mere_evidence(head: Head, verified: VerifiedManifest) -> bool:
+    """Whether nothing follows from the content of a statement: it only contradicts another one."""
+    return verified in head.sides and verified.manifest.artifact_type not in BINDING_TYPES

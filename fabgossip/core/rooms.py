@@ -1,0 +1,88 @@
+"""The rooms an artifact passes on its way in, each with those it needs.
+
+Decides: nothing.
+Keeps: one of each; a room knows only rooms below it.
+Must not know: what they do.
+"""
+
+from dataclasses import dataclass
+
+from fabgossip.core.accepting import Accepting
+from fabgossip.core.activation import Activation
+from fabgossip.core.announcing import Announcing
+from fabgossip.core.covering import Covering
+from fabgossip.core.disputes import Disputes
+from fabgossip.core.durability import Durability
+from fabgossip.core.following import Following
+from fabgossip.core.intake import Intake
+from fabgossip.core.learning import Learning
+from fabgossip.core.lines import Lines
+from fabgossip.core.machines import Machines
+from fabgossip.core.own_contents import OwnContents
+from fabgossip.core.recalling import Recalling
+from fabgossip.core.withdrawing import Withdrawing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """Those that others speak to."""
+
+    activation: Activation
+    announcing: Announcing
+    contents: OwnContents
+    durability: Durability
+    following: Following
+    intake: Intake
+    recalling: Recalling
+    withdrawing: Withdrawing
+
+
+def rooms_of(m: Machines) -> Rooms:
+    """The rooms over the machines of a node."""
+    durability, contents = Durability(m), OwnContents(m)
+    announcing, covering = Announcing(m, contents), Covering(m, durability)
+    activation = Activation(m, durability, contents)
+    disputes = Disputes(m, durability, covering)
+    accepting = Accepting(m, durability, covering, disputes)
+    learning = Learning(m, durability, covering, disputes)
+    withdrawing = Withdrawing(m, contents, announcing, activation, learning)
+    following = Following(
+        m,
+        durability=durability,
+        contents=contents,
+        announcing=announcing,
+        activation=activation,
+        covering=covering,
+        disputes=disputes,
+        accepting=accepting,
+        learning=learning,
+        withdrawing=withdrawing,
+    )
+    return Rooms(
+        activation=activation,
+        announcing=announcing,
+        contents=contents,
+        durability=durability,
+        following=following,
+        intake=Intake(
+            m,
+            durability=durability,
+            contents=contents,
+            announcing=announcing,
+            activation=activation,
+            disputes=disputes,
+            accepting=accepting,
+            following=following,
+            lines=Lines(m),
+        ),
+        recalling=Recalling(
+            m,
+            contents=contents,
+            activation=activation,
+            covering=covering,
+            disputes=disputes,
+            accepting=accepting,
+            following=following,
+        ),
+        withdrawing=withdrawing,
+    )

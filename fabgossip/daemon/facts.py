@@ -1,0 +1,107 @@
+"""What becomes of each fact: how urgent it is in the log, how much of it the audit log has, and
+which of its fields are the code, the subject and the object of a record.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from fabgossip.core.effects import Fact, Record
+from fabgossip.daemon.logs import LogLevel
+from fabgossip.model.moment import Now
+from fabgossip.storage.records import Entry
+
+
+class Keep(Enum):
+    """How much of a fact the audit log has."""
+
+    NOTHING = 0
+    EACH = 1
+    FOLDED = 2
+    """Who causes it can cause any number: repeats are counted."""
+
+
+ALLOW: Final = "allow"
+_CODES: Final = ("code", "check", "reason", "operation", "outcome")
+_SUBJECTS: Final = ("peer", "source", "node", "action")
+_OBJECTS: Final = ("namespace", "content_hash")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What becomes of a fact, and the word for what was decided."""
+
+    level: LogLevel
+    keep: Keep
+    decision: str = ""
+    codes: tuple[str, ...] = _CODES
+    """Fields of which the first there is becomes the code of a record; likewise its subject."""
+    subjects: tuple[str, ...] = _SUBJECTS
+
+
+RULES: Final[dict[Fact, Rule]] = {
+    Fact.STARTED: Rule(LogLevel.INFO, Keep.EACH),
+    Fact.BUNDLE_ACCEPTED: Rule(LogLevel.INFO, Keep.EACH, "accept"),
+    Fact.REVOCATION_ACCEPTED: Rule(LogLevel.INFO, Keep.EACH, "accept"),
+    Fact.ARTIFACT_REJECTED: Rule(LogLevel.WARNING, Keep.FOLDED, "reject"),
+    Fact.ARTIFACT_WITHHELD: Rule(
+        LogLevel.WARNING, Keep.EACH, "withhold", codes=("source",), subjects=("namespace",)
+    ),
+    Fact.SESSION_CUT: Rule(LogLevel.WARNING, Keep.FOLDED, "cut"),
+    Fact.NEIGHBOR_EVICTED: Rule(LogLevel.INFO, Keep.FOLDED),
+    Fact.FETCH_DENIED: Rule(LogLevel.WARNING, Keep.FOLDED, "deny"),
+    Fact.FETCH_FAILED: Rule(LogLevel.DEBUG, Keep.FOLDED),
+    Fact.PROBE_SILENCED: Rule(LogLevel.DEBUG, Keep.FOLDED, "deny"),
+    Fact.STORAGE_FAILED: Rule(LogLevel.WARNING, Keep.FOLDED),
+    Fact.SUBMITTED: Rule(LogLevel.INFO, Keep.EACH),
+    Fact.AUDIT_FORKED: Rule(LogLevel.WARNING, Keep.FOLDED),
+    Fact.MODE_CHANGED: Rule(LogLevel.INFO, Keep.EACH),
+    Fact.CLAIMS_ACCEPTED: Rule(LogLevel.INFO, Keep.EACH, "accept"),
+    Fact.CLAIMS_REFUSED: Rule(LogLevel.WARNING, Keep.FOLDED, "reject"),
+    Fact.ARTIFACT_DISPUTED: Rule(LogLevel.WARNING, Keep.EACH, "dispute"),
+    Fact.DISPUTE_SETTLED: Rule(LogLevel.INFO, Keep.EACH, "accept"),
+    Fact.TRUST_FORKED: Rule(LogLevel.ERROR, Keep.EACH, "dispute"),
+    Fact.SILENT_REMOVAL: Rule(LogLevel.WARNING, Keep.EACH, "alarm"),
+    Fact.IDENTITY_REFUSED: Rule(LogLevel.WARNING, Keep.FOLDED, "reject"),
+    Fact.IDENTITY_CLONED: Rule(LogLevel.WARNING, Keep.FOLDED, "alarm"),
+    Fact.GRANT_USED: Rule(LogLevel.INFO, Keep.EACH, ALLOW),
+    Fact.GRANT_ACCEPTED: Rule(LogLevel.INFO, Keep.EACH, "accept"),
+    Fact.GRANT_REFUSED: Rule(LogLevel.WARNING, Keep.FOLDED, "reject"),
+    Fact.GRANT_FETCHED: Rule(LogLevel.INFO, Keep.EACH, ALLOW),
+    Fact.GATE_ANSWERED: Rule(LogLevel.INFO, Keep.FOLDED),
+    Fact.CONTENT_PURGED: Rule(LogLevel.INFO, Keep.EACH, "purge"),
+    Fact.ARTIFACT_ACCEPTED: Rule(LogLevel.DEBUG, Keep.NOTHING),
+    Fact.ARTIFACT_CURRENT: Rule(LogLevel.INFO, Keep.NOTHING),
+    Fact.ARTIFACT_STAGED: Rule(LogLevel.INFO, Keep.NOTHING),
+    Fact.NEIGHBOR_CONNECTED: Rule(LogLevel.INFO, Keep.NOTHING),
+    Fact.NEIGHBOR_LOST: Rule(LogLevel.INFO, Keep.NOTHING),
+    Fact.RECOVERY_STARTED: Rule(LogLevel.INFO, Keep.NOTHING),
+    Fact.RECOVERY_ENDED: Rule(LogLevel.INFO, Keep.NOTHING),
+}
+"""Every fact. Denials, rejections, trust, cut links, sources that failed and storage trouble are
+recorded; traffic is not. What refuses, takes away or alarms is a warning at least; two bundles that
+contradict each other are an error, for only roots can cause and mend them.
+
+What was withheld is the subject of its record: nobody did it, and its source says why."""
+
+
+def entry_of(record: Record, now: Now) -> Entry:
+    """The entry of a fact: the first of its fields that names it becomes code, subject, object; the
+    others are inputs."""
+    rule = RULES[record.fact]
+    fields = {name: value for name, value in record.fields if value != ""}
+
+    def first_of(names: tuple[str, ...]) -> str:
+        name = next((one for one in names if one in fields), None)
+        return "" if name is None else str(fields.pop(name))
+
+    return Entry(
+        wall=now.unix,
+        mono=now.instant,
+        event=record.fact.value,
+        code=first_of(rule.codes),
+        subject=first_of(rule.subjects),
+        object=first_of(_OBJECTS),
+        decision=str(fields.pop("decision", rule.decision)),
+        inputs=tuple(fields.items()),
+    )

@@ -1,0 +1,114 @@
+"""The routes of the status socket that ask for something: only operators may. Nothing here has
+authority: what is handed over passes the same gate as a stranger's bytes.
+"""
+
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+import trio
+
+from fabgossip.core.effects import Answer, Outcome
+from fabgossip.core.events import FetchRequest, GrantedRequest, SubmitRequest
+from fabgossip.daemon.conversations import RefusedError, Reply, Request
+from fabgossip.daemon.driver import Driver
+from fabgossip.daemon.submissions import SubmitBody, length_in, submit_s
+from fabgossip.model.envelope import ENVELOPE_BYTES_MAX
+
+FETCH_TIMEOUT_MS_MAX: Final = 600_000
+ENVELOPE_HEADER: Final = b"fabgossip-envelope-bytes"
+GRANT_HEADER: Final = b"fabgossip-grant-bytes"
+
+
+class Orders:
+    """Carries out what an operator asks for."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    async def on_fetch(self, request: Request) -> Reply:
+        """`POST /v1/fetch?content_hash=|namespace=&timeout_ms=`."""
+        namespace = request.namespace(self._driver.node.view.trust.bundle.prefix)
+        content_hash = request.content_hash()
+        if (content_hash is None) == (namespace is None):
+            raise RefusedError(400, "query", "exactly one of content_hash and namespace is needed")
+        body = FetchRequest(
+            content_hash=content_hash,
+            namespace=namespace,
+            timeout_ms=request.number("timeout_ms", 30_000, FETCH_TIMEOUT_MS_MAX),
+        )
+        answer = await self._driver.ask(self._driver.next_request(), body)
+        return _reply(answer)
+
+    async def on_granted(self, request: Request) -> Reply:
+        """`POST /v1/granted?timeout_ms=`: grant, then envelope of the artifact; the header says
+        where one ends. The one route that answers with a content."""
+        timeout_ms = request.number("timeout_ms", 30_000, FETCH_TIMEOUT_MS_MAX)
+        grant_bytes = length_in(request, GRANT_HEADER)
+        if not grant_bytes < request.body_bytes <= 2 * ENVELOPE_BYTES_MAX:
+            raise RefusedError(400, "envelope", "grant and envelope are expected as the body")
+        body = bytearray()
+
+        async def add(data: bytes) -> None:
+            body.extend(data)
+
+        with trio.move_on_after(submit_s(request.body_bytes)) as scope:
+            await request.read_body(add)
+        if scope.cancelled_caught or len(body) != request.body_bytes:
+            raise RefusedError(400, "truncated", "the body ended before the length it announced")
+        number = self._driver.next_request()
+        asked = GrantedRequest(
+            grant=bytes(body[:grant_bytes]),
+            envelope=bytes(body[grant_bytes:]),
+            timeout_ms=timeout_ms,
+        )
+        over = partial(self._driver.granted.on_request_over, number)
+        try:
+            answer = await self._driver.ask(number, asked)
+        except BaseException:
+            over()
+            raise
+        reply = _reply(answer)
+        if answer.outcome is not Outcome.DELIVERED:
+            over()
+            return reply
+        content = self._driver.granted.spool_of(number)
+        return replace(reply, content=content, over=over)
+
+    async def on_submit(self, request: Request) -> Reply:
+        """`POST /v1/submit`: envelope, then content; the header says where one ends."""
+        body = SubmitBody(self._driver, length_in(request, ENVELOPE_HEADER), request.body_bytes)
+        with trio.move_on_after(submit_s(request.body_bytes)) as scope:
+            await request.read_body(body.add)
+        if scope.cancelled_caught or not body.is_complete:
+            body.drop()
+            raise RefusedError(
+                400, "truncated", "the body ended, or its time did, before the length it announced"
+            )
+        answer = await self._driver.ask(
+            self._driver.next_request(),
+            SubmitRequest(envelope=bytes(body.envelope)),
+            body.submission(),
+        )
+        return _reply(answer)
+
+
+_CODES: Final = {
+    Outcome.ADMITTED: 200,
+    Outcome.ALREADY_CURRENT: 200,
+    Outcome.HELD: 200,
+    Outcome.DELIVERED: 200,
+    Outcome.DECIDED: 200,
+    Outcome.REFUSED: 422,
+    Outcome.UNKNOWN: 404,
+    Outcome.TIMED_OUT: 504,
+    Outcome.FAILED: 503,
+}
+
+
+def _reply(answer: Answer) -> Reply:
+    body: dict[str, object] = {"outcome": answer.outcome.value, "namespace": answer.namespace}
+    body["content_hash"] = None if answer.content_hash is None else answer.content_hash.hex()
+    if answer.code or answer.detail:
+        body |= {"code": answer.code or answer.outcome.value, "detail": answer.detail}
+    return Reply(code=_CODES[answer.outcome], body=body)

@@ -1,0 +1,164 @@
+"""What waits to leave on one link, by class, and what leaves next.
+
+Decides: which frame is next; whether there is room for another.
+Keeps: frames of one class leave in the order they came; trust never waits behind a snapshot, a
+policy or bulk for more than the frame under way; what one link may have waiting is bounded.
+Must not know: how bytes travel, what a frame says.
+
+Classes 0, 1, 2 leave strictly in that order. The others share what is left by deficit round robin:
+at its turn a class gets credit, and its frames leave while that lasts. What one does not use goes
+to the others.
+"""
+
+from collections import deque
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from fabgossip.model.messages import TrafficClass
+from fabgossip.wire.framing import CONTENT_FRAME_BYTES_MAX
+
+F = TypeVar("F")
+
+KIB: Final = 1024
+QUEUE_BYTES_MAX: Final = {
+    TrafficClass.LINK: 16 * KIB,
+    TrafficClass.TRUST: 256 * KIB,
+    TrafficClass.TOMBSTONE: 64 * KIB,
+    TrafficClass.SNAPSHOT: 192 * KIB,
+    TrafficClass.POLICY: 192 * KIB,
+    TrafficClass.BULK: 304 * KIB,
+}
+"""Bytes waiting per class (*start*), 1 MiB in all."""
+NEVER_DROPPED: Final = frozenset({TrafficClass.LINK, TrafficClass.TRUST})
+"""A peer that cannot take these is no neighbour: the link closes instead."""
+_STRICT: Final = (TrafficClass.LINK, TrafficClass.TRUST, TrafficClass.TOMBSTONE)
+_SHARES: Final = ((TrafficClass.SNAPSHOT, 6), (TrafficClass.POLICY, 3), (TrafficClass.BULK, 1))
+QUANTUM: Final = 16 * KIB
+"""Credit of a share of one at its turn: no frame waits for more than a few turns (*start*)."""
+CONTENT_FRAME_BYTES_MIN: Final = 16 * KIB
+DRAIN_BYTES: Final = 1_024 * KIB
+"""What was written longer ago than this counts half (*start*)."""
+CONTENT_FRAME_MS: Final = 20
+"""A content frame is no longer than the link takes in so long: so long trust may wait behind it."""
+
+
+class _Waiting(NamedTuple, Generic[F]):
+    frame: F
+    size: int
+
+
+class Outbox(Generic[F]):
+    """The frames that wait on one link."""
+
+    __slots__ = ("_bytes", "_credits", "_queues", "_turn")
+
+    def __init__(self) -> None:
+        self._queues: dict[TrafficClass, deque[_Waiting[F]]] = {}
+        self._bytes: dict[TrafficClass, int] = {}
+        self._credits = [0] * len(_SHARES)
+        self._turn = len(_SHARES) - 1
+
+    def __len__(self) -> int:
+        return sum(map(len, self._queues.values()))
+
+    def waiting(self, traffic: TrafficClass) -> int:
+        """Bytes of a class that wait."""
+        return self._bytes.get(traffic, 0)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all classes that wait."""
+        return sum(self._bytes.values())
+
+    def offer(self, traffic: TrafficClass, frame: F, size: int, elsewhere: int = 0) -> bool:
+        """Queue a frame of so many bytes; False if its class has no room, where `elsewhere` bytes
+        wait behind the queue."""
+        if self.waiting(traffic) + elsewhere + size > QUEUE_BYTES_MAX[traffic]:
+            return False
+        self.put(traffic, frame, size)
+        return True
+
+    def has_room(self, traffic: TrafficClass, size: int) -> bool:
+        """Whether content may be queued: half a queue stays free for what is never read from disk
+        again, but one frame may always wait."""
+        waiting = self.waiting(traffic)
+        return not waiting or waiting + size <= QUEUE_BYTES_MAX[traffic] // 2
+
+    def put(self, traffic: TrafficClass, frame: F, size: int) -> None:
+        """Queue a frame whatever waits."""
+        self._queues.setdefault(traffic, deque()).append(_Waiting(frame, size))
+        self._bytes[traffic] = self.waiting(traffic) + size
+
+    def next_size(self) -> int | None:
+        """How many bytes the next frame has; None if nothing waits."""
+        traffic = self._next_class()
+        return None if traffic is None else self._queues[traffic][0].size
+
+    def take(self) -> F:
+        """The next frame, which waits no longer; raises `LookupError` if nothing waits."""
+        traffic = self._next_class()
+        if traffic is None:
+            raise LookupError("nothing waits")
+        queue = self._queues[traffic]
+        frame, size = queue.popleft()
+        self._bytes[traffic] -= size
+        if not queue:
+            del self._queues[traffic], self._bytes[traffic]
+        if traffic not in _STRICT:
+            self._credits[self._turn] -= size
+        return frame
+
+    def clear(self) -> None:
+        """Nothing waits any more."""
+        self._queues.clear()
+        self._bytes.clear()
+
+    def _next_class(self) -> TrafficClass | None:
+        if not self._queues:
+            return None
+        for traffic in _STRICT:
+            if traffic in self._queues:
+                return traffic
+        while True:
+            traffic, _ = _SHARES[self._turn]
+            queue = self._queues.get(traffic)
+            if queue is None:
+                self._credits[self._turn] = 0
+            elif queue[0].size <= self._credits[self._turn]:
+                return traffic
+            self._turn = (self._turn + 1) % len(_SHARES)
+            self._credits[self._turn] += _SHARES[self._turn][1] * QUANTUM
+
+
+class DrainRate:
+    """How fast the kernel takes what is written, by the last MiB or two: the first bytes of a
+    burst go to its buffer at once and say little."""
+
+    __slots__ = ("_bytes", "_seconds")
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._seconds = 0.0
+
+    def on_written(self, size: int, took_s: float) -> None:
+        """So many bytes took so long."""
+        self._bytes += size
+        self._seconds += took_s
+        if self._bytes > DRAIN_BYTES:
+            self._bytes, self._seconds = self._bytes // 2, self._seconds / 2
+
+    @property
+    def bytes_per_s(self) -> int | None:
+        """None before anything worth measuring was written."""
+        if self._bytes < CONTENT_FRAME_BYTES_MIN or not self._seconds:
+            return None
+        return int(self._bytes / self._seconds)
+
+
+def content_frame_bytes(bytes_per_s: int | None) -> int:
+    """The greatest power of two that a link of this rate takes within `CONTENT_FRAME_MS`, within
+    limits; the largest for a link that was not measured."""
+    if bytes_per_s is None:
+        return CONTENT_FRAME_BYTES_MAX
+    fits = max(1, bytes_per_s * CONTENT_FRAME_MS // 1_000)
+    size = 1 << (fits.bit_length() - 1)
+    return max(CONTENT_FRAME_BYTES_MIN, min(size, CONTENT_FRAME_BYTES_MAX))

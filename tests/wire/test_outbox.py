@@ -1,0 +1,147 @@
+"""What leaves a link next: trust at once, the rest by shares, nothing beyond its limit."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fabgossip.model.messages import TrafficClass
+from fabgossip.wire.framing import CONTENT_FRAME_BYTES_MAX
+from fabgossip.wire.outbox import (
+    CONTENT_FRAME_BYTES_MIN,
+    QUEUE_BYTES_MAX,
+    DrainRate,
+    Outbox,
+    content_frame_bytes,
+)
+
+KIB = 1024
+SHARED = (TrafficClass.SNAPSHOT, TrafficClass.POLICY, TrafficClass.BULK)
+FRAMES = st.lists(
+    st.tuples(st.sampled_from(TrafficClass), st.integers(1, 262_160)), min_size=1, max_size=60
+)
+
+
+def leaving(outbox: Outbox[int]) -> list[int]:
+    """Everything that waits, in the order it leaves."""
+    return [outbox.take() for _ in range(len(outbox))]
+
+
+@given(FRAMES)
+def test_all_leaves_and_each_class_in_its_order(frames: list[tuple[TrafficClass, int]]) -> None:
+    outbox: Outbox[int] = Outbox()
+    for number, (traffic, size) in enumerate(frames):
+        outbox.put(traffic, number, size)
+    assert outbox.bytes == sum(size for _, size in frames)
+    order = leaving(outbox)
+    assert sorted(order) == list(range(len(frames)))
+    for traffic in TrafficClass:
+        own = [number for number in order if frames[number][0] is traffic]
+        assert own == sorted(own)
+    strict = [frames[number][0] for number in order if frames[number][0] not in SHARED]
+    assert strict == sorted(strict)
+    assert all(frames[number][0] not in SHARED for number in order[: len(strict)])
+    assert (outbox.bytes, outbox.next_size()) == (0, None)
+
+
+@given(FRAMES, st.integers(1, 262_160))
+def test_trust_waits_for_nothing_that_has_not_begun(
+    frames: list[tuple[TrafficClass, int]], size: int
+) -> None:
+    outbox: Outbox[int] = Outbox()
+    for traffic, of_frame in frames:
+        outbox.put(traffic, 0, of_frame)
+    while outbox.next_size() is not None and len(outbox) > len(frames) // 2:
+        outbox.take()
+    links = outbox.waiting(TrafficClass.LINK)
+    outbox.put(TrafficClass.TRUST, 1, size)
+    before = outbox.waiting(TrafficClass.TRUST)
+    passed = 0
+    while (following := outbox.next_size()) is not None and not outbox.take():
+        passed += following
+    assert passed == links + before - size
+
+
+@pytest.mark.parametrize("sizes", [(500, 500, 500), (262_160, 100, 262_160), (100, 9_000, 70_000)])
+def test_classes_that_all_have_work_share_six_to_three_to_one(sizes: tuple[int, int, int]) -> None:
+    """In bytes, whatever their frames measure."""
+    outbox: Outbox[TrafficClass] = Outbox()
+    size_of = dict(zip(SHARED, sizes, strict=True))
+    left: Counter[TrafficClass] = Counter()
+    for traffic in SHARED:
+        outbox.put(traffic, traffic, size_of[traffic])
+    while sum(left.values()) < 40 << 20:
+        traffic = outbox.take()
+        outbox.put(traffic, traffic, size_of[traffic])
+        left[traffic] += size_of[traffic]
+    whole = sum(left.values())
+    assert [round(10 * left[traffic] / whole) for traffic in SHARED] == [6, 3, 1]
+
+
+def test_what_nobody_else_uses_goes_to_who_has_work_and_is_not_saved_up() -> None:
+    """Bulk alone leaves at once; it owes nothing later, and the idle are owed nothing."""
+    outbox: Outbox[TrafficClass] = Outbox()
+    for _ in range(20):
+        outbox.put(TrafficClass.BULK, TrafficClass.BULK, 262_160)
+    assert [outbox.take() for _ in range(15)] == [TrafficClass.BULK] * 15
+    for _ in range(200):
+        outbox.put(TrafficClass.POLICY, TrafficClass.POLICY, 4_096)
+    assert [outbox.take() for _ in range(12)] == [TrafficClass.POLICY] * 12
+
+
+@pytest.mark.parametrize("traffic", TrafficClass)
+def test_a_class_takes_exactly_its_limit(traffic: TrafficClass) -> None:
+    outbox: Outbox[int] = Outbox()
+    assert outbox.offer(traffic, 0, QUEUE_BYTES_MAX[traffic])
+    assert not outbox.offer(traffic, 1, 1)
+    assert outbox.waiting(traffic) == QUEUE_BYTES_MAX[traffic]
+    assert leaving(outbox) == [0]
+    assert sum(QUEUE_BYTES_MAX.values()) == 1024 * KIB
+
+
+def test_content_of_any_size_finds_room_in_an_empty_queue_and_leaves_half_of_it_otherwise() -> None:
+    outbox: Outbox[int] = Outbox()
+    for traffic in TrafficClass:
+        assert outbox.has_room(traffic, 262_160)
+        outbox.put(traffic, 0, 1)
+        assert outbox.has_room(traffic, QUEUE_BYTES_MAX[traffic] // 2 - 1)
+        assert not outbox.has_room(traffic, QUEUE_BYTES_MAX[traffic] // 2)
+
+
+def test_nothing_waits_after_clear_and_taking_nothing_is_an_error() -> None:
+    outbox: Outbox[int] = Outbox()
+    outbox.put(TrafficClass.POLICY, 0, 1)
+    outbox.clear()
+    assert (len(outbox), outbox.bytes) == (0, 0)
+    with pytest.raises(LookupError, match="nothing waits"):
+        outbox.take()
+
+
+@pytest.mark.parametrize(
+    ("bytes_per_s", "expected"),
+    [
+        (None, CONTENT_FRAME_BYTES_MAX),
+        (0, CONTENT_FRAME_BYTES_MIN),
+        (6_500_000 // 8, CONTENT_FRAME_BYTES_MIN),
+        (1_638_400, 32 * KIB),
+        (1_638_399, 16 * KIB),
+        (10**9, CONTENT_FRAME_BYTES_MAX),
+    ],
+)
+def test_a_content_frame_takes_twenty_milliseconds_at_most(
+    bytes_per_s: int | None, expected: int
+) -> None:
+    assert content_frame_bytes(bytes_per_s) == expected
+
+
+def test_the_rate_of_a_link_is_that_of_late() -> None:
+    """What its buffer took at once in the beginning is forgotten."""
+    assert DrainRate().bytes_per_s is None
+    drain = DrainRate()
+    drain.on_written(262_144, 0.000_1)
+    for _ in range(200):
+        drain.on_written(65_536, 0.065_536)
+    rate = drain.bytes_per_s
+    assert rate is not None
+    assert 1_000_000 <= rate < 1_010_000
