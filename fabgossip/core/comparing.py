@@ -205,8 +205,8 @@ class Comparing:
             self._tell_roots(session, self._salt_id(now), now)
 
     def ping(self, session: Session, now: Now) -> None:
-        """Ask for a sign of life, if we are the side that asks."""
-        sequence = self._m.neighbors.next_ping(session.link, now.instant)
+        """Ask for a sign of life, if we are the side that asks, or doubt that there is one."""
+        sequence = self._m.neighbors.liveness.next_ping(session.link, now.instant)
         if sequence is None:
             return
         salt_id = self._salt_id(now)

@@ -58,7 +58,7 @@ from fabgossip.model.scope import (
     ScopeKind,
     may_share,
     scope_id,
-    shards_held,
+    shards_of_both,
 )
 from fabgossip.trust.authorization import (
     Decision,
@@ -243,9 +243,7 @@ class Disclosure:
             known |= {ArtifactType.CLUSTER_SNAPSHOT}
         reach = []
         for kind in (one for one in COMPARED_TYPES if one in known & told):
-            shards = shards_held(audience, kind.value, own) & shards_held(
-                audience, kind.value, claims.entitlements
-            )
+            shards = shards_of_both(audience, kind.value, own, claims.entitlements)
             if shards:
                 reach.append((kind, shards))
         return tuple(reach)
@@ -344,7 +342,10 @@ class Disclosure:
 
     def advertise(self, held: list[VerifiedManifest], now: Now) -> None:
         """Tell every neighbour which of these it may know that we hold now."""
-        for session in self._sessions.open_sessions():
+        told = [
+            one for one in self._sessions.open_sessions() if self._neighbors.is_neighbor(one.link)
+        ]
+        for session in () if self._neighbors.is_thin else told:
             prefixes: dict[Audience, list[bytes]] = {}
             for verified in held:
                 if self.may_know(session, verified, now):
