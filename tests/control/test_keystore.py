@@ -3,6 +3,7 @@
 import resource
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,28 +35,29 @@ def test_a_key_comes_back_with_its_passphrase_and_with_no_other(tmp_path: Path) 
             KeyFolder(tmp_path, wrong).ring()
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """The system takes the first 40 bytes of a file and refuses the next."""
+    """The system takes the first 40 bytes of a file and refuses the next. Not for longer than the
+    call that is looked at: what the tests themselves report may go to a file, too."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_leaves_no_half_of_a_key(tmp_path: Path) -> None:
     """Every later command reads all keys there are, and stops at one that is none."""
-    with pytest.raises(ControlError, match="File too large"):
+    with pytest.raises(ControlError, match="File too large"), full_disk():
         KeyFolder(tmp_path, None).add("claims", KEY)
     assert [one.name for one in tmp_path.rglob("*")] == ["claims"]
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_leaves_the_file_that_was_to_be_replaced(tmp_path: Path) -> None:
     paper = tmp_path / "node.crt"
     paper.write_bytes(b"before")
-    with pytest.raises(ControlError, match="File too large"):
+    with pytest.raises(ControlError, match="File too large"), full_disk():
         replace_private(paper, b"after" * 9)
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("node.crt", b"before")]
 
