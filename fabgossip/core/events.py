@@ -130,6 +130,13 @@ class Unsent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkSlow:
+    """What was to leave on a link has waited for its peer for a second."""
+
+    link: LinkId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshDue:
     """Time to ask somebody for newer heads and to look for expired ones."""
 
@@ -414,6 +421,7 @@ Event: TypeAlias = (
     | PeerLost
     | MessageReceived
     | Unsent
+    | LinkSlow
     | TimerFired
     | ContentStored
     | ContentFailed

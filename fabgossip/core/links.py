@@ -230,7 +230,7 @@ class Links:
             case Life.DOWN:
                 self._m.disclosure.goodbye(session, ByeReason.SLOW, LostReason.TIMEOUT, 0)
             case Life.SUSPECT:
-                self._m.telling.trees.on_suspect(link)
+                self._m.telling.trees.on_doubtful(link)
                 self._ping(session, now)
                 self.dial(now)
             case Life.DOUBTED | Life.ALIVE:

@@ -30,6 +30,7 @@ from fabgossip.core.events import (
     GrantedReceived,
     HaveDue,
     HelloDue,
+    LinkSlow,
     MessageReceived,
     PartingDue,
     PeerConnected,
@@ -158,6 +159,8 @@ class Node:
                 self._on_message(event, now)
             case Unsent():
                 self._comparing.on_unsent(event, now)
+            case LinkSlow():
+                self._m.telling.trees.on_doubtful(event.link)
             case TimerFired():
                 self._on_timer(event.timer, now)
             case ContentStored():

@@ -117,8 +117,8 @@ class Trees:
         branch = self._tree(audience).branches.setdefault(link, _Branch(is_eager=True))
         branch.is_eager = True
 
-    def on_suspect(self, link: LinkId) -> None:
-        """A link may be dead: it carries news only, until it is grafted again."""
+    def on_doubtful(self, link: LinkId) -> None:
+        """A link is slow, or may be dead: it carries news only, until it is grafted again."""
         for tree in self._trees.values():
             branch = tree.branches.get(link)
             if branch is not None:

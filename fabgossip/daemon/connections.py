@@ -41,6 +41,8 @@ CLEANUP_S: Final = 2.0
 """Longest time the last word of a link may take (*start*)."""
 FRAME_S: Final = 10.0
 """Longest time between the first and the last byte of a frame (*start*)."""
+SLOW_S: Final = 1.0
+"""A peer that takes nothing for so long is slow (*start*)."""
 WRITE_TIMEOUT_S: Final = 10.0
 """Longest time to hand one batch to the kernel."""
 
@@ -58,6 +60,9 @@ class Connection:
         self._outbox: Outbox[bytes] = Outbox()
         self._wake = trio.Event()
         self._drained = trio.Event()
+        self._began = trio.Event()
+        self._written = trio.Event()
+        self._slow_batch: trio.Event | None = None
         self._drain = DrainRate()
         self._next_stream = 1 if is_dialer else 2
         self._scope = trio.CancelScope()
@@ -194,12 +199,28 @@ class Connection:
             self._drained.set()
             self._drained = trio.Event()
             began_at = trio.current_time()
+            self._began.set()
             with trio.move_on_after(WRITE_TIMEOUT_S) as scope:
                 await self._stream.send_all(batch)
             if scope.cancelled_caught:
                 self.close(None, LostReason.WRITE_TIMEOUT)
                 await trio.lowlevel.checkpoint()
             self._drain.on_written(len(batch), trio.current_time() - began_at)
+            self._written.set()
+            self._began, self._written = trio.Event(), trio.Event()
+
+    async def wait_slow(self) -> None:
+        """Until a batch has waited for the peer for `SLOW_S`; once for each batch."""
+        if self._slow_batch is not None:
+            await self._slow_batch.wait()
+        while True:
+            await self._began.wait()
+            written = self._written
+            with trio.move_on_after(SLOW_S):
+                await written.wait()
+                continue
+            self._slow_batch = written
+            return
 
     def _next_batch(self) -> bytes:
         """The next frames to encrypt together: a large one alone, small ones of one or more

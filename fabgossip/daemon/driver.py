@@ -38,6 +38,7 @@ from fabgossip.core.events import (
     ClockChanged,
     Event,
     LinkId,
+    LinkSlow,
     LostReason,
     MessageReceived,
     PeerConnected,
@@ -357,7 +358,10 @@ class Driver:
         self.post(PeerConnected(link=link, identity=identity, is_dialer=is_dialer))
         reason = LostReason.LOCAL
         try:
-            reason = await connection.serve(self._on_frame, self._on_unwanted)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._mind, connection)
+                reason = await connection.serve(self._on_frame, self._on_unwanted)
+                nursery.cancel_scope.cancel()
         finally:
             connection.lost = connection.lost or reason
             del self._connections[link]
@@ -368,6 +372,12 @@ class Driver:
             self.post(PeerLost(link=link, node_id=identity.node_id, reason=connection.lost))
             if not self._connections:
                 self._all_closed.set()
+
+    async def _mind(self, connection: Connection) -> None:
+        """A peer that does not take what is sent carries no tree for others."""
+        while True:
+            await connection.wait_slow()
+            self.post(LinkSlow(link=connection.link))
 
     def _record_fault(self, connection: Connection) -> None:
         """Bytes no node of ours sends, from somebody with a good certificate."""

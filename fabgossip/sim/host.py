@@ -33,6 +33,7 @@ from fabgossip.core.effects import (
 from fabgossip.core.events import (
     Event,
     LinkId,
+    LinkSlow,
     LostReason,
     MessageReceived,
     PeerConnected,
@@ -413,6 +414,10 @@ class Process:
         self._described.update(b"%d %d " % (end.link, frame.kind) + frame.body)
         event = MessageReceived(link=end.link, stream=frame.stream, message=message)
         return self._step(Kind.DELIVER, event)
+
+    def slow(self, link: LinkId) -> Happened:
+        """What was to leave on a link has waited for a second."""
+        return self._step(Kind.LOCAL, LinkSlow(link=link))
 
     def lost(self, link: LinkId | None, node_id: NodeId, reason: LostReason) -> Happened:
         """A link ended, or a dial failed."""

@@ -42,6 +42,7 @@ HANDSHAKE_BYTES: Final = 2_700
 DIAL_NS: Final = 3 * NS_PER_S
 HANDSHAKE_NS: Final = 5 * NS_PER_S
 USER_TIMEOUT_NS: Final = 10 * NS_PER_S
+SLOW_NS: Final = NS_PER_S
 """The daemon's limits: a dial, a handshake, data unacknowledged."""
 
 
@@ -64,6 +65,10 @@ class Port(Protocol):
 
     def lost(self, link: LinkId | None, node_id: NodeId, reason: LostReason) -> Happened:
         """A link ended, or (link None) a dial failed."""
+        ...
+
+    def slow(self, link: LinkId) -> Happened:
+        """What was to leave on a link has waited for a second."""
         ...
 
 
@@ -476,6 +481,9 @@ class Network:
             if taken_ns > self._world.now_ns:
                 end.is_writing = True
                 self._world.schedule(taken_ns, end.index, end.index, partial(self._go_on, end))
+                if taken_ns - self._world.now_ns > SLOW_NS:
+                    slow_ns = self._world.now_ns + SLOW_NS
+                    self._world.schedule(slow_ns, end.index, end.index, partial(self._on_slow, end))
                 return
             self._send_frame(end, end.outbox.take())
 
@@ -486,6 +494,11 @@ class Network:
             return world_event(Kind.DROP, "the link is over")
         self._write(end)
         return world_event(Kind.WRITE, "")
+
+    def _on_slow(self, end: End) -> Happened:
+        if end.lost is not None or self._ports.get(end.index) is not end.port:
+            return world_event(Kind.DROP, "the link is over")
+        return end.port.slow(end.link)
 
     def _send_frame(self, end: End, frame: SentFrame) -> None:
         size = frame.wire_bytes

@@ -134,6 +134,9 @@ class Nobody:
     def lost(self, link: LinkId | None, node_id: NodeId, reason: LostReason) -> Happened:
         raise AssertionError(reason)
 
+    def slow(self, link: LinkId) -> Happened:
+        raise AssertionError(link)
+
     def durable_manifest(self, index: int, verified: VerifiedManifest, floor: Order) -> None:
         raise AssertionError(verified)
 
@@ -149,6 +152,9 @@ class Taker(Nobody):
 
     def received(self, end: End, frame: SentFrame) -> Happened:
         return world_event(Kind.DELIVER, "taken")
+
+    def slow(self, link: LinkId) -> Happened:
+        return world_event(Kind.LOCAL, "slow")
 
     def durable_content(self, index: int, content_hash: ContentHash) -> None:
         """What is to be served is here."""

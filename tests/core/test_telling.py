@@ -7,7 +7,7 @@ import pytest
 
 from fabgossip.core.config import DisseminationConfig, NodeConfig
 from fabgossip.core.effects import Fact, ReceiveContent, Record
-from fabgossip.core.events import AnnounceDue, GraftDue, HaveDue, LinkId
+from fabgossip.core.events import AnnounceDue, GraftDue, HaveDue, LinkId, LinkSlow
 from fabgossip.model.authority import RevokedKind
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import Announce, Announced, Graft, Have, Prune
@@ -46,6 +46,21 @@ def test_content_that_is_not_the_one_signed_is_blamed_on_who_sent_it_and_wanted_
     story.persisted()
     assert story.only(ReceiveContent).link == origin
     assert story.sent(other) == []
+
+
+def test_a_slow_link_carries_news_only_until_its_peer_asks_for_more() -> None:
+    """Nobody below it waits for a peer that does not take what is sent."""
+    story = Story()
+    origin, slow = story.link("n2"), story.link("n3")
+    story.hear(origin, with_content(routes(6))).persisted()
+    assert [type(one) for one in story.sent(slow)] == [Announce]
+    story.when(LinkSlow(link=slow))
+    story.hear(origin, with_content(routes(7))).persisted()
+    assert story.sent(slow) == []
+    assert [type(one) for one in story.due(HaveDue).sent(slow)] == [Have]
+    story.hear(slow, Graft(audience=EVERYBODY, prefixes=(routes(7).prefix,)))
+    story.wait(1_000).hear(origin, with_content(routes(8))).persisted()
+    assert [type(one) for one in story.sent(slow)] == [Announce]
 
 
 def test_a_duplicate_along_the_tree_is_pruned_and_the_first_way_is_not() -> None:

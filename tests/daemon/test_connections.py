@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from fabgossip.core.events import LostReason
+from fabgossip.daemon import connections
 from fabgossip.daemon.connections import Connection
 from fabgossip.model.messages import Bye, ByeReason, Ping, TrafficClass
 from fabgossip.wire.codec import parse_message
@@ -136,6 +137,33 @@ async def test_a_stalled_peer_holds_up_nobody_else(tmp_path: Path) -> None:
         await reader.until(100)
         assert reader.pings == list(range(100))
         assert stalled.lost is None
+        stalled.close(None, LostReason.LOCAL)
+        silent.close(None, LostReason.LOCAL)
+        await silent.serve(unread, uncounted)
+
+
+async def test_a_peer_that_takes_nothing_is_slow_once_for_what_it_does_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "SLOW_S", 0.05)
+    folders = tmp_path / "1", tmp_path / "2"
+    for folder in folders:
+        folder.mkdir()
+    async with (
+        served(folders[0]) as (good, _, reader, nursery),
+        linked(folders[1]) as (stalled, silent),
+    ):
+        nursery.start_soon(stalled.serve, unread, uncounted)
+        nursery.start_soon(good.serve, unread, uncounted)
+        assert good.send(ping(1), TrafficClass.LINK, 0)
+        while stalled.send_frame(have(BULK, TrafficClass.BULK), TrafficClass.BULK):
+            await trio.lowlevel.checkpoint()
+        await stalled.wait_slow()
+        for waiting in (stalled, good):
+            with trio.move_on_after(0.2) as scope:
+                await waiting.wait_slow()
+            assert scope.cancelled_caught
+        await reader.until(1)
         stalled.close(None, LostReason.LOCAL)
         silent.close(None, LostReason.LOCAL)
         await silent.serve(unread, uncounted)
