@@ -213,6 +213,8 @@ class Fact(StrEnum):
     IDENTITY_REFUSED = "identity_refused"
     IDENTITY_CLONED = "identity_cloned"
     AUDIT_FORKED = "audit_forked"
+    CRITICAL_UNDER_REPLICATED = "critical_under_replicated"
+    CRITICAL_REPLICATION_RESTORED = "critical_replication_restored"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

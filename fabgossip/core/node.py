@@ -52,6 +52,7 @@ from fabgossip.core.exchange import Exchange
 from fabgossip.core.links import Links
 from fabgossip.core.machines import machines_of
 from fabgossip.core.peer_claims import PeerClaims
+from fabgossip.core.replication import Replication
 from fabgossip.core.requests import Requests
 from fabgossip.core.rooms import rooms_of
 from fabgossip.core.serving import Serving
@@ -105,7 +106,7 @@ class Node:
 
     __slots__ = (
         "_acquisition", "_claims", "_comparing", "_exchange", "_is_advertising", "_links", "_m",
-        "_requests", "_rooms", "_serving", "_witnessing", "view",
+        "_replication", "_requests", "_rooms", "_serving", "_witnessing", "view",
     )  # fmt: skip
 
     def __init__(self, setup: NodeSetup, verifier: Verifier) -> None:
@@ -128,6 +129,7 @@ class Node:
             self._m, self._rooms.contents, self._rooms.announcing, self._rooms.following
         )
         self._requests = Requests(self._m, self._rooms.intake, self._rooms.contents)
+        self._replication = Replication(self._m, self._rooms.contents)
         self._is_advertising = False
         self.view = View(self._m)
         """What readers may see."""
@@ -390,6 +392,7 @@ class Node:
         self._rooms.intake.persist_again()
         self._exchange.on_refresh(now)
         self._comparing.on_refresh(now)
+        self._replication.on_refresh(now)
 
     def _keep_time(self) -> None:
         """A node that starts again must not believe an earlier clock than it had, nor one it had
@@ -406,6 +409,6 @@ class Node:
         for machine in (
             m.audits, m.catalog, m.sessions, m.neighbors, m.dissemination, m.holdings, m.fetching,
             self._rooms.contents, m.beliefs, m.waiting, m.variants, m.uses, m.granted, m.policing,
-            m.slots, m.news, m.telling, m.reconciliation, self._comparing,
+            m.slots, m.news, m.telling, m.reconciliation, self._comparing, self._replication,
         ):  # fmt: skip
             machine.check()

@@ -38,10 +38,15 @@ class Placement:
     def has_duty(self, manifest: Manifest) -> bool:
         """Whether this node is among the holders. Without a directory that covers it, whoever may
         hold does."""
-        holders = self._holders(manifest)
+        holders = self._limited(manifest)
         return holders is None or self._own_id in holders
 
-    def _holders(self, manifest: Manifest) -> frozenset[NodeId] | None:
+    def holders(self, manifest: Manifest) -> frozenset[NodeId]:
+        """The storage nodes that hold an artifact by duty."""
+        limited = self._limited(manifest)
+        return self._eligible(manifest) if limited is None else limited
+
+    def _limited(self, manifest: Manifest) -> frozenset[NodeId] | None:
         """The nodes with the highest tickets, or None where no directory or rule limits them."""
         rules = (
             one.replication.rule_for(manifest.artifact_type) for one in self._directories.values()
@@ -51,19 +56,22 @@ class Placement:
             return None
         if rule.on_demand:
             return frozenset()
-        eligible = {
-            node.node_id
-            for directory in self._directories.values()
-            for node in directory.nodes
-            for one in node.assignments
-            if covers(one, manifest.audience, manifest.artifact_type.value, manifest.namespace.text)
-        }
         ranked = sorted(
-            eligible,
+            self._eligible(manifest),
             key=lambda node_id: (_ticket(manifest.namespace.text, node_id), node_id),
             reverse=True,
         )
         return frozenset(ranked[: rule.replicas])
+
+    def _eligible(self, manifest: Manifest) -> frozenset[NodeId]:
+        kind, name = manifest.artifact_type.value, manifest.namespace.text
+        return frozenset(
+            node.node_id
+            for directory in self._directories.values()
+            for node in directory.nodes
+            for one in node.assignments
+            if covers(one, manifest.audience, kind, name)
+        )
 
     def is_storage(self, node_id: NodeId) -> bool:
         """Whether a held storage directory lists a node."""

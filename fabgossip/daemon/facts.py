@@ -70,6 +70,10 @@ RULES: Final[dict[Fact, Rule]] = {
     Fact.GRANT_FETCHED: Rule(LogLevel.INFO, Keep.EACH, ALLOW),
     Fact.GATE_ANSWERED: Rule(LogLevel.INFO, Keep.FOLDED),
     Fact.CONTENT_PURGED: Rule(LogLevel.INFO, Keep.EACH, "purge"),
+    Fact.CRITICAL_UNDER_REPLICATED: Rule(
+        LogLevel.WARNING, Keep.EACH, "alarm", subjects=("namespace",)
+    ),
+    Fact.CRITICAL_REPLICATION_RESTORED: Rule(LogLevel.INFO, Keep.EACH, subjects=("namespace",)),
     Fact.ARTIFACT_ACCEPTED: Rule(LogLevel.DEBUG, Keep.NOTHING),
     Fact.ARTIFACT_CURRENT: Rule(LogLevel.INFO, Keep.NOTHING),
     Fact.ARTIFACT_STAGED: Rule(LogLevel.INFO, Keep.NOTHING),

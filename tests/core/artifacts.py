@@ -219,9 +219,10 @@ def stores(
     version: int = 7,
     replication: ReplicationPolicy = EVERY_STORAGE_NODE,
     keep_versions: int = 2,
+    kind: ArtifactType = ArtifactType.ROUTE_POLICY_BUNDLE,
 ) -> Artifact:
-    """Who stores routes for the cluster."""
-    assignment = StorageAssignment((parse_scope_id(CLUSTER_SCOPE),), ("route_policy_bundle",))
+    """Who stores routes, or something else, for the cluster."""
+    assignment = StorageAssignment((parse_scope_id(CLUSTER_SCOPE),), (kind.value,))
     directory = StorageDirectory(
         scope=parse_scope_id(CLUSTER_SCOPE),
         nodes=tuple(
