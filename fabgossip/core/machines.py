@@ -104,7 +104,7 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         sessions=sessions,
         sets=Sets(),
         slots=Slots(config.fetching.serve_streams_max),
-        telling=Telling(config.dissemination, disclosure, sessions, out),
+        telling=Telling(config.dissemination, config.holdings, disclosure, sessions, out),
         unsettled=Unsettled(),
         uses=GrantUses(),
         variants=Variants(),
