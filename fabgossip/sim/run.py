@@ -8,7 +8,7 @@ Must not know: how artifacts are signed, how an outcome is shown.
 
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -16,6 +16,7 @@ from fabgossip.core.effects import Answer, Outcome
 from fabgossip.errors import ScenarioError
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import UnixTime
+from fabgossip.sim.adversary import maker_of
 from fabgossip.sim.agreement import Agreement
 from fabgossip.sim.authority import Authority, AuthorityMaker, Draft, Issued
 from fabgossip.sim.checkers import Count, Violation
@@ -25,9 +26,11 @@ from fabgossip.sim.disk import COSTS, Local, SimDisk
 from fabgossip.sim.faults import Fault, expand
 from fabgossip.sim.host import Host, NodeMaker, Surroundings
 from fabgossip.sim.injection import FaultCounts, Injection
+from fabgossip.sim.leaks import Leaks
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.measures import Measures, Spread
 from fabgossip.sim.network import Network
+from fabgossip.sim.observing import Observers
 from fabgossip.sim.paths import Paths
 from fabgossip.sim.scenario import Act, Expectation, Publication, Scenario
 from fabgossip.sim.streams import Streams
@@ -61,6 +64,9 @@ class Engine:
     verifier: Verifier
     make_node: NodeMaker
     on_progress: Callable[[int, int], None] = lambda _events, _time_ns: None
+    observers: Observers = field(default_factory=lambda: Observers(frozenset()))
+    leaks: Leaks | None = None
+    """What hostile nodes know from elsewhere, as of another run; None: all of this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,15 +158,22 @@ class Run:
         papers = {node.index: self._authority.papers(node.node_id) for node in scenario.nodes}
         ledger = Ledger(papers.items())
         rates = {node.index: node.rates_bps for node in scenario.nodes if any(node.rates_bps)}
-        self.network = Network(self.world, paths, rates)
-        self.measures = Measures(ledger, self._is_up, self.network.ways)
+        self.network = Network(self.world, paths, rates, is_prompt=scenario.is_uncoupled)
+        self._hostile = frozenset(one.index for one in scenario.nodes if one.hostility is not None)
+        self.measures = Measures(ledger, self._is_judged, self.network.ways)
         self.watch = Watch(
             self.world,
             ledger,
             self.measures,
-            Agreement(ledger, self._is_up, self.network.ways),
-            Limits(links_max=scenario.config.neighbors.links_max, is_up=self._is_up),
+            Agreement(ledger, self._is_judged, self.network.ways),
+            Limits(
+                links_max=scenario.config.neighbors.links_max,
+                is_up=self._is_judged,
+                hostile=self._hostile,
+            ),
+            engine.observers,
         )
+        self.leaks = Leaks() if engine.leaks is None else engine.leaks
         around = Surroundings(
             world=self.world,
             network=self.network,
@@ -184,7 +197,9 @@ class Run:
             costs = COSTS[node.disk_profile]
             disk = SimDisk(self.world, node.index, costs, self.watch, chance, contents)
             clock = self._clock(node)
-            self.hosts[node.index] = Host(around, node.index, papers[node.index], disk, clock)
+            make_process = maker_of(node, self.leaks)
+            host = Host(around, node.index, papers[node.index], disk, clock, make_process)
+            self.hosts[node.index] = host
         self._injection = Injection(self.world, self.network, self.hosts, self.watch, self._streams)
         self.trace = Trace(self._snapshots)
         self._queue: deque[tuple[Issued, str]] = deque()
@@ -200,6 +215,9 @@ class Run:
 
     def _is_up(self, index: int) -> bool:
         return self.hosts[index].process is not None
+
+    def _is_judged(self, index: int) -> bool:
+        return index not in self._hostile and self._is_up(index)
 
     def _snapshots(self) -> bytes:
         return "\n".join(host.snapshot() for host in self.hosts.values()).encode()
@@ -282,6 +300,8 @@ class Run:
         issued = self._authority.publish(drafts, TRUE.at(self.world.now_ns).unix)
         for one in issued:
             self.watch.issued(one)
+            if self._engine.leaks is None:
+                self.leaks.add(self.world.now_ns, one)
             self._queue.append((one, through))
         if not self._is_handing_out:
             self._hand_out()
