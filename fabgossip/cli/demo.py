@@ -28,7 +28,7 @@ from fabgossip.errors import FabgossipError
 CA_BUNDLE: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 SERVICES: Final = Path("/etc/services")
 HISTORY_BYTES_MAX: Final = 16 << 20
-ARRIVAL_S: Final = 20.0
+ARRIVAL_S: Final = 60.0
 REVOKED_NODE: Final = "zed-edge-2"
 START_S: Final = 20.0
 

@@ -75,11 +75,21 @@ class SeededAuthority:
                 if kind == "revoked"
             )
         )
+        self._doors = self._doors_in()
 
     @property
     def prefix(self) -> str:
         """See `Authority`."""
         return self._bundle.prefix
+
+    def _doors_in(self) -> tuple[Endpoint, ...]:
+        """Where a node may come in, one more than it is told of."""
+        rows = [row for row in self._rows.values() if row.stores]
+        rows.sort(key=lambda row: (CONTROL_ENDPOINT_ROLE not in row.roles, row.node_id))
+        return tuple(
+            Endpoint(address=row.addresses[0], node_id=NodeId(row.node_id))
+            for row in rows[: BOOTSTRAP_ENTRIES + 1]
+        )
 
     def _compile(self, now: UnixTime) -> tuple[SignedArtifact, ...]:
         given = CompileInput(
@@ -162,13 +172,12 @@ class SeededAuthority:
         )
 
     def _bootstrap(self, node_id: NodeId) -> tuple[Endpoint, ...]:
-        """As enrolment writes it: storage nodes, the control plane's endpoint first."""
-        rows = [row for row in self._rows.values() if row.stores and row.node_id != node_id]
-        rows.sort(key=lambda row: (CONTROL_ENDPOINT_ROLE not in row.roles, row.node_id))
-        return tuple(
-            Endpoint(address=row.addresses[0], node_id=NodeId(row.node_id))
-            for row in rows[:BOOTSTRAP_ENTRIES]
-        )
+        """As enrolment writes it: storage nodes, the control plane's endpoint first. One value for
+        all nodes that are not among them."""
+        if node_id not in {one.node_id for one in self._doors}:
+            return self._doors[:BOOTSTRAP_ENTRIES]
+        others = tuple(one for one in self._doors if one.node_id != node_id)
+        return others[:BOOTSTRAP_ENTRIES]
 
 
 def _key(streams: Streams, name: str) -> ArtifactKey:

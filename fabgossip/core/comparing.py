@@ -163,8 +163,9 @@ class Comparing:
         self, session: Session, salt: Salt, now: Now
     ) -> Iterator[tuple[Audience, FingerprintSet]]:
         """The sets shared on a link that are not empty, in the order of their ids."""
+        self._m.disclosure.look_at_reaches(session, now)
         for audience in self._m.sets.audiences():
-            reach = self._m.disclosure.reach(session, audience, now)
+            reach = self._m.disclosure.known_reach(session, audience)
             if reach:
                 own = self._m.sets.view(audience, reach, salt)
                 if len(own):
@@ -205,8 +206,8 @@ class Comparing:
             self._tell_roots(session, self._salt_id(now), now)
 
     def ping(self, session: Session, now: Now) -> None:
-        """Ask for a sign of life, if we are the side that asks."""
-        sequence = self._m.neighbors.next_ping(session.link, now.instant)
+        """Ask for a sign of life, if we are the side that asks, or doubt that there is one."""
+        sequence = self._m.neighbors.liveness.next_ping(session.link, now.instant)
         if sequence is None:
             return
         salt_id = self._salt_id(now)
@@ -216,6 +217,14 @@ class Comparing:
         self._m.disclosure.send(session.link, ping)
 
     def _link_root(self, session: Session, salt_id: SaltId, now: Now) -> bytes:
+        """Asked for at every ping of every link, and the same until something changes."""
+        reaches = self._m.disclosure.look_at_reaches(session, now)
+        rests_on = (salt_id, self._m.sets.revision, reaches)
+        if session.link_root[0] != rests_on:
+            session.link_root = (rests_on, self._made_link_root(session, salt_id, now))
+        return session.link_root[1]
+
+    def _made_link_root(self, session: Session, salt_id: SaltId, now: Now) -> bytes:
         digest = blake2b(digest_size=LINK_ROOT_BYTES, person=_LINK_ROOT)
         salt = salt_of(salt_id, self._m.beliefs.bundle_line()[1])
         for audience, own in self._shared(session, salt, now):

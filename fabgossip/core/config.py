@@ -20,9 +20,11 @@ class ConnectionsConfig:
     """A link must be open this long after TLS (*start*)."""
     ping_interval_ms: Annotated[int, Bounds(100, 600_000)] = 7_500
     """The dialling side asks for a sign of life this often (*start*)."""
+    pong_deadline_ms: Annotated[int, Bounds(50, 60_000)] = 1_500
+    """Its answer is due within this (*start*)."""
     silence_max_ms: Annotated[int, Bounds(200, 1_200_000)] = 9_400
-    """A link without a ping or its pong for this long is dead: interval, its jitter, 1.5 s for
-    the answer (*start*)."""
+    """The side that was dialled expects a ping within this: interval, its jitter, the time of the
+    answer (*start*)."""
 
     def __post_init__(self) -> None:
         """A link must not be given up before it could answer."""
@@ -38,10 +40,22 @@ class NeighborsConfig:
     """Links wanted in every declared audience: survives two losses (*start*)."""
     mesh_members_max: Annotated[int, Bounds(1, 64)] = 6
     """Up to here everybody links to everybody: no chance where it can fail (*start*)."""
+    links_min: Annotated[int, Bounds(0, 64)] = 5
+    """Neighbours wanted over all audiences (*start*)."""
+    links_ordinary_max: Annotated[int, Bounds(1, 1_024)] = 12
+    """Up to so many neighbours whoever asks is taken; what is beyond and not needed is let go
+    (*start*)."""
+    links_upward_max: Annotated[int, Bounds(1, 1_024)] = 40
+    """Up to so many who cannot do without this node are taken (*start*)."""
+    thin_children_max: Annotated[int, Bounds(0, 1_024)] = 64
+    """Thin nodes served at once (*start*)."""
+    guests_max: Annotated[int, Bounds(1, 1_024)] = 64
+    """Open links to nodes that are no neighbours (*start*)."""
     links_max: Annotated[int, Bounds(1, 1_024)] = 40
     """Links this node opens by itself."""
     dials_max: Annotated[int, Bounds(1, 64)] = 4
-    """Dials under way at once (*start*)."""
+    """Dials under way at once, twice as many while there are fewer than two neighbours (*start*).
+    """
     redial_min_ms: Annotated[int, Bounds(10, 600_000)] = 1_000
     """First wait after a failed dial or a lost link, doubling (*start*)."""
     redial_max_ms: Annotated[int, Bounds(10, 3_600_000)] = 60_000

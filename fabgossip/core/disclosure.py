@@ -58,7 +58,7 @@ from fabgossip.model.scope import (
     ScopeKind,
     may_share,
     scope_id,
-    shards_held,
+    shards_of_both,
 )
 from fabgossip.trust.authorization import (
     Decision,
@@ -219,15 +219,26 @@ class Disclosure:
         """What of an audience is compared on a link: what both ends may hold by what each showed
         there, and may know by their roles, as far as the mode lets us tell of it. Cost: that of
         looking once, until anything it rests on changes."""
+        self.look_at_reaches(session, now)
+        return self.known_reach(session, audience)
+
+    def look_at_reaches(self, session: Session, now: Now) -> tuple[object, ...]:
+        """What the reaches of a link rest on now; those that rested on something else are
+        forgotten."""
         facts = self._beliefs.facts
         told = self._told_types(now)
         rests_on = (session.claims, facts.own, facts.bundle, session.shown, told)
         if len(session.reaches) > REACHES_MAX or session.reach_rests_on != rests_on:
             session.reaches.clear()
-            session.reach_rests_on = rests_on
+            session.reach_rests_on, session.told_types = rests_on, told
+        return session.reach_rests_on
+
+    def known_reach(self, session: Session, audience: Audience) -> Reach:
+        """The reach of an audience, by what was looked at last."""
         reach = session.reaches.get(audience)
         if reach is None:
-            reach = session.reaches[audience] = self._reach(session, audience, told)
+            reach = self._reach(session, audience, session.told_types)
+            session.reaches[audience] = reach
         return reach
 
     def _reach(self, session: Session, audience: Audience, told: frozenset[ArtifactType]) -> Reach:
@@ -243,9 +254,7 @@ class Disclosure:
             known |= {ArtifactType.CLUSTER_SNAPSHOT}
         reach = []
         for kind in (one for one in COMPARED_TYPES if one in known & told):
-            shards = shards_held(audience, kind.value, own) & shards_held(
-                audience, kind.value, claims.entitlements
-            )
+            shards = shards_of_both(audience, kind.value, own, claims.entitlements)
             if shards:
                 reach.append((kind, shards))
         return tuple(reach)
@@ -344,6 +353,8 @@ class Disclosure:
 
     def advertise(self, session: Session, held: list[VerifiedManifest], now: Now) -> None:
         """Tell a neighbour which of these it may know that we hold now."""
+        if self._neighbors.is_thin or not self._neighbors.is_neighbor(session.link):
+            return
         prefixes: dict[Audience, list[bytes]] = {}
         for verified in held:
             if self.may_know(session, verified, now):

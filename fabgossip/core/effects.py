@@ -188,6 +188,7 @@ class Fact(StrEnum):
     ARTIFACT_WITHHELD = "artifact_withheld"
     NEIGHBOR_CONNECTED = "neighbor_connected"
     NEIGHBOR_LOST = "neighbor_lost"
+    NEIGHBOR_EVICTED = "neighbor_evicted"
     SESSION_CUT = "session_cut"
     FETCH_DENIED = "fetch_denied"
     FETCH_FAILED = "fetch_failed"

@@ -49,6 +49,8 @@ class LostReason(StrEnum):
     NARROWED = "narrowed"
     LIFE = "life"
     VISIT_OVER = "visit_over"
+    EVICTED = "evicted"
+    FULL = "full"
     LOCAL = "local"
     BYE = "bye"
 
@@ -141,7 +143,14 @@ class DialDue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PingDue:
-    """Time to ask a link for a sign of life, or to miss one."""
+    """Time to ask a link for a sign of life."""
+
+    link: LinkId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilenceDue:
+    """Time to look whether a link still lives; it may be stale."""
 
     link: LinkId
 
@@ -219,6 +228,7 @@ Timer: TypeAlias = (
     RefreshDue
     | DialDue
     | PingDue
+    | SilenceDue
     | HelloDue
     | WantDue
     | AdvertiseDue

@@ -102,7 +102,7 @@ class Exchange:
         self._look_again(now)
 
     def _graft_wait(self, session: Session) -> Duration:
-        rtt = self._m.neighbors.rtt_ms(session.link) or 0
+        rtt = self._m.neighbors.liveness.rtt_ms(session.link) or 0
         return Duration(max(GRAFT_MIN, 2 * rtt))
 
     def _look_again(self, now: Now) -> None:

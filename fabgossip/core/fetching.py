@@ -315,6 +315,10 @@ class Fetching:
     def _are_full(self, nodes: Iterable[NodeId]) -> bool:
         return all(self._is_full(node_id) for node_id in nodes)
 
+    def is_asked(self, node_id: NodeId) -> bool:
+        """Whether a content is on its way from a node."""
+        return self._per_source.get(node_id, 0) > 0
+
     def _is_full(self, node_id: NodeId) -> bool:
         return self._per_source.get(node_id, 0) >= self._config.per_link_max
 

@@ -243,7 +243,7 @@ class Following:
                 record = Record(fact=Fact.REVOCATION_ACCEPTED, fields=fields_of(verified, ""))
                 self._m.out.append(record)
             case PeerDirectory() | StorageDirectory():
-                self._learning.on_directory(verified.manifest.namespace.text, value)
+                self._learning.on_directory(verified.manifest, value)
             case Snapshot():
                 if self._learning.on_snapshot(verified, value, now):
                     self.judge_heads_again(now)

@@ -65,11 +65,14 @@ class Learning:
         self._m.unsettled.own_claims_changed = True
         return True
 
-    def on_directory(self, namespace: str, value: PeerDirectory | StorageDirectory) -> None:
+    def on_directory(self, manifest: Manifest, value: PeerDirectory | StorageDirectory) -> None:
         """A directory is in force."""
+        namespace = manifest.namespace.text
         match value:
             case PeerDirectory():
-                self._m.neighbors.on_directory(namespace, value)
+                cluster_id = self._m.beliefs.facts.bundle.cluster_id
+                roster = self._m.rosters.roster_of(cluster_id, manifest.content_hash, value)
+                self._m.neighbors.on_directory(namespace, roster)
                 self._m.unsettled.facts_changed = True
             case StorageDirectory():
                 self._m.placement.on_directory(namespace, value)

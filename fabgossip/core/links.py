@@ -20,19 +20,33 @@ from fabgossip.core.events import (
     PeerConnected,
     PeerLost,
     PingDue,
+    SilenceDue,
     Timer,
 )
+from fabgossip.core.liveness import Life
 from fabgossip.core.machines import Machines
 from fabgossip.core.peer_claims import PeerClaims
 from fabgossip.core.sessions import Session, shared_protocol
 from fabgossip.core.witnessing import Witnessing
 from fabgossip.model.ids import BootId
-from fabgossip.model.messages import ByeReason, Hello, Message, Ping, Pong, Welcome
+from fabgossip.model.messages import (
+    Bye,
+    ByeReason,
+    Hello,
+    Message,
+    NeighborAnswer,
+    NeighborAsk,
+    Ping,
+    Pong,
+    Welcome,
+)
 from fabgossip.model.moment import Duration, Instant, Now, is_due, is_past, later
 
 LINK_LIFE_MS: Final = 3_600_000
 """A link is made anew after this (*start*), give or take a tenth, so not all at once."""
 LINK_LIFE_SPREAD: Final = 10
+FULL_RETRY_S: Final = 30
+"""When a guest for whom there was no room may come again (*start*)."""
 PARTING: Final = Duration(500)
 """How long a peer that lost its trust may still read the list that says so (*start*); everything
 else ends at once, and the link well within a second."""
@@ -63,15 +77,22 @@ class Links:
         self._dial_generation = 0
 
     def dial(self, now: Now) -> None:
-        """Dial who is missing; look again when somebody's back-off ends, or after a while."""
+        """Ask and dial who is missing; look again when somebody's back-off ends, or after a
+        while."""
         is_revoked = self._m.beliefs.freshness.is_revoked
+        if not is_revoked:
+            self._ask(now)
         candidates = () if is_revoked else self._m.neighbors.next_dials(now.instant)
         for candidate in candidates:
-            self._m.neighbors.on_dialing(candidate.node_id, now.instant)
+            self._m.neighbors.on_dialing(candidate.node_id)
             self._m.out.append(Dial(node_id=candidate.node_id, addresses=candidate.addresses))
         self._dial_generation += 1
         timer = DialDue(generation=self._dial_generation)
         self._timer(timer, self._m.neighbors.next_dial_at(now.instant))
+
+    def _ask(self, now: Now) -> None:
+        for link, ask in self._m.neighbors.next_asks(now.instant):
+            self._m.disclosure.send(link, ask)
 
     def on_connected(self, event: PeerConnected, now: Now) -> None:
         """A link passed TLS: hello is said, unless its peer is not to be spoken to."""
@@ -95,7 +116,7 @@ class Links:
 
     def on_lost(self, event: PeerLost, now: Now) -> None:
         """A link ended, or a dial failed."""
-        self._m.neighbors.on_lost(event.link, event.node_id, now.instant)
+        self._m.neighbors.on_lost(event.link, event.node_id, event.reason, now.instant)
         self.dial(now)
         fields = (("peer", event.node_id), ("reason", event.reason.value))
         if event.link is None:
@@ -154,38 +175,115 @@ class Links:
         if session.hello is None or not session.is_welcomed or session.is_open:
             return
         session.is_open = True
-        self._m.neighbors.on_open(session.node_id)
+        has_room = self._m.neighbors.on_open(session.link, now.instant)
         self._m.out.append(
             Record(fact=Fact.NEIGHBOR_CONNECTED, fields=(("peer", session.node_id),))
         )
-        self._timer(PingDue(link=session.link), self._m.neighbors.next_ping_at(now.instant))
+        if not has_room:
+            self._m.disclosure.goodbye(session, ByeReason.FULL, LostReason.FULL, FULL_RETRY_S)
+            return
+        self._ping_later(session.link, now)
         self._m.disclosure.further_claims(session)
         self._m.disclosure.ask_heads(session, self._m.beliefs.lane_namespaces())
-        self._m.disclosure.whole_holdings(session, now)
-        self._comparing.ping(session, now)
+        if not self._m.neighbors.is_thin:
+            self._m.disclosure.whole_holdings(session, now)
+        self._ping(session, now)
+        self._ask(now)
         self._m.fetching.on_opened()
         self._witnessing.show_head()
 
     def on_ping(self, session: Session, ping: Ping, now: Now) -> None:
         """The peer asks whether we live, and whether our sets differ."""
-        self._m.neighbors.on_ping(session.link, now.instant)
         self._m.disclosure.send(session.link, Pong(sequence=ping.sequence))
         self._comparing.on_ping(session, ping, now)
 
     def on_ping_due(self, link: LinkId, now: Now) -> None:
-        """Time for a sign of life."""
+        """Time to ask for a sign of life."""
         session = self._m.sessions.find(link)
         if session is None or not session.is_open:
             return
-        if self._m.neighbors.is_silent(link, now.instant):
-            self._m.disclosure.goodbye(session, ByeReason.SLOW, LostReason.TIMEOUT, 0)
-            return
+        self._m.neighbors.liveness.on_ping_due(link, now.instant)
+        self._ping(session, now)
+        self._ping_later(link, now)
+
+    def _ping(self, session: Session, now: Now) -> None:
         self._comparing.ping(session, now)
-        self._timer(PingDue(link=link), self._m.neighbors.next_ping_at(now.instant))
+        self._look_later(session.link, now)
+
+    def _ping_later(self, link: LinkId, now: Now) -> None:
+        at = self._m.neighbors.liveness.next_ping_at(link, now.instant)
+        if at is not None:
+            self._timer(PingDue(link=link), at)
+
+    def _look_later(self, link: LinkId, now: Now) -> None:
+        at = self._m.neighbors.liveness.next_look_at(link, now.instant)
+        if at is not None:
+            self._timer(SilenceDue(link=link), at)
+
+    def on_silence_due(self, link: LinkId, now: Now) -> None:
+        """Time to look whether a link lives. One that is in doubt carries nothing whole, and
+        somebody takes its place at once."""
+        session = self._m.sessions.find(link)
+        if session is None or not session.is_open:
+            return
+        match self._m.neighbors.liveness.look(link, now.instant):
+            case Life.DOWN:
+                self._m.disclosure.goodbye(session, ByeReason.SLOW, LostReason.TIMEOUT, 0)
+            case Life.SUSPECT:
+                self._m.telling.trees.on_suspect(link)
+                self._ping(session, now)
+                self.dial(now)
+            case Life.DOUBTED | Life.ALIVE:
+                self._look_later(link, now)
+
+    def on_ask(self, session: Session, ask: NeighborAsk, now: Now) -> None:
+        """A peer wants to be a neighbour."""
+        reply = self._m.neighbors.on_ask(session.link, ask, now.instant)
+        if reply.bye is not None:
+            lost = LostReason.FULL if reply.bye is ByeReason.FULL else LostReason.PROTOCOL
+            self._m.disclosure.goodbye(session, reply.bye, lost)
+            return
+        evicted = None if reply.evicted is None else self._m.sessions.find(reply.evicted)
+        if evicted is not None:
+            self._evict(evicted)
+        answer = NeighborAnswer(is_yes=reply.is_yes, retry_after_s=reply.retry_after_s)
+        self._m.disclosure.send(session.link, answer)
+
+    def on_answer(self, session: Session, answer: NeighborAnswer, now: Now) -> None:
+        """A peer said whether we are neighbours. What was told to neighbours before the yes is
+        found by comparing sets."""
+        is_fresh = self._m.neighbors.on_answer(
+            session.link, answer.retry_after_s, now.instant, is_yes=answer.is_yes
+        )
+        if is_fresh:
+            self._ping(session, now)
+        elif not answer.is_yes:
+            self.dial(now)
+
+    def _evict(self, session: Session) -> None:
+        fields = (("peer", session.node_id),)
+        self._m.out.append(Record(fact=Fact.NEIGHBOR_EVICTED, fields=fields))
+        self._m.disclosure.goodbye(session, ByeReason.EVICTED, LostReason.EVICTED)
+
+    def _part_with_surplus(self, now: Now) -> None:
+        for one in self._m.neighbors.next_partings(self._is_busy, now.instant):
+            session = self._m.sessions.find(one.link)
+            if session is None:
+                continue
+            if one.bye is ByeReason.EVICTED:
+                self._evict(session)
+            else:
+                self._m.disclosure.goodbye(session, one.bye, one.lost, one.retry_after_s)
+
+    def _is_busy(self, link: LinkId) -> bool:
+        peer = self._m.sessions.peer_of(link)
+        is_asked = peer is not None and self._m.fetching.is_asked(peer)
+        return is_asked or self._m.slots.is_in_use(link)
 
     def on_dial_due(self, timer: DialDue, now: Now) -> None:
         """Time to look for who is missing."""
         if timer.generation == self._dial_generation:
+            self._part_with_surplus(now)
             self.dial(now)
 
     def on_hello_due(self, link: LinkId) -> None:
@@ -200,8 +298,9 @@ class Links:
         if session is not None:
             self._m.disclosure.goodbye(session, ByeReason.CLOSED, LostReason.REVOKED)
 
-    def on_bye(self, session: Session) -> None:
-        """The peer ends the link."""
+    def on_bye(self, session: Session, bye: Bye, now: Now) -> None:
+        """The peer ends the link, and says when to come back."""
+        self._m.neighbors.on_told(session.node_id, bye.retry_after_s, now.instant)
         self._m.disclosure.goodbye(session, ByeReason.DRAIN, LostReason.BYE, 0)
 
     def judge_all(self, now: Now) -> None:

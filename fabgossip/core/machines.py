@@ -25,6 +25,7 @@ from fabgossip.core.placement import Placement
 from fabgossip.core.policing import Policing
 from fabgossip.core.reconciliation import Reconciliation
 from fabgossip.core.refresh import Refresh
+from fabgossip.core.rosters import Rosters
 from fabgossip.core.sessions import Sessions
 from fabgossip.core.sets import Sets
 from fabgossip.core.setup import NodeSetup
@@ -57,6 +58,7 @@ class Machines:
     policing: Policing
     reconciliation: Reconciliation
     refresh: Refresh
+    rosters: Rosters
     sessions: Sessions
     sets: Sets
     slots: Slots
@@ -76,7 +78,6 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
     beliefs, catalog, sessions = Beliefs(own, verifier), Catalog(), Sessions(own.node_id)
     neighbors = Neighbors(
         own.node_id,
-        cluster_id,
         (config.neighbors, config.connections),
         setup.bootstrap,
         setup.chance("neighbors"),
@@ -101,10 +102,13 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         policing=Policing(disclosure, holdings, out),
         reconciliation=Reconciliation(),
         refresh=Refresh(config.refresh, setup.chance("refresh")),
+        rosters=setup.rosters,
         sessions=sessions,
         sets=Sets(),
         slots=Slots(config.fetching.serve_streams_max),
-        telling=Telling(config.dissemination, config.holdings, disclosure, sessions, out),
+        telling=Telling(
+            config.dissemination, config.holdings, disclosure, sessions, neighbors, out
+        ),
         unsettled=Unsettled(),
         uses=GrantUses(),
         variants=Variants(),

@@ -1,74 +1,52 @@
-"""Whom to be connected to: neighbours chosen from the signed directories, and the liveness of our
-own links.
+"""Whom to be connected to: neighbours chosen from the signed directories, guests, dials.
 
-Decides: whom to dial and when to try again; whether a link is still alive.
-Keeps: everybody dialled is listed in a held directory or named by the configuration; nothing about
-membership or death is told to anybody; with equal directories every declared audience is
-connected, because each member but the first keeps a link to an earlier one.
+Decides: nothing its parts do not decide: `Directories` (who there is), `Company` (who is a
+neighbour), `Dialing` (whom to dial), `Liveness` (who is still there); says which link to end.
+Keeps: every neighbour shares a declared audience with this node by a held directory, or the
+cluster's does not list this node yet; nothing about membership or death is told to anybody; what is
+kept follows the neighbours, not the directory.
 Must not know: what is sent over a link, what was admitted.
 
-- The order of members is (core before full, then SHA-256 of cluster and node id): the same on
-  all nodes.
-- Up to `mesh_members_max` members everybody links to everybody; above, each keeps
-  `quota_per_audience` links and at least one to an earlier member. Thin nodes are in nobody's
-  quota and link to two earlier ones.
+The rules are those of `core/rules.py`, the choice that of `core/choice.py`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from random import Random
 from typing import Final
 
+from fabgossip.core.admission import APART_S
+from fabgossip.core.choice import Choice
+from fabgossip.core.company import Company, Reply
 from fabgossip.core.config import ConnectionsConfig, NeighborsConfig
-from fabgossip.core.events import LinkId
-from fabgossip.model.ids import ClusterId, NodeId
-from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
+from fabgossip.core.dialing import Candidate, Dialing
+from fabgossip.core.directories import Directories
+from fabgossip.core.events import LinkId, LostReason
+from fabgossip.core.failures import Failures
+from fabgossip.core.far import Far
+from fabgossip.core.liveness import Liveness
+from fabgossip.core.rosters import Roster
+from fabgossip.core.rules import THIN_LINKS, Rule
+from fabgossip.core.seats import Seat
+from fabgossip.core.ties import Standing, Tie
+from fabgossip.model.ids import NodeId
+from fabgossip.model.messages import ByeReason, Message, NeighborAsk, Ping, Pong
+from fabgossip.model.moment import Duration, Instant, is_due, later
 from fabgossip.model.scope import Audience, ScopeId
-from fabgossip.model.topology import Endpoint, FailureDomain, PeerClass, PeerDirectory, PeerRecord
+from fabgossip.model.topology import Endpoint, PeerRecord
 
-THIN_LINKS: Final = 2
-LOOK_AGAIN_MS: Final = 8_000
-"""Missing neighbours are looked for this often although nothing happened (*start*)."""
-UNKNOWN_DISTANCE: Final = 3
-"""Of peers where our own place is not known: as if they were in another region."""
-JITTER_DIVISOR: Final = 5
-"""Jitter of 20 %."""
+GUEST_IDLE: Final = Duration(60_000)
+"""A guest that is good for nothing goes after so long (*start*)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """Somebody to dial."""
+class Parting:
+    """A link to end, and what to say."""
 
-    node_id: NodeId
-    addresses: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class _Backoff:
-    failures: int
-    until: Instant
-
-
-@dataclass(slots=True)
-class _Liveness:
-    is_dialer: bool
-    heard_at: Instant
-    sequence: int = 0
-    asked_at: Instant | None = None
-    rtt_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Circle:
-    """One declared audience of which this node is a member: its other members in order."""
-
-    audience: Audience
-    before: tuple[NodeId, ...]
-    after: tuple[NodeId, ...]
-
-    @property
-    def members(self) -> tuple[NodeId, ...]:
-        return self.before + self.after
+    link: LinkId
+    bye: ByeReason
+    lost: LostReason
+    retry_after_s: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,284 +54,181 @@ class NeighborsSnapshot:
     """Counts for status."""
 
     active: int
+    """Links to neighbours, and those that are not open yet."""
     target: int
     failure_domains: int
+    guests: int
+    suspects: int
 
 
 class Neighbors:
-    """The view of this node: directories held, links open, who to dial next."""
+    """The view of this node: directories held, links, who to dial, ask and let go next."""
 
     __slots__ = (
-        "_backoffs", "_bootstrap", "_circles", "_cluster_id", "_config", "_connections",
-        "_dialing", "_directories", "_links", "_live", "_own_class", "_own_domain", "_own_id",
-        "_records", "_rng", )  # fmt: skip
+        "_company", "_config", "_dialing", "_directories", "_failures", "_far", "liveness",
+    )  # fmt: skip
 
     def __init__(
         self,
         own_id: NodeId,
-        cluster_id: ClusterId,
         configs: tuple[NeighborsConfig, ConnectionsConfig],
         bootstrap: tuple[Endpoint, ...],
         rng: Random,
     ) -> None:
-        self._own_id = own_id
-        self._cluster_id = cluster_id
-        self._config, self._connections = configs
-        self._bootstrap = bootstrap
-        self._rng = rng
-        self._directories: dict[str, PeerDirectory] = {}
-        self._records: dict[NodeId, PeerRecord] = {}
-        self._circles: tuple[_Circle, ...] = ()
-        self._own_class = PeerClass.FULL
-        self._own_domain: FailureDomain | None = None
-        self._links: dict[NodeId, LinkId] = {}
-        self._live: dict[LinkId, _Liveness] = {}
-        self._dialing: dict[NodeId, Instant] = {}
-        self._backoffs: dict[NodeId, _Backoff] = {}
-
-    def on_directory(self, namespace: str, directory: PeerDirectory | None) -> None:
-        """The directory of a namespace is now this one (None: gone)."""
-        if directory is None:
-            self._directories.pop(namespace, None)
-        else:
-            self._directories[namespace] = directory
-        self._records = {}
-        for one in self._directories.values():
-            for peer in one.peers:
-                self._records.setdefault(peer.node_id, peer)
-        own = self._records.pop(self._own_id, None)
-        self._own_class = PeerClass.FULL if own is None else own.peer_class
-        self._own_domain = None if own is None else own.domain
-        self._circles = tuple(
-            circle for one in self._directories.values() for circle in self._circles_of(one)
+        self._config, connections = configs
+        self._directories = Directories(own_id)
+        self._failures = Failures(self._config, rng)
+        self._far = Far(self._config, self._directories, rng)
+        self.liveness = Liveness(connections, rng)
+        choice, memory = Choice(self._config, self._directories, rng), (self._failures, self._far)
+        self._company = Company(self._config, self._directories, memory, self.liveness, choice)
+        self._dialing = Dialing(
+            self._config, self._directories, memory, self._company, choice, bootstrap, rng
         )
 
-    def _circles_of(self, directory: PeerDirectory) -> list[_Circle]:
-        own = next((peer for peer in directory.peers if peer.node_id == self._own_id), None)
-        if own is None:
-            return []
-        own_key = self._place(own)
-        circles = []
-        for index in own.audiences:
-            others = [
-                peer
-                for peer in directory.peers
-                if peer is not own
-                and peer.peer_class is not PeerClass.THIN
-                and index in peer.audiences
-            ]
-            placed = sorted((self._place(peer), peer.node_id) for peer in others)
-            circles.append(
-                _Circle(
-                    audience=directory.audiences[index],
-                    before=tuple(node_id for place, node_id in placed if place < own_key),
-                    after=tuple(node_id for place, node_id in placed if place > own_key),
-                )
-            )
-        return circles
+    def on_directory(self, namespace: str, roster: Roster | None) -> None:
+        """The directory of a namespace now says this (None: it is gone)."""
+        self._directories.on_directory(namespace, roster)
+        self._far.on_directory()
+        for tie in self._company.ties.counted():
+            self._judge(tie)
 
-    def _place(self, peer: PeerRecord) -> tuple[bool, bytes]:
-        text = f"fabgossip order\x00{self._cluster_id}\x00{peer.node_id}"
-        return peer.peer_class is not PeerClass.CORE, sha256(text.encode("ascii")).digest()
+    def _judge(self, tie: Tie) -> None:
+        is_thin = self.is_thin or self._directories.is_thin(tie.node_id)
+        self.liveness.on_thin(tie.link, is_thin=is_thin)
+        self._company.judge(tie)
 
-    def on_dialing(self, node_id: NodeId, now: Instant) -> None:
+    def on_dialing(self, node_id: NodeId) -> None:
         """A dial began."""
-        self._dialing[node_id] = now
+        self._dialing.on_dialing(node_id)
 
     def on_connected(self, link: LinkId, node_id: NodeId, now: Instant, *, is_dialer: bool) -> None:
         """A link is there; it replaces an older one to the same node."""
-        self._dialing.pop(node_id, None)
-        self._links[node_id] = link
-        self._live[link] = _Liveness(is_dialer, now)
+        self._dialing.on_dialed(node_id)
+        self.liveness.on_connected(link, now, is_dialer=is_dialer)
+        self._company.ties.on_connected(Tie(link, node_id, is_dialer, now))
 
     def on_settled(self, link: LinkId, node_id: NodeId) -> None:
         """Of two links to a node this one stays: the loss of the other is no loss of the node."""
-        self._links[node_id] = link
+        self._company.ties.on_settled(link, node_id)
 
-    def on_open(self, node_id: NodeId) -> None:
-        """The link to a node passed the hello: its failures are forgotten."""
-        self._backoffs.pop(node_id, None)
+    def on_open(self, link: LinkId, now: Instant) -> bool:
+        """A link passed the hello; whether there is room for it."""
+        tie = self._company.ties.find(link)
+        assert tie is not None
+        tie.is_open, tie.used_at = True, now
+        self._dialing.on_open(tie, now)
+        self._judge(tie)
+        return len(self._company.guests()) <= self._config.guests_max
 
-    def on_lost(self, link: LinkId | None, node_id: NodeId, now: Instant) -> None:
+    def on_lost(
+        self, link: LinkId | None, node_id: NodeId, reason: LostReason, now: Instant
+    ) -> None:
         """A link ended or a dial failed: the node is not dialled for a while."""
-        self._dialing.pop(node_id, None)
-        if link is not None:
-            self._live.pop(link, None)
-            if self._links.get(node_id) != link:
+        if link is None:
+            self._dialing.on_dialed(node_id)
+        else:
+            self.liveness.on_lost(link)
+            if self._company.ties.on_lost(link) is None:
                 return
-            del self._links[node_id]
-        failures = 1 + (self._backoffs[node_id].failures if node_id in self._backoffs else 0)
-        wait = min(self._config.redial_min_ms << min(failures - 1, 16), self._config.redial_max_ms)
-        self._backoffs[node_id] = _Backoff(failures, later(now, self._jittered(wait)))
-        if len(self._backoffs) > len(self._records) + len(self._bootstrap) + self._config.links_max:
-            del self._backoffs[next(iter(self._backoffs))]
+        self._dialing.on_failed(node_id, reason, now)
 
-    def _jittered(self, wait_ms: int) -> Duration:
-        spread = max(1, wait_ms // JITTER_DIVISOR)
-        return Duration(wait_ms - spread + self._rng.randrange(2 * spread + 1))
+    def on_told(self, node_id: NodeId, retry_after_s: int, now: Instant) -> None:
+        """A peer that ended a link said when to come back."""
+        self._failures.on_told(node_id, retry_after_s, now)
 
-    def on_ping(self, link: LinkId, now: Instant) -> None:
-        """The peer asked for, or gave, a sign of life."""
-        live = self._live.get(link)
-        if live is not None:
-            live.heard_at = now
+    def on_heard(self, link: LinkId, message: Message, now: Instant) -> None:
+        """A link brought a sign of life, or something of use."""
+        self.liveness.on_heard(link, now)
+        tie = self._company.ties.find(link)
+        if tie is not None and not isinstance(message, Ping | Pong):
+            tie.used_at = now
 
-    def on_pong(self, link: LinkId, sequence: int, now: Instant) -> None:
-        """The peer answered; only the newest question measures the round trip."""
-        live = self._live.get(link)
-        if live is None:
-            return
-        live.heard_at = now
-        if sequence == live.sequence and live.asked_at is not None:
-            live.rtt_ms = elapsed(live.asked_at, now)
-            live.asked_at = None
+    def on_ask(self, link: LinkId, ask: NeighborAsk, now: Instant) -> Reply:
+        """A peer wants to be a neighbour; a yes makes it one."""
+        return self._company.on_ask(link, ask, now)
 
-    def next_ping(self, link: LinkId, now: Instant) -> int | None:
-        """The sequence to ask with, for the side that dialled; None for the other."""
-        live = self._live.get(link)
-        if live is None or not live.is_dialer:
-            return None
-        live.sequence = (live.sequence + 1) & 0xFFFFFFFF
-        live.asked_at = now
-        return live.sequence
+    def on_answer(self, link: LinkId, retry_after_s: int, now: Instant, *, is_yes: bool) -> bool:
+        """A peer answered; whether it is a neighbour only from now on."""
+        return self._company.on_answer(link, retry_after_s, now, is_yes=is_yes)
 
-    def is_silent(self, link: LinkId, now: Instant) -> bool:
-        """Whether nothing was heard on a link for longer than an interval and its answer may
-        take."""
-        live = self._live.get(link)
-        return live is not None and elapsed(live.heard_at, now) > self._connections.silence_max_ms
-
-    def next_ping_at(self, now: Instant) -> Instant:
-        """When to look at a link again."""
-        interval = self._connections.ping_interval_ms
-        return later(
-            now, Duration(interval - interval // 20 + self._rng.randrange(interval // 10 + 1))
-        )
-
-    def next_dial_at(self, now: Instant) -> Instant:
-        """When to look for missing neighbours again: the first back-off to end, or a while."""
-        ends = [
-            self._backoffs[node_id].until
-            for node_id in self._wanted()
-            if node_id in self._backoffs and not self._may_dial(node_id, now)
-        ]
-        look_again = later(now, self._jittered(LOOK_AGAIN_MS))
-        return min([look_again, *(one for one in ends if not is_due(one, now))])
+    def next_asks(self, now: Instant) -> tuple[tuple[LinkId, NeighborAsk], ...]:
+        """Whom of those linked to ask now."""
+        return self._company.next_asks(now)
 
     def next_dials(self, now: Instant) -> tuple[Candidate, ...]:
         """Whom to dial now, most useful first."""
-        room = min(
-            self._config.dials_max - len(self._dialing),
-            self._config.links_max - len(self._links) - len(self._dialing),
-        )
-        if room <= 0:
-            return ()
-        wanted = [node_id for node_id in self._wanted() if self._may_dial(node_id, now)]
-        return tuple(self._candidate(node_id) for node_id in wanted[:room])
+        return self._dialing.next_dials(now)
 
-    def _candidate(self, node_id: NodeId) -> Candidate:
-        record = self._records.get(node_id)
-        if record is not None and record.addresses:
-            return Candidate(node_id, record.addresses)
-        return Candidate(
-            node_id, tuple(one.address for one in self._bootstrap if one.node_id == node_id)
-        )
+    def next_dial_at(self, now: Instant) -> Instant:
+        """When to look for missing neighbours again."""
+        return self._dialing.next_dial_at(now)
 
-    def _may_dial(self, node_id: NodeId, now: Instant) -> bool:
-        if node_id in self._links or node_id in self._dialing or node_id == self._own_id:
-            return False
-        backoff = self._backoffs.get(node_id)
-        return backoff is None or is_due(backoff.until, now)
-
-    def _wanted(self) -> list[NodeId]:
-        """Missing neighbours: first those that heal the most audiences at once, ties by our own
-        chance."""
-        votes: dict[NodeId, int] = {}
-        for circle in self._circles:
-            for node_id in self._missing(circle):
-                votes[node_id] = votes.get(node_id, 0) + 1
-        if not self._links and not votes:
-            return [one.node_id for one in self._bootstrap if one.node_id != self._own_id]
-        if not self._links or not self._circles:
-            # Until a directory lists us, only the control endpoint is shown all our claims, so a
-            # node that met others first must not stop before it has met that one too.
-            for one in self._bootstrap:
-                if one.node_id not in self._links:
-                    votes.setdefault(one.node_id, 0)
-        ranked = [(-count, self._rng.getrandbits(32), node_id) for node_id, count in votes.items()]
-        return [node_id for _, _, node_id in sorted(ranked)]
-
-    def _missing(self, circle: _Circle) -> tuple[NodeId, ...]:
-        present = [
-            node_id
-            for node_id in circle.members
-            if node_id in self._links or node_id in self._dialing
+    def next_partings(self, is_busy: Callable[[LinkId], bool], now: Instant) -> tuple[Parting, ...]:
+        """Whom to let go now: guests with nothing to do, and one neighbour too many."""
+        partings = [
+            Parting(tie.link, ByeReason.VISIT_OVER, LostReason.VISIT_OVER, 0)
+            for tie in self._company.guests()
+            if is_due(later(tie.used_at, GUEST_IDLE), now) and not is_busy(tie.link)
         ]
-        if self._own_class is PeerClass.THIN:
-            return () if len(present) >= THIN_LINKS else circle.members
-        if len(circle.members) <= self._config.mesh_members_max:
-            return circle.members
-        if circle.before and not any(node_id in self._links for node_id in circle.before):
-            return circle.before
-        return circle.members if len(present) < self._config.quota_per_audience else ()
+        gone = self._company.next_surplus(now)
+        if gone is not None:
+            partings.append(Parting(gone.link, ByeReason.EVICTED, LostReason.EVICTED, APART_S))
+        return tuple(partings)
+
+    @property
+    def is_thin(self) -> bool:
+        """Whether a directory says that this node passes nothing on."""
+        return self._directories.is_thin(self._directories.own_id)
+
+    def is_neighbor(self, link: LinkId) -> bool:
+        """Whether a link is one between neighbours."""
+        tie = self._company.ties.find(link)
+        return tie is not None and tie.standing is Standing.NEIGHBOR
 
     def is_listed(self, node_id: NodeId, scope: ScopeId) -> bool:
         """Whether a held directory lists a node for a scope, as a member or because it stores for
         it."""
-        return any(
-            one.scope == scope and any(peer.node_id == node_id for peer in one.peers)
-            for one in self._directories.values()
-        )
+        return self._directories.is_listed(node_id, scope)
 
     def audiences(self) -> tuple[Audience, ...]:
         """The declared audiences this node is a member of."""
-        return tuple(circle.audience for circle in self._circles)
+        return tuple(seat.circle.audience for seat in self._directories.seats)
 
     def record_of(self, node_id: NodeId) -> PeerRecord | None:
-        """What a held directory says of a node."""
-        return self._records.get(node_id)
+        """What a held directory says of a node. Cost: O(directories)."""
+        return self._directories.record_of(node_id)
 
     def distance_to(self, record: PeerRecord) -> int:
         """How far a peer's failure domain is from ours: 0 same rack to 3 another region, or
         unknown."""
-        return (
-            UNKNOWN_DISTANCE
-            if self._own_domain is None
-            else self._own_domain.distance(record.domain)
-        )
+        return self._directories.distance_to(record)
 
-    def link_of(self, node_id: NodeId) -> LinkId | None:
-        """The link to a node, if there is one."""
-        return self._links.get(node_id)
-
-    def rtt_ms(self, link: LinkId) -> int | None:
-        """Round trip of the newest answered ping."""
-        live = self._live.get(link)
-        return None if live is None else live.rtt_ms
-
-    def heard_at(self, link: LinkId) -> Instant | None:
-        """When a link last gave a sign of life."""
-        live = self._live.get(link)
-        return None if live is None else live.heard_at
+    def open_rules(self) -> tuple[Rule, ...]:
+        """The rules the live neighbours there are do not meet."""
+        return self._company.open_rules()
 
     def snapshot(self) -> NeighborsSnapshot:
         """Counts for status."""
-        domains = {
-            self._records[node_id].domain for node_id in self._links if node_id in self._records
-        }
-        wanted = {node_id for circle in self._circles for node_id in circle.members}
-        target = min(len(wanted), max((self._quota(circle) for circle in self._circles), default=0))
+        neighbors = self._company.neighbors()
+        records = [self.record_of(tie.node_id) for tie in neighbors]
         return NeighborsSnapshot(
-            active=len(self._links), target=target, failure_domains=len(domains)
+            active=len(self._company.ties) - len(self._company.guests()),
+            target=max((self._wanted(seat) for seat in self._directories.seats), default=0),
+            failure_domains=len({one.domain for one in records if one is not None}),
+            guests=len(self._company.guests()),
+            suspects=sum(self.liveness.is_suspect(tie.link) for tie in neighbors),
         )
 
-    def _quota(self, circle: _Circle) -> int:
-        count = len(circle.members)
-        return count if count <= self._config.mesh_members_max else self._config.quota_per_audience
+    def _wanted(self, seat: Seat) -> int:
+        if seat.rank is None:
+            return min(THIN_LINKS, seat.others)
+        if seat.others <= self._config.mesh_members_max:
+            return seat.others
+        return min(max(self._config.links_min, self._config.quota_per_audience), seat.others)
 
     def check(self) -> None:
-        """Assert that links, dials and records agree."""
-        assert self._own_id not in self._links
-        assert not set(self._links) & set(self._dialing)
-        assert all(link in self._live for link in self._links.values())
-        assert self._own_id not in self._records
+        """Assert that links, dials and limits agree."""
+        self._company.check()
+        self._dialing.check()
+        assert self._directories.own_id not in self._company.ties

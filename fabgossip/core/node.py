@@ -39,6 +39,7 @@ from fabgossip.core.events import (
     RefreshDue,
     RequestDue,
     RequestMade,
+    SilenceDue,
     Started,
     Timer,
     TimerFired,
@@ -77,6 +78,8 @@ from fabgossip.model.messages import (
     Ids,
     Manifests,
     Message,
+    NeighborAnswer,
+    NeighborAsk,
     NotAvailable,
     Ping,
     Pong,
@@ -266,8 +269,9 @@ class Node:
             return
         message = event.message
         if isinstance(message, Bye):
-            self._links.on_bye(session)
+            self._links.on_bye(session, message, now)
         elif session.is_open:
+            self._m.neighbors.on_heard(event.link, message, now.instant)
             passed = self._m.policing.passed(session, message, event.stream, now.instant)
             is_heard = not session.is_parting or isinstance(passed, GetContent)
             if passed is not None and is_heard:
@@ -285,7 +289,11 @@ class Node:
             case Ping():
                 self._links.on_ping(session, message, now)
             case Pong():
-                self._m.neighbors.on_pong(session.link, message.sequence, now.instant)
+                self._m.neighbors.liveness.on_pong(session.link, message.sequence, now.instant)
+            case NeighborAsk():
+                self._links.on_ask(session, message, now)
+            case NeighborAnswer():
+                self._links.on_answer(session, message, now)
             case Claims():
                 self._claims.on_claims(session, message, now)
             case Announce():
@@ -333,6 +341,8 @@ class Node:
                 self._links.on_dial_due(timer, now)
             case PingDue():
                 self._links.on_ping_due(timer.link, now)
+            case SilenceDue():
+                self._links.on_silence_due(timer.link, now)
             case HelloDue():
                 self._links.on_hello_due(timer.link)
             case PartingDue():

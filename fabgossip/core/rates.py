@@ -34,6 +34,8 @@ from fabgossip.model.messages import (
     Ids,
     Manifests,
     Message,
+    NeighborAnswer,
+    NeighborAsk,
     NotAvailable,
     Ping,
     Pong,
@@ -69,6 +71,7 @@ class Kind(StrEnum):
     CLAIMS = "claims"
     PING = "ping"
     PONG = "pong"
+    NEIGHBOR = "neighbor"
     ANNOUNCE = "announce"
     TRUST = "trust"
     HAVE = "have"
@@ -103,6 +106,7 @@ RATES: Final[dict[Kind, Rate]] = {
     Kind.CLAIMS: Rate("messages", 1, 60_000, 3, Beyond.UNANSWERED),
     Kind.PING: Rate("messages", 20, 1_000, 40, Beyond.UNANSWERED),
     Kind.PONG: Rate("messages", 20, 1_000, 40, Beyond.UNANSWERED),
+    Kind.NEIGHBOR: Rate("messages", 1, 10_000, 6, Beyond.UNANSWERED),
     Kind.ANNOUNCE: Rate("envelopes", 200, 1_000, 2_000, Beyond.SKIPPED),
     Kind.TRUST: Rate("envelopes", 20, 1_000, 100, Beyond.SKIPPED),
     Kind.HAVE: Rate("messages", 50, 1_000, 600, Beyond.SKIPPED),
@@ -303,6 +307,8 @@ def _charge(message: Message) -> tuple[Kind, int] | None:
             return Kind.PING, 1
         case Pong():
             return Kind.PONG, 1
+        case NeighborAsk() | NeighborAnswer():
+            return Kind.NEIGHBOR, 1
         case Have():
             return Kind.HAVE, 1
         case Graft():

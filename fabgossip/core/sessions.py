@@ -12,6 +12,7 @@ from typing import Final
 
 from fabgossip.core.events import LinkId
 from fabgossip.core.sets import Reach, set_id_of
+from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import NodeIdentity, Opening, VerifiedClaims
 from fabgossip.model.ids import BootId, NodeId
 from fabgossip.model.messages import PROTOCOL, Hello
@@ -64,6 +65,10 @@ class Session:
     reaches: dict[Audience, Reach] = field(default_factory=dict)
     """What of each audience is compared with the peer, as long as what that rests on stays."""
     reach_rests_on: tuple[object, ...] = ()
+    told_types: frozenset[ArtifactType] = frozenset()
+    """Of these the mode lets us tell."""
+    link_root: tuple[tuple[object, ...], bytes] = ((), b"")
+    """What stands for all sets shared on the link, and what that rests on."""
     is_behind: bool = False
     """Whether something the peer told was skipped: sets are held against its own."""
     named: dict[bytes, Audience] = field(default_factory=dict)

@@ -76,7 +76,7 @@ class Sets:
 
     __slots__ = (
         "_by_expiry", "_by_namespace", "_by_set_id", "_members", "_now", "_set_ids", "_views",
-    )  # fmt: skip
+        "revision", )  # fmt: skip
 
     def __init__(self) -> None:
         self._by_namespace: dict[str, tuple[VerifiedManifest, ...]] = {}
@@ -86,6 +86,8 @@ class Sets:
         self._by_expiry: OrderedMap[tuple[UnixTime, bytes], str] = OrderedMap()
         self._views: dict[Audience, dict[_View, _Building]] = {}
         self._now = NEVER
+        self.revision = 0
+        """Grows with everything that counts or counts no more."""
 
     def on_counted(
         self, namespace: str, statements: tuple[VerifiedManifest, ...], now: UnixTime
@@ -108,6 +110,7 @@ class Sets:
             self._by_namespace[namespace] = fresh
 
     def _put(self, verified: VerifiedManifest) -> None:
+        self.revision += 1
         audience, key = verified.manifest.audience, key_of(verified)
         if audience not in self._members:
             self._members[audience] = {}
@@ -121,6 +124,7 @@ class Sets:
                 view.made.add(key)
 
     def _drop(self, verified: VerifiedManifest) -> None:
+        self.revision += 1
         audience, key = verified.manifest.audience, key_of(verified)
         del self._members[audience][key]
         self._by_expiry.discard((verified.manifest.expires_at, key))
@@ -133,6 +137,8 @@ class Sets:
     def on_time(self, now: UnixTime) -> bool:
         """What expired counts no more. Whether the clock ran back, and what had expired before may
         count again. Cost: O(1) where nothing did."""
+        if now == self._now:
+            return False
         is_earlier = seconds_between(now, self._now) > 0
         self._now = now
         while rows := self._by_expiry.items_up_to((now, b"\xff" * (TIME_BYTES + 32)), 1_024):

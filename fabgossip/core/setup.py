@@ -1,14 +1,16 @@
 """What a node is made of: who it is, what it pins, how it is configured.
 
 Decides: nothing.
-Keeps: every member is frozen; a node starts from these values and its disk alone.
+Keeps: every member is frozen, but for a memory of what was worked out, which changes no outcome; a
+node starts from these values and its disk alone.
 Must not know: which files they came from.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from fabgossip.core.config import NodeConfig
+from fabgossip.core.rosters import Rosters
 from fabgossip.model.authority import NodeIdentity, Opening
 from fabgossip.model.ids import BootId, NodeId
 from fabgossip.model.topology import Endpoint
@@ -38,6 +40,8 @@ class NodeSetup:
     bootstrap: tuple[Endpoint, ...]
     seed: int
     """Of the node's own chance: its machines draw from streams named after them."""
+    rosters: Rosters = field(default_factory=Rosters)
+    """Shared by the nodes of one process."""
 
     def chance(self, machine: str) -> Random:
         """The stream of one machine: a draw added to another shifts none of it."""

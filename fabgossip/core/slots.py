@@ -47,6 +47,10 @@ class Slots:
             and sum(_beyond_own(one) for one in self._by_link.values()) < self._shared_max
         )
 
+    def is_in_use(self, link: LinkId) -> bool:
+        """Whether a request of a link is being served."""
+        return link in self._by_link
+
     def on_taken(self, link: LinkId, stream: int, *, is_trust: bool) -> None:
         """A request is being served, or waits for the disk before it is."""
         self._by_link.setdefault(link, []).append(_Taken(stream, is_trust))

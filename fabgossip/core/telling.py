@@ -16,6 +16,7 @@ from fabgossip.core.config import DisseminationConfig, HoldingsConfig
 from fabgossip.core.disclosure import HOPS_MAX, Disclosure, traffic_of
 from fabgossip.core.effects import Effect, SetTimer
 from fabgossip.core.events import AnnounceDue, HaveDue, LinkId
+from fabgossip.core.neighbors import Neighbors
 from fabgossip.core.sessions import Session, Sessions
 from fabgossip.core.trees import Trees
 from fabgossip.model.artifact import VerifiedManifest
@@ -64,7 +65,9 @@ _News: TypeAlias = tuple[Audience, bytes, bool]
 class Telling:
     """Tells neighbours of what exists."""
 
-    __slots__ = ("_announcing", "_disclosure", "_news", "_out", "_sessions", "held", "trees")
+    __slots__ = (
+        "_announcing", "_disclosure", "_neighbors", "_news", "_out", "_sessions", "held", "trees",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -72,10 +75,12 @@ class Telling:
         holdings: HoldingsConfig,
         disclosure: Disclosure,
         sessions: Sessions,
+        neighbors: Neighbors,
         out: list[Effect],
     ) -> None:
         self._disclosure = disclosure
         self._sessions = sessions
+        self._neighbors = neighbors
         self._out = out
         self.trees = Trees(config)
         self._announcing: Batching[_Entry] = Batching(Duration(config.batch_ms))
@@ -89,7 +94,8 @@ class Telling:
         peers = [
             one
             for one in self._sessions.open_sessions()
-            if self._disclosure.may_know(one, verified, now)
+            if self._is_told(one, verified, untold)
+            and self._disclosure.may_know(one, verified, now)
         ]
         shared = tuple(one.link for one in peers if may_disclose(one.claims, audience))
         eager, _ = self.trees.split(audience, shared)
@@ -104,6 +110,14 @@ class Telling:
             else:
                 news = (audience, prefix_of(verified.manifest_hash), untold.is_late)
                 self._tell_news(session, news, now)
+
+    def _is_told(self, session: Session, verified: VerifiedManifest, untold: Untold) -> bool:
+        """Neighbours hear of everything, guests of what restricts. A thin node tells only what
+        nobody told it."""
+        if self._neighbors.is_thin and untold.origin is not None:
+            return False
+        is_trust = traffic_of(verified) is TrafficClass.TRUST
+        return is_trust or self._neighbors.is_neighbor(session.link)
 
     @staticmethod
     def _is_pushed(

@@ -117,6 +117,13 @@ class Trees:
         branch = self._tree(audience).branches.setdefault(link, _Branch(is_eager=True))
         branch.is_eager = True
 
+    def on_suspect(self, link: LinkId) -> None:
+        """A link may be dead: it carries news only, until it is grafted again."""
+        for tree in self._trees.values():
+            branch = tree.branches.get(link)
+            if branch is not None:
+                self._make_lazy(branch)
+
     def on_lost(self, link: LinkId) -> None:
         """A link ended, or its peer may know less than before."""
         for tree in self._trees.values():

@@ -99,8 +99,8 @@ class View:
         domain = "" if record is None else str(record.domain)
         return (
             domain,
-            self._m.neighbors.rtt_ms(session.link),
-            self._m.neighbors.heard_at(session.link),
+            self._m.neighbors.liveness.rtt_ms(session.link),
+            self._m.neighbors.liveness.heard_at(session.link),
         )
 
     def shared_audiences(self, session: Session) -> int:

@@ -151,8 +151,6 @@ class Tried:
     fault: Fault
     until: Instant
     """Not asked again before."""
-    lost: LinkId | None
-    """The link that ended before the answer: over another one it is asked at once."""
 
 
 @dataclass(slots=True)
@@ -202,9 +200,7 @@ class Want:
         if barred is not None and not is_due(barred, now):
             return False
         tried = self.tried.get(source.node_id)
-        if tried is None or tried.lost not in (None, source.link):
-            return True
-        return tried.climb != self.climbs and is_due(tried.until, now)
+        return tried is None or (tried.climb != self.climbs and is_due(tried.until, now))
 
     def on_fault(self, source: Source, reason: FetchFailure, base_ms: int, now: Instant) -> None:
         """A try of a source came to nothing: it is passed over, the longer the oftener."""
@@ -215,13 +211,14 @@ class Want:
         if reason is FetchFailure.BUSY:
             wait = BUSY_WAIT
         elif reason is FetchFailure.LOST:
-            wait = 0
+            # It may have another link by now: that one is asked in the next climb, after everybody
+            # else had a try, and at once.
+            wait, self.is_urgent = 0, True
         tried = Tried(
             climb=self.climbs,
             failures=failures,
             fault=fault,
             until=later(now, Duration(wait)),
-            lost=source.link if reason is FetchFailure.LOST else None,
         )
         _note(self.tried, source.node_id, tried)
 

@@ -48,6 +48,7 @@ RULES: Final[dict[Fact, Rule]] = {
         LogLevel.WARNING, Keep.EACH, "withhold", codes=("source",), subjects=("namespace",)
     ),
     Fact.SESSION_CUT: Rule(LogLevel.WARNING, Keep.FOLDED, "cut"),
+    Fact.NEIGHBOR_EVICTED: Rule(LogLevel.INFO, Keep.FOLDED),
     Fact.FETCH_DENIED: Rule(LogLevel.WARNING, Keep.FOLDED, "deny"),
     Fact.FETCH_FAILED: Rule(LogLevel.DEBUG, Keep.FOLDED),
     Fact.PROBE_SILENCED: Rule(LogLevel.DEBUG, Keep.FOLDED, "deny"),

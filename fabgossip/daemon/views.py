@@ -121,6 +121,8 @@ def _neighbors(neighbors: NeighborsSnapshot) -> dict[str, object]:
         "active": neighbors.active,
         "target": neighbors.target,
         "failure_domains": neighbors.failure_domains,
+        "guests": neighbors.guests,
+        "suspects": neighbors.suspects,
     }
 
 

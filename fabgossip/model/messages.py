@@ -62,6 +62,7 @@ class ByeReason(Enum):
     DRAIN = 1
     RESTART = 2
     FULL = 3
+    EVICTED = 4
     DUPLICATE = 5
     VISIT_OVER = 6
     LIFE_OVER = 7
@@ -149,6 +150,36 @@ class Bye:
     """Last word; `retry_after_s` is a hint."""
 
     reason: ByeReason
+    retry_after_s: int
+
+
+class NeighborPurpose(Enum):
+    """What a link is to be used for."""
+
+    QUOTA = 1
+    UPWARD = 2
+    """The asked node stands before the asker, which has nobody else that does."""
+    FAR = 3
+    THIN = 4
+    """The asker is a thin node: it passes nothing on and is in nobody's quota."""
+    KEEP = 5
+    """The asker took the link for one between neighbours before it could know better."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighborAsk:
+    """Asks to make neighbours of the ends of this link."""
+
+    purpose: NeighborPurpose
+    is_needed: bool
+    """Whether the asker has no other neighbour in an audience both are in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighborAnswer:
+    """Whether they are from now on; else, after how long another ask makes sense."""
+
+    is_yes: bool
     retry_after_s: int
 
 
@@ -389,6 +420,8 @@ Message: TypeAlias = (
     | Ping
     | Pong
     | Bye
+    | NeighborAsk
+    | NeighborAnswer
     | Announce
     | Have
     | Graft

@@ -194,8 +194,21 @@ def shards_held(audience: Audience, type_name: str, held: Entitlements) -> froze
     shards: frozenset[int] = frozenset()
     for one in held.assignments:
         if type_name in one.types and _covers_scope(one, audience):
-            shards |= ALL_SHARDS if one.shards is None else frozenset(one.shards)
+            if one.shards is None:
+                return ALL_SHARDS
+            shards |= frozenset(one.shards)
     return shards
+
+
+def shards_of_both(
+    audience: Audience, type_name: str, one: Entitlements, other: Entitlements
+) -> frozenset[int]:
+    """The shards of a type that both may hold. All of them, which is the rule, are one value and
+    not a new one for every pair."""
+    first, second = shards_held(audience, type_name, one), shards_held(audience, type_name, other)
+    if first is ALL_SHARDS:
+        return second
+    return first if second is ALL_SHARDS else first & second
 
 
 def may_share(audience: Audience, held: Entitlements) -> bool:

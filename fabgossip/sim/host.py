@@ -49,6 +49,7 @@ from fabgossip.core.events import (
     Unwanted,
 )
 from fabgossip.core.node import Node
+from fabgossip.core.rosters import Rosters
 from fabgossip.core.setup import NodeSetup
 from fabgossip.core.view import View
 from fabgossip.errors import WireError
@@ -115,6 +116,7 @@ class Surroundings:
     watch: Watch
     streams: Streams
     verifier: Verifier
+    rosters: Rosters
     config: NodeConfig
     make_node: NodeMaker
     index_of: dict[NodeId, int]
@@ -156,6 +158,7 @@ class Process:
             boot_id=BootId(around.streams.of(f"boot/{node_id}").bytes(BOOT_ID_BYTES)),
             bootstrap=papers.bootstrap,
             seed=around.streams.of(f"node/{node_id}").draw(),
+            rosters=around.rosters,
         )
         self._labor = Labor(around.verifier, around.cpu_percents[index])
         self.node = around.make_node(setup, self._labor)

@@ -20,8 +20,9 @@ from fabgossip.sim.agreement import Agreement
 from fabgossip.sim.checkers import Docket
 from fabgossip.sim.ledger import Ledger
 
-DEAD_NS: Final = 11_000_000_000
-"""A dead neighbour is dropped within this: 10 s to notice, 1 s to replace it (*start*)."""
+DEAD_NS: Final = 15_000_000_000
+"""A dead neighbour is dropped within this: 9.4 s until it is doubted, and replaced; 5 s more until
+the link ends (*start*)."""
 RATE_WINDOW_NS: Final = 10_000_000_000
 """Rates over less are no rates."""
 

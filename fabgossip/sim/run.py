@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 from fabgossip.core.effects import Answer, Outcome
+from fabgossip.core.rosters import Rosters
 from fabgossip.errors import ScenarioError
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import UnixTime
@@ -181,6 +182,7 @@ class Run:
             watch=self.watch,
             streams=self._streams,
             verifier=engine.verifier,
+            rosters=Rosters(),
             config=scenario.config,
             make_node=engine.make_node,
             index_of={node.node_id: node.index for node in scenario.nodes},

@@ -154,6 +154,21 @@ def _parse_pong(value: Value) -> m.Pong:
     return m.Pong(sequence=as_int(sequence, "sequence", high=SEQUENCE_MAX))
 
 
+def _parse_neighbor_ask(value: Value) -> m.NeighborAsk:
+    purpose, is_needed = as_array(value, "neighbour ask", length=2)
+    return m.NeighborAsk(
+        purpose=as_enum(purpose, m.NeighborPurpose, "purpose"),
+        is_needed=as_bool(is_needed, "needed"),
+    )
+
+
+def _parse_neighbor_answer(value: Value) -> m.NeighborAnswer:
+    is_yes, retry = as_array(value, "neighbour answer", length=2)
+    return m.NeighborAnswer(
+        is_yes=as_bool(is_yes, "yes"), retry_after_s=as_int(retry, "retry after", high=RETRY_MAX)
+    )
+
+
 def _parse_bye(value: Value) -> m.Bye:
     reason, retry = as_array(value, "bye", length=2)
     return m.Bye(
@@ -405,6 +420,8 @@ _PARSERS: Final[dict[FrameKind, Callable[[Value], m.Message]]] = {
     FrameKind.PING: _parse_ping,
     FrameKind.PONG: _parse_pong,
     FrameKind.BYE: _parse_bye,
+    FrameKind.NEIGHBOR_ASK: _parse_neighbor_ask,
+    FrameKind.NEIGHBOR_ANSWER: _parse_neighbor_answer,
     FrameKind.ANNOUNCE: _parse_announce,
     FrameKind.HAVE: _parse_have,
     FrameKind.GRAFT: _parse_graft,
@@ -448,6 +465,10 @@ def _value_of(message: m.Message) -> tuple[FrameKind, Value]:
             ]  # fmt: skip
         case m.Pong():
             return FrameKind.PONG, [message.sequence]
+        case m.NeighborAsk():
+            return FrameKind.NEIGHBOR_ASK, [message.purpose.value, message.is_needed]
+        case m.NeighborAnswer():
+            return FrameKind.NEIGHBOR_ANSWER, [message.is_yes, message.retry_after_s]
         case m.Bye():
             return FrameKind.BYE, [message.reason.value, message.retry_after_s]
         case m.Announce():

@@ -40,6 +40,8 @@ class FrameKind(IntEnum):
     PING = 4
     PONG = 5
     BYE = 6
+    NEIGHBOR_ASK = 7
+    NEIGHBOR_ANSWER = 8
     ANNOUNCE = 16
     HAVE = 17
     GRAFT = 18
@@ -71,6 +73,8 @@ BODY_BYTES_MAX: Final[dict[FrameKind, int]] = {
     FrameKind.PING: 64,
     FrameKind.PONG: 32,
     FrameKind.BYE: 16,
+    FrameKind.NEIGHBOR_ASK: 16,
+    FrameKind.NEIGHBOR_ANSWER: 16,
     FrameKind.ANNOUNCE: 176 * KIB,
     FrameKind.HAVE: 16 * KIB,
     FrameKind.GRAFT: 8 * KIB,

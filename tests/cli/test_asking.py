@@ -13,7 +13,7 @@ type = "route_policy_bundle"
 namespace = "routes/edge"
 file = "routes"
 """
-HANG_S = 10
+HANG_S = 60
 FULL = "platform/demo-test/cluster/prod/routes/edge"
 
 

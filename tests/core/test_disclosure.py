@@ -122,7 +122,7 @@ def test_the_choke_point_itself_judges_the_audience() -> None:
     )
     sessions = Sessions(NodeId("n1"))
     configs = (NeighborsConfig(), ConnectionsConfig())
-    neighbors = Neighbors(NodeId("n1"), factory.CLUSTER, configs, (), Random(1))
+    neighbors = Neighbors(NodeId("n1"), configs, (), Random(1))
     disclosure = Disclosure(beliefs, Catalog(), sessions, neighbors, out)
     now = Now(instant=Instant(0), unix=factory.NOW)
     for link, peer in enumerate((Peer(name="n2"), OUTSIDER)):

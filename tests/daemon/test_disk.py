@@ -22,7 +22,7 @@ from tests.core.artifacts import Artifact, routes
 OWN = NodeId("n1")
 LARGE = routes(7, content=b"large routes " * 2_000)
 """Above what rests inline."""
-HANG_S = 15
+HANG_S = 60
 
 
 def put(artifact: Artifact) -> Persist:

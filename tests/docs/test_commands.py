@@ -20,7 +20,7 @@ from fabgossip.model.ids import ClusterId, PlatformId
 from fabgossip.model.moment import UnixTime
 from tests.docs.pages import README, REFERENCE, TUTORIAL, blocks, rows
 
-HANG_S = 18
+HANG_S = 80
 """Below the limit after which the whole run is ended."""
 PORT = re.compile(r"(?<=127\.0\.0\.1:)\d+")
 

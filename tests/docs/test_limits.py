@@ -7,8 +7,10 @@ from fabgossip.core.config import (
     DisseminationConfig,
     FetchingConfig,
     HoldingsConfig,
+    NeighborsConfig,
 )
 from fabgossip.core.dissemination import LACKING_MAX
+from fabgossip.core.failures import FAILURES_MAX as DIALS_FAILED_MAX
 from fabgossip.core.holdings import AUDIENCES_PER_LINK_MAX
 from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
 from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Rate
@@ -79,6 +81,9 @@ def limits() -> dict[str, str]:
         "handing a batch to the kernel": f"{connections.WRITE_TIMEOUT_S:g} s",
         "the last word of a link": f"{connections.CLEANUP_S:g} s",
         "silence of a link": seconds(links.silence_max_ms),
+        "an answer to a ping": seconds(links.pong_deadline_ms),
+        "guests": f"{NeighborsConfig().guests_max}",
+        "nodes whose failed dials are remembered": f"{DIALS_FAILED_MAX:,}",
         "bytes queued per link": (
             f"{queues[TrafficClass.LINK]} link, {queues[TrafficClass.TRUST]} trust, "
             f"{queues[TrafficClass.TOMBSTONE]} tombstones, {queues[TrafficClass.SNAPSHOT]} "

@@ -7,6 +7,7 @@ import pytest
 
 from fabgossip.errors import ModelError
 from fabgossip.model.scope import (
+    ALL_SHARDS,
     Audience,
     Entitlements,
     Family,
@@ -24,6 +25,7 @@ from fabgossip.model.scope import (
     parse_scope_id,
     scope_id,
     shard_of,
+    shards_of_both,
 )
 
 TYPE = "service_assignment_bundle"
@@ -190,6 +192,26 @@ def test_a_node_may_hold_what_it_matches_or_what_an_assignment_covers() -> None:
     assert may_hold(named, TYPE, NAMESPACE, held("cluster:c", assignment("org:a")))
     assert not may_hold(named, TYPE, NAMESPACE, held("cluster:c", assignment("org:b")))
     assert not matches(named, held("cluster:c", assignment("org:a")))
+
+
+def test_two_hold_the_shards_that_each_of_them_does() -> None:
+    named = audience("cluster:c org:a")
+    everything = held("cluster:c org:a"), held("cluster:c", assignment("org:a"))
+    few, others = (held("cluster:c", assignment("org:a", one)) for one in ((1, 2), (2, 3)))
+    assert shards_of_both(named, TYPE, few, others) == {2}
+    assert shards_of_both(named, TYPE, few, held("cluster:c")) == frozenset()
+    for one in everything:
+        assert shards_of_both(named, TYPE, one, few) == {1, 2}
+        assert shards_of_both(named, TYPE, few, one) == {1, 2}
+
+
+def test_all_shards_are_one_value_and_not_one_for_every_pair() -> None:
+    """Each link of each node keeps them, by audience and type."""
+    named = audience("cluster:c org:a")
+    member, store = held("cluster:c org:a"), held("cluster:c", assignment("org:a"))
+    found = [shards_of_both(named, TYPE, one, other) for one in (member, store)
+             for other in (member, store)]  # fmt: skip
+    assert all(one is ALL_SHARDS for one in found)
 
 
 # namespaces

@@ -24,7 +24,7 @@ from fabgossip.control.sources.folder import read_source
 from fabgossip.model.moment import UnixTime
 
 CLUSTER = "c1"
-HANG_S = 15.0
+HANG_S = 60.0
 """Below the limit after which the whole run is ended."""
 LOOK_S = 10.0
 """Well below it: who looks for something in vain may still say what for."""

@@ -250,6 +250,8 @@ MESSAGES: tuple[m.Message, ...] = (
     ping(2**32 - 1),
     m.Pong(sequence=0),
     m.Bye(reason=m.ByeReason.CLOSED, retry_after_s=30),
+    m.NeighborAsk(purpose=m.NeighborPurpose.UPWARD, is_needed=True),
+    m.NeighborAnswer(is_yes=False, retry_after_s=60),
     m.Announce(entries=(m.Announced(ENVELOPE, 3), m.Announced(f.signed(INCREMENT), 0, f.CONTENT))),
     m.Have(audience=AUDIENCE, prefixes=PREFIXES, is_late=True),
     m.Graft(audience=AUDIENCE, prefixes=PREFIXES[:1]),

@@ -61,8 +61,11 @@ REFUSED: list[tuple[FrameKind, object, str]] = [
     (FrameKind.PING, [SEQUENCE + 1], "SCHEMA"),
     (FrameKind.PONG, [True], "SCHEMA"),
     (FrameKind.BYE, [0, 0], "SCHEMA"),
-    (FrameKind.BYE, [4, 0], "SCHEMA"),
     (FrameKind.BYE, [13, 0], "SCHEMA"),
+    (FrameKind.NEIGHBOR_ASK, [0, True], "SCHEMA"),
+    (FrameKind.NEIGHBOR_ASK, [6, True], "SCHEMA"),
+    (FrameKind.NEIGHBOR_ASK, [1, 1], "SCHEMA"),
+    (FrameKind.NEIGHBOR_ANSWER, [True, SEQUENCE + 1], "SCHEMA"),
     (FrameKind.ANNOUNCE, [[b"", 0, None]] * 17, "SCHEMA"),
     (FrameKind.ANNOUNCE, [[bytes(10_241), 0, None]], "SCHEMA"),
     (FrameKind.ANNOUNCE, [[b"", 256, None]], "SCHEMA"),
@@ -121,6 +124,8 @@ def test_a_field_out_of_bounds_is_refused(kind: FrameKind, value: object, expect
         (FrameKind.GET_CONTENT, [[ASK] * 1_024, bytes(10_240), None]),
         (FrameKind.AUDIT_HEAD, [bytes(10_240)]),
         (FrameKind.BYE, [12, SEQUENCE]),
+        (FrameKind.NEIGHBOR_ASK, [5, True]),
+        (FrameKind.NEIGHBOR_ANSWER, [False, SEQUENCE]),
     ],
 )
 def test_a_message_with_every_field_at_its_bound_fits_its_frame(

@@ -1,0 +1,94 @@
+"""What the directories held say: who there is, where, and where this node stands itself.
+
+Decides: nothing; answers from the rosters.
+Keeps: nothing is copied out of a roster; a question about one node costs O(directories).
+Must not know: who is linked, who is alive.
+"""
+
+from typing import Final
+
+from fabgossip.core.rosters import Roster, Zone, zone_of
+from fabgossip.core.seats import Seat, seats_of
+from fabgossip.model.ids import NodeId
+from fabgossip.model.scope import ScopeId, ScopeKind
+from fabgossip.model.topology import PeerClass, PeerRecord
+
+UNKNOWN_DISTANCE: Final = 3
+"""Of peers where our own place is not known: as if they were in another region."""
+
+
+class Directories:
+    """The rosters held, by namespace, and what follows for this node."""
+
+    __slots__ = ("_own_record", "_rosters", "own_id", "seats")
+
+    def __init__(self, own_id: NodeId) -> None:
+        self.own_id = own_id
+        self._rosters: dict[str, Roster] = {}
+        self._own_record: PeerRecord | None = None
+        self.seats: tuple[Seat, ...] = ()
+        """The declared audiences this node is a member of."""
+
+    def on_directory(self, namespace: str, roster: Roster | None) -> None:
+        """The directory of a namespace now says this (None: it is gone)."""
+        if roster is None:
+            self._rosters.pop(namespace, None)
+        else:
+            self._rosters[namespace] = roster
+        self._own_record = self.record_of(self.own_id)
+        self.seats = seats_of(self.own_id, tuple(self._rosters.values()))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the cluster's own directory lists this node, so that who is a neighbour follows
+        from directories. Narrower ones do not say: whoever may not know of them would see by how
+        it is treated that there is one."""
+        return any(
+            one.scope.kind is ScopeKind.CLUSTER and self.own_id in one.records
+            for one in self._rosters.values()
+        )
+
+    def record_of(self, node_id: NodeId) -> PeerRecord | None:
+        """What a held directory says of a node."""
+        found = (one.records.get(node_id) for one in self._rosters.values())
+        return next((one for one in found if one is not None), None)
+
+    def is_listed(self, node_id: NodeId, scope: ScopeId) -> bool:
+        """Whether a directory lists a node for a scope, as a member or because it stores for it."""
+        return any(one.scope == scope and node_id in one.records for one in self._rosters.values())
+
+    def shared(self, node_id: NodeId) -> int:
+        """In how many of our audiences another node is, thin or not."""
+        return sum(seat.roster.is_member(node_id, seat.circle) for seat in self.seats)
+
+    def is_thin(self, node_id: NodeId) -> bool:
+        """Whether a directory says that a node passes nothing on."""
+        record = self.record_of(node_id)
+        return record is not None and record.peer_class is PeerClass.THIN
+
+    def zone_of(self, node_id: NodeId) -> Zone | None:
+        """Region and zone of a node, if a directory lists it."""
+        record = self.record_of(node_id)
+        return None if record is None else zone_of(record.domain)
+
+    @property
+    def own_zone(self) -> Zone | None:
+        """Region and zone of this node, once a directory lists it."""
+        return None if self._own_record is None else zone_of(self._own_record.domain)
+
+    def reach_of(self, node_id: NodeId) -> Zone | None:
+        """What is likely to be cut off from us as a whole and has this node in it: another region,
+        or a zone of our own."""
+        zone, own = self.zone_of(node_id), self.own_zone
+        return zone if zone is None or own is None or zone[0] == own[0] else (zone[0], "")
+
+    @property
+    def widest(self) -> Seat | None:
+        """Our seat in the audience with the most members."""
+        return max(self.seats, key=lambda seat: seat.others, default=None)
+
+    def distance_to(self, record: PeerRecord) -> int:
+        """How far a peer's failure domain is from ours: 0 same rack to 3 another region, or
+        unknown."""
+        own = self._own_record
+        return UNKNOWN_DISTANCE if own is None else own.domain.distance(record.domain)

@@ -1,0 +1,125 @@
+"""Whom not to dial yet: what failed, how often, and what a peer asked for.
+
+Decides: when a node may be dialled again.
+Keeps: no node is dialled in a tight loop; what a peer told us to wait is waited for whatever the
+reason to dial it; bounded.
+Must not know: why a node is wanted.
+
+- After a failure or a loss 1 s (`redial_min_ms`), doubling to `redial_max_ms`; once ten minutes of
+  failures have passed, to five minutes.
+- Where one end does not take the other for what it says it is, 60 s doubling to an hour.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from fabgossip.core.config import NeighborsConfig
+from fabgossip.model.ids import NodeId
+from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
+
+FAILURES_MAX: Final = 1_024
+"""Nodes remembered (*start*); beyond, the one that failed longest ago is dialled like any other."""
+LOST: Final = Duration(600_000)
+"""A lost neighbour is dialled again soon for so long (*start*)."""
+FAILED_WAIT_MS: Final = 300_000
+"""The longest wait after that (*start*)."""
+IDENTITY_WAIT_MS: Final = 60_000
+IDENTITY_WAIT_MAX_MS: Final = 3_600_000
+"""An expired certificate must not fill an uplink with handshakes (*start*)."""
+TOLD_MAX: Final = Duration(3_600_000)
+"""A peer that asks for a longer wait is heard as if it had said an hour."""
+JITTER_DIVISOR: Final = 5
+"""Jitter of 20 %."""
+
+
+@dataclass(slots=True)
+class _Failure:
+    count: int
+    since: Instant
+    until: Instant
+    told_until: Instant | None = None
+
+
+class Failures:
+    """What is remembered of nodes that could not be reached or did not want a link."""
+
+    __slots__ = ("_by_node", "_config", "_rng")
+
+    def __init__(self, config: NeighborsConfig, rng: Random) -> None:
+        self._config = config
+        self._rng = rng
+        self._by_node: OrderedDict[NodeId, _Failure] = OrderedDict()
+
+    def on_failed(self, node_id: NodeId, now: Instant, *, is_identity: bool) -> None:
+        """A link ended, or a dial failed."""
+        known = self._by_node.setdefault(node_id, _Failure(0, now, now))
+        self._by_node.move_to_end(node_id)
+        known.count += 1
+        longest = self._config.redial_max_ms
+        if elapsed(known.since, now) > LOST:
+            longest = max(longest, FAILED_WAIT_MS)
+        shortest = self._config.redial_min_ms
+        if is_identity:
+            shortest, longest = IDENTITY_WAIT_MS, IDENTITY_WAIT_MAX_MS
+        wait = min(shortest << min(known.count - 1, 16), longest)
+        known.until = later(now, jittered(wait, self._rng, JITTER_DIVISOR))
+        if len(self._by_node) > FAILURES_MAX:
+            self._by_node.popitem(last=False)
+
+    def on_told(self, node_id: NodeId, wait_s: int, now: Instant) -> None:
+        """A peer asked not to be dialled, or asked, for so long."""
+        if not wait_s:
+            return
+        wait = Duration(wait_s * 1_000)
+        known = self._by_node.setdefault(node_id, _Failure(0, now, now))
+        known.told_until = later(now, min(wait, TOLD_MAX))
+        if len(self._by_node) > FAILURES_MAX:
+            self._by_node.popitem(last=False)
+
+    def on_open(self, node_id: NodeId, now: Instant) -> None:
+        """A link to a node passed the hello: what failed before is forgotten, not what it said."""
+        known = self._by_node.pop(node_id, None)
+        if known is not None and self._is_told(known, now):
+            self._by_node[node_id] = _Failure(0, now, now, known.told_until)
+
+    def forget(self, is_meant: Callable[[NodeId], bool]) -> None:
+        """Some nodes may be in reach again: their failures say nothing any more."""
+        for node_id in [one for one in self._by_node if is_meant(one)]:
+            if self._by_node[node_id].told_until is None:
+                del self._by_node[node_id]
+
+    def has_failed(self, node_id: NodeId) -> bool:
+        """Whether anything is held against a node."""
+        return node_id in self._by_node
+
+    def may_dial(self, node_id: NodeId, now: Instant) -> bool:
+        """Whether no failure and no word of the node stands against dialling it."""
+        known = self._by_node.get(node_id)
+        return known is None or (is_due(known.until, now) and not self._is_told(known, now))
+
+    def may_seek(self, node_id: NodeId, now: Instant) -> bool:
+        """The same, whatever failed before."""
+        known = self._by_node.get(node_id)
+        return known is None or not self._is_told(known, now)
+
+    @staticmethod
+    def _is_told(known: _Failure, now: Instant) -> bool:
+        return known.told_until is not None and not is_due(known.told_until, now)
+
+    def next_end(self, now: Instant) -> Instant | None:
+        """When the next node may be dialled again that may not be now. Cost: O(failures)."""
+        ends = [max(one.until, one.told_until or one.until) for one in self._by_node.values()]
+        return min((end for end in ends if not is_due(end, now)), default=None)
+
+    def check(self) -> None:
+        """Assert the limit."""
+        assert len(self._by_node) <= FAILURES_MAX
+
+
+def jittered(wait_ms: int, rng: Random, divisor: int) -> Duration:
+    """A wait give or take one part in `divisor`."""
+    spread = max(1, wait_ms // divisor)
+    return Duration(wait_ms - spread + rng.randrange(2 * spread + 1))

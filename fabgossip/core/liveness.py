@@ -1,0 +1,185 @@
+"""Whether the other end of a link lives: pings, what is heard, suspicion, the end.
+
+Decides: when a link is suspect, when it is down, when to look again.
+Keeps: any frame is a sign of life; nobody is down before one more ping had its time; what is judged
+here is our own links and is told to nobody.
+Must not know: who is at the other end, what a link is for.
+
+- The side that dialled pings every `ping_interval_ms`; an answer is due within `pong_deadline_ms`.
+- The other side expects a ping within `silence_max_ms`: interval, its jitter and the answer's time.
+- Links of thin nodes are pinged every 60 s and suspect after 75 s.
+- Deadlines are multiplied by 1 + the lag score; from score 3 on no suspect goes down.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from random import Random
+from typing import Final
+
+from fabgossip.core.config import ConnectionsConfig
+from fabgossip.core.events import LinkId
+from fabgossip.core.lag import Lag
+from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
+
+DOWN_AFTER: Final = Duration(5_000)
+"""A suspect has so long to say anything (*start*)."""
+THIN_INTERVAL_MS: Final = 60_000
+THIN_SILENCE_MS: Final = 75_000
+"""A radio that sleeps is not to be woken for us (*start*)."""
+LAG_MAX: Final = 3
+SEQUENCE_MASK: Final = 0xFFFFFFFF
+
+
+class Life(Enum):
+    """What a look at a link comes to."""
+
+    ALIVE = 1
+    SUSPECT = 2
+    """It has just become so: it is due one more ping."""
+    DOUBTED = 3
+    """It was before, and has some time left."""
+    DOWN = 4
+
+
+@dataclass(slots=True)
+class _Pulse:
+    is_dialer: bool
+    heard_at: Instant
+    is_thin: bool = False
+    sequence: int = 0
+    asked_at: Instant | None = None
+    """When the newest question went out, as long as it is not answered."""
+    rtt_ms: int | None = None
+    suspect_since: Instant | None = None
+    ping_at: Instant | None = None
+    look_at: Instant | None = None
+
+
+class Liveness:
+    """The pulse of every link."""
+
+    __slots__ = ("_config", "_lag", "_pulses", "_rng")
+
+    def __init__(self, config: ConnectionsConfig, rng: Random) -> None:
+        self._config = config
+        self._rng = rng
+        self._lag = Lag()
+        self._pulses: dict[LinkId, _Pulse] = {}
+
+    def on_connected(self, link: LinkId, now: Instant, *, is_dialer: bool) -> None:
+        """A link passed TLS."""
+        self._pulses[link] = _Pulse(is_dialer, now)
+
+    def on_lost(self, link: LinkId) -> None:
+        """A link ended."""
+        self._pulses.pop(link, None)
+
+    def on_thin(self, link: LinkId, *, is_thin: bool) -> None:
+        """One end of a link is a thin node, or is not."""
+        self._pulses[link].is_thin = is_thin
+
+    def on_heard(self, link: LinkId, now: Instant) -> None:
+        """A frame came, whatever it says."""
+        pulse = self._pulses.get(link)
+        if pulse is not None:
+            pulse.heard_at = now
+            pulse.suspect_since = None
+
+    def on_pong(self, link: LinkId, sequence: int, now: Instant) -> None:
+        """The peer answered; only the newest question measures the round trip."""
+        pulse = self._pulses.get(link)
+        if pulse is not None and sequence == pulse.sequence and pulse.asked_at is not None:
+            pulse.rtt_ms = elapsed(pulse.asked_at, now)
+            pulse.asked_at = None
+
+    def on_ping_due(self, link: LinkId, now: Instant) -> None:
+        """The timer of `next_ping_at` fired."""
+        pulse = self._pulses.get(link)
+        if pulse is not None and pulse.ping_at is not None:
+            self._lag.on_timer(pulse.ping_at, now)
+
+    def next_ping(self, link: LinkId, now: Instant) -> int | None:
+        """The sequence to ask with, for the side that dialled and for one that doubts; None for the
+        other."""
+        pulse = self._pulses.get(link)
+        if pulse is None or not (pulse.is_dialer or pulse.suspect_since is not None):
+            return None
+        pulse.sequence = (pulse.sequence + 1) & SEQUENCE_MASK
+        pulse.asked_at = now
+        return pulse.sequence
+
+    def next_ping_at(self, link: LinkId, now: Instant) -> Instant | None:
+        """When to ask next, for the side that dialled."""
+        pulse = self._pulses.get(link)
+        if pulse is None or not pulse.is_dialer:
+            return None
+        interval = THIN_INTERVAL_MS if pulse.is_thin else self._config.ping_interval_ms
+        spread = interval // 20
+        pulse.ping_at = later(
+            now, Duration(interval - spread + self._rng.randrange(2 * spread + 1))
+        )
+        return pulse.ping_at
+
+    def next_look_at(self, link: LinkId, now: Instant) -> Instant | None:
+        """When to look whether a link lives; None while nothing is due from the peer."""
+        pulse = self._pulses.get(link)
+        if pulse is None:
+            return None
+        if pulse.suspect_since is not None:
+            pulse.look_at = later(pulse.suspect_since, DOWN_AFTER)
+        elif pulse.is_dialer:
+            asked = pulse.asked_at
+            deadline = self._patience(self._config.pong_deadline_ms, now)
+            pulse.look_at = None if asked is None else later(asked, deadline)
+        else:
+            silence = THIN_SILENCE_MS if pulse.is_thin else self._config.silence_max_ms
+            pulse.look_at = later(pulse.heard_at, self._patience(silence, now))
+        if pulse.look_at is not None and is_due(pulse.look_at, now):
+            pulse.look_at = later(now, DOWN_AFTER)
+        return pulse.look_at
+
+    def _patience(self, deadline_ms: int, now: Instant) -> Duration:
+        return Duration(deadline_ms * (1 + self._lag.score(now)))
+
+    def look(self, link: LinkId, now: Instant) -> Life:
+        """Judge a link, at the time of `next_look_at` or later."""
+        pulse = self._pulses.get(link)
+        if pulse is None:
+            return Life.ALIVE
+        if pulse.look_at is not None:
+            self._lag.on_timer(pulse.look_at, now)
+        if pulse.suspect_since is not None:
+            is_over = is_due(later(pulse.suspect_since, DOWN_AFTER), now)
+            return Life.DOWN if is_over and self._lag.score(now) < LAG_MAX else Life.DOUBTED
+        if not self._is_overdue(pulse, now):
+            return Life.ALIVE
+        pulse.suspect_since = now
+        return Life.SUSPECT
+
+    def _is_overdue(self, pulse: _Pulse, now: Instant) -> bool:
+        if pulse.is_dialer:
+            if pulse.asked_at is None or pulse.heard_at > pulse.asked_at:
+                return False
+            deadline = self._patience(self._config.pong_deadline_ms, now)
+            return elapsed(pulse.asked_at, now) >= deadline
+        silence = THIN_SILENCE_MS if pulse.is_thin else self._config.silence_max_ms
+        return elapsed(pulse.heard_at, now) >= self._patience(silence, now)
+
+    def is_suspect(self, link: LinkId) -> bool:
+        """Whether a link missed a deadline and said nothing since."""
+        pulse = self._pulses.get(link)
+        return pulse is not None and pulse.suspect_since is not None
+
+    def rtt_ms(self, link: LinkId) -> int | None:
+        """Round trip of the newest answered ping."""
+        pulse = self._pulses.get(link)
+        return None if pulse is None else pulse.rtt_ms
+
+    def heard_at(self, link: LinkId) -> Instant | None:
+        """When a link last gave a sign of life."""
+        pulse = self._pulses.get(link)
+        return None if pulse is None else pulse.heard_at
+
+    def links(self) -> frozenset[LinkId]:
+        """All links there are."""
+        return frozenset(self._pulses)

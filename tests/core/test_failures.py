@@ -1,0 +1,101 @@
+"""Patience with those who fail, more with those who lie, and with those who ask for it."""
+
+from random import Random
+
+from fabgossip.core.config import NeighborsConfig
+from fabgossip.core.failures import FAILURES_MAX, Failures
+from fabgossip.model.ids import NodeId
+from fabgossip.model.moment import Instant
+
+A, B = NodeId("a"), NodeId("b")
+HOUR_MS = 3_600_000
+
+
+def memory(redial_max_ms: int = 60_000) -> Failures:
+    return Failures(NeighborsConfig(redial_max_ms=redial_max_ms), Random(1))
+
+
+def wait_of(failures: Failures, now: Instant) -> int:
+    """Until the only node remembered may be dialled."""
+    end = failures.next_end(now)
+    assert end is not None
+    assert not failures.may_dial(A, Instant(end - 1))
+    assert failures.may_dial(A, end)
+    return end - now
+
+
+def waits(failures: Failures, count: int, *, is_identity: bool = False) -> list[int]:
+    now, found = Instant(0), []
+    for _ in range(count):
+        failures.on_failed(A, now, is_identity=is_identity)
+        found.append(wait_of(failures, now))
+        now = Instant(now + found[-1])
+        failures.check()
+    return found
+
+
+def assert_about(found: list[int], expected: list[int]) -> None:
+    for one, about in zip(found, expected, strict=True):
+        assert 0.8 * about <= one <= 1.2 * about
+
+
+def test_each_failure_doubles_the_wait_up_to_a_minute_and_after_ten_to_five() -> None:
+    found = waits(memory(), 22)
+    assert_about(found[:8], [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000])
+    assert_about(found[-3:], [300_000] * 3)
+
+
+def test_a_certificate_that_does_not_pass_is_waited_for_a_minute_doubling_to_an_hour() -> None:
+    minute = 60_000
+    doubled = [minute << number for number in range(6)]
+    assert_about(waits(memory(), 8, is_identity=True), [*doubled, HOUR_MS, HOUR_MS])
+
+
+def test_an_open_link_forgets_what_failed_but_not_what_was_said() -> None:
+    failures = memory()
+    failures.on_failed(A, Instant(0), is_identity=False)
+    failures.on_open(A, Instant(0))
+    assert failures.may_dial(A, Instant(0))
+    failures.on_told(A, 600, Instant(0))
+    failures.on_open(A, Instant(1))
+    assert not failures.may_dial(A, Instant(599_999))
+    assert failures.may_dial(A, Instant(600_000))
+
+
+def test_who_seeks_ignores_what_failed_and_not_what_was_said() -> None:
+    failures = memory()
+    failures.on_failed(A, Instant(0), is_identity=False)
+    assert (failures.may_dial(A, Instant(0)), failures.may_seek(A, Instant(0))) == (False, True)
+    failures.on_told(A, 30, Instant(0))
+    assert not failures.may_seek(A, Instant(29_999))
+    assert failures.may_seek(A, Instant(30_000))
+
+
+def test_no_peer_is_waited_for_longer_than_an_hour_and_none_for_nothing() -> None:
+    failures = memory()
+    failures.on_told(A, 2**32 - 1, Instant(0))
+    assert not failures.may_dial(A, Instant(HOUR_MS - 1))
+    assert failures.may_dial(A, Instant(HOUR_MS))
+    failures.on_told(B, 0, Instant(0))
+    assert not failures.has_failed(B)
+
+
+def test_what_is_forgotten_for_a_part_of_the_fabric_is_its_failures() -> None:
+    failures = memory()
+    for node_id in (A, B):
+        failures.on_failed(node_id, Instant(0), is_identity=False)
+    failures.on_told(NodeId("c"), 60, Instant(0))
+    failures.forget(lambda node_id: node_id != B)
+    assert failures.may_dial(A, Instant(0))
+    assert not failures.may_dial(B, Instant(0))
+    assert not failures.may_dial(NodeId("c"), Instant(0)), "it said so itself"
+
+
+def test_so_many_are_remembered_and_the_oldest_goes() -> None:
+    failures = memory()
+    for number in range(FAILURES_MAX + 1):
+        failures.on_failed(NodeId(f"n{number}"), Instant(0), is_identity=False)
+        failures.on_told(NodeId(f"n{number}"), 5, Instant(0))
+        failures.check()
+    assert not failures.has_failed(NodeId("n0"))
+    assert failures.has_failed(NodeId("n1"))

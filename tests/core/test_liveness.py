@@ -1,0 +1,131 @@
+"""Who is silent is doubted, asked once more, and given up: in that order and in time."""
+
+from random import Random
+
+import pytest
+
+from fabgossip.core.config import ConnectionsConfig
+from fabgossip.core.events import LinkId
+from fabgossip.core.liveness import DOWN_AFTER, Life, Liveness
+from fabgossip.model.moment import Instant
+
+CONFIG = ConnectionsConfig()
+A = LinkId(1)
+ASKED = Instant(1_000)
+OVERDUE = Instant(ASKED + CONFIG.pong_deadline_ms)
+
+
+def dialed() -> Liveness:
+    """A link of ours, asked at `ASKED`."""
+    liveness = Liveness(CONFIG, Random(1))
+    liveness.on_connected(A, Instant(0), is_dialer=True)
+    assert liveness.next_ping(A, ASKED) == 1
+    assert liveness.next_look_at(A, ASKED) == OVERDUE
+    return liveness
+
+
+def accepted() -> Liveness:
+    """A link of somebody else's."""
+    liveness = Liveness(CONFIG, Random(1))
+    liveness.on_connected(A, Instant(0), is_dialer=False)
+    return liveness
+
+
+def test_only_the_answer_to_the_newest_ping_measures_the_round_trip() -> None:
+    liveness = dialed()
+    assert liveness.next_ping(A, Instant(1_100)) == 2
+    liveness.on_pong(A, 1, Instant(1_105))
+    assert liveness.rtt_ms(A) is None
+    liveness.on_pong(A, 2, Instant(1_107))
+    assert liveness.rtt_ms(A) == 7
+    liveness.on_pong(A, 2, Instant(1_900))
+    assert liveness.rtt_ms(A) == 7
+
+
+def test_the_side_that_was_dialed_does_not_ask() -> None:
+    liveness = accepted()
+    assert liveness.next_ping(A, Instant(0)) is None
+    assert liveness.next_ping_at(A, Instant(0)) is None
+
+
+def test_pings_come_at_their_interval_give_or_take_a_twentieth() -> None:
+    liveness, interval = dialed(), CONFIG.ping_interval_ms
+    times = {liveness.next_ping_at(A, Instant(0)) for _ in range(200)}
+    assert len(times) > 20
+    assert all(one is not None and abs(one - interval) <= interval // 20 for one in times)
+
+
+def test_a_ping_without_an_answer_makes_suspect_and_five_seconds_more_end_it() -> None:
+    liveness = dialed()
+    assert liveness.look(A, Instant(OVERDUE - 1)) is Life.ALIVE
+    assert liveness.look(A, OVERDUE) is Life.SUSPECT
+    assert liveness.is_suspect(A)
+    assert liveness.next_ping(A, OVERDUE) == 2
+    end = Instant(OVERDUE + DOWN_AFTER)
+    assert liveness.next_look_at(A, OVERDUE) == end
+    assert liveness.look(A, Instant(end - 1)) is Life.DOUBTED
+    assert liveness.look(A, end) is Life.DOWN
+
+
+def test_who_waits_for_a_ping_doubts_after_the_longest_silence_and_asks_itself() -> None:
+    liveness = accepted()
+    end = Instant(CONFIG.silence_max_ms)
+    assert liveness.next_look_at(A, Instant(0)) == end
+    assert liveness.look(A, Instant(end - 1)) is Life.ALIVE
+    assert liveness.look(A, end) is Life.SUSPECT
+    assert liveness.next_ping(A, end) == 1
+    assert liveness.look(A, Instant(end + DOWN_AFTER)) is Life.DOWN
+
+
+@pytest.mark.parametrize("make", [dialed, accepted])
+def test_any_frame_is_a_sign_of_life(make: object) -> None:
+    liveness = dialed() if make is dialed else accepted()
+    silent = Instant(CONFIG.silence_max_ms)
+    liveness.on_heard(A, Instant(silent - 1))
+    assert liveness.look(A, silent) is Life.ALIVE
+    assert liveness.look(A, Instant(4 * silent)) in (Life.SUSPECT, Life.ALIVE)
+    liveness.on_heard(A, Instant(4 * silent + 1))
+    assert not liveness.is_suspect(A)
+
+
+def test_each_end_notices_a_silent_peer_within_its_longest_silence() -> None:
+    """Interval, its jitter, the answer's time: what the configuration promises to the other end."""
+    interval = CONFIG.ping_interval_ms
+    assert interval + interval // 20 + CONFIG.pong_deadline_ms <= CONFIG.silence_max_ms
+
+
+def test_links_of_thin_nodes_are_pinged_once_a_minute_and_doubted_after_75_seconds() -> None:
+    liveness = accepted()
+    liveness.on_thin(A, is_thin=True)
+    assert liveness.look(A, Instant(74_999)) is Life.ALIVE
+    assert liveness.look(A, Instant(75_000)) is Life.SUSPECT
+    other = dialed()
+    other.on_thin(A, is_thin=True)
+    at = other.next_ping_at(A, Instant(0))
+    assert at is not None
+    assert 57_000 <= at <= 63_000
+
+
+def test_a_node_that_is_late_itself_gives_others_time_and_from_three_on_ends_nobody() -> None:
+    liveness = accepted()
+    now = Instant(CONFIG.silence_max_ms)
+    assert liveness.look(A, now) is Life.SUSPECT
+    for _ in range(3):
+        liveness.next_look_at(A, now)
+        now = Instant(now + DOWN_AFTER + 2_000)
+        assert liveness.look(A, now) in (Life.DOUBTED, Life.DOWN)
+    assert liveness.next_look_at(A, now) is not None
+    assert liveness.look(A, Instant(now + 2 * DOWN_AFTER)) is Life.DOUBTED
+    liveness.on_heard(A, now)
+    later_on = liveness.next_look_at(A, now)
+    assert later_on is not None
+    assert later_on - now > 3 * CONFIG.silence_max_ms
+
+
+def test_nothing_is_kept_of_a_link_that_ended() -> None:
+    liveness = dialed()
+    liveness.on_lost(A)
+    assert liveness.links() == frozenset()
+    assert liveness.look(A, OVERDUE) is Life.ALIVE
+    assert liveness.next_look_at(A, OVERDUE) is None
+    assert liveness.next_ping(A, OVERDUE) is None
