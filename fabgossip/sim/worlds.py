@@ -17,6 +17,7 @@ from typing import Final
 from fabgossip.errors import ScenarioError
 from fabgossip.model.ids import NodeId
 from fabgossip.sim.observing import Observers, Seen
+from fabgossip.sim.run import Engine, Run, RunOutcome
 from fabgossip.sim.scenario import Publication, Scenario
 from fabgossip.sim.streams import Streams
 
@@ -52,6 +53,59 @@ class Difference:
         """The same leak in another run has the same signature."""
         kind = next(one.kind for one in (self.first, self.other) if one is not None)
         return f"S4/worlds/{self.what}/{kind}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwoWorlds:
+    """What came of one seed in both."""
+
+    outcomes: tuple[RunOutcome, RunOutcome]
+    secrets: int
+    """Artifacts signed in either world that no observer may know of and the other one lacks."""
+    seen: int
+    """What observers noticed in the first."""
+    difference: Difference | None
+
+
+def run_both(scenario: Scenario, seed: int, engine: Engine) -> TwoWorlds:
+    """Run one seed in both worlds; hostile nodes know in both what was signed in the first.
+
+    Raises:
+        ScenarioError: no observers, nothing that differs, or an observer may know of it.
+    """
+    if not scenario.observers or not scenario.differ:
+        raise ScenarioError(f"{scenario.name}: worlds: needs observers, and what differs")
+    one = Observers(frozenset(scenario.observers))
+    other = Observers(frozenset(scenario.observers))
+    base = uncoupled(scenario)
+    first = Run(base, seed, replace(engine, observers=one))
+    first_outcome = first.run()
+    second = Run(other_world(base, seed), seed, replace(engine, observers=other, leaks=first.leaks))
+    second_outcome = second.run()
+    return TwoWorlds(
+        outcomes=(first_outcome, second_outcome),
+        secrets=_secrets(scenario, first, second),
+        seen=sum(len(rows) for rows in one.seen.values()),
+        difference=first_difference(one, other, first_outcome.node_ids),
+    )
+
+
+def _secrets(scenario: Scenario, first: Run, second: Run) -> int:
+    ledgers = first.watch.ledger, second.watch.ledger
+    found = 0
+    for here, there in (ledgers, ledgers[::-1]):
+        for issued in here.all_issued():
+            if there.by_envelope(issued.envelope) is not None:
+                continue
+            found += 1
+            for observer in scenario.observers:
+                if here.may_know(observer, issued):
+                    name = issued.manifest.namespace.text
+                    raise ScenarioError(
+                        f"{scenario.name}: worlds: {here.node_id(observer)} may know of {name}, "
+                        "which differs"
+                    )
+    return found
 
 
 def uncoupled(scenario: Scenario) -> Scenario:
@@ -114,10 +168,3 @@ def first_difference(
                 )
                 break
     return min(found, key=lambda each: (each.at_ns, each.observer, each.sender), default=None)
-
-
-def observers_of(scenario: Scenario) -> frozenset[int]:
-    """The places of the nodes that must not notice; raises `ScenarioError` without any."""
-    if not scenario.observers or not scenario.differ:
-        raise ScenarioError(f"{scenario.name}: worlds: names no observers, or nothing that differs")
-    return frozenset(scenario.observers)
