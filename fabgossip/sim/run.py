@@ -38,7 +38,7 @@ from fabgossip.sim.streams import Streams
 from fabgossip.sim.topology import SimNode
 from fabgossip.sim.trace import Checkpoint, Happened, Key, Kind, Trace, world_event
 from fabgossip.sim.watch import Limits, Watch
-from fabgossip.sim.world import NS_PER_MS, NS_PER_S, WORLD, World
+from fabgossip.sim.world import EVENTS_MAX, NS_PER_MS, NS_PER_S, WORLD, World
 from fabgossip.trust.rejections import RejectionCode
 from fabgossip.trust.signatures import Verifier
 
@@ -190,7 +190,7 @@ class Run:
                 node.index: node.cpu_percent if scenario.is_cpu_charged else 0
                 for node in scenario.nodes
             },
-            check_every=1 if len(scenario.nodes) <= SMALL_NODES_MAX else len(scenario.nodes),
+            check_every=_check_every(scenario),
         )
         self.hosts: dict[int, Host] = {}
         contents: dict[ContentHash, bytes] = {}
@@ -463,6 +463,13 @@ class Run:
         self.trace.add(key, happened)
         if self.trace.events % 1_000 == 0:
             self._engine.on_progress(self.trace.events, key[0])
+
+
+def _check_every(scenario: Scenario) -> int:
+    """Where worlds are compared only at the end: the same run, coupled, is checked by itself."""
+    if scenario.is_uncoupled:
+        return EVENTS_MAX
+    return 1 if len(scenario.nodes) <= SMALL_NODES_MAX else len(scenario.nodes)
 
 
 def _planned(
