@@ -16,6 +16,7 @@ from fabgossip.cli.output import EXIT_OK, say
 from fabgossip.cli.sim_authority import SeededAuthority
 from fabgossip.cli.sim_sweep import (
     Doors,
+    OutOfTimeError,
     add_report,
     add_sweep,
     out_of_time,
@@ -33,10 +34,12 @@ from fabgossip.cli.sim_verdict import (
     print_summary,
     report,
 )
+from fabgossip.cli.sim_worlds import WORLDS_AGAIN, add_worlds, run_worlds
 from fabgossip.errors import ScenarioError, UsageError
 from fabgossip.sim import checkers, liveness
 from fabgossip.sim.faults import KINDS, PICKS, Fault
 from fabgossip.sim.host import default_node
+from fabgossip.sim.hostility import SCRIPTS
 from fabgossip.sim.quantities import parse_duration
 from fabgossip.sim.replay import Replay, read_replay, write_replay
 from fabgossip.sim.run import Engine, Run, RunOutcome
@@ -73,6 +76,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     run.add_argument("--out", type=Path, metavar="DIR", help="a replay file of a failure goes here")
     doors = Doors(find_scenario, read_scenario, work)
     add_sweep(verbs).set_defaults(run=partial(run_sweep, doors=doors))
+    worlds = Doors(find_scenario, read_scenario, work_worlds, WORLDS_AGAIN)
+    add_worlds(verbs).set_defaults(run=partial(run_sweep, doors=worlds))
     replay = verbs.add_parser("replay", help="run a failure again from its file")
     replay.add_argument("file", type=Path, help="a replay file")
     replay.add_argument("--force", action="store_true", help="although other code wrote it")
@@ -114,10 +119,6 @@ class Order:
     until_ns: int | None = None
     wall_limit_s: int | None = None
     plan: tuple[Fault, ...] | None = None
-
-
-class OutOfTimeError(Exception):
-    """A run took longer than it may."""
 
 
 def run_seed(order: Order) -> tuple[RunOutcome, Cost, tuple[Fault, ...]]:
@@ -249,6 +250,11 @@ def work(job: Job, wall_limit_s: int, out: Path | None) -> Result:
     return report(outcome, verdict, cost, scenario.proves) | {"files": {"replay": replay}}
 
 
+def work_worlds(job: Job, wall_limit_s: int, _: Path | None) -> Result:
+    """One seed in two worlds, in a process of its own."""
+    return run_worlds(job, read_scenario(Path(job.scenario)), wall_limit_s)
+
+
 def run_replay(arguments: argparse.Namespace) -> int:
     """`fabgossip sim replay`."""
     replay = read_replay(arguments.file)
@@ -359,10 +365,15 @@ def _measures() -> list[dict[str, object]]:
     return [{"name": one, "title": "an expectation can be about it"} for one in MEASURES]
 
 
+def _adversaries() -> list[dict[str, object]]:
+    return [{"name": name, "title": title} for name, title in SCRIPTS.items()]
+
+
 _LISTS: Final = {
     "scenarios": _scenarios,
     "nemeses": _nemeses,
     "selectors": _selectors,
     "checkers": _checkers,
     "measures": _measures,
+    "adversaries": _adversaries,
 }

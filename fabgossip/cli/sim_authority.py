@@ -22,7 +22,9 @@ from fabgossip.model.authority import (
     CERT_LIFE_MAX_S,
     CONTROL_ENDPOINT_ROLE,
     NodeIdentity,
+    Revocation,
     RevocationList,
+    RevokedKind,
 )
 from fabgossip.model.ids import ClusterId, NodeId, PlatformId
 from fabgossip.model.moment import UnixTime, seconds_after
@@ -55,11 +57,24 @@ class SeededAuthority:
             PlatformId(PLATFORM), ClusterId(CLUSTER), self._keys, NODE_CA, now
         )
         self._rows = {node.node_id: _row(node, streams) for node in scenario.nodes}
-        self._streams = streams
         self._now = now
         self._documents: dict[str, Document] = {}
         self._published: dict[str, PublishedHead] = {}
         self._pinned = self._pin()
+        self._certificates = {
+            node_id: streams.of(f"authority/certificate/{node_id}").bytes(32)
+            for node_id in self._rows
+        }
+        self._papers = {
+            one.node_id: one.hostility.papers for one in scenario.nodes if one.hostility
+        }
+        self._revocations = RevocationList(
+            entries=tuple(
+                self._revoked(node_id)
+                for node_id, kind in self._papers.items()
+                if kind == "revoked"
+            )
+        )
         self._doors = self._doors_in()
 
     @property
@@ -81,7 +96,7 @@ class SeededAuthority:
             bundle=self._bundle,
             nodes=tuple(self._rows.values()),
             source=Source(documents=tuple(self._documents.values())),
-            revocations=RevocationList(),
+            revocations=self._revocations,
             published=self._published,
             now=now,
             claims_keys=self._keys["claims"],
@@ -133,16 +148,27 @@ class SeededAuthority:
             openings=openings_of(row, CLUSTER),
             pinned=self._pinned,
         )
+        is_expired = self._papers.get(node_id) == "expired"
         certificate = NodeIdentity(
             node_id=node_id,
-            certificate_hash=self._streams.of(f"authority/certificate/{node_id}").bytes(32),
-            expires_at=times[1],
+            certificate_hash=self._certificates[node_id],
+            expires_at=seconds_after(self._now, -1) if is_expired else times[1],
         )
         return Papers(
             own=own,
             certificate=certificate,
             entitlements=entitlements_of(row, CLUSTER),
             bootstrap=self._bootstrap(node_id),
+        )
+
+    def _revoked(self, node_id: NodeId) -> Revocation:
+        return Revocation(
+            kind=RevokedKind.CERTIFICATE,
+            value=self._certificates[node_id],
+            reason="stolen",
+            since_epoch=self._bundle.authority_epoch,
+            since=self._now,
+            until=UnixTime(0),
         )
 
     def _bootstrap(self, node_id: NodeId) -> tuple[Endpoint, ...]:

@@ -55,6 +55,12 @@ class Doors:
     read: Read
     work: Work
     """Runs a job within so many seconds; writes a replay file into a folder if it fails."""
+    again: str = "sim run {scenario} --seed {seed}"
+    """What runs one seed alone."""
+
+
+class OutOfTimeError(Exception):
+    """A run took longer than it may."""
 
 
 def add_sweep(
@@ -67,6 +73,16 @@ def add_sweep(
         description="Run many seeds of scenarios, or a campaign.",
         epilog="A campaign prints the object of each run, a line each, and that of the sweep last.",
     )
+    add_many(sweep)
+    sweep.add_argument("--twin-share", type=float, default=TWIN_PPM / 1_000_000, metavar="P",
+                       help="share of seeds run again under another hash seed (0.05)")  # fmt: skip
+    sweep.add_argument("--baseline", type=Path, metavar="DIR", help="compare with what is there")
+    sweep.add_argument("--gate", action="store_true", help="worse than the baseline fails")
+    return sweep
+
+
+def add_many(sweep: argparse.ArgumentParser) -> None:
+    """The arguments of whatever runs many seeds."""
     sweep.add_argument("scenario", nargs="+", help="files or names below ./simulations")
     sweep.add_argument("--seeds", metavar="SEEDS", help="7, 1,3,9 or 1..1000 (the scenario's own)")
     sweep.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (cores)")
@@ -74,13 +90,8 @@ def add_sweep(
     sweep.add_argument("--stop-after", type=int, metavar="N", help="stop after N failures")
     sweep.add_argument("--wall-limit", type=int, default=WALL_LIMIT_S, metavar="S",
                        help=f"seconds a seed may take ({WALL_LIMIT_S})")  # fmt: skip
-    sweep.add_argument("--twin-share", type=float, default=TWIN_PPM / 1_000_000, metavar="P",
-                       help="share of seeds run again under another hash seed (0.05)")  # fmt: skip
-    sweep.add_argument("--baseline", type=Path, metavar="DIR", help="compare with what is there")
-    sweep.add_argument("--gate", action="store_true", help="worse than the baseline fails")
     sweep.add_argument("--out", type=Path, metavar="DIR", help="results and replay files go here")
     sweep.add_argument("--json", action="store_true", help="JSON on standard output")
-    return sweep
 
 
 def add_report(
@@ -133,7 +144,8 @@ def run_sweep(arguments: argparse.Namespace, doors: Doors) -> int:
         if arguments.stop_after is not None and failures >= arguments.stop_after:
             break
     progress.end()
-    return _conclude(done, arguments, {job.scenario: job.scenario_hash for job in jobs})
+    hashes = {job.scenario: job.scenario_hash for job in jobs}
+    return _conclude(done, arguments, hashes, doors.again)
 
 
 def _jobs(arguments: argparse.Namespace, doors: Doors) -> tuple[list[Job], bool]:
@@ -213,7 +225,9 @@ def _twin(job: Job, result: Result, share: float) -> None:
         }  # fmt: skip
 
 
-def _conclude(done: list[Result], arguments: argparse.Namespace, hashes: dict[str, str]) -> int:
+def _conclude(
+    done: list[Result], arguments: argparse.Namespace, hashes: dict[str, str], again: str
+) -> int:
     body = summary(done)
     codes = {int(str(one["exit_code"])) for one in done} - {EXIT_OK}
     rows: list[Result] = []
@@ -229,7 +243,7 @@ def _conclude(done: list[Result], arguments: argparse.Namespace, hashes: dict[st
     if arguments.json:
         print(json.dumps(body))
     else:
-        _print_summary(body, rows)
+        _print_summary(body, rows, again)
     return code
 
 
@@ -246,12 +260,13 @@ def _compare(done: list[Result], folder: Path, hashes: dict[str, str]) -> list[R
     return rows
 
 
-def _print_summary(body: Result, rows: list[Result]) -> None:
+def _print_summary(body: Result, rows: list[Result], again: str) -> None:
     run = cast("Result", body["run"])
     print(f"{run['seeds']} seeds, {run['failed']} failed, {run['events']} events")
     for one in cast("list[Result]", body["failures"]):
         print(f"  {one['signature']}: {one['count']} times, first with seed {one['first_seed']}")
-        print(f"    fabgossip sim run {one['scenario']} --seed {one['fastest_seed']}")
+        command = again.format(scenario=one["scenario"], seed=one["fastest_seed"])
+        print(f"    fabgossip {command}")
         if one["replay"]:
             print(f"    fabgossip sim replay {one['replay']}")
     for row in rows:
@@ -275,7 +290,7 @@ def run_report(arguments: argparse.Namespace, doors: Doors) -> int:
             text = json.dumps(body, indent=1, sort_keys=True) + "\n"
             (folder / f"{name}.json").write_text(text, encoding="utf-8")
             say(f"wrote {folder / f'{name}.json'}")
-    return _conclude(done, arguments, hashes)
+    return _conclude(done, arguments, hashes, doors.again)
 
 
 class _Progress:

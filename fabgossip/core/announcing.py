@@ -7,9 +7,13 @@ Must not know: to whom news goes, and when it leaves.
 
 from dataclasses import replace
 
+from fabgossip.core.batching import Departure
 from fabgossip.core.catalog import prefix_of
+from fabgossip.core.effects import SetTimer
+from fabgossip.core.events import AdvertiseDue, LinkId
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
+from fabgossip.core.sessions import Session
 from fabgossip.core.telling import Untold
 from fabgossip.model.artifact import ArtifactType, VerifiedManifest
 from fabgossip.model.messages import INLINE_BYTES_MAX
@@ -22,7 +26,6 @@ class Announcing:
     __slots__ = (
         "_contents",
         "_m",
-        "_unadvertised",
         "_untold",
     )
 
@@ -31,7 +34,6 @@ class Announcing:
         self._contents = contents
         self._untold: dict[bytes, Untold] = {}
         """Prefixes of durable manifests not announced yet."""
-        self._unadvertised: list[VerifiedManifest] = []
 
     def on_durable(self, verified: VerifiedManifest, untold: Untold) -> None:
         """A manifest may be told of from now on."""
@@ -62,15 +64,28 @@ class Announcing:
                 self._untold[prefix] = replace(untold, content=content)
             self.tell(verified, now)
         else:
-            self._unadvertised.append(verified)
+            self._advertise_soon(verified, now)
 
-    @property
-    def has_unadvertised(self) -> bool:
-        """Whether something came to be held that neighbours were not told of."""
-        return bool(self._unadvertised)
+    def _advertise_soon(self, verified: VerifiedManifest, now: Now) -> None:
+        """Windows are opened by what their peer may know: one for all would show when something
+        else came to be held."""
+        for session in self._m.sessions.open_sessions():
+            if self._m.disclosure.may_know(session, verified, now):
+                lane = (session.link, verified.manifest.audience)
+                prefix = prefix_of(verified.manifest_hash)
+                leaves = self._m.telling.held.all_wait(lane, prefix, verified, now.instant)
+                self._on_held(session, leaves, now)
 
-    def advertise(self, now: Now) -> None:
-        """Tell neighbours what came to be held since the last time."""
-        held = [one for one in self._unadvertised if self._contents.is_held(one.manifest)]
-        self._unadvertised.clear()
-        self._m.disclosure.advertise(held, now)
+    def _on_held(self, session: Session, leaves: Departure[VerifiedManifest], now: Now) -> None:
+        if leaves.timer_at is not None:
+            timer = AdvertiseDue(link=session.link)
+            self._m.out.append(SetTimer(timer=timer, at=leaves.timer_at))
+        held = [one for one in leaves.entries if self._contents.is_held(one.manifest)]
+        self._m.disclosure.advertise(session, held, now)
+
+    def on_advertise_due(self, link: LinkId, now: Now) -> None:
+        """What came to be held was gathered long enough."""
+        session = self._m.sessions.find(link)
+        if session is not None:
+            for leaves in self._m.telling.held.on_due(link, now.instant):
+                self._on_held(session, leaves, now)

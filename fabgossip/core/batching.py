@@ -1,22 +1,28 @@
 """What leaves a link together: windows in which entries wait for their like.
 
 Decides: when an entry leaves.
-Keeps: of one name only the newest leaves; windows of one link owe nothing to another's.
+Keeps: of one name only the newest leaves; windows of one link owe nothing to another's, and on a
+link those of one audience nothing to another's: who is in both would pass the delay on to who is
+not.
 Must not know: what the entries are, who may know of them.
 
 An entry sent with `first_at_once` leaves at once after a quiet window and opens the next; with
 `all_wait` it opens a window and waits. What came inside a window leaves at its end.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from fabgossip.core.events import LinkId
 from fabgossip.model.moment import Duration, Instant, is_due, later
+from fabgossip.model.scope import Audience
 
 T = TypeVar("T")
+Lane: TypeAlias = tuple[LinkId, Audience | None]
+"""A link, and an audience its peer is in; None: what a certificate alone entitles to."""
 WAITING_MAX: Final = 1_024
-"""Entries that wait on one link; a fuller window ends early (*start*)."""
+"""Entries that wait in one window; a fuller one ends early (*start*)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,29 +40,35 @@ class _Window(Generic[T]):
 
 
 class Batching(Generic[T]):
-    """One window per link."""
+    """One window per link and audience."""
 
     __slots__ = ("_length", "_windows")
 
     def __init__(self, length: Duration) -> None:
         self._length = length
-        self._windows: dict[LinkId, _Window[T]] = {}
+        self._windows: dict[LinkId, dict[Audience | None, _Window[T]]] = {}
 
-    def first_at_once(self, link: LinkId, name: bytes, entry: T, now: Instant) -> Departure[T]:
+    def first_at_once(self, lane: Lane, name: bytes, entry: T, now: Instant) -> Departure[T]:
         """An entry that waits only behind others."""
-        if link in self._windows:
-            return self._wait(self._windows[link], name, entry)
-        return Departure((entry,), self._open(link, now).ends)
+        window = self._find(lane)
+        if window is not None:
+            return self._wait(window, name, entry)
+        return Departure((entry,), self._open(lane, now).ends)
 
-    def all_wait(self, link: LinkId, name: bytes, entry: T, now: Instant) -> Departure[T]:
+    def all_wait(self, lane: Lane, name: bytes, entry: T, now: Instant) -> Departure[T]:
         """An entry that can wait."""
-        if link in self._windows:
-            return self._wait(self._windows[link], name, entry)
-        window = self._open(link, now)
+        window = self._find(lane)
+        if window is not None:
+            return self._wait(window, name, entry)
+        window = self._open(lane, now)
         return Departure(self._wait(window, name, entry).entries, window.ends)
 
-    def _open(self, link: LinkId, now: Instant) -> _Window[T]:
-        window = self._windows[link] = _Window[T](later(now, self._length))
+    def _find(self, lane: Lane) -> _Window[T] | None:
+        return self._windows.get(lane[0], {}).get(lane[1])
+
+    def _open(self, lane: Lane, now: Instant) -> _Window[T]:
+        window = _Window[T](later(now, self._length))
+        self._windows.setdefault(lane[0], {})[lane[1]] = window
         return window
 
     @staticmethod
@@ -67,21 +79,21 @@ class Batching(Generic[T]):
             return Departure(())
         return Departure(_taken(window))
 
-    def on_due(self, link: LinkId, now: Instant) -> Departure[T]:
-        """A window ends: what waited leaves, and opens the next one."""
-        window = self._windows.get(link)
-        if window is None or not is_due(window.ends, now):
-            return Departure(())
-        if not window.waiting:
-            del self._windows[link]
-            return Departure(())
-        window.ends = later(now, self._length)
-        return Departure(_taken(window), window.ends)
+    def on_due(self, link: LinkId, now: Instant) -> Iterator[Departure[T]]:
+        """Windows of a link end: what waited leaves, and opens the next ones."""
+        windows = self._windows.get(link, {})
+        for audience, window in tuple(windows.items()):
+            if not is_due(window.ends, now):
+                continue
+            if not window.waiting:
+                del windows[audience]
+                continue
+            window.ends = later(now, self._length)
+            yield Departure(_taken(window), window.ends)
 
     def drop(self, link: LinkId, name: bytes) -> None:
         """An entry that waits is not needed any more."""
-        window = self._windows.get(link)
-        if window is not None:
+        for window in self._windows.get(link, {}).values():
             window.waiting.pop(name, None)
 
     def on_lost(self, link: LinkId) -> None:
@@ -90,7 +102,11 @@ class Batching(Generic[T]):
 
     def check(self) -> None:
         """Assert the limit."""
-        assert all(len(one.waiting) < WAITING_MAX for one in self._windows.values())
+        assert all(
+            len(one.waiting) < WAITING_MAX
+            for windows in self._windows.values()
+            for one in windows.values()
+        )
 
 
 def _taken(window: _Window[T]) -> tuple[T, ...]:

@@ -91,7 +91,8 @@ class HoldingsConfig:
     """What neighbours say they hold."""
 
     batch_ms: Annotated[int, Bounds(1, 10_000)] = 50
-    """What came to be held is told together this long after the first of it (*start*)."""
+    """What came to be held of one audience is told to a neighbour together this long after the
+    first of it (*start*)."""
     per_peer_max: Annotated[int, Bounds(16, 1_000_000)] = 4_096
     """Prefixes remembered per neighbour; beyond, the oldest leaves and the neighbour counts as
     unknown for it."""

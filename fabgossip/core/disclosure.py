@@ -351,19 +351,17 @@ class Disclosure:
         is_held = head.is_held if verified is head.verified else head.increment_is_held
         return not is_held and self.may_know(session, verified, now)
 
-    def advertise(self, held: list[VerifiedManifest], now: Now) -> None:
-        """Tell every neighbour which of these it may know that we hold now."""
-        told = [
-            one for one in self._sessions.open_sessions() if self._neighbors.is_neighbor(one.link)
-        ]
-        for session in () if self._neighbors.is_thin else told:
-            prefixes: dict[Audience, list[bytes]] = {}
-            for verified in held:
-                if self.may_know(session, verified, now):
-                    known = prefixes.setdefault(verified.manifest.audience, [])
-                    known.append(prefix_of(verified.manifest_hash))
-            for audience, known in prefixes.items():
-                self._advertise(session, audience, sorted(known))
+    def advertise(self, session: Session, held: list[VerifiedManifest], now: Now) -> None:
+        """Tell a neighbour which of these it may know that we hold now."""
+        if self._neighbors.is_thin or not self._neighbors.is_neighbor(session.link):
+            return
+        prefixes: dict[Audience, list[bytes]] = {}
+        for verified in held:
+            if self.may_know(session, verified, now):
+                known = prefixes.setdefault(verified.manifest.audience, [])
+                known.append(prefix_of(verified.manifest_hash))
+        for audience, known in prefixes.items():
+            self._advertise(session, audience, sorted(known))
 
     def _advertise(self, session: Session, audience: Audience, prefixes: list[bytes]) -> None:
         for start in range(0, len(prefixes), HOLDINGS_PREFIXES_MAX):

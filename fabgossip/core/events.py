@@ -179,7 +179,9 @@ class WantDue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdvertiseDue:
-    """Time to tell neighbours what came to be held since the last time."""
+    """What came to be held is told on a link."""
+
+    link: LinkId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

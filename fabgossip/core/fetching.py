@@ -58,11 +58,12 @@ class Fetching:
 
     __slots__ = (
         "_by_content", "_config", "_ended", "_failed", "_fetched", "_generation", "_in_flight",
-        "_per_source", "_queue", "_rng", "_sequence", "_wants", )  # fmt: skip
+        "_per_source", "_queue", "_seed", "_sequence", "_wants", )  # fmt: skip
 
     def __init__(self, config: FetchingConfig, rng: Random) -> None:
         self._config = config
-        self._rng = rng
+        self._seed = rng.getrandbits(64)
+        """Each want draws from a stream of its own: one for all would show how many others wait."""
         self._wants: dict[Goal, Want] = {}
         self._by_content: dict[ContentHash, dict[Goal, Want]] = {}
         self._queue: OrderedMap[tuple[int, int], Goal] = OrderedMap()
@@ -342,7 +343,8 @@ class Fetching:
         if want.is_urgent:
             return now
         wait = min(self._config.retry_min_ms << min(want.climbs - 1, 16), self._config.retry_max_ms)
-        return later(now, Duration(wait // 2 + self._rng.randrange(wait // 2 + 1)))
+        chance = Random(f"{self._seed}/{want.verified.manifest_hash.hex()}/{want.climbs}")
+        return later(now, Duration(wait // 2 + chance.randrange(wait // 2 + 1)))
 
     def find(self, verified: VerifiedManifest) -> Want | None:
         """The open want behind which a manifest stands."""

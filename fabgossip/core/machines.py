@@ -106,7 +106,9 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         sessions=sessions,
         sets=Sets(),
         slots=Slots(config.fetching.serve_streams_max),
-        telling=Telling(config.dissemination, disclosure, sessions, neighbors, out),
+        telling=Telling(
+            config.dissemination, config.holdings, disclosure, sessions, neighbors, out
+        ),
         unsettled=Unsettled(),
         uses=GrantUses(),
         variants=Variants(),

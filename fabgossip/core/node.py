@@ -91,7 +91,7 @@ from fabgossip.model.messages import (
     Welcome,
 )
 from fabgossip.model.mode import Mode
-from fabgossip.model.moment import Duration, Instant, Now, later
+from fabgossip.model.moment import Instant, Now
 from fabgossip.model.persistence import PutMemory, PutTimeFloor
 from fabgossip.trust.signatures import Verifier
 
@@ -105,7 +105,7 @@ class Node:
     """The core of a daemon, and of a simulated node."""
 
     __slots__ = (
-        "_acquisition", "_claims", "_comparing", "_exchange", "_is_advertising", "_links", "_m",
+        "_acquisition", "_claims", "_comparing", "_exchange", "_links", "_m",
         "_replication", "_requests", "_rooms", "_serving", "_witnessing", "view",
     )  # fmt: skip
 
@@ -130,7 +130,6 @@ class Node:
         )
         self._requests = Requests(self._m, self._rooms.intake, self._rooms.contents)
         self._replication = Replication(self._m, self._rooms.contents)
-        self._is_advertising = False
         self.view = View(self._m)
         """What readers may see."""
 
@@ -143,7 +142,6 @@ class Node:
         self._settle_facts(now)
         self._comparing.settle(now)
         self._requests.answer_failed()
-        self._advertise_soon(now)
         self._acquisition.start_transfers(now)
         effects = list(self._m.out)
         self._m.out.clear()
@@ -239,13 +237,6 @@ class Node:
             self._rooms.durability.keep(PutMemory(is_whole=True, generation=beliefs.generation))
             for session in self._m.sessions.open_sessions():
                 self._m.disclosure.trust_lane(session, now)
-
-    def _advertise_soon(self, now: Now) -> None:
-        """What came to be held is told in batches."""
-        if self._rooms.announcing.has_unadvertised and not self._is_advertising:
-            self._is_advertising = True
-            wait = Duration(self._m.config.holdings.batch_ms)
-            self._timer(AdvertiseDue(), later(now.instant, wait))
 
     def _timer(self, timer: Timer, at: Instant) -> None:
         self._m.out.append(SetTimer(timer=timer, at=at))
@@ -374,8 +365,7 @@ class Node:
             case GraftDue():
                 self._exchange.on_graft_due(now)
             case AdvertiseDue():
-                self._rooms.announcing.advertise(now)
-                self._is_advertising = False
+                self._rooms.announcing.on_advertise_due(timer.link, now)
             case RequestDue():
                 self._requests.on_request_due(timer.request)
             case _:

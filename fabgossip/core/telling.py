@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from fabgossip.core.batching import Batching, Departure
 from fabgossip.core.catalog import prefix_of
-from fabgossip.core.config import DisseminationConfig
+from fabgossip.core.config import DisseminationConfig, HoldingsConfig
 from fabgossip.core.disclosure import HOPS_MAX, Disclosure, traffic_of
 from fabgossip.core.effects import Effect, SetTimer
 from fabgossip.core.events import AnnounceDue, HaveDue, LinkId
@@ -65,11 +65,14 @@ _News: TypeAlias = tuple[Audience, bytes, bool]
 class Telling:
     """Tells neighbours of what exists."""
 
-    __slots__ = ("_announcing", "_disclosure", "_neighbors", "_news", "_out", "_sessions", "trees")
+    __slots__ = (
+        "_announcing", "_disclosure", "_neighbors", "_news", "_out", "_sessions", "held", "trees",
+    )  # fmt: skip
 
     def __init__(
         self,
         config: DisseminationConfig,
+        holdings: HoldingsConfig,
         disclosure: Disclosure,
         sessions: Sessions,
         neighbors: Neighbors,
@@ -82,6 +85,8 @@ class Telling:
         self.trees = Trees(config)
         self._announcing: Batching[_Entry] = Batching(Duration(config.batch_ms))
         self._news: Batching[_News] = Batching(Duration(config.have_ms))
+        self.held: Batching[VerifiedManifest] = Batching(Duration(holdings.batch_ms))
+        """What came to be held and a link was not told of."""
 
     def tell(self, verified: VerifiedManifest, untold: Untold, now: Now) -> None:
         """Tell every neighbour that may know it that this exists."""
@@ -141,7 +146,7 @@ class Telling:
             self._send_announcements(session, (entry,))
             return
         name = verified.manifest.namespace.text.encode("ascii")
-        leaves = self._announcing.first_at_once(session.link, name, entry, now.instant)
+        leaves = self._announcing.first_at_once((session.link, audience), name, entry, now.instant)
         self._on_announcements(session, leaves)
 
     def _on_announcements(self, session: Session, leaves: Departure[_Entry]) -> None:
@@ -159,7 +164,7 @@ class Telling:
                 self._disclosure.send(session.link, message, traffic, audience=audience)
 
     def _tell_news(self, session: Session, news: _News, now: Now) -> None:
-        leaves = self._news.all_wait(session.link, news[1], news, now.instant)
+        leaves = self._news.all_wait((session.link, news[0]), news[1], news, now.instant)
         self._on_news(session, leaves)
 
     def _on_news(self, session: Session, leaves: Departure[_News]) -> None:
@@ -178,13 +183,15 @@ class Telling:
         """A window of announcements ends."""
         session = self._sessions.find(link)
         if session is not None:
-            self._on_announcements(session, self._announcing.on_due(link, now.instant))
+            for leaves in self._announcing.on_due(link, now.instant):
+                self._on_announcements(session, leaves)
 
     def on_have_due(self, link: LinkId, now: Now) -> None:
         """News was gathered long enough."""
         session = self._sessions.find(link)
         if session is not None:
-            self._on_news(session, self._news.on_due(link, now.instant))
+            for leaves in self._news.on_due(link, now.instant):
+                self._on_news(session, leaves)
 
     def on_peer_has(self, link: LinkId, prefix: bytes) -> None:
         """The peer told us of something itself: it needs no news of it."""
@@ -201,10 +208,11 @@ class Telling:
         self.trees.on_lost(link)
         self._announcing.on_lost(link)
         self._news.on_lost(link)
+        self.held.on_lost(link)
 
     def check(self) -> None:
         """Assert the limits of its machines."""
-        for machine in (self.trees, self._announcing, self._news):
+        for machine in (self.trees, self._announcing, self._news, self.held):
             machine.check()
 
 

@@ -8,6 +8,7 @@ Must not know: what a node decides, or why.
 |---|---|
 | S1 | sends envelope, content, holdings or list naming what its receiver may not know |
 | S2 | materialises an artifact whose audience it is not in |
+| S4 | names in any frame what its receiver may not know; `worlds.py` judges the rest of S4 |
 | S5 | materialises other bytes than were issued |
 | S6 | lowers a floor, crashes included; applies below one it persisted |
 | S15 | queues more than its class may, or dials more links than it may have |
@@ -126,6 +127,11 @@ class Disclosed:
             if not self._ledger.may_share(receiver, audience):
                 names = " ".join(scope.text for scope in audience.scope_ids)
                 self._violated(what, sender, receiver, names)
+
+    def on_told(self, sender: int, receiver: int, message: Message) -> None:
+        """A hostile node says what it likes; of what it named it may be asked."""
+        for issued, _ in self._named(message):
+            self._told.add((sender, receiver, issued.prefix))
 
     def on_content_sent(self, sender: int, receiver: int, content_hash: ContentHash) -> None:
         """Bytes of a content left."""

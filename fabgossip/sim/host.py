@@ -378,7 +378,7 @@ class Process:
         self._labor.add(HANDSHAKE_NS)
         if end.is_dialer:
             self._dialed.add(end.link)
-        self._around.watch.connected(self._index, len(self._dialed))
+        self._around.watch.connected(self._index, end.peer.index, len(self._dialed))
         return self._step(
             Kind.CONNECT,
             PeerConnected(link=end.link, identity=end.identity, is_dialer=end.is_dialer),
@@ -386,6 +386,7 @@ class Process:
 
     def received(self, end: End, frame: SentFrame) -> Happened:
         """A frame arrived: content goes to the transfers, the rest to the node."""
+        self._around.watch.arrived(self._index, end.peer.index, frame)
         if frame.kind not in EARLY_KINDS and not self.node.view.is_open(end.link):
             self._close(end, BadRequest(code=BadRequestCode.KIND), LostReason.PROTOCOL)
             return self._step(Kind.DELIVER, Unwanted(link=end.link, count=1))
@@ -400,7 +401,7 @@ class Process:
             codec = self._around.codec
             message = codec.decode(frame.kind, frame.traffic, frame.stream, frame.body)
         except WireError as error:
-            self._around.watch.raised(self._index, "wire", error)
+            self._around.watch.garbled(self._index, end.peer.index, error)
             self._close(end, BadRequest(code=BadRequestCode.BODY), LostReason.PROTOCOL)
             return world_event(Kind.DROP, error.code)
         self._around.watch.delivered(self._index, message)
@@ -441,13 +442,23 @@ class Process:
         return self._step(Kind.LOCAL, RequestMade(request=request, body=body))
 
 
+ProcessMaker = Callable[[Surroundings, int, Papers, SimDisk, Clock], Process]
+
+
 class Host:
     """A machine: its disk, and the process on it if one runs."""
 
     def __init__(
-        self, around: Surroundings, index: int, papers: Papers, disk: SimDisk, clock: Clock
+        self,
+        around: Surroundings,
+        index: int,
+        papers: Papers,
+        disk: SimDisk,
+        clock: Clock,
+        make_process: ProcessMaker = Process,
     ) -> None:
         self._around = around
+        self._make_process = make_process
         self.clock = clock
         self.index = index
         self.papers = papers
@@ -458,7 +469,9 @@ class Host:
         """Start a process, unless one runs."""
         if self.process is not None:
             return world_event(Kind.DROP, "runs already")
-        self.process = Process(self._around, self.index, self.papers, self.disk, self.clock)
+        self.process = self._make_process(
+            self._around, self.index, self.papers, self.disk, self.clock
+        )
         return self.process.start()
 
     def crash(self) -> Happened:

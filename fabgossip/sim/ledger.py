@@ -44,6 +44,10 @@ class Ledger:
         """The artifact of exactly these bytes."""
         return self._by_envelope.get(envelope)
 
+    def all_issued(self) -> tuple[Issued, ...]:
+        """Everything, in the order it was signed."""
+        return tuple(self._by_envelope.values())
+
     def by_prefix(self, prefix: bytes) -> Issued | None:
         """The artifact behind 16 bytes of a manifest hash."""
         return self._by_prefix.get(prefix)

@@ -201,9 +201,17 @@ class Network:
     """All connections of a run."""
 
     def __init__(
-        self, world: World, paths: Paths, rates_bps: dict[int, tuple[int, int]] | None = None
+        self,
+        world: World,
+        paths: Paths,
+        rates_bps: dict[int, tuple[int, int]] | None = None,
+        *,
+        is_prompt: bool = False,
     ) -> None:
-        """`rates_bps`: what nodes send and receive at most, 0 and absent: no limit."""
+        """`rates_bps`: what nodes send and receive at most, 0 and absent: no limit. `is_prompt`:
+        what waits behind a cut leaves when that is mended, not when TCP tries next, which whatever
+        waited first decides for all that waits."""
+        self._is_prompt = is_prompt
         self._uplinks = {index: _Pipe(up) for index, (up, _) in (rates_bps or {}).items() if up}
         self._downlinks = {
             index: _Pipe(down) for index, (_, down) in (rates_bps or {}).items() if down
@@ -331,6 +339,8 @@ class Network:
             )  # fmt: skip
 
     def _next_try(self, end: End) -> int:
+        if self._is_prompt:
+            return self._world.now_ns
         at, wait = end.held_since_ns, RETRY_NS
         while at < self._world.now_ns:
             at += wait

@@ -8,7 +8,7 @@ Must not know: how artifacts are signed, how an outcome is shown.
 
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -17,6 +17,7 @@ from fabgossip.core.rosters import Rosters
 from fabgossip.errors import ScenarioError
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import UnixTime
+from fabgossip.sim.adversary import maker_of
 from fabgossip.sim.agreement import Agreement
 from fabgossip.sim.authority import Authority, AuthorityMaker, Draft, Issued
 from fabgossip.sim.checkers import Count, Violation
@@ -26,16 +27,18 @@ from fabgossip.sim.disk import COSTS, Local, SimDisk
 from fabgossip.sim.faults import Fault, expand
 from fabgossip.sim.host import Host, NodeMaker, Surroundings
 from fabgossip.sim.injection import FaultCounts, Injection
+from fabgossip.sim.leaks import Leaks
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.measures import Measures, Spread
 from fabgossip.sim.network import Network
+from fabgossip.sim.observing import Observers
 from fabgossip.sim.paths import Paths
 from fabgossip.sim.scenario import Act, Expectation, Publication, Scenario
 from fabgossip.sim.streams import Streams
 from fabgossip.sim.topology import SimNode
 from fabgossip.sim.trace import Checkpoint, Happened, Key, Kind, Trace, world_event
 from fabgossip.sim.watch import Limits, Watch
-from fabgossip.sim.world import NS_PER_MS, NS_PER_S, WORLD, World
+from fabgossip.sim.world import EVENTS_MAX, NS_PER_MS, NS_PER_S, WORLD, World
 from fabgossip.trust.rejections import RejectionCode
 from fabgossip.trust.signatures import Verifier
 
@@ -62,6 +65,9 @@ class Engine:
     verifier: Verifier
     make_node: NodeMaker
     on_progress: Callable[[int, int], None] = lambda _events, _time_ns: None
+    observers: Observers = field(default_factory=lambda: Observers(frozenset()))
+    leaks: Leaks | None = None
+    """What hostile nodes know from elsewhere, as of another run; None: all of this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,15 +159,22 @@ class Run:
         papers = {node.index: self._authority.papers(node.node_id) for node in scenario.nodes}
         ledger = Ledger(papers.items())
         rates = {node.index: node.rates_bps for node in scenario.nodes if any(node.rates_bps)}
-        self.network = Network(self.world, paths, rates)
-        self.measures = Measures(ledger, self._is_up, self.network.ways)
+        self.network = Network(self.world, paths, rates, is_prompt=scenario.is_uncoupled)
+        self._hostile = frozenset(one.index for one in scenario.nodes if one.hostility is not None)
+        self.measures = Measures(ledger, self._is_judged, self.network.ways)
         self.watch = Watch(
             self.world,
             ledger,
             self.measures,
-            Agreement(ledger, self._is_up, self.network.ways),
-            Limits(links_max=scenario.config.neighbors.links_max, is_up=self._is_up),
+            Agreement(ledger, self._is_judged, self.network.ways),
+            Limits(
+                links_max=scenario.config.neighbors.links_max,
+                is_up=self._is_judged,
+                hostile=self._hostile,
+            ),
+            engine.observers,
         )
+        self.leaks = Leaks() if engine.leaks is None else engine.leaks
         around = Surroundings(
             world=self.world,
             network=self.network,
@@ -177,7 +190,7 @@ class Run:
                 node.index: node.cpu_percent if scenario.is_cpu_charged else 0
                 for node in scenario.nodes
             },
-            check_every=1 if len(scenario.nodes) <= SMALL_NODES_MAX else len(scenario.nodes),
+            check_every=_check_every(scenario),
         )
         self.hosts: dict[int, Host] = {}
         contents: dict[ContentHash, bytes] = {}
@@ -186,7 +199,9 @@ class Run:
             costs = COSTS[node.disk_profile]
             disk = SimDisk(self.world, node.index, costs, self.watch, chance, contents)
             clock = self._clock(node)
-            self.hosts[node.index] = Host(around, node.index, papers[node.index], disk, clock)
+            make_process = maker_of(node, self.leaks)
+            host = Host(around, node.index, papers[node.index], disk, clock, make_process)
+            self.hosts[node.index] = host
         self._injection = Injection(self.world, self.network, self.hosts, self.watch, self._streams)
         self.trace = Trace(self._snapshots)
         self._queue: deque[tuple[Issued, str]] = deque()
@@ -202,6 +217,9 @@ class Run:
 
     def _is_up(self, index: int) -> bool:
         return self.hosts[index].process is not None
+
+    def _is_judged(self, index: int) -> bool:
+        return index not in self._hostile and self._is_up(index)
 
     def _snapshots(self) -> bytes:
         return "\n".join(host.snapshot() for host in self.hosts.values()).encode()
@@ -284,6 +302,8 @@ class Run:
         issued = self._authority.publish(drafts, TRUE.at(self.world.now_ns).unix)
         for one in issued:
             self.watch.issued(one)
+            if self._engine.leaks is None:
+                self.leaks.add(self.world.now_ns, one)
             self._queue.append((one, through))
         if not self._is_handing_out:
             self._hand_out()
@@ -443,6 +463,13 @@ class Run:
         self.trace.add(key, happened)
         if self.trace.events % 1_000 == 0:
             self._engine.on_progress(self.trace.events, key[0])
+
+
+def _check_every(scenario: Scenario) -> int:
+    """Where worlds are compared only at the end: the same run, coupled, is checked by itself."""
+    if scenario.is_uncoupled:
+        return EVENTS_MAX
+    return 1 if len(scenario.nodes) <= SMALL_NODES_MAX else len(scenario.nodes)
 
 
 def _planned(

@@ -16,6 +16,7 @@ from fabgossip.model.artifact import TYPE_RULES, ArtifactType
 from fabgossip.model.ids import NodeId, parse_id
 from fabgossip.model.scope import ScopeId, parse_namespace, parse_scope_id
 from fabgossip.sim.faults import Nemesis
+from fabgossip.sim.hostility import read_hostility
 from fabgossip.sim.nemeses import names_of, read_nemesis
 from fabgossip.sim.paths import JITTERS, LinkRule, Place
 from fabgossip.sim.problems import Problems
@@ -121,6 +122,12 @@ class Scenario:
     publications: tuple[Publication, ...]
     acts: tuple[Act, ...]
     nemeses: tuple[Nemesis, ...]
+    differ: tuple[str, ...]
+    """Publications that another world may have otherwise."""
+    observers: tuple[int, ...]
+    """Nodes that must not notice."""
+    is_uncoupled: bool = False
+    """Whether nothing of the world makes one frame wait for another."""
 
     @property
     def end_ns(self) -> int:
@@ -191,7 +198,26 @@ def _worked_out(table: ScenarioTable, problems: Problems) -> Scenario:
                 zip(names_of(table.nemesis), table.nemesis, strict=True)
             )
         ),
+        differ=_differ(table, problems),
+        observers=_observers(table, nodes, problems),
     )
+
+
+def _differ(table: ScenarioTable, problems: Problems) -> tuple[str, ...]:
+    for word in table.worlds.differ:
+        if word not in {one.name for one in table.publication}:
+            problems.add("worlds.differ", f"{word!r} is no publication")
+    return table.worlds.differ
+
+
+def _observers(
+    table: ScenarioTable, nodes: tuple[SimNode, ...], problems: Problems
+) -> tuple[int, ...]:
+    words = table.worlds.observers
+    for word in words:
+        if not any(word in (node.group, node.node_id) for node in nodes):
+            problems.add("worlds.observers", f"{word!r} is no group or node")
+    return tuple(node.index for node in nodes if node.group in words or node.node_id in words)
 
 
 def _phases(table: PhasesTable, problems: Problems) -> Phases:
@@ -265,6 +291,7 @@ def _check_group(path: str, group: GroupTable, table: ScenarioTable, problems: P
     orgs = {one.name for one in table.topology.orgs}
     services = {service for one in table.topology.orgs for service in one.services}
     problems.read(f"{path}.clock.skew", parse_duration, group.clock.skew, 0)
+    read_hostility(path, group, problems)
     if not group.regions:
         problems.add(f"{path}.regions", "names no region")
     for field, words, known in (
@@ -306,6 +333,7 @@ def _node(index: int, made: tuple[str, GroupTable, Place, int], table: ScenarioT
         drift_ppm=group.clock.drift_ppm,
         cpu_percent=group.cpu_percent,
         rates_bps=(group.rate_mbit.up * 1_000_000, group.rate_mbit.down * 1_000_000),
+        hostility=read_hostility(name, group, Problems()),
     )
 
 

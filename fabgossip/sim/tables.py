@@ -94,6 +94,16 @@ class RateTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptTable:
+    """`with` of a hostile group."""
+
+    every: str = "1s"
+    """How often it acts."""
+    count: Annotated[int, Bounds(1, 100_000)] = 1
+    """How much it does each time, on each link."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupTable:
     """`group`: nodes `<name>-0`.., spread over regions, zones and racks in turn."""
 
@@ -113,6 +123,11 @@ class GroupTable:
     cpu_percent: Annotated[int, Bounds(1, 100_000)] = 100
     """How long its work takes, of the usual."""
     rate_mbit: RateTable = RateTable()
+    adversary: str = ""
+    """The script of hostile nodes; empty: honest."""
+    papers: str = "good"
+    """Of hostile nodes: `good`, `expired` or `revoked` certificates."""
+    with_: ScriptTable = ScriptTable()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +241,16 @@ class ExpectTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorldsTable:
+    """`worlds`: what differs between two worlds, and who must not notice."""
+
+    differ: tuple[str, ...] = ()
+    """Publications."""
+    observers: tuple[str, ...] = ()
+    """Groups or nodes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioTable:
     """A whole scenario file."""
 
@@ -244,6 +269,7 @@ class ScenarioTable:
     """Each nemesis is kept with this probability, by seed."""
     expect: tuple[ExpectTable, ...] = ()
     act: tuple[ActTable, ...] = ()
+    worlds: WorldsTable = WorldsTable()
     nemesis: tuple[NemesisTable, ...] = ()
     topology: TopologyTable
 

@@ -8,6 +8,7 @@ Must not know: how a node works.
 from dataclasses import dataclass
 
 from fabgossip.model.ids import NodeId
+from fabgossip.sim.hostility import Hostility
 from fabgossip.sim.paths import Place
 
 
@@ -34,3 +35,5 @@ class SimNode:
     cpu_percent: int
     rates_bps: tuple[int, int]
     """Up and down; 0: no limit."""
+    hostility: Hostility | None = None
+    """None: honest."""

@@ -31,6 +31,9 @@ from fabgossip.sim.faults import Fault
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.liveness import Calm, Dropped, Whole
 from fabgossip.sim.measures import Measures
+from fabgossip.sim.naming import Named
+from fabgossip.sim.network import SentFrame
+from fabgossip.sim.observing import CONNECTED, LOST, Observers
 from fabgossip.sim.world import World
 
 
@@ -41,15 +44,25 @@ class Limits:
     links_max: int
     """A node opens by itself."""
     is_up: Callable[[int], bool]
+    """And honest: a hostile node is judged by nobody."""
+    hostile: frozenset[int]
 
 
 class Watch:
     """All listeners of a run."""
 
     def __init__(
-        self, world: World, ledger: Ledger, measures: Measures, agreement: Agreement, limits: Limits
+        self,
+        world: World,
+        ledger: Ledger,
+        measures: Measures,
+        agreement: Agreement,
+        limits: Limits,
+        observers: Observers,
     ) -> None:
         self._world = world
+        self._hostile = limits.hostile
+        self._observers = observers
         self.ledger = ledger
         self.measures = measures
         self.agreement = agreement
@@ -57,6 +70,7 @@ class Watch:
         """Of safety."""
         self.liveness = Docket()
         self._disclosed = Disclosed(ledger, docket)
+        self._named = Named(ledger, docket)
         self._applied = Applied(ledger, docket)
         self._floors = Floors(ledger, docket)
         self._sound = Sound(ledger, docket)
@@ -72,15 +86,32 @@ class Watch:
     def sent(self, sender: int, receiver: int, message: Message) -> None:
         """A message left a node."""
         self.docket.now_ns = self._world.now_ns
+        if sender in self._hostile:
+            self._disclosed.on_told(sender, receiver, message)
+            return
         self._disclosed.on_sent(sender, receiver, message)
         self._durable.on_sent(sender, message)
         self.measures.on_sent(message)
 
     def content_sent(self, sender: int, receiver: int, content_hash: ContentHash) -> None:
         """A content began to leave a node."""
+        if sender in self._hostile:
+            return
         self.docket.now_ns = self._world.now_ns
         self._disclosed.on_content_sent(sender, receiver, content_hash)
         self._durable.on_content_sent(sender, content_hash)
+
+    def arrived(self, index: int, sender: int, frame: SentFrame) -> None:
+        """A frame came to a node, whatever it is."""
+        self._observers.on_frame(index, sender, frame, self._world.now_ns)
+        if sender not in self._hostile:
+            self.docket.now_ns = self._world.now_ns
+            self._named.on_frame(index, sender, frame)
+
+    def garbled(self, index: int, sender: int, error: BaseException) -> None:
+        """What the codec refuses came to a node; hostile ones may send it."""
+        if sender not in self._hostile:
+            self.raised(index, "wire", error)
 
     def delivered(self, index: int, message: Message) -> None:
         """A message arrived."""
@@ -92,6 +123,8 @@ class Watch:
 
     def durable_manifest(self, index: int, verified: VerifiedManifest, floor: Order) -> None:
         """See `DiskTap`."""
+        if index in self._hostile:
+            return
         self.docket.now_ns = self._world.now_ns
         self._floors.on_durable_manifest(index, verified, floor)
         self._durable.on_durable_manifest(index, verified)
@@ -106,6 +139,8 @@ class Watch:
 
     def materialized(self, index: int, namespace: str, local: Local) -> None:
         """See `DiskTap`."""
+        if index in self._hostile:
+            return
         self.docket.now_ns = self._world.now_ns
         self._applied.on_materialized(index, namespace, local)
         self._floors.on_materialized(index, namespace, local)
@@ -140,19 +175,24 @@ class Watch:
 
     def queued(self, index: int, traffic: TrafficClass, queued: int) -> None:
         """So many bytes of a class wait on a link."""
-        self._bounded.on_queued(index, traffic, queued)
+        if index not in self._hostile:
+            self._bounded.on_queued(index, traffic, queued)
 
-    def connected(self, index: int, dialed: int) -> None:
+    def connected(self, index: int, other: int, dialed: int) -> None:
         """A link is there; a node has so many it dialled."""
         self.docket.now_ns = self._world.now_ns
-        self._bounded.on_connected(index, dialed)
+        self._observers.on_link(index, other, CONNECTED, self._world.now_ns)
+        if index not in self._hostile:
+            self._bounded.on_connected(index, dialed)
         if self.agreement.is_mending:
             self.agreement.on_change(self._world.now_ns)
 
     def lost(self, index: int, other: int, reason: LostReason) -> None:
         """A link ended at a node."""
         self.liveness.now_ns = self._world.now_ns
-        self.dropped.on_lost(index, other, reason)
+        self._observers.on_link(index, other, f"{LOST} {reason.value}", self._world.now_ns)
+        if index not in self._hostile:
+            self.dropped.on_lost(index, other, reason)
 
     def fault_on(self, fault: Fault) -> None:
         """A fault began."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from fabgossip.core.catalog import Head
-from fabgossip.core.config import DisseminationConfig
+from fabgossip.core.config import DisseminationConfig, HoldingsConfig
 from fabgossip.core.effects import (
     Effect,
     Fact,
@@ -66,6 +66,7 @@ from tests.trust import factory
 NODE: Final = NodeId("n1")
 ATTACKER: Final = NodeId("n2")
 CONFIG: Final = DisseminationConfig()
+HOLDINGS: Final = HoldingsConfig()
 TRUST_LANE_ASKED: Final = f"heads trust/bundle trust/revocations snapshots/node/{NODE}"
 """What a node asks of a peer that seems to know newer trust."""
 
@@ -234,10 +235,11 @@ class Scene(Story):
 
     def rest(self) -> "Scene":
         """Whatever waits to be told is told."""
-        effects = list(self.when(TimerFired(timer=AdvertiseDue())).effects)
-        self.wait(max(CONFIG.batch_ms, CONFIG.have_ms))
+        effects: list[Effect] = []
+        self.wait(max(CONFIG.batch_ms, CONFIG.have_ms, HOLDINGS.batch_ms))
         for session in self.node.view.sessions():
-            for timer in (AnnounceDue(link=session.link), HaveDue(link=session.link)):
+            link = session.link
+            for timer in (AdvertiseDue(link=link), AnnounceDue(link=link), HaveDue(link=link)):
                 effects += self.when(TimerFired(timer=timer)).effects
         self.effects = effects
         return self

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fabgossip.core.effects import Disconnect, ReceiveContent, ServeContent
+from fabgossip.core.effects import Disconnect, ReceiveContent, ServeContent, SetTimer
 from fabgossip.core.events import (
     AdvertiseDue,
     AnswersDue,
@@ -66,7 +66,7 @@ from fabgossip.model.scope import Audience
 from fabgossip.model.topology import Snapshot
 from fabgossip.wire.contents import snapshot_bytes
 from tests.attacks.powers import ACME, BOTH_ORGS, GLOBEX, ask, frames, node
-from tests.attacks.scene import ATTACKER, NODE, Scene, asks_content
+from tests.attacks.scene import ATTACKER, HOLDINGS, NODE, Scene, asks_content
 from tests.core.artifacts import (
     EVERYBODY,
     Artifact,
@@ -85,7 +85,8 @@ NAMES: Final = ("r1", "r2", "r3")
 OUTSIDER: Final = Peer(name="n7", holds=(ACME,), shows=(ACME,))
 MEMBER: Final = Peer(name="n8", holds=BOTH_ORGS, shows=BOTH_ORGS)
 Seen = tuple[Instant, bytes]
-"""What the attacker sees of one frame: when it left, and all of it."""
+"""What the attacker sees of one frame: when it left, and all of it; or when its link is looked at
+again, which decides when the next one leaves."""
 
 
 def secret(name: str = "r1", version: int = 7, *, side: str = "") -> Artifact:
@@ -140,6 +141,8 @@ class World(Scene):
         for one in self.effects:
             if isinstance(one, ReceiveContent | ServeContent | Disconnect):
                 self.seen += [(at, repr(one).encode())] if one.link == self.watched else []
+            if isinstance(one, SetTimer) and getattr(one.timer, "link", None) == self.watched:
+                self.seen.append((one.at, repr(one.timer).encode()))
         return self
 
     def bring(self, artifact: Artifact, link: LinkId) -> None:
@@ -249,7 +252,9 @@ PUBLIC: Final[dict[str, Step]] = {
     "it says too much": says_too_much,
     "it relinks": World.enter,
     "it compares": lambda world: world.say(nothing_of(acme_routes().manifest.audience)),
-    "advertise": lambda world: world.when(TimerFired(timer=AdvertiseDue())),
+    "advertise": lambda world: world.wait(HOLDINGS.batch_ms).when(
+        TimerFired(timer=AdvertiseDue(link=world.watched))
+    ),
     "its turn comes": lambda world: world.when(TimerFired(timer=ComparisonDue(link=world.watched))),
     "the turn of others comes": lambda world: world.when(
         TimerFired(timer=ComparisonDue(link=world.member))

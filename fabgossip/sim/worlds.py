@@ -1,0 +1,170 @@
+"""S4: two worlds that differ in what some nodes may not know look the same to them.
+
+Decides: how the other world differs; which frame is the first that gives it away.
+Keeps: both worlds have the same seed, faults and nodes; nothing that couples audiences by design
+is in either: work and disks take no time, paths have no limit and no chance.
+Must not know: how a node decides what to say.
+
+- Each publication that differs is, by chance of its own, absent from the other world or another:
+  of other contents, twice the size, half as often.
+- What an observer got is compared sender by sender: kind, class, stream, every byte, the moment.
+"""
+
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import Final
+
+from fabgossip.errors import ScenarioError
+from fabgossip.model.ids import NodeId
+from fabgossip.sim.observing import Observers, Seen
+from fabgossip.sim.run import Engine, Run, RunOutcome
+from fabgossip.sim.scenario import Publication, Scenario
+from fabgossip.sim.streams import Streams
+
+EVERY_OTHER: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """The first frame that is not the same in both worlds."""
+
+    observer: NodeId
+    sender: NodeId
+    number: int
+    """Of what came from this sender, from 0."""
+    first: Seen | None
+    """In the world as the scenario has it; None: nothing more comes."""
+    other: Seen | None
+
+    @property
+    def what(self) -> str:
+        """What differs: that it came at all, its bytes or only its moment."""
+        if self.first is None or self.other is None or self.first.kind != self.other.kind:
+            return "frames"
+        return "bytes" if self.first.said != self.other.said else "moment"
+
+    @property
+    def at_ns(self) -> int:
+        """When the worlds part for the observer."""
+        return min(one.at_ns for one in (self.first, self.other) if one is not None)
+
+    @property
+    def signature(self) -> str:
+        """The same leak in another run has the same signature."""
+        kind = next(one.kind for one in (self.first, self.other) if one is not None)
+        return f"S4/worlds/{self.what}/{kind}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwoWorlds:
+    """What came of one seed in both."""
+
+    outcomes: tuple[RunOutcome, RunOutcome]
+    secrets: int
+    """Artifacts signed in either world that no observer may know of and the other one lacks."""
+    seen: int
+    """What observers noticed in the first."""
+    difference: Difference | None
+
+
+def run_both(scenario: Scenario, seed: int, engine: Engine) -> TwoWorlds:
+    """Run one seed in both worlds; hostile nodes know in both what was signed in the first.
+
+    Raises:
+        ScenarioError: no observers, nothing that differs, or an observer may know of it.
+    """
+    if not scenario.observers or not scenario.differ:
+        raise ScenarioError(f"{scenario.name}: worlds: needs observers, and what differs")
+    one = Observers(frozenset(scenario.observers))
+    other = Observers(frozenset(scenario.observers))
+    base = uncoupled(scenario)
+    first = Run(base, seed, replace(engine, observers=one))
+    first_outcome = first.run()
+    second = Run(other_world(base, seed), seed, replace(engine, observers=other, leaks=first.leaks))
+    second_outcome = second.run()
+    return TwoWorlds(
+        outcomes=(first_outcome, second_outcome),
+        secrets=_secrets(scenario, first, second),
+        seen=sum(len(rows) for rows in one.seen.values()),
+        difference=first_difference(one, other, first_outcome.node_ids),
+    )
+
+
+def _secrets(scenario: Scenario, first: Run, second: Run) -> int:
+    ledgers = first.watch.ledger, second.watch.ledger
+    found = 0
+    for here, there in (ledgers, ledgers[::-1]):
+        for issued in here.all_issued():
+            if there.by_envelope(issued.envelope) is not None:
+                continue
+            found += 1
+            for observer in scenario.observers:
+                if here.may_know(observer, issued):
+                    name = issued.manifest.namespace.text
+                    raise ScenarioError(
+                        f"{scenario.name}: worlds: {here.node_id(observer)} may know of {name}, "
+                        "which differs"
+                    )
+    return found
+
+
+def uncoupled(scenario: Scenario) -> Scenario:
+    """The scenario without what couples audiences by design."""
+    return replace(
+        scenario,
+        is_cpu_charged=False,
+        is_uncoupled=True,
+        nodes=tuple(
+            replace(one, disk_profile="instant", rates_bps=(0, 0)) for one in scenario.nodes
+        ),
+        links=tuple(replace(one, jitter_ns=0, loss_ppm=0, rate_bps=0) for one in scenario.links),
+    )
+
+
+def other_world(scenario: Scenario, seed: int) -> Scenario:
+    """The same world, but for the publications that may differ."""
+    streams = Streams(seed)
+    publications = [
+        one
+        for each in scenario.publications
+        for one in (_altered(each, streams) if each.name in scenario.differ else (each,))
+    ]
+    return replace(scenario, publications=tuple(publications))
+
+
+def _altered(one: Publication, streams: Streams) -> tuple[Publication, ...]:
+    if streams.of(f"worlds/{one.name}").below(2):
+        return ()
+    return (
+        replace(
+            one,
+            name=f"{one.name}-other",
+            size_min=2 * one.size_min,
+            size_max=2 * one.size_max,
+            at_ns=one.at_ns[::EVERY_OTHER],
+        ),
+    )
+
+
+def first_difference(
+    one: Observers, other: Observers, node_ids: dict[int, NodeId]
+) -> Difference | None:
+    """What gave the other world away first; None where nobody noticed anything."""
+    found: list[Difference] = []
+    for observer, sender in sorted(one.seen.keys() | other.seen.keys()):
+        pairs = zip_longest(
+            one.seen.get((observer, sender), ()), other.seen.get((observer, sender), ())
+        )
+        for number, (first, second) in enumerate(pairs):
+            if first != second:
+                found.append(
+                    Difference(
+                        observer=node_ids[observer],
+                        sender=node_ids[sender],
+                        number=number,
+                        first=first,
+                        other=second,
+                    )
+                )
+                break
+    return min(found, key=lambda each: (each.at_ns, each.observer, each.sender), default=None)

@@ -1,0 +1,224 @@
+"""Two worlds that differ in what some nodes may not know look alike to them, and a leak shows."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import blake2b
+from random import Random
+
+import pytest
+
+from fabgossip.cli.sim_authority import SeededAuthority
+from fabgossip.core.effects import Effect, Persist, Send, SetTimer
+from fabgossip.core.events import AnswersDue, Event, MessageReceived
+from fabgossip.core.node import Node
+from fabgossip.core.setup import NodeSetup
+from fabgossip.errors import ScenarioError
+from fabgossip.model.ids import ManifestHash, NodeId
+from fabgossip.model.messages import GetContent, Ping
+from fabgossip.model.moment import Duration, Now, later
+from fabgossip.model.persistence import PutHead
+from fabgossip.sim.host import NodeMaker, SimulatedNode, default_node
+from fabgossip.sim.observing import Observers, Seen
+from fabgossip.sim.run import Engine
+from fabgossip.sim.scenario import Scenario
+from fabgossip.sim.worlds import TwoWorlds, first_difference, other_world, run_both
+from fabgossip.trust.signatures import Verifier
+from tests.sim.factory import TOPOLOGY, VERIFIER, scenario
+
+HIDDEN = """
+phases = { quiet = "14s" }
+publication = [
+  { name = "first", type = "route_policy_bundle", namespace = "org/zed/routes/first", size = "1KiB", at = "4s", through = "store" },
+  { name = "acme", type = "route_policy_bundle", namespace = "org/acme/routes/r1", size = "1KiB", at = "5s", every = "900ms", until = "13s", through = "store" },
+  { name = "zed", type = "route_policy_bundle", namespace = "org/zed/routes/r1", size = "1KiB", at = "5s", every = "500ms", until = "13s", through = "store" },
+]
+worlds = { differ = ["zed"], observers = ["acme", "probe"] }
+"""  # noqa: E501  # a row of a scenario
+SIX = """
+group = [
+  { name = "control", role = "control-endpoint", count = 1, regions = ["eu"], peer_class = "core", assigned = ["cluster:c1", "org:acme", "org:zed"] },
+  { name = "store", role = "storage", count = 1, regions = ["eu"], peer_class = "core", assigned = ["cluster:c1", "org:acme", "org:zed"] },
+  { name = "both", role = "edge", count = 1, regions = ["us"], orgs = "all" },
+  { name = "acme", role = "edge", count = 1, regions = ["us"], orgs = ["acme"] },
+  { name = "zed", role = "edge", count = 1, regions = ["eu"], orgs = ["zed"] },
+  { name = "probe", role = "edge", count = 1, regions = ["eu"], orgs = ["acme"], adversary = "scope_prober", with = { every = "400ms", count = 2 } },
+]
+"""  # noqa: E501  # a row of a scenario
+SEEDS = (1, 2)
+
+
+def both_of(seed: int, make_node: NodeMaker = default_node) -> TwoWorlds:
+    engine = Engine(make_authority=SeededAuthority, verifier=VERIFIER, make_node=make_node)
+    return run_both(hidden(), seed, engine)
+
+
+def hidden() -> Scenario:
+    return scenario(HIDDEN, TOPOLOGY, SIX)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_who_may_not_know_cannot_tell_the_worlds_apart(seed: int) -> None:
+    both = both_of(seed)
+    assert both.difference is None
+    assert [one.violations for one in both.outcomes] == [(), ()]
+    assert both.secrets > 0
+    assert both.seen > 100
+
+
+class Knowing(Node):
+    """Counts what it keeps, which is more than any one peer may know of."""
+
+    def __init__(self, setup: NodeSetup, verifier: Verifier) -> None:
+        super().__init__(setup, verifier)
+        self.kept: set[ManifestHash] = set()
+
+    def handle(self, event: Event, now: Now) -> list[Effect]:
+        """As the node does."""
+        effects = super().handle(event, now)
+        for one in effects:
+            if isinstance(one, Persist):
+                for change in one.changes:
+                    if isinstance(change, PutHead):
+                        self.kept.add(change.verified.manifest_hash)
+        return [self.leaking(event, one) for one in effects]
+
+    def leaking(self, event: Event, effect: Effect) -> Effect:
+        """What is done instead."""
+        raise NotImplementedError
+
+
+class SlowToRefuse(Knowing):
+    """Looks longer at what it has than at what there is not."""
+
+    def leaking(self, event: Event, effect: Effect) -> Effect:
+        """A later slot for the no to a hash it knows."""
+        asked = event.message if isinstance(event, MessageReceived) else None
+        if (
+            isinstance(effect, SetTimer)
+            and isinstance(effect.timer, AnswersDue)
+            and isinstance(asked, GetContent)
+            and any(one.manifest_hash in self.kept for one in asked.items)
+        ):
+            return replace(effect, at=later(effect.at, Duration(10)))
+        return effect
+
+
+class WideRoot(Knowing):
+    """Its root stands for all it keeps, not for what the peer may know of it."""
+
+    def leaking(self, event: Event, effect: Effect) -> Effect:
+        """A root over too much."""
+        if isinstance(effect, Send) and isinstance(effect.message, Ping):
+            root = blake2b(b"".join(sorted(self.kept)), digest_size=8).digest()
+            return replace(effect, message=replace(effect.message, link_root=root))
+        return effect
+
+
+class OneStream(Knowing):
+    """What it keeps and when it pings draw from one stream of chance."""
+
+    def __init__(self, setup: NodeSetup, verifier: Verifier) -> None:
+        shared = setup.chance("shared")
+        super().__init__(_OneChance.of(setup, shared), verifier)
+        self._shared = shared
+
+    def handle(self, event: Event, now: Now) -> list[Effect]:
+        """As the node does, and a draw for each thing it keeps."""
+        before = len(self.kept)
+        effects = super().handle(event, now)
+        for _ in range(len(self.kept) - before):
+            self._shared.getrandbits(32)
+        return effects
+
+    def leaking(self, event: Event, effect: Effect) -> Effect:
+        """Nothing else."""
+        return effect
+
+
+class _OneChance(NodeSetup):
+    """Every machine is given the same stream."""
+
+    shared: Random
+
+    @classmethod
+    def of(cls, setup: NodeSetup, shared: Random) -> "_OneChance":
+        fields = {name: getattr(setup, name) for name in NodeSetup.__dataclass_fields__}
+        made = cls(**fields)
+        object.__setattr__(made, "shared", shared)
+        return made
+
+    def chance(self, machine: str) -> Random:
+        """One for all."""
+        return self.shared
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("leak", "signature"),
+    [
+        (SlowToRefuse, "S4/worlds/moment/not_available"),
+        (WideRoot, "S4/worlds/bytes/ping"),
+        (OneStream, "S4/worlds/"),
+    ],
+)
+def test_a_planted_leak_is_found_and_told(
+    leak: Callable[[NodeSetup, Verifier], SimulatedNode], signature: str
+) -> None:
+    found = both_of(SEEDS[0], leak).difference
+    assert found is not None
+    assert found.signature.startswith(signature)
+    assert found.observer in ("acme-0", "probe-0")
+
+
+def test_the_other_world_has_the_hidden_otherwise_and_nothing_else() -> None:
+    made = hidden()
+    others = [other_world(made, seed) for seed in range(8)]
+    names = [{one.name for one in each.publications} for each in others]
+    assert {frozenset(one) for one in names} == {
+        frozenset({"first", "acme"}),
+        frozenset({"first", "acme", "zed-other"}),
+    }
+    for each in others:
+        assert [one for one in each.publications if one.name in ("first", "acme")] == [
+            one for one in made.publications if one.name != "zed"
+        ]
+        assert replace(each, publications=()) == replace(made, publications=())
+
+
+def test_an_observer_that_may_know_what_differs_is_refused() -> None:
+    made = replace(hidden(), differ=("acme",))
+    engine = Engine(make_authority=SeededAuthority, verifier=VERIFIER, make_node=default_node)
+    with pytest.raises(ScenarioError, match=r"may know of .*/org/acme/"):
+        run_both(made, 1, engine)
+    with pytest.raises(ScenarioError, match="needs observers"):
+        run_both(replace(made, observers=()), 1, engine)
+
+
+A, B = 1, 2
+NAMES = {A: NodeId("a-0"), B: NodeId("b-0")}
+
+
+def seen(*rows: Seen) -> Observers:
+    observers = Observers(frozenset({A}))
+    observers.seen[(A, B)] = list(rows)
+    return observers
+
+
+PING = Seen(5, "ping", 0, 0, b"one")
+
+
+@pytest.mark.parametrize(
+    ("rows", "signature"),
+    [
+        ((PING,), None),
+        ((replace(PING, at_ns=6),), "S4/worlds/moment/ping"),
+        ((replace(PING, body=b"two"),), "S4/worlds/bytes/ping"),
+        ((replace(PING, stream=2),), "S4/worlds/bytes/ping"),
+        ((), "S4/worlds/frames/ping"),
+        ((PING, replace(PING, kind="have")), "S4/worlds/frames/have"),
+    ],
+)
+def test_each_difference_has_a_signature(rows: tuple[Seen, ...], signature: str | None) -> None:
+    found = first_difference(seen(PING), seen(*rows), NAMES)
+    assert (None if found is None else found.signature) == signature
