@@ -6,7 +6,7 @@ from fabgossip.core.effects import Effect
 from fabgossip.core.events import Event, LostReason, MessageReceived, TimerFired
 from fabgossip.core.node import Node
 from fabgossip.core.setup import NodeSetup
-from fabgossip.model.messages import Announce, TrafficClass
+from fabgossip.model.messages import Announce, Heads, Manifests, TrafficClass
 from fabgossip.model.moment import Now
 from fabgossip.sim.agreement import Agreement
 from fabgossip.sim.checkers import Alive, Bounded, Counted, Docket
@@ -173,11 +173,13 @@ def test_s20_finds_a_dead_incarnation_that_acts(ledger: Ledger) -> None:
 
 
 class DeafNode(Node):
-    """Hears no announcement and asks for nothing again."""
+    """Hears no announcement, and nothing of what comparing sets or asking for heads brings."""
 
     def handle(self, event: Event, now: Now) -> list[Effect]:
         """As the node does, but for news."""
-        if isinstance(event, MessageReceived) and isinstance(event.message, Announce):
+        if isinstance(event, MessageReceived) and isinstance(
+            event.message, Announce | Heads | Manifests
+        ):
             return []
         return super().handle(event, now)
 
