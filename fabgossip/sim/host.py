@@ -403,7 +403,7 @@ class Process:
             self._around.watch.garbled(self._index, end.peer.index, error)
             self._close(end, BadRequest(code=BadRequestCode.BODY), LostReason.PROTOCOL)
             return world_event(Kind.DROP, error.code)
-        self._around.watch.delivered(self._index, message)
+        self._around.watch.delivered(self._index, end.peer.index, message)
         if isinstance(message, NotAvailable | Busy):
             if not (
                 self._granted.on_not_available(end, frame.stream, message)
