@@ -9,7 +9,7 @@ Must not know: how many contents are under way, what a try comes to.
 |---|---|
 | normal | who announced it, then the home endpoint: the nearest linked storage node |
 | rung 1 | the other linked storage nodes, nearest failure domain first |
-| rung 2 | linked neighbours that advertise it |
+| rung 2 | linked neighbours that advertise it; of trust, which every member keeps, all |
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from typing import Final, assert_never
 
 from fabgossip.core.wants import STEPS, Attempt, Source, Step, Want
 from fabgossip.model.ids import NodeId
+from fabgossip.model.messages import TrafficClass
 from fabgossip.model.moment import Instant
 
 NOWHERE: Final = 4
@@ -78,7 +79,10 @@ def _ranked(want: Want, step: Step, sources: tuple[Source, ...]) -> list[Source]
         case Step.RUNG_1:
             eligible = [one for one in sources if one.is_storage and one.says is not False]
         case Step.RUNG_2:
-            eligible = [one for one in sources if one.says is True]
+            is_trust = want.traffic is TrafficClass.TRUST
+            eligible = [
+                one for one in sources if one.says is True or (is_trust and one.says is None)
+            ]
         case _:
             assert_never(step)
     return sorted(

@@ -13,9 +13,10 @@ from fabgossip.model.messages import Message, TrafficClass
 from fabgossip.sim.authority import Issued, Papers
 from fabgossip.sim.clock import Clock
 from fabgossip.sim.disk import SimDisk
-from fabgossip.sim.host import Process, ProcessMaker, Surroundings
+from fabgossip.sim.host import Process, Surroundings
 from fabgossip.sim.hostility import Hostility
 from fabgossip.sim.leaks import Leaks
+from fabgossip.sim.machine import ProcessMaker
 from fabgossip.sim.network import End, SentFrame
 from fabgossip.sim.scripts import SCRIPTS, Script
 from fabgossip.sim.topology import SimNode

@@ -404,7 +404,7 @@ class Process:
             self._around.watch.garbled(self._index, end.peer.index, error)
             self._close(end, BadRequest(code=BadRequestCode.BODY), LostReason.PROTOCOL)
             return world_event(Kind.DROP, error.code)
-        self._around.watch.delivered(self._index, message)
+        self._around.watch.delivered(self._index, end.peer.index, message)
         if isinstance(message, NotAvailable | Busy):
             if not (
                 self._granted.on_not_available(end, frame.stream, message)
@@ -440,60 +440,6 @@ class Process:
         self._transfers.on_submission(request, issued.content)
         body = SubmitRequest(envelope=issued.envelope)
         return self._step(Kind.LOCAL, RequestMade(request=request, body=body))
-
-
-ProcessMaker = Callable[[Surroundings, int, Papers, SimDisk, Clock], Process]
-
-
-class Host:
-    """A machine: its disk, and the process on it if one runs."""
-
-    def __init__(
-        self,
-        around: Surroundings,
-        index: int,
-        papers: Papers,
-        disk: SimDisk,
-        clock: Clock,
-        make_process: ProcessMaker = Process,
-    ) -> None:
-        self._around = around
-        self._make_process = make_process
-        self.clock = clock
-        self.index = index
-        self.papers = papers
-        self.disk = disk
-        self.process: Process | None = None
-
-    def start(self) -> Happened:
-        """Start a process, unless one runs."""
-        if self.process is not None:
-            return world_event(Kind.DROP, "runs already")
-        self.process = self._make_process(
-            self._around, self.index, self.papers, self.disk, self.clock
-        )
-        return self.process.start()
-
-    def crash(self) -> Happened:
-        """End the process at once, if one runs."""
-        if self.process is not None:
-            process, self.process = self.process, None
-            process.die()
-            self.disk.crash()
-            self._around.watch.crashed(self.index)
-        return world_event(Kind.CRASH, self.papers.own.node_id)
-
-    def wipe(self) -> None:
-        """The disk of a machine that is down is exchanged for an empty one."""
-        assert self.process is None, "a running process keeps its disk"
-        self.disk.wipe()
-        self._around.watch.wiped(self.index)
-
-    def snapshot(self) -> str:
-        """The node as a checkpoint sees it."""
-        if self.process is None:
-            return "down"
-        return repr(self.process.node.view.snapshot(self.clock.at(self._around.world.now_ns)))
 
 
 def default_node(setup: NodeSetup, verifier: Verifier) -> SimulatedNode:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from fabgossip.sim.faults import Fault
-from fabgossip.sim.host import Host
+from fabgossip.sim.machine import Host
 from fabgossip.sim.network import Barrier, Network, Strain
 from fabgossip.sim.streams import Streams
 from fabgossip.sim.trace import Happened, Kind, world_event

@@ -25,10 +25,11 @@ from fabgossip.sim.clock import FIRST_UNIX, TRUE, Clock
 from fabgossip.sim.codec import Codec
 from fabgossip.sim.disk import COSTS, Local, SimDisk
 from fabgossip.sim.faults import Fault, expand
-from fabgossip.sim.host import Host, NodeMaker, Surroundings
+from fabgossip.sim.host import NodeMaker, Surroundings
 from fabgossip.sim.injection import FaultCounts, Injection
 from fabgossip.sim.leaks import Leaks
 from fabgossip.sim.ledger import Ledger
+from fabgossip.sim.machine import Host
 from fabgossip.sim.measures import Measures, Spread
 from fabgossip.sim.network import Network
 from fabgossip.sim.observing import Observers

@@ -113,9 +113,10 @@ class Watch:
         if sender not in self._hostile:
             self.raised(index, "wire", error)
 
-    def delivered(self, index: int, message: Message) -> None:
-        """A message arrived."""
-        self.measures.on_message(index, message)
+    def delivered(self, index: int, sender: int, message: Message) -> None:
+        """A message arrived; what a hostile node tells is nothing that was delivered."""
+        if sender not in self._hostile:
+            self.measures.on_message(index, message)
 
     def content_received(self, index: int, content_hash: ContentHash) -> None:
         """A whole, verified content arrived from a peer."""

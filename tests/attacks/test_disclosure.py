@@ -150,6 +150,13 @@ class World(Scene):
         self.announce(artifact, link)
         self.carry_out(artifact)
 
+    def bring_whole(self, artifact: Artifact, link: LinkId) -> None:
+        """Somebody announces something small with its content, so it is told of before it is
+        held."""
+        entry = Announced(artifact.envelope, 0, artifact.content)
+        self.hear(link, Announce(entries=(entry,)))
+        self.carry_out(artifact)
+
     def say(self, message: Message, link: LinkId | None = None, stream: int = 0) -> None:
         """Somebody, the attacker if nobody is named, says something, and streams end."""
         self.hear(self.watched if link is None else link, message, stream)
@@ -169,6 +176,7 @@ def secrets(name: str) -> dict[str, Step]:
     """What may befall one name of the other organisation."""
     return {
         f"{name} comes": lambda world: world.bring(secret(name), world.member),
+        f"{name} comes whole": lambda world: world.bring_whole(secret(name, 6), world.member),
         f"{name} comes anew": lambda world: world.bring(secret(name, 8), world.member),
         f"{name} is told of": lambda world: world.announce(secret(name, 9), world.member),
         f"{name} is disputed": lambda world: [
@@ -247,6 +255,7 @@ def says_too_much(world: World) -> None:
 
 PUBLIC: Final[dict[str, Step]] = {
     "routes come": lambda world: world.bring(routes(7), world.member),
+    "routes come whole": lambda world: world.bring_whole(routes(6), world.member),
     "the attacker brings routes": lambda world: world.bring(routes(8), world.watched),
     "routes of its own": lambda world: world.bring(acme_routes(7), world.member),
     "it says too much": says_too_much,
@@ -264,6 +273,7 @@ PUBLIC: Final[dict[str, Step]] = {
     ),
     "it has nothing": lambda world: world.say(nothing_of(EVERYBODY)),
     "refresh": lambda world: world.when(TimerFired(timer=RefreshDue())),
+    "a moment": lambda world: world.wait(10),
     "a second": lambda world: world.wait(1_000),
 }
 ACTS: Final = st.lists(
@@ -309,6 +319,7 @@ def probe(world: World, message: Message, stream: int) -> None:
 
 @given(ACTS)
 @example([(["r1 comes"], "routes come"), ([], "it says too much"), ([], "refresh")])
+@example([(["r1 comes whole"], "a moment"), ([], "routes come whole"), ([], "advertise")])
 @example([(["a directory"], "it says too much"), ([], "refresh")])
 def test_two_worlds(acts: Acts) -> None:
     """They differ in one organisation's matters only: whoever is not in it sees the same frames, at

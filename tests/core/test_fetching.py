@@ -109,6 +109,19 @@ def test_the_ladder_is_climbed_in_strict_order_and_says_so() -> None:
     assert want.state is WantState.PARKED
 
 
+def test_who_withholds_trust_keeps_nobody_from_whom_else_to_ask() -> None:
+    """Every member keeps it, whatever it advertises: a node that met a liar first must not stay
+    without trust among honest neighbours."""
+    story, links = fabric()
+    trust = revocations(9)
+    story.announce(trust, links["announcer"]).persisted()
+    asked = set()
+    while story.find(ReceiveContent):
+        asked.add(story.only(ReceiveContent).link)
+        fail(story, trust, FetchFailure.STALLED)
+    assert asked >= set(links.values())
+
+
 def test_climbing_is_recorded_from_its_start_to_its_end() -> None:
     story, links = fabric()
     story.announce(routes(), links["announcer"]).persisted()

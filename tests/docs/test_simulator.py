@@ -11,6 +11,7 @@ from fabgossip.cli.sim import LIBRARY, read_scenario
 from fabgossip.sim import checkers, liveness
 from fabgossip.sim.campaign import parse_campaign
 from fabgossip.sim.faults import CUTTING, KINDS
+from fabgossip.sim.hostility import SCRIPTS
 from tests.docs.pages import CHECKOUT, DOCS, REFERENCE, blocks, rows
 
 PAGE = REFERENCE / "simulator.md"
@@ -23,6 +24,11 @@ def test_every_nemesis_is_documented_as_the_code_says() -> None:
     documented = {row[0].strip("`"): row[1].replace("`", "") for row in rows(PAGE) if len(row) == 3}
     for name, (title, _) in KINDS.items():
         assert documented[name].startswith(title.replace("`", "")), name
+
+
+def test_every_adversary_is_documented_as_the_code_says() -> None:
+    documented = {row[0].strip("`"): row[1] for row in rows(PAGE) if len(row) == 2}
+    assert {name: documented.get(name) for name in SCRIPTS} == SCRIPTS
 
 
 def checkers_of(text: str | None) -> set[str]:
@@ -83,7 +89,14 @@ def test_the_lists_and_the_run_of_the_how_to_work(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_list_and_the_worlds_of_the_how_to_work(tmp_path: Path) -> None:
+    out = typed(tmp_path, TOLD[3:5])
+    assert "scope_prober  asks" in out
+    assert "1 seeds, 0 failed" in out
+
+
+@pytest.mark.slow
 def test_the_sweeps_and_the_reports_of_the_how_to_work(tmp_path: Path) -> None:
-    out = typed(tmp_path, TOLD[2:])
+    out = typed(tmp_path, TOLD[2:3] + TOLD[5:])
     assert "2 seeds, 0 failed" in out
     assert "resets missed 0.0 -> 0.0 same" in out
