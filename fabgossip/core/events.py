@@ -162,6 +162,12 @@ class WantDue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LadderDue:
+    """Time to look whether a source that is being dialled lost its turn, or a token came; it may be
+    stale."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdvertiseDue:
     """Time to tell neighbours what came to be held since the last time."""
 
@@ -219,6 +225,7 @@ Timer: TypeAlias = (
     | PingDue
     | HelloDue
     | WantDue
+    | LadderDue
     | AdvertiseDue
     | ComparisonDue
     | AnswersDue

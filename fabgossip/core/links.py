@@ -96,6 +96,8 @@ class Links:
     def on_lost(self, event: PeerLost, now: Now) -> None:
         """A link ended, or a dial failed."""
         self._m.neighbors.on_lost(event.link, event.node_id, now.instant)
+        if self._m.neighbors.link_of(event.node_id) is None:
+            self._m.fetching.on_unreached(event.node_id, now.instant)
         self.dial(now)
         fields = (("peer", event.node_id), ("reason", event.reason.value))
         if event.link is None:
@@ -163,7 +165,7 @@ class Links:
         self._m.disclosure.ask_heads(session, self._m.beliefs.lane_namespaces())
         self._m.disclosure.whole_holdings(session, now)
         self._comparing.ping(session, now)
-        self._m.fetching.on_opened()
+        self._m.fetching.on_opened(session.node_id)
         self._witnessing.show_head()
 
     def on_ping(self, session: Session, ping: Ping, now: Now) -> None:
@@ -261,6 +263,11 @@ class Links:
                 or (claims is not None and is_past(claims.claims.expires_at, now.unix))
             ):
                 self._m.disclosure.goodbye(session, ByeReason.LIFE_OVER, LostReason.LIFE)
+
+    def end_visits(self, now: Now) -> None:
+        """A link that was made to ask a source ends once nothing was asked over it for a while."""
+        for session in self._m.recovery.next_over(now.instant):
+            self._m.disclosure.goodbye(session, ByeReason.VISIT_OVER, LostReason.VISIT_OVER, 0)
 
     def _timer(self, timer: Timer, at: Instant) -> None:
         self._m.out.append(SetTimer(timer=timer, at=at))

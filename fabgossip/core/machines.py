@@ -24,6 +24,7 @@ from fabgossip.core.news import News
 from fabgossip.core.placement import Placement
 from fabgossip.core.policing import Policing
 from fabgossip.core.reconciliation import Reconciliation
+from fabgossip.core.recovery import Recovery
 from fabgossip.core.refresh import Refresh
 from fabgossip.core.sessions import Sessions
 from fabgossip.core.sets import Sets
@@ -56,6 +57,7 @@ class Machines:
     placement: Placement
     policing: Policing
     reconciliation: Reconciliation
+    recovery: Recovery
     refresh: Refresh
     sessions: Sessions
     sets: Sets
@@ -91,7 +93,7 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         catalog=catalog,
         disclosure=disclosure,
         dissemination=Dissemination(config.dissemination),
-        fetching=Fetching(config.fetching, setup.chance("fetching")),
+        fetching=Fetching(config.fetching, config.recovery, setup.chance("fetching")),
         granted=GrantedFetches(beliefs, sessions, neighbors, placement, out),
         holdings=holdings,
         listings=Listings(),
@@ -100,6 +102,16 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         placement=placement,
         policing=Policing(disclosure, holdings, out),
         reconciliation=Reconciliation(),
+        recovery=Recovery(
+            config.recovery,
+            setup.bootstrap,
+            beliefs,
+            catalog,
+            sessions,
+            neighbors,
+            placement,
+            holdings,
+        ),
         refresh=Refresh(config.refresh, setup.chance("refresh")),
         sessions=sessions,
         sets=Sets(),

@@ -29,8 +29,10 @@ from fabgossip.model.topology import Endpoint, FailureDomain, PeerClass, PeerDir
 THIN_LINKS: Final = 2
 LOOK_AGAIN_MS: Final = 8_000
 """Missing neighbours are looked for this often although nothing happened (*start*)."""
-UNKNOWN_DISTANCE: Final = 3
-"""Of peers where our own place is not known: as if they were in another region."""
+FAR: Final = 3
+"""Distance of another region."""
+NOWHERE: Final = 4
+"""Distance of who stands in a place that no held directory tells, or if ours is not known."""
 JITTER_DIVISOR: Final = 5
 """Jitter of 20 %."""
 
@@ -313,14 +315,43 @@ class Neighbors:
         """What a held directory says of a node."""
         return self._records.get(node_id)
 
-    def distance_to(self, record: PeerRecord) -> int:
-        """How far a peer's failure domain is from ours: 0 same rack to 3 another region, or
-        unknown."""
-        return (
-            UNKNOWN_DISTANCE
-            if self._own_domain is None
-            else self._own_domain.distance(record.domain)
-        )
+    def domain_of(self, node_id: NodeId) -> FailureDomain | None:
+        """Where a held directory places a node."""
+        record = self._records.get(node_id)
+        return None if record is None else record.domain
+
+    def distance_to(self, domain: FailureDomain | None) -> int:
+        """How far a failure domain is from ours: 0 same rack, 1 same zone, 2 same region, `FAR`,
+        `NOWHERE`."""
+        if self._own_domain is None or domain is None:
+            return NOWHERE
+        return self._own_domain.distance(domain)
+
+    def addresses_of(self, node_id: NodeId) -> tuple[str, ...]:
+        """Where a node is dialled, by a held directory or the configuration; none: nowhere."""
+        return self._candidate(node_id).addresses
+
+    def is_member(self, node_id: NodeId) -> bool:
+        """Whether a node shares a declared audience with us: a link to it is more than a visit.
+        Before a directory lists us, every link is."""
+        return not self._circles or any(node_id in circle.members for circle in self._circles)
+
+    def may_visit(self) -> bool:
+        """Whether the links this node opens by itself leave room for one more, dials under way
+        included."""
+        dialed = sum(live.is_dialer for live in self._live.values())
+        return dialed + len(self._dialing) < self._config.links_max
+
+    def room_to_dial(self) -> int:
+        """How many more dials may be under way now."""
+        dialed = sum(live.is_dialer for live in self._live.values())
+        dialing = len(self._dialing)
+        room = min(self._config.dials_max, self._config.links_max - dialed) - dialing
+        return max(0, room)
+
+    def is_dialing(self, node_id: NodeId) -> bool:
+        """Whether a node is being dialled."""
+        return node_id in self._dialing
 
     def link_of(self, node_id: NodeId) -> LinkId | None:
         """The link to a node, if there is one."""

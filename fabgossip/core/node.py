@@ -30,6 +30,7 @@ from fabgossip.core.events import (
     GrantedReceived,
     HaveDue,
     HelloDue,
+    LadderDue,
     MessageReceived,
     PartingDue,
     PeerConnected,
@@ -121,7 +122,11 @@ class Node:
         self._exchange = Exchange(self._m, self._rooms.intake)
         self._serving = Serving(self._m, self._rooms.durability)
         self._acquisition = Acquisition(
-            self._m, self._rooms.contents, self._rooms.announcing, self._rooms.following
+            self._m,
+            self._rooms.contents,
+            self._rooms.announcing,
+            self._rooms.following,
+            self._rooms.activation,
         )
         self._requests = Requests(self._m, self._rooms.intake, self._rooms.contents)
         self._is_advertising = False
@@ -348,6 +353,8 @@ class Node:
                 self._links.on_parting_due(timer.link)
             case WantDue():
                 self._m.fetching.on_due(timer.content_hash, timer.generation)
+            case LadderDue():
+                self._acquisition.on_ladder_due(now)
             case ComparisonDue():
                 self._comparing.on_due(timer.link, now)
             case AnswersDue():
@@ -372,6 +379,7 @@ class Node:
         self._rooms.withdrawing.on_expiry(now, EXPIRIES_PER_TURN_MAX)
         self._rooms.activation.withhold(now)
         self._links.end_expired(now)
+        self._links.end_visits(now)
         self._keep_time()
         self._rooms.activation.apply_again(now)
         self._rooms.intake.persist_again()
@@ -393,6 +401,6 @@ class Node:
         for machine in (
             m.audits, m.catalog, m.sessions, m.neighbors, m.dissemination, m.holdings, m.fetching,
             self._rooms.contents, m.beliefs, m.waiting, m.variants, m.uses, m.granted, m.policing,
-            m.slots, m.news, m.telling, m.reconciliation, self._comparing,
+            m.slots, m.news, m.telling, m.reconciliation, m.recovery, self._comparing,
         ):  # fmt: skip
             machine.check()

@@ -9,9 +9,11 @@ from fabgossip.core.catalog import Head, prefix_of
 from fabgossip.core.events import LinkId
 from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.health import NodeSnapshot, node_snapshot
+from fabgossip.core.ladder import Step
 from fabgossip.core.machines import Machines
 from fabgossip.core.sessions import Session
-from fabgossip.core.wants import EndedWant, Want
+from fabgossip.core.sources import upcoming
+from fabgossip.core.wants import EndedWant, LastGood, Want
 from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import Instant, Now
@@ -66,6 +68,15 @@ class View:
     def want_of(self, verified: VerifiedManifest) -> Want | EndedWant | None:
         """What was tried for the content of a manifest, open or ended, to read and not to keep."""
         return self._m.fetching.find(verified) or self._m.fetching.ended(verified)
+
+    def upcoming(self, want: Want, now: Now) -> list[tuple[Step, NodeId, str]]:
+        """Whom an open want would ask next, in order, and why."""
+        return upcoming(want, self._m.recovery.supply_of(want), now.instant)
+
+    def last_good(self, head: Head) -> LastGood | None:
+        """What became of the version before a head whose content nobody brought."""
+        want = self._m.fetching.find(head.verified)
+        return None if want is None else want.last_good
 
     def granted(self, subject: str | ContentHash) -> tuple[GrantedFetch, ...]:
         """The fetches under grants of a namespace or a content, to read and not to keep."""
