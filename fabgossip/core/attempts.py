@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fabgossip.core.ladder import Step
+from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Instant
 
@@ -24,6 +25,8 @@ REFUSED: Final = "refused"
 CONNECT_FAILED: Final = "connect_failed"
 TIMED_OUT: Final = "timed_out"
 """Outcome of a source that had no link when its turn was over."""
+OPEN: Final = "open"
+"""Outcome of a source that was not asked because it fails whatever it is asked for."""
 NOT_ASKED: Final = "barred"
 """Outcome of a source that was linked and may not know of what is wanted, or is none of its step.
 """
@@ -42,6 +45,25 @@ class Attempt:
     received: int
     reason: str = ""
     """Why this source, and why now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastGood:
+    """What rung 5 makes of the version that was accepted before."""
+
+    is_allowed: bool
+    verified: VerifiedManifest
+    reason: str
+
+    @property
+    def outcome(self) -> str:
+        """In one word."""
+        return IN_USE if self.is_allowed else REFUSED
+
+    @property
+    def words(self) -> str:
+        """In a sentence."""
+        return f"{self.verified.manifest.order} was the last valid version: {self.reason}"
 
 
 class Trace:

@@ -122,6 +122,11 @@ class RecoveryConfig:
     all else ask 100 times a second (*start*)."""
     control_burst: Annotated[int, Bounds(1, 1_000)] = 3
     """And so often at once (*start*)."""
+    circuit_min_ms: Annotated[int, Bounds(10, 3_600_000)] = 10_000
+    """A source that fails whatever it is asked for is left alone so long, give or take half,
+    doubling (*start*)."""
+    circuit_max_ms: Annotated[int, Bounds(10, 86_400_000)] = 300_000
+    """And at most so long (*start*)."""
     visit_ms: Annotated[int, Bounds(1_000, 3_600_000)] = 60_000
     """A link made to ask a source that is no neighbour ends once so long nothing was asked over it
     (*start*)."""

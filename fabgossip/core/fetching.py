@@ -21,17 +21,18 @@ from random import Random
 from fabgossip.core.attempts import (
     ATTEMPTS_MAX,
     CONNECT_FAILED,
-    IN_USE,
     NOT_ASKED,
-    REFUSED,
     SKIPPED,
     TIMED_OUT,
+    LastGood,
 )
+from fabgossip.core.circuits import FAILED, TURN_LOST, Circuits
 from fabgossip.core.config import FetchingConfig, RecoveryConfig
 from fabgossip.core.events import ContentWanted, FetchFailure, LinkId, RequestId
 from fabgossip.core.in_flight import InFlight
 from fabgossip.core.ladder import STEPS, TURN_MS_MIN, Step
 from fabgossip.core.ordered import OrderedMap
+from fabgossip.core.patience import Patience
 from fabgossip.core.sources import Choice, Room, Supply, Turn, is_of, next_source
 from fabgossip.core.tolls import Tolls
 from fabgossip.core.wants import (
@@ -39,7 +40,6 @@ from fabgossip.core.wants import (
     SOURCES_PER_WANT_MAX,
     EndedWant,
     Goal,
-    LastGood,
     Source,
     Want,
     WantState,
@@ -49,7 +49,7 @@ from fabgossip.core.wants import (
 from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import TrafficClass
-from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
+from fabgossip.model.moment import Duration, Instant, is_due, later
 from fabgossip.model.scope import Audience
 
 
@@ -64,6 +64,8 @@ class FetchingSnapshot:
     last_good: int
     """Wanted contents for which the last valid version stays in use."""
     highest_step: str
+    shut_out: int
+    """Sources that fail whatever they are asked for."""
     fetched: int
     failed: int
 
@@ -72,15 +74,16 @@ class Fetching:
     """All wants of a node."""
 
     __slots__ = (
-        "_by_content", "_config", "_dialing", "_ended", "_failed", "_fetched", "_generation",
-        "_in_flight", "_may_dial", "_queue", "_rng", "_sequence", "_tolls", "_wants",
-    )  # fmt: skip
+        "_by_content", "_circuits", "_config", "_dialing", "_ended", "_failed", "_fetched",
+        "_generation", "_in_flight", "_may_dial", "_patience", "_queue", "_sequence", "_tolls",
+        "_wants", )  # fmt: skip
 
     def __init__(self, config: FetchingConfig, recovery: RecoveryConfig, rng: Random) -> None:
         self._config = config
         self._tolls = Tolls(recovery)
+        self._circuits = Circuits(recovery, rng)
+        self._patience = Patience(config, self._circuits, rng)
         self._dialing: dict[NodeId, dict[Goal, None]] = {}
-        self._rng = rng
         self._wants: dict[Goal, Want] = {}
         self._by_content: dict[ContentHash, dict[Goal, Want]] = {}
         self._queue: OrderedMap[tuple[int, int], Goal] = OrderedMap()
@@ -155,8 +158,9 @@ class Fetching:
             want.on_word(node_id)
             self._wake(want)
 
-    def on_opened(self, node_id: NodeId) -> None:
+    def on_opened(self, node_id: NodeId, now: Instant) -> None:
         """A link opened, or its peer may know more: whatever is parked may have a source again."""
+        self._circuits.on_linked(node_id, now)
         for want in self._wants.values():
             want.on_link(node_id)
             want.is_urgent |= want.step is not Step.NORMAL
@@ -170,6 +174,7 @@ class Fetching:
 
     def on_unreached(self, node_id: NodeId, now: Instant) -> None:
         """No link to a node could be made."""
+        self._circuits.on_failed(node_id, FAILED, now)
         for want in self._dialed(node_id):
             self._miss(want, CONNECT_FAILED, now)
 
@@ -189,6 +194,7 @@ class Fetching:
         for node_id in self.dialed():
             for want in self._dialed(node_id):
                 if is_due(want.visit_ends, now):
+                    self._circuits.on_failed(node_id, TURN_LOST, now)
                     self._miss(want, TIMED_OUT, now)
 
     def _dialed(self, node_id: NodeId) -> tuple[Want, ...]:
@@ -198,13 +204,14 @@ class Fetching:
         """The source of a want could not be asked."""
         assert want.source is not None
         want.tried_source(outcome, now, 0)
-        want.on_unreached(want.source, self._config.missing_ms, now)
+        want.on_unreached(want.source, self._patience.back_off, now)
         self._hang_up(want)
         self._enqueue(want)
 
     def _hang_up(self, want: Want) -> None:
         """A want waits for no link any more."""
         assert want.source is not None
+        self._circuits.on_settled(want.source.node_id)
         waiting = self._dialing[want.source.node_id]
         del waiting[want.goal]
         if not waiting:
@@ -246,7 +253,10 @@ class Fetching:
                 is_its = want.source.link == link and want.goal.size == stored.size
                 outcome = "verified" if is_its else FetchFailure.CANCELLED.value
                 want.tried_source(outcome, now, stored.size if is_its else 0)
+                node_id = want.source.node_id
                 self._release(want)
+                if is_its:
+                    self._circuits.on_answered(node_id)
             is_true = want.goal.size == stored.size
             self._end(want, WantState.SATISFIED if is_true else WantState.REFUSED)
         self._fetched += any(want.state is WantState.SATISFIED for want in ended)
@@ -285,7 +295,8 @@ class Fetching:
             return want
         if reason in (FetchFailure.BAD_HASH, FetchFailure.BAD_LENGTH):
             want.bar(source, now)
-        want.on_fault(source, reason, self._config.missing_ms, now)
+        want.on_fault(source, reason, self._patience.back_off, now)
+        self._patience.on_failed(source.node_id, reason, now)
         if received:
             want.step_since = now
         self._enqueue(want)
@@ -332,6 +343,7 @@ class Fetching:
     def _release(self, want: Want) -> None:
         assert want.source is not None
         self._in_flight.on_over(want.source.node_id, is_trust=want.is_trust)
+        self._circuits.on_settled(want.source.node_id)
         want.source = None
 
     def next_transfers(self, supply_of: Callable[[Want], Supply], room: int, now: Instant) -> Turn:
@@ -366,10 +378,7 @@ class Fetching:
             else:
                 self._park(want, now)
                 parked.append(want)
-        look_at = min(looks, default=None)
-        return Turn(
-            started=tuple(started), dialing=tuple(dialing), parked=tuple(parked), look_at=look_at
-        )
+        return Turn(tuple(started), tuple(dialing), tuple(parked), min(looks, default=None))
 
     def _choice(self, want: Want, supply: Supply, now: Instant) -> Choice:
         """Whom to ask: who was dialled for this want and is here now, else the next in order."""
@@ -384,13 +393,12 @@ class Fetching:
                     return Choice(waits=True)
                 left = max(want.left_ms(now), TURN_MS_MIN)
                 return Choice(source=found, turn_ms=left, reason=want.reason, is_paid=True)
-            took_ms, at = elapsed(want.asked_at, now), want.asked_at
-            want.note(
-                node_id=visited, outcome=NOT_ASKED, reason=want.reason, at=at, took_ms=took_ms
-            )
+            want.note(node_id=visited, outcome=NOT_ASKED, reason=want.reason, at=want.asked_at)
         room = Room(
             is_full=self._is_source_full,
             token_at=lambda step, one: self._tolls.next_at(step, one, now),
+            circuit_of=lambda node_id: self._circuits.state_of(node_id, now),
+            probe_at=self._circuits.probe_at,
         )
         return next_source(want, supply, room, now)
 
@@ -401,16 +409,16 @@ class Fetching:
 
     def _dial(self, want: Want, choice: Choice, now: Instant) -> None:
         """Wait for a link to a source."""
-        assert choice.source is not None
-        if choice.source.node_id not in self._dialing:
-            self._may_dial -= 1
-        self._begin(want, choice, now)
+        source = self._begin(want, choice, now)
+        self._may_dial -= source.node_id not in self._dialing
         want.state = WantState.DIALING
         want.visit_ends = later(now, Duration(choice.turn_ms))
-        self._dialing.setdefault(choice.source.node_id, {})[want.goal] = None
+        self._dialing.setdefault(source.node_id, {})[want.goal] = None
 
-    def _begin(self, want: Want, choice: Choice, now: Instant) -> None:
+    def _begin(self, want: Want, choice: Choice, now: Instant) -> Source:
         self._queue.discard(want.key)
+        assert choice.source is not None
+        self._circuits.on_asked(choice.source.node_id)
         if not choice.is_paid:
             self._tolls.pay(want, now)
             want.asked += 1
@@ -418,12 +426,12 @@ class Fetching:
         want.step_since = now if want.step_since is None else want.step_since
         want.source, want.reason, want.turn_ms = choice.source, choice.reason, choice.turn_ms
         want.has_climbed = want.has_climbed or want.step is not Step.NORMAL
+        return choice.source
 
     def _start(self, want: Want, choice: Choice, now: Instant) -> None:
-        assert choice.source is not None
-        self._begin(want, choice, now)
+        source = self._begin(want, choice, now)
         want.state = WantState.FETCHING
-        self._in_flight.on_started(choice.source.node_id, is_trust=want.is_trust)
+        self._in_flight.on_started(source.node_id, is_trust=want.is_trust)
 
     def _park(self, want: Want, now: Instant) -> None:
         """A climb ended without success: what is left to decide is rung 5."""
@@ -431,26 +439,16 @@ class Fetching:
         want.state = WantState.PARKED
         want.enter(Step.RUNG_5)
         want.generation = self._next_generation()
-        want.retry_at = self._next_try_at(want, now)
+        want.retry_at = self._patience.next_try_at(want, now)
 
     def on_last_good(self, want: Want, last_good: LastGood | None, now: Instant) -> None:
         """Rung 5 of the climb that just ended: what becomes of the version before."""
         want.last_good = last_good
-        if last_good is None:
-            outcome, reason = SKIPPED, "no version before it is in use"
-        else:
-            outcome = IN_USE if last_good.is_allowed else REFUSED
-            order = last_good.verified.manifest.order
-            reason = f"{order} was the last valid version: {last_good.reason}"
+        outcome = SKIPPED if last_good is None else last_good.outcome
+        reason = "no version before it is in use" if last_good is None else last_good.words
         want.note(node_id=None, outcome=outcome, reason=reason, at=now)
         want.trace.on_climb_over(want.climbs)
         want.climbs += 1
-
-    def _next_try_at(self, want: Want, now: Instant) -> Instant:
-        if want.is_urgent:
-            return now
-        wait = min(self._config.retry_min_ms << min(want.climbs, 16), self._config.retry_max_ms)
-        return later(now, Duration(wait // 2 + self._rng.randrange(wait // 2 + 1)))
 
     def find(self, verified: VerifiedManifest) -> Want | None:
         """The open want behind which a manifest stands."""
@@ -465,7 +463,7 @@ class Fetching:
         """All open wants, oldest first."""
         return tuple(self._wants.values())
 
-    def snapshot(self) -> FetchingSnapshot:
+    def snapshot(self, now: Instant) -> FetchingSnapshot:
         """Counts for status."""
         steps = [STEPS.index(want.step) for want in self._wants.values()]
         return FetchingSnapshot(
@@ -478,6 +476,7 @@ class Fetching:
                 for want in self._wants.values()
             ),
             highest_step=STEPS[max(steps)].value if steps else Step.NORMAL.value,
+            shut_out=self._circuits.count_open(now),
             fetched=self._fetched,
             failed=self._failed,
         )
@@ -490,6 +489,7 @@ class Fetching:
             want.goal for want in dialing
         }
         self._in_flight.check(len(fetching))
+        self._circuits.check()
         queued = sum(want.state is WantState.QUEUED for want in self._wants.values())
         assert queued == len(self._queue)
         assert len(self._wants) == sum(len(one) for one in self._by_content.values())

@@ -157,7 +157,7 @@ def node_snapshot(
             (one.current_since for one in heads if one.current_since is not None), default=None
         ),
         neighbors=seen,
-        fetching=fetching.snapshot(),
+        fetching=fetching.snapshot(now.instant),
         policing=policing,
         problems=problems[:PROBLEMS_MAX],
         problems_omitted=max(0, len(problems) - PROBLEMS_MAX),

@@ -165,7 +165,7 @@ class Links:
         self._m.disclosure.ask_heads(session, self._m.beliefs.lane_namespaces())
         self._m.disclosure.whole_holdings(session, now)
         self._comparing.ping(session, now)
-        self._m.fetching.on_opened(session.node_id)
+        self._m.fetching.on_opened(session.node_id, now.instant)
         self._witnessing.show_head()
 
     def on_ping(self, session: Session, ping: Ping, now: Now) -> None:

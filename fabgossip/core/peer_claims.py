@@ -139,7 +139,7 @@ class PeerClaims:
         self._m.disclosure.further_claims(session)
         self._m.disclosure.whole_holdings(session, now)
         self._comparing.look(session, now)
-        self._m.fetching.on_opened(session.node_id)
+        self._m.fetching.on_opened(session.node_id, now.instant)
 
     def judge_again(self, session: Session, now: Now) -> None:
         """What we believe changed; a peer that comes to be known by it is shown what it missed."""

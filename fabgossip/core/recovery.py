@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 
+from fabgossip.core.attempts import LastGood
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import GONE_STATES, Catalog, prefix_of
 from fabgossip.core.config import RecoveryConfig
@@ -20,7 +21,7 @@ from fabgossip.core.neighbors import Neighbors
 from fabgossip.core.placement import Placement
 from fabgossip.core.sessions import Session, Sessions
 from fabgossip.core.sources import Supply
-from fabgossip.core.wants import LastGood, Origin, Source, Want, goal_of
+from fabgossip.core.wants import Origin, Source, Want, goal_of
 from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import NodeId
 from fabgossip.model.mode import Action, Mode

@@ -16,12 +16,13 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final, assert_never
 
-from fabgossip.core.attempts import SKIPPED
+from fabgossip.core.attempts import OPEN, SKIPPED
+from fabgossip.core.circuits import Circuit
 from fabgossip.core.ladder import ASKING, SOURCES_MAX, Step, turn_ms
 from fabgossip.core.neighbors import FAR
 from fabgossip.core.wants import Origin, Source, Want
 from fabgossip.model.ids import NodeId
-from fabgossip.model.moment import Duration, Instant, later
+from fabgossip.model.moment import Duration, Instant, elapsed, later
 
 PLACES: Final = ("same rack", "same zone", "same region", "another region", "place unknown")
 """Words for a distance."""
@@ -51,6 +52,9 @@ class Room:
     """Whether a source has to wait for a free slot of ours."""
     token_at: Callable[[Step, Want], Instant]
     """When a want may ask somebody of a step."""
+    circuit_of: Callable[[NodeId], Circuit]
+    """How a source stands, whatever it is asked for."""
+    probe_at: Callable[[NodeId], Instant]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,7 @@ class Choice:
     """When a want that waits finds a token, or its step out of time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Turn:
     """What is to be done for wants now."""
 
@@ -88,7 +92,7 @@ def next_source(want: Want, supply: Supply, room: Room, now: Instant) -> Choice:
         choice = _in_step(want, supply, room, now)
         if choice is not None:
             return choice
-        _leave(want, now)
+        _leave(want, supply, room, now)
         if want.step is ASKING[-1]:
             return Choice()
         want.enter(ASKING[ASKING.index(want.step) + 1])
@@ -106,7 +110,10 @@ def _in_step(want: Want, supply: Supply, room: Room, now: Instant) -> Choice | N
     if token_at > now:
         want.step_since = now if want.step_since is None else want.step_since
         return Choice(waits=True, look_at=min(token_at, later(now, Duration(left_ms))))
-    free = [one for one in ranked if not room.is_full(one)]
+    usable = _usable(want, ranked, room)
+    if not usable:
+        return None
+    free = [one for one in usable if not room.is_full(one)]
     if not free:
         return Choice(waits=True)
     return Choice(
@@ -116,8 +123,27 @@ def _in_step(want: Want, supply: Supply, room: Room, now: Instant) -> Choice | N
     )
 
 
-def _leave(want: Want, now: Instant) -> None:
-    """A step without a single try is on record all the same."""
+def _usable(want: Want, ranked: list[Source], room: Room) -> list[Source]:
+    """Sources that are not shut out, those of which nothing bad is known first. Where all are, the
+    one nearest to its probe gets one request; the control plane is left alone."""
+    states = {one.node_id: room.circuit_of(one.node_id) for one in ranked}
+    for state in (Circuit.CLOSED, Circuit.HALF_OPEN):
+        usable = [one for one in ranked if states[one.node_id] is state]
+        if usable:
+            return usable
+    if want.asked or want.step is Step.RUNG_4:
+        return []
+    return [min(ranked, key=lambda one: room.probe_at(one.node_id))]
+
+
+def _leave(want: Want, supply: Supply, room: Room, now: Instant) -> None:
+    """A step without a single try is on record all the same, and so is who was shut out."""
+    left = ranked_sources(want, want.step, supply) if want.left_ms(now) else []
+    for one in left[: SOURCES_MAX[want.step] - want.asked]:
+        if want.may_ask(one, now) and room.circuit_of(one.node_id) is Circuit.OPEN:
+            probe_ms = elapsed(now, room.probe_at(one.node_id))
+            reason = f"failed whatever it was asked for; probe in {probe_ms} ms"
+            want.note(node_id=one.node_id, outcome=OPEN, reason=reason, at=now)
     if not want.trace.has(want.climbs, want.step):
         why = _WHY_SKIPPED[want.step]
         want.note(node_id=None, outcome=SKIPPED, reason=why, at=now)

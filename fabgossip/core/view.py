@@ -5,6 +5,7 @@ Keeps: what it hands out is read at once and not kept; nothing is changed by loo
 Must not know: who looks.
 """
 
+from fabgossip.core.attempts import LastGood
 from fabgossip.core.catalog import Head, prefix_of
 from fabgossip.core.events import LinkId
 from fabgossip.core.granted import GrantedFetch
@@ -13,7 +14,7 @@ from fabgossip.core.ladder import Step
 from fabgossip.core.machines import Machines
 from fabgossip.core.sessions import Session
 from fabgossip.core.sources import upcoming
-from fabgossip.core.wants import EndedWant, LastGood, Want
+from fabgossip.core.wants import EndedWant, Want
 from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import Instant, Now

@@ -7,11 +7,12 @@ Must not know: which source is asked next, how many contents are under way.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum, auto
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
-from fabgossip.core.attempts import Attempt, Trace
+from fabgossip.core.attempts import Attempt, LastGood, Trace
 from fabgossip.core.events import ContentWanted, FetchFailure, LinkId, RequestId
 from fabgossip.core.ladder import IDLE_MS, Step
 from fabgossip.model.artifact import ArtifactType, VerifiedManifest
@@ -22,8 +23,9 @@ from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
 V = TypeVar("V")
 BUSY_WAIT: Final = Duration(200)
 """A source that was only busy is asked again after this: its slots turn over in less (*start*)."""
-BACK_OFF_MAX: Final = Duration(60_000)
-"""The longest a source is passed over for failing, which doubles with each failure (*start*)."""
+BACK_OFF_MAX: Final = Duration(300_000)
+"""The longest a source is passed over for failing, which doubles with each failure, give or take a
+fifth (*start*)."""
 REQUESTS_PER_WANT_MAX: Final = 16
 SOURCES_PER_WANT_MAX: Final = 64
 """Announcers remembered per want, and as many sources tried and barred: the oldest of each leaves
@@ -109,15 +111,6 @@ class Source:
     """Whether it is left to rung 4, for others store what is wanted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastGood:
-    """What rung 5 makes of the version that was accepted before."""
-
-    is_allowed: bool
-    verified: VerifiedManifest
-    reason: str
-
-
 class Fault(Enum):
     """What a try that came to nothing says of its source."""
 
@@ -154,6 +147,10 @@ class Tried:
     """The link that ended before the answer: over another one it is asked at once."""
 
 
+BackOff: TypeAlias = Callable[[int], Duration]
+"""How long to pass over who failed so many times."""
+
+
 @dataclass(slots=True)
 class Want:
     """One content this node lacks and has a reason to get."""
@@ -188,6 +185,8 @@ class Want:
     """When a source that is being dialled loses its turn."""
     visited: NodeId | None = None
     """Who was dialled, and is reached now."""
+    waited_ms: int = 0
+    """After the climb before the last one."""
     retry_at: Instant = AT_ONCE
     """Of a parked want: when it starts at normal again if nothing happens before."""
     tried: dict[NodeId, Tried] = field(default_factory=dict)
@@ -239,33 +238,34 @@ class Want:
             return True
         return tried.climb != self.climbs and is_due(tried.until, now)
 
-    def on_fault(self, source: Source, reason: FetchFailure, base_ms: int, now: Instant) -> None:
+    def on_fault(self, source: Source, reason: FetchFailure, wait: BackOff, now: Instant) -> None:
         """A try of a source came to nothing: it is passed over, the longer the oftener."""
         fault = _FAULTS.get(reason, Fault.WITHHOLDS)
         before = self.tried.get(source.node_id)
         failures = (0 if before is None else before.failures) + (fault is not Fault.NONE)
-        wait = min(base_ms << min(max(failures - 1, 0), 16), max(BACK_OFF_MAX, base_ms))
+        passed_over = wait(failures)
         if reason is FetchFailure.BUSY:
-            wait = BUSY_WAIT
+            passed_over = BUSY_WAIT
         elif reason is FetchFailure.LOST:
-            wait = 0
+            passed_over = Duration(0)
         tried = Tried(
             climb=self.climbs,
             failures=failures,
             fault=fault,
-            until=later(now, Duration(wait)),
+            until=later(now, passed_over),
             lost=source.link if reason is FetchFailure.LOST else None,
         )
         _note(self.tried, source.node_id, tried)
 
-    def on_unreached(self, source: Source, base_ms: int, now: Instant) -> None:
+    def on_unreached(self, source: Source, wait: BackOff, now: Instant) -> None:
         """A source without a link could not be asked: a link of it is reason to ask it again."""
         before = self.tried.get(source.node_id)
+        failures = 1 if before is None else before.failures + 1
         tried = Tried(
             climb=self.climbs,
-            failures=1 if before is None else before.failures + 1,
+            failures=failures,
             fault=Fault.LACKS,
-            until=later(now, Duration(base_ms)),
+            until=later(now, wait(failures)),
             lost=None,
         )
         _note(self.tried, source.node_id, tried)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from fabgossip.core.attempts import Attempt
+from fabgossip.core.attempts import Attempt, LastGood
 from fabgossip.core.catalog import Head, Refusal
 from fabgossip.core.effects import Record
 from fabgossip.core.events import AuditState
@@ -15,7 +15,7 @@ from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.health import NodeSnapshot, Problem, state_of
 from fabgossip.core.neighbors import NeighborsSnapshot
 from fabgossip.core.sessions import Session
-from fabgossip.core.wants import EndedWant, LastGood, Want, WantState
+from fabgossip.core.wants import EndedWant, Want, WantState
 from fabgossip.daemon.audit import AuditView
 from fabgossip.daemon.driver import Driver
 from fabgossip.model.artifact import Order
@@ -133,6 +133,7 @@ def _recovery(fetching: FetchingSnapshot) -> dict[str, object]:
         "parked": fetching.parked,
         "last_good": fetching.last_good,
         "step": fetching.highest_step,
+        "shut_out": fetching.shut_out,
         "fetched": fetching.fetched,
         "failed": fetching.failed,
     }

@@ -162,18 +162,22 @@ def test_who_sent_a_wrong_byte_is_not_asked_again_whatever_it_says() -> None:
     assert advertise(story, other, routes()).only(ReceiveContent).link == other
 
 
-def test_a_parked_want_is_tried_again_after_a_wait_that_doubles() -> None:
-    story = Story()
-    origin = story.link("n2")
-    story.announce(routes(), origin).persisted()
-    waits = []
-    for _ in range(10):
-        fail(story, routes(), FetchFailure.BUSY)
-        waits.append(story.newest(WantDue))
-        story.wait(10_000)
-        story.due(WantDue)
-    limits = [min(500 << number, 30_000) for number in range(10)]
-    assert all(limit // 2 <= wait <= limit for wait, limit in zip(waits, limits, strict=True))
+def test_a_parked_want_is_tried_again_after_a_wait_of_up_to_three_times_the_last() -> None:
+    """Decorrelated: never under the least, never over the most, and no two nodes alike."""
+    rows = []
+    for seed in range(4):
+        story = Story(seed=seed)
+        origin = story.link("n2")
+        story.announce(routes(), origin).persisted()
+        waits = [0]
+        for _ in range(12):
+            fail(story, routes(), FetchFailure.BUSY)
+            waits.append(story.newest(WantDue))
+            story.due(WantDue)
+        bounds = [min(max(500, 3 * one), 30_000) for one in waits]
+        assert all(500 <= one <= most for one, most in zip(waits[1:], bounds, strict=False))
+        rows.append(waits)
+    assert len({tuple(one) for one in rows}) == len(rows)
 
 
 @pytest.mark.parametrize("evidence", ["a link opens", "somebody advertises", "a copy comes"])
@@ -415,7 +419,7 @@ def test_of_one_wants_sources_so_many_are_remembered_and_no_more() -> None:
             says=True,
         )
         while not fetching.next_transfers(only(source), 0, NOW).started:
-            fetching.on_opened(NodeId("n0"))
+            fetching.on_opened(NodeId("n0"), NOW)
         fetching.on_failed(want.wanted, link, FetchFailure.BAD_HASH, 0, NOW)
         fetching.check()
     assert list(want.barred) == [NodeId(f"n{link}") for link in links[1:]]

@@ -477,3 +477,78 @@ def test_one_timer_is_out_for_a_turn_however_often_something_happens() -> None:
         story.wait(1)
         story.announce(routes(7, name=f"other{number}", content=b"%d" % number), LinkId(1))
         assert [one for one in story.find(SetTimer) if isinstance(one.timer, LadderDue)] == []
+
+
+def shut_out(story: Story, *names: str) -> Story:
+    """Sources failed three times in a row, whatever they were asked for."""
+    for name in names:
+        for _ in range(3):
+            story.wait(1)
+            unreachable(story, name)
+    return story
+
+
+def test_who_fails_whatever_it_is_asked_for_is_not_asked_and_why_says_so() -> None:
+    story, _ = alone("s1", "s2")
+    tried = story.effects
+    shut_out(story, "s1")
+    story.effects = tried
+    fail(story)
+    assert dialed(story) == "s2"
+    unreachable(story, "s2")
+    assert [(step, node_id, outcome) for step, node_id, outcome in told(story)[1:3]] == [
+        ("rung 1", "s2", "connect_failed"),
+        ("rung 1", "s1", "open"),
+    ]
+    assert story.node.view.snapshot(story.now).fetching.shut_out == 1
+
+
+def test_where_all_of_a_rung_are_shut_out_the_one_nearest_to_its_probe_gets_one_request() -> None:
+    story, _ = alone("s1", "s2")
+    tried = story.effects
+    shut_out(story, "s1", "s2")
+    story.effects = tried
+    fail(story)
+    probed = dialed(story)
+    unreachable(story, probed)
+    assert len([one for one in told(story) if one[0] == "rung 1" and one[2] != "open"]) == 1
+
+
+def test_the_control_plane_is_left_alone_while_it_is_shut_out() -> None:
+    story, _ = alone("s1", "control", snapshot=("control",))
+    tried = story.effects
+    control = story.link(Peer(name="control", roles=CONTROL))
+    story.when(PeerLost(link=control, node_id=NodeId("control"), reason=LostReason.EOF))
+    shut_out(story, "control")
+    story.effects = tried
+    fail(story)
+    unreachable(story, "s1")
+    assert ("rung 4", "control", "open") in told(story)
+    assert want_of(story).state is WantState.PARKED
+
+
+def test_missing_is_an_answer_and_shuts_nobody_out() -> None:
+    """One round trip, the next source, no penalty but for this content."""
+    story = Story()
+    first = story.link("announcer")
+    contents = [routes(7, name=f"r{n}", content=b"%d" % n) for n in range(5)]
+    for one in contents:
+        story.announce(one, first).persisted()
+        fail(story)
+    assert story.node.view.snapshot(story.now).fetching.shut_out == 0
+
+
+def test_a_source_that_lacked_it_is_passed_over_ten_seconds_and_longer_each_time() -> None:
+    story, _ = alone()
+    limits = [10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000]
+    for limit in limits:
+        fail(story)
+        passed_over = want_of(story).tried[NodeId("announcer")].until - story.now.instant
+        assert limit * 4 // 5 <= passed_over <= limit * 6 // 5
+        story.wait(passed_over).due(WantDue)
+
+
+def test_a_source_that_lacked_it_is_asked_once_it_advertises_it() -> None:
+    story, first = alone()
+    fail(story)
+    assert advertise(story, first).only(ReceiveContent).link == first
