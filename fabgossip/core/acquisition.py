@@ -10,6 +10,7 @@ from typing import Final
 
 from fabgossip.core.activation import Activation
 from fabgossip.core.announcing import Announcing
+from fabgossip.core.attempts import SKIPPED, LastGood
 from fabgossip.core.catalog import HeadState, prefix_of
 from fabgossip.core.effects import Dial, Fact, ReceiveContent, Record, SetTimer
 from fabgossip.core.events import (
@@ -126,10 +127,26 @@ class Acquisition:
         climb begins anew later."""
         shown = self._activation.shown(want.verified.manifest.namespace.text)
         last_good = self._m.recovery.last_good(want, shown, now)
+        self._record_stuck(want, last_good)
         self._m.fetching.on_last_good(want, last_good, now.instant)
         timer = WantDue(content_hash=want.wanted.content_hash, generation=want.generation)
         self._m.out.append(SetTimer(timer=timer, at=want.retry_at))
         self._announcing.on_stuck(want.verified, now)
+
+    def _record_stuck(self, want: Want, last_good: LastGood | None) -> None:
+        """Nobody has it: told once, and again when rung 5 is decided otherwise."""
+        told = (last_good is not None, last_good is not None and last_good.is_allowed)
+        if want.told_stuck == told:
+            return
+        want.told_stuck = told
+        manifest = want.verified.manifest
+        fields = (
+            ("content_hash", manifest.content_hash.hex()),
+            ("namespace", manifest.namespace.text),
+            ("outcome", SKIPPED if last_good is None else last_good.outcome),
+            ("detail", "" if last_good is None else last_good.words),
+        )
+        self._m.out.append(Record(fact=Fact.WANT_STUCK, fields=fields))
 
     def on_ladder_due(self, now: Now) -> None:
         """A turn may be over, or a token may have come."""

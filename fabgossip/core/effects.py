@@ -195,6 +195,7 @@ class Fact(StrEnum):
     FETCH_FAILED = "fetch_failed"
     RECOVERY_STARTED = "recovery_started"
     RECOVERY_ENDED = "recovery_ended"
+    WANT_STUCK = "want_stuck"
     STORAGE_FAILED = "storage_failed"
     SUBMITTED = "submitted"
     PROBE_SILENCED = "probe_silenced"

@@ -140,15 +140,16 @@ class Fetching:
 
     def on_request_over(self, content_hash: ContentHash, request: RequestId) -> None:
         """A local request for a content waits no longer."""
-        for want in self._wants_of(content_hash):
+        for want in self.wants_of(content_hash):
             if request in want.requests:
                 want.requests.remove(request)
 
     def is_awaited(self, content_hash: ContentHash, request: RequestId) -> bool:
         """Whether a local request still waits for a want of a content."""
-        return any(request in want.requests for want in self._wants_of(content_hash))
+        return any(request in want.requests for want in self.wants_of(content_hash))
 
-    def _wants_of(self, content_hash: ContentHash) -> tuple[Want, ...]:
+    def wants_of(self, content_hash: ContentHash) -> tuple[Want, ...]:
+        """The open wants of a content."""
         return tuple(self._by_content.get(content_hash, {}).values())
 
     def on_advertised(self, node_id: NodeId, verified: VerifiedManifest) -> None:
@@ -236,7 +237,7 @@ class Fetching:
 
     def on_due(self, content_hash: ContentHash, generation: int) -> None:
         """The wait of a parked want is over, unless it was woken before."""
-        for want in self._wants_of(content_hash):
+        for want in self.wants_of(content_hash):
             if want.generation == generation:
                 self._wake(want)
 
@@ -245,7 +246,7 @@ class Fetching:
     ) -> tuple[Want, ...]:
         """The content is here: all wants of it end, satisfied, or refused where its size is not
         what they say."""
-        ended = self._wants_of(stored.content_hash)
+        ended = self.wants_of(stored.content_hash)
         for want in ended:
             if want.state is WantState.DIALING:
                 self._hang_up(want)
@@ -276,7 +277,7 @@ class Fetching:
         want = next(
             (
                 one
-                for one in self._wants_of(failed.content_hash)
+                for one in self.wants_of(failed.content_hash)
                 if one.source is not None
                 and one.source.verified is not None
                 and (one.source.link, one.source.verified.manifest_hash) == tried
@@ -308,7 +309,7 @@ class Fetching:
         """These manifests name a content by now, and no other: gives the wants that nothing
         stands behind any more. A transfer of theirs under way finishes; its bytes are dropped."""
         void = []
-        for want in self._wants_of(content_hash):
+        for want in self.wants_of(content_hash):
             behind = [one for one in named if goal_of(one) == want.goal]
             if not behind:
                 if want.state is WantState.DIALING:

@@ -12,7 +12,7 @@ from typing import Final
 from fabgossip.core.circuits import FAILED, TURN_LOST, Circuits
 from fabgossip.core.config import FetchingConfig
 from fabgossip.core.events import FetchFailure
-from fabgossip.core.wants import BACK_OFF_MAX, Want
+from fabgossip.core.wants import BACK_OFF_MAX, LACKED_MAX, Fault, Want
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Duration, Instant, later
 
@@ -36,10 +36,11 @@ class Patience:
         self._circuits = circuits
         self._rng = rng
 
-    def back_off(self, failures: int) -> Duration:
+    def back_off(self, failures: int, fault: Fault) -> Duration:
         """How long to pass over a source that failed so many times for one content."""
         base_ms = self._config.missing_ms
-        wait = min(base_ms << min(max(failures - 1, 0), 16), max(BACK_OFF_MAX, base_ms))
+        longest = LACKED_MAX if fault is Fault.LACKS else BACK_OFF_MAX
+        wait = min(base_ms << min(max(failures - 1, 0), 16), max(longest, base_ms))
         spread = wait // BACK_OFF_SPREAD
         return Duration(wait - spread + self._rng.randrange(2 * spread + 1))
 

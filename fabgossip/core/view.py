@@ -70,6 +70,10 @@ class View:
         """What was tried for the content of a manifest, open or ended, to read and not to keep."""
         return self._m.fetching.find(verified) or self._m.fetching.ended(verified)
 
+    def wants_of(self, content_hash: ContentHash) -> tuple[Want, ...]:
+        """The open wants of a content, to read and not to keep."""
+        return self._m.fetching.wants_of(content_hash)
+
     def upcoming(self, want: Want, now: Now) -> list[tuple[Step, NodeId, str]]:
         """Whom an open want would ask next, in order, and why."""
         return upcoming(want, self._m.recovery.supply_of(want), now.instant)

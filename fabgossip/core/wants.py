@@ -23,9 +23,11 @@ from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
 V = TypeVar("V")
 BUSY_WAIT: Final = Duration(200)
 """A source that was only busy is asked again after this: its slots turn over in less (*start*)."""
-BACK_OFF_MAX: Final = Duration(300_000)
-"""The longest a source is passed over for failing, which doubles with each failure, give or take a
-fifth (*start*)."""
+BACK_OFF_MAX: Final = Duration(60_000)
+"""The longest a source is passed over that withheld a content, which doubles with each failure,
+give or take a fifth (*start*)."""
+LACKED_MAX: Final = Duration(300_000)
+"""The same of one that lacked it: its own word that it has it ends that (*start*)."""
 REQUESTS_PER_WANT_MAX: Final = 16
 SOURCES_PER_WANT_MAX: Final = 64
 """Announcers remembered per want, and as many sources tried and barred: the oldest of each leaves
@@ -147,8 +149,8 @@ class Tried:
     """The link that ended before the answer: over another one it is asked at once."""
 
 
-BackOff: TypeAlias = Callable[[int], Duration]
-"""How long to pass over who failed so many times."""
+BackOff: TypeAlias = Callable[[int, Fault], Duration]
+"""How long to pass over who failed so many times, the last time like this."""
 
 
 @dataclass(slots=True)
@@ -195,6 +197,8 @@ class Want:
     climbs: int = 0
     last_good: LastGood | None = None
     """What rung 5 made of the version before, once a climb ended without success."""
+    told_stuck: tuple[bool, bool] | None = None
+    """What the log knows of rung 5: whether there is a version before, and whether it may stay."""
     is_urgent: bool = False
     """Whether something happened that the climb under way comes too late for: the next one starts
     at once."""
@@ -243,7 +247,7 @@ class Want:
         fault = _FAULTS.get(reason, Fault.WITHHOLDS)
         before = self.tried.get(source.node_id)
         failures = (0 if before is None else before.failures) + (fault is not Fault.NONE)
-        passed_over = wait(failures)
+        passed_over = wait(failures, fault)
         if reason is FetchFailure.BUSY:
             passed_over = BUSY_WAIT
         elif reason is FetchFailure.LOST:
@@ -265,7 +269,7 @@ class Want:
             climb=self.climbs,
             failures=failures,
             fault=Fault.LACKS,
-            until=later(now, wait(failures)),
+            until=later(now, wait(failures, Fault.LACKS)),
             lost=None,
         )
         _note(self.tried, source.node_id, tried)

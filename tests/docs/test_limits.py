@@ -31,7 +31,7 @@ from fabgossip.core.standing import (
     SLOW_READER,
     STANDINGS_MAX,
 )
-from fabgossip.core.wants import BACK_OFF_MAX, SOURCES_PER_WANT_MAX
+from fabgossip.core.wants import BACK_OFF_MAX, LACKED_MAX, SOURCES_PER_WANT_MAX
 from fabgossip.core.wants import BARRED as SOURCE_BARRED
 from fabgossip.daemon import connections, conversations, endpoints, submissions
 from fabgossip.daemon.admission import ADDRESS_SHARE
@@ -125,7 +125,8 @@ def limits() -> dict[str, str]:
         ),
         "pace of a source": f"{kib(BYTES_PER_S_MIN)}/s over {seconds(WINDOW)}",
         "a source that failed for a content": (
-            f"{seconds(BACK_OFF_MAX)} at most, doubling from `fetching.missing_ms`"
+            f"{seconds(BACK_OFF_MAX)} at most, {seconds(LACKED_MAX)} if it lacked it, "
+            "doubling from `fetching.missing_ms`"
         ),
         "a source that sent wrong bytes": "1 day",
         "content asked for and not yet written": (
