@@ -301,7 +301,7 @@ def _report(fabric: Fabric, story: _Story, *, as_json: bool) -> bool:
     if story.history is not None:
         summary["history"] = story.history
     climbed = any(
-        step["step"] == "rung 1" and step["outcome"] == "verified" for step in story.climb
+        step["step"] != "normal" and step["outcome"] == "verified" for step in story.climb
     )
     arrived = truth.delivered == truth.entitled and not truth.unentitled
     good = arrived and story.recovered and climbed and revocation.is_good

@@ -202,10 +202,15 @@ def _print_status(body: dict[str, object]) -> None:
     )
     print(
         f"  recovery      {recovery['wanted']} wanted   {recovery['in_flight']} in flight   "
-        f"{recovery['parked']} waiting   at {safe(recovery['step'])}"
+        f"{recovery['parked']} waiting   at {safe(recovery['step'])}{_on_last_good(recovery)}"
     )
     print(f"  configuration {safe(_table(body, 'config')['path'])}")
     _print_problems(body)
+
+
+def _on_last_good(recovery: dict[str, object]) -> str:
+    count = recovery["last_good"]
+    return f"   {count} on the last valid version" if count else ""
 
 
 def _print_problems(body: dict[str, object]) -> None:
@@ -245,7 +250,7 @@ def run_artifacts(arguments: argparse.Namespace) -> int:
         (
             one["namespace"],
             f"{one['epoch']}.{one['version']}",
-            one["state"],
+            _state_of(one),
             one["size"],
             one["content_hash"],
         )
@@ -253,6 +258,14 @@ def run_artifacts(arguments: argparse.Namespace) -> int:
     ]
     print_table(("NAMESPACE", "VERSION", "STATE", "BYTES", "CONTENT"), rows)
     return EXIT_OK
+
+
+def _state_of(item: dict[str, object]) -> str:
+    """The state, marked where the version before stays in use because nobody brings this one."""
+    last_good = item["last_good"]
+    if isinstance(last_good, dict) and last_good["allowed"]:
+        return f"{item['state']} ({last_good['order']} in use)"
+    return str(item["state"])
 
 
 def run_peers(arguments: argparse.Namespace) -> int:
@@ -331,10 +344,31 @@ def _print_artifact(body: dict[str, object]) -> None:
     holders = body["advertised_by"]
     assert isinstance(holders, list)
     print(f"  held by  {', '.join(map(safe, holders)) or 'no linked peer advertises it'}")
+    _print_last_good(artifact["last_good"])
     want = body["want"]
     if isinstance(want, dict):
-        print(f"  want     {safe(want['state'])}")
+        _print_want(want)
     _print_ladder(_rows(body, "ladder"))
+
+
+def _print_last_good(last_good: object) -> None:
+    if isinstance(last_good, dict):
+        word = "stays in use" if last_good["allowed"] else "is not to be relied on"
+        print(f"  before   {safe(last_good['order'])} {word}: {safe(last_good['reason'])}")
+
+
+def _print_want(want: dict[str, object]) -> None:
+    """Where it stands, and what would be tried next and when."""
+    words = [safe(want["state"])]
+    if want["step"] is not None:
+        words.append(f"at {safe(want['step'])}")
+    if want["source"] is not None:
+        words.append(f"{safe(want['source'])} is asked: {safe(want['reason'])}")
+    if want["retry_in_ms"] is not None:
+        words.append(f"climbs again in {want['retry_in_ms']} ms, sooner on news")
+    print(f"  want     {'   '.join(words)}")
+    for one in _rows(want, "next"):
+        print(f"  next     {safe(one['step'])}   {safe(one['source'])}   {safe(one['reason'])}")
 
 
 def _print_ladder(ladder: list[dict[str, object]]) -> None:
@@ -346,11 +380,12 @@ def _print_ladder(ladder: list[dict[str, object]]) -> None:
             one["outcome"],
             f"{one['ms']} ms",
             one["bytes"],
+            one["reason"],
         )
         for one in ladder
     ]
     if rows:
-        print_table(("LADDER", "STEP", "SOURCE", "OUTCOME", "TOOK", "BYTES"), rows)
+        print_table(("LADDER", "STEP", "SOURCE", "OUTCOME", "TOOK", "BYTES", "WHY"), rows)
 
 
 def run_fetch(arguments: argparse.Namespace) -> int:

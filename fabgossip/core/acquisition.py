@@ -8,36 +8,34 @@ Must not know: how bytes arrive and are hashed.
 
 from typing import Final
 
+from fabgossip.core.activation import Activation
 from fabgossip.core.announcing import Announcing
-from fabgossip.core.catalog import GONE_STATES, HeadState, prefix_of
-from fabgossip.core.effects import Fact, ReceiveContent, Record, SetTimer
+from fabgossip.core.attempts import SKIPPED, LastGood
+from fabgossip.core.catalog import HeadState, prefix_of
+from fabgossip.core.effects import Dial, Fact, ReceiveContent, Record, SetTimer
 from fabgossip.core.events import (
     ContentFailed,
     ContentStored,
     FetchFailure,
     GrantedReceived,
+    LadderDue,
     LinkId,
     WantDue,
 )
 from fabgossip.core.following import Following
 from fabgossip.core.granted import GrantedFetch
+from fabgossip.core.ladder import IDLE_MS
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
-from fabgossip.core.sessions import Session
-from fabgossip.core.sources import NOWHERE
 from fabgossip.core.wants import (
     FAILURE_CODES,
-    IDLE_MS,
-    Source,
     Want,
     WantState,
     goal_of,
     wanted_from,
 )
-from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import ContentHash
-from fabgossip.model.moment import Now
-from fabgossip.trust.authorization import may_disclose
+from fabgossip.model.moment import Instant, Now, is_due
 from fabgossip.trust.rejections import Blame, RejectionCode
 
 _SENDERS_FAULT: Final = frozenset(
@@ -53,7 +51,7 @@ _NOT_THE_SOURCES: Final = frozenset(
 class Acquisition:
     """Starts transfers and takes what they bring."""
 
-    __slots__ = ("_announcing", "_contents", "_following", "_m")
+    __slots__ = ("_activation", "_announcing", "_contents", "_following", "_look_at", "_m")
 
     def __init__(
         self,
@@ -61,72 +59,107 @@ class Acquisition:
         contents: OwnContents,
         announcing: Announcing,
         following: Following,
+        activation: Activation,
     ) -> None:
         self._m = machines
+        self._activation = activation
+        self._look_at: Instant | None = None
+        """When the timer that is out comes due."""
         self._contents = contents
         self._announcing = announcing
         self._following = following
 
     def start_transfers(self, now: Now) -> None:
-        """Start the transfers there is room for, and set the next try of wants no source could
-        serve."""
-        started, parked = self._m.fetching.next_transfers(self._sources_of, now.instant)
-        for want in started:
-            assert want.source is not None
-            if want.has_climbed and len(want.attempts) and want.step is not want.attempts[-1].step:
-                fields = (
-                    ("content_hash", want.wanted.content_hash.hex()),
-                    ("step", want.step.value),
-                )
-                self._m.out.append(Record(fact=Fact.RECOVERY_STARTED, fields=fields))
-            self._m.out.append(
-                ReceiveContent(
-                    wanted=wanted_from(want.source.verified, is_read=want.wanted.is_read),
-                    link=want.source.link,
-                    traffic=want.traffic,
-                    idle_ms=IDLE_MS[want.step],
-                )
-            )
-        for want in parked:
-            timer = WantDue(content_hash=want.wanted.content_hash, generation=want.generation)
-            at = self._m.fetching.next_try_at(want, now.instant)
-            self._m.out.append(SetTimer(timer=timer, at=at))
-            self._announcing.on_stuck(want.verified, now)
+        """Start the transfers there is room for, dial sources that have no link, and settle what
+        becomes of wants no source could serve."""
+        fetching, recovery, neighbors = self._m.fetching, self._m.recovery, self._m.neighbors
+        for node_id in fetching.dialed():
+            if recovery.is_reached(node_id, now):
+                fetching.on_reached(node_id)
+        room = neighbors.room_to_dial()
+        turn = fetching.next_transfers(recovery.supply_of, room, now.instant)
+        for want in turn.dialing:
+            self._visit(want, now)
+        for want in turn.started:
+            self._ask(want, now)
+        for want in turn.parked:
+            self._on_parked(want, now)
+        self._look_again(turn.look_at, now)
 
-    def _sources_of(self, want: Want) -> tuple[Source, ...]:
-        """Open links whose peer may know a manifest that stands behind the want."""
-        named = [
-            one
-            for head, one in self._m.catalog.by_content(want.goal.content_hash)
-            if head.state not in GONE_STATES and goal_of(one) == want.goal
-        ]
-        sources = []
-        for session in self._m.sessions.open_sessions():
-            known = self._known_to(session, named)
-            if known is None:
-                continue
-            record = self._m.neighbors.record_of(session.node_id)
-            prefix = prefix_of(known.manifest_hash)
-            sources.append(
-                Source(
-                    link=session.link,
-                    node_id=session.node_id,
-                    is_storage=self._m.placement.is_storage(session.node_id),
-                    distance=NOWHERE if record is None else self._m.neighbors.distance_to(record),
-                    says=self._m.holdings.says(session.link, known.manifest.audience, prefix),
-                    verified=known,
-                )
-            )
-        return tuple(sources)
+    def _visit(self, want: Want, now: Now) -> None:
+        """Dial a source, unless that is under way or its link is about to open."""
+        assert want.source is not None
+        self._record_climb(want)
+        node_id = want.source.node_id
+        is_known = self._m.neighbors.link_of(node_id) is not None
+        if not is_known and not self._m.neighbors.is_dialing(node_id):
+            self._m.neighbors.on_dialing(node_id)
+            self._m.out.append(Dial(node_id=node_id, addresses=want.source.addresses))
 
-    def _known_to(self, session: Session, named: list[VerifiedManifest]) -> VerifiedManifest | None:
-        """The manifest to ask a peer with: one it may know, or the hash of another would tell it
-        that the same bytes are in use elsewhere."""
-        # Of its own trust lane a node asks anybody: else it could not learn whom to believe before
-        # it believes somebody.
-        trusted = (one for one in named if self._m.beliefs.is_own_lane(one.manifest))
-        shared = (one for one in named if may_disclose(session.claims, one.manifest.audience))
-        return next(shared, None) or next(trusted, None)
+    def _ask(self, want: Want, now: Now) -> None:
+        assert want.source is not None
+        assert want.source.verified is not None
+        self._record_climb(want)
+        self._m.out.append(
+            ReceiveContent(
+                wanted=wanted_from(want.source.verified, is_read=want.wanted.is_read),
+                link=want.source.link,
+                traffic=want.traffic,
+                idle_ms=IDLE_MS[want.step],
+                turn_ms=want.turn_ms,
+            )
+        )
+
+    def _record_climb(self, want: Want) -> None:
+        """A want has left the normal step, or climbs on."""
+        if want.has_climbed and want.recorded is not want.step:
+            want.recorded = want.step
+            fields = (
+                ("content_hash", want.wanted.content_hash.hex()),
+                ("step", want.step.value),
+            )
+            self._m.out.append(Record(fact=Fact.RECOVERY_STARTED, fields=fields))
+
+    def _on_parked(self, want: Want, now: Now) -> None:
+        """Nobody brought it: rung 5 is what the signed policy makes of the version before, and the
+        climb begins anew later."""
+        shown = self._activation.shown(want.verified.manifest.namespace.text)
+        last_good = self._m.recovery.last_good(want, shown, now)
+        self._record_stuck(want, last_good)
+        self._m.fetching.on_last_good(want, last_good, now.instant)
+        timer = WantDue(content_hash=want.wanted.content_hash, generation=want.generation)
+        self._m.out.append(SetTimer(timer=timer, at=want.retry_at))
+        self._announcing.on_stuck(want.verified, now)
+
+    def _record_stuck(self, want: Want, last_good: LastGood | None) -> None:
+        """Nobody has it: told once, and again when rung 5 is decided otherwise."""
+        told = (last_good is not None, last_good is not None and last_good.is_allowed)
+        if want.told_stuck == told:
+            return
+        want.told_stuck = told
+        manifest = want.verified.manifest
+        fields = (
+            ("content_hash", manifest.content_hash.hex()),
+            ("namespace", manifest.namespace.text),
+            ("outcome", SKIPPED if last_good is None else last_good.outcome),
+            ("detail", "" if last_good is None else last_good.words),
+        )
+        self._m.out.append(Record(fact=Fact.WANT_STUCK, fields=fields))
+
+    def on_ladder_due(self, now: Now) -> None:
+        """A turn may be over, or a token may have come."""
+        self._look_at = None
+        self._m.fetching.on_turns_over(now.instant)
+
+    def _look_again(self, look_at: Instant | None, now: Now) -> None:
+        """One timer is out at most, unless an earlier one is needed; the later one does no harm."""
+        if look_at is None:
+            return
+        out = self._look_at
+        if out is not None and out <= look_at and not is_due(out, now.instant):
+            return
+        self._look_at = max(look_at, now.instant)
+        self._m.out.append(SetTimer(timer=LadderDue(), at=self._look_at))
 
     def on_stored(self, event: ContentStored, now: Now) -> tuple[Want, ...]:
         """A content is here; the wants it ends, if anybody waited for it."""

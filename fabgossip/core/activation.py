@@ -70,6 +70,10 @@ class Activation:
             head.state = HeadState.WITHHELD
             self._m.withholding.on_away(head.verified)
 
+    def shown(self, namespace: str) -> VerifiedManifest | None:
+        """What consumers read, or may start, in a namespace."""
+        return self._shown.get(namespace)
+
     def apply(self, head: Head, verified: VerifiedManifest, now: Now) -> None:
         """Switch to a content that is held, if this node may."""
         if not self._may_apply(head, now):

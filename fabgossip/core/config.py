@@ -125,6 +125,26 @@ class FetchingConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryConfig:
+    """What the ladder may cost others."""
+
+    endpoints_every_ms: Annotated[int, Bounds(10, 600_000)] = 500
+    """This node asks somebody on rung 3 this often, whatever it wants: 2/s (*start*)."""
+    endpoints_burst: Annotated[int, Bounds(1, 1_000)] = 8
+    """And so often at once: a climb of every class (*start*)."""
+    control_every_ms: Annotated[int, Bounds(10, 3_600_000)] = 10_000
+    """This node turns to the control plane this often, with all that waits: 1,000 nodes that lost
+    all else ask 100 times a second (*start*)."""
+    control_burst: Annotated[int, Bounds(1, 1_000)] = 3
+    """And so often at once (*start*)."""
+    circuit_min_ms: Annotated[int, Bounds(10, 3_600_000)] = 10_000
+    """A source that fails whatever it is asked for is left alone so long, give or take half,
+    doubling (*start*)."""
+    circuit_max_ms: Annotated[int, Bounds(10, 86_400_000)] = 300_000
+    """And at most so long (*start*)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshConfig:
     """How often newer heads are asked for."""
 
@@ -142,4 +162,5 @@ class NodeConfig:
     dissemination: DisseminationConfig = DisseminationConfig()
     holdings: HoldingsConfig = HoldingsConfig()
     fetching: FetchingConfig = FetchingConfig()
+    recovery: RecoveryConfig = RecoveryConfig()
     refresh: RefreshConfig = RefreshConfig()

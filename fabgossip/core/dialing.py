@@ -114,7 +114,7 @@ class Dialing:
 
     def next_dials(self, now: Instant) -> tuple[Candidate, ...]:
         """Whom to dial now, most useful first."""
-        room = self._room()
+        room = self.room()
         if room <= 0:
             return ()
         found = self._sought(now)[:room]
@@ -134,7 +134,7 @@ class Dialing:
         if self._needs_door():
             doors = [one.node_id for one in self._bootstrap if one.node_id not in found]
             found += [one for one in doors if self._may_dial(one, now)]
-        return tuple(self._candidate(node_id) for node_id in found[:room])
+        return tuple(self.candidate(node_id) for node_id in found[:room])
 
     def _needs_door(self) -> bool:
         """Whether nodes named by the configuration are dialled. Until a directory lists us, only
@@ -142,12 +142,19 @@ class Dialing:
         before it has met that one too."""
         return not len(self._company.ties) or not self._directories.seats
 
-    def _room(self) -> int:
-        ties, config = self._company.ties, self._config
-        dials = config.dials_max * (2 if len(ties) < LONELY else 1)
-        dialed = sum(tie.is_dialer for tie in ties.counted())
-        under_way = len(self._under_way)
-        return min(dials - under_way, config.links_max - dialed - under_way)
+    def is_under_way(self, node_id: NodeId) -> bool:
+        """Whether a node is being dialled."""
+        return node_id in self._under_way
+
+    def links_left(self) -> int:
+        """How many more links this node may open by itself, dials under way included."""
+        dialed = sum(tie.is_dialer for tie in self._company.ties.counted())
+        return self._config.links_max - dialed - len(self._under_way)
+
+    def room(self) -> int:
+        """How many more dials may be under way now."""
+        dials = self._config.dials_max * (2 if len(self._company.ties) < LONELY else 1)
+        return min(dials - len(self._under_way), self.links_left())
 
     def _present(self, found: list[NodeId]) -> tuple[Present, ...]:
         """Neighbours, and who is about to be one."""
@@ -195,7 +202,8 @@ class Dialing:
         }
         return self._rng.sample(list(drawn), min(SEEK_DIALS, len(drawn)))
 
-    def _candidate(self, node_id: NodeId) -> Candidate:
+    def candidate(self, node_id: NodeId) -> Candidate:
+        """Where a node is dialled, by a held directory or the configuration."""
         record = self._directories.record_of(node_id)
         if record is not None and record.addresses:
             return Candidate(node_id, record.addresses)

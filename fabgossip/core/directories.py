@@ -11,10 +11,12 @@ from fabgossip.core.rosters import Roster, Zone, zone_of
 from fabgossip.core.seats import Seat, seats_of
 from fabgossip.model.ids import NodeId
 from fabgossip.model.scope import ScopeId, ScopeKind
-from fabgossip.model.topology import PeerClass, PeerRecord
+from fabgossip.model.topology import FailureDomain, PeerClass, PeerRecord
 
-UNKNOWN_DISTANCE: Final = 3
-"""Of peers where our own place is not known: as if they were in another region."""
+FAR: Final = 3
+"""Distance of another region."""
+NOWHERE: Final = 4
+"""Distance of who stands in a place that no held directory tells, or if ours is not known."""
 
 
 class Directories:
@@ -87,8 +89,8 @@ class Directories:
         """Our seat in the audience with the most members."""
         return max(self.seats, key=lambda seat: seat.others, default=None)
 
-    def distance_to(self, record: PeerRecord) -> int:
-        """How far a peer's failure domain is from ours: 0 same rack to 3 another region, or
-        unknown."""
+    def distance_to(self, domain: FailureDomain | None) -> int:
+        """How far a failure domain is from ours: 0 same rack, 1 same zone, 2 same region, `FAR`,
+        `NOWHERE`."""
         own = self._own_record
-        return UNKNOWN_DISTANCE if own is None else own.domain.distance(record.domain)
+        return NOWHERE if own is None or domain is None else own.domain.distance(domain)

@@ -74,7 +74,9 @@ class ReceiveContent:
     """It came with its announcement, and its hash matched."""
     traffic: TrafficClass = TrafficClass.POLICY
     idle_ms: int = 0
-    """How long the link may bring no byte."""
+    """How long the link may bring no further byte."""
+    turn_ms: int = 0
+    """How long it may bring no first one; 0: as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +196,7 @@ class Fact(StrEnum):
     FETCH_FAILED = "fetch_failed"
     RECOVERY_STARTED = "recovery_started"
     RECOVERY_ENDED = "recovery_ended"
+    WANT_STUCK = "want_stuck"
     STORAGE_FAILED = "storage_failed"
     SUBMITTED = "submitted"
     PROBE_SILENCED = "probe_silenced"

@@ -178,6 +178,12 @@ class WantDue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LadderDue:
+    """Time to look whether a source that is being dialled lost its turn, or a token came; it may be
+    stale."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdvertiseDue:
     """What came to be held is told on a link."""
 
@@ -238,6 +244,7 @@ Timer: TypeAlias = (
     | SilenceDue
     | HelloDue
     | WantDue
+    | LadderDue
     | AdvertiseDue
     | ComparisonDue
     | AnswersDue

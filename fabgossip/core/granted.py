@@ -17,16 +17,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from fabgossip.core.attempts import Attempt
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.disclosure import traffic_of
 from fabgossip.core.effects import Answer, Effect, Fact, Outcome, ReceiveGranted, Record, SetTimer
 from fabgossip.core.events import GrantedReceived, GrantedRequest, RequestDue, RequestId
 from fabgossip.core.grants import REMEMBERED_S, ends_at
+from fabgossip.core.ladder import IDLE_MS, Step
 from fabgossip.core.neighbors import Neighbors
 from fabgossip.core.placement import Placement
 from fabgossip.core.sessions import Session, Sessions
-from fabgossip.core.sources import NOWHERE
-from fabgossip.core.wants import IDLE_MS, Attempt, Step, wanted_from
+from fabgossip.core.wants import wanted_from
 from fabgossip.model.artifact import Manifest, VerifiedManifest
 from fabgossip.model.authority import FetchGrant, Narrowing, VerifiedGrant
 from fabgossip.model.ids import ContentHash, NodeId
@@ -223,9 +224,9 @@ class GrantedFetches:
         return iter(sorted(eligible, key=self._rank))
 
     def _rank(self, session: Session) -> tuple[bool, int, NodeId]:
-        record = self._neighbors.record_of(session.node_id)
-        distance = NOWHERE if record is None else self._neighbors.distance_to(record)
-        return not self._placement.is_storage(session.node_id), distance, session.node_id
+        node_id = session.node_id
+        distance = self._neighbors.distance_to(self._neighbors.domain_of(node_id))
+        return not self._placement.is_storage(node_id), distance, node_id
 
     def on_received(self, event: GrantedReceived, now: Now) -> GrantedFetch | None:
         """A peer brought the content, or did not; gives the fetch that was about, None if it is
@@ -236,6 +237,7 @@ class GrantedFetches:
         outcome = "verified" if event.failure is None else event.failure.value
         attempt = Attempt(
             at=fetch.asked_at,
+            climb=0,
             step=Step.NORMAL,
             node_id=fetch.source.node_id,
             outcome=outcome,

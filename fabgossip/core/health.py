@@ -157,7 +157,7 @@ def node_snapshot(
             (one.current_since for one in heads if one.current_since is not None), default=None
         ),
         neighbors=seen,
-        fetching=fetching.snapshot(),
+        fetching=fetching.snapshot(now.instant),
         policing=policing,
         problems=problems[:PROBLEMS_MAX],
         problems_omitted=max(0, len(problems) - PROBLEMS_MAX),
@@ -374,13 +374,23 @@ def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
 
 
 def _tries(want: Want) -> str:
-    if not want.attempts:
+    tries = [one for one in want.attempts if one.node_id is not None]
+    if not tries:
         return (
-            "no linked peer may hold it"
+            "no node in reach may hold it"
             if want.state is WantState.PARKED
             else "waiting for a free transfer"
         )
-    last = want.attempts[-1]
-    return (
-        f"{len(want.attempts)} tries; last {last.step.value} {last.node_id or '-'}: {last.outcome}"
-    )
+    last = tries[-1]
+    words = f"{len(tries)} tries; last {last.step.value} {last.node_id}: {last.outcome}"
+    return f"{words}{_last_good(want)}"
+
+
+def _last_good(want: Want) -> str:
+    """What rung 5 made of the version before."""
+    if want.last_good is None:
+        return ""
+    order = want.last_good.verified.manifest.order
+    if want.last_good.is_allowed:
+        return f"; {order} stays in use, the last valid version"
+    return f"; {order} is not to be relied on: {want.last_good.reason}"

@@ -60,6 +60,8 @@ class Learning:
         self._m.unsettled.facts_changed = True
         head = self._m.catalog.find(manifest.namespace.text)
         is_disputed = head is not None and head.is_disputed
+        if not is_disputed:
+            self._m.recovery.on_snapshot(snapshot.endpoints)
         if not beliefs.on_own_snapshot(verified, snapshot, now, is_disputed=is_disputed):
             return False
         self._m.unsettled.own_claims_changed = True

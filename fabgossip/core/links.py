@@ -117,6 +117,8 @@ class Links:
     def on_lost(self, event: PeerLost, now: Now) -> None:
         """A link ended, or a dial failed."""
         self._m.neighbors.on_lost(event.link, event.node_id, event.reason, now.instant)
+        if self._m.neighbors.link_of(event.node_id) is None:
+            self._m.fetching.on_unreached(event.node_id, now.instant)
         self.dial(now)
         fields = (("peer", event.node_id), ("reason", event.reason.value))
         if event.link is None:
@@ -189,7 +191,7 @@ class Links:
             self._m.disclosure.whole_holdings(session, now)
         self._ping(session, now)
         self._ask(now)
-        self._m.fetching.on_opened()
+        self._m.fetching.on_opened(session.node_id, now.instant)
         self._witnessing.show_head()
 
     def on_ping(self, session: Session, ping: Ping, now: Now) -> None:

@@ -24,6 +24,7 @@ from fabgossip.core.news import News
 from fabgossip.core.placement import Placement
 from fabgossip.core.policing import Policing
 from fabgossip.core.reconciliation import Reconciliation
+from fabgossip.core.recovery import Recovery
 from fabgossip.core.refresh import Refresh
 from fabgossip.core.rosters import Rosters
 from fabgossip.core.sessions import Sessions
@@ -57,6 +58,7 @@ class Machines:
     placement: Placement
     policing: Policing
     reconciliation: Reconciliation
+    recovery: Recovery
     refresh: Refresh
     rosters: Rosters
     sessions: Sessions
@@ -92,7 +94,7 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         catalog=catalog,
         disclosure=disclosure,
         dissemination=Dissemination(config.dissemination),
-        fetching=Fetching(config.fetching, setup.chance("fetching")),
+        fetching=Fetching(config.fetching, config.recovery, setup.chance("fetching")),
         granted=GrantedFetches(beliefs, sessions, neighbors, placement, out),
         holdings=holdings,
         listings=Listings(),
@@ -101,6 +103,16 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         placement=placement,
         policing=Policing(disclosure, holdings, out),
         reconciliation=Reconciliation(),
+        recovery=Recovery(
+            config.recovery,
+            setup.bootstrap,
+            beliefs,
+            catalog,
+            sessions,
+            neighbors,
+            placement,
+            holdings,
+        ),
         refresh=Refresh(config.refresh, setup.chance("refresh")),
         rosters=setup.rosters,
         sessions=sessions,

@@ -33,7 +33,7 @@ from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import ByeReason, Message, NeighborAsk, Ping, Pong
 from fabgossip.model.moment import Duration, Instant, is_due, later
 from fabgossip.model.scope import Audience, ScopeId
-from fabgossip.model.topology import Endpoint, PeerRecord
+from fabgossip.model.topology import Endpoint, FailureDomain, PeerRecord
 
 GUEST_IDLE: Final = Duration(60_000)
 """A guest that is good for nothing goes after so long (*start*)."""
@@ -199,10 +199,37 @@ class Neighbors:
         """What a held directory says of a node. Cost: O(directories)."""
         return self._directories.record_of(node_id)
 
-    def distance_to(self, record: PeerRecord) -> int:
-        """How far a peer's failure domain is from ours: 0 same rack to 3 another region, or
-        unknown."""
-        return self._directories.distance_to(record)
+    def domain_of(self, node_id: NodeId) -> FailureDomain | None:
+        """Where a held directory places a node."""
+        record = self._directories.record_of(node_id)
+        return None if record is None else record.domain
+
+    def distance_to(self, domain: FailureDomain | None) -> int:
+        """How far a failure domain is from ours: 0 same rack, 1 same zone, 2 same region, `FAR`,
+        `NOWHERE`."""
+        return self._directories.distance_to(domain)
+
+    def addresses_of(self, node_id: NodeId) -> tuple[str, ...]:
+        """Where a node is dialled, by a held directory or the configuration; none: nowhere."""
+        return self._dialing.candidate(node_id).addresses
+
+    def link_of(self, node_id: NodeId) -> LinkId | None:
+        """The link to a node, if there is one."""
+        tie = self._company.ties.of(node_id)
+        return None if tie is None else tie.link
+
+    def is_dialing(self, node_id: NodeId) -> bool:
+        """Whether a node is being dialled."""
+        return self._dialing.is_under_way(node_id)
+
+    def may_visit(self) -> bool:
+        """Whether the links this node opens by itself leave room for one more, dials under way
+        included."""
+        return self._dialing.links_left() > 0
+
+    def room_to_dial(self) -> int:
+        """How many more dials may be under way now."""
+        return max(0, self._dialing.room())
 
     def open_rules(self) -> tuple[Rule, ...]:
         """The rules the live neighbours there are do not meet."""

@@ -30,6 +30,7 @@ from fabgossip.core.events import (
     GrantedReceived,
     HaveDue,
     HelloDue,
+    LadderDue,
     LinkSlow,
     MessageReceived,
     PartingDue,
@@ -126,7 +127,11 @@ class Node:
         self._exchange = Exchange(self._m, self._rooms.intake)
         self._serving = Serving(self._m, self._rooms.durability)
         self._acquisition = Acquisition(
-            self._m, self._rooms.contents, self._rooms.announcing, self._rooms.following
+            self._m,
+            self._rooms.contents,
+            self._rooms.announcing,
+            self._rooms.following,
+            self._rooms.activation,
         )
         self._requests = Requests(self._m, self._rooms.intake, self._rooms.contents)
         self._replication = Replication(self._m, self._rooms.contents)
@@ -354,6 +359,8 @@ class Node:
                 self._links.on_parting_due(timer.link)
             case WantDue():
                 self._m.fetching.on_due(timer.content_hash, timer.generation)
+            case LadderDue():
+                self._acquisition.on_ladder_due(now)
             case ComparisonDue():
                 self._comparing.on_due(timer.link, now)
             case AnswersDue():
@@ -399,6 +406,7 @@ class Node:
         for machine in (
             m.audits, m.catalog, m.sessions, m.neighbors, m.dissemination, m.holdings, m.fetching,
             self._rooms.contents, m.beliefs, m.waiting, m.variants, m.uses, m.granted, m.policing,
-            m.slots, m.news, m.telling, m.reconciliation, self._comparing, self._replication,
+            m.slots, m.news, m.telling, m.reconciliation, m.recovery, self._comparing,
+            self._replication,
         ):  # fmt: skip
             machine.check()

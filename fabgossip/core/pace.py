@@ -8,6 +8,7 @@ Must not know: what the bytes are, who is asked next.
 
 from typing import Final
 
+from fabgossip.core.effects import ReceiveContent
 from fabgossip.core.events import FetchFailure
 from fabgossip.model.moment import Duration, Instant, elapsed, later
 
@@ -19,10 +20,12 @@ BYTES_PER_S_MIN: Final = 64 << 10
 class Pace:
     """The pace of one transfer."""
 
-    __slots__ = ("_arrived", "_heard_at", "_idle", "_under_way", "_window_at")
+    __slots__ = ("_arrived", "_heard_at", "_idle", "_idle_later", "_under_way", "_window_at")
 
-    def __init__(self, idle: Duration, now: Instant) -> None:
-        self._idle = idle
+    def __init__(self, idle: Duration, now: Instant, first: Duration | None = None) -> None:
+        """`first`: how long it may be silent before its first byte, if not as long as later."""
+        self._idle = idle if first is None else first
+        self._idle_later = idle
         self._under_way = 0
         self._heard_at = now
         self._window_at = now
@@ -31,6 +34,7 @@ class Pace:
     def on_bytes(self, count: int, now: Instant) -> None:
         """So many bytes arrived."""
         self._heard_at = now
+        self._idle = self._idle_later
         self._arrived += count
 
     def on_started(self, count: int) -> None:
@@ -56,3 +60,9 @@ class Pace:
         """The first moment at which the verdict may be another."""
         silent_at = later(self._heard_at, Duration(self._idle + 1))
         return min(silent_at, later(self._window_at, WINDOW))
+
+
+def pace_of(effect: ReceiveContent, now: Instant) -> Pace:
+    """The pace of a transfer that begins now."""
+    first = Duration(effect.turn_ms) if effect.turn_ms else None
+    return Pace(Duration(effect.idle_ms), now, first)

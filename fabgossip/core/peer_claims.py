@@ -89,6 +89,7 @@ class PeerClaims:
             session.offered = claims
             if self._m.beliefs.may_accept(claims.claims.issued_at, now).allowed:
                 self._take_up(session, claims)
+        self._m.recovery.on_claims(session)
         if before is not None and session.claims is None:
             # What the peer was told rested on claims that count no more.
             self._m.dissemination.on_lost(session.link)
@@ -138,7 +139,7 @@ class PeerClaims:
         self._m.disclosure.further_claims(session)
         self._m.disclosure.whole_holdings(session, now)
         self._comparing.look(session, now)
-        self._m.fetching.on_opened()
+        self._m.fetching.on_opened(session.node_id, now.instant)
 
     def judge_again(self, session: Session, now: Now) -> None:
         """What we believe changed; a peer that comes to be known by it is shown what it missed."""

@@ -7,24 +7,31 @@ Must not know: who is alive, what is held where.
 """
 
 from hashlib import blake2b
+from typing import Final, TypeAlias
 
-from fabgossip.model.artifact import Manifest
+from fabgossip.model.artifact import TRUST_TYPES, ArtifactType, Manifest
 from fabgossip.model.ids import NodeId
-from fabgossip.model.scope import covers
-from fabgossip.model.topology import StorageDirectory
+from fabgossip.model.scope import Audience, covers, shard_of
+from fabgossip.model.topology import FailureDomain, StorageDirectory
+
+STORES_MAX: Final = 1_024
+"""Audiences, types and shards whose storage nodes are remembered (*start*)."""
+_StoresKey: TypeAlias = tuple[Audience, ArtifactType, int]
 
 
 class Placement:
     """The storage directories held, by namespace."""
 
-    __slots__ = ("_directories", "_own_id")
+    __slots__ = ("_directories", "_own_id", "_stores")
 
     def __init__(self, own_id: NodeId) -> None:
         self._own_id = own_id
         self._directories: dict[str, StorageDirectory] = {}
+        self._stores: dict[_StoresKey, dict[NodeId, FailureDomain]] = {}
 
     def on_directory(self, namespace: str, directory: StorageDirectory | None) -> None:
         """The storage directory of a namespace is now this one (None: gone)."""
+        self._stores.clear()
         if directory is None:
             self._directories.pop(namespace, None)
         else:
@@ -44,7 +51,7 @@ class Placement:
     def holders(self, manifest: Manifest) -> frozenset[NodeId]:
         """The storage nodes that hold an artifact by duty."""
         limited = self._limited(manifest)
-        return self._eligible(manifest) if limited is None else limited
+        return frozenset(self._covering(manifest)) if limited is None else limited
 
     def _limited(self, manifest: Manifest) -> frozenset[NodeId] | None:
         """The nodes with the highest tickets, or None where no directory or rule limits them."""
@@ -57,21 +64,42 @@ class Placement:
         if rule.on_demand:
             return frozenset()
         ranked = sorted(
-            self._eligible(manifest),
+            self._covering(manifest),
             key=lambda node_id: (_ticket(manifest.namespace.text, node_id), node_id),
             reverse=True,
         )
         return frozenset(ranked[: rule.replicas])
 
-    def _eligible(self, manifest: Manifest) -> frozenset[NodeId]:
-        kind, name = manifest.artifact_type.value, manifest.namespace.text
-        return frozenset(
-            node.node_id
+    def stores_of(self, manifest: Manifest) -> dict[NodeId, FailureDomain]:
+        """The other storage nodes that hold what this manifest signs, by the signed directories,
+        and where they stand; trust is held by all of them. Not to be changed. Cost: O(nodes), and
+        of a look-up from the second time on."""
+        manifest_type = manifest.artifact_type
+        key = (manifest.audience, manifest_type, shard_of(manifest.namespace.text))
+        found = self._stores.get(key)
+        if found is None:
+            if len(self._stores) >= STORES_MAX:
+                self._stores.clear()
+            is_trust = manifest_type in TRUST_TYPES
+            found = self._everybody() if is_trust else self._covering(manifest)
+            found.pop(self._own_id, None)
+            self._stores[key] = found
+        return found
+
+    def _everybody(self) -> dict[NodeId, FailureDomain]:
+        return {
+            node.node_id: node.domain for one in self._directories.values() for node in one.nodes
+        }
+
+    def _covering(self, manifest: Manifest) -> dict[NodeId, FailureDomain]:
+        kind, namespace = manifest.artifact_type.value, manifest.namespace.text
+        return {
+            node.node_id: node.domain
             for directory in self._directories.values()
             for node in directory.nodes
             for one in node.assignments
-            if covers(one, manifest.audience, kind, name)
-        )
+            if covers(one, manifest.audience, kind, namespace)
+        }
 
     def is_storage(self, node_id: NodeId) -> bool:
         """Whether a held storage directory lists a node."""

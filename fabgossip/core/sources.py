@@ -1,104 +1,280 @@
 """Whom to ask for a content next: the steps of one climb, in strict order.
 
-Decides: the best source of the first step that has one.
-Keeps: a step is left only when no source of it is left; a source gets one try per climb, so who
-withholds a content keeps nobody from whom else to ask; who failed for this content comes last.
+Decides: the best source of the first step that has one; when a step is over.
+Keeps: a step is left only when no source of it is left, it has asked so many as it may, or its time
+is spent; a source gets one try per climb, so who withholds a content keeps nobody from whom else to
+ask; who failed for this content comes last; who stands beside the control plane is spared until
+rung 4, unless it announced the content or nobody else stores it.
 Must not know: how many contents are under way, what a try comes to.
 
-| step | sources |
-|---|---|
-| normal | who announced it, then the home endpoint: the nearest linked storage node |
-| rung 1 | the other linked storage nodes, nearest failure domain first |
-| rung 2 | linked neighbours that advertise it; of trust, which every member keeps, all |
+The steps are those of `ladder.py`. Of two equal sources the linked one comes first: a dial costs
+both ends a handshake.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final, assert_never
 
-from fabgossip.core.wants import STEPS, Attempt, Source, Step, Want
+from fabgossip.core.attempts import OPEN, SKIPPED
+from fabgossip.core.circuits import Circuit
+from fabgossip.core.directories import FAR
+from fabgossip.core.ladder import ASKING, SOURCES_MAX, Step, turn_ms
+from fabgossip.core.wants import Origin, Source, Want
 from fabgossip.model.ids import NodeId
-from fabgossip.model.messages import TrafficClass
-from fabgossip.model.moment import Instant
+from fabgossip.model.moment import Duration, Instant, elapsed, later
 
-NOWHERE: Final = 4
-"""Distance of a source no directory places."""
-
-
-def next_source(
-    want: Want,
-    sources: tuple[Source, ...],
-    is_full: Callable[[NodeId], bool],
-    now: Instant,
-) -> tuple[Source | None, bool]:
-    """The best source of the first step that has one, and whether one is only waiting for a
-    free slot."""
-    is_busy = False
-    for step in STEPS[STEPS.index(want.step) :]:
-        for source in _ranked(want, step, sources):
-            if not want.may_ask(source, now):
-                continue
-            if is_full(source.node_id):
-                is_busy = True
-                continue
-            want.step = step
-            return source, False
-        if is_busy:
-            return None, True
-        if step is want.step and step is not STEPS[-1] and want.attempts:
-            _note_skipped(want, step, now)
-    return None, False
+PLACES: Final = ("same rack", "same zone", "same region", "another region", "place unknown")
+"""Words for a distance."""
+UPCOMING_MAX: Final = 8
+"""Sources that `why` names as the next ones."""
 
 
-def _note_skipped(want: Want, step: Step, now: Instant) -> None:
-    if any(one.step is step for one in want.attempts):
-        return
-    skipped = Attempt(at=now, step=step, node_id=None, outcome="skipped", took_ms=0, received=0)
-    want.note(skipped)
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """Who may be asked for one content."""
+
+    linked: tuple[Source, ...]
+    absent: Callable[[], tuple[Source, ...]] = tuple
+    """Who has no link; looked for only once the linked ones do not do."""
+
+    def of(self, step: Step) -> tuple[Source, ...]:
+        """All that may count at a step; nobody is dialled for the sake of rung 2."""
+        is_linked_only = step in (Step.NORMAL, Step.RUNG_2)
+        return self.linked if is_linked_only else (*self.linked, *self.absent())
 
 
-def _ranked(want: Want, step: Step, sources: tuple[Source, ...]) -> list[Source]:
-    match step:
-        case Step.NORMAL:
-            announcers = [
-                one for one in sources if one.node_id in want.announcers and one.says is not False
-            ]
-            home = [one for one in _ranked(want, Step.RUNG_1, sources)[:1] if one not in announcers]
-            return (
-                sorted(
-                    announcers,
-                    key=lambda one: (
-                        want.failures_before(one.node_id),
-                        one.distance,
-                        _lot(want, one),
-                        one.node_id,
-                    ),
-                )
-                + home
-            )
-        case Step.RUNG_1:
-            eligible = [one for one in sources if one.is_storage and one.says is not False]
-        case Step.RUNG_2:
-            is_trust = want.traffic is TrafficClass.TRUST
-            eligible = [
-                one for one in sources if one.says is True or (is_trust and one.says is None)
-            ]
-        case _:
-            assert_never(step)
-    return sorted(
-        eligible,
-        key=lambda one: (
-            want.failures_before(one.node_id),
-            one.says is not True,
-            one.distance,
-            _lot(want, one),
-            one.node_id,
-        ),
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What this node allows itself."""
+
+    is_full: Callable[[Source], bool]
+    """Whether a source has to wait for a free slot of ours."""
+    token_at: Callable[[Step, Want], Instant]
+    """When a want may ask somebody of a step."""
+    circuit_of: Callable[[NodeId], Circuit]
+    """How a source stands, whatever it is asked for."""
+    probe_at: Callable[[NodeId], Instant]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What to do for a want now: ask `source`, wait, or (neither) give up for this climb."""
+
+    source: Source | None = None
+    turn_ms: int = 0
+    """How long it may bring no byte."""
+    reason: str = ""
+    is_paid: bool = False
+    """Whether it was counted when it was dialled."""
+    waits: bool = False
+    look_at: Instant | None = None
+    """When a want that waits finds a token, or its step out of time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What is to be done for wants now."""
+
+    started: tuple[Want, ...]
+    """To be asked for, each with `source`, `step` and `reason` set."""
+    dialing: tuple[Want, ...]
+    """Whose source has to be dialled."""
+    parked: tuple[Want, ...]
+    """That nobody could serve in the climb that just ended."""
+    look_at: Instant | None
+    """When to look again although nothing happened."""
+
+
+def next_source(want: Want, supply: Supply, room: Room, now: Instant) -> Choice:
+    """The best source of the first step that has one. Steps that are over are left."""
+    while True:
+        choice = _in_step(want, supply, room, now)
+        if choice is not None:
+            return choice
+        _leave(want, supply, room, now)
+        if want.step is ASKING[-1]:
+            return Choice()
+        want.enter(ASKING[ASKING.index(want.step) + 1])
+
+
+def _in_step(want: Want, supply: Supply, room: Room, now: Instant) -> Choice | None:
+    """What to do in the step a want is in; None once the step is over."""
+    left_ms, sources_left = want.left_ms(now), SOURCES_MAX[want.step] - want.asked
+    if left_ms <= 0 or sources_left <= 0:
+        return None
+    ranked = [one for one in ranked_sources(want, want.step, supply) if want.may_ask(one, now)]
+    if not ranked:
+        return None
+    token_at = room.token_at(want.step, want)
+    if token_at > now:
+        want.step_since = now if want.step_since is None else want.step_since
+        return Choice(waits=True, look_at=min(token_at, later(now, Duration(left_ms))))
+    usable = _usable(want, ranked, room)
+    if not usable:
+        return None
+    free = [one for one in usable if not room.is_full(one)]
+    if not free:
+        return Choice(waits=True)
+    return Choice(
+        source=free[0],
+        turn_ms=turn_ms(left_ms, min(len(free), sources_left)),
+        reason=_reason(want, free[0]),
     )
 
 
-def _lot(want: Want, source: Source) -> bytes:
-    """A lot per content and source, so that nodes spread over sources of one rank."""
-    return blake2b(
-        want.wanted.content_hash + source.node_id.encode("ascii"), digest_size=8
-    ).digest()
+def _usable(want: Want, ranked: list[Source], room: Room) -> list[Source]:
+    """Sources that are not shut out, those of which nothing bad is known first. Where all are, the
+    one nearest to its probe gets one request; the control plane is left alone."""
+    states = {one.node_id: room.circuit_of(one.node_id) for one in ranked}
+    for state in (Circuit.CLOSED, Circuit.HALF_OPEN):
+        usable = [one for one in ranked if states[one.node_id] is state]
+        if usable:
+            return usable
+    if want.asked or want.step is Step.RUNG_4:
+        return []
+    return [min(ranked, key=lambda one: room.probe_at(one.node_id))]
+
+
+def _leave(want: Want, supply: Supply, room: Room, now: Instant) -> None:
+    """A step without a single try is on record all the same, and so is who was shut out."""
+    left = ranked_sources(want, want.step, supply) if want.left_ms(now) else []
+    for one in left[: SOURCES_MAX[want.step] - want.asked]:
+        if want.may_ask(one, now) and room.circuit_of(one.node_id) is Circuit.OPEN:
+            probe_ms = elapsed(now, room.probe_at(one.node_id))
+            reason = f"failed whatever it was asked for; probe in {probe_ms} ms"
+            want.note(node_id=one.node_id, outcome=OPEN, reason=reason, at=now)
+    if not want.trace.has(want.climbs, want.step):
+        why = _WHY_SKIPPED[want.step]
+        want.note(node_id=None, outcome=SKIPPED, reason=why, at=now)
+
+
+_WHY_SKIPPED: Final = {
+    Step.NORMAL: "nobody linked announced it, and no storage endpoint is linked",
+    Step.RUNG_1: "no other storage endpoint of its audience may be asked now",
+    Step.RUNG_2: "no linked neighbour advertises it",
+    Step.RUNG_3: "no endpoint of the snapshot, of another region, or configured may be asked now",
+    Step.RUNG_4: "no control-plane endpoint is known, or may be asked now",
+}
+
+
+def is_of(want: Want, step: Step, source: Source) -> bool:
+    """Whether a source may be asked at a step at all."""
+    if source.says is False or (source.is_spared and step not in (Step.NORMAL, Step.RUNG_4)):
+        return False
+    match step:
+        case Step.NORMAL:
+            return source.node_id in want.announcers
+        case Step.RUNG_1:
+            return source.is_storage and source.distance != FAR
+        case Step.RUNG_2:
+            # Of trust, which every member keeps, all of them.
+            holds = source.says is True or source.node_id in want.announcers or want.is_trust
+            return source.link is not None and holds
+        case Step.RUNG_3:
+            is_far = source.is_storage and source.distance == FAR
+            return source.origin is not None or is_far
+        case Step.RUNG_4:
+            return source.is_control
+        case Step.RUNG_5:
+            return False
+        case _:
+            assert_never(step)
+
+
+def ranked_sources(want: Want, step: Step, supply: Supply) -> list[Source]:
+    """The sources of a step, best first, whether or not they were tried."""
+    found = [one for one in supply.of(step) if is_of(want, step, one)]
+    found.sort(key=lambda one: _rank(want, step, one))
+    if step is not Step.NORMAL:
+        return found
+    # One announcer, then the home endpoint; further announcers where there is none.
+    home = [one for one in _home(want, supply) if one not in found[:1]]
+    return [*found[:1], *home, *(one for one in found[1:] if one not in home)]
+
+
+def _home(want: Want, supply: Supply) -> list[Source]:
+    """The nearest linked storage endpoint; one of another region only where nobody nearer stores
+    what is wanted."""
+    near = [one for one in supply.linked if is_of(want, Step.RUNG_1, one)]
+    if not near and not any(is_of(want, Step.RUNG_1, one) for one in supply.absent()):
+        near = [one for one in supply.linked if one.is_storage and is_of(want, Step.RUNG_3, one)]
+    return sorted(near, key=lambda one: _rank(want, Step.RUNG_1, one))[:1]
+
+
+def _rank(want: Want, step: Step, source: Source) -> tuple[int, int, bool, int, bool, bytes, str]:
+    """Who failed less often for this content; who says it has it; who is near, who is linked; then
+    a lot per content and source, so that nodes spread over sources of one rank."""
+    kind = _kind(source) if step is Step.RUNG_3 else 0
+    seed = want.wanted.content_hash + source.node_id.encode("ascii")
+    return (
+        want.failures_before(source.node_id),
+        kind,
+        source.says is not True,
+        source.distance,
+        source.link is None,
+        blake2b(seed, digest_size=8).digest(),
+        source.node_id,
+    )
+
+
+def _kind(source: Source) -> int:
+    """Order of rung 3: the snapshot's endpoints, other regions, then what is only configured."""
+    if source.origin is Origin.SNAPSHOT:
+        return 0
+    return 1 if source.is_storage else 2
+
+
+def _reason(want: Want, source: Source) -> str:
+    """Why this source comes now, in words."""
+    place = PLACES[source.distance]
+    failed = want.failures_before(source.node_id)
+    words = [_role(want, source), place]
+    if source.link is None:
+        words.append("dialled")
+    if failed:
+        words.append(f"failed {failed} times before")
+    return ", ".join(words)
+
+
+def _role(want: Want, source: Source) -> str:
+    match want.step:
+        case Step.NORMAL:
+            return "announced it" if source.node_id in want.announcers else "home endpoint"
+        case Step.RUNG_1:
+            return "storage endpoint"
+        case Step.RUNG_2:
+            return "advertises it" if source.says else "announced it"
+        case Step.RUNG_3:
+            return ("snapshot endpoint", "storage endpoint", "configured endpoint")[_kind(source)]
+        case Step.RUNG_4:
+            return "control-plane endpoint"
+        case Step.RUNG_5:
+            raise AssertionError("has no sources")
+        case _:
+            assert_never(want.step)
+
+
+def upcoming(want: Want, supply: Supply, now: Instant) -> list[tuple[Step, NodeId, str]]:
+    """Whom a want would ask after what is under way, in order, as things stand: a parked one from
+    the beginning."""
+    if want.step not in ASKING:
+        trial = replace(want, climbs=want.climbs + 1)
+        trial.enter(Step.NORMAL)
+        now = max(now, want.retry_at)
+    else:
+        trial = replace(want)
+    seen = set() if want.source is None else {want.source.node_id}
+    found: list[tuple[Step, NodeId, str]] = []
+    for step in ASKING[ASKING.index(trial.step) :]:
+        if step is not trial.step:
+            trial.enter(step)
+        ranked = [
+            one
+            for one in ranked_sources(trial, step, supply)
+            if one.node_id not in seen and trial.may_ask(one, now)
+        ]
+        for one in ranked[: SOURCES_MAX[step] - trial.asked]:
+            seen.add(one.node_id)
+            found.append((step, one.node_id, _reason(trial, one)))
+    return found[:UPCOMING_MAX]

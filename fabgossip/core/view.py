@@ -5,12 +5,15 @@ Keeps: what it hands out is read at once and not kept; nothing is changed by loo
 Must not know: who looks.
 """
 
+from fabgossip.core.attempts import LastGood
 from fabgossip.core.catalog import Head, prefix_of
 from fabgossip.core.events import LinkId
 from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.health import NodeSnapshot, node_snapshot
+from fabgossip.core.ladder import Step
 from fabgossip.core.machines import Machines
 from fabgossip.core.sessions import Session
+from fabgossip.core.sources import upcoming
 from fabgossip.core.wants import EndedWant, Want
 from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.ids import ContentHash, NodeId
@@ -66,6 +69,19 @@ class View:
     def want_of(self, verified: VerifiedManifest) -> Want | EndedWant | None:
         """What was tried for the content of a manifest, open or ended, to read and not to keep."""
         return self._m.fetching.find(verified) or self._m.fetching.ended(verified)
+
+    def wants_of(self, content_hash: ContentHash) -> tuple[Want, ...]:
+        """The open wants of a content, to read and not to keep."""
+        return self._m.fetching.wants_of(content_hash)
+
+    def upcoming(self, want: Want, now: Now) -> list[tuple[Step, NodeId, str]]:
+        """Whom an open want would ask next, in order, and why."""
+        return upcoming(want, self._m.recovery.supply_of(want), now.instant)
+
+    def last_good(self, head: Head) -> LastGood | None:
+        """What became of the version before a head whose content nobody brought."""
+        want = self._m.fetching.find(head.verified)
+        return None if want is None else want.last_good
 
     def granted(self, subject: str | ContentHash) -> tuple[GrantedFetch, ...]:
         """The fetches under grants of a namespace or a content, to read and not to keep."""

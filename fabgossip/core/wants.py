@@ -7,24 +7,27 @@ Must not know: which source is asked next, how many contents are under way.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum, auto
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
+from fabgossip.core.attempts import Attempt, LastGood, Trace
 from fabgossip.core.events import ContentWanted, FetchFailure, LinkId, RequestId
+from fabgossip.core.ladder import IDLE_MS, Step
 from fabgossip.model.artifact import ArtifactType, VerifiedManifest
 from fabgossip.model.ids import ContentHash, KeyId, NodeId
 from fabgossip.model.messages import TrafficClass
-from fabgossip.model.moment import Duration, Instant, is_due, later
+from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
 
 V = TypeVar("V")
-ATTEMPTS_MAX: Final = 32
-"""Steps kept per want: the first 8 and the last 24 (*start*)."""
-ATTEMPTS_FIRST: Final = 8
 BUSY_WAIT: Final = Duration(200)
 """A source that was only busy is asked again after this: its slots turn over in less (*start*)."""
 BACK_OFF_MAX: Final = Duration(60_000)
-"""The longest a source is passed over for failing, which doubles with each failure (*start*)."""
+"""The longest a source is passed over that withheld a content, which doubles with each failure,
+give or take a fifth (*start*)."""
+LACKED_MAX: Final = Duration(300_000)
+"""The same of one that lacked it: its own word that it has it ends that (*start*)."""
 REQUESTS_PER_WANT_MAX: Final = 16
 SOURCES_PER_WANT_MAX: Final = 64
 """Announcers remembered per want, and as many sources tried and barred: the oldest of each leaves
@@ -35,22 +38,6 @@ BARRED: Final = Duration(86_400_000)
 
 AT_ONCE: Final = Instant(0)
 """Before every moment there is."""
-
-
-class Step(StrEnum):
-    """Where in the order of sources a try stood."""
-
-    NORMAL = "normal"
-    RUNG_1 = "rung 1"
-    RUNG_2 = "rung 2"
-
-
-STEPS: Final = (Step.NORMAL, Step.RUNG_1, Step.RUNG_2)
-
-
-IDLE_MS: Final = {Step.NORMAL: 1_000, Step.RUNG_1: 1_000, Step.RUNG_2: 2_000}
-"""How long a source of a step may be silent before it loses its turn (*start*)."""
-
 
 FAILURE_CODES: Final = {
     FetchFailure.BAD_LENGTH: "LENGTH_MISMATCH",
@@ -71,6 +58,8 @@ class WantState(StrEnum):
     """Where a want stands."""
 
     QUEUED = "queued"
+    DIALING = "dialing"
+    """Its next source has no link yet."""
     FETCHING = "fetching"
     PARKED = "parked"
     SATISFIED = "satisfied"
@@ -93,30 +82,35 @@ class Goal:
     signed_by: tuple[KeyId, ...]
 
 
+class Origin(Enum):
+    """What makes an endpoint one to start from again, in the order of trust in it being right."""
+
+    SNAPSHOT = 1
+    """The last valid snapshot names it."""
+    CONFIGURED = 2
+    """Only the node's configuration does."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A link that may be asked, as known right now."""
+    """A node that may be asked, as known right now."""
 
-    link: LinkId
+    link: LinkId | None
+    """None: it has to be dialled first."""
     node_id: NodeId
     is_storage: bool
+    """Whether a held storage directory lists it for this audience."""
     distance: int
-    verified: VerifiedManifest
-    """The manifest to ask it with: one it may know."""
+    verified: VerifiedManifest | None
+    """The manifest to ask it with: one it may know; None while it has no link."""
     says: bool | None
     """Its own word: holds it, does not, or said nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One try, as `why` shows it."""
-
-    at: Instant
-    step: Step
-    node_id: NodeId | None
-    outcome: str
-    took_ms: int
-    received: int
+    addresses: tuple[str, ...] = ()
+    origin: Origin | None = None
+    is_control: bool = False
+    """Whether its signed claims say that it stands beside the control plane."""
+    is_spared: bool = False
+    """Whether it is left to rung 4, for others store what is wanted."""
 
 
 class Fault(Enum):
@@ -153,6 +147,10 @@ class Tried:
     """Not asked again before."""
 
 
+BackOff: TypeAlias = Callable[[int, Fault], Duration]
+"""How long to pass over who failed so many times, the last time like this."""
+
+
 @dataclass(slots=True)
 class Want:
     """One content this node lacks and has a reason to get."""
@@ -169,12 +167,36 @@ class Want:
     requests: list[RequestId] = field(default_factory=list)
     state: WantState = WantState.QUEUED
     step: Step = Step.NORMAL
+    step_since: Instant | None = None
+    """When the step began to wait for a source, or last had a byte of one."""
+    asked: int = 0
+    """Sources asked in this step of this climb."""
+    climb_since: Instant | None = None
+    """When the climb under way began; None before it did."""
     has_climbed: bool = False
+    recorded: Step = Step.NORMAL
+    """The step of which the log knows."""
     source: Source | None = None
+    reason: str = ""
+    """Of the try under way."""
+    turn_ms: int = 0
+    """How long its source may bring no byte."""
+    visit_ends: Instant = AT_ONCE
+    """When a source that is being dialled loses its turn."""
+    visited: NodeId | None = None
+    """Who was dialled, and is reached now."""
+    waited_ms: int = 0
+    """After the climb before the last one."""
+    retry_at: Instant = AT_ONCE
+    """Of a parked want: when it starts at normal again if nothing happens before."""
     tried: dict[NodeId, Tried] = field(default_factory=dict)
     barred: dict[NodeId, Instant] = field(default_factory=dict)
-    attempts: list[Attempt] = field(default_factory=list)
+    trace: Trace = field(default_factory=Trace)
     climbs: int = 0
+    last_good: LastGood | None = None
+    """What rung 5 made of the version before, once a climb ended without success."""
+    told_stuck: tuple[bool, bool] | None = None
+    """What the log knows of rung 5: whether there is a version before, and whether it may stay."""
     is_urgent: bool = False
     """Whether something happened that the climb under way comes too late for: the next one starts
     at once."""
@@ -184,6 +206,20 @@ class Want:
     def key(self) -> tuple[int, int]:
         """Order of service: class, then age."""
         return self.traffic, self.sequence
+
+    @property
+    def is_trust(self) -> bool:
+        """Whether it waits for no other class."""
+        return self.traffic is TrafficClass.TRUST
+
+    def enter(self, step: Step) -> None:
+        """Begin a step."""
+        self.step, self.step_since, self.asked = step, None, 0
+
+    def left_ms(self, now: Instant) -> int:
+        """How long this step may still be silent; all of it until something is waited for."""
+        since = now if self.step_since is None else self.step_since
+        return max(0, IDLE_MS[self.step] - elapsed(since, now))
 
     def failures_before(self, node_id: NodeId) -> int:
         """How often a node failed in earlier climbs: within one, the order of sources stands."""
@@ -202,23 +238,35 @@ class Want:
         tried = self.tried.get(source.node_id)
         return tried is None or (tried.climb != self.climbs and is_due(tried.until, now))
 
-    def on_fault(self, source: Source, reason: FetchFailure, base_ms: int, now: Instant) -> None:
+    def on_fault(self, source: Source, reason: FetchFailure, wait: BackOff, now: Instant) -> None:
         """A try of a source came to nothing: it is passed over, the longer the oftener."""
         fault = _FAULTS.get(reason, Fault.WITHHOLDS)
         before = self.tried.get(source.node_id)
         failures = (0 if before is None else before.failures) + (fault is not Fault.NONE)
-        wait = min(base_ms << min(max(failures - 1, 0), 16), max(BACK_OFF_MAX, base_ms))
+        passed_over = wait(failures, fault)
         if reason is FetchFailure.BUSY:
-            wait = BUSY_WAIT
+            passed_over = BUSY_WAIT
         elif reason is FetchFailure.LOST:
             # It may have another link by now: that one is asked in the next climb, after everybody
             # else had a try, and at once.
-            wait, self.is_urgent = 0, True
+            passed_over, self.is_urgent = Duration(0), True
         tried = Tried(
             climb=self.climbs,
             failures=failures,
             fault=fault,
-            until=later(now, Duration(wait)),
+            until=later(now, passed_over),
+        )
+        _note(self.tried, source.node_id, tried)
+
+    def on_unreached(self, source: Source, wait: BackOff, now: Instant) -> None:
+        """A source without a link could not be asked: a link of it is reason to ask it again."""
+        before = self.tried.get(source.node_id)
+        failures = 1 if before is None else before.failures + 1
+        tried = Tried(
+            climb=self.climbs,
+            failures=failures,
+            fault=Fault.LACKS,
+            until=later(now, wait(failures, Fault.LACKS)),
         )
         _note(self.tried, source.node_id, tried)
 
@@ -240,18 +288,52 @@ class Want:
             self.tried[node_id] = replace(tried, until=AT_ONCE)
             self.is_urgent |= tried.climb == self.climbs
 
-    def on_lost(self, node_id: NodeId) -> None:
-        """A link to a node ended, and with it what it said by it: over another one it is asked
-        anew if it only lacked it, and at once if it was about to answer."""
+    def on_link(self, node_id: NodeId) -> None:
+        """A link to a node opened or ended, and with the old one what it said by it: over another
+        one it is asked anew if it only lacked it, and at once if it was about to answer."""
         tried = self.tried.get(node_id)
         if tried is not None and tried.fault is not Fault.WITHHOLDS:
             self.tried[node_id] = replace(tried, until=AT_ONCE)
 
-    def note(self, attempt: Attempt) -> None:
-        """Remember a step, or that there was none."""
-        self.attempts.append(attempt)
-        if len(self.attempts) > ATTEMPTS_MAX:
-            del self.attempts[ATTEMPTS_FIRST]
+    def tried_source(self, outcome: str, now: Instant, received: int) -> None:
+        """The try under way ended like this."""
+        assert self.source is not None
+        self.note(
+            node_id=self.source.node_id,
+            outcome=outcome,
+            reason=self.reason,
+            at=self.asked_at,
+            took_ms=elapsed(self.asked_at, now),
+            received=received,
+        )
+
+    def note(
+        self,
+        *,
+        node_id: NodeId | None,
+        outcome: str,
+        reason: str,
+        at: Instant,
+        took_ms: int = 0,
+        received: int = 0,
+    ) -> None:
+        """Remember a try of the step this want is in, or that there was none."""
+        attempt = Attempt(
+            at=at,
+            climb=self.climbs,
+            step=self.step,
+            node_id=node_id,
+            outcome=outcome,
+            took_ms=took_ms,
+            received=received,
+            reason=reason,
+        )
+        self.trace.add(attempt)
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """What is remembered of all tries, oldest first."""
+        return self.trace.attempts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from fabgossip.core.config import (
     HoldingsConfig,
     NeighborsConfig,
     NodeConfig,
+    RecoveryConfig,
     RefreshConfig,
 )
 from fabgossip.errors import ConfigError, ModelError
@@ -177,6 +178,7 @@ class ConfigTable:
     dissemination: DisseminationConfig = field(default_factory=DisseminationConfig)
     holdings: HoldingsConfig = field(default_factory=HoldingsConfig)
     fetching: FetchingConfig = field(default_factory=FetchingConfig)
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     refresh: RefreshConfig = field(default_factory=RefreshConfig)
 
 
@@ -204,6 +206,7 @@ class Config:
             dissemination=table.dissemination,
             holdings=table.holdings,
             fetching=table.fetching,
+            recovery=table.recovery,
             refresh=table.refresh,
         )
 

@@ -81,6 +81,7 @@ RULES: Final[dict[Fact, Rule]] = {
     Fact.NEIGHBOR_LOST: Rule(LogLevel.INFO, Keep.NOTHING),
     Fact.RECOVERY_STARTED: Rule(LogLevel.INFO, Keep.NOTHING),
     Fact.RECOVERY_ENDED: Rule(LogLevel.INFO, Keep.NOTHING),
+    Fact.WANT_STUCK: Rule(LogLevel.WARNING, Keep.NOTHING),
 }
 """Every fact. Denials, rejections, trust, cut links, sources that failed and storage trouble are
 recorded; traffic is not. What refuses, takes away or alarms is a warning at least; two bundles that

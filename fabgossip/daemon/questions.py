@@ -66,7 +66,7 @@ class Questions:
         else:
             heads = self._driver.node.view.heads_after(request.query.get("after", ""), limit + 1)
         items = [
-            views.artifact(head, now)
+            views.artifact(self._driver, head, now)
             for head in heads[:limit]
             if (family is None or head.manifest.artifact_type.value == family)
             and (state is None or state_of(head, now) == state)

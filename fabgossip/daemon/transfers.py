@@ -24,7 +24,7 @@ from fabgossip.core.events import (
     LinkId,
     RequestId,
 )
-from fabgossip.core.pace import Pace
+from fabgossip.core.pace import Pace, pace_of
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
 from fabgossip.model.artifact import WHOLE_BYTES_MAX
@@ -37,7 +37,7 @@ from fabgossip.model.messages import (
     NotAvailable,
     TrafficClass,
 )
-from fabgossip.model.moment import Duration, Instant
+from fabgossip.model.moment import Instant
 from fabgossip.storage.contents import IncomingContent
 from fabgossip.wire.codec import parse_content_header
 
@@ -220,7 +220,7 @@ class Transfers:
             wanted=wanted,
             connection=connection,
             traffic=effect.traffic,
-            pace=Pace(Duration(effect.idle_ms), self._now()),
+            pace=pace_of(effect, self._now()),
             plan=Chunks(wanted),
         )
         if wanted.chunk_hashes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from fabgossip.core.attempts import Attempt, LastGood
 from fabgossip.core.catalog import Head, Refusal
 from fabgossip.core.effects import Record
 from fabgossip.core.events import AuditState
@@ -14,7 +15,7 @@ from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.health import NodeSnapshot, Problem, state_of
 from fabgossip.core.neighbors import NeighborsSnapshot
 from fabgossip.core.sessions import Session
-from fabgossip.core.wants import Attempt, EndedWant, Want
+from fabgossip.core.wants import EndedWant, Want, WantState
 from fabgossip.daemon.audit import AuditView
 from fabgossip.daemon.driver import Driver
 from fabgossip.model.artifact import Order
@@ -130,8 +131,11 @@ def _recovery(fetching: FetchingSnapshot) -> dict[str, object]:
     return {
         "wanted": fetching.wanted,
         "in_flight": fetching.in_flight,
+        "dialing": fetching.dialing,
         "parked": fetching.parked,
+        "last_good": fetching.last_good,
         "step": fetching.highest_step,
+        "shut_out": fetching.shut_out,
         "fetched": fetching.fetched,
         "failed": fetching.failed,
     }
@@ -171,9 +175,10 @@ def permit(answer: Permit) -> dict[str, object]:
     }
 
 
-def artifact(head: Head, now: Now) -> dict[str, object]:
+def artifact(driver: Driver, head: Head, now: Now) -> dict[str, object]:
     """One item of `GET /v1/artifacts`."""
     manifest = head.manifest
+    last_good = driver.node.view.last_good(head)
     return {
         "namespace": manifest.namespace.text,
         "family": manifest.artifact_type.value,
@@ -190,6 +195,18 @@ def artifact(head: Head, now: Now) -> dict[str, object]:
         "expires_at": rfc3339(manifest.expires_at),
         "current_at": rfc3339(head.current_since),
         "source": head.source,
+        "last_good": None if last_good is None else _last_good(last_good),
+    }
+
+
+def _last_good(last_good: LastGood) -> dict[str, object]:
+    manifest = last_good.verified.manifest
+    return {
+        "order": str(manifest.order),
+        "allowed": last_good.is_allowed,
+        "reason": last_good.reason,
+        "refresh_by": rfc3339(manifest.refresh_by),
+        "expires_at": rfc3339(manifest.expires_at),
     }
 
 
@@ -238,7 +255,7 @@ def why(driver: Driver, head: Head, now: Now) -> dict[str, object]:
     manifest = head.manifest
     want = driver.node.view.want_of(head.verified)
     return {
-        "artifact": artifact(head, now),
+        "artifact": artifact(driver, head, now),
         "signed": {
             "key_ids": [key_id.hex() for key_id in head.verified.signed_by],
             "threshold": head.verified.threshold,
@@ -252,7 +269,7 @@ def why(driver: Driver, head: Head, now: Now) -> dict[str, object]:
         "refused": _refusal(head.refusal),
         "advertised_by": list(driver.node.view.advertisers(head)),
         "ladder": [] if want is None else [_attempt(one, now) for one in want.attempts],
-        "want": None if want is None else _want(want, now),
+        "want": None if want is None else _want(driver, want, now),
     }
 
 
@@ -296,19 +313,37 @@ def granted(fetches: tuple[GrantedFetch, ...], now: Now) -> list[dict[str, objec
 def _attempt(attempt: Attempt, now: Now) -> dict[str, object]:
     return {
         "ago_ms": elapsed(attempt.at, now.instant),
+        "climb": attempt.climb,
         "step": attempt.step.value,
         "source": attempt.node_id,
         "outcome": attempt.outcome,
         "ms": attempt.took_ms,
         "bytes": attempt.received,
+        "reason": attempt.reason,
     }
 
 
-def _want(want: Want | EndedWant, now: Now) -> dict[str, object]:
+def _want(driver: Driver, want: Want | EndedWant, now: Now) -> dict[str, object]:
     if isinstance(want, EndedWant):
-        return {"state": want.state.value, "step": None, "since_ms": None}
+        return {
+            "state": want.state.value,
+            "step": None,
+            "since_ms": None,
+            "source": None,
+            "reason": "",
+            "retry_in_ms": None,
+            "next": [],
+        }
+    is_parked = want.state is WantState.PARKED
     return {
         "state": want.state.value,
         "step": want.step.value,
         "since_ms": elapsed(want.since, now.instant),
+        "source": None if want.source is None else want.source.node_id,
+        "reason": "" if want.source is None else want.reason,
+        "retry_in_ms": elapsed(now.instant, want.retry_at) if is_parked else None,
+        "next": [
+            {"step": step.value, "source": node_id, "reason": reason}
+            for step, node_id, reason in driver.node.view.upcoming(want, now)
+        ],
     }

@@ -16,13 +16,18 @@ Must not know: what a node decides, or why.
 | S19 | raises, fails its own `check()`, or sends what the codec refuses |
 | S20 | (of the simulator itself) acts once it is dead |
 | S21 | tells of an artifact, or of a content, before it is durable here |
+| S22 | asks a source out of its step, more of one than it may, or before every step below is over |
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fabgossip.core.events import Started
+from fabgossip.core.attempts import ATTEMPTS_FIRST, ATTEMPTS_MAX, NOT_ASKED, OPEN, SKIPPED
+from fabgossip.core.events import FetchFailure, Started
+from fabgossip.core.ladder import ASKING, SOURCES_MAX, STEPS, Step
+from fabgossip.core.wants import Want
 from fabgossip.model.artifact import NO_ORDER, Order, VerifiedManifest
+from fabgossip.model.authority import CONTROL_ENDPOINT_ROLE
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import (
     Announce,
@@ -354,6 +359,69 @@ class Durable:
     def _violated(self, what: str, index: int, name: str) -> None:
         detail = f"{self._ledger.node_id(index)} told of {name} before it was durable"
         self._docket.violated("S21", what, index, detail)
+
+
+class Climbed:
+    """S22: the ladder is climbed in strict order, and each rung asks whom it is for."""
+
+    def __init__(self, ledger: Ledger, docket: Docket) -> None:
+        self._ledger = ledger
+        self._docket = docket
+        self._count = docket.open("S22")
+        self.won = dict.fromkeys(ASKING, 0)
+        """Contents that came, by the step that brought them."""
+        self.exhausted = 0
+        """Climbs that came to rung 5 as news."""
+
+    def on_asked(self, index: int, source: int, want: Want) -> None:
+        """A node asks another one for a content."""
+        self._count.checks += 1
+        tries = [one for one in want.attempts if one.climb == want.climbs]
+        if len(tries) >= ATTEMPTS_MAX - ATTEMPTS_FIRST:
+            return  # the beginning of this climb is not remembered any more
+        steps = [STEPS.index(one.step) for one in tries]
+        place = STEPS.index(want.step)
+        if steps != sorted(steps) or any(one > place for one in steps):
+            self._violated("order", index, want)
+        if not set(range(place)) <= set(steps):
+            self._violated("step left out", index, want)
+        asked = [one.node_id for one in tries if one.outcome not in _IS_NO_TRY]
+        of_step = [one for one in tries if one.step is want.step and one.outcome not in _IS_NO_TRY]
+        if self._ledger.node_id(source) in asked:
+            self._violated("asked twice", index, want)
+        if len(of_step) >= SOURCES_MAX[want.step]:
+            self._violated("too many", index, want)
+        if not self._is_of(source, want.step):
+            self._violated("wrong source", index, want)
+
+    def _is_of(self, source: int, step: Step) -> bool:
+        """Whether a node may be asked at a step by what it is in truth."""
+        held = self._ledger.entitlements(source)
+        match step:
+            case Step.RUNG_1:
+                return bool(held.assignments)
+            case Step.RUNG_4:
+                return any(one.text == f"role:{CONTROL_ENDPOINT_ROLE}" for one in held.scope_ids)
+            case _:
+                return True
+
+    def on_won(self, step: Step) -> None:
+        """A content came."""
+        self.won[step] += 1
+
+    def on_exhausted(self) -> None:
+        """Nobody brought it."""
+        self.exhausted += 1
+
+    def _violated(self, what: str, index: int, want: Want) -> None:
+        namespace = want.verified.manifest.namespace.text
+        told = " ".join(f"{one.step.value}:{one.outcome}" for one in want.attempts)
+        detail = f"{self._ledger.node_id(index)}: {namespace} at {want.step.value} after {told}"
+        self._docket.violated("S22", what, index, detail)
+
+
+_IS_NO_TRY = frozenset({SKIPPED, OPEN, NOT_ASKED, FetchFailure.LOST.value})
+"""A source whose link broke is asked again over the next one."""
 
 
 class Bounded:

@@ -24,6 +24,7 @@ from fabgossip.model.artifact import (
     VerifiedManifest,
 )
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
+from fabgossip.model.messages import INLINE_BYTES_MAX
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
     Change,
@@ -179,6 +180,13 @@ class SimDisk:
         """Switch a namespace, or withdraw it."""
         size = 0 if effect.manifest is None else effect.manifest.content_size
         self._put(_Job(lambda: self._materialize(effect), done, size=size, is_alone=True))
+
+    def rot(self) -> bool:
+        """Contents kept in files are gone, and the index does not know; whether there were any."""
+        kept = {key: data for key, data in self.contents.items() if len(data) <= INLINE_BYTES_MAX}
+        is_rotten = len(kept) < len(self.contents)
+        self.contents = kept
+        return is_rotten
 
     @property
     def read_ns(self) -> int:

@@ -5,7 +5,7 @@ Keeps: flat rows in time order, each frozen; one more nemesis leaves every other
 Must not know: how a fault is carried out, what it does to a node.
 
 - A nemesis is a kind of fault as the scenario names it; a fault is one planned occurrence of it.
-- When the heal phase begins every fault is undone, but for `kill`.
+- When the heal phase begins every fault is undone, but for `kill` and `rot`.
 """
 
 from dataclasses import dataclass
@@ -30,6 +30,7 @@ KINDS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "slow_reader": ("the targets read no faster than a rate", frozenset({"rate_kbit"})),
     "crash": ("processes end at once and start again at the end", frozenset({"disk"})),
     "kill": ("machines lose their power, for good", frozenset()),
+    "rot": ("contents kept in files vanish from the targets, found when one is read", frozenset()),
     "pause": ("processes stand still; their kernels do not", frozenset()),
     "mass_restart": ("all end at once and start again within a while", frozenset({"within"})),
     "wall_step": ("wall clocks are off until the end", frozenset({"by"})),

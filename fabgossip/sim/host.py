@@ -174,7 +174,7 @@ class Process:
 
         def content_received(content_hash: ContentHash, size: int) -> None:
             self._labor.hashed(size)
-            watch.content_received(index, content_hash)
+            watch.content_received(index, content_hash, self.node.view.wants_of(content_hash))
 
         return Bench(
             disk=self._disk,
@@ -294,6 +294,7 @@ class Process:
                 self._set_timer(effect)
             case ReceiveContent():
                 end = None if effect.link is None else self._ends.get(effect.link)
+                self._around.watch.asked(self._index, end, self.node.view, effect.wanted)
                 self._transfers.receive(effect, end)
             case ReceiveGranted():
                 self._granted.receive(effect, self._ends.get(effect.link))
@@ -314,7 +315,7 @@ class Process:
                 if on_answer is not None:
                     on_answer(effect)
             case Record():
-                """Facts go into the trace by their digest."""
+                self._around.watch.recorded(effect.fact)  # the trace has it by its digest
             case _:
                 assert_never(effect)
 

@@ -56,6 +56,7 @@ class Injection:
             "slow_reader": self._slow_reader,
             "crash": self._crash,
             "kill": self._crash,
+            "rot": self._rot,
             "pause": self._pause,
             "mass_restart": self._mass_restart,
             "wall_step": self._wall_step,
@@ -159,6 +160,11 @@ class Injection:
 
     def _at(self, time_ns: int, index: int) -> None:
         self._world.schedule(time_ns, index, WORLD, self._hosts[index].start)
+
+    def _rot(self, fault: Fault) -> None:
+        for index in fault.targets:
+            if self._hosts[index].disk.rot():
+                self._mattered.add(fault.number)
 
     def _pause(self, fault: Fault) -> None:
         for index in fault.targets:

@@ -437,6 +437,10 @@ class Run:
             "heal_ms": self.watch.agreement.heal_ms,
             "idle_bytes_per_node_per_s": None if idle is None else idle.mean,
             "false_evictions": self.watch.dropped.false_evictions,
+            "exhausted": self.watch.climbed.exhausted,
+        } | {
+            f"won_{step.value.replace(' ', '_')}": count
+            for step, count in self.watch.climbed.won.items()
         }
         value: float | None = (
             whole[one.measure] if one.measure in whole else getattr(spread, one.measure)

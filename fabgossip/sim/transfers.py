@@ -27,7 +27,7 @@ from fabgossip.core.events import (
     LinkId,
     RequestId,
 )
-from fabgossip.core.pace import WINDOW, Pace
+from fabgossip.core.pace import WINDOW, Pace, pace_of
 from fabgossip.model.artifact import chunk_size_of
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import (
@@ -39,7 +39,7 @@ from fabgossip.model.messages import (
     NotAvailable,
     TrafficClass,
 )
-from fabgossip.model.moment import Duration, Instant
+from fabgossip.model.moment import Instant
 from fabgossip.sim.disk import SimDisk
 from fabgossip.sim.network import End, Network, SentFrame
 from fabgossip.sim.trace import Happened, Kind, world_event
@@ -191,7 +191,7 @@ class Transfers:
             wanted=wanted,
             end=end,
             traffic=effect.traffic,
-            pace=Pace(Duration(effect.idle_ms), self._now()),
+            pace=pace_of(effect, self._now()),
             plan=Chunks(wanted),
         )
         self._ask_more(receiving)

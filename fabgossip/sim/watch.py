@@ -8,7 +8,10 @@ Must not know: what a listener makes of a fact.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fabgossip.core.events import LostReason, Started
+from fabgossip.core.effects import Fact
+from fabgossip.core.events import ContentWanted, LostReason, Started
+from fabgossip.core.view import View
+from fabgossip.core.wants import Want
 from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import Message, TrafficClass
@@ -18,6 +21,7 @@ from fabgossip.sim.checkers import (
     Alive,
     Applied,
     Bounded,
+    Climbed,
     Counted,
     Disclosed,
     Docket,
@@ -32,7 +36,7 @@ from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.liveness import Calm, Dropped, Whole
 from fabgossip.sim.measures import Measures
 from fabgossip.sim.naming import Named
-from fabgossip.sim.network import SentFrame
+from fabgossip.sim.network import End, SentFrame
 from fabgossip.sim.observing import CONNECTED, LOST, Observers
 from fabgossip.sim.world import World
 
@@ -77,6 +81,7 @@ class Watch:
         self._durable = Durable(ledger, docket)
         self._bounded = Bounded(ledger, docket, limits.links_max)
         self._alive = Alive(ledger, docket)
+        self.climbed = Climbed(ledger, docket)
         self.counted = Counted(docket)
         self.excuses = Excuses(world)
         self.dropped = Dropped(ledger, self.liveness, limits.is_up, self.excuses.is_excused)
@@ -118,9 +123,26 @@ class Watch:
         if sender not in self._hostile:
             self.measures.on_message(index, message)
 
-    def content_received(self, index: int, content_hash: ContentHash) -> None:
-        """A whole, verified content arrived from a peer."""
+    def content_received(
+        self, index: int, content_hash: ContentHash, wants: tuple[Want, ...]
+    ) -> None:
+        """A whole, verified content arrived from a peer, for these wants."""
+        for want in wants:
+            if want.source is not None:
+                self.climbed.on_won(want.step)
         self.measures.on_stored(index, self.ledger.by_content(content_hash))
+
+    def asked(self, index: int, end: End | None, view: View, wanted: ContentWanted) -> None:
+        """A node asks somebody for a content it wants (`end` None: its own disk)."""
+        self.docket.now_ns = self._world.now_ns
+        for want in view.wants_of(wanted.content_hash):
+            if end is not None and want.source is not None and want.source.link == end.link:
+                self.climbed.on_asked(index, end.peer.index, want)
+
+    def recorded(self, fact: Fact) -> None:
+        """A node recorded something."""
+        if fact is Fact.WANT_STUCK:
+            self.climbed.on_exhausted()
 
     def durable_manifest(self, index: int, verified: VerifiedManifest, floor: Order) -> None:
         """See `DiskTap`."""

@@ -25,7 +25,7 @@ test_basic
   test_deprecated_keyid_hash_algorithms: - a key id is the SHA-256 of the key, nothing names an algorithm
   test_snapshot_404: test_what_cannot_be_had_leaves_the_last_good_in_place
   test_targets_404: test_what_cannot_be_had_leaves_the_last_good_in_place
-  test_timestamp_404: tests/core/test_fetching.py test_a_parked_want_is_tried_again_after_a_wait_that_doubles
+  test_timestamp_404: tests/core/test_fetching.py test_a_parked_want_is_tried_again_after_a_wait_of_up_to_three_times_the_last
   test_incorrect_metadata_type: test_one_type_is_not_passed_off_as_another
   test_faketime: - tests the harness; time is an argument here
 

@@ -25,6 +25,7 @@ from fabgossip.model.scope import (
     parse_scope_id,
 )
 from fabgossip.model.topology import (
+    Endpoint,
     FailureDomain,
     PeerClass,
     PeerDirectory,
@@ -45,6 +46,7 @@ from tests.trust import factory
 ACME: Final = "org:acme"
 CLUSTER_SCOPE: Final = f"cluster:{factory.CLUSTER}"
 EVERYBODY: Final = factory.audience(CLUSTER_SCOPE)
+NO_POLICY: Final = DegradedPolicy()
 EVERY_STORAGE_NODE: Final = ReplicationPolicy()
 IN_ACME: Final = factory.audience(CLUSTER_SCOPE, ACME)
 
@@ -270,7 +272,18 @@ def stored_head(one: Artifact, *, is_held: bool = True) -> StoredHead:
     )
 
 
-def node_snapshot(version: int = 7, settings: bytes = b"settings") -> Artifact:
+def node_snapshot(
+    version: int = 7,
+    settings: bytes = b"settings",
+    endpoints: tuple[Endpoint, ...] = (),
+    degraded: DegradedPolicy = NO_POLICY,
+) -> Artifact:
     """The snapshot of node n1."""
-    content = snapshot_bytes(Snapshot(endpoints=(), degraded=DegradedPolicy(), settings=settings))
+    snapshot = Snapshot(endpoints=endpoints, degraded=degraded, settings=settings)
+    content = snapshot_bytes(snapshot)
     return artifact(ArtifactType.CLUSTER_SNAPSHOT, version=version, content=content)
+
+
+def endpoint(name: str) -> Endpoint:
+    """Where a node can be dialled."""
+    return Endpoint(address=f"{name}.example:7420", node_id=NodeId(name))

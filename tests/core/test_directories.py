@@ -1,6 +1,6 @@
 """What a node makes of the directories it holds, its own place among them."""
 
-from fabgossip.core.directories import UNKNOWN_DISTANCE, Directories
+from fabgossip.core.directories import NOWHERE, Directories
 from fabgossip.core.rosters import Roster, roster_from
 from fabgossip.model.ids import NodeId
 from fabgossip.model.scope import parse_scope_id
@@ -80,7 +80,7 @@ def test_how_many_stand_before_is_what_the_order_says() -> None:
 
 
 def test_distance_is_unknown_until_our_own_place_is() -> None:
-    far = CLUSTER.records[FAR]
-    assert Directories(OWN).distance_to(far) == UNKNOWN_DISTANCE
-    near = CLUSTER.records[NEAR]
+    far = CLUSTER.records[FAR].domain
+    assert Directories(OWN).distance_to(far) == NOWHERE
+    near = CLUSTER.records[NEAR].domain
     assert held(cluster=CLUSTER).distance_to(near) == 2

@@ -12,6 +12,7 @@ from fabgossip.core.config import (
 from fabgossip.core.dissemination import LACKING_MAX
 from fabgossip.core.failures import FAILURES_MAX as DIALS_FAILED_MAX
 from fabgossip.core.holdings import AUDIENCES_PER_LINK_MAX
+from fabgossip.core.ladder import IDLE_MS, SOURCES_MAX, TURN_MS_MIN
 from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
 from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Rate
 from fabgossip.core.reconciliation import ASKED_MAX as COMPARED_ASKED_MAX
@@ -32,7 +33,7 @@ from fabgossip.core.standing import (
     SLOW_READER,
     STANDINGS_MAX,
 )
-from fabgossip.core.wants import BACK_OFF_MAX, IDLE_MS, SOURCES_PER_WANT_MAX, Step
+from fabgossip.core.wants import BACK_OFF_MAX, LACKED_MAX, SOURCES_PER_WANT_MAX
 from fabgossip.core.wants import BARRED as SOURCE_BARRED
 from fabgossip.daemon import connections, conversations, endpoints, submissions
 from fabgossip.daemon.admission import ADDRESS_SHARE
@@ -118,12 +119,19 @@ def limits() -> dict[str, str]:
         "prefixes in the holdings of a link": f"{per_peer} listed, {per_peer} told one by one",
         "contents wanted": f"{fetch.wants_max:,}",
         "announcers, tried and barred sources of one content": f"{SOURCES_PER_WANT_MAX} each",
-        "silence of a source": (
-            f"{seconds(IDLE_MS[Step.NORMAL])}, {seconds(IDLE_MS[Step.RUNG_2])} for neighbours"
+        "silence of a step of the ladder": ", ".join(
+            f"{seconds(idle_ms)} {step.value}" for step, idle_ms in IDLE_MS.items()
+        ),
+        "sources asked in a step": ", ".join(
+            f"{count} {step.value}" for step, count in SOURCES_MAX.items()
+        ),
+        "first byte of a source": (
+            f"its share of what is left of the step, {TURN_MS_MIN} ms at least"
         ),
         "pace of a source": f"{kib(BYTES_PER_S_MIN)}/s over {seconds(WINDOW)}",
         "a source that failed for a content": (
-            f"{seconds(BACK_OFF_MAX)} at most, doubling from `fetching.missing_ms`"
+            f"{seconds(BACK_OFF_MAX)} at most, {seconds(LACKED_MAX)} if it lacked it, "
+            "doubling from `fetching.missing_ms`"
         ),
         "a source that sent wrong bytes": "1 day",
         "content asked for and not yet written": (

@@ -9,9 +9,12 @@ import pytest
 
 from fabgossip.core.effects import Effect
 from fabgossip.core.events import Event, MessageReceived, Started
+from fabgossip.core.ladder import ASKING, Step
 from fabgossip.core.node import Node
 from fabgossip.core.setup import NodeSetup
+from fabgossip.core.wants import Want, goal_of, wanted_from
 from fabgossip.model.artifact import ArtifactType, Order, VerifiedManifest
+from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import (
     Announce,
     Announced,
@@ -23,11 +26,12 @@ from fabgossip.model.messages import (
     HoldingsMode,
     Message,
     Ping,
+    TrafficClass,
 )
-from fabgossip.model.moment import Now
+from fabgossip.model.moment import Instant, Now
 from fabgossip.model.persistence import StoredFloor
 from fabgossip.sim.authority import Issued
-from fabgossip.sim.checkers import Applied, Disclosed, Docket, Durable, Floors
+from fabgossip.sim.checkers import Applied, Climbed, Disclosed, Docket, Durable, Floors
 from fabgossip.sim.disk import Local
 from fabgossip.sim.host import SimulatedNode
 from fabgossip.sim.ledger import Ledger
@@ -35,7 +39,7 @@ from fabgossip.trust.signatures import Verifier
 from tests.sim.factory import FIVE, OFTEN, SEVEN, TOPOLOGY, run_of, scenario
 from tests.wire.samples import ping
 
-STORE, ACME, ZED = 6, 2, 3
+CONTROL, STORE, ACME, ZED = 1, 6, 2, 3
 BUNDLE = ArtifactType.SERVICE_ASSIGNMENT_BUNDLE
 
 
@@ -105,6 +109,55 @@ def test_s1_finds_content(truth: Truth) -> None:
     assert truth.docket.violations == []
     checker.on_content_sent(STORE, ZED, truth.acme.manifest.content_hash)
     assert [one.signature for one in truth.docket.violations] == ["S1/sent/content"]
+
+
+def climbing(truth: Truth, step: Step, *tried: tuple[Step, str]) -> Want:
+    """A want at a step, after these tries."""
+    goal, wanted = goal_of(truth.verified), wanted_from(truth.verified, is_read=False)
+    now = Instant(0)
+    want = Want(goal, wanted, truth.verified, TrafficClass.POLICY, now, 1, now)
+    for one, outcome in tried:
+        want.enter(one)
+        node_id = None if outcome == "skipped" else NodeId(f"n{len(want.attempts)}")
+        want.note(node_id=node_id, outcome=outcome, reason="", at=now)
+    want.enter(step)
+    return want
+
+
+BELOW = tuple((one, "skipped") for one in ASKING[:4])
+
+
+def test_s22_lets_a_climb_in_order_pass(truth: Truth) -> None:
+    checker = Climbed(truth.ledger, truth.docket)
+    for number, step in enumerate(ASKING):
+        source = CONTROL if step is Step.RUNG_4 else STORE
+        checker.on_asked(ACME, source, climbing(truth, step, *BELOW[:number]))
+    assert truth.docket.violations == []
+
+
+@pytest.mark.parametrize(
+    ("what", "source", "step", "tried"),
+    [
+        ("order", STORE, Step.NORMAL, BELOW[:2]),
+        ("step left out", STORE, Step.RUNG_3, (BELOW[0], BELOW[2])),
+        ("too many", STORE, Step.NORMAL, ((Step.NORMAL, "missing"),) * 2),
+        ("wrong source", ZED, Step.RUNG_1, BELOW[:1]),
+        ("wrong source", STORE, Step.RUNG_4, BELOW),
+    ],
+)
+def test_s22_finds_a_climb_out_of_order(
+    truth: Truth, what: str, source: int, step: Step, tried: tuple[tuple[Step, str], ...]
+) -> None:
+    Climbed(truth.ledger, truth.docket).on_asked(ACME, source, climbing(truth, step, *tried))
+    assert [one.signature for one in truth.docket.violations] == [f"S22/{what}"]
+
+
+def test_s22_finds_a_source_that_is_asked_twice(truth: Truth) -> None:
+    want = climbing(truth, Step.NORMAL)
+    node_id = truth.ledger.node_id(STORE)
+    want.note(node_id=node_id, outcome="missing", reason="", at=Instant(0))
+    Climbed(truth.ledger, truth.docket).on_asked(ACME, STORE, want)
+    assert [one.signature for one in truth.docket.violations] == ["S22/asked twice"]
 
 
 def test_s2_finds_an_artifact_applied_outside_its_audience(truth: Truth) -> None:

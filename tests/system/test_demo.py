@@ -155,7 +155,7 @@ def test_it_ends_well_and_says_what_happened(ended: Demo) -> None:
     assert 0 < delays["p50"] <= delays["p99"]
     assert summary["recovered_after_cut"] is True
     steps = [(one["step"], one["outcome"]) for one in summary["ladder"]]
-    assert steps[-1] == ("rung 1", "verified")
+    assert steps[-1] == ("rung 4", "verified")
 
 
 def test_nothing_is_left_behind(ended: Demo) -> None:

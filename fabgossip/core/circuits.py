@@ -1,0 +1,142 @@
+"""Which sources fail whatever they are asked for, and when one of them gets another chance.
+
+Decides: whether a source is asked as usual, for a probe, or not at all for a while.
+Keeps: who answers is never shut out: that it lacks a content, or is busy, is an answer; a source
+that is shut out gets one probe at a time once its time is over, and at once when a link to it
+opens.
+Must not know: which content was asked for, which step of the ladder asks.
+
+A circuit opens after three failures in a row, or when more than half of the last twenty tries
+failed; a source that only lost its turn half fails. Each time it opens anew, it stays open twice as
+long.
+"""
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from random import Random
+from typing import Final
+
+from fabgossip.core.config import RecoveryConfig
+from fabgossip.model.ids import NodeId
+from fabgossip.model.moment import Duration, Instant, is_due, later
+
+SOURCES_MAX: Final = 4_096
+"""Sources whose conduct is remembered (*start*); the one heard of longest ago leaves."""
+TRIES: Final = 20
+"""The window of the second rule (*start*)."""
+FAILED: Final = 2
+TURN_LOST: Final = 1
+"""Weights, in halves of a failure."""
+IN_A_ROW: Final = 3 * FAILED
+"""Failures in a row that open a circuit (*start*)."""
+
+
+class Circuit(Enum):
+    """How a source stands."""
+
+    CLOSED = auto()
+    HALF_OPEN = auto()
+    """Its next try is the probe."""
+    OPEN = auto()
+
+
+@dataclass(slots=True)
+class _Conduct:
+    in_a_row: int = 0
+    tries: deque[bool] = field(default_factory=lambda: deque[bool](maxlen=TRIES))
+    """Of the last ones, which failed."""
+    opened: int = 0
+    """How often it opened since it was last closed."""
+    until: Instant | None = None
+    """None: closed."""
+    is_probed: bool = False
+    failed_at: Instant | None = None
+
+
+class Circuits:
+    """The conduct of all sources."""
+
+    __slots__ = ("_by_node", "_config", "_seed")
+
+    def __init__(self, config: RecoveryConfig, rng: Random) -> None:
+        self._config = config
+        self._seed = rng.getrandbits(64)
+        self._by_node: OrderedDict[NodeId, _Conduct] = OrderedDict()
+
+    def state_of(self, node_id: NodeId, now: Instant) -> Circuit:
+        """How a source stands now."""
+        conduct = self._by_node.get(node_id)
+        if conduct is None or conduct.until is None:
+            return Circuit.CLOSED
+        if is_due(conduct.until, now) and not conduct.is_probed:
+            return Circuit.HALF_OPEN
+        return Circuit.OPEN
+
+    def probe_at(self, node_id: NodeId) -> Instant:
+        """When an open circuit lets a probe through."""
+        conduct = self._by_node.get(node_id)
+        return Instant(0) if conduct is None or conduct.until is None else conduct.until
+
+    def on_asked(self, node_id: NodeId) -> None:
+        """A source is asked: where its circuit was not closed, that is the probe."""
+        conduct = self._by_node.get(node_id)
+        if conduct is not None and conduct.until is not None:
+            conduct.is_probed = True
+
+    def on_answered(self, node_id: NodeId) -> None:
+        """A source answered, whatever it said: its circuit closes."""
+        conduct = self._by_node.get(node_id)
+        if conduct is None:
+            return
+        conduct.tries.append(False)
+        if conduct.until is not None:
+            conduct.tries.clear()
+        conduct.in_a_row = conduct.opened = 0
+        conduct.until, conduct.is_probed = None, False
+
+    def on_settled(self, node_id: NodeId) -> None:
+        """A try ended by no doing of the source: a probe may follow."""
+        conduct = self._by_node.get(node_id)
+        if conduct is not None:
+            conduct.is_probed = False
+
+    def on_linked(self, node_id: NodeId, now: Instant) -> None:
+        """A link to a source opened: it lives, so its probe need not wait."""
+        conduct = self._by_node.get(node_id)
+        if conduct is not None and conduct.until is not None:
+            conduct.until, conduct.is_probed = now, False
+
+    def on_failed(self, node_id: NodeId, weight: int, now: Instant) -> None:
+        """A source failed: of `FAILED` and `TURN_LOST`. What fails at one moment, such as all
+        transfers of a link that breaks, counts once."""
+        conduct = self._by_node.setdefault(node_id, _Conduct())
+        self._by_node.move_to_end(node_id)
+        if len(self._by_node) > SOURCES_MAX:
+            self._by_node.popitem(last=False)
+        if conduct.failed_at == now:
+            return
+        conduct.failed_at = now
+        conduct.in_a_row += weight
+        conduct.tries.append(True)
+        is_failing = len(conduct.tries) == TRIES and sum(conduct.tries) * 2 > TRIES
+        if conduct.until is not None or conduct.in_a_row >= IN_A_ROW or is_failing:
+            self._open(node_id, conduct, now)
+
+    def _open(self, node_id: NodeId, conduct: _Conduct, now: Instant) -> None:
+        config = self._config
+        wait = min(config.circuit_min_ms << min(conduct.opened, 16), config.circuit_max_ms)
+        conduct.opened += 1
+        # Of one source what its circuit does says nothing of how often those of others opened.
+        chance = Random(f"{self._seed}/{node_id}/{now}")
+        jittered = wait // 2 + chance.randrange(wait + 1)
+        conduct.until, conduct.is_probed = later(now, Duration(jittered)), False
+
+    def count_open(self, now: Instant) -> int:
+        """How many sources are not asked now."""
+        return sum(self.state_of(one, now) is Circuit.OPEN for one in self._by_node)
+
+    def check(self) -> None:
+        """Assert the limits."""
+        assert len(self._by_node) <= SOURCES_MAX
+        assert all(len(one.tries) <= TRIES for one in self._by_node.values())

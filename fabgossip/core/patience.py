@@ -1,0 +1,72 @@
+"""How long to leave alone what failed: a source for one content, a source altogether, a want.
+
+Decides: when a source is asked again for a content it did not bring; what a failure says of the
+source; when a want nobody could serve climbs again.
+Keeps: wants and nodes that failed together do not come back together; each want draws from a
+stream of its own, for one of all would show in what a peer sees how many others wait.
+Must not know: who the sources are, which of them is asked next.
+"""
+
+from random import Random
+from typing import Final
+
+from fabgossip.core.circuits import FAILED, TURN_LOST, Circuits
+from fabgossip.core.config import FetchingConfig
+from fabgossip.core.events import FetchFailure
+from fabgossip.core.wants import BACK_OFF_MAX, LACKED_MAX, Fault, Want
+from fabgossip.model.ids import NodeId
+from fabgossip.model.moment import Duration, Instant, later
+
+TRUST_RETRY_MS_MAX: Final = 30_000
+"""Trust is climbed for again after so long at most (*start*)."""
+BACK_OFF_SPREAD: Final = 5
+"""Jitter of 20 % around the time a source is passed over (*start*)."""
+_NO_FAILURES: Final = frozenset(
+    {FetchFailure.BUSY, FetchFailure.CANCELLED, FetchFailure.DISK, FetchFailure.CONTRADICTED}
+)
+"""Of the source: it had no time, or it was this node, or who signed."""
+
+
+class Patience:
+    """The waits of the ladder."""
+
+    __slots__ = ("_circuits", "_config", "_seed")
+
+    def __init__(self, config: FetchingConfig, circuits: Circuits, rng: Random) -> None:
+        self._config = config
+        self._circuits = circuits
+        self._seed = rng.getrandbits(64)
+
+    def _chance(self, want: Want, *what: object) -> Random:
+        return Random(f"{self._seed}/{want.verified.manifest_hash.hex()}/{what}")
+
+    def back_off(self, want: Want, node_id: NodeId, failures: int, fault: Fault) -> Duration:
+        """How long to pass over a source that failed so many times for one content."""
+        base_ms = self._config.missing_ms
+        longest = LACKED_MAX if fault is Fault.LACKS else BACK_OFF_MAX
+        wait = min(base_ms << min(max(failures - 1, 0), 16), max(longest, base_ms))
+        spread = wait // BACK_OFF_SPREAD
+        chance = self._chance(want, node_id, failures)
+        return Duration(wait - spread + chance.randrange(2 * spread + 1))
+
+    def next_try_at(self, want: Want, now: Instant) -> Instant:
+        """When a want climbs again that nobody could serve, if nothing happens before: decorrelated
+        jitter. News that the climb came too late for is worth another one at once."""
+        if want.is_urgent:
+            return now
+        least, most = self._config.retry_min_ms, self._config.retry_max_ms
+        if want.is_trust:
+            most = min(most, TRUST_RETRY_MS_MAX)
+        spread = max(3 * want.waited_ms - least, 0)
+        want.waited_ms = min(least + self._chance(want, want.climbs).randrange(spread + 1), most)
+        return later(now, Duration(want.waited_ms))
+
+    def on_failed(self, node_id: NodeId, reason: FetchFailure, now: Instant) -> None:
+        """What a failure says of its source, whatever it was asked for: that it lacks a content is
+        an answer; that it had no byte in its turn is half a failure."""
+        if reason is FetchFailure.MISSING:
+            self._circuits.on_answered(node_id)
+        elif reason is FetchFailure.STALLED:
+            self._circuits.on_failed(node_id, TURN_LOST, now)
+        elif reason not in _NO_FAILURES:
+            self._circuits.on_failed(node_id, FAILED, now)

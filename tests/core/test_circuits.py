@@ -1,0 +1,120 @@
+"""A source that fails whatever it is asked for is left alone, and gets another chance."""
+
+from random import Random
+
+import pytest
+
+from fabgossip.core.circuits import (
+    FAILED,
+    SOURCES_MAX,
+    TRIES,
+    TURN_LOST,
+    Circuit,
+    Circuits,
+)
+from fabgossip.core.config import RecoveryConfig
+from fabgossip.model.ids import NodeId
+from fabgossip.model.moment import Instant
+
+SOURCE = NodeId("s1")
+CONFIG = RecoveryConfig()
+
+
+class Told:
+    """Circuits, and one thing after another that happens to a source."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.circuits = Circuits(CONFIG, Random(seed))
+        self.now = 0
+
+    def fails(self, times: int, weight: int = FAILED) -> "Told":
+        for _ in range(times):
+            self.now += 1
+            self.circuits.on_failed(SOURCE, weight, Instant(self.now))
+            self.circuits.check()
+        return self
+
+    def state(self, after_ms: int = 0) -> Circuit:
+        return self.circuits.state_of(SOURCE, Instant(self.now + after_ms))
+
+    def open_ms(self) -> int:
+        return self.circuits.probe_at(SOURCE) - self.now
+
+
+@pytest.mark.parametrize(("weight", "times"), [(FAILED, 3), (TURN_LOST, 6)])
+def test_it_opens_after_three_failures_in_a_row_and_a_lost_turn_is_half_of_one(
+    weight: int, times: int
+) -> None:
+    assert Told().fails(times - 1, weight).state() is Circuit.CLOSED
+    assert Told().fails(times, weight).state() is Circuit.OPEN
+
+
+def test_an_answer_in_between_begins_the_count_anew() -> None:
+    told = Told().fails(2)
+    told.circuits.on_answered(SOURCE)
+    assert told.fails(2).state() is Circuit.CLOSED
+
+
+def test_it_opens_when_more_than_half_of_the_last_twenty_tries_failed() -> None:
+    told = Told()
+    for number in range(TRIES):
+        assert told.state() is Circuit.CLOSED
+        if number % 3 == 2:
+            told.circuits.on_answered(SOURCE)
+        else:
+            told.fails(1)
+    assert told.state() is Circuit.OPEN
+
+
+def test_what_fails_at_one_moment_counts_once() -> None:
+    told = Told()
+    for _ in range(10):
+        told.circuits.on_failed(SOURCE, FAILED, Instant(5))
+    assert told.state() is Circuit.CLOSED
+
+
+def test_it_stays_open_for_ten_seconds_doubling_to_five_minutes_give_or_take_half() -> None:
+    told = Told().fails(3)
+    for base in (10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000):
+        assert base // 2 <= told.open_ms() <= base + base // 2
+        assert told.state(told.open_ms() - 1) is Circuit.OPEN
+        assert told.state(told.open_ms()) is Circuit.HALF_OPEN
+        told.now += told.open_ms()
+        told.fails(1)
+
+
+def test_one_probe_is_under_way_at_a_time() -> None:
+    told = Told().fails(3)
+    told.now += told.open_ms()
+    told.circuits.on_asked(SOURCE)
+    assert told.state(1_000) is Circuit.OPEN
+    told.circuits.on_settled(SOURCE)
+    assert told.state(1_000) is Circuit.HALF_OPEN
+
+
+def test_an_answer_to_the_probe_closes_it() -> None:
+    told = Told().fails(3)
+    told.now += told.open_ms()
+    told.circuits.on_asked(SOURCE)
+    told.circuits.on_answered(SOURCE)
+    assert told.state() is Circuit.CLOSED
+    assert told.fails(2).state() is Circuit.CLOSED
+
+
+def test_a_link_that_opens_lets_the_probe_through_at_once() -> None:
+    told = Told().fails(3)
+    told.circuits.on_linked(SOURCE, Instant(told.now))
+    assert told.state() is Circuit.HALF_OPEN
+
+
+def test_no_two_nodes_probe_at_one_time() -> None:
+    assert len({Told(seed).fails(3).open_ms() for seed in range(8)}) > 1
+
+
+def test_the_conduct_of_so_many_sources_is_remembered_and_no_more() -> None:
+    circuits = Circuits(CONFIG, Random(1))
+    for number in range(SOURCES_MAX + 1):
+        for moment in range(3):
+            circuits.on_failed(NodeId(f"n{number}"), FAILED, Instant(moment))
+    circuits.check()
+    assert circuits.count_open(Instant(0)) == SOURCES_MAX
