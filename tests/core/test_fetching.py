@@ -418,7 +418,7 @@ def test_of_one_wants_sources_so_many_are_remembered_and_no_more() -> None:
             verified=verified,
             says=True,
         )
-        while not fetching.next_transfers(only(source), 0, NOW).started:
+        while not fetching.next_transfers(only(source), lambda: 0, NOW).started:
             fetching.on_opened(NodeId("n0"), NOW)
         fetching.on_failed(want.wanted, link, FetchFailure.BAD_HASH, 0, NOW)
         fetching.check()
