@@ -52,8 +52,8 @@ class Patience:
         least, most = self._config.retry_min_ms, self._config.retry_max_ms
         if want.is_trust:
             most = min(most, TRUST_RETRY_MS_MAX)
-        spread = max(3 * want.waited_ms - least, 0)
-        want.waited_ms = min(least + self._rng.randrange(spread + 1), most)
+        longest = 3 * max(want.waited_ms, least)
+        want.waited_ms = min(least + self._rng.randrange(longest - least + 1), most)
         return later(now, Duration(want.waited_ms))
 
     def on_failed(self, node_id: NodeId, reason: FetchFailure, now: Instant) -> None:
