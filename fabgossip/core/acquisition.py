@@ -76,8 +76,7 @@ class Acquisition:
         for node_id in fetching.dialed():
             if recovery.is_reached(node_id, now):
                 fetching.on_reached(node_id)
-        room = neighbors.room_to_dial()
-        turn = fetching.next_transfers(recovery.supply_of, room, now.instant)
+        turn = fetching.next_transfers(recovery.supply_of, neighbors.room_to_dial, now.instant)
         for want in turn.dialing:
             self._visit(want, now)
         for want in turn.started:

@@ -349,9 +349,11 @@ class Fetching:
         self._circuits.on_settled(want.source.node_id)
         want.source = None
 
-    def next_transfers(self, supply_of: Callable[[Want], Supply], room: int, now: Instant) -> Turn:
+    def next_transfers(
+        self, supply_of: Callable[[Want], Supply], room: Callable[[], int], now: Instant
+    ) -> Turn:
         """What to do now for wants that wait for a source; `room`: dials that may begin."""
-        self._may_dial = room
+        self._may_dial = room() if len(self._queue) else 0
         started: list[Want] = []
         dialing: list[Want] = []
         parked: list[Want] = []
@@ -394,8 +396,8 @@ class Fetching:
                 if self._is_source_full(found):
                     want.visited = visited
                     return Choice(waits=True)
-                left = max(want.left_ms(now), TURN_MS_MIN)
-                return Choice(source=found, turn_ms=left, reason=want.reason, is_paid=True)
+                turn_ms = max(want.left_ms(now), TURN_MS_MIN)
+                return Choice(source=found, turn_ms=turn_ms, reason=want.reason, is_paid=True)
             want.note(node_id=visited, outcome=NOT_ASKED, reason=want.reason, at=want.asked_at)
         room = Room(
             is_full=self._is_source_full,
@@ -494,10 +496,8 @@ class Fetching:
     def check(self) -> None:
         """Assert limits and that counts equal a recount."""
         fetching = [want for want in self._wants.values() if want.state is WantState.FETCHING]
-        dialing = [want for want in self._wants.values() if want.state is WantState.DIALING]
-        assert {goal for one in self._dialing.values() for goal in one} == {
-            want.goal for want in dialing
-        }
+        dialing = {one.goal for one in self._wants.values() if one.state is WantState.DIALING}
+        assert {goal for one in self._dialing.values() for goal in one} == dialing
         self._in_flight.check(len(fetching))
         self._circuits.check()
         queued = sum(want.state is WantState.QUEUED for want in self._wants.values())

@@ -57,7 +57,7 @@ class Patience:
         least, most = self._config.retry_min_ms, self._config.retry_max_ms
         if want.is_trust:
             most = min(most, TRUST_RETRY_MS_MAX)
-        spread = max(3 * want.waited_ms - least, 0)
+        spread = 3 * max(want.waited_ms, least) - least
         want.waited_ms = min(least + self._chance(want, want.climbs).randrange(spread + 1), most)
         return later(now, Duration(want.waited_ms))
 

@@ -84,8 +84,9 @@ RULES: Final[dict[Fact, Rule]] = {
     Fact.WANT_STUCK: Rule(LogLevel.WARNING, Keep.NOTHING),
 }
 """Every fact. Denials, rejections, trust, cut links, sources that failed and storage trouble are
-recorded; traffic is not. What refuses, takes away or alarms is a warning at least; two bundles that
-contradict each other are an error, for only roots can cause and mend them.
+recorded; traffic is not, nor that a content is stuck, for each of its tries is. What refuses, takes
+away or alarms is a warning at least; two bundles that contradict each other are an error, for only
+roots can cause and mend them.
 
 What was withheld is the subject of its record: nobody did it, and its source says why."""
 

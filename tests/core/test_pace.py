@@ -26,6 +26,16 @@ def test_silence_ends_a_transfer_after_its_time_and_not_at_it() -> None:
     assert pace.verdict(Instant(2_000)) is None
 
 
+def test_the_first_byte_may_have_a_time_of_its_own() -> None:
+    """A turn among other sources is shorter than the silence between two bytes."""
+    pace = Pace(IDLE, Instant(0), Duration(500))
+    assert pace.verdict(Instant(500)) is None
+    assert pace.verdict(Instant(501)) is FetchFailure.STALLED
+    pace.on_bytes(1, Instant(500))
+    assert pace.verdict(Instant(1_500)) is None
+    assert pace.verdict(Instant(1_501)) is FetchFailure.STALLED
+
+
 @pytest.mark.parametrize(
     ("total", "verdict"), [(ENOUGH, None), (ENOUGH - 1, FetchFailure.TOO_SLOW)]
 )

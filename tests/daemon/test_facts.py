@@ -22,6 +22,7 @@ def test_every_fact_has_its_rule() -> None:
 
 
 def test_only_traffic_is_not_audited() -> None:
+    """A content that is stuck is traffic too: each try that failed is a record of its own."""
     assert {one for one in Fact if RULES[one].keep is Keep.NOTHING} == {
         Fact.ARTIFACT_ACCEPTED,
         Fact.ARTIFACT_CURRENT,
@@ -30,6 +31,7 @@ def test_only_traffic_is_not_audited() -> None:
         Fact.NEIGHBOR_LOST,
         Fact.RECOVERY_STARTED,
         Fact.RECOVERY_ENDED,
+        Fact.WANT_STUCK,
     }
 
 
