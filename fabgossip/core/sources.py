@@ -9,7 +9,7 @@ Must not know: how many contents are under way, what a try comes to.
 |---|---|
 | normal | who announced it, then the home endpoint: the nearest linked storage node |
 | rung 1 | the other linked storage nodes, nearest failure domain first |
-| rung 2 | linked neighbours that advertise it; of trust, which every member keeps, all |
+| rung 2 | linked neighbours that advertise it; of trust and a node's own snapshot, all |
 """
 
 from collections.abc import Callable
@@ -79,9 +79,13 @@ def _ranked(want: Want, step: Step, sources: tuple[Source, ...]) -> list[Source]
         case Step.RUNG_1:
             eligible = [one for one in sources if one.is_storage and one.says is not False]
         case Step.RUNG_2:
-            is_trust = want.traffic is TrafficClass.TRUST
+            # A node shares no audience before it has these, so nobody advertises them to it.
+            is_first = (
+                want.traffic is TrafficClass.TRUST
+                or want.verified.manifest.namespace.node_id is not None
+            )
             eligible = [
-                one for one in sources if one.says is True or (is_trust and one.says is None)
+                one for one in sources if one.says is True or (is_first and one.says is None)
             ]
         case _:
             assert_never(step)
