@@ -42,8 +42,7 @@ PAGE: Final = 1_000
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", socket: str) -> None:
     """Add the commands; `socket` is the default path."""
-    text = "the log of what provably happened on a node"
-    group = commands.add_parser("audit", help=text, description=text)
+    group = commands.add_parser("audit")
     verbs = group.add_subparsers(title="verbs", metavar="VERB", required=True)
     verify = _verb(verbs, "verify", "is a log the one that was written", socket, run_verify)
     verify.add_argument(

@@ -53,10 +53,7 @@ _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20}
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command group."""
-    text = "the control plane: keys, nodes, artifacts"
-    verbs = commands.add_parser("control", help=text, description=text).add_subparsers(
-        metavar="VERB", required=True
-    )
+    verbs = commands.add_parser("control").add_subparsers(metavar="VERB", required=True)
     init = add_verb(
         verbs, "init", "make an authority: keys, trust bundle 1, the file nodes pin", run_init
     )

@@ -117,8 +117,7 @@ on_demand = true
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
-    text = "seven daemons on loopback: publish, cut, climb, heal"
-    parser = commands.add_parser("demo", help=text, description=text)
+    parser = commands.add_parser("demo")
     parser.add_argument(
         "--json", action="store_true", help="the summary as one JSON object on standard output"
     )

@@ -9,8 +9,7 @@ from fabgossip.errors import UsageError
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
-    text = "print a unit file or another file for packaging"
-    parser = commands.add_parser("deploy", help=text, description=text)
+    parser = commands.add_parser("deploy")
     parser.add_argument("verb", choices=["show"])
     parser.add_argument("name", nargs="?", default="", help="without a name: lists them")
     parser.set_defaults(run=run_deploy)

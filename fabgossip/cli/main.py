@@ -11,32 +11,45 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from fabgossip.errors import FabgossipError
 
 DEFAULT_SOCKET = "/run/fabgossip/status.sock"
-_GROUPS = {
-    "run": "fabgossip.cli.run",
-    "check-config": "fabgossip.cli.run",
-    "status": "fabgossip.cli.query",
-    "artifacts": "fabgossip.cli.query",
-    "peers": "fabgossip.cli.query",
-    "why": "fabgossip.cli.query",
-    "fetch": "fabgossip.cli.query",
-    "submit": "fabgossip.cli.query",
-    "events": "fabgossip.cli.query",
-    "gate": "fabgossip.cli.query",
-    "verify": "fabgossip.cli.verify",
-    "audit": "fabgossip.cli.audit",
-    "control": "fabgossip.cli.control",
-    "sim": "fabgossip.cli.sim",
-    "demo": "fabgossip.cli.demo",
-    "deploy": "fabgossip.cli.deploy",
-    "version": "fabgossip.cli.version",
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """Which module knows a command, and what it is for."""
+
+    module: str
+    text: str
+
+
+_COMMANDS: Final = {
+    "run": _Command("run", "run the daemon of this node"),
+    "check-config": _Command("run", "check a configuration and the files it names"),
+    "status": _Command("query", "is this node healthy, and if not why"),
+    "artifacts": _Command("query", "what this node holds, and in which state"),
+    "peers": _Command("query", "who this node is linked to"),
+    "why": _Command("query", "why an artifact is, or is not, as it should be"),
+    "fetch": _Command("query", "get a content this node may hold, now"),
+    "submit": _Command("query", "hand a signed artifact to this node"),
+    "gate": _Command("query", "may this be done now: any exit but 0 means no"),
+    "events": _Command("query", "what happened lately"),
+    "verify": _Command("verify", "judge an envelope, and its content, by a pinned trust bundle"),
+    "audit": _Command("audit", "the log of what provably happened on a node"),
+    "control": _Command("control", "the control plane: keys, nodes, artifacts"),
+    "sim": _Command(
+        "sim", "run many nodes in virtual time, with faults, and judge them by the truth"
+    ),
+    "demo": _Command("demo", "seven daemons on loopback: publish, cut, climb, heal"),
+    "deploy": _Command("deploy", "print a unit file or another file for packaging"),
+    "version": _Command("version", "version of this package and its protocol"),
 }
-"""Which module knows each command."""
-_ASKING = ("fabgossip.cli.query", "fabgossip.cli.audit")
+"""Said here, so that a list of the commands loads none of them."""
+_ASKING = ("query", "audit")
 """Modules whose commands ask a daemon."""
 
 
@@ -48,8 +61,7 @@ def main() -> int:
 def run(arguments: Sequence[str]) -> int:
     """Run one command; gives its exit code."""
     command = next((one for one in arguments if not one.startswith("-")), None)
-    modules = [_GROUPS[command]] if command in _GROUPS else list(dict.fromkeys(_GROUPS.values()))
-    parser = _parser(modules)
+    parser = _parser(None if command is None else _COMMANDS.get(command))
     parsed = parser.parse_args(arguments)
     chosen: Callable[[argparse.Namespace], int] | None = getattr(parsed, "run", None)
     if chosen is None:
@@ -84,7 +96,8 @@ _CHOICE: Final = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)$")
 _QUOTED: Final = re.compile(r"'([^']*)'")
 
 
-def _parser(modules: list[str]) -> argparse.ArgumentParser:
+def _parser(command: _Command | None) -> argparse.ArgumentParser:
+    """What takes a command, of whose module alone it knows; of none, all it can is list them."""
     parser = _Parser(
         prog="fabgossip",
         description="A peer-to-peer gossip cache daemon for signed configuration.",
@@ -92,12 +105,17 @@ def _parser(modules: list[str]) -> argparse.ArgumentParser:
         "75 try again, 78 bad configuration.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for name in modules:
-        module = importlib.import_module(name)
-        if name in _ASKING:
-            module.register(commands, os.environ.get("FABGOSSIP_SOCKET", DEFAULT_SOCKET))
-        else:
-            module.register(commands)
+    if command is None:
+        for name, one in _COMMANDS.items():
+            commands.add_parser(name, help=one.text)
+        return parser
+    module = importlib.import_module(f"fabgossip.cli.{command.module}")
+    if command.module in _ASKING:
+        module.register(commands, os.environ.get("FABGOSSIP_SOCKET", DEFAULT_SOCKET))
+    else:
+        module.register(commands)
+    for name, its in commands.choices.items():
+        its.description = _COMMANDS[name].text
     return parser
 
 

@@ -48,21 +48,15 @@ GATE_TIMEOUT_S = 1.0
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", socket: str) -> None:
     """Add the commands; `socket` is the default path."""
-    status = _command(
-        commands, "status", "is this node healthy, and if not why", socket, run_status
-    )
+    status = _command(commands, "status", socket, run_status)
     status.add_argument("--check", action="store_true", help="exit 4 when degraded")
-    artifacts = _command(
-        commands, "artifacts", "what this node holds, and in which state", socket, run_artifacts
-    )
+    artifacts = _command(commands, "artifacts", socket, run_artifacts)
     artifacts.add_argument("--family", default="", help="only this artifact type")
     artifacts.add_argument("--state", default="", help="only this state, as shown")
-    _command(commands, "peers", "who this node is linked to", socket, run_peers)
-    why = _command(
-        commands, "why", "why an artifact is, or is not, as it should be", socket, run_why
-    )
+    _command(commands, "peers", socket, run_peers)
+    why = _command(commands, "why", socket, run_why)
     why.add_argument("subject", metavar="NAMESPACE|HASH", help="a namespace or a content hash")
-    fetch = _command(commands, "fetch", "get a content this node may hold, now", socket, run_fetch)
+    fetch = _command(commands, "fetch", socket, run_fetch)
     fetch.add_argument(
         "subject", metavar="HASH|NAMESPACE", nargs="?", help="a content hash or a namespace"
     )
@@ -78,29 +72,26 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", so
     fetch.add_argument(
         "--timeout", type=float, default=30.0, metavar="S", help="seconds to wait (30)"
     )
-    submit = _command(commands, "submit", "hand a signed artifact to this node", socket, run_submit)
+    submit = _command(commands, "submit", socket, run_submit)
     submit.add_argument("envelope", type=Path, help="file with the envelope")
     submit.add_argument(
         "content", type=Path, nargs="?", help="file with the content; none for a tombstone"
     )
-    gate = _command(
-        commands, "gate", "may this be done now: any exit but 0 means no", socket, run_gate
-    )
+    gate = _command(commands, "gate", socket, run_gate)
     gate.add_argument("action", metavar="ACTION", help=_ACTIONS)
     about = gate.add_mutually_exclusive_group()
     about.add_argument("--namespace", help="the namespace it is about")
     about.add_argument("--artifact", metavar="HASH", help="the content it is about")
-    _command(commands, "events", "what happened lately", socket, run_events)
+    _command(commands, "events", socket, run_events)
 
 
 def _command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,
-    text: str,
     socket: str,
     run: object,
 ) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=text, description=text)
+    parser = commands.add_parser(name)
     parser.add_argument(
         "--socket", type=Path, default=Path(socket), help=f"the daemon's status socket ({socket})"
     )

@@ -25,21 +25,17 @@ EXIT_CONFIG = 78
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the commands."""
-    text = "run the daemon of this node"
-    parser = _command(commands, "run", text, run_run)
-    parser = _command(
-        commands, "check-config", "check a configuration and the files it names", run_check
-    )
+    _command(commands, "run", run_run)
+    parser = _command(commands, "check-config", run_check)
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
 def _command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,
-    text: str,
     run: Callable[[argparse.Namespace], int],
 ) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=text, description=text)
+    parser = commands.add_parser(name)
     parser.add_argument(
         "--config", type=Path, default=DEFAULT_CONFIG, help=f"the file ({DEFAULT_CONFIG})"
     )

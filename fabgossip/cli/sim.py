@@ -56,8 +56,7 @@ COLLECT_EVERY: Final = 1_000_000
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
-    text = "run many nodes in virtual time, with faults, and judge them by the truth"
-    parser = commands.add_parser("sim", help=text, description=text)
+    parser = commands.add_parser("sim")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     run = verbs.add_parser(
         "run",

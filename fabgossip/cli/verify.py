@@ -28,8 +28,7 @@ from fabgossip.wire.envelopes import parse_envelope
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
-    text = "judge an envelope, and its content, by a pinned trust bundle"
-    parser = commands.add_parser("verify", help=text, description=text)
+    parser = commands.add_parser("verify")
     parser.add_argument("envelope", type=Path, help="file with the envelope")
     parser.add_argument("--content", type=Path, help="file with the content")
     parser.add_argument("--bootstrap", type=Path, required=True, help="the pinned trust bundle")

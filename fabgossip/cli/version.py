@@ -9,7 +9,7 @@ from fabgossip.model.messages import PROTOCOL
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
-    parser = commands.add_parser("version", help="version of this package and its protocol")
+    parser = commands.add_parser("version")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.set_defaults(run=run_version)
 

@@ -90,9 +90,11 @@ class DisseminationConfig:
 class HoldingsConfig:
     """What neighbours say they hold."""
 
-    batch_ms: Annotated[int, Bounds(1, 10_000)] = 50
+    batch_ms: Annotated[int, Bounds(1, 10_000)] = 250
     """What came to be held of one audience is told to a neighbour together this long after the
-    first of it (*start*)."""
+    first of it: later than news has come everywhere, so that telling of what is here does not hold
+    up what is on its way (`tests/benchmarks/spread.py`, 2026-11: 50 ms made the last of 32 a
+    quarter slower)."""
     per_peer_max: Annotated[int, Bounds(16, 1_000_000)] = 4_096
     """Prefixes remembered per neighbour; beyond, the oldest leaves and the neighbour counts as
     unknown for it."""

@@ -31,7 +31,6 @@ from fabgossip.model.messages import (
     HOLDINGS_ENTRIES_MAX,
     HOLDINGS_PREFIXES_MAX,
     MANIFESTS_BYTES_MAX,
-    PROTOCOL,
     Announce,
     Announced,
     ByeReason,
@@ -163,8 +162,8 @@ class Disclosure:
         openings = self._openings_for(session)
         session.shown = frozenset(opening.salt for opening in openings)
         hello = Hello(
-            protocol_min=PROTOCOL,
-            protocol_max=PROTOCOL,
+            protocol_min=self._sessions.spoken.lowest,
+            protocol_max=self._sessions.spoken.highest,
             features=0,
             boot_id=boot_id,
             claims=self._beliefs.own_claims.envelope,

@@ -141,12 +141,15 @@ class Links:
         match message:
             case Hello() if session.hello is None:
                 self._on_hello(session, message, now)
-            case Welcome() if not session.is_welcomed:
-                session.is_welcomed = True
+            case Welcome() if session.welcome is None:
+                session.welcome = message
                 self._open(session, now)
             case _:
-                self._m.policing.on_failed(session, now.instant)
-                self.on_broken(session)
+                self._break_early(session, now)
+
+    def _break_early(self, session: Session, now: Now) -> None:
+        self._m.policing.on_failed(session, now.instant)
+        self.on_broken(session)
 
     def on_broken(self, session: Session) -> None:
         """A message out of order is the peer's fault."""
@@ -157,8 +160,9 @@ class Links:
         session.hello = hello
         session.claims_envelope, session.openings = hello.claims, hello.openings
         self._m.policing.on_hello(session, now.instant)
-        protocol = shared_protocol(hello, self._m.beliefs.facts.bundle.protocol_min)
-        if protocol is None:
+        protocol_min = self._m.beliefs.facts.bundle.protocol_min
+        session.protocol = shared_protocol(self._m.sessions.spoken, hello, protocol_min)
+        if session.protocol is None:
             self._record_cut(session, LostReason.VERSION)
             self._m.disclosure.goodbye(session, ByeReason.VERSION, LostReason.VERSION, 3_600)
             return
@@ -170,11 +174,14 @@ class Links:
             if goes is session:
                 return
         self._claims.judge(session, now)
-        self._m.disclosure.send(session.link, Welcome(protocol=protocol, features=0))
+        self._m.disclosure.send(session.link, Welcome(protocol=session.protocol, features=0))
         self._open(session, now)
 
     def _open(self, session: Session, now: Now) -> None:
-        if session.hello is None or not session.is_welcomed or session.is_open:
+        if session.hello is None or session.welcome is None or session.is_open:
+            return
+        if not session.is_agreed:
+            self._break_early(session, now)
             return
         session.is_open = True
         has_room = self._m.neighbors.on_open(session.link, now.instant)
@@ -309,13 +316,14 @@ class Links:
         """Facts changed: who lost its trust is cut, who may see more is shown more, who may see
         less starts anew."""
         is_revoked = self._m.beliefs.freshness.is_revoked
+        spoken = self._m.sessions.spoken
         protocol_min = self._m.beliefs.facts.bundle.protocol_min
         for session in self._m.sessions.all_sessions():
             if is_revoked or not self._m.beliefs.may_link(session.identity):
                 self._part(session, now)
                 continue
             if session.hello is not None:
-                if shared_protocol(session.hello, protocol_min) is None:
+                if shared_protocol(spoken, session.hello, protocol_min) is None:
                     self._record_cut(session, LostReason.VERSION)
                     self._m.disclosure.goodbye(
                         session, ByeReason.VERSION, LostReason.VERSION, 3_600

@@ -77,7 +77,8 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
     """Fresh machines of a node."""
     config, own, out = setup.config, setup.own, list[Effect]()
     cluster_id = own.pinned.bundle.cluster_id
-    beliefs, catalog, sessions = Beliefs(own, verifier), Catalog(), Sessions(own.node_id)
+    beliefs, catalog = Beliefs(own, verifier), Catalog()
+    sessions = Sessions(own.node_id, setup.protocols)
     neighbors = Neighbors(
         own.node_id,
         (config.neighbors, config.connections),

@@ -15,7 +15,7 @@ from fabgossip.core.sets import Reach, set_id_of
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import NodeIdentity, Opening, VerifiedClaims
 from fabgossip.model.ids import BootId, NodeId
-from fabgossip.model.messages import PROTOCOL, Hello
+from fabgossip.model.messages import Hello, Protocols, Welcome
 from fabgossip.model.moment import Duration, Instant
 from fabgossip.model.scope import Audience
 
@@ -55,7 +55,9 @@ class Session:
     link ends in a moment."""
     is_refused: bool = False
     """Whether the claims shown last are not good, as far as we know."""
-    is_welcomed: bool = False
+    protocol: int | None = None
+    """The version both ends speak, once the peer said hello."""
+    welcome: Welcome | None = None
     is_open: bool = False
     holdings_sequence: int = 0
     ask_trust_at: Instant = field(default_factory=lambda: Instant(0))
@@ -94,24 +96,31 @@ class Session:
             del self.named[next(iter(self.named))]
 
     @property
+    def is_agreed(self) -> bool:
+        """Whether both ends said hello, and named one version in their welcome."""
+        return self.welcome is not None and self.welcome.protocol == self.protocol
+
+    @property
     def boot_id(self) -> BootId | None:
         """The peer's process, once it said hello."""
         return None if self.hello is None else self.hello.boot_id
 
 
-def shared_protocol(hello: Hello, protocol_min: int) -> int | None:
-    """The version both ends speak, or None."""
-    highest = min(PROTOCOL, hello.protocol_max)
-    return highest if highest >= max(PROTOCOL, hello.protocol_min, protocol_min) else None
+def shared_protocol(spoken: Protocols, hello: Hello, protocol_min: int) -> int | None:
+    """The highest version both ends speak; None if there is none, or the trust bundle, which names
+    `protocol_min`, no longer allows it."""
+    highest = min(spoken.highest, hello.protocol_max)
+    return highest if highest >= max(spoken.lowest, hello.protocol_min, protocol_min) else None
 
 
 class Sessions:
     """All links of a node."""
 
-    __slots__ = ("_by_link", "_ended", "own_id")
+    __slots__ = ("_by_link", "_ended", "own_id", "spoken")
 
-    def __init__(self, own_id: NodeId) -> None:
+    def __init__(self, own_id: NodeId, spoken: Protocols) -> None:
         self.own_id = own_id
+        self.spoken = spoken
         self._by_link: dict[LinkId, Session] = {}
         self._ended: OrderedDict[LinkId, NodeId] = OrderedDict()
 
@@ -170,6 +179,7 @@ class Sessions:
         return (fresh, other) if smaller_dialed else (other, fresh)
 
     def check(self) -> None:
-        """Assert that an open link has passed both halves of the hello."""
+        """Assert that an open link has passed both halves of the hello, and both ends speak the
+        same."""
         for one in self._by_link.values():
-            assert not one.is_open or (one.hello is not None and one.is_welcomed)
+            assert not one.is_open or one.is_agreed

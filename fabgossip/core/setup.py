@@ -13,6 +13,7 @@ from fabgossip.core.config import NodeConfig
 from fabgossip.core.rosters import Rosters
 from fabgossip.model.authority import NodeIdentity, Opening
 from fabgossip.model.ids import BootId, NodeId
+from fabgossip.model.messages import SPOKEN, Protocols
 from fabgossip.model.topology import Endpoint
 from fabgossip.trust.bundle import PinnedTrust
 
@@ -40,6 +41,8 @@ class NodeSetup:
     bootstrap: tuple[Endpoint, ...]
     seed: int
     """Of the node's own chance: its machines draw from streams named after them."""
+    protocols: Protocols = SPOKEN
+    """Others than this build's only where two builds are to meet."""
     rosters: Rosters = field(default_factory=Rosters)
     """Shared by the nodes of one process."""
 

@@ -12,8 +12,20 @@ from fabgossip.model.authority import Narrowing, Opening
 from fabgossip.model.ids import BootId, ContentHash, ManifestHash
 from fabgossip.model.scope import Audience
 
-PROTOCOL: Final = 1
-"""The version this build speaks."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocols:
+    """The versions one end speaks, from the lowest to the highest."""
+
+    lowest: int
+    highest: int
+
+
+SPOKEN: Final = Protocols(lowest=1, highest=1)
+"""What this build speaks: its own version and, once there is one, the one before, so that a fabric
+is updated node by node (`docs/decisions/0036-two-protocol-versions.md`)."""
+PROTOCOL: Final = SPOKEN.highest
+"""The version of this build."""
 PREFIX_BYTES: Final = 16
 """Bytes of a manifest hash that stand for it between peers."""
 ANNOUNCE_ENTRIES_MAX: Final = 16

@@ -42,12 +42,14 @@ from fabgossip.model.authority import NodeIdentity, Opening, RevocationList, Tru
 from fabgossip.model.ids import BootId, NodeId
 from fabgossip.model.messages import (
     INLINE_BYTES_MAX,
+    SPOKEN,
     Announce,
     Announced,
     Hello,
     Manifests,
     Message,
     Ping,
+    Protocols,
     Range,
     RangeMode,
     Ranges,
@@ -173,6 +175,7 @@ class Story:
         is_fresh: bool = True,
         verifier: Verifier = VERIFIER,
         state_generation: int = 0,
+        protocols: Protocols = SPOKEN,
     ) -> None:
         if is_fresh:
             started = replace(
@@ -197,6 +200,7 @@ class Story:
             boot_id=boot_id(f"{name} first"),
             bootstrap=bootstrap,
             seed=seed,
+            protocols=protocols,
         )
         self.node = Node(setup, verifier)
         self.now = Now(instant=Instant(0), unix=factory.NOW)

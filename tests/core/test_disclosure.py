@@ -28,6 +28,7 @@ from fabgossip.core.setup import OwnIdentity
 from fabgossip.model.authority import VerifiedClaims
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import (
+    SPOKEN,
     Announce,
     Busy,
     Claims,
@@ -120,7 +121,7 @@ def test_the_choke_point_itself_judges_the_audience() -> None:
     beliefs = Beliefs(
         OwnIdentity(node_id=NodeId("n1"), claims=b"", openings=(), pinned=pinned()), VERIFIER
     )
-    sessions = Sessions(NodeId("n1"))
+    sessions = Sessions(NodeId("n1"), SPOKEN)
     configs = (NeighborsConfig(), ConnectionsConfig())
     neighbors = Neighbors(NodeId("n1"), configs, (), Random(1))
     disclosure = Disclosure(beliefs, Catalog(), sessions, neighbors, out)

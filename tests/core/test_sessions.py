@@ -17,16 +17,20 @@ from fabgossip.model.messages import (
     Have,
     Hello,
     Message,
+    Protocols,
     Welcome,
 )
 from fabgossip.model.topology import Endpoint
-from tests.core.artifacts import EVERYBODY, revocations, routes
+from tests.core.artifacts import EVERYBODY, revocations, routes, trust
 from tests.core.story import Peer, Story, handed_over, roots_told
 from tests.trust import factory
 from tests.wire.samples import ping
 
 WELCOME = Welcome(protocol=1, features=0)
 N2 = Peer(name="n2")
+FIRST = Protocols(lowest=1, highest=1)
+NEXT = Protocols(lowest=1, highest=2)
+"""A build that speaks its own version and the one before."""
 
 
 def test_hello_is_the_first_word_and_welcome_its_answer() -> None:
@@ -108,23 +112,88 @@ def test_a_link_that_does_not_open_in_time_is_closed() -> None:
     assert (story.only(Disconnect).link, story.only(Disconnect).bye) == (slow, ByeReason.SLOW)
 
 
+def speaking(name: str, low: int, high: int) -> Hello:
+    """The first word of a peer that speaks these versions."""
+    return replace(Peer(name=name).hello(), protocol_min=low, protocol_max=high)
+
+
 @pytest.mark.parametrize(
-    ("low", "high", "least", "spoken"),
-    [(1, 1, 1, 1), (1, 9, 1, 1), (0, 0, 1, None), (2, 9, 1, None), (1, 1, 2, None)],
+    ("own", "low", "high", "least", "spoken"),
+    [
+        (FIRST, 1, 1, 1, 1),
+        (FIRST, 1, 9, 1, 1),
+        (FIRST, 0, 0, 1, None),
+        (FIRST, 2, 9, 1, None),
+        (FIRST, 1, 1, 2, None),
+        (NEXT, 1, 1, 1, 1),
+        (NEXT, 1, 2, 1, 2),
+        (NEXT, 2, 3, 1, 2),
+        (NEXT, 1, 1, 2, None),
+        (NEXT, 1, 2, 2, 2),
+        (NEXT, 1, 3, 3, None),
+        (NEXT, 0, 0, 1, None),
+        (NEXT, 3, 9, 1, None),
+        (Protocols(lowest=2, highest=3), 1, 1, 1, None),
+        (Protocols(lowest=2, highest=3), 1, 2, 1, 2),
+    ],
 )
 def test_the_protocol_is_the_highest_both_speak_and_the_bundle_allows(
-    low: int, high: int, least: int, spoken: int | None
+    own: Protocols, low: int, high: int, least: int, spoken: int | None
 ) -> None:
-    hello = replace(N2.hello(), protocol_min=low, protocol_max=high)
-    assert shared_protocol(hello, least) == spoken
+    assert shared_protocol(own, speaking("n2", low, high), least) == spoken
 
 
-def test_a_peer_without_a_shared_protocol_is_told_so() -> None:
-    story = Story()
+@pytest.mark.parametrize(("low", "high", "spoken"), [(1, 1, 1), (1, 2, 2), (2, 3, 2)])
+def test_a_build_names_all_it_speaks_and_welcomes_with_what_both_do(
+    low: int, high: int, spoken: int
+) -> None:
+    story = Story(protocols=NEXT)
     link = story.connect("n2")
-    story.hear(link, replace(N2.hello(), protocol_min=2, protocol_max=3))
+    (hello,) = story.sent(link)
+    assert isinstance(hello, Hello)
+    assert (hello.protocol_min, hello.protocol_max) == (1, 2)
+    story.hear(link, speaking("n2", low, high))
+    assert story.sent(link) == [Welcome(protocol=spoken, features=0)]
+
+
+@pytest.mark.parametrize("is_early", [False, True], ids=["hello first", "welcome first"])
+def test_a_welcome_with_another_version_opens_no_link(
+    is_early: bool,  # noqa: FBT001  # given by name
+) -> None:
+    """Both ends find the same version by one rule: whoever names another would be misread."""
+    story = Story(protocols=NEXT)
+    link = story.connect("n2")
+    words: list[Message] = [speaking("n2", 1, 2), WELCOME]
+    for one in reversed(words) if is_early else words:
+        story.hear(link, one)
+    assert story.only(Disconnect).bye is ByeReason.PROTOCOL
+    assert Fact.NEIGHBOR_CONNECTED not in story.facts()
+
+
+@pytest.mark.parametrize(("own", "low", "high"), [(FIRST, 2, 3), (NEXT, 3, 9), (NEXT, 0, 0)])
+def test_a_peer_without_a_shared_protocol_is_told_so(own: Protocols, low: int, high: int) -> None:
+    story = Story(protocols=own)
+    link = story.connect("n2")
+    story.hear(link, speaking("n2", low, high))
     closed = story.only(Disconnect)
     assert (closed.bye, closed.lost) == (ByeReason.VERSION, LostReason.VERSION)
+    assert story.sent(link) == []
+
+
+def test_the_bundle_ends_the_version_before_and_no_other() -> None:
+    """Links on which both speak what it allows stay; who comes with the old one is turned away."""
+    story = Story(protocols=NEXT)
+    links = {}
+    for name, high in (("n2", 1), ("n3", 2)):
+        links[name] = story.connect(name)
+        story.hear(links[name], speaking(name, 1, high))
+        story.hear(links[name], Welcome(protocol=high, features=0))
+    story.accept(trust(replace(factory.NEXT_BUNDLE, protocol_min=2)), links["n3"])
+    closed = story.only(Disconnect)
+    assert (closed.link, closed.bye) == (links["n2"], ByeReason.VERSION)
+    again = story.connect("n4")
+    story.hear(again, speaking("n4", 1, 1))
+    assert (story.only(Disconnect).link, story.only(Disconnect).bye) == (again, ByeReason.VERSION)
 
 
 def _crossing(own: str, other: str, order: tuple[str, ...]) -> set[str]:
