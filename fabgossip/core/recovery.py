@@ -112,14 +112,22 @@ class Recovery:
             for head, one in self._catalog.by_content(want.goal.content_hash)
             if head.state not in GONE_STATES and goal_of(one) == want.goal
         ]
+        # Before it has its trust and its own snapshot a node shares no audience, so nobody says
+        # to it that it holds them.
+        is_new = not self._beliefs.facts.own.scope_ids
         sources = []
         for session in self._sessions.open_sessions():
             known = self._known_to(session, named)
             if known is not None:
                 audience, prefix = known.manifest.audience, prefix_of(known.manifest_hash)
-                says = self._holdings.says(session.link, audience, prefix)
-                source = self._source(session.node_id, stores)
-                sources.append(replace(source, link=session.link, verified=known, says=says))
+                source = replace(
+                    self._source(session.node_id, stores),
+                    link=session.link,
+                    verified=known,
+                    says=self._holdings.says(session.link, audience, prefix),
+                    is_mute=is_new,
+                )
+                sources.append(source)
         return tuple(sources)
 
     def _source(self, node_id: NodeId, stores: _Stores) -> Source:

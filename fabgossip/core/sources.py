@@ -168,9 +168,7 @@ def is_of(want: Want, step: Step, source: Source) -> bool:
         case Step.RUNG_1:
             return source.is_storage and source.distance != FAR
         case Step.RUNG_2:
-            # A node shares no audience before it has these, so nobody advertises them to it.
-            is_first = want.is_trust or want.verified.manifest.namespace.node_id is not None
-            holds = source.says is True or source.node_id in want.announcers or is_first
+            holds = source.says is True or source.node_id in want.announcers or source.is_mute
             return source.link is not None and holds
         case Step.RUNG_3:
             is_far = source.is_storage and source.distance == FAR

@@ -105,6 +105,8 @@ class Source:
     """The manifest to ask it with: one it may know; None while it has no link."""
     says: bool | None
     """Its own word: holds it, does not, or said nothing."""
+    is_mute: bool = False
+    """Whether it cannot say so, as we share no audience yet."""
     addresses: tuple[str, ...] = ()
     origin: Origin | None = None
     is_control: bool = False
