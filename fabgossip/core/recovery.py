@@ -112,9 +112,9 @@ class Recovery:
             for head, one in self._catalog.by_content(want.goal.content_hash)
             if head.state not in GONE_STATES and goal_of(one) == want.goal
         ]
-        # Before it has its trust and its own snapshot a node shares no audience, so nobody says
-        # to it that it holds them.
-        is_new = not self._beliefs.facts.own.scope_ids
+        # Before it has its own snapshot a node shares no audience, so nobody says to it what he
+        # holds.
+        is_new = self._beliefs.freshness.snapshot_refresh_by is None
         sources = []
         for session in self._sessions.open_sessions():
             known = self._known_to(session, named)

@@ -112,8 +112,8 @@ def test_the_ladder_is_climbed_in_strict_order_and_says_so() -> None:
 
 
 def test_who_withholds_trust_keeps_a_new_node_from_nobody_else_to_ask() -> None:
-    """It shares no audience yet, so nobody can say to it what he holds: a node that met a liar first
-    must not stay without trust among honest neighbours."""
+    """It shares no audience yet, so nobody can say to it what he holds: a node that met a liar
+    first must not stay without trust among honest neighbours."""
     story = Story(is_fresh=False)
     links = [story.link(name) for name in ("announcer", "n3", "n4")]
     trust = revocations(2)
