@@ -159,6 +159,9 @@ NOT_OURS = {
     "the right key, of another cluster": factory.signed_claims(
         replace(factory.claims(), cluster_id=ClusterId("other"))
     ),
+    "the right key, for something else": factory.sealed(
+        PayloadKind.AUDIT_CHECKPOINT, claims_bytes(factory.claims()), factory.CLAIMER
+    ),
     "the right key, before its time": factory.signed_claims(
         replace(factory.claims(), issued_at=UnixTime(factory.NOW - 31 * factory.DAY))
     ),

@@ -796,3 +796,29 @@ def test_a_planted_second_door_is_found(plant: str) -> None:
     assert strangers("sim/host.py", plant) == ["VerifiedManifest"]
     assert strangers("sim/host.py", "NodeIdentity(node_id=n)") == []
     assert strangers("core/node.py", "NodeIdentity(node_id=n)") == ["NodeIdentity"]
+
+
+def test_of_two_envelopes_of_one_statement_the_signature_that_counts_stays() -> None:
+    """A forged one beside it under the same key would make what is passed on malformed."""
+    statement = f.manifest(ArtifactType.ROUTE_POLICY_BUNDLE)
+    whole = f.parts(f.signed(statement, f.POLICY, f.COMPILER))
+    good = {one.key_id: one for one in whole.signatures}
+    first, second = f.POLICY.key_id, f.COMPILER.key_id
+    forged = replace(good[second], value=bytes(64))
+    verified = f.admitted(f.signed(statement, f.POLICY))
+    held = replace(
+        verified,
+        envelope=envelope_bytes(whole.kind, whole.payload, (good[first], forged)),
+        signed_by=(first,),
+    )
+    other = replace(
+        verified,
+        envelope=envelope_bytes(whole.kind, whole.payload, (good[second],)),
+        signed_by=(second,),
+    )
+    joined = TrustGate.joined(held, other)
+    assert sorted(joined.signed_by) == sorted((first, second))
+    found = f.parts(joined.envelope).signatures
+    assert sorted(found, key=lambda one: one.key_id) == sorted(
+        good.values(), key=lambda one: one.key_id
+    )
