@@ -29,6 +29,7 @@ from fabgossip.trust.authorization import (
     is_authorized,
     may_disclose,
     shown_orgs,
+    types_known,
 )
 from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.identity import verify_claims, verify_leaf
@@ -462,3 +463,11 @@ def test_the_organisations_shown_are_those_of_membership_and_assignment() -> Non
     assert shown_orgs(shown()) == {ScopeId("org:acme"), ScopeId("org:globex")}
     assert shown_orgs(shown((f.ORG_OPENING,))) == {ScopeId("org:acme")}
     assert shown_orgs(shown(())) == frozenset()
+
+
+def test_a_role_that_may_fetch_a_type_but_not_know_of_it_knows_trust_alone() -> None:
+    fetches = RoleRule(role="edge", verbs=(Verb.FETCH,), types=(T.ROUTE_POLICY_BUNDLE,))
+    knows = replace(fetches, verbs=(Verb.KNOW,), types=(T.UPDATE_MANIFEST,))
+    facts = replace(f.FACTS, bundle=replace(f.BUNDLE, role_rules=(fetches, knows)))
+    assert types_known(("edge",), facts) == TRUST_TYPES | {T.UPDATE_MANIFEST}
+    assert types_known(("other",), facts) == TRUST_TYPES

@@ -27,7 +27,13 @@ from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import ClusterId, NodeId, PlatformId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import parse_scope_id
-from fabgossip.trust.identity import ClaimsTrust, spiffe_id, verify_claims, verify_leaf
+from fabgossip.trust.identity import (
+    ClaimsTrust,
+    signed_claims,
+    spiffe_id,
+    verify_claims,
+    verify_leaf,
+)
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.revocation import NOTHING_REVOKED, Revoked, node_token
 from fabgossip.trust.signatures import Ed25519Verifier
@@ -532,3 +538,16 @@ def test_a_revoked_node_ca_takes_its_leaves_along() -> None:
     assert isinstance(first, NodeIdentity)
     gone = Revoked(1, frozenset({(RevokedKind.CERTIFICATE, first.issuer_hash)}))
     assert f.code_of(verify_leaf(LEAF_DER, f.BUNDLE, gone, f.NOW)) is RejectionCode.IDENTITY_INVALID
+
+
+def test_what_was_signed_as_something_else_is_no_claims_for_who_looks_back() -> None:
+    """The same bytes under the same key, of another kind."""
+    payload = claims_bytes(f.claims())
+    trust = f.claims_trust()
+    own, other = (
+        signed_claims(f.sealed(kind, payload, f.CLAIMER), trust)
+        for kind in (PayloadKind.NODE_CLAIMS, PayloadKind.AUDIT_CHECKPOINT)
+    )
+    assert own == f.claims()
+    assert isinstance(other, Rejection)
+    assert other.code is RejectionCode.CLAIMS_INVALID
