@@ -22,7 +22,7 @@ from fabgossip.core.placement import Placement
 from fabgossip.core.sessions import Session, Sessions
 from fabgossip.core.sources import Supply
 from fabgossip.core.wants import Origin, Source, Want, goal_of
-from fabgossip.model.artifact import VerifiedManifest
+from fabgossip.model.artifact import TRUST_TYPES, VerifiedManifest
 from fabgossip.model.ids import NodeId
 from fabgossip.model.mode import Action, Mode
 from fabgossip.model.moment import Now, is_past, seconds_after
@@ -112,8 +112,8 @@ class Recovery:
             for head, one in self._catalog.by_content(want.goal.content_hash)
             if head.state not in GONE_STATES and goal_of(one) == want.goal
         ]
-        # Before it has its own snapshot a node shares no audience, so nobody says to it what he
-        # holds.
+        # Before it has its own snapshot a node shares no audience, so nobody says to it that he
+        # holds trust, which everybody may know of. Of its own snapshot not everybody may.
         is_new = self._beliefs.freshness.snapshot_refresh_by is None
         sources = []
         for session in self._sessions.open_sessions():
@@ -125,7 +125,7 @@ class Recovery:
                     link=session.link,
                     verified=known,
                     says=self._holdings.says(session.link, audience, prefix),
-                    is_mute=is_new,
+                    is_mute=is_new and known.manifest.artifact_type in TRUST_TYPES,
                 )
                 sources.append(source)
         return tuple(sources)

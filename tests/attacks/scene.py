@@ -176,8 +176,6 @@ class Scene(Story):
         self.at_start = self.left
         self.attacker = self.link(ATTACKER)
         self.bystander = self.link("n3")
-        self.asked_at_opening = self.requests
-        """Asked for as soon as somebody was linked."""
         self.caused.clear()
 
     def when(self, event: Event) -> "Scene":

@@ -38,6 +38,7 @@ from fabgossip.model.moment import Instant
 from tests.core.artifacts import (
     EVERYBODY,
     Artifact,
+    node_snapshot,
     peers,
     record,
     revocations,
@@ -124,6 +125,17 @@ def test_who_withholds_trust_keeps_a_new_node_from_nobody_else_to_ask() -> None:
         fail(story, trust, FetchFailure.STALLED)
     assert asked[0] == links[0]
     assert sorted(one for one in asked if one is not None) == sorted(links)
+
+
+def test_of_its_own_snapshot_a_new_node_asks_nobody_who_never_spoke_of_it() -> None:
+    """Not everybody linked may know that it exists: the hash alone would tell."""
+    story = Story(is_fresh=False)
+    links = [story.link(name) for name in ("announcer", "n3", "n4")]
+    snapshot = node_snapshot()
+    story.announce(snapshot, links[0]).persisted()
+    assert story.only(ReceiveContent).link == links[0]
+    fail(story, snapshot, FetchFailure.MISSING)
+    assert story.find(ReceiveContent) == []
 
 
 def test_climbing_is_recorded_from_its_start_to_its_end() -> None:
