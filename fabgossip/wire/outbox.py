@@ -20,14 +20,15 @@ F = TypeVar("F")
 
 KIB: Final = 1024
 QUEUE_BYTES_MAX: Final = {
-    TrafficClass.LINK: 16 * KIB,
+    TrafficClass.LINK: 80 * KIB,
     TrafficClass.TRUST: 256 * KIB,
-    TrafficClass.TOMBSTONE: 64 * KIB,
+    TrafficClass.TOMBSTONE: 80 * KIB,
     TrafficClass.SNAPSHOT: 192 * KIB,
     TrafficClass.POLICY: 192 * KIB,
     TrafficClass.BULK: 304 * KIB,
 }
-"""Bytes waiting per class (*start*), 1 MiB in all."""
+"""Bytes waiting per class (*start*), about 1 MiB in all. Each takes the longest frame it may have
+to carry: a hello, claims and a frame of manifests have up to 64 KiB."""
 NEVER_DROPPED: Final = frozenset({TrafficClass.LINK, TrafficClass.TRUST})
 """A peer that cannot take these is no neighbour: the link closes instead."""
 _STRICT: Final = (TrafficClass.LINK, TrafficClass.TRUST, TrafficClass.TOMBSTONE)

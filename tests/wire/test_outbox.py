@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabgossip.model.messages import TrafficClass
-from fabgossip.wire.framing import CONTENT_FRAME_BYTES_MAX
+from fabgossip.wire.framing import (
+    BODY_BYTES_MAX,
+    CONTENT_FRAME_BYTES_MAX,
+    HEADER_BYTES,
+    FrameKind,
+)
 from fabgossip.wire.outbox import (
     CONTENT_FRAME_BYTES_MIN,
     QUEUE_BYTES_MAX,
@@ -97,7 +102,26 @@ def test_a_class_takes_exactly_its_limit(traffic: TrafficClass) -> None:
     assert not outbox.offer(traffic, 1, 1)
     assert outbox.waiting(traffic) == QUEUE_BYTES_MAX[traffic]
     assert leaving(outbox) == [0]
-    assert sum(QUEUE_BYTES_MAX.values()) == 1024 * KIB
+
+
+@pytest.mark.parametrize(
+    ("traffic", "kinds"),
+    [
+        (TrafficClass.LINK, (FrameKind.HELLO, FrameKind.CLAIMS)),
+        (TrafficClass.TRUST, (FrameKind.GET_HEADS, FrameKind.HEADS, FrameKind.ANNOUNCE)),
+        (TrafficClass.TOMBSTONE, (FrameKind.MANIFESTS,)),
+        (TrafficClass.SNAPSHOT, (FrameKind.ROOTS, FrameKind.ANNOUNCE, FrameKind.GET_CONTENT)),
+        (TrafficClass.POLICY, (FrameKind.HOLDINGS, FrameKind.ANNOUNCE, FrameKind.GET_CONTENT)),
+    ],
+)
+def test_the_longest_frame_of_a_class_fits_its_queue(
+    traffic: TrafficClass, kinds: tuple[FrameKind, ...]
+) -> None:
+    """Else a node with many claims could never link, and a long answer would never leave."""
+    for kind in kinds:
+        outbox: Outbox[FrameKind] = Outbox()
+        assert outbox.offer(traffic, kind, HEADER_BYTES + BODY_BYTES_MAX[kind])
+    assert sum(QUEUE_BYTES_MAX.values()) <= 1_104 * KIB
 
 
 def test_content_of_any_size_finds_room_in_an_empty_queue_and_leaves_half_of_it_otherwise() -> None:
