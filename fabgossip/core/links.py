@@ -117,7 +117,10 @@ class Links:
     def on_lost(self, event: PeerLost, now: Now) -> None:
         """A link ended, or a dial failed."""
         self._m.neighbors.on_lost(event.link, event.node_id, event.reason, now.instant)
-        if self._m.neighbors.link_of(event.node_id) is None:
+        lost = None if event.link is None else self._m.sessions.find(event.link)
+        was_open = lost is not None and lost.is_open
+        if not was_open and self._m.neighbors.link_of(event.node_id) is None:
+            # The end of a link that was open says nothing of how well its peer serves.
             self._m.fetching.on_unreached(event.node_id, now.instant)
         self.dial(now)
         fields = (("peer", event.node_id), ("reason", event.reason.value))

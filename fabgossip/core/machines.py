@@ -105,7 +105,6 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         policing=Policing(disclosure, holdings, out),
         reconciliation=Reconciliation(),
         recovery=Recovery(
-            config.recovery,
             setup.bootstrap,
             beliefs,
             catalog,

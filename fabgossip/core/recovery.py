@@ -15,7 +15,6 @@ from functools import cache
 from fabgossip.core.attempts import LastGood
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import GONE_STATES, Catalog, prefix_of
-from fabgossip.core.config import RecoveryConfig
 from fabgossip.core.holdings import NeighborHoldings
 from fabgossip.core.neighbors import Neighbors
 from fabgossip.core.placement import Placement
@@ -47,13 +46,12 @@ class Recovery:
     """What the ladder is climbed with."""
 
     __slots__ = (
-        "_beliefs", "_bootstrap", "_catalog", "_config", "_controls", "_endpoints", "_holdings",
+        "_beliefs", "_bootstrap", "_catalog", "_controls", "_endpoints", "_holdings",
         "_neighbors", "_placement", "_sessions",
     )  # fmt: skip
 
     def __init__(
         self,
-        config: RecoveryConfig,
         bootstrap: tuple[Endpoint, ...],
         beliefs: Beliefs,
         catalog: Catalog,
@@ -62,7 +60,6 @@ class Recovery:
         placement: Placement,
         holdings: NeighborHoldings,
     ) -> None:
-        self._config = config
         self._bootstrap = _addresses(bootstrap)
         self._beliefs = beliefs
         self._catalog = catalog

@@ -427,6 +427,21 @@ def test_a_new_node_asks_the_endpoints_of_its_configuration_for_its_own_trust_la
     assert told(story, revocations(2))[-1] == ("rung 3", "other", "verified")
 
 
+def test_links_that_end_as_links_do_shut_nobody_out() -> None:
+    """A visit that is over, or a link that lived its time, says nothing of how its peer serves."""
+    story = Story()
+    for _ in range(4):
+        link = story.link("s1")
+        lost = PeerLost(link=link, node_id=NodeId("s1"), reason=LostReason.LIFE)
+        story.when(lost)
+    assert story.node.view.snapshot(story.now).fetching.shut_out == 0
+    for _ in range(4):
+        story.wait(1)
+        failed = PeerLost(link=None, node_id=NodeId("s1"), reason=LostReason.CONNECT_FAILED)
+        story.when(failed)
+    assert story.node.view.snapshot(story.now).fetching.shut_out == 1
+
+
 def test_who_has_as_many_links_as_it_may_dials_nobody() -> None:
     config = NodeConfig(neighbors=NeighborsConfig(mesh_members_max=1, links_max=3))
     story, _ = alone("s1", snapshot=("start",), config=config)
