@@ -431,7 +431,7 @@ def test_links_that_end_as_links_do_shut_nobody_out() -> None:
     """A visit that is over, or a link that lived its time, says nothing of how its peer serves."""
     story = Story()
     for _ in range(4):
-        link = story.link("s1")
+        link = story.wait(1).link("s1")
         lost = PeerLost(link=link, node_id=NodeId("s1"), reason=LostReason.LIFE)
         story.when(lost)
     assert story.node.view.snapshot(story.now).fetching.shut_out == 0
