@@ -1,4 +1,4 @@
-"""Critical artifacts of which fewer storage nodes are known to hold a copy than the policy asks.
+"""Critical artifacts of which fewer storage nodes say that they hold a copy than once could.
 
 Decides: when one is short of replicas, and when it is not any more.
 Keeps: what was said is each node's own word about itself; of a storage node this one never met
