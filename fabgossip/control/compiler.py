@@ -195,7 +195,11 @@ def _is_history(before: Manifest, manifest: Manifest) -> bool:
 
 def withdrawal(given: CompileInput, before: Manifest, tombstone: Tombstone) -> UnsignedArtifact:
     """The tombstone that follows a manifest, for the same audience under the same rights; raises
-    `ControlError` where too few keys may sign it."""
+    `ControlError` where too few keys may sign it.
+
+    It outlives what it withdraws, also where the clock was set back in between: nobody hands it on
+    past its end.
+    """
     draft = Draft(
         artifact_type=before.artifact_type,
         namespace=before.namespace,
@@ -204,6 +208,8 @@ def withdrawal(given: CompileInput, before: Manifest, tombstone: Tombstone) -> U
     )
     version = _next_version(given, before)
     manifest = manifest_of(given, draft, draft.artifact_type, version, b"", tombstone=tombstone)
+    if is_past(manifest.expires_at, before.expires_at):
+        manifest = replace(manifest, expires_at=before.expires_at)
     return UnsignedArtifact(manifest=manifest, content=b"")
 
 

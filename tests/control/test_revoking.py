@@ -216,6 +216,18 @@ def test_a_tombstone_is_the_next_version_and_holds_until_restored(
         authority.compile(SOURCE, NOW, restored=("routes/main",))
 
 
+@pytest.mark.parametrize("clock_step_s", [-5 * 86_400, 0, 60])
+def test_a_tombstone_outlives_what_it_withdraws(
+    clock_step_s: int, authority: AuthorityFolder
+) -> None:
+    compiled_at = seconds_after(NOW, 6 * 86_400)
+    authority.compile(SOURCE, compiled_at)
+    before = routes_of(authority)
+    at = seconds_after(compiled_at, clock_step_s)
+    signed = authority.tombstone("routes/main", Tombstone(reason="bad", purge=False), at)
+    assert signed.manifest.expires_at >= before.expires_at
+
+
 def test_a_tombstone_goes_on_in_a_new_epoch_until_it_expires(authority: AuthorityFolder) -> None:
     authority.compile(SOURCE, NOW)
     authority.tombstone("routes/main", Tombstone(reason="bad", purge=False), NOW)
