@@ -11,6 +11,7 @@ from typing import Final
 from fabgossip.core.effects import SetTimer
 from fabgossip.core.events import GraftDue
 from fabgossip.core.intake import Intake
+from fabgossip.core.lasting import is_for_lack_of_claims
 from fabgossip.core.machines import Machines
 from fabgossip.core.news import GRAFT_MIN
 from fabgossip.core.sessions import Session
@@ -29,7 +30,7 @@ from fabgossip.model.messages import (
 from fabgossip.model.moment import Duration, Now, is_due, later
 from fabgossip.model.scope import Audience, may_share
 from fabgossip.trust.authorization import may_disclose
-from fabgossip.trust.rejections import Blame, Rejection, RejectionCode, Retry
+from fabgossip.trust.rejections import Blame, Rejection, Retry
 
 ASK_TRUST_EVERY: Final = Duration(1_000)
 """What newer trust could cure asks a link for it no more often (*start*)."""
@@ -213,16 +214,12 @@ class Exchange:
             is_late=is_late,
         )
         if isinstance(verdict, Rejection):
-            if verdict.blame is Blame.PEER and not self._is_my_fault(verdict):
+            is_mine = is_for_lack_of_claims(self._m.beliefs, verdict)
+            if verdict.blame is Blame.PEER and not is_mine:
                 self._m.policing.on_failed(session, now.instant)
             elif verdict.retry is Retry.AFTER_TRUST and is_due(session.ask_trust_at, now.instant):
                 session.ask_trust_at = later(now.instant, ASK_TRUST_EVERY)
                 self._m.disclosure.ask_heads(session, self._m.beliefs.lane_namespaces())
-
-    def _is_my_fault(self, verdict: Rejection) -> bool:
-        """Without claims of our own nobody can know what is for us."""
-        no_claims = not self._m.beliefs.facts.own.scope_ids
-        return verdict.code is RejectionCode.AUDIENCE_NOT_OURS and no_claims
 
     def _on_told(self, session: Session, envelope: bytes) -> None:
         prefix = self._m.dissemination.seen_prefix(envelope)

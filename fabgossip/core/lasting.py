@@ -39,5 +39,10 @@ def is_last_good(beliefs: Beliefs, verdict: Rejection) -> bool:
         return False
     if verdict.code is RejectionCode.EPOCH_STALE:
         return True
-    no_claims = not beliefs.facts.own.scope_ids
-    return verdict.code is RejectionCode.AUDIENCE_NOT_OURS and no_claims
+    return is_for_lack_of_claims(beliefs, verdict)
+
+
+def is_for_lack_of_claims(beliefs: Beliefs, verdict: Rejection) -> bool:
+    """Whether it may be for us: without claims of our own nobody can know what is."""
+    has_claims = bool(beliefs.facts.own.scope_ids)
+    return verdict.code is RejectionCode.AUDIENCE_NOT_OURS and not has_claims

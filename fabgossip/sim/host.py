@@ -79,6 +79,7 @@ from fabgossip.sim.trace import DIGEST_BYTES, Happened, Kind, digest8, world_eve
 from fabgossip.sim.transfers import Bench, Transfers
 from fabgossip.sim.watch import Watch
 from fabgossip.sim.world import SpinError, World
+from fabgossip.trust.membership import may_link
 from fabgossip.trust.signatures import Verifier
 from fabgossip.wire.framing import EARLY_KINDS, FrameKind
 from fabgossip.wire.outbox import NEVER_DROPPED
@@ -364,12 +365,8 @@ class Process:
     def accepts(self, identity: NodeIdentity) -> bool:
         """What the leaf rules leave to judge: revocation and expiry."""
         facts = self.node.view.trust
-        revoked, now = facts.revoked, self._now()
-        return not (
-            is_past(identity.expires_at, now.unix)
-            or revoked.has_certificate(identity.certificate_hash)
-            or revoked.has_node(facts.bundle.cluster_id, identity.node_id)
-        )
+        is_over = is_past(identity.expires_at, self._now().unix)
+        return not is_over and may_link(identity, facts.bundle, facts.previous, facts.revoked)
 
     def connected(self, end: End) -> Happened:
         """A link passed TLS and the leaf rules."""

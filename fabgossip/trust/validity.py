@@ -5,7 +5,7 @@ Keeps: trust itself passes to every node, and restriction at any time: it only t
 Must not know: signatures, versions accepted before.
 """
 
-from fabgossip.model.artifact import TRUST_TYPES, ArtifactType, Manifest
+from fabgossip.model.artifact import TRUST_TYPES, ArtifactType
 from fabgossip.model.moment import is_past
 from fabgossip.model.scope import may_hold
 from fabgossip.trust.admission import Admission
@@ -17,7 +17,7 @@ def hold(admission: Admission) -> Rejection | None:
     """The trust lane is every node's, whatever became of its claims: it is the way to new ones."""
     manifest = admission.manifest
     held, own_id = admission.facts.own, admission.facts.own_node_id
-    if manifest.artifact_type in TRUST_TYPES or manifest.namespace.node_id == own_id:
+    if manifest.is_lane_of(own_id):
         return None
     if not may_hold(manifest.audience, manifest.artifact_type.value, manifest.namespace.text, held):
         return admission.refuse(RejectionCode.AUDIENCE_NOT_OURS, "this node may not know of it")
@@ -73,7 +73,7 @@ def minimums(admission: Admission) -> Rejection | None:
 def future(admission: Admission) -> Rejection | None:
     """Issued no later than clocks may differ."""
     manifest, now = admission.manifest, admission.now
-    if manifest.issued_at > now + CLOCK_TOLERANCE_S and not _restricts(manifest):
+    if manifest.issued_at > now + CLOCK_TOLERANCE_S and not manifest.is_restriction:
         return admission.refuse(
             RejectionCode.FUTURE_ISSUED, f"issued {manifest.issued_at - now} s ahead of our clock"
         )
@@ -83,7 +83,7 @@ def future(admission: Admission) -> Rejection | None:
 def expired(admission: Admission) -> Rejection | None:
     """Past `refresh_by` is accepted as stale, past `expires_at` not at all."""
     manifest, now = admission.manifest, admission.now
-    if is_past(manifest.expires_at, now) and not _restricts(manifest):
+    if is_past(manifest.expires_at, now) and not manifest.is_restriction:
         return admission.refuse(RejectionCode.EXPIRED, f"expired {now - manifest.expires_at} s ago")
     return None
 
@@ -91,13 +91,8 @@ def expired(admission: Admission) -> Rejection | None:
 def trust_expired(admission: Admission) -> Rejection | None:
     """A bundle past its expiry lets nothing new in but restriction."""
     expires_at = admission.facts.bundle_expires_at
-    if is_past(expires_at, admission.now) and not _restricts(admission.manifest):
+    if is_past(expires_at, admission.now) and not admission.manifest.is_restriction:
         return admission.refuse(
             RejectionCode.TRUST_EXPIRED, "the trust bundle in force has expired"
         )
     return None
-
-
-def _restricts(manifest: Manifest) -> bool:
-    """Restriction passes at any time: it only takes away."""
-    return manifest.artifact_type in TRUST_TYPES or manifest.tombstone is not None
