@@ -1,8 +1,10 @@
 """One thread that writes: index commits in groups, content files, local state.
 
-Whenever it is free it takes all that is queued and makes it durable together, so a lone write
-waits for its own fsync only and a thousand share one. Results go back to the loop in the order
-they were asked for; nothing is acknowledged before its commit returned.
+Whenever it is free it takes what is queued, as far as a group may reach, and makes it durable
+together: all files, all names, all folders, one commit. So a lone write waits for its own fsync
+only, and hundreds share one. What is to become the local state follows as a group of its own once
+the commit is acknowledged. Nothing is acknowledged before its commit returned, and there is no
+timer.
 """
 
 import errno
@@ -10,6 +12,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Never, TypeVar
@@ -17,33 +20,37 @@ from typing import Final, Never, TypeVar
 import trio
 
 from fabgossip.core.effects import Materialize, Persist
+from fabgossip.core.grouping import Extent, extent_of, next_group
 from fabgossip.errors import StorageError, WireError
 from fabgossip.model.artifact import INLINE_BYTES_MAX, TYPE_RULES
 from fabgossip.model.ids import ContentHash
 from fabgossip.storage.contents import ContentFiles, IncomingContent
 from fabgossip.storage.index import NodeIndex
-from fabgossip.storage.materialized import LocalState, LocalVersion, has_settings
+from fabgossip.storage.materialized import Fault, LocalState, LocalVersion, has_settings
 from fabgossip.storage.rows import DropContent, PutContent, Row
 from fabgossip.wire.contents import parse_snapshot
 
 _T = TypeVar("_T")
-GROUP_MAX: Final = 256
-"""Jobs per commit."""
 _GONE: Final = (errno.ENOENT, errno.ELOOP, errno.EIO)
 """No file, a link in its place, or a sector that cannot be read."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
     """Something to make durable, and what to call in the loop afterwards."""
 
     done: Callable[[bool], None]
+    extent: Extent
     rows: tuple[Row, ...] = ()
-    incoming: tuple[tuple[IncomingContent, ContentHash], ...] = ()
-    alone: Callable[[], None] | None = None
-    """Work that is no commit: runs by itself, after everything asked for before."""
-    removed: tuple[ContentHash, ...] = ()
-    """Contents whose bytes go once the rows are durable."""
+    incoming: tuple[IncomingContent, ContentHash] | None = None
+    """A file to be adopted before."""
+    local: Materialize | None = None
+    """A change of the local state instead: follows the commits of its group."""
+
+    @property
+    def moves(self) -> ContentHash | None:
+        """The content of which a file comes or goes."""
+        return self.extent.removes if self.incoming is None else self.incoming[1]
 
 
 class Disk:
@@ -57,6 +64,8 @@ class Disk:
         self.files = files
         self._local = local
         self._jobs: deque[_Job] = deque()
+        self._next_local: list[_Job] = []
+        """Of the group whose commit was the last thing written."""
         self._wake = threading.Condition()
         self._fault: BaseException | None = None
         self._faulted = trio.Event()
@@ -80,7 +89,7 @@ class Disk:
 
     def persist(self, effect: Persist, done: Callable[[bool], None]) -> None:
         """Make a `Persist` durable."""
-        self._put(_Job(done, rows=effect.changes))
+        self._put(_Job(done, Extent(), rows=effect.changes))
 
     def store_small(
         self, content_hash: ContentHash, data: bytes, done: Callable[[bool], None]
@@ -88,7 +97,7 @@ class Disk:
         """Make a verified content of up to 1 MiB durable: inline to 16 KiB, above as a file."""
         if len(data) <= INLINE_BYTES_MAX:
             row = PutContent(content_hash=content_hash, size=len(data), inline=data)
-            self._put(_Job(done, rows=(row,)))
+            self._put(_Job(done, Extent(size=len(data)), rows=(row,)))
             return
         try:
             incoming = self.files.open_incoming(content_hash, len(data))
@@ -114,16 +123,17 @@ class Disk:
     ) -> None:
         """Make a verified, written file durable under its name."""
         row = PutContent(content_hash=content_hash, size=size, inline=None)
-        self._put(_Job(done, rows=(row,), incoming=((incoming, content_hash),)))
+        job = _Job(done, Extent(size=size), rows=(row,), incoming=(incoming, content_hash))
+        self._put(job)
 
     def remove(self, content_hash: ContentHash) -> None:
         """Drop a content: its row, then its bytes."""
         row = DropContent(content_hash=content_hash)
-        self._put(_Job(_unheard, rows=(row,), removed=(content_hash,)))
+        self._put(_Job(_unheard, Extent(removes=content_hash), rows=(row,)))
 
     def materialize(self, effect: Materialize, done: Callable[[bool], None]) -> None:
         """Switch the local state of a namespace, or withdraw it."""
-        self._put(_Job(done, alone=lambda: self._materialize(effect)))
+        self._put(_Job(done, extent_of(effect), local=effect))
 
     def _put(self, job: _Job) -> None:
         with self._wake:
@@ -181,9 +191,9 @@ class Disk:
     def _work(self) -> None:
         while True:
             with self._wake:
-                while not self._jobs and not self._stopping:
+                while self.is_idle and not self._stopping:
                     self._wake.wait()
-                if not self._jobs:
+                if self.is_idle:
                     return
             try:
                 results = self.write_next()
@@ -195,43 +205,51 @@ class Disk:
     def write_next(self) -> list[tuple[Callable[[bool], None], bool]]:
         """Make what is next in line durable; gives whom to tell, and whether it is. Called by the
         writing thread, and by nobody else while that runs. Blocks."""
-        with self._wake:
-            group = self._next_group()
-        return [(job.done, ok) for job, ok in self._carry_out(group)]
+        if not self._next_local:
+            with self._wake:
+                group = next_group(self._jobs, lambda job: job.extent)
+            self._next_local = [job for job in group if job.local is not None]
+            commits = [job for job in group if job.local is None]
+            if commits:
+                return [(job.done, ok) for job, ok in self._commit(commits)]
+        local, self._next_local = self._next_local, []
+        return [(job.done, ok) for job, ok in self._change_local(local)]
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits to be written."""
-        return not self._jobs
+        return not self._jobs and not self._next_local
 
-    def _next_group(self) -> list[_Job]:
-        """The commits at the head of the queue together, or one job that runs alone."""
-        group = [self._jobs.popleft()]
-        if group[0].alone is not None:
-            return group
-        while self._jobs and self._jobs[0].alone is None and len(group) < GROUP_MAX:
-            group.append(self._jobs.popleft())
-        return group
-
-    def _carry_out(self, group: list[_Job]) -> list[tuple[_Job, bool]]:
-        coming = [content_hash for job in group for _, content_hash in job.incoming]
-        moving = [*coming, *(one for job in group for one in job.removed)]
+    def _commit(self, group: list[_Job]) -> list[tuple[_Job, bool]]:
+        """Files first, then one transaction of all whose files are durable."""
+        moving = [job for job in group if job.moves is not None]
+        failed = self._move(moving)
         try:
-            if group[0].alone is not None:
-                group[0].alone()
-            else:
-                self.files.mark(moving)
-                self.files.adopt(row for job in group for row in job.incoming)
-                self._index.commit(row for job in group for row in job.rows)
+            self._index.commit(row for job in group if job not in failed for row in job.rows)
         except (OSError, StorageError) as error:
             self.last_error = str(error)
-            for job in group:
-                for incoming, _ in job.incoming:
-                    incoming.drop()
-            self._tidy_up(coming)
-            return [(job, False) for job in group]
-        self._tidy_up(moving)
-        return [(job, True) for job in group]
+            failed = group
+        for job in failed:
+            if job.incoming is not None:
+                job.incoming[0].drop()
+        self._tidy_up([job.moves for job in moving if job.moves is not None])
+        return [(job, job not in failed) for job in group]
+
+    def _move(self, moving: list[_Job]) -> list[_Job]:
+        """Mark what comes and goes, and have it come; gives those that may not be committed."""
+        try:
+            self.files.mark(job.moves for job in moving if job.moves is not None)
+        except OSError as error:
+            self.last_error = str(error)
+            return moving
+        coming = [job for job in moving if job.incoming is not None]
+        faults = self.files.adopt(job.incoming for job in coming if job.incoming is not None)
+        failed = []
+        for job, fault in zip(coming, faults, strict=True):
+            if fault is not None:
+                self.last_error = str(fault)
+                failed.append(job)
+        return failed
 
     def _tidy_up(self, contents: list[ContentHash]) -> None:
         """Remove the bytes that have no row; where that fails they stay marked, and go when the
@@ -273,31 +291,51 @@ class Disk:
         assert self._fault is not None
         raise self._fault
 
-    def _materialize(self, effect: Materialize) -> None:
+    def _change_local(self, jobs: list[_Job]) -> list[tuple[_Job, bool]]:
+        """Switch all together, then withdraw, each namespace once."""
+        faults: dict[int, Fault | None] = {}
+        with ExitStack() as opened:
+            versions = {}
+            for place, job in enumerate(jobs):
+                assert job.local is not None
+                try:
+                    versions[place] = self._local_version(job.local, opened)
+                except (OSError, StorageError) as error:
+                    faults[place] = error
+            switches = {place: one for place, one in versions.items() if one is not None}
+            switched = self._local.switch(tuple(switches.values()))
+            faults |= zip(switches, switched, strict=True)
+        for fault in faults.values():
+            self.last_error = self.last_error if fault is None else str(fault)
+        return [(job, faults.get(place) is None) for place, job in enumerate(jobs)]
+
+    def _local_version(self, effect: Materialize, opened: ExitStack) -> LocalVersion | None:
+        """What to switch to, its content open; None: it was a withdrawal, and is done."""
         if effect.order is None or effect.manifest is None:
             self._local.withdraw(effect.namespace, purge=effect.purge)
-            return
+            return None
         manifest = effect.manifest
-        version = LocalVersion(
-            manifest=manifest,
-            envelope=effect.envelope,
-            keep_versions=effect.keep_versions,
-            activate=effect.activate,
-        )
         row = self._index.content(manifest.content_hash)
         if row is None:
             raise StorageError(f"{effect.namespace}: its content is not held")
+        settings: bytes | None = None
+        source: bytes | int | None
         if row.inline is not None or TYPE_RULES[manifest.artifact_type].is_read:
-            content = self._read(self._index, manifest.content_hash)
-            if content is None:
+            source = self._read(self._index, manifest.content_hash)
+            if source is None:
                 raise StorageError(f"{effect.namespace}: its content is gone from the disk")
-            self._local.switch(version, content, _settings(effect, content))
-            return
-        descriptor = self.files.open_content(manifest.content_hash)
-        try:
-            self._local.switch(version, descriptor, None)
-        finally:
-            os.close(descriptor)
+            settings = _settings(effect, source)
+        else:
+            source = self.files.open_content(manifest.content_hash)
+            opened.callback(os.close, source)
+        return LocalVersion(
+            manifest=manifest,
+            envelope=effect.envelope,
+            source=source,
+            settings=settings,
+            keep_versions=effect.keep_versions,
+            activate=effect.activate,
+        )
 
 
 def drop_loose(index: NodeIndex, files: ContentFiles, marked: Iterable[ContentHash]) -> None:

@@ -43,6 +43,7 @@ from fabgossip.model.authority import TrustBundle
 from fabgossip.model.ids import BOOT_ID_BYTES, BootId
 from fabgossip.model.messages import Bye, ByeReason
 from fabgossip.storage.index import NodeIndex
+from fabgossip.storage.syncing import SYNC_THREADS, Syncing
 from fabgossip.trust.identity import certificate_end
 
 UMASK: Final = 0o026
@@ -99,7 +100,7 @@ async def open_daemon(config: Config, environment: Environment) -> AsyncIterator
     papers = load_papers(config, read_clocks().unix)
     first_contexts = check_tls(config, papers)
     notifier.status("opening the state folder")
-    state = StateFolder(config.storage, papers.node_id)
+    state = StateFolder(config.storage, papers.node_id, Syncing(SYNC_THREADS))
     for name in state.foreign:
         log.emit("foreign_file_removed", LogLevel.WARNING, (("file", f"incoming/{name}"),))
     try:

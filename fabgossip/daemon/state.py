@@ -13,6 +13,7 @@ from fabgossip.storage.contents import ContentFiles
 from fabgossip.storage.index import INDEX_NAME, NodeIndex
 from fabgossip.storage.materialized import LocalState
 from fabgossip.storage.rows import DropContent
+from fabgossip.storage.syncing import Syncing
 
 STATE_MODE: Final = 0o751
 
@@ -26,12 +27,12 @@ class LockedError(ServiceError):
 class StateFolder:
     """The state folder, locked, with its parts open."""
 
-    def __init__(self, folder: Path, node_id: NodeId) -> None:
+    def __init__(self, folder: Path, node_id: NodeId, syncing: Syncing) -> None:
         self._lock = _lock(folder)
         self.index = NodeIndex(folder / INDEX_NAME)
         self.reader = NodeIndex(folder / INDEX_NAME)
-        self.files = ContentFiles(folder)
-        self.local = LocalState(folder)
+        self.files = ContentFiles(folder, syncing)
+        self.local = LocalState(folder, syncing)
         try:
             self.index.open(node_id)
             self.foreign = self.files.prepare()

@@ -15,6 +15,7 @@ from typing import Final, Protocol, TypeAlias
 
 from fabgossip.core.effects import Materialize, Persist
 from fabgossip.core.events import Started
+from fabgossip.core.grouping import Extent, extent_of, next_group
 from fabgossip.model.artifact import (
     NO_ORDER,
     TRUST_TYPES,
@@ -53,8 +54,6 @@ from fabgossip.sim.trace import Happened, Kind, world_event
 from fabgossip.sim.world import World
 
 Done: TypeAlias = Callable[[bool], Happened]
-GROUP_MAX: Final = 256
-"""Jobs per commit, as the daemon's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,10 +109,10 @@ class _Job:
 
     write: Callable[[], bool]
     done: Done | None
-    size: int
-    is_alone: bool = False
-    is_file: bool = False
-    """A content is a file of its own; all else is one transaction of the index."""
+    extent: Extent
+    is_apart: bool = False
+    """A content is a file of its own, and so is what local software reads; all else is one
+    transaction of the index."""
 
 
 class SimDisk:
@@ -137,6 +136,8 @@ class SimDisk:
         self._shared = shared
         self._jobs: deque[_Job] = deque()
         self._group: list[_Job] = []
+        self._next_local: list[_Job] = []
+        """Changes of the local state that follow the commits of their group."""
         self._epoch = 0
         """Counts crashes: what belongs to an earlier one is void."""
         self.wipe()
@@ -161,11 +162,12 @@ class SimDisk:
 
     def persist(self, effect: Persist, done: Done) -> None:
         """Make a `Persist` durable."""
-        self._put(_Job(lambda: self._commit(effect.changes), done, size=4_096))
+        self._put(_Job(lambda: self._commit(effect.changes), done, Extent(size=4_096)))
 
     def store(self, content_hash: ContentHash, data: bytes, done: Done) -> None:
         """Make a verified content durable."""
-        self._put(_Job(lambda: self._store(content_hash, data), done, size=len(data), is_file=True))
+        extent = Extent(size=len(data))
+        self._put(_Job(lambda: self._store(content_hash, data), done, extent, is_apart=True))
 
     def remove(self, content_hash: ContentHash) -> None:
         """Drop a content."""
@@ -174,12 +176,12 @@ class SimDisk:
             self.contents.pop(content_hash, None)
             return True
 
-        self._put(_Job(drop, None, size=0))
+        self._put(_Job(drop, None, Extent(removes=content_hash)))
 
     def materialize(self, effect: Materialize, done: Done) -> None:
         """Switch a namespace, or withdraw it."""
-        size = 0 if effect.manifest is None else effect.manifest.content_size
-        self._put(_Job(lambda: self._materialize(effect), done, size=size, is_alone=True))
+        extent = extent_of(effect)
+        self._put(_Job(lambda: self._materialize(effect), done, extent, is_apart=True))
 
     def rot(self) -> bool:
         """Contents kept in files are gone, and the index does not know; whether there were any."""
@@ -203,17 +205,17 @@ class SimDisk:
             self._begin()
 
     def _begin(self) -> None:
-        """Start on the commits at the head of the queue together, or on one that runs alone."""
-        group = [self._jobs.popleft()]
-        while (
-            not group[0].is_alone
-            and self._jobs
-            and not self._jobs[0].is_alone
-            and len(group) < GROUP_MAX
-        ):
-            group.append(self._jobs.popleft())
+        """Start on what is at the head of the queue, and may be written together: first what is
+        committed, then the local state."""
+        group, self._next_local = self._next_local, []
+        if not group:
+            taken = next_group(self._jobs, lambda job: job.extent)
+            self._next_local = [job for job in taken if job.extent.namespace is not None]
+            group = [job for job in taken if job.extent.namespace is None]
+        if not group:
+            group, self._next_local = self._next_local, []
         self._group = group
-        size = sum(job.size for job in group)
+        size = sum(job.extent.size for job in group)
         cost = self._costs.sync_ns + size * self._costs.ns_per_kib // 1_024
         self._world.schedule(
             self._world.now_ns + cost,
@@ -228,7 +230,7 @@ class SimDisk:
         group, self._group = self._group, []
         for job in group:
             self._report(job, ok=job.write())
-        if self._jobs:
+        if self._jobs or self._next_local:
             self._begin()
         return world_event(Kind.DISK, f"commit {len(group)}")
 
@@ -247,12 +249,13 @@ class SimDisk:
         index as a whole; the rest never began."""
         group, self._group = self._group, []
         self._jobs.clear()
+        self._next_local.clear()
         self._epoch += 1
         if not group:
             return
         is_committed = self._stream.below(2)
         for job in group:
-            if self._stream.below(2) if job.is_file else is_committed:
+            if self._stream.below(2) if job.is_apart else is_committed:
                 job.write()
 
     def started(self) -> Started:

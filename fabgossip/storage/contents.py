@@ -20,6 +20,7 @@ from typing import Final
 
 from fabgossip.errors import StorageError
 from fabgossip.model.ids import ContentHash
+from fabgossip.storage.syncing import Syncing
 
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o400
@@ -58,9 +59,10 @@ class IncomingContent:
         """At most `count` bytes of what was written, from `offset` on; raises `OSError`."""
         return os.pread(self._descriptor, count, offset)
 
-    def sync(self) -> None:
-        """Make the bytes durable; raises `OSError`, after which only `drop` makes sense."""
-        os.fsync(self._descriptor)
+    @property
+    def descriptor(self) -> int:
+        """Of the open file."""
+        return self._descriptor
 
     def close(self) -> Path:
         """Close the file and give its path."""
@@ -81,7 +83,8 @@ class IncomingContent:
 class ContentFiles:
     """The folder `objects/`, its 256 shards, and `incoming/` beside it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, syncing: Syncing) -> None:
+        self._syncing = syncing
         self._objects = folder / OBJECTS
         self._incoming = folder / INCOMING
         self._count = 0
@@ -142,24 +145,24 @@ class ContentFiles:
         self._count += 1
         return IncomingContent(self._incoming / f"{content_hash.hex()}.{self._count}", size)
 
-    def adopt(self, finished: Iterable[tuple[IncomingContent, ContentHash]]) -> None:
-        """Make whole, hashed files durable under their names: fsync each, rename each, fsync each
-        folder once.
-
-        Raises:
-            OSError: none of them may be counted as held.
-        """
+    def adopt(
+        self, finished: Iterable[tuple[IncomingContent, ContentHash]]
+    ) -> tuple[OSError | None, ...]:
+        """Make whole, hashed files durable under their names: all synced, all renamed, each folder
+        synced once. Gives what went wrong with each: it may not be counted as held, and what lies
+        under its name has no row."""
         rows = tuple(finished)
-        for incoming, _ in rows:
-            incoming.sync()
-        folders = []
-        for incoming, content_hash in rows:
-            path = self.path_of(content_hash)
-            incoming.close().rename(path)
-            if path.parent not in folders:
-                folders.append(path.parent)
-        for folder in folders:
-            sync_folder(folder)
+        faults = list(self._syncing.sync([incoming.descriptor for incoming, _ in rows]))
+        for place, (incoming, content_hash) in enumerate(rows):
+            if faults[place] is None:
+                try:
+                    incoming.close().rename(self.path_of(content_hash))
+                except OSError as error:
+                    faults[place] = error
+        paths = [self.path_of(content_hash).parent for _, content_hash in rows]
+        renamed = [path for path, fault in zip(paths, faults, strict=True) if fault is None]
+        failed = self._syncing.sync_folders(renamed)
+        return tuple(fault or failed.get(path) for path, fault in zip(paths, faults, strict=True))
 
     def open_content(self, content_hash: ContentHash) -> int:
         """A descriptor to read a content with `os.pread`; raises `OSError` if it is not there."""
@@ -174,12 +177,3 @@ def _marked_by(path: Path) -> ContentHash | None:
     """The content a file in `incoming/` marks; None if it is none of our marks."""
     name = _MARK_NAME.fullmatch(path.name)
     return None if name is None else ContentHash(bytes.fromhex(name[1]))
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and removals inside a folder durable; raises `OSError`."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -39,6 +39,7 @@ from fabgossip.model.moment import seconds_after
 from fabgossip.storage.contents import ContentFiles, IncomingContent
 from fabgossip.storage.index import NodeIndex
 from fabgossip.storage.materialized import LocalState
+from fabgossip.storage.syncing import Syncing
 from fabgossip.trust.identity import verify_leaf
 from fabgossip.trust.rejections import Rejection
 from fabgossip.trust.revocation import NOTHING_REVOKED
@@ -149,7 +150,7 @@ class End:
         folder.mkdir()
         self.folder = folder
         self.index, self.reader = (NodeIndex(folder / "index") for _ in range(2))
-        self.files, local = ContentFiles(folder), LocalState(folder)
+        self.files, local = ContentFiles(folder, Syncing()), LocalState(folder, Syncing())
         for index in (self.index, self.reader):
             index.open(NodeId("n1"))
         self.files.prepare()

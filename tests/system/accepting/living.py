@@ -73,6 +73,7 @@ from fabgossip.model.persistence import (
     PutTimeFloor,
     PutTrust,
 )
+from fabgossip.storage.syncing import Syncing
 from tests.core.artifacts import Artifact
 from tests.core.story import VERIFIER, boot_id, claims_of, identity, pinned
 from tests.system.accepting.stories import (
@@ -115,7 +116,7 @@ class Life:
         self._contents: Mapping[ContentHash, bytes] = {
             one.content_hash: one.content for one in story.artifacts().values()
         }
-        self.state = StateFolder(folder, factory.NODE)
+        self.state = StateFolder(folder, factory.NODE, Syncing())
         self.disk = self.state.new_disk()
         self.node = Node(_setup(), VERIFIER)
         self._events: deque[Event] = deque()
