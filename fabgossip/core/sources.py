@@ -3,8 +3,8 @@
 Decides: the best source of the first step that has one; when a step is over.
 Keeps: a step is left only when no source of it is left, it has asked so many as it may, or its time
 is spent; a source gets one try per climb, so who withholds a content keeps nobody from whom else to
-ask; who failed for this content comes last; who stands beside the control plane is spared until
-rung 4, unless it announced the content or nobody else stores it.
+ask; who was asked in vain for this content, were it only busy, comes last; who stands beside the
+control plane is spared until rung 4, unless it announced the content or nobody else stores it.
 Must not know: how many contents are under way, what a try comes to.
 
 The steps are those of `ladder.py`. Of two equal sources the linked one comes first: a dial costs
@@ -201,13 +201,16 @@ def _home(want: Want, supply: Supply) -> list[Source]:
     return sorted(near, key=lambda one: _rank(want, Step.RUNG_1, one))[:1]
 
 
-def _rank(want: Want, step: Step, source: Source) -> tuple[int, int, bool, int, bool, bytes, str]:
-    """Who failed less often for this content; who says it has it; who is near, who is linked; then
-    a lot per content and source, so that nodes spread over sources of one rank."""
+def _rank(
+    want: Want, step: Step, source: Source
+) -> tuple[int, int, int, bool, int, bool, bytes, str]:
+    """Who was asked in vain less often for this content, and failed less often; who says it has it;
+    who is near, who is linked; then a lot per content and source, so that nodes spread over sources
+    of one rank."""
     kind = _kind(source) if step is Step.RUNG_3 else 0
     seed = want.wanted.content_hash + source.node_id.encode("ascii")
     return (
-        want.failures_before(source.node_id),
+        *want.vain_before(source.node_id),
         kind,
         source.says is not True,
         source.distance,
@@ -227,12 +230,14 @@ def _kind(source: Source) -> int:
 def _reason(want: Want, source: Source) -> str:
     """Why this source comes now, in words."""
     place = PLACES[source.distance]
-    failed = want.failures_before(source.node_id)
+    in_vain, failed = want.vain_before(source.node_id)
     words = [_role(want, source), place]
     if source.link is None:
         words.append("dialled")
     if failed:
         words.append(f"failed {failed} times before")
+    if in_vain > failed:
+        words.append(f"was busy {in_vain - failed} times before")
     return ", ".join(words)
 
 
