@@ -13,11 +13,12 @@ evidence (a link opens, somebody advertises it), at once if that came during the
 wait that doubles.
 """
 
-from collections import deque
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from random import Random
+from typing import Final
 
 from fabgossip.core.attempts import (
     ATTEMPTS_MAX,
@@ -27,21 +28,22 @@ from fabgossip.core.attempts import (
     TIMED_OUT,
     LastGood,
 )
+from fabgossip.core.backlog import DUE_MAX, Awaited, Backlog, Slot, Token
 from fabgossip.core.circuits import FAILED, TURN_LOST, Circuits
 from fabgossip.core.config import FetchingConfig, RecoveryConfig
 from fabgossip.core.events import ContentWanted, FetchFailure, LinkId, RequestId
 from fabgossip.core.in_flight import InFlight
 from fabgossip.core.ladder import STEPS, TURN_MS_MIN, Step
-from fabgossip.core.ordered import OrderedMap
+from fabgossip.core.open_wants import OpenWants
 from fabgossip.core.patience import Patience
 from fabgossip.core.sources import Choice, Room, Supply, Turn, is_of, next_source
 from fabgossip.core.tolls import Tolls
+from fabgossip.core.visits import Visits
 from fabgossip.core.wants import (
     REQUESTS_PER_WANT_MAX,
     SOURCES_PER_WANT_MAX,
     BackOff,
     EndedWant,
-    Goal,
     Source,
     Want,
     WantState,
@@ -51,8 +53,11 @@ from fabgossip.core.wants import (
 from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import TrafficClass
-from fabgossip.model.moment import Duration, Instant, is_due, later
-from fabgossip.model.scope import Audience
+from fabgossip.model.moment import Instant
+
+LOOKS_MAX: Final = 2 * DUE_MAX
+"""Wants looked at in one step, some 0.2 ms each with a dozen links (2026-11); the others are looked
+at in the next one, which is at once (*start*)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,22 +81,20 @@ class Fetching:
     """All wants of a node."""
 
     __slots__ = (
-        "_by_content", "_circuits", "_config", "_dialing", "_ended", "_failed", "_fetched",
-        "_generation", "_in_flight", "_may_dial", "_patience", "_queue", "_sequence", "_tolls",
-        "_wants", )  # fmt: skip
+        "_backlog", "_circuits", "_config", "_failed", "_fetched", "_generation", "_in_flight",
+        "_may_dial", "_patience", "_tolls", "_visits", "_wants",
+    )  # fmt: skip
 
     def __init__(self, config: FetchingConfig, recovery: RecoveryConfig, rng: Random) -> None:
         self._config = config
         self._tolls = Tolls(recovery)
         self._circuits = Circuits(recovery, rng)
         self._patience = Patience(config, self._circuits, rng)
-        self._dialing: dict[NodeId, dict[Goal, None]] = {}
-        self._wants: dict[Goal, Want] = {}
-        self._by_content: dict[ContentHash, dict[Goal, Want]] = {}
-        self._queue: OrderedMap[tuple[int, int], Goal] = OrderedMap()
+        self._wants = OpenWants(config.ended_max)
+        self._backlog = Backlog()
+        self._visits = Visits()
         self._in_flight = InFlight(config)
-        self._ended: deque[EndedWant] = deque(maxlen=config.ended_max)
-        self._sequence = 0
+        self._may_dial = 0
         self._generation = 0
         self._fetched = 0
         self._failed = 0
@@ -107,17 +110,14 @@ class Fetching:
     ) -> Want | None:
         """There is a reason to get this content; None if the limit of wants is reached (trust is
         never refused)."""
-        goal = goal_of(verified)
-        want = self._wants.get(goal)
+        want = self.find(verified)
         if want is None:
             if len(self._wants) >= self._config.wants_max and traffic is not TrafficClass.TRUST:
                 return None
-            self._sequence += 1
             wanted = wanted_from(verified, is_read=is_read)
-            want = Want(goal, wanted, verified, traffic, now, self._sequence, now)
-            self._wants[goal] = want
-            self._by_content.setdefault(goal.content_hash, {})[goal] = want
-            self._queue[want.key] = goal
+            want = Want(goal_of(verified), wanted, verified, traffic, now, now)
+            self._wants.on_open(want)
+            self._backlog.on_new(want)
         if announcer is not None:
             self.on_announced(want, announcer)
         return want
@@ -152,7 +152,7 @@ class Fetching:
 
     def wants_of(self, content_hash: ContentHash) -> tuple[Want, ...]:
         """The open wants of a content."""
-        return tuple(self._by_content.get(content_hash, {}).values())
+        return self._wants.of(content_hash)
 
     def on_advertised(self, node_id: NodeId, verified: VerifiedManifest) -> None:
         """A neighbour says it holds a wanted content now."""
@@ -164,7 +164,7 @@ class Fetching:
     def on_opened(self, node_id: NodeId, now: Instant) -> None:
         """A link opened, or its peer may know more: whatever is parked may have a source again."""
         self._circuits.on_linked(node_id, now)
-        for want in self._wants.values():
+        for want in self._wants.all():
             want.on_link(node_id)
             want.is_urgent |= want.step is not Step.NORMAL
             self._wake(want)
@@ -172,36 +172,32 @@ class Fetching:
     def on_lost(self, node_id: NodeId) -> None:
         """A link to a node ended; its transfers come back as failures of their own. That it
         announced something stands: over another link it is asked as before."""
-        for want in self._wants.values():
+        for want in self._wants.all():
             want.on_link(node_id)
 
     def on_unreached(self, node_id: NodeId, now: Instant) -> None:
         """No link to a node could be made."""
         self._circuits.on_failed(node_id, FAILED, now)
-        for want in self._dialed(node_id):
+        for want in self._visits.of(node_id):
             self._miss(want, CONNECT_FAILED, now)
 
     def dialed(self) -> tuple[NodeId, ...]:
         """The nodes that wants wait to be linked to."""
-        return tuple(self._dialing)
+        return self._visits.nodes()
 
     def on_reached(self, node_id: NodeId) -> None:
         """A node that was dialled may be asked now."""
-        for want in self._dialed(node_id):
+        for want in self._visits.of(node_id):
             self._hang_up(want)
             want.visited = node_id
             self._enqueue(want)
 
     def on_turns_over(self, now: Instant) -> None:
         """Sources that were dialled and have no link yet lose their turn when it is over."""
-        for node_id in self.dialed():
-            for want in self._dialed(node_id):
-                if is_due(want.visit_ends, now):
-                    self._circuits.on_failed(node_id, TURN_LOST, now)
-                    self._miss(want, TIMED_OUT, now)
-
-    def _dialed(self, node_id: NodeId) -> tuple[Want, ...]:
-        return tuple(self._wants[goal] for goal in self._dialing.get(node_id, ()))
+        for want in self._visits.due(now):
+            assert want.source is not None
+            self._circuits.on_failed(want.source.node_id, TURN_LOST, now)
+            self._miss(want, TIMED_OUT, now)
 
     def _miss(self, want: Want, outcome: str, now: Instant) -> None:
         """The source of a want could not be asked."""
@@ -215,23 +211,24 @@ class Fetching:
         """A want waits for no link any more."""
         assert want.source is not None
         self._circuits.on_settled(want.source.node_id)
-        waiting = self._dialing[want.source.node_id]
-        del waiting[want.goal]
-        if not waiting:
-            del self._dialing[want.source.node_id]
+        self._visits.on_over(want)
         want.source = None
 
     def _enqueue(self, want: Want) -> None:
         want.state = WantState.QUEUED
-        self._queue[want.key] = want.goal
+        self._backlog.on_back(want)
 
     def _wake(self, want: Want) -> None:
+        """A want that is parked or waits may have a source now."""
         if want.state is WantState.PARKED:
             want.generation = self._next_generation()
             want.enter(Step.NORMAL)
             want.climb_since = None
             want.is_urgent = False
-            self._enqueue(want)
+            want.state = WantState.QUEUED
+            self._backlog.on_new(want)
+        elif want.state is WantState.QUEUED:
+            self._backlog.on_news(want)
 
     def _next_generation(self) -> int:
         self._generation += 1
@@ -326,22 +323,8 @@ class Fetching:
         return tuple(void)
 
     def _end(self, want: Want, state: WantState) -> None:
-        want.state = state
-        goal = want.goal
-        del self._wants[goal]
-        rest = self._by_content[goal.content_hash]
-        del rest[goal]
-        if not rest:
-            del self._by_content[goal.content_hash]
-        self._queue.discard(want.key)
-        namespace = want.verified.manifest.namespace.text
-        ended = EndedWant(
-            goal=goal,
-            namespace=namespace,
-            state=state,
-            attempts=want.attempts,
-        )
-        self._ended.append(ended)
+        self._backlog.discard(want)
+        self._wants.on_ended(want, state)
 
     def _release(self, want: Want) -> None:
         assert want.source is not None
@@ -353,37 +336,67 @@ class Fetching:
         self, supply_of: Callable[[Want], Supply], room: Callable[[], int], now: Instant
     ) -> Turn:
         """What to do now for wants that wait for a source; `room`: dials that may begin."""
-        self._may_dial = room() if len(self._queue) else 0
+        if len(self._backlog):
+            self._may_dial = room()
         started: list[Want] = []
         dialing: list[Want] = []
         parked: list[Want] = []
-        busy: list[Audience] = []
-        looks = [self._wants[next(iter(one))].visit_ends for one in self._dialing.values()]
-        for _, goal in self._queue.items_after((-1, 0), self._config.transfers_max * 4):
-            want = self._wants[goal]
-            if not self._in_flight.has_room(is_trust=want.is_trust):
-                if want.is_trust:
-                    continue
-                break
-            if want.verified.manifest.audience in busy and self._in_flight.are_full(
-                want.announcers
-            ):
-                continue
+        self._backlog.on_time(now)
+        self._on_free(now)
+        for want in self._looks(now):
             choice = self._choice(want, supply_of(want), now)
-            if choice.source is not None and choice.source.link is None:
-                self._dial(want, choice, now)
-                dialing.append(want)
-                looks.append(want.visit_ends)
-            elif choice.source is not None:
-                self._start(want, choice, now)
-                started.append(want)
-            elif choice.waits:
-                looks += [] if choice.look_at is None else [choice.look_at]
-                busy += [] if choice.look_at else [want.verified.manifest.audience]
-            else:
+            if choice.awaits:
+                self._backlog.on_waiting(want, choice.awaits, choice.look_at)
+            elif choice.source is None:
                 self._park(want, now)
                 parked.append(want)
-        return Turn(tuple(started), tuple(dialing), tuple(parked), min(looks, default=None))
+            elif choice.source.link is None:
+                self._dial(want, choice, now)
+                dialing.append(want)
+            else:
+                self._start(want, choice, now)
+                started.append(want)
+        is_done = self._next_look(now) is None
+        look_at = self._look_at(now) if is_done else now
+        return Turn(tuple(started), tuple(dialing), tuple(parked), look_at)
+
+    def _looks(self, now: Instant) -> Iterator[Want]:
+        for _ in range(LOOKS_MAX):
+            want = self._next_look(now)
+            if want is None:
+                return
+            yield want
+
+    def _next_look(self, now: Instant) -> Want | None:
+        """The next want to find a source for, of those that may have one under way."""
+        found = self._first_look()
+        if found is None:
+            self._on_free(now)
+            found = self._first_look()
+        return found
+
+    def _first_look(self) -> Want | None:
+        has_room = self._in_flight.has_room
+        return self._backlog.next_look(
+            trust=has_room(is_trust=True), others=has_room(is_trust=False)
+        )
+
+    def _on_free(self, now: Instant) -> None:
+        self._backlog.on_free(lambda awaited, want: self._is_free(awaited, want, now))
+
+    def _is_free(self, awaited: Awaited, want: Want, now: Instant) -> bool:
+        if isinstance(awaited, Token):
+            return self._tolls.next_at(awaited.step, want, now) <= now
+        if awaited.node_id is None:
+            return self._may_dial > 0
+        return not self._in_flight.is_full(awaited.node_id)
+
+    def _look_at(self, now: Instant) -> Instant | None:
+        """When a turn is over, a wait, or a token comes, whichever is first."""
+        ends = [self._visits.next_end(), self._backlog.next_end()]
+        for want in self._backlog.first_for_tokens():
+            ends.append(self._tolls.next_at(want.step, want, now))
+        return min((one for one in ends if one is not None), default=None)
 
     def _choice(self, want: Want, supply: Supply, now: Instant) -> Choice:
         """Whom to ask: who was dialled for this want and is here now, else the next in order."""
@@ -393,14 +406,14 @@ class Fetching:
         if visited is not None:
             found = next((one for one in supply.linked if one.node_id == visited), None)
             if found is not None and is_of(want, want.step, found):
-                if self._is_source_full(found):
+                if self._is_full(want, found):
                     want.visited = visited
-                    return Choice(waits=True)
+                    return Choice(awaits=(Slot(visited),))
                 turn_ms = max(want.left_ms(now), TURN_MS_MIN)
                 return Choice(source=found, turn_ms=turn_ms, reason=want.reason, is_paid=True)
             want.note(node_id=visited, outcome=NOT_ASKED, reason=want.reason, at=want.asked_at)
         room = Room(
-            is_full=self._is_source_full,
+            is_full=partial(self._is_full, want),
             token_at=lambda step, one: self._tolls.next_at(step, one, now),
             circuit_of=lambda node_id: self._circuits.state_of(node_id, now),
             probe_at=self._circuits.probe_at,
@@ -411,21 +424,19 @@ class Fetching:
         """Whether a content is on its way from a node."""
         return self._in_flight.is_asked(node_id)
 
-    def _is_source_full(self, source: Source) -> bool:
+    def _is_full(self, want: Want, source: Source) -> bool:
         if source.link is None:
-            return self._may_dial <= 0 and source.node_id not in self._dialing
-        return self._in_flight.is_full(source.node_id)
+            return self._may_dial <= 0 and not self._visits.is_dialed(source.node_id)
+        return not want.is_trust and self._in_flight.is_full(source.node_id)
 
     def _dial(self, want: Want, choice: Choice, now: Instant) -> None:
         """Wait for a link to a source."""
         source = self._begin(want, choice, now)
-        self._may_dial -= source.node_id not in self._dialing
-        want.state = WantState.DIALING
-        want.visit_ends = later(now, Duration(choice.turn_ms))
-        self._dialing.setdefault(source.node_id, {})[want.goal] = None
+        self._may_dial -= not self._visits.is_dialed(source.node_id)
+        self._visits.on_begun(want, now)
 
     def _begin(self, want: Want, choice: Choice, now: Instant) -> Source:
-        self._queue.discard(want.key)
+        self._backlog.discard(want)
         assert choice.source is not None
         self._circuits.on_asked(choice.source.node_id)
         if not choice.is_paid:
@@ -447,7 +458,7 @@ class Fetching:
 
     def _park(self, want: Want, now: Instant) -> None:
         """A climb ended without success: what is left to decide is rung 5."""
-        self._queue.discard(want.key)
+        self._backlog.discard(want)
         want.state = WantState.PARKED
         want.enter(Step.RUNG_5)
         want.generation = self._next_generation()
@@ -464,28 +475,27 @@ class Fetching:
 
     def find(self, verified: VerifiedManifest) -> Want | None:
         """The open want behind which a manifest stands."""
-        return self._wants.get(goal_of(verified))
+        return self._wants.find(verified)
 
     def ended(self, verified: VerifiedManifest) -> EndedWant | None:
         """The newest ended want behind which a manifest stood, while it is remembered."""
-        goal = goal_of(verified)
-        return next((one for one in reversed(self._ended) if one.goal == goal), None)
+        return self._wants.ended(verified)
 
     def wants(self) -> tuple[Want, ...]:
         """All open wants, oldest first."""
-        return tuple(self._wants.values())
+        return self._wants.all()
 
     def snapshot(self, now: Instant) -> FetchingSnapshot:
         """Counts for status."""
-        steps = [STEPS.index(want.step) for want in self._wants.values()]
+        wants = self._wants.all()
+        steps = [STEPS.index(want.step) for want in wants]
         return FetchingSnapshot(
-            wanted=len(self._wants),
+            wanted=len(wants),
             in_flight=self._in_flight.count,
-            dialing=sum(map(len, self._dialing.values())),
-            parked=sum(want.state is WantState.PARKED for want in self._wants.values()),
+            dialing=len(self._visits),
+            parked=sum(want.state is WantState.PARKED for want in wants),
             last_good=sum(
-                want.last_good is not None and want.last_good.is_allowed
-                for want in self._wants.values()
+                want.last_good is not None and want.last_good.is_allowed for want in wants
             ),
             highest_step=STEPS[max(steps)].value if steps else Step.NORMAL.value,
             shut_out=self._circuits.count_open(now),
@@ -495,15 +505,13 @@ class Fetching:
 
     def check(self) -> None:
         """Assert limits and that counts equal a recount."""
-        fetching = [want for want in self._wants.values() if want.state is WantState.FETCHING]
-        dialing = {one.goal for one in self._wants.values() if one.state is WantState.DIALING}
-        assert {goal for one in self._dialing.values() for goal in one} == dialing
-        self._in_flight.check(len(fetching))
-        self._circuits.check()
-        queued = sum(want.state is WantState.QUEUED for want in self._wants.values())
-        assert queued == len(self._queue)
-        assert len(self._wants) == sum(len(one) for one in self._by_content.values())
-        for want in self._wants.values():
+        states = Counter(want.state for want in self._wants.all())
+        self._in_flight.check(states[WantState.FETCHING])
+        self._visits.check(states[WantState.DIALING])
+        assert states[WantState.QUEUED] == len(self._backlog)
+        for machine in (self._wants, self._backlog, self._circuits):
+            machine.check()
+        for want in self._wants.all():
             assert len(want.attempts) <= ATTEMPTS_MAX
             sources = (len(want.announcers), len(want.tried), len(want.barred))
             assert max(sources) <= SOURCES_PER_WANT_MAX

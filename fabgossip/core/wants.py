@@ -167,8 +167,8 @@ class Want:
     verified: VerifiedManifest
     traffic: TrafficClass
     since: Instant
-    sequence: int
     asked_at: Instant
+    sequence: int = 0
     announcers: OrderedDict[NodeId, None] = field(default_factory=OrderedDict)
     """Who announced it, over whatever link."""
     requests: list[RequestId] = field(default_factory=list)
