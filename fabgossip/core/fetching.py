@@ -15,7 +15,7 @@ wait that doubles.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 from typing import Final
@@ -31,6 +31,7 @@ from fabgossip.core.attempts import (
 from fabgossip.core.backlog import DUE_MAX, Awaited, Backlog, Slot, Token
 from fabgossip.core.circuits import FAILED, TURN_LOST, Circuits
 from fabgossip.core.config import FetchingConfig, RecoveryConfig
+from fabgossip.core.credence import Credence
 from fabgossip.core.events import ContentWanted, FetchFailure, LinkId, RequestId
 from fabgossip.core.in_flight import InFlight
 from fabgossip.core.ladder import STEPS, TURN_MS_MIN, Step
@@ -81,14 +82,15 @@ class Fetching:
     """All wants of a node."""
 
     __slots__ = (
-        "_backlog", "_circuits", "_config", "_failed", "_fetched", "_generation", "_in_flight",
-        "_may_dial", "_patience", "_tolls", "_visits", "_wants",
+        "_backlog", "_circuits", "_config", "_credence", "_failed", "_fetched", "_generation",
+        "_in_flight", "_may_dial", "_patience", "_tolls", "_visits", "_wants",
     )  # fmt: skip
 
     def __init__(self, config: FetchingConfig, recovery: RecoveryConfig, rng: Random) -> None:
         self._config = config
         self._tolls = Tolls(recovery)
         self._circuits = Circuits(recovery, rng)
+        self._credence = Credence()
         self._patience = Patience(config, self._circuits, rng)
         self._wants = OpenWants(config.ended_max)
         self._backlog = Backlog()
@@ -119,13 +121,15 @@ class Fetching:
             self._wants.on_open(want)
             self._backlog.on_new(want)
         if announcer is not None:
-            self.on_announced(want, announcer)
+            self.on_announced(want, announcer, now)
         return want
 
-    def on_announced(self, want: Want, announcer: NodeId) -> None:
+    def on_announced(self, want: Want, announcer: NodeId, now: Instant) -> None:
         """A node announced what a want is for: whether it had it before or not, it may have it
         now."""
         want.on_announced(announcer)
+        if self._credence.is_ignored(announcer, now):
+            return
         want.on_word(announcer)
         want.is_urgent |= want.step is not Step.NORMAL
         self._wake(want)
@@ -154,10 +158,10 @@ class Fetching:
         """The open wants of a content."""
         return self._wants.of(content_hash)
 
-    def on_advertised(self, node_id: NodeId, verified: VerifiedManifest) -> None:
+    def on_advertised(self, node_id: NodeId, verified: VerifiedManifest, now: Instant) -> None:
         """A neighbour says it holds a wanted content now."""
         want = self.find(verified)
-        if want is not None:
+        if want is not None and not self._credence.is_ignored(node_id, now):
             want.on_word(node_id)
             self._wake(want)
 
@@ -295,6 +299,8 @@ class Fetching:
             return want
         if reason in (FetchFailure.BAD_HASH, FetchFailure.BAD_LENGTH):
             want.bar(source, now)
+        if want.is_contradicted(source, reason):
+            self._credence.on_contradicted(source.node_id, now)
         want.on_fault(source, reason, self._wait_of(want, source), now)
         self._patience.on_failed(source.node_id, reason, now)
         if received:
@@ -418,7 +424,17 @@ class Fetching:
             circuit_of=lambda node_id: self._circuits.state_of(node_id, now),
             probe_at=self._circuits.probe_at,
         )
-        return next_source(want, supply, room, now)
+        return next_source(want, self.heard(supply, now), room, now)
+
+    def heard(self, supply: Supply, now: Instant) -> Supply:
+        """The sources there are, without the words that count for nothing."""
+        linked = tuple(
+            replace(one, says=None)
+            if one.says and self._credence.is_ignored(one.node_id, now)
+            else one
+            for one in supply.linked
+        )
+        return Supply(linked, supply.absent)
 
     def is_asked(self, node_id: NodeId) -> bool:
         """Whether a content is on its way from a node."""
@@ -509,7 +525,7 @@ class Fetching:
         self._in_flight.check(states[WantState.FETCHING])
         self._visits.check(states[WantState.DIALING])
         assert states[WantState.QUEUED] == len(self._backlog)
-        for machine in (self._wants, self._backlog, self._circuits):
+        for machine in (self._wants, self._backlog, self._circuits, self._credence):
             machine.check()
         for want in self._wants.all():
             assert len(want.attempts) <= ATTEMPTS_MAX

@@ -195,7 +195,7 @@ class Intake:
         want = self._m.fetching.find(found[1])
         if want is None:
             return
-        self._m.fetching.on_announced(want, announcer)
+        self._m.fetching.on_announced(want, announcer, now.instant)
         fitting = self._fitting(found[1], content, origin, now)
         if fitting is not None:
             self._contents.store(found[1], fitting)

@@ -152,6 +152,8 @@ class Tried:
     fault: Fault
     until: Instant
     """Not asked again before."""
+    is_by_word: bool = False
+    """Whether its own word ended that wait."""
 
 
 BackOff: TypeAlias = Callable[[int, Fault], Duration]
@@ -283,6 +285,12 @@ class Want:
         )
         _note(self.tried, source.node_id, tried)
 
+    def is_contradicted(self, source: Source, reason: FetchFailure) -> bool:
+        """Whether the try under way was made on the word of its source, which lacks it."""
+        tried = self.tried.get(source.node_id)
+        is_by_word = tried is not None and tried.is_by_word
+        return reason is FetchFailure.MISSING and (source.says is True or is_by_word)
+
     def bar(self, source: Source, now: Instant) -> None:
         """A source sent a wrong byte."""
         _note(self.barred, source.node_id, later(now, BARRED))
@@ -298,7 +306,7 @@ class Want:
         where its try in this climb is over, the next climb is urgent."""
         tried = self.tried.get(node_id)
         if tried is not None and tried.fault is not Fault.WITHHOLDS:
-            self.tried[node_id] = replace(tried, until=AT_ONCE)
+            self.tried[node_id] = replace(tried, until=AT_ONCE, is_by_word=True)
             self.is_urgent |= tried.climb == self.climbs
 
     def on_link(self, node_id: NodeId) -> None:

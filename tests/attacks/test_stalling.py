@@ -53,7 +53,15 @@ class Siege(Scene):
 
     def says_it_again(self, link: LinkId) -> None:
         """An attacker announces the list and says that it holds it."""
+        self.announces_again(link)
+        self.advertises(link)
+
+    def announces_again(self, link: LinkId) -> None:
+        """An attacker announces the list."""
         self.announce(LIST, link)
+
+    def advertises(self, link: LinkId) -> None:
+        """An attacker says that it holds the list."""
         entry = HoldingsEntry(EVERYBODY, HoldingsMode.ONLY, (LIST.prefix,))
         self.hear(link, Holdings(sequence=9, is_whole=False, entries=(entry,)))
 
@@ -198,3 +206,21 @@ def test_who_withholds_is_passed_over_for_longer_each_time_whatever_it_says() ->
         waits.append((siege.now.instant - since) // 1_000)
     for waited, least in zip(waits, (10, 20, 40, 60, 60, 60), strict=True):
         assert least * 4 // 5 <= waited <= least * 6 // 5 + 30
+
+
+@pytest.mark.parametrize("says", [Siege.advertises, Siege.announces_again])
+def test_a_word_that_proved_untrue_three_times_counts_for_nothing_for_ten_minutes(
+    says: Callable[[Siege, LinkId], None],
+) -> None:
+    """A word ends the wait for who lacked a content: a liar would be asked as often as it speaks.
+    Then it is heard again: it may have it now."""
+    siege = Siege(("m1",))
+    (liar,) = siege.names
+    asked = []
+    for second in range(605):
+        while siege.goes_on():
+            asked.append(second)
+            siege.fails(FetchFailure.MISSING, 0)
+        siege.wait(1_000)
+        says(siege, liar)
+    assert asked == [0, 1, 2, 3, 603, 604]

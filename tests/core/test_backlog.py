@@ -68,7 +68,7 @@ class Wanting:
         )
         assert want is not None
         for one in announcers:
-            self.fetching.on_announced(want, NodeId(one))
+            self.fetching.on_announced(want, NodeId(one), self.now)
         return want
 
     def step(self) -> Turn:
@@ -161,13 +161,13 @@ def test_news_of_old_wants_puts_none_of_them_before_a_newer_one(*, is_parked: bo
         node.wait(5_000)
         node.settle()
     for one in wants:
-        node.fetching.on_advertised(NodeId("m1"), one.verified)
+        node.fetching.on_advertised(NodeId("m1"), one.verified, node.now)
     fresh = node.want(routes(name="fresh", content=b"fresh"), "n2")
     steps = 1
     while fresh not in node.step().started:
         steps += 1
         for one in wants[:LOOKS_MAX]:
-            node.fetching.on_advertised(NodeId("m1"), one.verified)
+            node.fetching.on_advertised(NodeId("m1"), one.verified, node.now)
         assert steps <= STUCK // LOOKS_MAX + 1
 
 
