@@ -316,7 +316,10 @@ class Fetching:
         void = []
         for want in self.wants_of(content_hash):
             behind = [one for one in named if goal_of(one) == want.goal]
-            if not behind:
+            joined = None if behind else self._joined(want, named)
+            if joined is not None:
+                self._wants.on_joined(want, joined)
+            elif not behind:
                 if want.state is WantState.DIALING:
                     self._hang_up(want)
                 elif want.state is WantState.FETCHING:
@@ -327,6 +330,13 @@ class Fetching:
                 want.verified = behind[0]
                 want.wanted = wanted_from(want.verified, is_read=want.wanted.is_read)
         return tuple(void)
+
+    def _joined(self, want: Want, named: tuple[VerifiedManifest, ...]) -> VerifiedManifest | None:
+        """What a want is for, in an envelope with further signatures; whoever is asked for it goes
+        on, and whoever announced it is asked as before."""
+        same = (one for one in named if one.manifest_hash == want.verified.manifest_hash)
+        found = next(same, None)
+        return None if found is None or self.find(found) is not None else found
 
     def _end(self, want: Want, state: WantState) -> None:
         self._backlog.discard(want)

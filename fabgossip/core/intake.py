@@ -211,6 +211,8 @@ class Intake:
     ) -> None:
         is_unopposed = self._disputes.is_unopposed(verdict)
         if self._accepting.join(verdict, origin):
+            assert verdict.verified is not None
+            self._contents.void(verdict.verified.manifest.content_hash)
             return
         if verdict.manifest_hash is not None and not is_unopposed:
             self._remember(raw, verdict, prefix_of(verdict.manifest_hash), origin)

@@ -31,6 +31,12 @@ class OpenWants:
         self._by_goal[want.goal] = want
         self._by_content.setdefault(want.goal.content_hash, {})[want.goal] = want
 
+    def on_joined(self, want: Want, verified: VerifiedManifest) -> None:
+        """What is wanted is signed by more keys than before."""
+        self._drop(want.goal)
+        want.goal, want.verified = goal_of(verified), verified
+        self.on_open(want)
+
     def on_ended(self, want: Want, state: WantState) -> None:
         """Nothing is wanted any more, for this reason."""
         want.state = state
