@@ -1,10 +1,8 @@
 """Outstanding wants: which content to get from whom, and what every try came to.
 
-Decides: the next source of each want, when to try again, when to give up a source for a content.
+Decides: when to try again, when to give up a source for a content, when a want ends.
 Keeps: no want without an admitted manifest; one want per content and signer however many reasons
-it has; whichever want brings a content, it ends all that are for it;
-steps in strict order; trust waits for no other class; however many wants are outstanding, the
-control plane and the endpoints everybody starts from are asked at a pace.
+it has; whichever want brings a content, it ends all that are for it; steps in strict order.
 Must not know: how bytes travel, where they rest.
 
 A source without a link is dialled; its want waits for the link one turn long, and the link may come
@@ -14,32 +12,27 @@ wait that doubles.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import Final
 
+from fabgossip.core.asking import Asking
 from fabgossip.core.attempts import (
     ATTEMPTS_MAX,
     CONNECT_FAILED,
-    NOT_ASKED,
     SKIPPED,
     TIMED_OUT,
     LastGood,
 )
-from fabgossip.core.backlog import DUE_MAX, Awaited, Backlog, Slot, Token
 from fabgossip.core.circuits import FAILED, TURN_LOST, Circuits
 from fabgossip.core.config import FetchingConfig, RecoveryConfig
 from fabgossip.core.credence import Credence
 from fabgossip.core.events import ContentWanted, FetchFailure, LinkId, RequestId
-from fabgossip.core.in_flight import InFlight
-from fabgossip.core.ladder import STEPS, TURN_MS_MIN, Step
+from fabgossip.core.ladder import STEPS, Step
 from fabgossip.core.open_wants import OpenWants
 from fabgossip.core.patience import Patience
-from fabgossip.core.sources import Choice, Room, Supply, Turn, is_of, next_source
-from fabgossip.core.tolls import Tolls
-from fabgossip.core.visits import Visits
+from fabgossip.core.sources import Supply, Turn
 from fabgossip.core.wants import (
     REQUESTS_PER_WANT_MAX,
     SOURCES_PER_WANT_MAX,
@@ -55,10 +48,6 @@ from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import TrafficClass
 from fabgossip.model.moment import Instant
-
-LOOKS_MAX: Final = 2 * DUE_MAX
-"""Wants looked at in one step, some 0.2 ms each with a dozen links (2026-11); the others are looked
-at in the next one, which is at once (*start*)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,21 +71,17 @@ class Fetching:
     """All wants of a node."""
 
     __slots__ = (
-        "_backlog", "_circuits", "_config", "_credence", "_failed", "_fetched", "_generation",
-        "_in_flight", "_may_dial", "_patience", "_tolls", "_visits", "_wants",
+        "_asking", "_circuits", "_config", "_credence", "_failed", "_fetched", "_generation",
+        "_patience", "_wants",
     )  # fmt: skip
 
     def __init__(self, config: FetchingConfig, recovery: RecoveryConfig, rng: Random) -> None:
         self._config = config
-        self._tolls = Tolls(recovery)
         self._circuits = Circuits(recovery, rng)
         self._credence = Credence()
         self._patience = Patience(config, self._circuits, rng)
         self._wants = OpenWants(config.ended_max)
-        self._backlog = Backlog()
-        self._visits = Visits()
-        self._in_flight = InFlight(config)
-        self._may_dial = 0
+        self._asking = Asking(config, recovery, self._circuits, self._credence)
         self._generation = 0
         self._fetched = 0
         self._failed = 0
@@ -119,7 +104,7 @@ class Fetching:
             wanted = wanted_from(verified, is_read=is_read)
             want = Want(goal_of(verified), wanted, verified, traffic, now, now)
             self._wants.on_open(want)
-            self._backlog.on_new(want)
+            self._asking.backlog.on_new(want)
         if announcer is not None:
             self.on_announced(want, announcer, now)
         return want
@@ -182,23 +167,22 @@ class Fetching:
     def on_unreached(self, node_id: NodeId, now: Instant) -> None:
         """No link to a node could be made."""
         self._circuits.on_failed(node_id, FAILED, now)
-        for want in self._visits.of(node_id):
+        for want in self._asking.visits.of(node_id):
             self._miss(want, CONNECT_FAILED, now)
 
     def dialed(self) -> tuple[NodeId, ...]:
         """The nodes that wants wait to be linked to."""
-        return self._visits.nodes()
+        return self._asking.visits.nodes()
 
     def on_reached(self, node_id: NodeId) -> None:
         """A node that was dialled may be asked now."""
-        for want in self._visits.of(node_id):
-            self._hang_up(want)
+        for want in self._asking.visits.of(node_id):
+            self._asking.on_back(want)
             want.visited = node_id
-            self._enqueue(want)
 
     def on_turns_over(self, now: Instant) -> None:
         """Sources that were dialled and have no link yet lose their turn when it is over."""
-        for want in self._visits.due(now):
+        for want in self._asking.visits.due(now):
             assert want.source is not None
             self._circuits.on_failed(want.source.node_id, TURN_LOST, now)
             self._miss(want, TIMED_OUT, now)
@@ -208,19 +192,7 @@ class Fetching:
         assert want.source is not None
         want.tried_source(outcome, now, 0)
         want.on_unreached(want.source, self._wait_of(want, want.source), now)
-        self._hang_up(want)
-        self._enqueue(want)
-
-    def _hang_up(self, want: Want) -> None:
-        """A want waits for no link any more."""
-        assert want.source is not None
-        self._circuits.on_settled(want.source.node_id)
-        self._visits.on_over(want)
-        want.source = None
-
-    def _enqueue(self, want: Want) -> None:
-        want.state = WantState.QUEUED
-        self._backlog.on_back(want)
+        self._asking.on_back(want)
 
     def _wake(self, want: Want) -> None:
         """A want that is parked or waits may have a source now."""
@@ -230,9 +202,9 @@ class Fetching:
             want.climb_since = None
             want.is_urgent = False
             want.state = WantState.QUEUED
-            self._backlog.on_new(want)
+            self._asking.backlog.on_new(want)
         elif want.state is WantState.QUEUED:
-            self._backlog.on_news(want)
+            self._asking.backlog.on_news(want)
 
     def _next_generation(self) -> int:
         self._generation += 1
@@ -251,16 +223,13 @@ class Fetching:
         what they say."""
         ended = self.wants_of(stored.content_hash)
         for want in ended:
-            if want.state is WantState.DIALING:
-                self._hang_up(want)
-            elif want.source is not None:
+            if want.state is WantState.FETCHING:
+                assert want.source is not None
                 is_its = want.source.link == link and want.goal.size == stored.size
                 outcome = "verified" if is_its else FetchFailure.CANCELLED.value
                 want.tried_source(outcome, now, stored.size if is_its else 0)
-                node_id = want.source.node_id
-                self._release(want)
                 if is_its:
-                    self._circuits.on_answered(node_id)
+                    self._circuits.on_answered(want.source.node_id)
             is_true = want.goal.size == stored.size
             self._end(want, WantState.SATISFIED if is_true else WantState.REFUSED)
         self._fetched += any(want.state is WantState.SATISFIED for want in ended)
@@ -293,7 +262,6 @@ class Fetching:
         self._failed += 1
         source = want.source
         want.tried_source(reason.value, now, received)
-        self._release(want)
         if reason is FetchFailure.CONTRADICTED:
             self._end(want, WantState.REFUSED)
             return want
@@ -305,7 +273,7 @@ class Fetching:
         self._patience.on_failed(source.node_id, reason, now)
         if received:
             want.step_since = now
-        self._enqueue(want)
+        self._asking.on_back(want)
         return want
 
     def on_named(
@@ -320,10 +288,6 @@ class Fetching:
             if joined is not None:
                 self._wants.on_joined(want, joined)
             elif not behind:
-                if want.state is WantState.DIALING:
-                    self._hang_up(want)
-                elif want.state is WantState.FETCHING:
-                    self._release(want)
                 self._end(want, WantState.VOID)
                 void.append(want)
             elif want.verified not in behind:
@@ -339,152 +303,31 @@ class Fetching:
         return None if found is None or self.find(found) is not None else found
 
     def _end(self, want: Want, state: WantState) -> None:
-        self._backlog.discard(want)
+        self._asking.on_over(want)
         self._wants.on_ended(want, state)
-
-    def _release(self, want: Want) -> None:
-        assert want.source is not None
-        self._in_flight.on_over(want.source.node_id, is_trust=want.is_trust)
-        self._circuits.on_settled(want.source.node_id)
-        want.source = None
 
     def next_transfers(
         self, supply_of: Callable[[Want], Supply], room: Callable[[], int], now: Instant
     ) -> Turn:
         """What to do now for wants that wait for a source; `room`: dials that may begin."""
-        if len(self._backlog):
-            self._may_dial = room()
-        started: list[Want] = []
-        dialing: list[Want] = []
-        parked: list[Want] = []
-        self._backlog.on_time(now)
-        self._on_free(now)
-        for want in self._looks(now):
-            choice = self._choice(want, supply_of(want), now)
-            if choice.awaits:
-                self._backlog.on_waiting(want, choice.awaits, choice.look_at)
-            elif choice.source is None:
-                self._park(want, now)
-                parked.append(want)
-            elif choice.source.link is None:
-                self._dial(want, choice, now)
-                dialing.append(want)
-            else:
-                self._start(want, choice, now)
-                started.append(want)
-        is_done = self._next_look(now) is None
-        look_at = self._look_at(now) if is_done else now
-        return Turn(tuple(started), tuple(dialing), tuple(parked), look_at)
-
-    def _looks(self, now: Instant) -> Iterator[Want]:
-        for _ in range(LOOKS_MAX):
-            want = self._next_look(now)
-            if want is None:
-                return
-            yield want
-
-    def _next_look(self, now: Instant) -> Want | None:
-        """The next want to find a source for, of those that may have one under way."""
-        found = self._first_look()
-        if found is None:
-            self._on_free(now)
-            found = self._first_look()
-        return found
-
-    def _first_look(self) -> Want | None:
-        has_room = self._in_flight.has_room
-        return self._backlog.next_look(
-            trust=has_room(is_trust=True), others=has_room(is_trust=False)
-        )
-
-    def _on_free(self, now: Instant) -> None:
-        self._backlog.on_free(lambda awaited, want: self._is_free(awaited, want, now))
-
-    def _is_free(self, awaited: Awaited, want: Want, now: Instant) -> bool:
-        if isinstance(awaited, Token):
-            return self._tolls.next_at(awaited.step, want, now) <= now
-        if awaited.node_id is None:
-            return self._may_dial > 0
-        return not self._in_flight.is_full(awaited.node_id)
-
-    def _look_at(self, now: Instant) -> Instant | None:
-        """When a turn is over, a wait, or a token comes, whichever is first."""
-        ends = [self._visits.next_end(), self._backlog.next_end()]
-        for want in self._backlog.first_for_tokens():
-            ends.append(self._tolls.next_at(want.step, want, now))
-        return min((one for one in ends if one is not None), default=None)
-
-    def _choice(self, want: Want, supply: Supply, now: Instant) -> Choice:
-        """Whom to ask: who was dialled for this want and is here now, else the next in order."""
-        if want.climb_since is None:
-            want.climb_since = now
-        visited, want.visited = want.visited, None
-        if visited is not None:
-            found = next((one for one in supply.linked if one.node_id == visited), None)
-            if found is not None and is_of(want, want.step, found):
-                if self._is_full(want, found):
-                    want.visited = visited
-                    return Choice(awaits=(Slot(visited),))
-                turn_ms = max(want.left_ms(now), TURN_MS_MIN)
-                return Choice(source=found, turn_ms=turn_ms, reason=want.reason, is_paid=True)
-            want.note(node_id=visited, outcome=NOT_ASKED, reason=want.reason, at=want.asked_at)
-        room = Room(
-            is_full=partial(self._is_full, want),
-            token_at=lambda step, one: self._tolls.next_at(step, one, now),
-            circuit_of=lambda node_id: self._circuits.state_of(node_id, now),
-            probe_at=self._circuits.probe_at,
-        )
-        return next_source(want, self.heard(supply, now), room, now)
+        turn = self._asking.next_turn(supply_of, room, now)
+        for want in turn.parked:
+            self._park(want, now)
+        return turn
 
     def heard(self, supply: Supply, now: Instant) -> Supply:
         """The sources there are, without the words that count for nothing."""
-        linked = tuple(
-            replace(one, says=None)
-            if one.says and self._credence.is_ignored(one.node_id, now)
-            else one
-            for one in supply.linked
-        )
-        return Supply(linked, supply.absent)
+        return self._asking.heard(supply, now)
 
     def is_asked(self, node_id: NodeId) -> bool:
         """Whether a content is on its way from a node."""
-        return self._in_flight.is_asked(node_id)
-
-    def _is_full(self, want: Want, source: Source) -> bool:
-        if source.link is None:
-            return self._may_dial <= 0 and not self._visits.is_dialed(source.node_id)
-        return not want.is_trust and self._in_flight.is_full(source.node_id)
-
-    def _dial(self, want: Want, choice: Choice, now: Instant) -> None:
-        """Wait for a link to a source."""
-        source = self._begin(want, choice, now)
-        self._may_dial -= not self._visits.is_dialed(source.node_id)
-        self._visits.on_begun(want, now)
-
-    def _begin(self, want: Want, choice: Choice, now: Instant) -> Source:
-        self._backlog.discard(want)
-        assert choice.source is not None
-        self._circuits.on_asked(choice.source.node_id)
-        if not choice.is_paid:
-            self._tolls.pay(want, now)
-            want.asked += 1
-            want.asked_at = now
-        want.step_since = now if want.step_since is None else want.step_since
-        want.source, want.reason, want.turn_ms = choice.source, choice.reason, choice.turn_ms
-        want.has_climbed = want.has_climbed or want.step is not Step.NORMAL
-        return choice.source
-
-    def _start(self, want: Want, choice: Choice, now: Instant) -> None:
-        source = self._begin(want, choice, now)
-        want.state = WantState.FETCHING
-        self._in_flight.on_started(source.node_id, is_trust=want.is_trust)
+        return self._asking.is_asked(node_id)
 
     def _wait_of(self, want: Want, source: Source) -> BackOff:
         return partial(self._patience.back_off, want, source.node_id)
 
     def _park(self, want: Want, now: Instant) -> None:
         """A climb ended without success: what is left to decide is rung 5."""
-        self._backlog.discard(want)
         want.state = WantState.PARKED
         want.enter(Step.RUNG_5)
         want.generation = self._next_generation()
@@ -517,8 +360,8 @@ class Fetching:
         steps = [STEPS.index(want.step) for want in wants]
         return FetchingSnapshot(
             wanted=len(wants),
-            in_flight=self._in_flight.count,
-            dialing=len(self._visits),
+            in_flight=self._asking.in_flight,
+            dialing=len(self._asking.visits),
             parked=sum(want.state is WantState.PARKED for want in wants),
             last_good=sum(
                 want.last_good is not None and want.last_good.is_allowed for want in wants
@@ -532,10 +375,12 @@ class Fetching:
     def check(self) -> None:
         """Assert limits and that counts equal a recount."""
         states = Counter(want.state for want in self._wants.all())
-        self._in_flight.check(states[WantState.FETCHING])
-        self._visits.check(states[WantState.DIALING])
-        assert states[WantState.QUEUED] == len(self._backlog)
-        for machine in (self._wants, self._backlog, self._circuits, self._credence):
+        self._asking.check(
+            fetching=states[WantState.FETCHING],
+            dialing=states[WantState.DIALING],
+            queued=states[WantState.QUEUED],
+        )
+        for machine in (self._wants, self._circuits, self._credence):
             machine.check()
         for want in self._wants.all():
             assert len(want.attempts) <= ATTEMPTS_MAX

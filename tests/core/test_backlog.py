@@ -6,10 +6,11 @@ from typing import Final
 
 import pytest
 
+from fabgossip.core.asking import LOOKS_MAX
 from fabgossip.core.config import FetchingConfig, NodeConfig, RecoveryConfig
 from fabgossip.core.effects import ReceiveContent
 from fabgossip.core.events import FetchFailure, LadderDue, LinkId
-from fabgossip.core.fetching import LOOKS_MAX, Fetching
+from fabgossip.core.fetching import Fetching
 from fabgossip.core.ladder import Step
 from fabgossip.core.sources import Supply, Turn
 from fabgossip.core.wants import Origin, Source, Want, WantState
