@@ -146,7 +146,7 @@ def test_of_those_whose_time_is_over_a_new_want_waits_for_a_few_only() -> None:
     node.looks = 0
     turn = node.step()
     assert fresh in turn.started
-    assert node.looks <= LOOKS_MAX
+    assert node.looks <= STUCK // 4
     assert turn.look_at is not None
     assert turn.look_at <= node.now
     node.settle()
