@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +14,19 @@ from fabgossip.cli.authority import (
     add_verb,
     authority_of,
     passphrase_of,
+    typed,
     wall_now,
 )
 from fabgossip.cli.client import StatusClient
-from fabgossip.cli.output import EXIT_OK, EXIT_REFUSED, print_json, print_table, safe, say
+from fabgossip.cli.output import (
+    EXIT_FAILURE,
+    EXIT_OK,
+    EXIT_REFUSED,
+    print_json,
+    print_table,
+    safe,
+    say,
+)
 from fabgossip.cli.trust import add_trust_verbs
 from fabgossip.control.advice import (
     nodes_matching,
@@ -33,6 +42,7 @@ from fabgossip.control.publishing import Delivery, publish
 from fabgossip.control.signing import SignedArtifact
 from fabgossip.control.sources.folder import Source, read_all
 from fabgossip.control.sources.problems import SourceProblemsError, problems_in
+from fabgossip.control.uncompiled import Uncompiled
 from fabgossip.errors import ControlError, ModelError, UsageError
 from fabgossip.model.artifact import CONTENT_BYTES_MAX, ArtifactType
 from fabgossip.model.authority import DEMO_PREFIX, ContentCap
@@ -48,6 +58,8 @@ _CHANGES: Final = (
     "replaces",
 )  # fmt: skip
 """Options of `enroll` that say something about a node."""
+NAMED_MAX: Final = 8
+"""As many of what waits for a compile are named (*start*)."""
 _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20}
 
 
@@ -405,7 +417,7 @@ def run_publish(arguments: argparse.Namespace) -> int:
         node_id = _node_at(client, arguments.socket)
         with authority.locked():
             deliveries = publish(authority, submitter(client), now, everything=arguments.all)
-            row = authority.find_node(node_id)
+            row, waiting = authority.find_node(node_id), authority.uncompiled(now)
     refused = [one for one in deliveries if not one.is_accepted]
     if arguments.json:
         items = [
@@ -416,7 +428,8 @@ def run_publish(arguments: argparse.Namespace) -> int:
             }
             for one in deliveries
         ]
-        print_json({"node_id": node_id, "published": items, "refused": len(refused)})
+        body = {"node_id": node_id, "published": items, "refused": len(refused)}
+        print_json({**body, "uncompiled": _uncompiled_json(waiting)})
     else:
         for one in refused:
             say(f"fabgossip: {one.artifact.manifest.namespace.text}: {one.code}: {one.detail}")
@@ -424,7 +437,36 @@ def run_publish(arguments: argparse.Namespace) -> int:
         print(f"{taken} handed over to {safe(node_id)}, {len(refused)} refused")
         if row is not None:
             _say_what_it_stores(row, refused)
-    return EXIT_REFUSED if refused else EXIT_OK
+        if waiting:
+            _say_what_waits(waiting, arguments)
+    if refused:
+        return EXIT_REFUSED
+    return EXIT_FAILURE if waiting else EXIT_OK
+
+
+def _uncompiled_json(waiting: Uncompiled) -> dict[str, object]:
+    entries = [
+        {"entry": one.entry_id, "kind": one.kind.lower(), "subject": one.subject}
+        for one in waiting.entries
+    ]
+    return {"revocations": entries, "nodes": list(waiting.nodes)}
+
+
+def _say_what_waits(waiting: Uncompiled, arguments: argparse.Namespace) -> None:
+    """What was decided takes effect nowhere, and a count of 0 would sound as if it had."""
+    if waiting.entries:
+        named = _first(f"{one.kind.lower()} {one.subject}" for one in waiting.entries)
+        say(f"warning: in no signed list yet, so believed by every node: {named}")
+    if waiting.nodes:
+        say(f"warning: enrolled or changed, and in no signed claims yet: {_first(waiting.nodes)}")
+    say(f"next: {typed(arguments, 'compile SOURCE')}; then publish again")
+
+
+def _first(words: Iterable[str]) -> str:
+    """The first of many, and how many more."""
+    some = list(words)
+    more = f" and {len(some) - NAMED_MAX} more" if len(some) > NAMED_MAX else ""
+    return f"{', '.join(map(safe, some[:NAMED_MAX]))}{more}"
 
 
 def _node_at(client: StatusClient, socket: Path) -> str:

@@ -276,7 +276,9 @@ def _until(text: str | None, now: UnixTime) -> int:
 
 
 def _show_list(authority: AuthorityFolder, *, as_json: bool) -> int:
-    rows = authority.book().in_force(authority.bundle().authority_epoch, wall_now())
+    epoch, version = authority.bundle().authority_epoch, authority.list_version()
+    rows = authority.book().in_force(epoch, wall_now())
+    signed = {row: row.first_list(epoch) <= version for row in rows}
     if as_json:
         entries = [
             {
@@ -286,23 +288,25 @@ def _show_list(authority: AuthorityFolder, *, as_json: bool) -> int:
                 "reason": row.reason,
                 "since": _shown(row.since),
                 "until": _shown(row.until),
+                "signed": signed[row],
             }
             for row in rows
         ]
-        print_json({"version": authority.list_version(), "entries": entries})
+        print_json({"version": version, "entries": entries})
         return EXIT_OK
     lines = [
         (
             row.entry_id,
             row.kind.lower(),
             row.subject,
+            "yes" if signed[row] else "no",
             _shown(row.since),
             _shown(row.until),
             row.reason,
         )
         for row in rows
     ]
-    print_table(("ENTRY", "KIND", "SUBJECT", "SINCE", "UNTIL", "REASON"), lines)
+    print_table(("ENTRY", "KIND", "SUBJECT", "SIGNED", "SINCE", "UNTIL", "REASON"), lines)
     return EXIT_OK
 
 

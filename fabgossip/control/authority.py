@@ -84,6 +84,7 @@ from fabgossip.control.signing import (
 )
 from fabgossip.control.sources.folder import Source
 from fabgossip.control.sources.problems import SourceProblemsError
+from fabgossip.control.uncompiled import Uncompiled, uncompiled_of
 from fabgossip.errors import ControlError, WireError
 from fabgossip.model.artifact import TRUST_TYPES, ArtifactType, Tombstone
 from fabgossip.model.authority import (
@@ -514,6 +515,11 @@ class AuthorityFolder:
         given = self._given(Source(), now, KeyRing(()))
         found = self.heads() if everything else self.undelivered()
         return tuple(one for one in found if is_worth_handing(given, one.manifest))
+
+    def uncompiled(self, now: UnixTime) -> Uncompiled:
+        """What was decided and is in nothing signed yet; raises `ControlError`."""
+        given = self._given(Source(), now, KeyRing(()))
+        return uncompiled_of(given, self.book(), self.list_version())
 
     def mark_delivered(self, artifacts: tuple[SignedArtifact, ...]) -> None:
         """See `PublishedFolder.mark_delivered`."""
