@@ -48,7 +48,7 @@ from fabgossip.model.artifact import CONTENT_BYTES_MAX, ArtifactType
 from fabgossip.model.authority import DEMO_PREFIX, ContentCap
 from fabgossip.model.ids import parse_cluster_id, parse_platform_id
 from fabgossip.model.moment import UnixTime
-from fabgossip.model.topology import PeerClass
+from fabgossip.model.topology import PeerClass, parse_peer_address
 from fabgossip.trust.rejections import RejectionCode
 
 EPOCH_START_MAX: Final = 1 << 40
@@ -328,8 +328,12 @@ def _row(arguments: argparse.Namespace, before: NodeRow | None) -> NodeRow:
 
 
 def _places(arguments: argparse.Namespace) -> NodePlaces:
+    try:
+        listen = parse_peer_address(arguments.listen or arguments.address)
+    except ValueError as error:
+        raise UsageError(f"enroll: --listen {error}") from error
     return NodePlaces(
-        listen=arguments.listen or arguments.address,
+        listen=listen,
         storage=arguments.storage,
         socket=arguments.socket,
         rebootstrap=arguments.replaces,

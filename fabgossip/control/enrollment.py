@@ -33,7 +33,7 @@ from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import HASH_BYTES, NodeId, parse_id, parse_node_id
 from fabgossip.model.moment import UnixTime, seconds_after
 from fabgossip.model.scope import Entitlements, ScopeId, ScopeKind, StorageAssignment, scope_id
-from fabgossip.model.topology import FailureDomain, PeerClass
+from fabgossip.model.topology import FailureDomain, PeerClass, parse_peer_address
 from fabgossip.trust.identity import spiffe_id
 from fabgossip.wire.statements import claims_bytes, commitment_of
 
@@ -45,7 +45,7 @@ PADDING = "padding"
 _PADDING_DOMAIN = b"fabgossip padding v1\x00"
 ALL_TYPES = tuple(sorted(one.value for one in ArtifactType))
 
-_ADDRESS = re.compile(r"(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?):[0-9]{1,5}")
+_HOST = re.compile(r"\[[0-9a-f:.]{2,45}\]|[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 
 Entropy = Callable[[int], bytes]
 
@@ -88,8 +88,9 @@ class NodeRow:
         ):
             parse_id(word, "name")
         for address in self.addresses:
-            if _ADDRESS.fullmatch(address) is None:
-                raise ValueError(f"address {address!r}: expected host:port")
+            parse_peer_address(address)
+            if _HOST.fullmatch(address.rpartition(":")[0]) is None:
+                raise ValueError(f"{address!r}: expected a host name in lower case, or an address")
         if self.peer_class not in {one.name.lower() for one in PeerClass}:
             raise ValueError("peer_class is core, full or thin")
         if self.peer_class == "thin" and self.stores:

@@ -306,6 +306,23 @@ def test_an_address_is_one_node_s(folder: Path, capsys: Output) -> None:
     control(folder, capsys, "enroll", "n2", *place)
 
 
+@pytest.mark.parametrize("option", ["--address", "--listen"])
+@pytest.mark.parametrize("port", ["0", "74200", "x"])
+def test_a_mistyped_port_is_refused_before_anything_is_written(
+    option: str, port: str, folder: Path, capsys: Output
+) -> None:
+    """It was accepted, and spoilt the folder of every node enrolled later."""
+    place = ("--out", folder / "n2", "--address", "127.0.0.1:3", option, f"127.0.0.1:{port}")
+    code, said = tried(folder, capsys, "enroll", "n2", *place)
+    assert (code, "port 1 to 65535" in said) == (2, True), said
+    assert not (folder / "n2").exists()
+    assert AuthorityFolder(folder / "authority").find_node("n2") is None
+    if option == "--address":
+        change = ("--change", "--out", folder / "n1", "--address", f"127.0.0.1:{port}")
+        code, said = tried(folder, capsys, "enroll", "n1", *change)
+        assert (code, "port 1 to 65535" in said) == (2, True), said
+
+
 def test_what_is_enrolled_is_listed_with_what_was_revoked(folder: Path, capsys: Output) -> None:
     control(folder, capsys, "revoke", "--node", "n1", "--reason", "gone")
     said = control(folder, capsys, "nodes").splitlines()

@@ -123,6 +123,9 @@ def test_a_row_with_a_word_out_of_its_grammar_is_refused() -> None:
     for facts in ({"orgs": ("Not an org",)}, {"roles": ("",)}, {"region": "r/1"}):
         with pytest.raises(Exception, match="expected"):
             node("n1", **facts)
+    for address in ("n1:0", "n1:74200", "n1:99999", "N1:7420", "n1", ":7420", "[n1]:7420"):
+        with pytest.raises(ValueError, match="expected"):
+            node("n1", addresses=(address,))
     with pytest.raises(ValueError, match="thin node"):
         node("n1", peer_class="thin", stores=("cluster",))
 
