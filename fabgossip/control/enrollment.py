@@ -42,6 +42,8 @@ CLOCK_MARGIN_S = 60
 CA_LIFE_S = 10 * 365 * 86_400
 NO_AUDIT_KEY = "00" * HASH_BYTES
 PADDING = "padding"
+DROPPED_SALTS_MAX = 128
+"""As many salts of what a node once had are kept (*start*)."""
 _PADDING_DOMAIN = b"fabgossip padding v1\x00"
 ALL_TYPES = tuple(sorted(one.value for one in ArtifactType))
 
@@ -68,7 +70,8 @@ class NodeRow:
     name."""
     claims_version: Annotated[int, Bounds(1, 2**53 - 1)] = 1
     salts: dict[str, str] = field(default_factory=dict)
-    """Hexadecimal salt per claim item: a renewal keeps them, so openings stay good."""
+    """Hexadecimal salt per claim item, dropped ones too: a renewal keeps them, so openings stay
+    good."""
     audit_key: str = NO_AUDIT_KEY
     """Hexadecimal public key of the node's audit checkpoints."""
     state_generation: Annotated[int, Bounds(0, 2**53 - 1)] = 0
@@ -141,9 +144,13 @@ def _items(row: NodeRow, cluster_id: str) -> list[tuple[str, ClaimItem]]:
 
 
 def salts_for(row: NodeRow, cluster_id: str, entropy: Entropy) -> dict[str, str]:
-    """The salts of a row, with fresh ones for items that had none."""
+    """The salts of a row, with fresh ones for items that had none; those of the items dropped last
+    stay in front. What is given back fits the openings a running node still has: under another salt
+    new claims would reach it without what they open, and take more away than they give."""
     names = [*(name for name, _ in _items(row, cluster_id)), PADDING]
-    return {name: row.salts.get(name) or entropy(SALT_BYTES).hex() for name in names}
+    dropped = [name for name in row.salts if name not in names][-DROPPED_SALTS_MAX:]
+    kept = {name: row.salts[name] for name in dropped}
+    return kept | {name: row.salts.get(name) or entropy(SALT_BYTES).hex() for name in names}
 
 
 def openings_of(row: NodeRow, cluster_id: str) -> tuple[Opening, ...]:
