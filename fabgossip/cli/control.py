@@ -222,6 +222,11 @@ def run_enroll(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "enroll: --renew leaves a node what it has; --change gives it what is named with it"
         )
+    if arguments.change and arguments.listen:
+        raise UsageError(
+            "enroll: --change leaves the node's configuration as it is: set listen.addresses in its "
+            "fabgossip.toml"
+        )
     if arguments.state_generation is not None and not arguments.renew:
         raise UsageError("enroll: --state-generation goes with --renew")
     with authority.locked():
@@ -238,6 +243,8 @@ def run_enroll(arguments: argparse.Namespace) -> int:
     if arguments.renew:
         say("next: carry identity/node.crt and identity/claims to the node and restart it")
     elif arguments.change:
+        if arguments.address:
+            say("next: set listen.addresses in its fabgossip.toml, unless it listens on all")
         say("next: compile and publish; carry identity/claims to the node and restart it")
     else:
         say(f"next: fabgossip run --config {config}, on the node; compile and publish")

@@ -239,6 +239,18 @@ def test_a_change_names_everything_the_node_is_entitled_to(folder: Path, capsys:
     )
 
 
+def test_a_changed_address_is_told_to_be_set_at_the_node_as_well(
+    folder: Path, capsys: Output
+) -> None:
+    """Peers dialled the new one, and the node went on listening on the old."""
+    change = ("enroll", "n1", "--out", folder / "n1", "--change")
+    assert "listen.addresses" not in control(folder, capsys, *change, "--org", "acme")
+    moved = control(folder, capsys, *change, "--address", "127.0.0.1:9")
+    assert "next: set listen.addresses in its fabgossip.toml" in moved
+    code, said = tried(folder, capsys, *change, "--listen", "127.0.0.1:9")
+    assert (code, "set listen.addresses" in said) == (2, True)
+
+
 def test_compile_says_for_how_many_nodes_and_of_what_for_nobody(
     folder: Path, capsys: Output
 ) -> None:
