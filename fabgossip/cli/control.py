@@ -224,8 +224,8 @@ def run_enroll(arguments: argparse.Namespace) -> int:
         )
     if arguments.change and arguments.listen:
         raise UsageError(
-            "enroll: --change leaves the node's configuration as it is: set listen.addresses in its "
-            "fabgossip.toml"
+            "enroll: --change leaves the node's configuration as it is: "
+            "set listen.addresses in its fabgossip.toml"
         )
     if arguments.state_generation is not None and not arguments.renew:
         raise UsageError("enroll: --state-generation goes with --renew")

@@ -20,7 +20,7 @@ from fabgossip.cli.output import (
     safe,
     say,
 )
-from fabgossip.errors import UsageError
+from fabgossip.errors import FabgossipError, UsageError
 from fabgossip.model.mode import RISKS
 
 _EXITS = {
@@ -413,8 +413,7 @@ def _fetch_granted(arguments: argparse.Namespace, timeout_ms: int) -> int:
         grant, envelope = arguments.grant.read_bytes(), arguments.envelope.read_bytes()
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        say(f"fabgossip: {error.filename}: {error.strerror}")
-        return EXIT_FAILURE
+        raise FabgossipError(f"{error.filename}: {error.strerror}") from error
     client = StatusClient(arguments.socket, timeout_s=arguments.timeout + 10)
     is_whole = False
     try:
@@ -422,8 +421,7 @@ def _fetch_granted(arguments: argparse.Namespace, timeout_ms: int) -> int:
             reply = client.granted(grant, envelope, timeout_ms, out)
         is_whole = reply.code == 200
     except OSError as error:
-        say(f"fabgossip: {path}: {error.strerror}")
-        return EXIT_FAILURE
+        raise FabgossipError(f"{path}: {error.strerror}") from error
     finally:
         if not is_whole:
             path.unlink()
@@ -443,8 +441,7 @@ def run_submit(arguments: argparse.Namespace) -> int:
         envelope = arguments.envelope.read_bytes()
         content = b"" if arguments.content is None else arguments.content.read_bytes()
     except OSError as error:
-        say(f"fabgossip: {error.filename}: {error.strerror}")
-        return EXIT_FAILURE
+        raise FabgossipError(f"{error.filename}: {error.strerror}") from error
     with closing(StatusClient(arguments.socket)) as client:
         reply = client.submit(envelope, content)
     if reply.code != 200:
