@@ -2,6 +2,7 @@
 grant."""
 
 import argparse
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -27,9 +28,11 @@ from fabgossip.model.authority import (
     GRANT_LIFE_MAX_S,
     KeyStatus,
     RevokedKind,
+    SigningKey,
     TrustBundle,
 )
 from fabgossip.model.ids import (
+    KeyId,
     ManifestHash,
     NodeId,
     key_id_of,
@@ -118,11 +121,12 @@ def run_rotate(arguments: argparse.Namespace) -> int:
     """`fabgossip control rotate`."""
     wish = _wish(arguments)
     authority = authority_of(arguments)
+    now = wall_now()
     with authority.locked():
         before = authority.bundle()
-        bundle = rotate(authority, wish, wall_now(), tuple(arguments.root_keys))
+        bundle = rotate(authority, wish, now, tuple(arguments.root_keys))
     roots = {"new": _root_ids(bundle), "old": _root_ids(before)} if wish.roots else {}
-    keys = {name: _active_ids(bundle, name) for name in sorted(wish.roles)}
+    keys = {name: _key_changes(before, bundle, name, now) for name in sorted(set(wish.roles))}
     steps = _next_steps(wish)
     if arguments.json:
         print_json(
@@ -130,15 +134,17 @@ def run_rotate(arguments: argparse.Namespace) -> int:
                 "bundle_version": bundle.bundle_version,
                 "epoch": bundle.authority_epoch,
                 "bootstrap_sha256": fingerprint(authority.bootstrap()),
-                "active_keys": keys,
+                "keys": keys,
                 "roots": roots,
                 "next": steps,
             }
         )
         return EXIT_OK
     print(f"trust bundle {bundle.bundle_version}, epoch {bundle.authority_epoch}")
-    for name, ids in keys.items():
-        print(f"  {name.ljust(10)}  signs with {', '.join(ids)}")
+    for name, rows in keys.items():
+        for row in rows:
+            ends = f" until {row['until']}" if row["status"] == "active" else f" {row['status']}"
+            print(f"  {name.ljust(10)}  {row['age']} {row['key']}{ends if row['until'] else ''}")
     for age, ids in roots.items():
         # A key is its file's name: nothing else tells the files of keys/root apart.
         print(f"  {'root'.ljust(10)}  {age} {', '.join(ids)}")
@@ -151,13 +157,33 @@ def _root_ids(bundle: TrustBundle) -> list[str]:
     return [key_id_of(root).hex() for root in bundle.root_keys]
 
 
-def _active_ids(bundle: TrustBundle, role: str) -> list[str]:
-    entitled = role_key_ids(bundle, key_role(role))
-    return [
-        key.key_id.hex()
-        for key in bundle.keys
-        if key.key_id in entitled and key.status is KeyStatus.ACTIVE
+def _key_changes(
+    before: TrustBundle, bundle: TrustBundle, role: str, now: UnixTime
+) -> list[dict[str, str | None]]:
+    """The new keys of a role and those that signed for it, with what became of each."""
+    signed = role_key_ids(before, key_role(role))
+    could = [
+        key.key_id
+        for key in before.keys
+        if key.key_id in signed and key.status is KeyStatus.ACTIVE and key.not_after >= now
     ]
+    fresh = role_key_ids(bundle, key_role(role)) - signed
+    rows: list[dict[str, str | None]] = []
+    for key in (*_picked(bundle, fresh), *_picked(bundle, could)):
+        is_new = key.key_id in fresh
+        rows.append(
+            {
+                "age": "new" if is_new else "old",
+                "key": key.key_id.hex(),
+                "status": key.status.name.lower(),
+                "until": None if is_new else _shown(key.not_after),
+            }
+        )
+    return rows
+
+
+def _picked(bundle: TrustBundle, key_ids: Collection[KeyId]) -> list[SigningKey]:
+    return [key for key in bundle.keys if key.key_id in key_ids]
 
 
 def _next_steps(wish: RotationWish) -> list[str]:

@@ -1,6 +1,7 @@
 """The verbs that change trust, as an operator types them."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,26 @@ def test_rotate_tells_the_files_of_new_roots_from_the_old(folder: Path, capsys: 
     assert isinstance(found, dict)
     assert set(found["old"]) == new
     assert as_json(folder, capsys, "rotate", "--role", "grants")["roots"] == {}
+
+
+def test_rotate_tells_a_new_key_from_the_old_and_when_that_ends(
+    folder: Path, capsys: Output
+) -> None:
+    """Both stood in one row: nobody could tell which file to keep, and until when."""
+    kept = folder / "authority" / "keys" / "policy"
+    (old,) = (path.stem for path in kept.iterdir())
+    said = control(folder, capsys, "rotate", "--role", "policy").splitlines()
+    rows = [one.split() for one in said if one.startswith("  policy")]
+    (new,) = {path.stem for path in kept.iterdir()} - {old}
+    assert [row[1:-1] for row in rows] == [["new"], ["old", old, "until"]]
+    assert rows[0][-1] == new
+    ends = datetime.fromisoformat(rows[1][-1]).timestamp()
+    assert abs(ends - read_clocks().unix - 86_400) < 60
+    for how, word in (("retire", "retired"), ("revoke", "revoked")):
+        found = as_json(folder, capsys, "rotate", "--role", "policy", "--keep-old", how)["keys"]
+        assert isinstance(found, dict)
+        states = {(one["age"], one["status"]) for one in found["policy"]}
+        assert states == {("new", "active"), ("old", word)}
 
 
 def test_a_new_epoch_asks_for_no_work_at_the_nodes(folder: Path, capsys: Output) -> None:
