@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
@@ -31,7 +32,7 @@ from fabgossip.cli.trust import add_trust_verbs
 from fabgossip.control.advice import (
     nodes_matching,
     source_warnings,
-    storing_command,
+    storing_words,
     unserved_orgs,
     unstored_orgs,
 )
@@ -204,10 +205,7 @@ def run_init(arguments: argparse.Namespace) -> int:
     print(f"authority for cluster {cluster} in {arguments.authority}")
     print(f"  roots      {roots}; move keys/root away from this machine")
     print(f"  bootstrap  {authority.folder / 'trust' / 'bootstrap'}  sha256 {pinned}")
-    say(
-        f"next: fabgossip control enroll NODE --authority {arguments.authority} "
-        "--out FOLDER --address HOST:PORT"
-    )
+    say(f"next: {typed(arguments, 'enroll NODE --out FOLDER --address HOST:PORT')}")
     return EXIT_OK
 
 
@@ -231,7 +229,7 @@ def run_enroll(arguments: argparse.Namespace) -> int:
         raise UsageError("enroll: --state-generation goes with --renew")
     with authority.locked():
         row, done = _enroll(authority, arguments)
-        warnings = _enroll_warnings(authority, row)
+        warnings = _enroll_warnings(authority, row, arguments)
     if arguments.json:
         body = {"node_id": row.node_id, "folder": str(arguments.out), "renewed": arguments.renew}
         print_json({**body, "claims_version": row.claims_version, "warnings": warnings})
@@ -291,10 +289,12 @@ def run_nodes(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _enroll_warnings(authority: AuthorityFolder, row: NodeRow) -> list[str]:
+def _enroll_warnings(
+    authority: AuthorityFolder, row: NodeRow, arguments: argparse.Namespace
+) -> list[str]:
     return [
         f"no control endpoint stores for {org}: publishing there will be refused; "
-        f"{storing_command(endpoint, [org])}"
+        f"{typed(arguments, storing_words(endpoint, [org]))}"
         for org, endpoint in unserved_orgs(row, authority.members(wall_now()))
     ]
 
@@ -358,7 +358,8 @@ def run_compile(arguments: argparse.Namespace) -> int:
         is_due = authority.is_bundle_due(now)
         nodes, bundle = authority.members(now), authority.bundle()
     if is_due:
-        say("the trust bundle needs fresh times: compile with --root-keys FOLDER")
+        command = typed(arguments, f"compile {shlex.quote(str(arguments.source))}")
+        say(f"the trust bundle needs fresh times: {command} --root-keys FOLDER")
     warnings = source_warnings(bundle, nodes, source)
     rows = [
         (
@@ -447,7 +448,7 @@ def run_publish(arguments: argparse.Namespace) -> int:
         taken = len(deliveries) - len(refused)
         print(f"{taken} handed over to {safe(node_id)}, {len(refused)} refused")
         if row is not None:
-            _say_what_it_stores(row, refused)
+            _say_what_it_stores(row, refused, arguments)
         if waiting:
             _say_what_waits(waiting, arguments)
     if refused:
@@ -487,11 +488,14 @@ def _node_at(client: StatusClient, socket: Path) -> str:
     return str(reply.body["node_id"])
 
 
-def _say_what_it_stores(row: NodeRow, refused: list[Delivery]) -> None:
+def _say_what_it_stores(
+    row: NodeRow, refused: list[Delivery], arguments: argparse.Namespace
+) -> None:
     manifests = [
         one.artifact.manifest for one in refused if one.code == RejectionCode.AUDIENCE_NOT_OURS
     ]
     orgs = unstored_orgs(row, manifests)
     if orgs:
         stores = " ".join(f"--stores {one}" for one in orgs)
-        say(f"next: publish to a node enrolled with {stores}, or: {storing_command(row, orgs)}")
+        command = typed(arguments, storing_words(row, orgs))
+        say(f"next: publish to a node enrolled with {stores}, or: {command}")

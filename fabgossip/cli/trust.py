@@ -2,12 +2,20 @@
 grant."""
 
 import argparse
+import re
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from fabgossip.cli.authority import add_reason, add_root_keys, add_verb, authority_of, wall_now
+from fabgossip.cli.authority import (
+    add_reason,
+    add_root_keys,
+    add_verb,
+    authority_of,
+    typed,
+    wall_now,
+)
 from fabgossip.cli.output import EXIT_OK, print_json, print_table, say
 from fabgossip.control.authority import AuthorityFolder, fingerprint
 from fabgossip.control.bundles import KEY_ROLES, OldKeys, key_role, role_key_ids
@@ -32,6 +40,7 @@ from fabgossip.model.authority import (
     TrustBundle,
 )
 from fabgossip.model.ids import (
+    HASH_BYTES,
     KeyId,
     ManifestHash,
     NodeId,
@@ -45,6 +54,8 @@ from fabgossip.model.scope import parse_scope_id
 from fabgossip.trust.identity import certificate_hash_of
 from fabgossip.trust.revocation import grant_token, node_token
 
+KEY_DIGITS_MIN: Final = 12
+"""As many digits of a key's id as `why` shows name it."""
 _UNITS: Final = {"s": 1, "m": 60}
 
 
@@ -127,7 +138,7 @@ def run_rotate(arguments: argparse.Namespace) -> int:
         bundle = rotate(authority, wish, now, tuple(arguments.root_keys))
     roots = {"new": _root_ids(bundle), "old": _root_ids(before)} if wish.roots else {}
     keys = {name: _key_changes(before, bundle, name, now) for name in sorted(set(wish.roles))}
-    steps = _next_steps(wish)
+    steps = _next_steps(wish, arguments)
     if arguments.json:
         print_json(
             {
@@ -186,13 +197,15 @@ def _picked(bundle: TrustBundle, key_ids: Collection[KeyId]) -> list[SigningKey]
     return [key for key in bundle.keys if key.key_id in key_ids]
 
 
-def _next_steps(wish: RotationWish) -> list[str]:
-    steps = ["fabgossip control compile SOURCE", "fabgossip control publish --socket SOCKET"]
-    renew = "fabgossip control enroll NODE --renew --out FOLDER, for every node; carry both files"
+def _next_steps(wish: RotationWish, arguments: argparse.Namespace) -> list[str]:
+    steps = [typed(arguments, one) for one in ("compile SOURCE", "publish --socket SOCKET")]
+    enroll = typed(arguments, "enroll NODE --renew --out FOLDER")
+    renew = f"{enroll}, for every node; carry both files"
     if wish.node_ca:
         steps.append(renew)
         if wish.old_node_cas is KeyStatus.ACTIVE:
-            steps.append("fabgossip control rotate --retire-node-ca once every node has them")
+            retire = typed(arguments, "rotate --retire-node-ca")
+            steps.append(f"{retire}, once every node has them")
     elif "claims" in wish.roles and wish.old_keys is not OldKeys.KEEP:
         steps.append(renew)
     if wish.roots:
@@ -204,7 +217,9 @@ def _add_revoke(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     revoke = add_verb(verbs, "revoke", "take trust away by the revocation list", run_revoke)
     what = revoke.add_mutually_exclusive_group(required=True)
     what.add_argument("--node", metavar="ID", help="a node's membership")
-    what.add_argument("--key", metavar="KEYID", help="a signing key, 64 hexadecimal digits")
+    what.add_argument(
+        "--key", metavar="KEYID", help=f"a signing key, by its id or {KEY_DIGITS_MIN} digits of it"
+    )
     what.add_argument("--certificate", type=Path, metavar="FILE", help="a node's certificate")
     what.add_argument("--grant", metavar="HEX", help="a fetch grant, by its id")
     what.add_argument("--manifest", metavar="HASH", help="one signed statement")
@@ -238,9 +253,10 @@ def run_revoke(arguments: argparse.Namespace) -> int:
         return EXIT_OK
     done = "revoked" if is_new else "is revoked already:"
     print(f"{done} {row.kind.lower()} {row.subject}  entry {row.entry_id}")
-    say("next: fabgossip control compile SOURCE, then publish")
+    say(f"next: {typed(arguments, 'compile SOURCE')}")
+    say(f"next: {typed(arguments, 'publish --socket SOCKET')}")
     if row.revoked_kind is RevokedKind.SIGNING_KEY:
-        say("then: fabgossip control rotate --role ROLE --keep-old revoke")
+        say(f"then: {typed(arguments, 'rotate --role ROLE --keep-old revoke')}")
     return EXIT_OK
 
 
@@ -266,26 +282,41 @@ def _revoked(
     `ControlError`."""
     try:
         if arguments.node is not None:
-            if authority.find_node(arguments.node) is None:
-                raise ControlError(f"{arguments.node} is not enrolled")
-            token = node_token(authority.bundle().cluster_id, NodeId(arguments.node))
-            return RevokedKind.NODE, token, arguments.node
+            row = authority.enrolled(arguments.node)
+            token = node_token(authority.bundle().cluster_id, NodeId(row.node_id))
+            return RevokedKind.NODE, token, row.node_id
         if arguments.key is not None:
-            return RevokedKind.SIGNING_KEY, parse_key_id(arguments.key), arguments.key
+            key_id = _key_id(authority.bundle(), arguments.key)
+            return RevokedKind.SIGNING_KEY, key_id, key_id.hex()
         if arguments.certificate is not None:
             certificate = read_certificate(arguments.certificate)
             value = certificate_hash_of(certificate)
             return RevokedKind.CERTIFICATE, value, arguments.certificate.name
         if arguments.grant is not None:
+            if re.fullmatch(rf"[0-9a-f]{{{2 * GRANT_ID_BYTES}}}", arguments.grant) is None:
+                raise UsageError(
+                    f"revoke: --grant {arguments.grant!r}: expected {2 * GRANT_ID_BYTES} "
+                    "hexadecimal digits, as control grant printed them"
+                )
             grant_id = bytes.fromhex(arguments.grant)
-            if len(grant_id) != GRANT_ID_BYTES:
-                raise UsageError(f"revoke: a grant id has {2 * GRANT_ID_BYTES} hexadecimal digits")
             return RevokedKind.GRANT, grant_token(grant_id), arguments.grant
         if arguments.manifest is not None:
             return RevokedKind.MANIFEST, parse_content_hash(arguments.manifest), arguments.manifest
         return RevokedKind.CONTENT, parse_content_hash(arguments.content), arguments.content
     except (ModelError, ValueError) as error:
         raise UsageError(f"revoke: {error}") from error
+
+
+def _key_id(bundle: TrustBundle, text: str) -> KeyId:
+    """The id a person names, of a bundle's keys also by as many digits as `why` shows; raises
+    `ModelError`, `ControlError`."""
+    if re.fullmatch(rf"[0-9a-f]{{{KEY_DIGITS_MIN},{2 * HASH_BYTES - 1}}}", text) is None:
+        return parse_key_id(text)
+    known = [*(key.key_id for key in bundle.keys), *map(key_id_of, bundle.root_keys)]
+    found = [one for one in known if one.hex().startswith(text)]
+    if len(found) != 1:
+        raise ControlError(f"{text}: {len(found)} keys of the trust bundle begin so; name all 64")
+    return found[0]
 
 
 def _until(text: str | None, now: UnixTime) -> int:
@@ -356,7 +387,8 @@ def run_tombstone(arguments: argparse.Namespace) -> int:
         print_json({"namespace": manifest.namespace.text, "order": str(manifest.order)})
         return EXIT_OK
     print(f"withdrawn: {path}, everything up to {manifest.order}")
-    say("next: take it out of fabric.toml; fabgossip control publish --socket SOCKET")
+    publish = typed(arguments, "publish --socket SOCKET")
+    say(f"next: take it out of fabric.toml; {publish}")
     return EXIT_OK
 
 

@@ -193,6 +193,25 @@ def test_a_command_like_no_other_is_2_and_lists_all(capsys: Output) -> None:
     assert (code, "choose from" in err, "did you mean" in err) == (2, True, False)
 
 
+@pytest.mark.parametrize("verb", ["why", "fetch"])
+@pytest.mark.parametrize(
+    ("subject", "words"),
+    [
+        ("", "expected a namespace, such as routes/edge, or the 64"),
+        ("e7584c", "expected a namespace, such as routes/edge, or the 64"),
+        ("\uff52outes/edge", "'\\uff52' (U+FF52) stands in no namespace"),
+        ("routes/Edge", "'E' (U+0045) stands in no namespace"),
+        ("routes/edge\x1b[2J", "'\\x1b' (U+001B) stands in no namespace"),
+    ],
+)
+def test_what_can_name_nothing_is_2_and_says_what_could(
+    capsys: Output, tmp_path: Path, verb: str, subject: str, words: str
+) -> None:
+    """No daemon need be asked, and none says that it knows of no such thing."""
+    code, out, err = outcome(capsys, verb, subject, "--socket", tmp_path / "none")
+    assert (code, out, words in err) == (2, "", True), err
+
+
 def test_a_folder_for_a_socket_is_2_and_says_so(tmp_path: Path, capsys: Output) -> None:
     code, _, err = outcome(capsys, "status", "--socket", tmp_path)
     assert (code, f"--socket {tmp_path}: is a folder" in err) == (2, True)

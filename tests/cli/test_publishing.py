@@ -40,7 +40,8 @@ async def test_publish_says_which_node_took_it_and_who_would_take_the_rest(
     assert "AUDIENCE_NOT_OURS" in err
     assert err.splitlines()[-1] == (
         "next: publish to a node enrolled with --stores nowhere, or: "
-        "fabgossip control enroll n1 --change --out FOLDER --stores cluster --stores nowhere"
+        "fabgossip control enroll n1 --change --out FOLDER --stores cluster --stores nowhere "
+        f"--authority {tmp_path / 'authority'}"
     )
 
 

@@ -118,7 +118,10 @@ def test_a_new_epoch_asks_for_no_work_at_the_nodes(folder: Path, capsys: Output)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "nothing to change"),
+        ((), "nothing to change: name a role"),
+        (("--retire-node-ca",), "nothing to change: there is one node CA"),
+        (("--min-protocol", "1"), "nothing to change: peers speak protocol 1 or newer already"),
+        (("--min-protocol", "0"), "protocol 0: the least a peer may speak is 1 now"),
         (("--keep-old", "revoke"), "goes with --role"),
         (("--node-ca", "--revoke-old", "--retire-node-ca"), "not allowed with"),
         (("--revoke-old",), "goes with --node-ca"),
@@ -134,6 +137,67 @@ def test_a_rotation_that_makes_no_sense_is_refused(
     assert code in (1, 2)
     assert words in said
     assert AuthorityFolder(folder / "authority").bundle().bundle_version == 1
+
+
+def test_a_key_is_revoked_by_as_many_digits_as_why_shows(folder: Path, capsys: Output) -> None:
+    (key,) = (folder / "authority" / "keys" / "policy").glob("*.pem")
+    reason = ("--reason", "stolen")
+    found = as_json(folder, capsys, "revoke", "--key", key.stem[:12], *reason)
+    assert (found["kind"], found["entry"]) == ("signing_key", key.stem[:12])
+    (row,) = AuthorityFolder(folder / "authority").book().rows
+    assert (row.value, row.subject) == (key.stem, key.stem)
+    (root, *_) = (folder / "authority" / "keys" / "root").glob("*.pem")
+    code, said = tried(folder, capsys, "revoke", "--key", root.stem[:20], *reason)
+    assert (code, "a root key" in said) == (1, True)
+
+
+def test_every_next_command_can_be_pasted(folder: Path, capsys: Output) -> None:
+    """Without --authority each ended with the usage."""
+    revoked = ("revoke", "--grant", "ab" * 16, "--reason", "lost")
+    stores = ("enroll", "control-1", "--out", folder / "c", "--role", "control-endpoint")
+    made = (
+        revoked,
+        ("rotate", "--node-ca", "--roots"),
+        (*stores, "--stores", "cluster", "--address", "127.0.0.1:5"),
+        ("enroll", "n1", "--change", "--out", folder / "n1", "--org", "elsewhere"),
+    )
+    compiled(folder, capsys)
+    said = [control(folder, capsys, *words) for words in made]
+    said.append(control(folder, capsys, "tombstone", "routes/main", "--reason", "bad"))
+    lines = [line for one in said for line in one.splitlines() if "fabgossip control" in line]
+    assert len(lines) >= 7
+    for line in lines:
+        assert f"--authority {folder / 'authority'}" in line, line
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("tombstone", "routes/nope", "--reason", "bad"), "; did you mean 'routes/main'?"),
+        (("tombstone", "qos/x", "--reason", "bad"), "; known: routes/main"),
+        (
+            ("enroll", "n1", "--renew", "--out", "nowhere"),
+            "name the folder that enroll wrote for n1",
+        ),
+        (("enroll", "n11", "--renew", "--out", "nowhere"), "did you mean 'n1'?"),
+    ],
+)
+def test_a_name_of_nothing_is_answered_with_what_there_is(
+    command: tuple[str, ...], words: str, folder: Path, capsys: Output
+) -> None:
+    compiled(folder, capsys)
+    code, said = tried(folder, capsys, *command)
+    assert (code, words in said) == (1, True), said
+
+
+def test_an_authority_that_cannot_be_made_is_not_said_to_be_there(
+    tmp_path: Path, capsys: Output
+) -> None:
+    (tmp_path / "file").touch()
+    for place, is_there in ((tmp_path / "file" / "a", False), (tmp_path, True)):
+        words = ("--platform", "demo-x", "--cluster", "c1", "--authority", place)
+        code, _, err = outcome(capsys, "control", "init", *words)
+        assert (code, "never overwritten" in err) == (1, is_there), err
 
 
 def test_a_revoked_node_is_listed_and_lifted_only_by_a_new_epoch(
@@ -184,9 +248,12 @@ def test_everything_a_list_can_name_is_named_by_an_option(folder: Path, capsys: 
     [
         (("--node", "n1"), 2, "--reason TEXT"),
         (("--reason", "why"), 2, "required"),
-        (("--node", "nobody", "--reason", "why"), 1, "nobody is not enrolled"),
+        (("--node", "nobody", "--reason", "why"), 1, "nobody is not enrolled; known: n1, store"),
+        (("--node", "stroe", "--reason", "why"), 1, "stroe is not enrolled; did you mean 'store'?"),
         (("--key", "ab", "--reason", "why"), 2, "64 lower-case"),
+        (("--key", "ab" * 6, "--reason", "why"), 1, "0 keys of the trust bundle begin so"),
         (("--grant", "ab", "--reason", "why"), 2, "32 hexadecimal"),
+        (("--grant", "zz", "--reason", "why"), 2, "--grant 'zz': expected 32 hexadecimal"),
         (("--node", "n1", "--reason", "why", "--until", "soon"), 2, "expected a date"),
         (("--node", "n1", "--reason", "why", "--until", "2001-01-01"), 2, "is past"),
         (("--certificate", "/nowhere", "--reason", "why"), 1, "No such file"),
