@@ -91,9 +91,7 @@ class NodeRow:
         ):
             parse_id(word, "name")
         for address in self.addresses:
-            parse_peer_address(address)
-            if _HOST.fullmatch(address.rpartition(":")[0]) is None:
-                raise ValueError(f"{address!r}: expected a host name in lower case, or an address")
+            _check_address(address)
         if self.peer_class not in {one.name.lower() for one in PeerClass}:
             raise ValueError("peer_class is core, full or thin")
         if self.peer_class == "thin" and self.stores:
@@ -108,6 +106,17 @@ class NodeRow:
     def kind(self) -> PeerClass:
         """Its class."""
         return PeerClass[self.peer_class.upper()]
+
+
+def _check_address(address: str) -> None:
+    try:
+        parse_peer_address(address)
+    except ValueError as error:
+        raise ValueError(f"address {error}") from error
+    if _HOST.fullmatch(address.rpartition(":")[0]) is None:
+        raise ValueError(
+            f"address {address!r}: expected a host name in lower case, or [v6], before the port"
+        )
 
 
 def assignments_of(row: NodeRow, cluster_id: str) -> tuple[StorageAssignment, ...]:
