@@ -317,7 +317,7 @@ class Node:
             case Prune():
                 self._exchange.on_prune(session, message)
             case Holdings():
-                self._exchange.on_holdings(session, message)
+                self._exchange.on_holdings(session, message, now)
             case Roots():
                 self._comparing.on_roots(session, message, now)
             case Ranges():
