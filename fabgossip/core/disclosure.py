@@ -137,6 +137,7 @@ class Disclosure:
         retry_after_s: int = CLOSED_RETRY_S,
     ) -> None:
         """End a link, saying why, as far as the peer may hear it, and when to come back."""
+        session.is_ended = True
         self._out.append(
             Disconnect(link=session.link, bye=bye, retry_after_s=retry_after_s, lost=lost)
         )

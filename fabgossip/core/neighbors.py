@@ -90,7 +90,7 @@ class Neighbors:
         """The directory of a namespace now says this (None: it is gone)."""
         self._directories.on_directory(namespace, roster)
         self._far.on_directory()
-        for tie in self._company.ties.counted():
+        for tie in self._company.ties.all():
             self._judge(tie)
 
     def _judge(self, tie: Tie) -> None:
@@ -103,13 +103,14 @@ class Neighbors:
         self._dialing.on_dialing(node_id)
 
     def on_connected(self, link: LinkId, node_id: NodeId, now: Instant, *, is_dialer: bool) -> None:
-        """A link is there; it replaces an older one to the same node."""
+        """A link is there; an older one to the same node counts until this one says hello."""
         self._dialing.on_dialed(node_id)
         self.liveness.on_connected(link, now, is_dialer=is_dialer)
         self._company.ties.on_connected(Tie(link, node_id, is_dialer, now))
 
     def on_settled(self, link: LinkId, node_id: NodeId) -> None:
-        """Of two links to a node this one stays: the loss of the other is no loss of the node."""
+        """A link said hello, and of all to its node is the one that stays: the loss of another is
+        no loss of the node."""
         self._company.ties.on_settled(link, node_id)
 
     def on_open(self, link: LinkId, now: Instant) -> bool:
@@ -129,7 +130,7 @@ class Neighbors:
             self._dialing.on_dialed(node_id)
         else:
             self.liveness.on_lost(link)
-            if self._company.ties.on_lost(link) is None:
+            if not self._company.ties.on_lost(link):
                 return
         self._dialing.on_failed(node_id, reason, now)
 
