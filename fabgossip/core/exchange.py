@@ -169,14 +169,17 @@ class Exchange:
         session = None if link is None else m.sessions.find(link)
         if session is None:
             return
+        lane = m.beliefs.lane_namespaces()
         due = [
             head.manifest.namespace.text
             for head in m.catalog.heads()
             if m.refresh.is_due(head.manifest, now.unix)
+            and head.manifest.namespace.text not in lane
             and m.disclosure.may_know(session, head.verified, now)
         ]
-        lane = m.beliefs.lane_namespaces()
-        m.disclosure.ask_heads(session, (*lane, *(one for one in due if one not in lane)))
+        asked = m.refresh.next_names(due, session.asked_after)
+        session.asked_after = asked[-1] if asked else ""
+        m.disclosure.ask_heads(session, (*lane, *asked))
 
     def _on_announced(self, session: Session, entry: Announced, now: Now) -> None:
         prefix = self._m.dissemination.seen_prefix(entry.envelope)

@@ -64,6 +64,8 @@ class Session:
     holdings_sequence: int = 0
     ask_trust_at: Instant = field(default_factory=lambda: Instant(0))
     """When trust may be asked for again because something was refused for want of it."""
+    asked_after: str = ""
+    """The namespace near its refresh time the peer was asked for last."""
     tell_trust_at: Instant = field(default_factory=lambda: Instant(0))
     """When the peer may be told of our trust again because its own is older."""
     reaches: dict[Audience, Reach] = field(default_factory=dict)

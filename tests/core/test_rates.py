@@ -131,7 +131,7 @@ def test_a_bucket_never_holds_more_than_its_burst(kind: Kind) -> None:
     ("kind", "many"),
     [
         (Kind.GRAFT, Graft(audience=EVERYBODY, prefixes=tuple(b"%016d" % n for n in range(64)))),
-        (Kind.GET_HEADS, GetHeads(known=(HeadKnown("n", 0, 0),) * 256)),
+        (Kind.GET_HEADS, GetHeads(known=tuple(HeadKnown(f"{n:03}", 0, 0) for n in range(256)))),
         (Kind.GET_CONTENT, GetContent(items=(ITEM,) * 1_000)),
         (Kind.RANGES, replace(ONE_RANGE, ranges=RANGES)),
         (Kind.GET_MANIFESTS, replace(ONE_ID, ids=tuple(b"%08d" % n for n in range(64)))),
