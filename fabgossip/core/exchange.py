@@ -63,8 +63,11 @@ class Exchange:
             self._on_told(session, envelope)
 
     def on_graft(self, session: Session, message: Graft, now: Now) -> None:
-        """A peer lacks what our list names."""
-        if may_disclose(session.claims, message.audience):
+        """A peer lacks what our list names. While we know nothing of our own scopes, trust may be
+        handed out all the same."""
+        own = self._m.beliefs.facts.own
+        is_known = may_disclose(session.claims, message.audience)
+        if is_known and (may_share(message.audience, own) or not own.scope_ids):
             self._m.telling.trees.on_grafted(message.audience, session.link)
             self._m.disclosure.manifests(session, message.prefixes, now)
         elif session.claims is not None:

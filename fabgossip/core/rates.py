@@ -17,6 +17,7 @@ from typing import Final, TypeAlias, assert_never
 
 from fabgossip.core.events import LinkId
 from fabgossip.model.messages import (
+    GRAFT_PREFIXES_MAX,
     Announce,
     AuditHead,
     BadRequest,
@@ -324,7 +325,8 @@ def _charge(message: Message) -> tuple[Kind, int] | None:
         case Have():
             return Kind.HAVE, 1
         case Graft():
-            return Kind.GRAFT, max(len(message.prefixes), 1)
+            # One that asks for nothing costs as much as one that asks for all it may.
+            return Kind.GRAFT, len(message.prefixes) or GRAFT_PREFIXES_MAX
         case Prune():
             return Kind.PRUNE, 1
         case Holdings():

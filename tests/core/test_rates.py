@@ -25,6 +25,7 @@ from fabgossip.core.rates import (
 )
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import (
+    GRAFT_PREFIXES_MAX,
     Announce,
     Announced,
     AuditHead,
@@ -149,6 +150,13 @@ def test_one_message_costs_as_much_as_what_it_asks_for(kind: Kind, many: Message
     for _ in range(rate.burst // units):
         assert passes(rates, many)
     assert not passes(rates, many)
+
+
+def test_a_graft_for_nothing_costs_as_much_as_one_for_all_it_may_ask() -> None:
+    rates, empty = Rates(), Graft(audience=EVERYBODY, prefixes=())
+    for _ in range(RATES[Kind.GRAFT].burst // GRAFT_PREFIXES_MAX):
+        assert passes(rates, empty)
+    assert not passes(rates, empty)
 
 
 def test_links_and_kinds_have_buckets_of_their_own() -> None:
