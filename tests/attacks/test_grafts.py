@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from fabgossip.core.config import DisseminationConfig, NodeConfig
 from fabgossip.core.effects import Fact
-from fabgossip.core.events import AnnounceDue
+from fabgossip.core.events import AnnounceDue, TimerFired
 from fabgossip.model.messages import Announce, Graft, Prune
 from fabgossip.model.scope import Audience, parse_scope_id
 from tests.core.artifacts import EVERYBODY, IN_ACME, acme_routes, routes
@@ -31,7 +31,8 @@ def test_grafts_for_audiences_that_do_not_exist_leave_the_trees_of_others_alone(
     origin, pruned, evil = (story.link(name) for name in ("n2", "n3", "m1"))
     story.hear(origin, announcement(routes(7))).persisted()
     assert announcement(routes(7), hops=2) in story.sent(pruned)
-    story.due(AnnounceDue).hear(pruned, Prune(audience=EVERYBODY))
+    story.wait(1_000).when(TimerFired(timer=AnnounceDue(link=pruned)))
+    story.hear(pruned, Prune(audience=EVERYBODY))
     for number in range(2 * TREES):
         story.hear(evil, Graft(audience=invented(number), prefixes=()))
         assert story.facts() == []
