@@ -125,14 +125,16 @@ class Neighbors:
     def on_lost(
         self, link: LinkId | None, node_id: NodeId, reason: LostReason, now: Instant
     ) -> None:
-        """A link ended or a dial failed: the node is not dialled for a while."""
+        """A link ended or a dial failed: the node is not dialled for a while, unless another link
+        to it is there."""
         if link is None:
             self._dialing.on_dialed(node_id)
+            is_lost = node_id not in self._company.ties
         else:
             self.liveness.on_lost(link)
-            if not self._company.ties.on_lost(link):
-                return
-        self._dialing.on_failed(node_id, reason, now)
+            is_lost = self._company.ties.on_lost(link)
+        if is_lost:
+            self._dialing.on_failed(node_id, reason, now)
 
     def on_told(self, node_id: NodeId, retry_after_s: int, now: Instant) -> None:
         """A peer that ended a link said when to come back."""
