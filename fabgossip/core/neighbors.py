@@ -93,6 +93,11 @@ class Neighbors:
         for tie in self._company.ties.all():
             self._judge(tie)
 
+    def on_directory_expired(self, namespace: str) -> None:
+        """The directory of a namespace is past its time: it says as before who there is, and
+        nobody is shown anything for it."""
+        self._directories.on_expired(namespace)
+
     def _judge(self, tie: Tie) -> None:
         is_thin = self.is_thin or self._directories.is_thin(tie.node_id)
         self.liveness.on_thin(tie.link, is_thin=is_thin)
@@ -190,8 +195,8 @@ class Neighbors:
         return tie is not None and tie.standing is Standing.NEIGHBOR
 
     def is_listed(self, node_id: NodeId, scope: ScopeId) -> bool:
-        """Whether a held directory lists a node for a scope, as a member or because it stores for
-        it."""
+        """Whether a held directory in time lists a node for a scope, as a member or because it
+        stores for it."""
         return self._directories.is_listed(node_id, scope)
 
     def audiences(self) -> tuple[Audience, ...]:
