@@ -214,6 +214,10 @@ class Activation:
         token = self._durability.next_token()
         self._withdrawing[token] = (namespace, purge)
         self._m.out.append(Materialize(token=token, namespace=namespace, order=None, purge=purge))
+        head = self._m.catalog.find(namespace)
+        if head is not None and head.state is HeadState.APPLYING:
+            # What was shown goes, and not what is being switched to: the disk does both in turn.
+            self._switch(head.verified)
 
     def take_away_again(self) -> None:
         """Try once more what the disk would not take away."""

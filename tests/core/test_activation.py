@@ -8,6 +8,7 @@ import pytest
 from fabgossip.core.effects import Dial, Fact, Materialize, ReceiveContent, Record
 from fabgossip.core.events import FetchFailure, Persisted, RefreshDue, TimerFired
 from fabgossip.model.artifact import ArtifactType, Order
+from fabgossip.model.authority import RevokedKind
 from fabgossip.model.ids import NodeId
 from fabgossip.model.mode import Mode
 from fabgossip.model.policy import DegradedRule
@@ -18,6 +19,8 @@ from tests.core.artifacts import (
     artifact,
     peers,
     record,
+    revocations,
+    revoked,
     routes,
     stored_head,
     tombstone,
@@ -108,6 +111,23 @@ def test_a_switch_that_a_tombstone_overtook_shows_nothing() -> None:
     for token in (switch, away):
         story.when(Persisted(token=token, ok=True))
     assert last_good(story, routes(9)) == "skipped"
+
+
+def test_what_is_switched_to_stays_when_what_was_shown_before_loses_its_trust() -> None:
+    """Found by `revocation-in-partition`: the version after came before the list that revoked the
+    one before, and went with it."""
+    story = Story()
+    link = story.link("n3")
+    story.accept(routes(7), link)
+    story.announce(routes(8), link).persisted().stored(routes(8), link)
+    (switch,) = story.find(Materialize)
+    bad = revocations(8, revoked(RevokedKind.MANIFEST, routes(7).verified.manifest_hash))
+    story.announce(bad, link).persisted().stored(bad, link)
+    away, again = (one for one in story.find(Materialize) if one.namespace == NAMESPACE)
+    assert (away.order, again.order) == (None, Order(2, 8))
+    for one in (switch, away, again):
+        story.when(Persisted(token=one.token, ok=True))
+    assert story.trusted["routes/r1"] == (Order(2, 8), "current")
 
 
 def test_what_consumers_read_under_a_tombstone_is_taken_away_at_the_start() -> None:
