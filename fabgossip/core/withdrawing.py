@@ -67,7 +67,10 @@ class Withdrawing:
         if is_purge:
             fields = fields_of(head.verified, head.source)
             self._m.out.append(Record(fact=Fact.CONTENT_PURGED, fields=fields))
-        self._learning.on_gone(manifest)
+        if state is HeadState.EXPIRED:
+            self._learning.on_expired(manifest)
+        else:
+            self._learning.on_gone(manifest)
         record = Record(fact=Fact.ARTIFACT_WITHHELD, fields=fields_of(head.verified, state.value))
         self._m.out.append(record)
 
