@@ -182,10 +182,11 @@ def _rows(body: dict[str, object], key: str) -> list[dict[str, object]]:
 
 def _print_status(body: dict[str, object]) -> None:
     node, verdict, trust = _table(body, "node"), _table(body, "verdict"), _table(body, "trust")
-    counts, neighbors, recovery = (
+    counts, neighbors, recovery, storage = (
         _table(body, "namespaces"),
         _table(body, "neighbors"),
         _table(body, "recovery"),
+        _table(body, "storage"),
     )
     others = "".join(f"{counts[one]} {one}   " for one in _NOT_FRESH if counts[one])
     domains = neighbors["failure_domains"]
@@ -213,6 +214,10 @@ def _print_status(body: dict[str, object]) -> None:
     print(
         f"  recovery      {recovery['wanted']} wanted   {recovery['in_flight']} in flight   "
         f"{recovery['parked']} waiting   at {safe(recovery['step'])}{_on_last_good(recovery)}"
+    )
+    print(
+        f"  storage       {storage['used_bytes']} of {storage['quota_bytes']} bytes used   "
+        f"{recovery['out_of_space']} waiting for space"
     )
     print(f"  configuration {safe(_table(body, 'config')['path'])}")
     _print_problems(body)

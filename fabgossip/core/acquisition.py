@@ -43,7 +43,7 @@ _SENDERS_FAULT: Final = frozenset(
 )
 """What an honest source never does; the audit log names who did."""
 _NOT_THE_SOURCES: Final = frozenset(
-    (FetchFailure.DISK, FetchFailure.CANCELLED, FetchFailure.CONTRADICTED)
+    (FetchFailure.DISK, FetchFailure.STORAGE, FetchFailure.CANCELLED, FetchFailure.CONTRADICTED)
 )
 """The fault of this node, or of who signed."""
 
@@ -183,6 +183,9 @@ class Acquisition:
         if want is None:
             return
         self._record_failure(want, event.link, event.reason)
+        if want.state is WantState.PARKED:
+            timer = WantDue(content_hash=content_hash, generation=want.generation)
+            self._m.out.append(SetTimer(timer=timer, at=want.retry_at))
         if event.reason in _SENDERS_FAULT:
             self._record_rejection(want, event.reason, Blame.PEER, want.attempts[-1].node_id or "")
         elif event.reason is FetchFailure.CONTRADICTED:

@@ -198,6 +198,8 @@ class Fact(StrEnum):
     RECOVERY_ENDED = "recovery_ended"
     WANT_STUCK = "want_stuck"
     STORAGE_FAILED = "storage_failed"
+    STORAGE_REFUSES = "storage_refuses"
+    STORAGE_TAKES = "storage_takes"
     SUBMITTED = "submitted"
     PROBE_SILENCED = "probe_silenced"
     MODE_CHANGED = "mode_changed"

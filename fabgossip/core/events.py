@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType, TypeAlias
 
+from fabgossip.core.space import SpaceState
 from fabgossip.model.authority import NodeIdentity
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.messages import Message
@@ -68,6 +69,9 @@ class FetchFailure(StrEnum):
     CONTRADICTED = "contradicted"
     """Every chunk was as signed and the whole is not: no source can bring what fits both."""
     DISK = "disk"
+    """The own disk failed."""
+    STORAGE = "storage"
+    """The own disk takes no more: quota, free space, or it failed too often."""
     CANCELLED = "cancelled"
 
 
@@ -363,6 +367,13 @@ class AuditChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceChanged:
+    """The own disk takes other things than before, or has too much on it."""
+
+    space: SpaceState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClockChanged:
     """The kernel says that its clock is kept in step with others, or that it is not; without a word
     of it, it is."""
@@ -440,6 +451,7 @@ Event: TypeAlias = (
     | Unwanted
     | Persisted
     | AuditChanged
+    | SpaceChanged
     | ClockChanged
     | RequestMade
     | CheckpointSigned

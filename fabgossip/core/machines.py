@@ -26,6 +26,7 @@ from fabgossip.core.policing import Policing
 from fabgossip.core.reconciliation import Reconciliation
 from fabgossip.core.recovery import Recovery
 from fabgossip.core.refresh import Refresh
+from fabgossip.core.retention import Retention
 from fabgossip.core.rosters import Rosters
 from fabgossip.core.sessions import Sessions
 from fabgossip.core.sets import Sets
@@ -60,6 +61,7 @@ class Machines:
     reconciliation: Reconciliation
     recovery: Recovery
     refresh: Refresh
+    retention: Retention
     rosters: Rosters
     sessions: Sessions
     sets: Sets
@@ -114,6 +116,7 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
             holdings,
         ),
         refresh=Refresh(config.refresh, setup.chance("refresh")),
+        retention=Retention(),
         rosters=setup.rosters,
         sessions=sessions,
         sets=Sets(),

@@ -42,6 +42,7 @@ from fabgossip.core.events import (
     RequestDue,
     RequestMade,
     SilenceDue,
+    SpaceChanged,
     Started,
     Timer,
     TimerFired,
@@ -185,6 +186,8 @@ class Node:
             case AuditChanged():
                 self._m.beliefs.audit_is_writable = event.state is AuditState.INTACT
                 self._m.audits.own_state = event.state
+            case SpaceChanged():
+                self._on_space(event)
             case ClockChanged():
                 self._m.beliefs.on_clock(now, is_synchronized=event.is_synchronized)
             case RequestMade():
@@ -254,6 +257,20 @@ class Node:
         self._rooms.recalling.on_started(event, now)
         self._timer(RefreshDue(), self._m.refresh.next_at(now.instant))
         self._links.dial(now)
+
+    def _on_space(self, event: SpaceChanged) -> None:
+        before, space = self._m.retention.space.trouble, event.space
+        if self._m.retention.on_space(space):
+            self._m.fetching.on_space()
+        if space.trouble is not before:
+            fields: tuple[tuple[str, str | int], ...] = (
+                ("reason", "" if space.trouble is None else space.trouble.value),
+                ("used", space.used_bytes),
+                ("quota", space.quota_bytes),
+                ("free", space.free_bytes),
+            )
+            fact = Fact.STORAGE_TAKES if space.trouble is None else Fact.STORAGE_REFUSES
+            self._m.out.append(Record(fact=fact, fields=fields))
 
     def _on_persisted(self, event: Persisted, now: Now) -> None:
         for room in (self._claims, self._serving):

@@ -24,7 +24,7 @@ from fabgossip.core.intake import Intake
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
 from fabgossip.core.permits import Permits
-from fabgossip.core.wants import FAILURE_CODES, Want, WantState
+from fabgossip.core.wants import DISK_WAITS, FAILURE_CODES, Want, WantState
 from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.mode import RISKS
@@ -183,11 +183,14 @@ class Requests:
     def on_submit_failed(self, event: ContentFailed, request: RequestId, now: Now) -> None:
         """The manifest stands, its content did not fit: it is wanted from whoever has it."""
         submitted = self._submits.pop(request, None)
+        is_full = event.reason in DISK_WAITS
         detail = f"the content does not fit its manifest: {event.reason.value}"
+        if is_full:
+            detail = "the disk takes no more, or failed: fabgossip status says why"
         self._m.out.append(
             Answer(
                 request=request,
-                outcome=Outcome.REFUSED,
+                outcome=Outcome.FAILED if is_full else Outcome.REFUSED,
                 code=FAILURE_CODES[event.reason],
                 detail=detail,
             )

@@ -42,6 +42,7 @@ class View:
             self._m.fetching,
             policing,
             self._m.audits.own_state,
+            self._m.retention.space,
             now,
         )
 

@@ -12,7 +12,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Never, TypeVar
@@ -20,10 +20,13 @@ from typing import Final, Never, TypeVar
 import trio
 
 from fabgossip.core.effects import Materialize, Persist
+from fabgossip.core.events import FetchFailure
 from fabgossip.core.grouping import Extent, extent_of, next_group
+from fabgossip.core.space import DiskUsage, Space, SpaceLimits, SpaceState
 from fabgossip.errors import StorageError, WireError
 from fabgossip.model.artifact import INLINE_BYTES_MAX, TYPE_RULES
 from fabgossip.model.ids import ContentHash
+from fabgossip.model.moment import Instant
 from fabgossip.storage.contents import ContentFiles, IncomingContent
 from fabgossip.storage.index import NodeIndex
 from fabgossip.storage.materialized import Fault, LocalState, LocalVersion, has_settings
@@ -31,6 +34,7 @@ from fabgossip.storage.rows import DropContent, PutContent, Row
 from fabgossip.wire.contents import parse_snapshot
 
 _T = TypeVar("_T")
+_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
 _GONE: Final = (errno.ENOENT, errno.ELOOP, errno.EIO)
 """No file, a link in its place, or a sector that cannot be read."""
 
@@ -57,7 +61,12 @@ class Disk:
     """The node's disk as the loop sees it. All methods are called from the loop."""
 
     def __init__(
-        self, index: NodeIndex, reader: NodeIndex, files: ContentFiles, local: LocalState
+        self,
+        index: NodeIndex,
+        reader: NodeIndex,
+        files: ContentFiles,
+        local: LocalState,
+        limits: SpaceLimits,
     ) -> None:
         self._index = index
         self._reader = reader
@@ -72,6 +81,11 @@ class Disk:
         self._stopping = False
         self._token: trio.lowlevel.TrioToken | None = None
         self._thread = threading.Thread(target=self._work, name="fabgossip-disk", daemon=True)
+        self._space = Space(limits)
+        self._failures = 0
+        """Writes that failed since it was last looked."""
+        self._queued_bytes = 0
+        self._written_bytes = index.used_bytes() + local.used_bytes
         self.last_error = ""
 
     def start(self) -> None:
@@ -86,6 +100,40 @@ class Disk:
             self._wake.notify()
         if self._thread.ident is not None:
             self._thread.join()
+
+    def takes(self, size: int, *, is_trust: bool) -> bool:
+        """Whether a content of this size may come."""
+        return self._space.takes(size, self._usage(), is_trust=is_trust)
+
+    def look(self, now: Instant) -> SpaceState:
+        """How much space there is, and whether it fails."""
+        failures, self._failures = self._failures, 0
+        self._space.on_failures(failures, now)
+        return self._space.look(self._usage(), now)
+
+    def _usage(self) -> DiskUsage:
+        try:
+            free_bytes, free_inodes = self.files.free()
+        except OSError as error:
+            self._on_error(error)
+            free_bytes = free_inodes = 0
+        used = self._written_bytes + self._queued_bytes + self.files.reserved_bytes
+        return DiskUsage(used_bytes=used, free_bytes=free_bytes, free_inodes=free_inodes)
+
+    def is_news(self, state: SpaceState) -> bool:
+        """Whether the node has to hear of it."""
+        return self._space.is_news(state)
+
+    def on_error(self, error: OSError) -> FetchFailure:
+        """A content could not be written, or not even begun; what that is called."""
+        self._on_error(error)
+        return FetchFailure.STORAGE if error.errno in _NO_SPACE else FetchFailure.DISK
+
+    def _on_error(self, error: OSError | StorageError) -> None:
+        """That space is lacking is not the disk's fault."""
+        self.last_error = str(error)
+        if not isinstance(error, OSError) or error.errno not in _NO_SPACE:
+            self._failures += 1
 
     def persist(self, effect: Persist, done: Callable[[bool], None]) -> None:
         """Make a `Persist` durable."""
@@ -102,14 +150,14 @@ class Disk:
         try:
             incoming = self.files.open_incoming(content_hash, len(data))
         except OSError as error:
-            self.last_error = f"content: {error.strerror}"
+            self._on_error(error)
             done(False)  # noqa: FBT003  # the outcome of one disk job, given by position
             return
         try:
             incoming.write_at(0, data)
         except OSError as error:
             incoming.drop()
-            self.last_error = f"content: {error.strerror}"
+            self._on_error(error)
             done(False)  # noqa: FBT003  # the outcome of one disk job, given by position
             return
         self.store_file(content_hash, incoming, len(data), done)
@@ -137,6 +185,7 @@ class Disk:
 
     def _put(self, job: _Job) -> None:
         with self._wake:
+            self._queued_bytes += job.extent.size
             self._jobs.append(job)
             self._wake.notify()
 
@@ -205,15 +254,22 @@ class Disk:
     def write_next(self) -> list[tuple[Callable[[bool], None], bool]]:
         """Make what is next in line durable; gives whom to tell, and whether it is. Called by the
         writing thread, and by nobody else while that runs. Blocks."""
+        results = self._write_next()
+        with suppress(StorageError):  # whoever asks for something hears of it
+            self._written_bytes = self._index.used_bytes() + self._local.used_bytes
+        return [(job.done, ok) for job, ok in results]
+
+    def _write_next(self) -> list[tuple[_Job, bool]]:
         if not self._next_local:
             with self._wake:
                 group = next_group(self._jobs, lambda job: job.extent)
+                self._queued_bytes -= sum(job.extent.size for job in group)
             self._next_local = [job for job in group if job.local is not None]
             commits = [job for job in group if job.local is None]
             if commits:
-                return [(job.done, ok) for job, ok in self._commit(commits)]
+                return self._commit(commits)
         local, self._next_local = self._next_local, []
-        return [(job.done, ok) for job, ok in self._change_local(local)]
+        return self._change_local(local)
 
     @property
     def is_idle(self) -> bool:
@@ -227,7 +283,7 @@ class Disk:
         try:
             self._index.commit(row for job in group if job not in failed for row in job.rows)
         except (OSError, StorageError) as error:
-            self.last_error = str(error)
+            self._on_error(error)
             failed = group
         for job in failed:
             if job.incoming is not None:
@@ -240,14 +296,14 @@ class Disk:
         try:
             self.files.mark(job.moves for job in moving if job.moves is not None)
         except OSError as error:
-            self.last_error = str(error)
+            self._on_error(error)
             return moving
         coming = [job for job in moving if job.incoming is not None]
         faults = self.files.adopt(job.incoming for job in coming if job.incoming is not None)
         failed = []
         for job, fault in zip(coming, faults, strict=True):
             if fault is not None:
-                self.last_error = str(fault)
+                self._on_error(fault)
                 failed.append(job)
         return failed
 

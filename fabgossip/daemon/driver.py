@@ -47,6 +47,7 @@ from fabgossip.core.events import (
     Request,
     RequestId,
     RequestMade,
+    SpaceChanged,
     Timer,
     TimerFired,
     Token,
@@ -55,6 +56,7 @@ from fabgossip.core.events import (
 )
 from fabgossip.core.node import Node
 from fabgossip.core.setup import NodeSetup
+from fabgossip.core.space import AMPLE
 from fabgossip.daemon.admission import Handshakes, Slot
 from fabgossip.daemon.audit import Audit
 from fabgossip.daemon.connections import Connection
@@ -76,6 +78,8 @@ from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.codec import parse_message
 from fabgossip.wire.framing import EARLY_KINDS, Frame, FrameKind
 
+SPACE_LOOK_S: Final = 1.0
+"""How often the disk is looked at: a few system calls (*start*)."""
 EVENTS_KEPT: Final = 4_096
 """Facts kept for who asks later (*start*)."""
 
@@ -126,6 +130,8 @@ class Driver:
         self.granted = GrantedTransfers(world.disk.files, nursery, self.post, trio.current_time)
         self.facts: deque[tuple[UnixTime, Record]] = deque(maxlen=EVENTS_KEPT)
         self.refused_connections = 0
+        self.space = AMPLE
+        """How much space there is, as it was looked at last."""
 
     @property
     def node(self) -> Node:
@@ -222,6 +228,15 @@ class Driver:
         event, level, detail = _audit_line(state)
         said = self._world.audit.last_error
         self._world.log.emit(event, level, (("detail", f"{said}: {detail}" if said else detail),))
+
+    async def watch_space(self) -> None:
+        """Look at the disk, for ever: others fill it too, and make room again."""
+        disk = self._world.disk
+        while True:
+            self.space = disk.look(read_clocks().instant)
+            if disk.is_news(self.space):
+                self.post(SpaceChanged(space=self.space))
+            await trio.sleep(SPACE_LOOK_S)
 
     def on_clock_changed(self, is_synchronized: bool) -> None:  # noqa: FBT001  # given by position
         """The kernel says something else of its clock than before."""

@@ -53,6 +53,8 @@ RULES: Final[dict[Fact, Rule]] = {
     Fact.FETCH_FAILED: Rule(LogLevel.DEBUG, Keep.FOLDED),
     Fact.PROBE_SILENCED: Rule(LogLevel.DEBUG, Keep.FOLDED, "deny"),
     Fact.STORAGE_FAILED: Rule(LogLevel.WARNING, Keep.FOLDED),
+    Fact.STORAGE_REFUSES: Rule(LogLevel.ERROR, Keep.FOLDED),
+    Fact.STORAGE_TAKES: Rule(LogLevel.WARNING, Keep.FOLDED),
     Fact.SUBMITTED: Rule(LogLevel.INFO, Keep.EACH),
     Fact.AUDIT_FORKED: Rule(LogLevel.WARNING, Keep.FOLDED),
     Fact.MODE_CHANGED: Rule(LogLevel.INFO, Keep.EACH),

@@ -1,6 +1,7 @@
 """The routes of the status socket that only look: each answer is made from one snapshot."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import trio
@@ -36,7 +37,8 @@ class Questions:
 
     async def on_status(self, _: Request) -> Reply:
         """`GET /v1/status`."""
-        snapshot = self._driver.node.view.snapshot(read_clocks())
+        seen = self._driver.node.view.snapshot(read_clocks())
+        snapshot = replace(seen, space=self._driver.space)
         body = views.status(snapshot, self._about, self._driver.audit.view())
         return Reply(code=200, body=body)
 

@@ -154,7 +154,7 @@ async def _serving(
         bootstrap=config.bootstrap,
         seed=node_seed(parts.own.node_id, environment.entropy(16)),
     )
-    disk, audit = parts.state.new_disk(), _audit(config, parts, boot_id)
+    disk, audit = parts.state.new_disk(config.space), _audit(config, parts, boot_id)
     audit.open()
     try:
         async with trio.open_nursery() as nursery:
@@ -174,6 +174,7 @@ async def _serving(
             async with _status_socket(config.socket) as listener:
                 await nursery.start(server.serve, listener, name="status")
                 nursery.start_soon(driver.run_timers, name="timers")
+                nursery.start_soon(driver.watch_space, name="space")
                 nursery.start_soon(driver.transfers.watch, name="transfer watch")
                 nursery.start_soon(driver.sending.watch, name="sending watch")
                 nursery.start_soon(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from fabgossip.core.events import Started
+from fabgossip.core.space import USUAL_LIMITS, SpaceLimits
 from fabgossip.daemon.disk import Disk, drop_loose
 from fabgossip.errors import ServiceError, StorageError
 from fabgossip.model.ids import NodeId
@@ -54,9 +55,9 @@ class StateFolder:
         self.index.commit(DropContent(content_hash=one) for one in dropped)
         drop_loose(self.index, self.files, self.files.marked())
 
-    def new_disk(self) -> Disk:
+    def new_disk(self, limits: SpaceLimits = USUAL_LIMITS) -> Disk:
         """A writing thread over these parts, not started; a daemon has one."""
-        return Disk(self.index, self.reader, self.files, self.local)
+        return Disk(self.index, self.reader, self.files, self.local, limits)
 
     def begin(self, disk: Disk) -> Started:
         """Count this start, durably, and give what the disk says, for the core; once a start.

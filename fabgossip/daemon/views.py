@@ -12,9 +12,11 @@ from fabgossip.core.effects import Record
 from fabgossip.core.events import AuditState
 from fabgossip.core.fetching import FetchingSnapshot
 from fabgossip.core.granted import GrantedFetch
-from fabgossip.core.health import NodeSnapshot, Problem, state_of
+from fabgossip.core.health import NodeSnapshot, state_of
 from fabgossip.core.neighbors import NeighborsSnapshot
+from fabgossip.core.problems import Problem
 from fabgossip.core.sessions import Session
+from fabgossip.core.space import SpaceState
 from fabgossip.core.wants import EndedWant, Want, WantState
 from fabgossip.daemon.audit import AuditView
 from fabgossip.daemon.driver import Driver
@@ -72,6 +74,7 @@ def status(snapshot: NodeSnapshot, about: About, audit: AuditView) -> dict[str, 
         "namespaces": _namespaces(snapshot),
         "neighbors": _neighbors(snapshot.neighbors),
         "recovery": _recovery(snapshot.fetching),
+        "storage": _storage(snapshot.space),
         "limits": {"reduced": dict(policing.reduced), "cut": policing.cut},
         "config": {"path": about.config_path, "storage": about.storage_path},
         "audit": _audit(audit),
@@ -133,11 +136,21 @@ def _recovery(fetching: FetchingSnapshot) -> dict[str, object]:
         "in_flight": fetching.in_flight,
         "dialing": fetching.dialing,
         "parked": fetching.parked,
+        "out_of_space": fetching.out_of_space,
         "last_good": fetching.last_good,
         "step": fetching.highest_step,
         "shut_out": fetching.shut_out,
         "fetched": fetching.fetched,
         "failed": fetching.failed,
+    }
+
+
+def _storage(space: SpaceState) -> dict[str, object]:
+    return {
+        "trouble": None if space.trouble is None else space.trouble.value,
+        "used_bytes": space.used_bytes,
+        "quota_bytes": space.quota_bytes,
+        "free_bytes": space.free_bytes,
     }
 
 

@@ -16,6 +16,7 @@ from typing import Final, Protocol, TypeAlias
 from fabgossip.core.effects import Materialize, Persist
 from fabgossip.core.events import Started
 from fabgossip.core.grouping import Extent, extent_of, next_group
+from fabgossip.core.space import USUAL_LIMITS, DiskUsage, Space, SpaceState
 from fabgossip.model.artifact import (
     NO_ORDER,
     TRUST_TYPES,
@@ -26,7 +27,7 @@ from fabgossip.model.artifact import (
 )
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.messages import INLINE_BYTES_MAX
-from fabgossip.model.moment import UnixTime
+from fabgossip.model.moment import Instant, UnixTime
 from fabgossip.model.persistence import (
     Change,
     DropHead,
@@ -51,8 +52,14 @@ from fabgossip.model.persistence import (
 )
 from fabgossip.sim.streams import Stream
 from fabgossip.sim.trace import Happened, Kind, world_event
-from fabgossip.sim.world import World
+from fabgossip.sim.world import NS_PER_MS, World
 
+ROOMY_BYTES: Final = 1 << 50
+FULL_BYTES: Final = USUAL_LIMITS.free_bytes_min
+"""What others leave of a full one: the reserve of trust is within."""
+ROOMY_INODES: Final = 1 << 30
+LOOK_NS: Final = 1_000 * NS_PER_MS
+"""As the daemon looks at its disk."""
 Done: TypeAlias = Callable[[bool], Happened]
 
 
@@ -138,6 +145,16 @@ class SimDisk:
         self._group: list[_Job] = []
         self._next_local: list[_Job] = []
         """Changes of the local state that follow the commits of their group."""
+        self._space = Space(USUAL_LIMITS)
+        self.free_bytes = ROOMY_BYTES
+        """What others leave of it."""
+        self.is_failing = False
+        """Whether every write fails."""
+        self._failures = 0
+        self._is_looked_at = False
+        """Whether the next look is planned."""
+        self.on_space: Callable[[SpaceState], None] | None = None
+        """The process that is to hear of it."""
         self._epoch = 0
         """Counts crashes: what belongs to an earlier one is void."""
         self.wipe()
@@ -182,6 +199,37 @@ class SimDisk:
         """Switch a namespace, or withdraw it."""
         extent = extent_of(effect)
         self._put(_Job(lambda: self._materialize(effect), done, extent, is_apart=True))
+
+    def takes(self, size: int, *, is_trust: bool) -> bool:
+        """Whether a content of this size may come."""
+        is_taken = self._space.takes(size, self._usage(), is_trust=is_trust)
+        if not is_taken:
+            self._look_later()
+        return is_taken
+
+    def _usage(self) -> DiskUsage:
+        used = sum(map(len, self.contents.values()))
+        free = max(0, self.free_bytes - used)
+        return DiskUsage(used_bytes=used, free_bytes=free, free_inodes=ROOMY_INODES)
+
+    def _look_later(self) -> None:
+        """While something is amiss the daemon's look of each second matters."""
+        if not self._is_looked_at:
+            self._is_looked_at = True
+            at = self._world.now_ns + LOOK_NS
+            self._world.schedule(at, self._index, self._index, self._look)
+
+    def _look(self) -> Happened:
+        self._is_looked_at = False
+        failures, self._failures = self._failures, 0
+        now = Instant(self._world.now_ns // NS_PER_MS)
+        self._space.on_failures(failures, now)
+        state = self._space.look(self._usage(), now)
+        if self._space.is_news(state) and self.on_space is not None:
+            self.on_space(state)
+        if state.trouble is not None or state.excess_bytes:
+            self._look_later()
+        return world_event(Kind.DISK, "look")
 
     def rot(self) -> bool:
         """Contents kept in files are gone, and the index does not know; whether there were any."""
@@ -229,10 +277,17 @@ class SimDisk:
             return world_event(Kind.DROP, "written by nobody")
         group, self._group = self._group, []
         for job in group:
-            self._report(job, ok=job.write())
+            self._report(job, ok=self._write(job))
         if self._jobs or self._next_local:
             self._begin()
         return world_event(Kind.DISK, f"commit {len(group)}")
+
+    def _write(self, job: _Job) -> bool:
+        if not self.is_failing:
+            return job.write()
+        self._failures += 1
+        self._look_later()
+        return False
 
     def _report(self, job: _Job, *, ok: bool) -> None:
         if job.done is not None:

@@ -41,6 +41,7 @@ from fabgossip.core.events import (
     Persisted,
     RequestId,
     RequestMade,
+    SpaceChanged,
     Started,
     SubmitRequest,
     Timer,
@@ -206,11 +207,13 @@ class Process:
         started = self._disk.started()
         self._around.watch.started(self._index, started)
         self._around.network.listen(self._index, self)
+        self._disk.on_space = lambda space: self._post(SpaceChanged(space=space))
         return self._step(Kind.RESTART, started)
 
     def die(self) -> None:
         """The process ends at once; its kernel closes what was open."""
         self.is_dead = True
+        self._disk.on_space = None
         self._around.network.vanish(self._index, tuple(self._ends.values()))
         self._ends.clear()
         answers, self._answers = self._answers, {}

@@ -13,7 +13,8 @@ the file is dropped.
 
 import os
 import re
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,8 @@ from fabgossip.storage.syncing import Syncing
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o400
 SHARDS: Final = 256
+BLOCK_BYTES: Final = 4_096
+"""Of the file systems this runs on."""
 OBJECTS: Final = "objects"
 INCOMING: Final = "incoming"
 _MARK: Final = ".mark"
@@ -35,12 +38,18 @@ _MARK_NAME: Final = re.compile(r"([0-9a-f]{64})\.mark")
 class IncomingContent:
     """A file being written; `write_at` in any order, then `finish` or `drop`."""
 
-    __slots__ = ("_descriptor", "_path")
+    __slots__ = ("_descriptor", "_on_over", "_path")
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, size: int, on_over: Callable[[], None]) -> None:
+        """`on_over` hears once that it is written or dropped."""
         self._path = path
+        self._on_over = on_over
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._descriptor = os.open(path, flags, FILE_MODE)
+        try:
+            self._descriptor = os.open(path, flags, FILE_MODE)
+        except OSError:
+            on_over()
+            raise
         try:
             if size:
                 os.posix_fallocate(self._descriptor, 0, size)
@@ -68,6 +77,7 @@ class IncomingContent:
         """Close the file and give its path."""
         os.close(self._descriptor)
         self._descriptor = -1
+        self._on_over()
         return self._path
 
     def drop(self) -> None:
@@ -75,6 +85,7 @@ class IncomingContent:
         descriptor, self._descriptor = self._descriptor, -1
         with suppress(OSError):
             if descriptor >= 0:
+                self._on_over()
                 os.close(descriptor)
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
@@ -88,6 +99,8 @@ class ContentFiles:
         self._objects = folder / OBJECTS
         self._incoming = folder / INCOMING
         self._count = 0
+        self._reserved_bytes = 0
+        self._lock = threading.Lock()
 
     def prepare(self) -> tuple[str, ...]:
         """Make the folders and remove what an earlier process left half-written, but for its marks;
@@ -143,7 +156,24 @@ class ContentFiles:
     def open_incoming(self, content_hash: ContentHash, size: int) -> IncomingContent:
         """Reserve the exact size under a temporary name; raises `OSError` (no space, no inodes)."""
         self._count += 1
-        return IncomingContent(self._incoming / f"{content_hash.hex()}.{self._count}", size)
+        path = self._incoming / f"{content_hash.hex()}.{self._count}"
+        self._reserve(size)
+        return IncomingContent(path, size, lambda: self._reserve(-size))
+
+    def _reserve(self, size: int) -> None:
+        """Files are begun in the loop, and end wherever their last byte is written."""
+        with self._lock:
+            self._reserved_bytes += size
+
+    @property
+    def reserved_bytes(self) -> int:
+        """Of files on their way."""
+        return self._reserved_bytes
+
+    def free(self) -> tuple[int, int]:
+        """Bytes and inodes the file system has left for this process; raises `OSError`."""
+        found = os.statvfs(self._objects)
+        return found.f_bavail * found.f_frsize, found.f_favail
 
     def adopt(
         self, finished: Iterable[tuple[IncomingContent, ContentHash]]
@@ -171,6 +201,11 @@ class ContentFiles:
     def remove(self, content_hash: ContentHash) -> None:
         """Remove the bytes of a content whose row is gone."""
         self.path_of(content_hash).unlink(missing_ok=True)
+
+
+def rounded(size: int) -> int:
+    """What a file of this size takes on a disk."""
+    return -(-size // BLOCK_BYTES) * BLOCK_BYTES
 
 
 def _marked_by(path: Path) -> ContentHash | None:

@@ -21,6 +21,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +29,7 @@ from typing import Final, TypeAlias
 
 from fabgossip.errors import StorageError
 from fabgossip.model.artifact import ArtifactType, Manifest, Order
+from fabgossip.storage.contents import rounded
 from fabgossip.storage.syncing import Syncing, sync_folder
 
 LOCAL: Final = "local"
@@ -106,10 +108,13 @@ class LocalState:
     def __init__(self, folder: Path, syncing: Syncing) -> None:
         self._local = folder / LOCAL
         self._syncing = syncing
+        self.used_bytes = 0
+        """What lies in the versions of all namespaces."""
 
     def prepare(self) -> None:
         """Make the folder, unless the packaging made it with a group of its own."""
         self._local.mkdir(mode=TOP_MODE, exist_ok=True)
+        self.used_bytes = _bytes_in(self._local)
 
     def folder_of(self, namespace: str) -> Path:
         """Where a namespace's versions lie."""
@@ -126,11 +131,11 @@ class LocalState:
         finally:
             for one in switches:
                 one.close()
-        _each(switches, _name)
+        _each(switches, self._name)
         self._sync_folders(switches)
         _each(switches, _link)
         self._sync_folders(switches)
-        _each(switches, _drop_old)
+        _each(switches, self._drop_old)
         return tuple(one.fault for one in switches)
 
     def _build(self, switch: _Switch) -> None:
@@ -145,7 +150,7 @@ class LocalState:
         if not is_built:
             # Another statement of the same order lost its trust: nobody may read it meanwhile.
             _unlink(folder, name)
-            _remove(folder / name)
+            self._remove(folder / name)
             _write_version(switch)
 
     def _sync_built(self, switches: list[_Switch]) -> None:
@@ -212,6 +217,29 @@ class LocalState:
             one.mkdir(mode=NAMESPACE_MODE if one == folder else TOP_MODE)
         return [one.parent for one in missing]
 
+    def _name(self, switch: _Switch) -> None:
+        if switch.building is not None:
+            self.used_bytes += _bytes_in(switch.building)
+            switch.building.rename(switch.folder / switch.version.name)
+
+    def _remove(self, version: Path) -> None:
+        self.used_bytes -= _bytes_in(version)
+        _remove(version)
+
+    def _drop_old(self, switch: _Switch) -> None:
+        folder = switch.folder
+        _remove_leavings(folder)
+        linked = {_target(folder / link) for link in _LINKS}
+        versions = sorted(
+            (Order(int(found[1]), int(found[2])), one)
+            for one in folder.iterdir()
+            if (found := _VERSION.fullmatch(one.name)) and not one.is_symlink()
+        )
+        unlinked = [one for _, one in versions if one.name not in linked]
+        spare = max(0, switch.version.keep_versions - sum(name is not None for name in linked) + 1)
+        for one in unlinked[: len(unlinked) - spare] if spare else unlinked:
+            self._remove(one)
+
     def withdraw(self, namespace: str, *, purge: bool = False) -> None:
         """Take the links of a namespace away; its versions stay for whoever has them open, unless
         they are to be purged. Raises `OSError`."""
@@ -225,7 +253,7 @@ class LocalState:
             (folder / "previous").unlink(missing_ok=True)
             _remove_leavings(folder)
             for one in [one for one in folder.iterdir() if _VERSION.fullmatch(one.name)]:
-                _remove(one)
+                self._remove(one)
         sync_folder(folder)
 
 
@@ -255,11 +283,6 @@ def _write_version(switch: _Switch) -> None:
         _write_hashed(switch, "settings", version.settings)
 
 
-def _name(switch: _Switch) -> None:
-    if switch.building is not None:
-        switch.building.rename(switch.folder / switch.version.name)
-
-
 def _link(switch: _Switch) -> None:
     folder, version = switch.folder, switch.version
     before = _target(folder / version.link)
@@ -274,19 +297,14 @@ def _unlink(folder: Path, name: str) -> None:
             (folder / link).unlink()
 
 
-def _drop_old(switch: _Switch) -> None:
-    folder = switch.folder
-    _remove_leavings(folder)
-    linked = {_target(folder / link) for link in _LINKS}
-    versions = sorted(
-        (Order(int(found[1]), int(found[2])), one)
-        for one in folder.iterdir()
-        if (found := _VERSION.fullmatch(one.name)) and not one.is_symlink()
-    )
-    unlinked = [one for _, one in versions if one.name not in linked]
-    spare = max(0, switch.version.keep_versions - sum(name is not None for name in linked) + 1)
-    for one in unlinked[: len(unlinked) - spare] if spare else unlinked:
-        _remove(one)
+def _bytes_in(folder: Path) -> int:
+    """What the files below a folder take; of one that leaves meanwhile, nothing."""
+    found = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                found += rounded(os.lstat(os.path.join(place, name)).st_size)
+    return found
 
 
 def _is_built(folder: Path, envelope: bytes) -> bool:

@@ -3,25 +3,44 @@
 What is asked for is the same; each writes until nothing waits.
 """
 
+import errno
+import os
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import TypeAlias
 
 import pytest
+import trio
 
-from fabgossip.core.effects import Materialize, Persist
-from fabgossip.core.events import Token
+from fabgossip.core.effects import Materialize, Persist, ReceiveContent
+from fabgossip.core.events import (
+    ContentFailed,
+    Event,
+    FetchFailure,
+    LinkId,
+    RequestId,
+    Token,
+)
+from fabgossip.core.space import FAILURES_WITHIN, SpaceLimits, SpaceTrouble
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.state import StateFolder
+from fabgossip.daemon.transfers import Transfers as DaemonTransfers
 from fabgossip.model.artifact import Order
 from fabgossip.model.ids import ContentHash, NodeId
+from fabgossip.model.messages import TrafficClass
+from fabgossip.model.moment import Instant
 from fabgossip.model.persistence import PutHead
-from fabgossip.sim.disk import COSTS, SimDisk
-from fabgossip.sim.streams import Stream
+from fabgossip.sim.disk import COSTS, FULL_BYTES, LOOK_NS, ROOMY_BYTES, SimDisk
+from fabgossip.sim.network import Network
+from fabgossip.sim.paths import Paths
+from fabgossip.sim.streams import Stream, Streams
 from fabgossip.sim.trace import Happened, Kind, world_event
+from fabgossip.sim.transfers import Bench, Transfers
 from fabgossip.sim.world import World
+from fabgossip.storage.contents import ContentFiles
 from fabgossip.storage.syncing import Syncing
 from tests.core.artifacts import Artifact, artifact, routes
 from tests.sim.test_disk import Nobody
@@ -32,6 +51,7 @@ SOME = [
     for number in range(1, 6)
 ]
 """Inline and as files, of one namespace."""
+LARGE = routes(8, content=b"large " * 9_000)
 OTHERS = [
     artifact(SOME[0].manifest.artifact_type, f"routes/other{number}", content=b"%d" % number)
     for number in range(3)
@@ -162,3 +182,132 @@ def test_commits_do_not_wait_for_local_state_asked_for_before_them(tmp_path: Pat
     assert held == [other.content]
     assert shown == [one.manifest.namespace.text]
     assert one.manifest.order > Order(0, 0)
+
+
+LIMITS = SpaceLimits(quota_bytes=64 << 20, free_bytes_min=1 << 20, free_inodes_min=0)
+
+
+async def test_both_transfers_refuse_alike_what_finds_no_space(tmp_path: Path) -> None:
+    """Before a byte is asked of anybody; trust is let through; what is here already is read."""
+    plain = ReceiveContent(wanted=SOME[0].wanted, link=LinkId(9), traffic=TrafficClass.POLICY)
+    trust = replace(plain, traffic=TrafficClass.TRUST)
+    came = replace(plain, link=None, content=SOME[0].content)
+    handed = replace(plain, link=None, request=RequestId(5))
+    here = replace(plain, link=None)
+    effects = (plain, trust, came, handed, here)
+    expected = [
+        (FetchFailure.STORAGE, LinkId(9), None),
+        (FetchFailure.LOST, LinkId(9), None),
+        (FetchFailure.STORAGE, None, None),
+        (FetchFailure.STORAGE, None, RequestId(5)),
+        (FetchFailure.DISK, None, None),
+    ]
+    assert refusals(simulated_full(effects)) == expected
+    assert refusals(await driven_full(effects, tmp_path)) == expected
+
+
+def refusals(events: list[Event]) -> list[tuple[FetchFailure, LinkId | None, RequestId | None]]:
+    failed = [one for one in events if isinstance(one, ContentFailed)]
+    return [(one.reason, one.link, one.request) for one in failed]
+
+
+def simulated_full(effects: tuple[ReceiveContent, ...]) -> list[Event]:
+    world, told = World(), list[Event]()
+    disk = SimDisk(world, 1, COSTS["instant"], Nobody(), Stream(1), {})
+    disk.free_bytes = FULL_BYTES
+
+    def step(event: Event) -> Happened:
+        told.append(event)
+        return world_event(Kind.DISK, "told")
+
+    bench = Bench(
+        disk=disk,
+        network=Network(world, Paths({}, (), Streams(1))),
+        now_ns=lambda: world.now_ns,
+        wait=lambda at_ns, action: world.schedule(max(at_ns, world.now_ns), 1, 1, action),
+        step=step,
+        post=told.append,
+        send=lambda *_: True,
+        on_content_sent=lambda *_: None,
+        on_content_received=lambda _hash, _size: None,
+    )
+    transfers = Transfers(bench)
+    for one in effects:
+        transfers.receive(one, None)
+    world.run(10**9, lambda *_: None)
+    return told
+
+
+class NothingFree(ContentFiles):
+    """Others have filled the file system."""
+
+    def free(self) -> tuple[int, int]:
+        return 0, 1
+
+
+async def driven_full(effects: tuple[ReceiveContent, ...], folder: Path) -> list[Event]:
+    told = list[Event]()
+    with closing(StateFolder(folder, OWN, Syncing())) as state:
+        files = NothingFree(folder, Syncing())
+        disk = Disk(state.index, state.reader, files, state.local, LIMITS)
+        async with trio.open_nursery() as nursery:
+            transfers = DaemonTransfers(disk, nursery, told.append, trio.current_time)
+            for one in effects:
+                transfers.receive(one, None)
+    return told
+
+
+def test_both_disks_have_space_again_by_themselves(tmp_path: Path) -> None:
+    """Whoever filled the file system took his files away; nobody restarted anything."""
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
+        files = NothingFree(tmp_path, Syncing())
+        disk = Disk(state.index, state.reader, files, state.local, LIMITS)
+        assert not disk.takes(1, is_trust=False)
+        assert disk.look(Instant(0)).trouble is SpaceTrouble.DISK
+        disk.files = state.files
+        assert disk.look(Instant(1)).trouble is None
+        assert disk.takes(1, is_trust=False)
+    world, told = World(), list[SpaceTrouble | None]()
+    simulated_disk = SimDisk(world, 1, COSTS["instant"], Nobody(), Stream(1), {})
+    simulated_disk.on_space = lambda space: told.append(space.trouble)
+    simulated_disk.free_bytes = FULL_BYTES
+    assert not simulated_disk.takes(1, is_trust=False)
+    world.run(2 * LOOK_NS, lambda *_: None)
+    simulated_disk.free_bytes = ROOMY_BYTES
+    world.run(9 * LOOK_NS, lambda *_: None)
+    assert told == [SpaceTrouble.DISK, None]
+
+
+def test_both_disks_are_given_only_trust_after_three_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "no")
+
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
+        disk, said = state.new_disk(), list[bool]()
+        monkeypatch.setattr(os, "fsync", fail)
+        for one in [*SOME[1:4:2], LARGE]:
+            disk.store_small(one.content_hash, one.content, said.append)
+            for done, ok in disk.write_next():
+                done(ok)
+        monkeypatch.undo()
+        assert said == [False, False, False]
+        assert disk.look(Instant(0)).trouble is SpaceTrouble.READ_ONLY
+        assert [disk.takes(1, is_trust=is_trust) for is_trust in (False, True)] == [False, True]
+        assert disk.look(Instant(FAILURES_WITHIN)).trouble is None
+    world, told = World(), list[SpaceTrouble | None]()
+    simulated_disk = SimDisk(world, 1, COSTS["instant"], Nobody(), Stream(1), {})
+    simulated_disk.on_space = lambda space: told.append(space.trouble)
+    simulated_disk.is_failing = True
+    for one in SOME[:3]:
+        simulated_disk.store(one.content_hash, one.content, nothing)
+    world.run(2 * LOOK_NS, lambda *_: None)
+    assert not simulated_disk.takes(1, is_trust=False)
+    assert simulated_disk.takes(1, is_trust=True)
+    world.run(700 * LOOK_NS, lambda *_: None)
+    assert told == [SpaceTrouble.READ_ONLY, None]
+
+
+def nothing(_: bool) -> Happened:  # noqa: FBT001  # as the disk calls it
+    return world_event(Kind.DISK, "done")

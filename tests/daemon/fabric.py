@@ -25,6 +25,7 @@ from fabgossip.core.config import NodeConfig
 from fabgossip.core.effects import ReceiveContent
 from fabgossip.core.events import ContentStored, ContentWanted, Event, LinkId, RequestId
 from fabgossip.core.setup import NodeSetup, OwnIdentity
+from fabgossip.core.space import SpaceLimits
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.driver import Driver, World, read_clocks
@@ -155,7 +156,7 @@ class End:
             index.open(NodeId("n1"))
         self.files.prepare()
         local.prepare()
-        self.disk = Disk(self.index, self.reader, self.files, local)
+        self.disk = Disk(self.index, self.reader, self.files, local, SpaceLimits())
         self.events: list[Event] = []
         self.event_times: list[float] = []
         """When each event came."""

@@ -12,6 +12,7 @@ import trio
 
 from fabgossip.core.effects import Materialize, Persist
 from fabgossip.core.events import Token
+from fabgossip.core.space import SpaceLimits
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.state import StateFolder
 from fabgossip.model.ids import ContentHash, NodeId
@@ -105,7 +106,7 @@ def shorten(path: Path) -> None:
 
 def cut(state: StateFolder, files: ContentFiles) -> Disk:
     """The disk of a node whose power is about to go."""
-    return Disk(state.index, state.reader, files, state.local)
+    return Disk(state.index, state.reader, files, state.local, SpaceLimits())
 
 
 def test_a_content_whose_row_was_refused_leaves_no_file(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 import fabgossip.cli
 from fabgossip.cli.main import DEFAULT_SOCKET
 from fabgossip.control.ledger import Act
-from fabgossip.core.health import ProblemCode
+from fabgossip.core.problems import ProblemCode
 from fabgossip.daemon.config import ConfigTable
 from fabgossip.model.artifact import TYPE_RULES
 from fabgossip.model.bounds import Bounds

@@ -198,3 +198,24 @@ def test_of_a_half_open_link_one_end_does_not_learn_until_it_misses_a_sign_of_li
     assert believed_in("reset", 15) == 0
     assert believed_in("half_open", 15) > 2
     assert believed_in("half_open", 30) == 0
+
+
+def disk_trouble(kind: str) -> RunOutcome:
+    nemesis = f'{{ kind = "{kind}", at = "12s", for = "8s", select = {{ nodes = ["edge-1"] }} }}'
+    return run_of(made(nemesis), 1).run()
+
+
+@pytest.mark.slow
+def test_a_disk_that_was_full_for_a_while_has_everything_after() -> None:
+    """No process started again."""
+    outcome = disk_trouble("disk_full")
+    assert (outcome.violations, outcome.failures, outcome.behind) == ((), (), ())
+    assert outcome.over_all.missed == 0
+
+
+@pytest.mark.slow
+def test_a_disk_that_fails_holds_nobody_else_up_and_nothing_wrong_is_applied() -> None:
+    """Its own node takes nothing but trust for ten minutes after."""
+    outcome = disk_trouble("disk_error")
+    assert outcome.violations == ()
+    assert {one.detail.split()[3] for one in outcome.failures} == {"edge-1"}
