@@ -57,7 +57,8 @@ class Withdrawing:
         self._m.catalog.touch(head.manifest.namespace.text)
         manifest = head.manifest
         self.supersede(head)
-        self._contents.void(manifest.content_hash)
+        for one in (head.verified, *(kept.verified for kept in head.kept)):
+            self._contents.void(one.manifest.content_hash)
         tombstone = manifest.tombstone
         is_purge = state is HeadState.WITHDRAWN and tombstone is not None and tombstone.purge
         self._activation.take_away(manifest.namespace.text, purge=is_purge)

@@ -189,7 +189,7 @@ def artifact(driver: Driver, head: Head, now: Now) -> dict[str, object]:
         "size": manifest.content_size,
         "audience": [scope.text for scope in manifest.audience.scope_ids],
         "held": head.is_held,
-        "increment_held": head.increment_is_held,
+        "increment_held": head.increment is not None and head.increment.is_held,
         "issued_at": rfc3339(manifest.issued_at),
         "refresh_by": rfc3339(manifest.refresh_by),
         "expires_at": rfc3339(manifest.expires_at),

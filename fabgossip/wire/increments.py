@@ -5,11 +5,16 @@ the size it names, not that it ends where it should; and what it makes is only b
 base decodes without an error to wrong bytes. Whoever applies one hashes the result.
 """
 
+from collections.abc import Callable
+from hashlib import sha256
 from typing import Final
 
 from backports import zstd
 
 from fabgossip.errors import WireError
+from fabgossip.model.artifact import Manifest
+from fabgossip.model.ids import ContentHash
+from fabgossip.model.increments import AssemblyFault, Broken
 from fabgossip.wire.packing import FRAME_TOO_LARGE, MALFORMED, UNSUPPORTED
 
 WINDOW_LOG_MAX: Final = 25
@@ -48,6 +53,32 @@ def increment_bytes(base: bytes, result: bytes) -> bytes | None:
     dictionary = zstd.ZstdDict(base, is_raw=True)
     frame = zstd.compress(result, options=options, zstd_dict=dictionary.as_prefix)
     return frame if len(frame) <= len(result) // 2 else None
+
+
+def assemble(
+    increments: tuple[Manifest, ...], read: Callable[[ContentHash], bytes | None]
+) -> bytes | Broken:
+    """What a chain makes of what its first increment names as base, or where it breaks: every
+    content that `read` gives is hashed, and so is every result, against what was signed. One base
+    and one result are in memory at a time."""
+    first = increments[0].base
+    assert first is not None, "exactly an increment has a base"
+    content = read(first.content_hash)
+    if content is None or sha256(content).digest() != first.content_hash:
+        return Broken(AssemblyFault.BASE, 0)
+    for place, manifest in enumerate(increments):
+        base = manifest.base
+        assert base is not None, "exactly an increment has a base"
+        frame = read(manifest.content_hash)
+        if frame is None or sha256(frame).digest() != manifest.content_hash:
+            return Broken(AssemblyFault.INCREMENT, place)
+        try:
+            content = apply_increment(content, frame, base.result_size)
+        except WireError:
+            return Broken(AssemblyFault.RESULT, place)
+        if sha256(content).digest() != base.result_hash:
+            return Broken(AssemblyFault.RESULT, place)
+    return content
 
 
 def apply_increment(base: bytes, frame: bytes, result_bytes: int) -> bytes:
