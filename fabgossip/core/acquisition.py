@@ -92,9 +92,10 @@ class Acquisition:
             self._visit(want, now)
         for want in turn.started:
             self._ask(want, now)
-        for want in turn.parked:
-            self._on_parked(want, now)
+        broken = [self._on_parked(want, now) for want in turn.parked]
         self._look_again(turn.look_at, now)
+        if any(broken):
+            self.start_transfers(now)
 
     def _visit(self, want: Want, now: Now) -> None:
         """Dial a source, unless that is under way or its link is about to open."""
@@ -130,9 +131,10 @@ class Acquisition:
             )
             self._m.out.append(Record(fact=Fact.RECOVERY_STARTED, fields=fields))
 
-    def _on_parked(self, want: Want, now: Now) -> None:
+    def _on_parked(self, want: Want, now: Now) -> bool:
         """Nobody brought it: rung 5 is what the signed policy makes of the version before, and the
-        climb begins anew later."""
+        climb begins anew later. Whether a chain of increments broke, and something else is wanted
+        instead."""
         shown = self._activation.shown(want.verified.manifest.namespace.text)
         last_good = self._m.recovery.last_good(want, shown, now)
         self._record_stuck(want, last_good)
@@ -140,7 +142,7 @@ class Acquisition:
         timer = WantDue(content_hash=want.wanted.content_hash, generation=want.generation)
         self._m.out.append(SetTimer(timer=timer, at=want.retry_at))
         self._announcing.on_stuck(want.verified, now)
-        self._assembling.on_stuck(want.verified, now)
+        return self._assembling.on_stuck(want.verified, now)
 
     def _record_stuck(self, want: Want, last_good: LastGood | None) -> None:
         """Nobody has it: told once, and again when rung 5 is decided otherwise."""

@@ -361,13 +361,17 @@ class Assembling:
         )
         self._contents.release(increment.manifest.content_hash)
 
-    def on_stuck(self, verified: VerifiedManifest, now: Now) -> None:
-        """Nobody brings the content of an increment, or what is signed about it is not true."""
+    def on_stuck(self, verified: VerifiedManifest, now: Now) -> bool:
+        """Nobody brings a content, or what is signed about it is not true: whether it is that of an
+        increment, and its chain broke."""
         attempt = self._m.chains.find(verified.manifest.namespace.text)
         steps = () if attempt is None else attempt.steps
         hashes = {one.manifest_hash for one in steps}
-        if attempt is not None and verified.manifest_hash in hashes:
-            self._gap(attempt, Gap.LINK_MISSING, now, detail="an increment cannot be had")
+        if attempt is None or verified.manifest_hash not in hashes:
+            return False
+        self._gap(attempt, Gap.LINK_MISSING, now, detail="an increment cannot be had")
+        return True
+        return True
 
     def on_due(self, namespace: str, generation: int, now: Now) -> None:
         """An attempt took as long as it may."""

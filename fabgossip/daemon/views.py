@@ -8,6 +8,7 @@ from typing import Final
 
 from fabgossip.core.attempts import Attempt, LastGood
 from fabgossip.core.catalog import Head, Refusal
+from fabgossip.core.chains import ChainsSnapshot, ChainTold
 from fabgossip.core.effects import Record
 from fabgossip.core.events import AuditState
 from fabgossip.core.fetching import FetchingSnapshot
@@ -72,6 +73,7 @@ def status(snapshot: NodeSnapshot, about: About, audit: AuditView) -> dict[str, 
         "namespaces": _namespaces(snapshot),
         "neighbors": _neighbors(snapshot.neighbors),
         "recovery": _recovery(snapshot.fetching),
+        "chains": _chains(snapshot.chains),
         "limits": {"reduced": dict(policing.reduced), "cut": policing.cut},
         "config": {"path": about.config_path, "storage": about.storage_path},
         "audit": _audit(audit),
@@ -138,6 +140,15 @@ def _recovery(fetching: FetchingSnapshot) -> dict[str, object]:
         "shut_out": fetching.shut_out,
         "fetched": fetching.fetched,
         "failed": fetching.failed,
+    }
+
+
+def _chains(chains: ChainsSnapshot) -> dict[str, object]:
+    return {
+        "under_way": chains.under_way,
+        "assembled": chains.assembled,
+        "saved_bytes": chains.saved_bytes,
+        "gaps": dict(chains.gaps),
     }
 
 
@@ -270,6 +281,22 @@ def why(driver: Driver, head: Head, now: Now) -> dict[str, object]:
         "advertised_by": list(driver.node.view.advertisers(head)),
         "ladder": [] if want is None else [_attempt(one, now) for one in want.attempts],
         "want": None if want is None else _want(driver, want, now),
+        "chain": _chain(driver.node.view.chain_of(manifest.namespace.text), head, now),
+    }
+
+
+def _chain(told: ChainTold | None, head: Head, now: Now) -> dict[str, object] | None:
+    """How the content was, or is to be, made of increments; None where that was not tried."""
+    if told is None or told.manifest_hash != head.verified.manifest_hash:
+        return None
+    return {
+        "base": told.base.hex(),
+        "outcome": told.outcome,
+        "detail": told.detail,
+        "asked": told.peer,
+        "steps": told.steps,
+        "bytes": told.step_bytes,
+        "ago_ms": elapsed(told.began_at, now.instant),
     }
 
 
@@ -288,6 +315,7 @@ NO_HEAD: Final[dict[str, object]] = {
     "advertised_by": [],
     "ladder": [],
     "want": None,
+    "chain": None,
 }
 """`GET /v1/why` of what this node may not hold, and fetched, or tried to, under a grant."""
 
