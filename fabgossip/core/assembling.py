@@ -371,7 +371,6 @@ class Assembling:
             return False
         self._gap(attempt, Gap.LINK_MISSING, now, detail="an increment cannot be had")
         return True
-        return True
 
     def on_due(self, namespace: str, generation: int, now: Now) -> None:
         """An attempt took as long as it may."""

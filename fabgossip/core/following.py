@@ -19,6 +19,7 @@ from fabgossip.core.announcing import Announcing
 from fabgossip.core.assembling import Assembling
 from fabgossip.core.catalog import (
     BINDING_TYPES,
+    DIRECTORY_TYPES,
     GONE_STATES,
     HOLDING_STATES,
     Head,
@@ -192,7 +193,7 @@ class Following:
             return
         head.is_held = True
         self._m.catalog.touch(verified.manifest.namespace.text)
-        if is_read and content is not None:
+        if is_read and content is not None and not _is_in_abeyance(head):
             value = self._m.beliefs.read(verified, content)
             if isinstance(value, Rejection) and self._has_better(verified, content):
                 return
@@ -307,6 +308,12 @@ class Following:
         self._m.out.append(rejected(named, source=head.source))
         head.refusal = Refusal(code=verdict.code, detail=verdict.detail, at=now.unix)
         self._withdrawing.withdraw(head, HeadState.REFUSED)
+
+
+def _is_in_abeyance(head: Head) -> bool:
+    """Whether nobody goes by what it says until the dispute is over. What was in force when the
+    dispute came up stays in force, as what consumers read stays where it is."""
+    return head.is_disputed and head.manifest.artifact_type in DIRECTORY_TYPES
 
 
 def _is_settled_already(head: Head, verified: VerifiedManifest) -> bool:

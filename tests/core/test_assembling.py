@@ -67,7 +67,6 @@ class Chained(Story):
         self.features = features
         self.peer = self.join("n2")
         self.accept(snapshot_of(held), self.peer)
-        self.facts: list[tuple[str, str]] = []
 
     def join(self, name: str) -> LinkId:
         return self.link(Peer(name=name, features=self.features))

@@ -321,11 +321,7 @@ CASES: dict[str, Case] = {
     ),
     "the result of an increment over the cap": Case(
         Code.SIZE_OVER_CAP,
-        changed(
-            replace(INCREMENT, base=replace(INCREMENT.base, result_size=8 * MIB + 1))
-            if INCREMENT.base is not None
-            else INCREMENT
-        ),
+        changed(replace(INCREMENT, base=replace(INCREMENT.base, result_size=8 * MIB + 1))),
     ),
     # 8: the one right
     "a right elsewhere only": Case(
