@@ -322,7 +322,7 @@ class Process:
                 if on_answer is not None:
                     on_answer(effect)
             case Record():
-                self._around.watch.recorded(effect.fact)  # the trace has it by its digest
+                self._around.watch.recorded(effect)  # the trace has it by its digest
             case _:
                 assert_never(effect)
 
