@@ -2,8 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Callable
-from contextlib import closing
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -14,32 +13,35 @@ from fabgossip.cli.authority import (
     add_verb,
     authority_of,
     passphrase_of,
+    typed,
     wall_now,
 )
-from fabgossip.cli.client import StatusClient
-from fabgossip.cli.output import EXIT_OK, EXIT_REFUSED, print_json, print_table, safe, say
+from fabgossip.cli.output import (
+    EXIT_OK,
+    print_json,
+    print_table,
+    say,
+)
+from fabgossip.cli.publishing import add_publish_verb
 from fabgossip.cli.trust import add_trust_verbs
 from fabgossip.control.advice import (
     nodes_matching,
     source_warnings,
-    storing_command,
+    storing_words,
     unserved_orgs,
-    unstored_orgs,
 )
 from fabgossip.control.authority import AuthorityFolder, fingerprint
 from fabgossip.control.enrollment import NodeRow
 from fabgossip.control.node_folder import NodePlaces, change_node, enroll_node, renew_node
-from fabgossip.control.publishing import Delivery, publish
 from fabgossip.control.signing import SignedArtifact
 from fabgossip.control.sources.folder import Source, read_all
 from fabgossip.control.sources.problems import SourceProblemsError, problems_in
-from fabgossip.errors import ControlError, ModelError, UsageError
+from fabgossip.errors import ModelError, UsageError
 from fabgossip.model.artifact import CONTENT_BYTES_MAX, ArtifactType
 from fabgossip.model.authority import DEMO_PREFIX, ContentCap
 from fabgossip.model.ids import parse_cluster_id, parse_platform_id
 from fabgossip.model.moment import UnixTime
-from fabgossip.model.topology import PeerClass
-from fabgossip.trust.rejections import RejectionCode
+from fabgossip.model.topology import PeerClass, parse_peer_address
 
 EPOCH_START_MAX: Final = 1 << 40
 """Leaves an authority more epochs than it can ever open, and its bundle within signed integers."""
@@ -87,12 +89,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     add_root_keys(compile_)
     add_reason(compile_)
-    publish_ = add_verb(verbs, "publish", "hand what is new to a running node", run_publish)
-    publish_.add_argument("--socket", type=Path, required=True, help="the node's status socket")
-    publish_.add_argument(
-        "--all", action="store_true", help="everything current, not only what is new"
-    )
-    add_reason(publish_)
+    add_publish_verb(verbs)
     add_trust_verbs(verbs)
 
 
@@ -192,10 +189,7 @@ def run_init(arguments: argparse.Namespace) -> int:
     print(f"authority for cluster {cluster} in {arguments.authority}")
     print(f"  roots      {roots}; move keys/root away from this machine")
     print(f"  bootstrap  {authority.folder / 'trust' / 'bootstrap'}  sha256 {pinned}")
-    say(
-        f"next: fabgossip control enroll NODE --authority {arguments.authority} "
-        "--out FOLDER --address HOST:PORT"
-    )
+    say(f"next: {typed(arguments, 'enroll NODE --out FOLDER --address HOST:PORT')}")
     return EXIT_OK
 
 
@@ -210,11 +204,16 @@ def run_enroll(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "enroll: --renew leaves a node what it has; --change gives it what is named with it"
         )
+    if arguments.change and arguments.listen:
+        raise UsageError(
+            "enroll: --change leaves the node's configuration as it is: "
+            "set listen.addresses in its fabgossip.toml"
+        )
     if arguments.state_generation is not None and not arguments.renew:
         raise UsageError("enroll: --state-generation goes with --renew")
     with authority.locked():
         row, done = _enroll(authority, arguments)
-        warnings = _enroll_warnings(authority, row)
+        warnings = _enroll_warnings(authority, row, arguments)
     if arguments.json:
         body = {"node_id": row.node_id, "folder": str(arguments.out), "renewed": arguments.renew}
         print_json({**body, "claims_version": row.claims_version, "warnings": warnings})
@@ -226,6 +225,8 @@ def run_enroll(arguments: argparse.Namespace) -> int:
     if arguments.renew:
         say("next: carry identity/node.crt and identity/claims to the node and restart it")
     elif arguments.change:
+        if arguments.address:
+            say("next: set listen.addresses in its fabgossip.toml, unless it listens on all")
         say("next: compile and publish; carry identity/claims to the node and restart it")
     else:
         say(f"next: fabgossip run --config {config}, on the node; compile and publish")
@@ -272,10 +273,12 @@ def run_nodes(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _enroll_warnings(authority: AuthorityFolder, row: NodeRow) -> list[str]:
+def _enroll_warnings(
+    authority: AuthorityFolder, row: NodeRow, arguments: argparse.Namespace
+) -> list[str]:
     return [
         f"no control endpoint stores for {org}: publishing there will be refused; "
-        f"{storing_command(endpoint, [org])}"
+        f"{typed(arguments, storing_words(endpoint, [org]))}"
         for org, endpoint in unserved_orgs(row, authority.members(wall_now()))
     ]
 
@@ -316,8 +319,12 @@ def _row(arguments: argparse.Namespace, before: NodeRow | None) -> NodeRow:
 
 
 def _places(arguments: argparse.Namespace) -> NodePlaces:
+    try:
+        listen = parse_peer_address(arguments.listen or arguments.address)
+    except ValueError as error:
+        raise UsageError(f"enroll: --listen {error}") from error
     return NodePlaces(
-        listen=arguments.listen or arguments.address,
+        listen=listen,
         storage=arguments.storage,
         socket=arguments.socket,
         rebootstrap=arguments.replaces,
@@ -335,7 +342,8 @@ def run_compile(arguments: argparse.Namespace) -> int:
         is_due = authority.is_bundle_due(now)
         nodes, bundle = authority.members(now), authority.bundle()
     if is_due:
-        say("the trust bundle needs fresh times: compile with --root-keys FOLDER")
+        command = typed(arguments, f"compile {shlex.quote(str(arguments.source))}")
+        say(f"the trust bundle needs fresh times: {command} --root-keys FOLDER")
     warnings = source_warnings(bundle, nodes, source)
     rows = [
         (
@@ -379,66 +387,3 @@ def _compiled(
     except SourceProblemsError as error:
         raise problems_in(folder, error.problems) from error
     return source, made
-
-
-def submitter(client: StatusClient) -> Callable[[SignedArtifact], Delivery]:
-    """Hands one artifact at a time to a node."""
-
-    def submit(artifact: SignedArtifact) -> Delivery:
-        body = client.submit(artifact.envelope, artifact.content).body
-        return Delivery(
-            artifact=artifact,
-            outcome=str(body.get("outcome", "refused")),
-            code=str(body.get("code", "")),
-            detail=str(body.get("detail", "")),
-        )
-
-    return submit
-
-
-def run_publish(arguments: argparse.Namespace) -> int:
-    """`fabgossip control publish`."""
-    authority, now = authority_of(arguments), wall_now()
-    with closing(StatusClient(arguments.socket)) as client:
-        # Before anything is recorded, and even if there is nothing to hand over: a timer that
-        # publishes must notice a dead node.
-        node_id = _node_at(client, arguments.socket)
-        with authority.locked():
-            deliveries = publish(authority, submitter(client), now, everything=arguments.all)
-            row = authority.find_node(node_id)
-    refused = [one for one in deliveries if not one.is_accepted]
-    if arguments.json:
-        items = [
-            {
-                "namespace": one.artifact.manifest.namespace.text,
-                "outcome": one.outcome,
-                "code": one.code,
-            }
-            for one in deliveries
-        ]
-        print_json({"node_id": node_id, "published": items, "refused": len(refused)})
-    else:
-        for one in refused:
-            say(f"fabgossip: {one.artifact.manifest.namespace.text}: {one.code}: {one.detail}")
-        taken = len(deliveries) - len(refused)
-        print(f"{taken} handed over to {safe(node_id)}, {len(refused)} refused")
-        if row is not None:
-            _say_what_it_stores(row, refused)
-    return EXIT_REFUSED if refused else EXIT_OK
-
-
-def _node_at(client: StatusClient, socket: Path) -> str:
-    reply = client.get("/v1/version")
-    if reply.code != 200:
-        raise ControlError(f"{socket}: {reply.body.get('detail')}")
-    return str(reply.body["node_id"])
-
-
-def _say_what_it_stores(row: NodeRow, refused: list[Delivery]) -> None:
-    manifests = [
-        one.artifact.manifest for one in refused if one.code == RejectionCode.AUDIENCE_NOT_OURS
-    ]
-    orgs = unstored_orgs(row, manifests)
-    if orgs:
-        stores = " ".join(f"--stores {one}" for one in orgs)
-        say(f"next: publish to a node enrolled with {stores}, or: {storing_command(row, orgs)}")

@@ -19,7 +19,7 @@ from typing import Final
 from urllib.parse import quote
 
 from fabgossip.cli.client import Reply, StatusClient, UnreachableError
-from fabgossip.cli.control import submitter
+from fabgossip.cli.publishing import submitter
 from fabgossip.control.authority import AuthorityFolder
 from fabgossip.control.enrollment import NodeRow, entitlements_of
 from fabgossip.control.node_folder import NodePlaces, enroll_node

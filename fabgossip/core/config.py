@@ -112,7 +112,7 @@ class FetchingConfig:
     trust_transfers_max: Annotated[int, Bounds(1, 64)] = 4
     """Contents in flight reserved for trust (*start*)."""
     per_link_max: Annotated[int, Bounds(1, 1_024)] = 16
-    """Contents in flight from one link (*start*)."""
+    """Contents in flight from one link, trust apart (*start*)."""
     retry_min_ms: Annotated[int, Bounds(10, 600_000)] = 500
     """First wait of a want that no source could serve, doubling (*start*)."""
     retry_max_ms: Annotated[int, Bounds(10, 3_600_000)] = 30_000

@@ -96,7 +96,7 @@ class Dialing:
         reach = self._directories.reach_of(tie.node_id)
         since = None if reach is None else self._dark.pop(reach, None)
         if since is not None and elapsed(since, now) >= DARK:
-            self._failures.forget(lambda one: self._directories.reach_of(one) == reach)
+            self._failures.forget(lambda one: self._directories.reach_of(one) == reach, now)
             self._far.draw_soon(now)
 
     def on_failed(self, node_id: NodeId, reason: LostReason, now: Instant) -> None:

@@ -1,7 +1,8 @@
 """What the directories held say: who there is, where, and where this node stands itself.
 
 Decides: nothing; answers from the rosters.
-Keeps: nothing is copied out of a roster; a question about one node costs O(directories).
+Keeps: nothing is copied out of a roster; a question about one node costs O(directories); one past
+its time still says who there is and where, and no more.
 Must not know: who is linked, who is alive.
 """
 
@@ -22,23 +23,30 @@ NOWHERE: Final = 4
 class Directories:
     """The rosters held, by namespace, and what follows for this node."""
 
-    __slots__ = ("_own_record", "_rosters", "own_id", "seats")
+    __slots__ = ("_expired", "_own_record", "_rosters", "own_id", "seats")
 
     def __init__(self, own_id: NodeId) -> None:
         self.own_id = own_id
         self._rosters: dict[str, Roster] = {}
+        self._expired: set[str] = set()
         self._own_record: PeerRecord | None = None
         self.seats: tuple[Seat, ...] = ()
         """The declared audiences this node is a member of."""
 
     def on_directory(self, namespace: str, roster: Roster | None) -> None:
         """The directory of a namespace now says this (None: it is gone)."""
+        self._expired.discard(namespace)
         if roster is None:
             self._rosters.pop(namespace, None)
         else:
             self._rosters[namespace] = roster
         self._own_record = self.record_of(self.own_id)
         self.seats = seats_of(self.own_id, tuple(self._rosters.values()))
+
+    def on_expired(self, namespace: str) -> None:
+        """The directory of a namespace is past its time."""
+        if namespace in self._rosters:
+            self._expired.add(namespace)
 
     @property
     def is_settled(self) -> bool:
@@ -56,8 +64,13 @@ class Directories:
         return next((one for one in found if one is not None), None)
 
     def is_listed(self, node_id: NodeId, scope: ScopeId) -> bool:
-        """Whether a directory lists a node for a scope, as a member or because it stores for it."""
-        return any(one.scope == scope and node_id in one.records for one in self._rosters.values())
+        """Whether a directory in time lists a node for a scope, as a member or because it stores
+        for it."""
+        return any(
+            one.scope == scope and node_id in one.records
+            for namespace, one in self._rosters.items()
+            if namespace not in self._expired
+        )
 
     def shared(self, node_id: NodeId) -> int:
         """In how many of our audiences another node is, thin or not."""

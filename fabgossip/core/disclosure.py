@@ -28,6 +28,7 @@ from fabgossip.model.ids import BootId
 from fabgossip.model.messages import (
     ANNOUNCE_ENTRIES_MAX,
     FEATURES,
+    HEADS_BYTES_MAX,
     HEADS_ENTRIES_MAX,
     HOLDINGS_ENTRIES_MAX,
     HOLDINGS_PREFIXES_MAX,
@@ -138,6 +139,7 @@ class Disclosure:
         retry_after_s: int = CLOSED_RETRY_S,
     ) -> None:
         """End a link, saying why, as far as the peer may hear it, and when to come back."""
+        session.is_ended = True
         self._out.append(
             Disconnect(link=session.link, bye=bye, retry_after_s=retry_after_s, lost=lost)
         )
@@ -410,27 +412,40 @@ class Disclosure:
                 run = tuple(announced[start : start + ANNOUNCE_ENTRIES_MAX])
                 self.send(session.link, Announce(entries=run), traffic, audience=audience)
 
-    def heads(self, session: Session, known: tuple[HeadKnown, ...], now: Now) -> None:
-        """Envelopes above what the peer knows, of namespaces it may know; the others lack."""
-        envelopes: list[bytes] = []
+    def heads(self, session: Session, known: tuple[HeadKnown, ...], now: Now) -> int:
+        """Envelopes above what the peer knows, of namespaces it may know; the others lack. Gives
+        how many there were."""
         denied: list[Decision] = []
+        found = self._above(session, known, denied, now)
+        self.deny_all(session, denied)
+        envelopes: list[bytes] = []
         size = 0
+        for envelope in found:
+            is_full = size + len(envelope) > MANIFESTS_BYTES_MAX
+            if is_full or len(envelopes) >= HEADS_ENTRIES_MAX:
+                self.send(session.link, Heads(envelopes=tuple(envelopes)), TrafficClass.SNAPSHOT)
+                envelopes, size = [], 0
+            envelopes.append(envelope)
+            size += len(envelope) + 8
+        self.send(session.link, Heads(envelopes=tuple(envelopes)), TrafficClass.SNAPSHOT)
+        return len(found)
+
+    def _above(
+        self, session: Session, known: tuple[HeadKnown, ...], denied: list[Decision], now: Now
+    ) -> list[bytes]:
+        """What fits into one answer, each namespace from where the asker is: asked again from what
+        it has by then, the rest follows."""
+        found: list[bytes] = []
+        room = HEADS_BYTES_MAX
         for one in known:
             for verified in self._newer(one):
                 if not self._may_learn(session, verified, denied, now):
                     continue
-                if (
-                    size + len(verified.envelope) > MANIFESTS_BYTES_MAX
-                    or len(envelopes) >= HEADS_ENTRIES_MAX
-                ):
-                    self.send(
-                        session.link, Heads(envelopes=tuple(envelopes)), TrafficClass.SNAPSHOT
-                    )
-                    envelopes, size = [], 0
-                envelopes.append(verified.envelope)
-                size += len(verified.envelope) + 8
-        self.deny_all(session, denied)
-        self.send(session.link, Heads(envelopes=tuple(envelopes)), TrafficClass.SNAPSHOT)
+                room -= len(verified.envelope)
+                if room < 0:
+                    return found
+                found.append(verified.envelope)
+        return found
 
     def may_learn_all(self, session: Session, about: tuple[Found, ...], now: Now) -> bool:
         """Whether the peer may know of all of these, which it asked for as one; the same is asked

@@ -63,8 +63,11 @@ class Exchange:
             self._on_told(session, envelope)
 
     def on_graft(self, session: Session, message: Graft, now: Now) -> None:
-        """A peer lacks what our list names."""
-        if may_disclose(session.claims, message.audience):
+        """A peer lacks what our list names. While we know nothing of our own scopes, trust may be
+        handed out all the same."""
+        own = self._m.beliefs.facts.own
+        is_known = may_disclose(session.claims, message.audience)
+        if is_known and (may_share(message.audience, own) or not own.scope_ids):
             self._m.telling.trees.on_grafted(message.audience, session.link)
             self._m.disclosure.manifests(session, message.prefixes, now)
         elif session.claims is not None:
@@ -136,7 +139,7 @@ class Exchange:
         while (found := self._m.dissemination.next_graft(session.link)) is not None:
             self._send_graft(session, *found)
 
-    def on_holdings(self, session: Session, message: Holdings) -> None:
+    def on_holdings(self, session: Session, message: Holdings, now: Now) -> None:
         """What a peer says it holds, of audiences both may know."""
         if not self._is_known_well(session):
             return
@@ -149,7 +152,7 @@ class Exchange:
         for prefix in self._m.holdings.on_holdings(session.link, message, allowed):
             found = self._m.catalog.by_prefix(prefix)
             if found is not None:
-                self._m.fetching.on_advertised(session.node_id, found[1])
+                self._m.fetching.on_advertised(session.node_id, found[1], now.instant)
 
     def _is_known_well(self, session: Session) -> bool:
         """Whether claims stand on both sides; what is said before is lost, and found later."""
@@ -169,14 +172,17 @@ class Exchange:
         session = None if link is None else m.sessions.find(link)
         if session is None:
             return
+        lane = m.beliefs.lane_namespaces()
         due = [
             head.manifest.namespace.text
             for head in m.catalog.heads()
             if m.refresh.is_due(head.manifest, now.unix)
+            and head.manifest.namespace.text not in lane
             and m.disclosure.may_know(session, head.verified, now)
         ]
-        lane = m.beliefs.lane_namespaces()
-        m.disclosure.ask_heads(session, (*lane, *(one for one in due if one not in lane)))
+        asked = m.refresh.next_names(due, session.asked_after)
+        session.asked_after = asked[-1] if asked else ""
+        m.disclosure.ask_heads(session, (*lane, *asked))
 
     def _on_announced(self, session: Session, entry: Announced, now: Now) -> None:
         prefix = self._m.dissemination.seen_prefix(entry.envelope)

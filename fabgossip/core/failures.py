@@ -85,10 +85,11 @@ class Failures:
         if known is not None and self._is_told(known, now):
             self._by_node[node_id] = _Failure(0, now, now, known.told_until)
 
-    def forget(self, is_meant: Callable[[NodeId], bool]) -> None:
-        """Some nodes may be in reach again: their failures say nothing any more."""
+    def forget(self, is_meant: Callable[[NodeId], bool], now: Instant) -> None:
+        """Some nodes may be in reach again: their failures say nothing any more, what they asked
+        for and is not over does."""
         for node_id in [one for one in self._by_node if is_meant(one)]:
-            if self._by_node[node_id].told_until is None:
+            if not self._is_told(self._by_node[node_id], now):
                 del self._by_node[node_id]
 
     def has_failed(self, node_id: NodeId) -> bool:

@@ -115,12 +115,15 @@ class Following:
             self._on_held(head, verified, content, now)
             return
         is_head = verified is head.verified
+        if is_head:
+            self._withdrawing.supersede_unheld(head)
         if provenance.request is not None:
             head.state = HeadState.BEHIND if is_head else head.state
             self._contents.take(verified, provenance.request)
             return
         if not self._contents.is_wanted(verified):
             head.state = HeadState.KNOWN if is_head else head.state
+            self._withdrawing.supersede_unread(head)
             self._announcing.tell(verified, now)
             return
         head.state = HeadState.BEHIND if is_head else head.state

@@ -79,6 +79,18 @@ class Learning:
             case StorageDirectory():
                 self._m.placement.on_directory(namespace, value)
 
+    def on_expired(self, manifest: Manifest) -> None:
+        """What a head said counts no more, but where to find others: a node that forgot it could
+        not be helped out of it."""
+        match manifest.artifact_type:
+            case ArtifactType.PEER_DIRECTORY:
+                self._m.neighbors.on_directory_expired(manifest.namespace.text)
+                self._m.unsettled.facts_changed = True
+            case ArtifactType.STORAGE_DIRECTORY:
+                """Whom to ask for contents first, and nothing else, rests on it."""
+            case _:
+                self.on_gone(manifest)
+
     def on_gone(self, manifest: Manifest) -> None:
         """What a head said counts no more."""
         namespace = manifest.namespace

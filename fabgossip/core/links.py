@@ -171,18 +171,18 @@ class Links:
             self._m.disclosure.goodbye(session, ByeReason.VERSION, LostReason.VERSION, 3_600)
             return
         rival = self._m.sessions.rival_of(session)
-        if rival is not None:
-            stays, goes = rival
-            self._m.neighbors.on_settled(stays.link, stays.node_id)
+        stays, goes = (session, None) if rival is None else rival
+        self._m.neighbors.on_settled(stays.link, stays.node_id)
+        if goes is not None:
             self._m.disclosure.goodbye(goes, ByeReason.DUPLICATE, LostReason.DUPLICATE, 0)
-            if goes is session:
-                return
+        if goes is session:
+            return
         self._claims.judge(session, now)
         self._m.disclosure.send(session.link, _welcome(session.protocol, hello))
         self._open(session, now)
 
     def _open(self, session: Session, now: Now) -> None:
-        if session.hello is None or session.welcome is None or session.is_open:
+        if session.hello is None or session.welcome is None or session.is_open or session.is_ended:
             return
         if not session.is_agreed:
             self._break_early(session, now)

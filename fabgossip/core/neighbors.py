@@ -90,8 +90,13 @@ class Neighbors:
         """The directory of a namespace now says this (None: it is gone)."""
         self._directories.on_directory(namespace, roster)
         self._far.on_directory()
-        for tie in self._company.ties.counted():
+        for tie in self._company.ties.all():
             self._judge(tie)
+
+    def on_directory_expired(self, namespace: str) -> None:
+        """The directory of a namespace is past its time: it says as before who there is, and
+        nobody is shown anything for it."""
+        self._directories.on_expired(namespace)
 
     def _judge(self, tie: Tie) -> None:
         is_thin = self.is_thin or self._directories.is_thin(tie.node_id)
@@ -103,13 +108,14 @@ class Neighbors:
         self._dialing.on_dialing(node_id)
 
     def on_connected(self, link: LinkId, node_id: NodeId, now: Instant, *, is_dialer: bool) -> None:
-        """A link is there; it replaces an older one to the same node."""
+        """A link is there; an older one to the same node counts until this one says hello."""
         self._dialing.on_dialed(node_id)
         self.liveness.on_connected(link, now, is_dialer=is_dialer)
         self._company.ties.on_connected(Tie(link, node_id, is_dialer, now))
 
     def on_settled(self, link: LinkId, node_id: NodeId) -> None:
-        """Of two links to a node this one stays: the loss of the other is no loss of the node."""
+        """A link said hello, and of all to its node is the one that stays: the loss of another is
+        no loss of the node."""
         self._company.ties.on_settled(link, node_id)
 
     def on_open(self, link: LinkId, now: Instant) -> bool:
@@ -124,14 +130,16 @@ class Neighbors:
     def on_lost(
         self, link: LinkId | None, node_id: NodeId, reason: LostReason, now: Instant
     ) -> None:
-        """A link ended or a dial failed: the node is not dialled for a while."""
+        """A link ended or a dial failed: the node is not dialled for a while, unless another link
+        to it is there."""
         if link is None:
             self._dialing.on_dialed(node_id)
+            is_lost = node_id not in self._company.ties
         else:
             self.liveness.on_lost(link)
-            if self._company.ties.on_lost(link) is None:
-                return
-        self._dialing.on_failed(node_id, reason, now)
+            is_lost = self._company.ties.on_lost(link)
+        if is_lost:
+            self._dialing.on_failed(node_id, reason, now)
 
     def on_told(self, node_id: NodeId, retry_after_s: int, now: Instant) -> None:
         """A peer that ended a link said when to come back."""
@@ -187,8 +195,8 @@ class Neighbors:
         return tie is not None and tie.standing is Standing.NEIGHBOR
 
     def is_listed(self, node_id: NodeId, scope: ScopeId) -> bool:
-        """Whether a held directory lists a node for a scope, as a member or because it stores for
-        it."""
+        """Whether a held directory in time lists a node for a scope, as a member or because it
+        stores for it."""
         return self._directories.is_listed(node_id, scope)
 
     def audiences(self) -> tuple[Audience, ...]:

@@ -327,7 +327,7 @@ class Node:
             case Prune():
                 self._exchange.on_prune(session, message)
             case Holdings():
-                self._exchange.on_holdings(session, message)
+                self._exchange.on_holdings(session, message, now)
             case Roots():
                 self._comparing.on_roots(session, message, now)
             case Ranges():
@@ -340,7 +340,8 @@ class Node:
                 self._exchange.on_manifests(session, message, now)
                 self._comparing.on_manifests(session, message, now)
             case GetHeads():
-                self._m.disclosure.heads(session, message.known, now)
+                found = self._m.disclosure.heads(session, message.known, now)
+                self._m.policing.on_found(session.link, found - len(message.known), now.instant)
             case GetChain():
                 self._serving.on_get_chain(session, message, now)
             case Chain():

@@ -138,6 +138,11 @@ class Policing:
         for one in self._answers.take(link):
             self._disclosure.send(link, one.answer, TrafficClass.POLICY, stream=one.stream)
 
+    def on_found(self, link: LinkId, beyond: int, now: Instant) -> None:
+        """A question for heads was answered with so many more envelopes than it named."""
+        if beyond > 0:
+            self._rates.on_found(link, beyond, now)
+
     def on_asked(self, link: LinkId, count: int) -> None:
         """So many envelopes were asked of a link."""
         self._rates.on_asked(link, count)

@@ -7,6 +7,7 @@ Must not know: what a message leads to, what the peer is told about it.
 
 - A bucket holds at most `burst` units and gains `count` every `per_ms` milliseconds.
 - Announced envelopes pass one by one; of any other message all units pass or none.
+- What a question for heads finds beyond what it names is paid afterwards, as far as the level goes.
 - Ten times the rate, sustained for ten seconds, is no burst: the link ends.
 """
 
@@ -16,6 +17,7 @@ from typing import Final, TypeAlias, assert_never
 
 from fabgossip.core.events import LinkId
 from fabgossip.model.messages import (
+    GRAFT_PREFIXES_MAX,
     Announce,
     AuditHead,
     BadRequest,
@@ -122,7 +124,7 @@ RATES: Final[dict[Kind, Rate]] = {
     Kind.IDS: Rate("messages", 64, 1_000, 256, Beyond.UNANSWERED),
     Kind.GET_MANIFESTS: Rate("ids", 4_000, 1_000, 16_384, Beyond.UNANSWERED),
     Kind.MANIFESTS: Rate("envelopes", 200, 1_000, 2_000, Beyond.SKIPPED),
-    Kind.GET_HEADS: Rate("namespaces", 1_280, 1_000, 51_200, Beyond.UNANSWERED),
+    Kind.GET_HEADS: Rate("namespaces", 1_280, 1_000, 5_120, Beyond.UNANSWERED),
     Kind.HEADS: Rate("envelopes", 200, 1_000, 2_000, Beyond.UNANSWERED),
     Kind.GET_CHAIN: Rate("messages", 10, 1_000, 40, Beyond.UNANSWERED),
     Kind.CHAIN: Rate("messages", 10, 1_000, 40, Beyond.UNANSWERED),
@@ -134,9 +136,9 @@ RATES: Final[dict[Kind, Rate]] = {
 """The one table (*start*). An honest node stays below each: it shows claims at half their rate
 (`Disclosure.show_claims`), pings ten times a second at most, asks for content one chunk at a time,
 sixteen at once, grafts 256 prefixes before it waits, asks for 256 manifests before it waits, for
-one chain of each namespace in which it is behind, and tells the roots of its sets once or twice
-when a link opens. What it sends for nothing is content that was under way when it was given up:
-1,024 frames at most, sixteen contents of 16 MiB."""
+one chain of each namespace in which it is behind and for the heads of 1,024 namespaces at a turn,
+and tells the roots of its sets once or twice when a link opens. What it sends for nothing is
+content that was under way when it was given up: 1,024 frames, sixteen contents of 16 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +176,10 @@ class _Bucket:
             return False
         self.level -= units * rate.per_ms
         return True
+
+    def pay(self, units: int) -> None:
+        """Take so many units, or what there is: for what was done already."""
+        self.level = max(0, self.level - units * self.rate.per_ms)
 
     @property
     def is_flooded(self) -> bool:
@@ -275,6 +281,13 @@ class Rates:
             self._reduced[Kind.UNWANTED] += count
         return bucket.is_flooded
 
+    def on_found(self, link: LinkId, beyond: int, now: Instant) -> None:
+        """So many more envelopes than namespaces answered a question for heads: they are paid too,
+        whoever asks next waits for it."""
+        bucket = self._bucket(link, Kind.GET_HEADS, now)
+        bucket.take(0, now)
+        bucket.pay(beyond)
+
     def _bucket(self, link: LinkId, kind: Kind, now: Instant) -> _Bucket:
         buckets = self._by_link.setdefault(link, {})
         bucket = buckets.get(kind)
@@ -319,7 +332,8 @@ def _charge(message: Message) -> tuple[Kind, int] | None:
         case Have():
             return Kind.HAVE, 1
         case Graft():
-            return Kind.GRAFT, max(len(message.prefixes), 1)
+            # One that asks for nothing costs as much as one that asks for all it may.
+            return Kind.GRAFT, len(message.prefixes) or GRAFT_PREFIXES_MAX
         case Prune():
             return Kind.PRUNE, 1
         case Holdings():

@@ -6,6 +6,7 @@ only.
 Must not know: what was answered.
 """
 
+from bisect import bisect_right
 from random import Random
 from typing import Final
 
@@ -16,6 +17,9 @@ from fabgossip.model.moment import Duration, Instant, UnixTime, later, seconds_b
 
 REFRESH_SHARE: Final = 5
 """A namespace is asked for once a fifth of its refresh span is left."""
+DUE_MAX: Final = 1_024
+"""Namespaces asked for at a turn beside trust (*start*): question and answer stay below what a link
+may say at once."""
 JITTER_DIVISOR: Final = 5
 """Jitter of 20 %."""
 
@@ -52,3 +56,13 @@ class Refresh:
         for."""
         span = seconds_between(manifest.issued_at, manifest.refresh_by)
         return seconds_between(now, manifest.refresh_by) * REFRESH_SHARE <= span
+
+    @staticmethod
+    def next_names(due: list[str], after: str) -> tuple[str, ...]:
+        """What of all that is due is asked of a link now: on from the name it was asked for last,
+        and round."""
+        ordered = sorted(due)
+        if len(ordered) <= DUE_MAX:
+            return tuple(ordered)
+        start = bisect_right(ordered, after)
+        return tuple((*ordered[start:], *ordered[:start])[:DUE_MAX])

@@ -62,6 +62,8 @@ class Session:
     is_parting: bool = False
     """The peer lost its trust: it is served the list that says so, and nothing else, until the
     link ends in a moment."""
+    is_ended: bool = False
+    """Goodbye was said: what comes until the link is lost opens nothing."""
     is_refused: bool = False
     """Whether the claims shown last are not good, as far as we know."""
     protocol: int | None = None
@@ -71,6 +73,8 @@ class Session:
     holdings_sequence: int = 0
     ask_trust_at: Instant = field(default_factory=lambda: Instant(0))
     """When trust may be asked for again because something was refused for want of it."""
+    asked_after: str = ""
+    """The namespace near its refresh time the peer was asked for last."""
     tell_trust_at: Instant = field(default_factory=lambda: Instant(0))
     """When the peer may be told of our trust again because its own is older."""
     reaches: dict[Audience, Reach] = field(default_factory=dict)
@@ -103,6 +107,12 @@ class Session:
         self.named[set_id_of(audience)] = audience
         if len(self.named) > NAMED_MAX:
             del self.named[next(iter(self.named))]
+
+    @property
+    def is_standing(self) -> bool:
+        """Whether the peer said hello on it and it was not given up since: one link of each
+        node."""
+        return self.hello is not None and not self.is_ended
 
     @property
     def is_agreed(self) -> bool:
@@ -165,8 +175,8 @@ class Sessions:
         return tuple(self._by_link.values())
 
     def rival_of(self, fresh: Session) -> tuple[Session, Session] | None:
-        """Of `fresh`, which just said hello, and another link to the same node that did: the one
-        that stays and the one to give up. None if there is no other.
+        """Of `fresh`, which just said hello, and the other link to the same node that did and was
+        not given up: the one that stays and the one to give up. None if there is no other.
 
         Another process at the other end: the older link is dead. The same process, so crossing
         dials: the link dialled by the smaller node id stays. A link that has said nothing yet is
@@ -176,7 +186,7 @@ class Sessions:
             (
                 one
                 for one in self._by_link.values()
-                if one.node_id == fresh.node_id and one is not fresh and one.hello is not None
+                if one.node_id == fresh.node_id and one is not fresh and one.is_standing
             ),
             None,
         )
@@ -188,7 +198,9 @@ class Sessions:
         return (fresh, other) if smaller_dialed else (other, fresh)
 
     def check(self) -> None:
-        """Assert that an open link has passed both halves of the hello, and both ends speak the
-        same."""
+        """Assert that an open link has passed both halves of the hello, that both ends speak the
+        same, and that to no node there are two."""
         for one in self._by_link.values():
             assert not one.is_open or one.is_agreed
+        standing = [one.node_id for one in self._by_link.values() if one.is_standing]
+        assert len(standing) == len(set(standing))

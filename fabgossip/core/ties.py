@@ -1,7 +1,8 @@
 """The links of this node, one by one: guest or neighbour.
 
 Decides: nothing; keeps what was agreed.
-Keeps: of two links to a node one counts; nothing is kept of a link that ended.
+Keeps: of all links to a node exactly one counts, an open one if there is one; one that said
+nothing yet takes no other's place; nothing is kept of a link that ended.
 Must not know: who should be a neighbour.
 """
 
@@ -53,22 +54,27 @@ class Ties:
         self._by_node: dict[NodeId, LinkId] = {}
 
     def on_connected(self, tie: Tie) -> None:
-        """A link is there; it counts instead of an older one to the same node."""
+        """A link is there; it counts if there is no other to the same node."""
         self._by_link[tie.link] = tie
-        self._by_node[tie.node_id] = tie.link
+        self._by_node.setdefault(tie.node_id, tie.link)
 
     def on_settled(self, link: LinkId, node_id: NodeId) -> None:
-        """Of two links to a node this one counts."""
+        """A link said hello, or was held against another that did: of all to its node it counts."""
         if link in self._by_link:
             self._by_node[node_id] = link
 
-    def on_lost(self, link: LinkId) -> Tie | None:
-        """A link ended; gives it if it was the one that counted."""
+    def on_lost(self, link: LinkId) -> bool:
+        """A link ended; whether it was the last one to its node. Cost: O(links)."""
         tie = self._by_link.pop(link, None)
-        if tie is None or self._by_node.get(tie.node_id) != link:
-            return None
-        del self._by_node[tie.node_id]
-        return tie
+        if tie is None or self._by_node[tie.node_id] != link:
+            return False
+        others = [one for one in self._by_link.values() if one.node_id == tie.node_id]
+        if not others:
+            del self._by_node[tie.node_id]
+            return True
+        opened = [one for one in others if one.is_open]
+        self._by_node[tie.node_id] = (opened or others)[-1].link
+        return False
 
     def find(self, link: LinkId) -> Tie | None:
         """The link of a number."""
@@ -78,6 +84,10 @@ class Ties:
         """The link to a node that counts."""
         link = self._by_node.get(node_id)
         return None if link is None else self._by_link[link]
+
+    def all(self) -> list[Tie]:
+        """All links, those that do not count too, oldest first."""
+        return list(self._by_link.values())
 
     def counted(self) -> list[Tie]:
         """The links that count, oldest first."""
@@ -90,9 +100,10 @@ class Ties:
         return node_id in self._by_node
 
     def check(self) -> None:
-        """Assert that both indices agree."""
+        """Assert that both indices agree: every link counts, or another to its node does."""
         for node_id, link in self._by_node.items():
             assert self._by_link[link].node_id == node_id
         for tie in self._by_link.values():
+            assert tie.node_id in self._by_node
             assert tie.is_open or tie.standing is Standing.GUEST
             assert not tie.is_provisional or tie.standing is Standing.NEIGHBOR

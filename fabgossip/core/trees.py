@@ -2,7 +2,8 @@
 
 Decides: of the links that may know an audience, which are eager; when a duplicate prunes a link;
 how much content rides along.
-Keeps: every audience with a link has an eager one; the link that brought something first is never
+Keeps: an audience has a tree once something of it was announced, and no word of a peer makes one;
+every audience with a link has an eager one; the link that brought something first is never
 pruned for it; what is decided for one audience depends on that audience alone.
 Must not know: what is announced, who may know of what, what a message looks like.
 
@@ -113,9 +114,11 @@ class Trees:
         branch.unpruned = 0
 
     def on_grafted(self, audience: Audience, link: LinkId) -> None:
-        """One end asked for what the tree did not bring: the link carries it from now on."""
-        branch = self._tree(audience).branches.setdefault(link, _Branch(is_eager=True))
-        branch.is_eager = True
+        """One end asked for what the tree did not bring: the link carries it from now on. Where
+        there is no tree yet nothing is lazy: audiences anybody may name make none."""
+        tree = self._trees.get(audience)
+        if tree is not None:
+            tree.branches.setdefault(link, _Branch(is_eager=True)).is_eager = True
 
     def on_doubtful(self, link: LinkId) -> None:
         """A link is slow, or may be dead: it carries news only, until it is grafted again."""

@@ -435,7 +435,8 @@ class Driver:
     async def ask(
         self, request: RequestId, body: Request, submission: Submission | None = None
     ) -> Answer:
-        """Make a local request and wait for its one answer."""
+        """Make a local request and wait for its one answer. From here on the content that comes
+        with it is the driver's, whatever becomes of who asked."""
         answered: list[Answer] = []
         done = trio.Event()
 

@@ -78,18 +78,22 @@ class Orders:
     async def on_submit(self, request: Request) -> Reply:
         """`POST /v1/submit`: envelope, then content; the header says where one ends."""
         body = SubmitBody(self._driver, length_in(request, ENVELOPE_HEADER), request.body_bytes)
-        with trio.move_on_after(submit_s(request.body_bytes)) as scope:
-            await request.read_body(body.add)
-        if scope.cancelled_caught or not body.is_complete:
+        try:
+            with trio.move_on_after(submit_s(request.body_bytes)) as scope:
+                await request.read_body(body.add)
+            if scope.cancelled_caught or not body.is_complete:
+                raise RefusedError(
+                    400,
+                    "truncated",
+                    "the body ended, or its time did, before the length it announced",
+                )
+            submission = body.submission()
+        except BaseException:
+            # A client that is gone, a task that is cancelled: nobody else knows of the file yet.
             body.drop()
-            raise RefusedError(
-                400, "truncated", "the body ended, or its time did, before the length it announced"
-            )
-        answer = await self._driver.ask(
-            self._driver.next_request(),
-            SubmitRequest(envelope=bytes(body.envelope)),
-            body.submission(),
-        )
+            raise
+        asked = SubmitRequest(envelope=bytes(body.envelope))
+        answer = await self._driver.ask(self._driver.next_request(), asked, submission)
         return _reply(answer)
 
 

@@ -88,8 +88,8 @@ def _not_revoked(
 
 
 def _minimums(grant: FetchGrant, _: NodeIdentity, trust: ClaimsTrust, __: UnixTime) -> str | None:
-    missing = lacking(grant, trust.bundle, trust.revoked)
-    return None if missing is None else f"needs {missing}"
+    lack = lacking(grant, trust.bundle, trust.revoked)
+    return None if lack is None else f"needs {lack.words}"
 
 
 GRANT_RULES: Final[

@@ -408,8 +408,8 @@ def _not_expired(claims: NodeClaims, _: NodeId, __: ClaimsTrust, now: UnixTime) 
 
 
 def _minimums(claims: NodeClaims, _: NodeId, trust: ClaimsTrust, __: UnixTime) -> str | None:
-    missing = lacking(claims, trust.bundle, trust.revoked)
-    return None if missing is None else f"which need {missing}"
+    lack = lacking(claims, trust.bundle, trust.revoked)
+    return None if lack is None else f"which need {lack.words}"
 
 
 CLAIMS_RULES: Final[tuple[_Claimed, ...]] = (

@@ -10,6 +10,7 @@ from fabgossip.model.moment import is_past
 from fabgossip.model.scope import may_hold
 from fabgossip.trust.admission import Admission
 from fabgossip.trust.identity import CLOCK_TOLERANCE_S
+from fabgossip.trust.minimums import lacking
 from fabgossip.trust.rejections import Rejection, RejectionCode
 
 
@@ -58,16 +59,8 @@ def not_revoked(admission: Admission) -> Rejection | None:
 
 def minimums(admission: Admission) -> Rejection | None:
     manifest, facts = admission.manifest, admission.facts
-    if manifest.min_trust_version > facts.bundle.bundle_version:
-        return admission.refuse(
-            RejectionCode.TRUST_TOO_OLD, f"needs trust bundle {manifest.min_trust_version}"
-        )
-    if manifest.min_revocation_version > facts.revoked.version:
-        return admission.refuse(
-            RejectionCode.REVOCATION_TOO_OLD,
-            f"needs revocation list {manifest.min_revocation_version}",
-        )
-    return None
+    lack = lacking(manifest, facts.bundle, facts.revoked)
+    return None if lack is None else admission.refuse(lack.code, f"needs {lack.words}")
 
 
 def future(admission: Admission) -> Rejection | None:

@@ -23,6 +23,7 @@ from fabgossip.wire.framing import (
 from fabgossip.wire.packing import (
     FRAME_TOO_LARGE,
     MALFORMED,
+    SCHEMA,
     TYPE_MISMATCH,
     Value,
     as_array,
@@ -345,6 +346,9 @@ def _parse_get_heads(value: Value) -> m.GetHeads:
                 as_int(version, "version"),
             )
         )
+    # Named again it would be answered again. Their order is the asker's: it is answered in it.
+    if len({one.namespace for one in known}) != len(known):
+        raise WireError(SCHEMA, "namespaces: must be unique")
     return m.GetHeads(known=tuple(known))
 
 

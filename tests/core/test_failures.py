@@ -85,10 +85,22 @@ def test_what_is_forgotten_for_a_part_of_the_fabric_is_its_failures() -> None:
     for node_id in (A, B):
         failures.on_failed(node_id, Instant(0), is_identity=False)
     failures.on_told(NodeId("c"), 60, Instant(0))
-    failures.forget(lambda node_id: node_id != B)
+    failures.forget(lambda node_id: node_id != B, Instant(0))
     assert failures.may_dial(A, Instant(0))
     assert not failures.may_dial(B, Instant(0))
     assert not failures.may_dial(NodeId("c"), Instant(0)), "it said so itself"
+
+
+def test_a_wait_that_is_over_keeps_no_failure_from_being_forgotten() -> None:
+    """Who was told to wait an hour before the fabric was cut is dialled at once when it heals."""
+    failures = memory()
+    failures.on_told(A, 3_600, Instant(0))
+    for _ in range(10):
+        failures.on_failed(A, Instant(HOUR_MS), is_identity=False)
+    failures.forget(lambda _: True, Instant(HOUR_MS - 1))
+    assert not failures.may_dial(A, Instant(HOUR_MS))
+    failures.forget(lambda _: True, Instant(HOUR_MS))
+    assert failures.may_dial(A, Instant(HOUR_MS))
 
 
 def test_so_many_are_remembered_and_the_oldest_goes() -> None:

@@ -248,6 +248,20 @@ def test_an_open_link_forgets_the_failures_before_it() -> None:
     assert neighbors.next_dials(Instant(1_201))
 
 
+def test_a_dial_that_fails_says_nothing_of_a_node_that_is_linked_meanwhile() -> None:
+    """Its own dial came through: were the failure kept, it would wait once that link ends."""
+    neighbors = machine("n00", directory_of([PeerClass.FULL] * 2))
+    other = NodeId("n01")
+    for _ in range(8):
+        neighbors.on_lost(None, other, LostReason.CONNECT_FAILED, NOW)
+    neighbors.on_dialing(other)
+    linked(neighbors, other, is_dialer=False)
+    for _ in range(8):
+        neighbors.on_lost(None, other, LostReason.CONNECT_FAILED, NOW)
+    neighbors.on_lost(LinkId(1), other, LostReason.RESET, NOW)
+    assert neighbors.next_dials(Instant(1_201))
+
+
 @pytest.mark.parametrize(
     ("config", "count"),
     [

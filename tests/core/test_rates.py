@@ -25,6 +25,7 @@ from fabgossip.core.rates import (
 )
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import (
+    GRAFT_PREFIXES_MAX,
     Announce,
     Announced,
     AuditHead,
@@ -135,7 +136,7 @@ def test_a_bucket_never_holds_more_than_its_burst(kind: Kind) -> None:
     ("kind", "many"),
     [
         (Kind.GRAFT, Graft(audience=EVERYBODY, prefixes=tuple(b"%016d" % n for n in range(64)))),
-        (Kind.GET_HEADS, GetHeads(known=(HeadKnown("n", 0, 0),) * 256)),
+        (Kind.GET_HEADS, GetHeads(known=tuple(HeadKnown(f"{n:03}", 0, 0) for n in range(256)))),
         (Kind.GET_CONTENT, GetContent(items=(ITEM,) * 1_000)),
         (Kind.RANGES, replace(ONE_RANGE, ranges=RANGES)),
         (Kind.GET_MANIFESTS, replace(ONE_ID, ids=tuple(b"%08d" % n for n in range(64)))),
@@ -153,6 +154,13 @@ def test_one_message_costs_as_much_as_what_it_asks_for(kind: Kind, many: Message
     for _ in range(rate.burst // units):
         assert passes(rates, many)
     assert not passes(rates, many)
+
+
+def test_a_graft_for_nothing_costs_as_much_as_one_for_all_it_may_ask() -> None:
+    rates, empty = Rates(), Graft(audience=EVERYBODY, prefixes=())
+    for _ in range(RATES[Kind.GRAFT].burst // GRAFT_PREFIXES_MAX):
+        assert passes(rates, empty)
+    assert not passes(rates, empty)
 
 
 def test_links_and_kinds_have_buckets_of_their_own() -> None:

@@ -74,3 +74,13 @@ def test_beyond_the_limit_the_tree_used_least_recently_starts_anew() -> None:
     trees.split(IN_ACME, LINKS)
     trees.check()
     assert trees.split(EVERYBODY, LINKS) == ((A, B), (C,))
+
+
+def test_a_graft_makes_no_tree() -> None:
+    """Who may name audiences as it likes would push out the trees of all others."""
+    trees = Trees(DisseminationConfig(eager_links=2, audiences_max=1))
+    trees.split(EVERYBODY, LINKS)
+    trees.on_pruned(EVERYBODY, A)
+    trees.on_grafted(IN_ACME, B)
+    assert trees.split(EVERYBODY, LINKS) == ((B,), (A, C))
+    assert not trees.is_eager(IN_ACME, B)

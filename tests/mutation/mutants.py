@@ -286,6 +286,7 @@ def _refuses(body: list[ast.stmt]) -> bool:
 
 _REFUSALS: Final = (
     "admission.refuse",
+    "Lack(",
     "_too_few",
     "_identity_invalid",
     "_invalid",
