@@ -12,6 +12,7 @@ from typing import NewType, TypeAlias
 
 from fabgossip.model.authority import NodeIdentity
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
+from fabgossip.model.increments import AssemblyFault
 from fabgossip.model.messages import Message
 from fabgossip.model.persistence import (
     WHOLE_MEMORY,
@@ -191,6 +192,13 @@ class AdvertiseDue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PairDue:
+    """A snapshot has waited for its increment; it may be told by now."""
+
+    prefix: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnnounceDue:
     """Announcements that waited for each other on a link leave."""
 
@@ -237,6 +245,14 @@ class RequestDue:
     request: RequestId
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainDue:
+    """A chain of increments took as long as it may; another generation is stale."""
+
+    namespace: str
+    generation: int
+
+
 Timer: TypeAlias = (
     RefreshDue
     | DialDue
@@ -244,6 +260,7 @@ Timer: TypeAlias = (
     | SilenceDue
     | HelloDue
     | WantDue
+    | ChainDue
     | LadderDue
     | AdvertiseDue
     | ComparisonDue
@@ -251,6 +268,7 @@ Timer: TypeAlias = (
     | RequestDue
     | PartingDue
     | AnnounceDue
+    | PairDue
     | HaveDue
     | GraftDue
 )
@@ -276,11 +294,12 @@ class ContentWanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentStored:
-    """A content is durable here and is what was signed: hash and size matched."""
+    """A content is durable here and is what was signed: hash and size matched. Also the answer to
+    `Assemble`."""
 
     wanted: ContentWanted
     link: LinkId | None
-    """Where it came from; None for a local request or the own disk."""
+    """Where it came from; None for a local request, an assembly or the own disk."""
     content: bytes | None
     """The bytes, for a type fabgossip reads, and of any small one."""
 
@@ -295,6 +314,15 @@ class ContentFailed:
     request: RequestId | None
     reason: FetchFailure
     received: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssemblyFailed:
+    """`Assemble` came to nothing, at the increment of this place; nothing of it is stored."""
+
+    wanted: ContentWanted
+    fault: AssemblyFault
+    place: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -434,6 +462,7 @@ Event: TypeAlias = (
     | TimerFired
     | ContentStored
     | ContentFailed
+    | AssemblyFailed
     | GrantedReceived
     | ContentServed
     | ContentLost

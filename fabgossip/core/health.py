@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import Catalog, Head, HeadState
+from fabgossip.core.chains import Chains, ChainsSnapshot
 from fabgossip.core.events import AuditState
 from fabgossip.core.fetching import Fetching, FetchingSnapshot
 from fabgossip.core.neighbors import Neighbors, NeighborsSnapshot
@@ -106,6 +107,7 @@ class NodeSnapshot:
     last_change_at: UnixTime | None
     neighbors: NeighborsSnapshot
     fetching: FetchingSnapshot
+    chains: ChainsSnapshot
     policing: PolicingSnapshot
     problems: tuple[Problem, ...]
     problems_omitted: int
@@ -129,6 +131,7 @@ def node_snapshot(
     catalog: Catalog,
     neighbors: Neighbors,
     fetching: Fetching,
+    chains: Chains,
     policing: PolicingSnapshot,
     audit: AuditState,
     now: Now,
@@ -159,6 +162,7 @@ def node_snapshot(
         ),
         neighbors=seen,
         fetching=fetching.snapshot(now.instant),
+        chains=chains.snapshot(),
         policing=policing,
         problems=problems[:PROBLEMS_MAX],
         problems_omitted=max(0, len(problems) - PROBLEMS_MAX),

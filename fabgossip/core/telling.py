@@ -47,6 +47,8 @@ class Untold:
     """If it is small and known."""
     is_late: bool = False
     """Whether it was learned by comparing, so that everybody else may have it by now."""
+    is_overdue: bool = False
+    """Whether it waited long enough for what is to be told before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,9 @@ class Telling:
         if entry.traffic in _URGENT:
             self._send_announcements(session, (entry,))
             return
-        name = verified.manifest.namespace.text.encode("ascii")
+        # A snapshot and the increment to it are two things to tell.
+        mark = b"" if verified.manifest.base is None else b" "
+        name = mark + verified.manifest.namespace.text.encode("ascii")
         leaves = self._announcing.first_at_once((session.link, audience), name, entry, now.instant)
         self._on_announcements(session, leaves)
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from fabgossip.core.attempts import Attempt, LastGood
 from fabgossip.core.catalog import Head, Refusal
+from fabgossip.core.chains import ChainsSnapshot, ChainTold
 from fabgossip.core.effects import Record
 from fabgossip.core.events import AuditState
 from fabgossip.core.fetching import FetchingSnapshot
@@ -72,6 +73,7 @@ def status(snapshot: NodeSnapshot, about: About, audit: AuditView) -> dict[str, 
         "namespaces": _namespaces(snapshot),
         "neighbors": _neighbors(snapshot.neighbors),
         "recovery": _recovery(snapshot.fetching),
+        "chains": _chains(snapshot.chains),
         "limits": {"reduced": dict(policing.reduced), "cut": policing.cut},
         "config": {"path": about.config_path, "storage": about.storage_path},
         "audit": _audit(audit),
@@ -141,6 +143,15 @@ def _recovery(fetching: FetchingSnapshot) -> dict[str, object]:
     }
 
 
+def _chains(chains: ChainsSnapshot) -> dict[str, object]:
+    return {
+        "under_way": chains.under_way,
+        "assembled": chains.assembled,
+        "saved_bytes": chains.saved_bytes,
+        "gaps": dict(chains.gaps),
+    }
+
+
 def _audit(audit: AuditView) -> dict[str, object]:
     return {
         "sequence": audit.sequence,
@@ -189,7 +200,7 @@ def artifact(driver: Driver, head: Head, now: Now) -> dict[str, object]:
         "size": manifest.content_size,
         "audience": [scope.text for scope in manifest.audience.scope_ids],
         "held": head.is_held,
-        "increment_held": head.increment_is_held,
+        "increment_held": head.increment is not None and head.increment.is_held,
         "issued_at": rfc3339(manifest.issued_at),
         "refresh_by": rfc3339(manifest.refresh_by),
         "expires_at": rfc3339(manifest.expires_at),
@@ -270,6 +281,22 @@ def why(driver: Driver, head: Head, now: Now) -> dict[str, object]:
         "advertised_by": list(driver.node.view.advertisers(head)),
         "ladder": [] if want is None else [_attempt(one, now) for one in want.attempts],
         "want": None if want is None else _want(driver, want, now),
+        "chain": _chain(driver.node.view.chain_of(manifest.namespace.text), head, now),
+    }
+
+
+def _chain(told: ChainTold | None, head: Head, now: Now) -> dict[str, object] | None:
+    """How the content was, or is to be, made of increments; None where that was not tried."""
+    if told is None or told.manifest_hash != head.verified.manifest_hash:
+        return None
+    return {
+        "base": told.base.hex(),
+        "outcome": told.outcome,
+        "detail": told.detail,
+        "asked": told.peer,
+        "steps": told.steps,
+        "bytes": told.step_bytes,
+        "ago_ms": elapsed(told.began_at, now.instant),
     }
 
 
@@ -288,6 +315,7 @@ NO_HEAD: Final[dict[str, object]] = {
     "advertised_by": [],
     "ladder": [],
     "want": None,
+    "chain": None,
 }
 """`GET /v1/why` of what this node may not hold, and fetched, or tried to, under a grant."""
 

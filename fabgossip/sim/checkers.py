@@ -31,6 +31,8 @@ from fabgossip.model.authority import CONTROL_ENDPOINT_ROLE
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import (
     Announce,
+    Chain,
+    GetChain,
     GetContent,
     GetHeads,
     Graft,
@@ -159,6 +161,10 @@ class Disclosed:
                 found = [(ledger.by_envelope(one.envelope), "announce") for one in message.entries]
             case Heads():
                 found = [(ledger.by_envelope(one), "heads") for one in message.envelopes]
+            case Chain():
+                found = [(ledger.by_envelope(one), "chain") for one in message.envelopes]
+            case GetChain():
+                found = [(ledger.newest(message.namespace), "get_chain")]
             case Manifests():
                 found = [(ledger.by_envelope(one), "manifests") for one in message.envelopes]
             case Have() | Graft():
@@ -240,7 +246,8 @@ class Floors:
         namespace = verified.manifest.namespace.text
         before = self._highest.get((index, namespace), NO_ORDER)
         self._count.checks += 1
-        if floor < before or verified.manifest.order < before:
+        is_history = verified.manifest.base is not None  # an increment of a chain moves no floor
+        if floor < before or (verified.manifest.order < before and not is_history):
             self._violated("persisted", index, f"{namespace}: {floor} after {before}")
         self._highest[(index, namespace)] = max(floor, before)
 
@@ -318,6 +325,9 @@ class Durable:
                 self._check(sender, "announce", map(self._ledger.by_envelope, envelopes))
             case Heads():
                 self._check(sender, "heads", map(self._ledger.by_envelope, message.envelopes))
+            case Chain():
+                steps = map(self._ledger.by_envelope, message.envelopes)
+                self._check(sender, "chain", steps, with_content=True)
             case Manifests():
                 known = map(self._ledger.by_envelope, message.envelopes)
                 self._check(sender, "manifests", known)

@@ -17,6 +17,7 @@ from typing import Final, Protocol, assert_never
 from fabgossip.core.config import NodeConfig
 from fabgossip.core.effects import (
     Answer,
+    Assemble,
     Dial,
     Disconnect,
     Effect,
@@ -67,6 +68,7 @@ from fabgossip.model.messages import (
     TrafficClass,
 )
 from fabgossip.model.moment import Now, is_past
+from fabgossip.sim.assembling import Assemblies
 from fabgossip.sim.authority import Issued, Papers
 from fabgossip.sim.clock import Clock
 from fabgossip.sim.codec import Codec
@@ -165,6 +167,7 @@ class Process:
         self._labor = Labor(around.verifier, around.cpu_percents[index])
         self.node = around.make_node(setup, self._labor)
         self._transfers = Transfers(self._bench())
+        self._assemblies = Assemblies(self._bench())
         self._granted = GrantedTransfers(self._bench())
 
     def _bench(self) -> Bench:
@@ -185,6 +188,7 @@ class Process:
             step=partial(self._step, Kind.DISK),
             post=self._post,
             send=self._send_on,
+            on_hashed=self._labor.hashed,
             on_content_sent=content_sent,
             on_content_received=content_received,
         )
@@ -297,6 +301,8 @@ class Process:
                 end = None if effect.link is None else self._ends.get(effect.link)
                 self._around.watch.asked(self._index, end, self.node.view, effect.wanted)
                 self._transfers.receive(effect, end)
+            case Assemble():
+                self._assemblies.begin(effect)
             case ReceiveGranted():
                 self._granted.receive(effect, self._ends.get(effect.link))
             case ServeContent():
@@ -316,7 +322,7 @@ class Process:
                 if on_answer is not None:
                     on_answer(effect)
             case Record():
-                self._around.watch.recorded(effect.fact)  # the trace has it by its digest
+                self._around.watch.recorded(effect)  # the trace has it by its digest
             case _:
                 assert_never(effect)
 

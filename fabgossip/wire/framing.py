@@ -54,6 +54,8 @@ class FrameKind(IntEnum):
     MANIFESTS = 36
     GET_HEADS = 48
     HEADS = 49
+    GET_CHAIN = 50
+    CHAIN = 51
     GET_CONTENT = 64
     CONTENT = 65
     NOT_AVAILABLE = 66
@@ -87,6 +89,8 @@ BODY_BYTES_MAX: Final[dict[FrameKind, int]] = {
     FrameKind.MANIFESTS: 64 * KIB,
     FrameKind.GET_HEADS: 160 * KIB,
     FrameKind.HEADS: 64 * KIB,
+    FrameKind.GET_CHAIN: KIB,
+    FrameKind.CHAIN: 64 * KIB,
     FrameKind.GET_CONTENT: 112 * KIB,
     FrameKind.CONTENT: CONTENT_FRAME_BYTES_MAX + CONTENT_HEADER_BYTES,
     FrameKind.NOT_AVAILABLE: 16,

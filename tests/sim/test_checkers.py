@@ -64,7 +64,7 @@ def fabric() -> tuple[Ledger, Issued, VerifiedManifest]:
     issued = run.watch.ledger.newest(namespace)
     assert issued is not None
     assert issued.manifest.artifact_type is BUNDLE
-    return run.watch.ledger, issued, run.hosts[STORE].disk.heads[(namespace, False)]
+    return run.watch.ledger, issued, run.hosts[STORE].disk.heads[namespace]
 
 
 @pytest.fixture
