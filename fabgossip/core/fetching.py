@@ -181,6 +181,11 @@ class Fetching:
         for want in self._dialed(node_id):
             self._miss(want, CONNECT_FAILED, now)
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether any want waits for a source, or for a link to one. Asked after every event."""
+        return bool(self._dialing) or len(self._queue) > 0
+
     def dialed(self) -> tuple[NodeId, ...]:
         """The nodes that wants wait to be linked to."""
         return tuple(self._dialing)

@@ -61,6 +61,11 @@ class Outbox(Generic[F]):
     def __len__(self) -> int:
         return sum(map(len, self._queues.values()))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._queues
+
     def waiting(self, traffic: TrafficClass) -> int:
         """Bytes of a class that wait."""
         return self._bytes.get(traffic, 0)
