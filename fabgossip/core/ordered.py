@@ -122,7 +122,7 @@ class FingerprintSet:
     first that changed, once a question needs them. With n keys and b blocks, b about n / 200.
     """
 
-    __slots__ = ("_blocks", "_by_id", "_clean", "_counts", "_salt", "_sums")
+    __slots__ = ("_blocks", "_by_id", "_clean", "_counts", "_root", "_salt", "_sums")
 
     def __init__(self, salt: bytes) -> None:
         self._salt = salt
@@ -132,6 +132,8 @@ class FingerprintSet:
         """Keys in the blocks before each, right up to `_clean` of them."""
         self._sums: list[int] = [0]
         self._clean = 1
+        self._root: bytes | None = None
+        """As it was made last, until a key comes or goes."""
 
     def __len__(self) -> int:
         """Cost: as one question."""
@@ -151,6 +153,7 @@ class FingerprintSet:
         if at < len(block.keys) and block.keys[at] == key:
             return
         value = self._hash(key)
+        self._root = None
         self._by_id[_id_of(value)] = key
         is_last = at == len(block.keys) and index == len(self._blocks) - 1
         if is_last and at == BLOCK_KEYS_MAX:
@@ -180,6 +183,7 @@ class FingerprintSet:
         if at == len(block.keys) or block.keys[at] != key:
             return
         value = block.hashes.pop(at)
+        self._root = None
         del block.keys[at]
         block.total -= value
         self._clean = min(self._clean, index + 1)
@@ -223,7 +227,9 @@ class FingerprintSet:
 
     def root(self) -> bytes:
         """16 bytes that stand for all keys. Cost: O(1), and O(b) once after changes."""
-        return self._digest(b"", None, ROOT_BYTES, _ROOT)
+        if self._root is None:
+            self._root = self._digest(b"", None, ROOT_BYTES, _ROOT)
+        return self._root
 
     def rows(self, low: bytes, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """Id and key of everything in a range, ascending. Cost: O(log n + k)."""

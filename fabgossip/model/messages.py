@@ -5,12 +5,13 @@ and never enter the core. `stream` 0 is the link itself, else a request number.
 """
 
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import Enum
 from typing import Final, TypeAlias
 
 from fabgossip.model.authority import Narrowing, Opening
 from fabgossip.model.ids import BootId, ContentHash, ManifestHash
 from fabgossip.model.scope import Audience
+from fabgossip.model.words import Number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +56,8 @@ GET_MANIFESTS_IDS_MAX: Final = 64
 CONTENT_ITEMS_MAX: Final = 1_024
 
 
-class TrafficClass(IntEnum):
+class TrafficClass(Number):
     """Sending priority of a frame, 0 first. A hint of the sender, never a right."""
-
-    __hash__ = int.__hash__
-    """In place of the slow one of `Enum`: looked up several times for each frame."""
 
     LINK = 0
     TRUST = 1

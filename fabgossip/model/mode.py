@@ -5,13 +5,11 @@ from enum import StrEnum
 from typing import Final
 
 from fabgossip.model.moment import UnixTime
+from fabgossip.model.words import Word
 
 
-class Mode(StrEnum):
+class Mode(Word):
     """Conditions a node can be in, in order of gravity; several may hold at once."""
-
-    __hash__ = str.__hash__
-    """In place of the slow one of `Enum`: looked up for every message."""
 
     FRESH = "fresh"
     PARTITIONED = "partitioned"
@@ -21,11 +19,8 @@ class Mode(StrEnum):
     REVOKED = "revoked"
 
 
-class Action(StrEnum):
+class Action(Word):
     """What a node asks itself before it acts."""
-
-    __hash__ = str.__hash__
-    """In place of the slow one of `Enum`: looked up for every message."""
 
     RESTRICT = "restrict"
     SERVE_TRUST_LANE = "serve_trust_lane"
@@ -58,7 +53,7 @@ class Freshness:
     """Whether the node itself, its certificate or the CA of that lost its trust."""
 
 
-class Cause(StrEnum):
+class Cause(Word):
     """Why something may be done, or not, in words that follow a condition."""
 
     ALLOWED = "allows it"
