@@ -117,16 +117,17 @@ class FingerprintSet:
     """A set of byte strings in order, of which any range has a fingerprint: the sum of the salted
     hashes of its keys, and their number.
 
-    Blocks of at most `BLOCK_KEYS_MAX` keys lie in a sorted map by where they start, the first at
-    the empty string. Each knows its sum; the sums of all blocks before each are made again from the
+    Blocks of at most `BLOCK_KEYS_MAX` keys lie in a list beside another of where they start, the
+    first at the empty string: a node has many small sets, and a large one has few blocks. Each knows its sum; the sums of all blocks before each are made again from the
     first that changed, once a question needs them. With n keys and b blocks, b about n / 200.
     """
 
-    __slots__ = ("_blocks", "_by_id", "_clean", "_counts", "_root", "_salt", "_sums")
+    __slots__ = ("_blocks", "_by_id", "_clean", "_counts", "_root", "_salt", "_starts", "_sums")
 
     def __init__(self, salt: bytes) -> None:
         self._salt = salt
-        self._blocks: SortedDict = SortedDict({b"": _Block([], [])})
+        self._starts = [b""]
+        self._blocks = [_Block([], [])]
         self._by_id: dict[bytes, bytes] = {}
         self._counts: list[int] = [0]
         """Keys in the blocks before each, right up to `_clean` of them."""
@@ -141,14 +142,14 @@ class FingerprintSet:
 
     def __contains__(self, key: bytes) -> bool:
         """Cost: O(log n)."""
-        block: _Block = self._blocks.peekitem(self._index_of(key))[1]
+        block = self._blocks[self._index_of(key)]
         at = bisect_left(block.keys, key)
         return at < len(block.keys) and block.keys[at] == key
 
     def add(self, key: bytes) -> None:
         """Add `key` if it is not there. Cost: O(1) above all others, else O(log n + block)."""
         index = self._index_of(key)
-        block: _Block = self._blocks.peekitem(index)[1]
+        block = self._blocks[index]
         at = bisect_left(block.keys, key)
         if at < len(block.keys) and block.keys[at] == key:
             return
@@ -158,7 +159,8 @@ class FingerprintSet:
         is_last = at == len(block.keys) and index == len(self._blocks) - 1
         if is_last and at == BLOCK_KEYS_MAX:
             # What is newest comes last: full blocks stay full instead of being cut in half.
-            self._blocks[key] = _Block([key], [value])
+            self._starts.append(key)
+            self._blocks.append(_Block([key], [value]))
             self._clean = min(self._clean, index + 1)
             return
         block.keys.insert(at, key)
@@ -166,19 +168,21 @@ class FingerprintSet:
         block.total += value
         self._clean = min(self._clean, index + 1)
         if len(block.keys) > BLOCK_KEYS_MAX:
-            self._split(block)
+            self._split(index)
 
-    def _split(self, block: _Block) -> None:
+    def _split(self, index: int) -> None:
+        block = self._blocks[index]
         half = len(block.keys) // 2
         right = _Block(block.keys[half:], block.hashes[half:])
         del block.keys[half:], block.hashes[half:]
         block.total -= right.total
-        self._blocks[right.keys[0]] = right
+        self._starts.insert(index + 1, right.keys[0])
+        self._blocks.insert(index + 1, right)
 
     def discard(self, key: bytes) -> None:
         """Drop `key` if it is there. Cost: O(log n + block)."""
         index = self._index_of(key)
-        block: _Block = self._blocks.peekitem(index)[1]
+        block = self._blocks[index]
         at = bisect_left(block.keys, key)
         if at == len(block.keys) or block.keys[at] != key:
             return
@@ -197,13 +201,12 @@ class FingerprintSet:
         for left in (index - 1, index):
             if left < 0 or left + 1 >= len(self._blocks):
                 continue
-            into: _Block = self._blocks.peekitem(left)[1]
-            start, block = self._blocks.peekitem(left + 1)
+            into, block = self._blocks[left], self._blocks[left + 1]
             if len(into.keys) + len(block.keys) <= BLOCK_KEYS_MAX:
                 into.keys += block.keys
                 into.hashes += block.hashes
                 into.total += block.total
-                del self._blocks[start]
+                del self._starts[left + 1], self._blocks[left + 1]
                 self._clean = min(self._clean, left + 1)
                 return
 
@@ -234,7 +237,7 @@ class FingerprintSet:
     def rows(self, low: bytes, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """Id and key of everything in a range, ascending. Cost: O(log n + k)."""
         index = self._index_of(low)
-        for block in islice(self._blocks.values(), index, None):
+        for block in islice(self._blocks, index, None):
             for at in range(bisect_left(block.keys, low), len(block.keys)):
                 key = block.keys[at]
                 if high is not None and key >= high:
@@ -255,7 +258,7 @@ class FingerprintSet:
     def _key_at(self, rank: int) -> bytes:
         self._settle()
         index = bisect_right(self._counts, rank, hi=self._clean) - 1
-        block: _Block = self._blocks.peekitem(index)[1]
+        block = self._blocks[index]
         return block.keys[rank - self._counts[index]]
 
     def _hash(self, key: bytes) -> int:
@@ -263,8 +266,7 @@ class FingerprintSet:
         return int.from_bytes(digest, "big")
 
     def _index_of(self, key: bytes) -> int:
-        index: int = self._blocks.bisect_right(key) - 1
-        return index
+        return bisect_right(self._starts, key) - 1
 
     def _digest(self, low: bytes, high: bytes | None, size: int, person: bytes) -> bytes:
         (count, total), (count_below, below) = self._before(high), self._before(low)
@@ -276,7 +278,7 @@ class FingerprintSet:
         """Number and sum of the keys below `bound`."""
         self._settle()
         index = len(self._blocks) - 1 if bound is None else self._index_of(bound)
-        block: _Block = self._blocks.peekitem(index)[1]
+        block = self._blocks[index]
         at = len(block.keys) if bound is None else bisect_left(block.keys, bound)
         if 2 * at <= len(block.keys):
             part = sum(block.hashes[:at])
@@ -291,7 +293,7 @@ class FingerprintSet:
         start = self._clean - 1
         count, total = self._counts[start], self._sums[start]
         del self._counts[start:], self._sums[start:]
-        for block in islice(self._blocks.values(), start, None):
+        for block in islice(self._blocks, start, None):
             self._counts.append(count)
             self._sums.append(total)
             count += len(block.keys)
@@ -302,9 +304,9 @@ class FingerprintSet:
         """Assert that blocks lie in order, are within their limit, and add up. Cost: O(n)."""
         self._settle()
         count = total = 0
-        starts = list(self._blocks)
+        starts = self._starts
         assert starts[0] == b""
-        for index, (start, block) in enumerate(self._blocks.items()):
+        for index, (start, block) in enumerate(zip(starts, self._blocks, strict=True)):
             assert (self._counts[index], self._sums[index]) == (count, total)
             assert len(block.keys) == len(block.hashes) <= BLOCK_KEYS_MAX
             assert all(one < other for one, other in pairwise(block.keys))
