@@ -118,8 +118,9 @@ class FingerprintSet:
     hashes of its keys, and their number.
 
     Blocks of at most `BLOCK_KEYS_MAX` keys lie in a list beside another of where they start, the
-    first at the empty string: a node has many small sets, and a large one has few blocks. Each knows its sum; the sums of all blocks before each are made again from the
-    first that changed, once a question needs them. With n keys and b blocks, b about n / 200.
+    first at the empty string: a node has many small sets, and a large one has few blocks. Each
+    knows its sum; the sums of all blocks before each are made again from the first that changed,
+    once a question needs them. With n keys and b blocks, b about n / 200.
     """
 
     __slots__ = ("_blocks", "_by_id", "_clean", "_counts", "_root", "_salt", "_starts", "_sums")
