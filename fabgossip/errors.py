@@ -9,13 +9,17 @@ from typing import ClassVar
 
 
 class FabgossipError(Exception):
-    """Anything this package raises on purpose; `exit_code` is what a command ends with."""
+    """Anything this package raises on purpose; `exit_code` is what a command ends with, `family`
+    its word under `--json`."""
 
     exit_code: ClassVar[int] = 1
+    family: ClassVar[str] = "failure"
 
 
 class ModelError(FabgossipError):
     """A word (id, scope id, namespace ...) that is not of its grammar."""
+
+    family = "model"
 
 
 class WireError(FabgossipError):
@@ -23,6 +27,7 @@ class WireError(FabgossipError):
     `wire/packing.py`."""
 
     exit_code = 5
+    family = "wire"
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
@@ -34,33 +39,43 @@ class TrustError(FabgossipError):
     """Our own misuse of the trust rules, or a pinned root that does not verify."""
 
     exit_code = 5
+    family = "trust"
 
 
 class ConfigError(FabgossipError):
     """A configuration file, or a file it names, that cannot be used."""
 
     exit_code = 78
+    family = "config"
 
 
 class StorageError(FabgossipError):
     """The disk, or what lies on it, failed."""
 
+    family = "storage"
+
 
 class ServiceError(FabgossipError):
     """The daemon cannot start or cannot be reached."""
+
+    family = "service"
 
 
 class ScenarioError(FabgossipError):
     """A scenario file that cannot be run."""
 
     exit_code = 78
+    family = "scenario"
 
 
 class ControlError(FabgossipError):
     """The control plane's source, keys or folder cannot be used."""
+
+    family = "control"
 
 
 class UsageError(FabgossipError):
     """Arguments that do not make sense together."""
 
     exit_code = 2
+    family = "usage"

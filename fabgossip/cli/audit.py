@@ -2,7 +2,7 @@
 does it say, and what do others hold against it."""
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from fabgossip.cli.output import (
 )
 from fabgossip.errors import FabgossipError, TrustError, UsageError, WireError
 from fabgossip.model.authority import AuditCheckpoint, NodeClaims, TrustBundle
-from fabgossip.storage.checkpoints import FILE_NAME, read_envelopes
+from fabgossip.storage.checkpoints import FILE_NAME, read_envelopes, split_lines
 from fabgossip.storage.records import LEDGER_FOLDER, packed_line, parse_line, read_records
 from fabgossip.storage.verifying import ChainVerdict, verify_folder
 from fabgossip.trust.bundle import bundle_after, bundle_from_pinned
@@ -92,21 +92,19 @@ def _verb(
 def run_verify(arguments: argparse.Namespace) -> int:
     """`fabgossip audit verify`."""
     log = _log_of(arguments)
-    believed: list[AuditCheckpoint] = []
-    if log.judge is not None:
-        # Read before the log, which a daemon may be writing: it covers no record that is not there.
-        kept = [log.folder / FILE_NAME] if (log.folder / FILE_NAME).exists() else []
-        for path in (*kept, *arguments.checkpoint):
-            believed += _read(path, log.judge)
-    if arguments.authority is not None and not believed:
-        raise TrustError(f"{log.folder}: no checkpoint that counts; every command signs one")
-    verdict = verify_folder(log.folder, believed)
+    # Read before the log, which a daemon may be writing: it covers no record that is not there.
+    evidence = _evidence(log, arguments.checkpoint)
+    verdict = verify_folder(log.folder, evidence.believed)
+    warnings = _warnings(verdict, log, evidence)
     if arguments.json:
-        print_json(_verdict_json(verdict))
-        return EXIT_REFUSED if verdict.faults else EXIT_OK
+        print_json(_verdict_json(verdict, evidence, warnings))
+        return EXIT_REFUSED if verdict.faults or evidence.refused else EXIT_OK
     if verdict.faults:
-        raise TrustError("; ".join(f"{log.folder}: {one}" for one in verdict.faults))
-    _print_verdict(verdict, believed, is_anchored=log.judge is not None)
+        faults = [f"{log.folder}: {one}" for one in verdict.faults]
+        raise TrustError("; ".join((*faults, *evidence.refused)))
+    _print_verdict(verdict, log, evidence, warnings)
+    if evidence.refused:
+        raise TrustError("; ".join(evidence.refused))
     return EXIT_OK
 
 
@@ -119,6 +117,10 @@ class _Log:
 
     folder: Path
     judge: Judge | None
+    signs: str = "and a node signs its first within a minute of its first record"
+    """When there must be a checkpoint."""
+    kept: str = "fabgossip audit heads NODE, at a control endpoint"
+    """Who has some."""
 
 
 def _log_of(arguments: argparse.Namespace) -> _Log:
@@ -199,7 +201,12 @@ def _ledger_of(authority: Path, bootstrap: Path | None) -> _Log:
         chain = [_pinned(bootstrap)]
     while (step := _step(trust, chain[-1].bundle_version + 1)) is not None:
         chain.append(bundle_after(chain[-1], *step, verifier))
-    return _Log(authority / LEDGER_FOLDER, partial(_of_ledger, chain))
+    return _Log(
+        authority / LEDGER_FOLDER,
+        partial(_of_ledger, chain),
+        signs="and every command signs one",
+        kept="copies of checkpoints.jsonl",
+    )
 
 
 def _step(trust: Path, version: int) -> tuple[bytes, bytes] | None:
@@ -213,51 +220,111 @@ def _of_ledger(chain: Sequence[TrustBundle], envelope: bytes) -> AuditCheckpoint
     return verify_ledger_checkpoint(envelope, ledger_keys(chain), cluster_id, Ed25519Verifier())
 
 
-def _read(path: Path, judge: Judge) -> Iterator[AuditCheckpoint]:
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """The checkpoints a log is held against."""
+
+    believed: tuple[AuditCheckpoint, ...] = ()
+    refused: tuple[str, ...] = ()
+    """What lies where checkpoints belong and is no evidence, or that there is none: as bad as a
+    fault, since somebody took the evidence away, and the chain may still be told about."""
+    passed_over: int = 0
+    """Signed by a key that was revoked since."""
+    has_others: bool = False
+    """Whether some were kept elsewhere."""
+
+    @property
+    def covered_to(self) -> int:
+        """The last record any of them covers."""
+        return max((one.size for one in self.believed), default=0)
+
+
+def _evidence(log: _Log, elsewhere: Sequence[Path]) -> _Evidence:
+    """Raises `StorageError` for a file that cannot be read, or that was named and is none."""
+    if log.judge is None:
+        return _Evidence()
+    own = log.folder / FILE_NAME
+    envelopes, strange = split_lines(own) if own.exists() else ((), ())
+    found = [_sorted(own, envelopes, log.judge)]
+    found += [_sorted(path, read_envelopes(path), log.judge) for path in elsewhere]
+    believed = tuple(one for some in found for one in some.believed)
+    refused = [str(one) for one in strange[:1]]
+    refused += [f"{own}: and {len(strange) - 1} more such lines"] if len(strange) > 1 else []
+    refused += [one for some in found for one in some.refused]
+    if not believed and not refused:
+        refused = [f"{log.folder}: no checkpoint that counts, {log.signs}"]
+    return _Evidence(
+        believed=believed,
+        refused=tuple(refused),
+        passed_over=sum(one.passed_over for one in found),
+        has_others=bool(elsewhere),
+    )
+
+
+def _sorted(path: Path, envelopes: Sequence[bytes], judge: Judge) -> _Evidence:
     """The checkpoints of a file that count. What a key signed that was revoked since, a thief may
     have signed: later ones cover what it covered."""
-    revoked = 0
-    for envelope in read_envelopes(path):
-        found = judge(envelope)
-        if not isinstance(found, Rejection):
-            yield found
-        elif found.code is RejectionCode.KEY_REVOKED:
-            revoked += 1
-        else:
-            raise TrustError(f"{path}: {found.code.value}: {found.detail}")
-    if revoked:
-        say(f"{path}: {revoked} checkpoints of a revoked key passed over")
+    found = [judge(envelope) for envelope in envelopes]
+    rejections = [one for one in found if isinstance(one, Rejection)]
+    strange = [one for one in rejections if one.code is not RejectionCode.KEY_REVOKED]
+    return _Evidence(
+        believed=tuple(one for one in found if not isinstance(one, Rejection)),
+        refused=tuple(dict.fromkeys(f"{path}: {one.code.value}: {one.detail}" for one in strange)),
+        passed_over=len(rejections) - len(strange),
+    )
 
 
-def _verdict_json(verdict: ChainVerdict) -> dict[str, object]:
+def _warnings(verdict: ChainVerdict, log: _Log, evidence: _Evidence) -> list[str]:
+    """What the verdict does not rest on."""
+    size, covered = verdict.head.size, evidence.covered_to
+    warnings = []
+    if verdict.is_torn:
+        warnings.append("the last line has no end: a crash while it was written leaves that")
+    if evidence.passed_over:
+        warnings.append(f"{evidence.passed_over} checkpoints of a revoked key passed over")
+    if log.judge is None:
+        return [
+            *warnings,
+            "no checkpoint was judged, so a rewritten log would pass: name the node's --claims "
+            "and a --bootstrap",
+        ]
+    if covered < size:
+        warnings.append(f"no checkpoint covers records {covered + 1} to {size} yet")
+    if not evidence.has_others:
+        warnings.append(
+            "every checkpoint lay beside the log, so one cut off along with its own would pass: "
+            f"name some kept elsewhere with --checkpoint ({log.kept})"
+        )
+    return warnings
+
+
+def _verdict_json(
+    verdict: ChainVerdict, evidence: _Evidence, warnings: list[str]
+) -> dict[str, object]:
     return {
-        "verified": not verdict.faults,
+        "verified": not verdict.faults and not evidence.refused,
         "first": verdict.first,
         "last": verdict.head.size,
         "head": verdict.head.line_hash.hex(),
         "torn": verdict.is_torn,
         "checkpoints": verdict.agreeing,
+        "covered_to": evidence.covered_to,
         "faults": [asdict(one) for one in verdict.faults],
+        "refused": list(evidence.refused),
+        "warnings": warnings,
     }
 
 
 def _print_verdict(
-    verdict: ChainVerdict, believed: Sequence[AuditCheckpoint], *, is_anchored: bool
+    verdict: ChainVerdict, log: _Log, evidence: _Evidence, warnings: list[str]
 ) -> None:
-    size = verdict.head.size
-    print(f"intact: records {verdict.first} to {size}, head {verdict.head.line_hash.hex()}")
-    if verdict.is_torn:
-        say("the last line has no end: a crash while it was written leaves that")
-    if is_anchored:
+    word = "fits together" if evidence.refused else "intact"
+    records = f"records {verdict.first} to {verdict.head.size}"
+    print(f"{word}: {records}, head {verdict.head.line_hash.hex()}")
+    if log.judge is not None:
         print(f"{verdict.agreeing} checkpoints agree")
-        covered = max((one.size for one in believed), default=0)
-        if covered < size:
-            say(f"no checkpoint covers records {covered + 1} to {size} yet")
-    else:
-        say(
-            "no checkpoint was judged, so a rewritten log would pass: name the node's --claims "
-            "and a --bootstrap"
-        )
+    for one in warnings:
+        say(one)
 
 
 def run_show(arguments: argparse.Namespace) -> int:

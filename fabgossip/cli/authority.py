@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,14 @@ def passphrase_of(arguments: argparse.Namespace) -> bytes | None:
     if not lines or not lines[0]:
         raise ControlError(f"{path}: is empty, or its first line is; that line is the passphrase")
     return lines[0]
+
+
+def typed(arguments: argparse.Namespace, words: str) -> str:
+    """A further command for the same authority, as it can be pasted."""
+    options = f"--authority {shlex.quote(str(arguments.authority))}"
+    if arguments.passphrase_file is not None:
+        options += f" --passphrase-file {shlex.quote(str(arguments.passphrase_file))}"
+    return f"fabgossip control {words} {options}"
 
 
 def authority_of(arguments: argparse.Namespace) -> AuthorityFolder:

@@ -2,7 +2,8 @@
 
 import argparse
 import re
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +15,24 @@ from fabgossip.cli.authority import (
     add_verb,
     authority_of,
     passphrase_of,
+    typed,
     wall_now,
 )
 from fabgossip.cli.client import StatusClient
-from fabgossip.cli.output import EXIT_OK, EXIT_REFUSED, print_json, print_table, safe, say
+from fabgossip.cli.output import (
+    EXIT_FAILURE,
+    EXIT_OK,
+    EXIT_REFUSED,
+    print_json,
+    print_table,
+    safe,
+    say,
+)
 from fabgossip.cli.trust import add_trust_verbs
 from fabgossip.control.advice import (
     nodes_matching,
     source_warnings,
-    storing_command,
+    storing_words,
     unserved_orgs,
     unstored_orgs,
 )
@@ -33,12 +43,13 @@ from fabgossip.control.publishing import Delivery, publish
 from fabgossip.control.signing import SignedArtifact
 from fabgossip.control.sources.folder import Source, read_all
 from fabgossip.control.sources.problems import SourceProblemsError, problems_in
+from fabgossip.control.uncompiled import Uncompiled
 from fabgossip.errors import ControlError, ModelError, UsageError
 from fabgossip.model.artifact import CONTENT_BYTES_MAX, ArtifactType
 from fabgossip.model.authority import DEMO_PREFIX, ContentCap
 from fabgossip.model.ids import parse_cluster_id, parse_platform_id
 from fabgossip.model.moment import UnixTime
-from fabgossip.model.topology import PeerClass
+from fabgossip.model.topology import PeerClass, parse_peer_address
 from fabgossip.trust.rejections import RejectionCode
 
 EPOCH_START_MAX: Final = 1 << 40
@@ -48,6 +59,8 @@ _CHANGES: Final = (
     "replaces",
 )  # fmt: skip
 """Options of `enroll` that say something about a node."""
+NAMED_MAX: Final = 8
+"""As many of what waits for a compile are named (*start*)."""
 _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20}
 
 
@@ -192,10 +205,7 @@ def run_init(arguments: argparse.Namespace) -> int:
     print(f"authority for cluster {cluster} in {arguments.authority}")
     print(f"  roots      {roots}; move keys/root away from this machine")
     print(f"  bootstrap  {authority.folder / 'trust' / 'bootstrap'}  sha256 {pinned}")
-    say(
-        f"next: fabgossip control enroll NODE --authority {arguments.authority} "
-        "--out FOLDER --address HOST:PORT"
-    )
+    say(f"next: {typed(arguments, 'enroll NODE --out FOLDER --address HOST:PORT')}")
     return EXIT_OK
 
 
@@ -210,11 +220,16 @@ def run_enroll(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "enroll: --renew leaves a node what it has; --change gives it what is named with it"
         )
+    if arguments.change and arguments.listen:
+        raise UsageError(
+            "enroll: --change leaves the node's configuration as it is: "
+            "set listen.addresses in its fabgossip.toml"
+        )
     if arguments.state_generation is not None and not arguments.renew:
         raise UsageError("enroll: --state-generation goes with --renew")
     with authority.locked():
         row, done = _enroll(authority, arguments)
-        warnings = _enroll_warnings(authority, row)
+        warnings = _enroll_warnings(authority, row, arguments)
     if arguments.json:
         body = {"node_id": row.node_id, "folder": str(arguments.out), "renewed": arguments.renew}
         print_json({**body, "claims_version": row.claims_version, "warnings": warnings})
@@ -226,6 +241,8 @@ def run_enroll(arguments: argparse.Namespace) -> int:
     if arguments.renew:
         say("next: carry identity/node.crt and identity/claims to the node and restart it")
     elif arguments.change:
+        if arguments.address:
+            say("next: set listen.addresses in its fabgossip.toml, unless it listens on all")
         say("next: compile and publish; carry identity/claims to the node and restart it")
     else:
         say(f"next: fabgossip run --config {config}, on the node; compile and publish")
@@ -272,10 +289,12 @@ def run_nodes(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _enroll_warnings(authority: AuthorityFolder, row: NodeRow) -> list[str]:
+def _enroll_warnings(
+    authority: AuthorityFolder, row: NodeRow, arguments: argparse.Namespace
+) -> list[str]:
     return [
         f"no control endpoint stores for {org}: publishing there will be refused; "
-        f"{storing_command(endpoint, [org])}"
+        f"{typed(arguments, storing_words(endpoint, [org]))}"
         for org, endpoint in unserved_orgs(row, authority.members(wall_now()))
     ]
 
@@ -316,8 +335,12 @@ def _row(arguments: argparse.Namespace, before: NodeRow | None) -> NodeRow:
 
 
 def _places(arguments: argparse.Namespace) -> NodePlaces:
+    try:
+        listen = parse_peer_address(arguments.listen or arguments.address)
+    except ValueError as error:
+        raise UsageError(f"enroll: --listen {error}") from error
     return NodePlaces(
-        listen=arguments.listen or arguments.address,
+        listen=listen,
         storage=arguments.storage,
         socket=arguments.socket,
         rebootstrap=arguments.replaces,
@@ -335,7 +358,8 @@ def run_compile(arguments: argparse.Namespace) -> int:
         is_due = authority.is_bundle_due(now)
         nodes, bundle = authority.members(now), authority.bundle()
     if is_due:
-        say("the trust bundle needs fresh times: compile with --root-keys FOLDER")
+        command = typed(arguments, f"compile {shlex.quote(str(arguments.source))}")
+        say(f"the trust bundle needs fresh times: {command} --root-keys FOLDER")
     warnings = source_warnings(bundle, nodes, source)
     rows = [
         (
@@ -405,7 +429,7 @@ def run_publish(arguments: argparse.Namespace) -> int:
         node_id = _node_at(client, arguments.socket)
         with authority.locked():
             deliveries = publish(authority, submitter(client), now, everything=arguments.all)
-            row = authority.find_node(node_id)
+            row, waiting = authority.find_node(node_id), authority.uncompiled(now)
     refused = [one for one in deliveries if not one.is_accepted]
     if arguments.json:
         items = [
@@ -416,15 +440,45 @@ def run_publish(arguments: argparse.Namespace) -> int:
             }
             for one in deliveries
         ]
-        print_json({"node_id": node_id, "published": items, "refused": len(refused)})
+        body = {"node_id": node_id, "published": items, "refused": len(refused)}
+        print_json({**body, "uncompiled": _uncompiled_json(waiting)})
     else:
         for one in refused:
             say(f"fabgossip: {one.artifact.manifest.namespace.text}: {one.code}: {one.detail}")
         taken = len(deliveries) - len(refused)
         print(f"{taken} handed over to {safe(node_id)}, {len(refused)} refused")
         if row is not None:
-            _say_what_it_stores(row, refused)
-    return EXIT_REFUSED if refused else EXIT_OK
+            _say_what_it_stores(row, refused, arguments)
+        if waiting:
+            _say_what_waits(waiting, arguments)
+    if refused:
+        return EXIT_REFUSED
+    return EXIT_FAILURE if waiting else EXIT_OK
+
+
+def _uncompiled_json(waiting: Uncompiled) -> dict[str, object]:
+    entries = [
+        {"entry": one.entry_id, "kind": one.kind.lower(), "subject": one.subject}
+        for one in waiting.entries
+    ]
+    return {"revocations": entries, "nodes": list(waiting.nodes)}
+
+
+def _say_what_waits(waiting: Uncompiled, arguments: argparse.Namespace) -> None:
+    """What was decided takes effect nowhere, and a count of 0 would sound as if it had."""
+    if waiting.entries:
+        named = _first(f"{one.kind.lower()} {one.subject}" for one in waiting.entries)
+        say(f"warning: in no signed list yet, so believed by every node: {named}")
+    if waiting.nodes:
+        say(f"warning: enrolled or changed, and in no signed claims yet: {_first(waiting.nodes)}")
+    say(f"next: {typed(arguments, 'compile SOURCE')}; then publish again")
+
+
+def _first(words: Iterable[str]) -> str:
+    """The first of many, and how many more."""
+    some = list(words)
+    more = f" and {len(some) - NAMED_MAX} more" if len(some) > NAMED_MAX else ""
+    return f"{', '.join(map(safe, some[:NAMED_MAX]))}{more}"
 
 
 def _node_at(client: StatusClient, socket: Path) -> str:
@@ -434,11 +488,14 @@ def _node_at(client: StatusClient, socket: Path) -> str:
     return str(reply.body["node_id"])
 
 
-def _say_what_it_stores(row: NodeRow, refused: list[Delivery]) -> None:
+def _say_what_it_stores(
+    row: NodeRow, refused: list[Delivery], arguments: argparse.Namespace
+) -> None:
     manifests = [
         one.artifact.manifest for one in refused if one.code == RejectionCode.AUDIENCE_NOT_OURS
     ]
     orgs = unstored_orgs(row, manifests)
     if orgs:
         stores = " ".join(f"--stores {one}" for one in orgs)
-        say(f"next: publish to a node enrolled with {stores}, or: {storing_command(row, orgs)}")
+        command = typed(arguments, storing_words(row, orgs))
+        say(f"next: publish to a node enrolled with {stores}, or: {command}")

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from fabgossip.errors import FabgossipError
+from fabgossip.cli.output import EXIT_FAILURE, EXIT_USAGE, print_json, say
+from fabgossip.errors import FabgossipError, UsageError
 
 DEFAULT_SOCKET = "/run/fabgossip/status.sock"
 
@@ -62,33 +63,51 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command; gives its exit code."""
     command = next((one for one in arguments if not one.startswith("-")), None)
     parser = _parser(None if command is None else _COMMANDS.get(command))
-    parsed = parser.parse_args(arguments)
-    chosen: Callable[[argparse.Namespace], int] | None = getattr(parsed, "run", None)
-    if chosen is None:
-        parser.print_help(sys.stderr)
-        return 2
+    # As typed: of arguments that make no sense nothing was parsed.
+    as_json = "--json" in arguments
     try:
+        parsed = parser.parse_args(arguments)
+        chosen: Callable[[argparse.Namespace], int] | None = getattr(parsed, "run", None)
+        if chosen is None:
+            parser.print_help(sys.stderr)
+            return EXIT_USAGE
         return chosen(parsed)
+    except _MisuseError as error:
+        return _failed(error, as_json=as_json)
     except FabgossipError as error:
-        print(f"fabgossip: {error}", file=sys.stderr)
-        return error.exit_code
+        say(f"fabgossip: {error}")
+        return _failed(error, as_json=as_json)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return EXIT_FAILURE
+
+
+def _failed(error: FabgossipError, *, as_json: bool) -> int:
+    """The exit code; whoever reads standard output as JSON finds an object there."""
+    if as_json:
+        detail, code = str(error), error.exit_code
+        print_json({"error": error.family, "detail": detail, "exit_code": code})
+    return error.exit_code
+
+
+class _MisuseError(UsageError):
+    """What the parser makes no sense of, and has said."""
 
 
 class _Parser(argparse.ArgumentParser):
     """Names the nearest word beside one that is none; its subparsers are of its kind."""
 
     def error(self, message: str) -> NoReturn:
-        """End with 2."""
+        """Say it, with the usage."""
         found = _CHOICE.search(message)
         near = found and difflib.get_close_matches(found[1], _QUOTED.findall(found[2]), n=1)
         if found and near:
             message = f"{message[: found.start()]}no {found[1]!r}; did you mean {near[0]!r}?"
-        super().error(message)
+        self.print_usage(sys.stderr)
+        say(f"{self.prog}: error: {message}")
+        raise _MisuseError(message)
 
 
 _CHOICE: Final = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)$")

@@ -1,7 +1,9 @@
 """Commands that ask a running daemon: status, artifacts, peers, why, fetch, submit, events."""
 
 import argparse
+import difflib
 import os
+import re
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlencode
@@ -20,7 +22,7 @@ from fabgossip.cli.output import (
     safe,
     say,
 )
-from fabgossip.errors import UsageError
+from fabgossip.errors import FabgossipError, UsageError
 from fabgossip.model.mode import RISKS
 
 _EXITS = {
@@ -33,6 +35,8 @@ _EXITS = {
 }
 _NOT_FRESH = ("behind", "stale", "disputed", "expired", "invalid", "withdrawn", "known")
 """Counts of `namespaces` shown where there is something to count."""
+_WORD_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-:/")
+_HASH = re.compile(r"[0-9a-f]{64}")
 PAGE = 1_000
 TIMEOUT_MS_MAX = 600_000
 _ACTIONS = (
@@ -101,7 +105,22 @@ def _command(
 
 
 def _subject(text: str) -> tuple[str, str]:
-    return ("namespace", text) if "/" in text else ("content_hash", text)
+    """What is asked about, as a parameter of the query; raises `UsageError` where it can be
+    nothing: that it is unknown would send a person looking for it."""
+    strange = next((one for one in text if one not in _WORD_CHARACTERS), None)
+    if strange is not None:
+        raise UsageError(
+            f"{text!a}: {strange!a} (U+{ord(strange):04X}) stands in no namespace: "
+            "a-z 0-9 . _ - : /"
+        )
+    if "/" in text:
+        return "namespace", text
+    if _HASH.fullmatch(text) is None:
+        raise UsageError(
+            f"{text!r}: expected a namespace, such as routes/edge, or the 64 hexadecimal digits of "
+            "a content hash"
+        )
+    return "content_hash", text
 
 
 def _refused(reply: Reply, *, as_json: bool) -> int:
@@ -288,12 +307,28 @@ def run_why(arguments: argparse.Namespace) -> int:
     query = urlencode(dict((_subject(arguments.subject),)))
     reply = ask(arguments.socket, f"/v1/why?{query}")
     if reply.code != 200:
-        return _refused(reply, as_json=arguments.json)
+        code = _refused(reply, as_json=arguments.json)
+        if reply.code == 404 and not arguments.json:
+            _say_near(arguments.socket, arguments.subject)
+        return code
     if arguments.json:
         print_json(reply.body)
     else:
         _print_why(reply.body)
     return EXIT_OK
+
+
+def _say_near(socket: Path, subject: str) -> None:
+    """The nearest of the namespaces this node lists to the caller anyway."""
+    reply = ask(socket, f"/v1/artifacts?{urlencode({'limit': str(PAGE)})}")
+    if reply.code != 200 or "/" not in subject:
+        return
+    names = [str(one["namespace"]) for one in _rows(reply.body, "items")]
+    if not subject.startswith("platform/"):
+        names = ["/".join(one.split("/")[4:]) for one in names]
+    near = difflib.get_close_matches(subject, names, n=1)
+    if near:
+        say(f"     did you mean {near[0]!r}?")
 
 
 def _print_why(body: dict[str, object]) -> None:
@@ -413,8 +448,7 @@ def _fetch_granted(arguments: argparse.Namespace, timeout_ms: int) -> int:
         grant, envelope = arguments.grant.read_bytes(), arguments.envelope.read_bytes()
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        say(f"fabgossip: {error.filename}: {error.strerror}")
-        return EXIT_FAILURE
+        raise FabgossipError(f"{error.filename}: {error.strerror}") from error
     client = StatusClient(arguments.socket, timeout_s=arguments.timeout + 10)
     is_whole = False
     try:
@@ -422,8 +456,7 @@ def _fetch_granted(arguments: argparse.Namespace, timeout_ms: int) -> int:
             reply = client.granted(grant, envelope, timeout_ms, out)
         is_whole = reply.code == 200
     except OSError as error:
-        say(f"fabgossip: {path}: {error.strerror}")
-        return EXIT_FAILURE
+        raise FabgossipError(f"{path}: {error.strerror}") from error
     finally:
         if not is_whole:
             path.unlink()
@@ -443,8 +476,7 @@ def run_submit(arguments: argparse.Namespace) -> int:
         envelope = arguments.envelope.read_bytes()
         content = b"" if arguments.content is None else arguments.content.read_bytes()
     except OSError as error:
-        say(f"fabgossip: {error.filename}: {error.strerror}")
-        return EXIT_FAILURE
+        raise FabgossipError(f"{error.filename}: {error.strerror}") from error
     with closing(StatusClient(arguments.socket)) as client:
         reply = client.submit(envelope, content)
     if reply.code != 200:

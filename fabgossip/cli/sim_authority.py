@@ -4,8 +4,13 @@ from dataclasses import replace
 from typing import Final
 
 from fabgossip.control.bundles import KEY_ROLES, ROOTS, first_bundle
-from fabgossip.control.compiler import bundle_step, compile_artifacts, head_after
-from fabgossip.control.drafts import CompileInput, PublishedHead
+from fabgossip.control.compiler import (
+    bundle_step,
+    compile_artifacts,
+    head_after,
+    tombstone_of,
+)
+from fabgossip.control.drafts import CompileInput, PublishedHead, manifest_hash_of
 from fabgossip.control.enrollment import (
     NodeRow,
     claims_envelope,
@@ -17,7 +22,7 @@ from fabgossip.control.keystore import ArtifactKey, KeyRing, artifact_key_from_s
 from fabgossip.control.signing import SignedArtifact, sign_artifact
 from fabgossip.control.sources.folder import Document, Source
 from fabgossip.core.setup import OwnIdentity
-from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.artifact import ArtifactType, Tombstone
 from fabgossip.model.authority import (
     CERT_LIFE_MAX_S,
     CONTROL_ENDPOINT_ROLE,
@@ -34,6 +39,7 @@ from fabgossip.sim.scenario import CLUSTER, PLATFORM, Scenario
 from fabgossip.sim.streams import Streams
 from fabgossip.sim.topology import SimNode
 from fabgossip.trust.bundle import PinnedTrust, bundle_from_pinned
+from fabgossip.trust.revocation import node_token
 from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.envelopes import parse_envelope
 
@@ -70,7 +76,7 @@ class SeededAuthority:
         }
         self._revocations = RevocationList(
             entries=tuple(
-                self._revoked(node_id)
+                self._entry(RevokedKind.CERTIFICATE, self._certificates[node_id], now)
                 for node_id, kind in self._papers.items()
                 if kind == "revoked"
             )
@@ -91,8 +97,8 @@ class SeededAuthority:
             for row in rows[: BOOTSTRAP_ENTRIES + 1]
         )
 
-    def _compile(self, now: UnixTime) -> tuple[SignedArtifact, ...]:
-        given = CompileInput(
+    def _given(self, now: UnixTime) -> CompileInput:
+        return CompileInput(
             bundle=self._bundle,
             nodes=tuple(self._rows.values()),
             source=Source(documents=tuple(self._documents.values())),
@@ -101,9 +107,11 @@ class SeededAuthority:
             now=now,
             claims_keys=self._keys["claims"],
         )
+
+    def _compile(self, now: UnixTime) -> tuple[SignedArtifact, ...]:
         return tuple(
             sign_artifact(self._bundle, self._ring, one.manifest, one.content)
-            for one in compile_artifacts(given)
+            for one in compile_artifacts(self._given(now))
         )
 
     def _pin(self) -> PinnedTrust:
@@ -120,7 +128,33 @@ class SeededAuthority:
                 audience=draft.audience,
                 content=draft.content,
             )
-        signed = self._compile(now)
+        return self._issued(self._compile(now))
+
+    def revoke_node(self, node_id: NodeId, now: UnixTime) -> tuple[Issued, ...]:
+        """See `Authority`."""
+        token = node_token(ClusterId(CLUSTER), node_id)
+        return self._revoke(RevokedKind.NODE, token, now)
+
+    def revoke(self, namespace: str, now: UnixTime) -> tuple[Issued, ...]:
+        """See `Authority`."""
+        head = self._published[f"{self.prefix}/{namespace}"]
+        return self._revoke(RevokedKind.MANIFEST, manifest_hash_of(head.manifest), now)
+
+    def _revoke(self, kind: RevokedKind, value: bytes, now: UnixTime) -> tuple[Issued, ...]:
+        entry = self._entry(kind, value, now)
+        entries = sorted((*self._revocations.entries, entry), key=lambda one: one.value)
+        self._revocations = RevocationList(entries=tuple(entries))
+        return self.publish((), now)
+
+    def withdraw(self, namespace: str, now: UnixTime) -> tuple[Issued, ...]:
+        """See `Authority`."""
+        del self._documents[namespace]
+        why = Tombstone(reason="withdrawn", purge=False)
+        stone = tombstone_of(self._given(now), namespace, why)
+        signed = sign_artifact(self._bundle, self._ring, stone.manifest, stone.content)
+        return (*self._issued((signed,)), *self.publish((), now))
+
+    def _issued(self, signed: tuple[SignedArtifact, ...]) -> tuple[Issued, ...]:
         for one in signed:
             if one.manifest.base is None:
                 name = one.manifest.namespace.text
@@ -161,13 +195,13 @@ class SeededAuthority:
             bootstrap=self._bootstrap(node_id),
         )
 
-    def _revoked(self, node_id: NodeId) -> Revocation:
+    def _entry(self, kind: RevokedKind, value: bytes, now: UnixTime) -> Revocation:
         return Revocation(
-            kind=RevokedKind.CERTIFICATE,
-            value=self._certificates[node_id],
+            kind=kind,
+            value=value,
             reason="stolen",
             since_epoch=self._bundle.authority_epoch,
-            since=self._now,
+            since=now,
             until=UnixTime(0),
         )
 

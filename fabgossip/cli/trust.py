@@ -2,11 +2,20 @@
 grant."""
 
 import argparse
+import re
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from fabgossip.cli.authority import add_reason, add_root_keys, add_verb, authority_of, wall_now
+from fabgossip.cli.authority import (
+    add_reason,
+    add_root_keys,
+    add_verb,
+    authority_of,
+    typed,
+    wall_now,
+)
 from fabgossip.cli.output import EXIT_OK, print_json, print_table, say
 from fabgossip.control.authority import AuthorityFolder, fingerprint
 from fabgossip.control.bundles import KEY_ROLES, OldKeys, key_role, role_key_ids
@@ -27,9 +36,12 @@ from fabgossip.model.authority import (
     GRANT_LIFE_MAX_S,
     KeyStatus,
     RevokedKind,
+    SigningKey,
     TrustBundle,
 )
 from fabgossip.model.ids import (
+    HASH_BYTES,
+    KeyId,
     ManifestHash,
     NodeId,
     key_id_of,
@@ -42,6 +54,8 @@ from fabgossip.model.scope import parse_scope_id
 from fabgossip.trust.identity import certificate_hash_of
 from fabgossip.trust.revocation import grant_token, node_token
 
+KEY_DIGITS_MIN: Final = 12
+"""As many digits of a key's id as `why` shows name it."""
 _UNITS: Final = {"s": 1, "m": 60}
 
 
@@ -118,27 +132,30 @@ def run_rotate(arguments: argparse.Namespace) -> int:
     """`fabgossip control rotate`."""
     wish = _wish(arguments)
     authority = authority_of(arguments)
+    now = wall_now()
     with authority.locked():
         before = authority.bundle()
-        bundle = rotate(authority, wish, wall_now(), tuple(arguments.root_keys))
+        bundle = rotate(authority, wish, now, tuple(arguments.root_keys))
     roots = {"new": _root_ids(bundle), "old": _root_ids(before)} if wish.roots else {}
-    keys = {name: _active_ids(bundle, name) for name in sorted(wish.roles)}
-    steps = _next_steps(wish)
+    keys = {name: _key_changes(before, bundle, name, now) for name in sorted(set(wish.roles))}
+    steps = _next_steps(wish, arguments)
     if arguments.json:
         print_json(
             {
                 "bundle_version": bundle.bundle_version,
                 "epoch": bundle.authority_epoch,
                 "bootstrap_sha256": fingerprint(authority.bootstrap()),
-                "active_keys": keys,
+                "keys": keys,
                 "roots": roots,
                 "next": steps,
             }
         )
         return EXIT_OK
     print(f"trust bundle {bundle.bundle_version}, epoch {bundle.authority_epoch}")
-    for name, ids in keys.items():
-        print(f"  {name.ljust(10)}  signs with {', '.join(ids)}")
+    for name, rows in keys.items():
+        for row in rows:
+            ends = f" until {row['until']}" if row["status"] == "active" else f" {row['status']}"
+            print(f"  {name.ljust(10)}  {row['age']} {row['key']}{ends if row['until'] else ''}")
     for age, ids in roots.items():
         # A key is its file's name: nothing else tells the files of keys/root apart.
         print(f"  {'root'.ljust(10)}  {age} {', '.join(ids)}")
@@ -151,22 +168,44 @@ def _root_ids(bundle: TrustBundle) -> list[str]:
     return [key_id_of(root).hex() for root in bundle.root_keys]
 
 
-def _active_ids(bundle: TrustBundle, role: str) -> list[str]:
-    entitled = role_key_ids(bundle, key_role(role))
-    return [
-        key.key_id.hex()
-        for key in bundle.keys
-        if key.key_id in entitled and key.status is KeyStatus.ACTIVE
+def _key_changes(
+    before: TrustBundle, bundle: TrustBundle, role: str, now: UnixTime
+) -> list[dict[str, str | None]]:
+    """The new keys of a role and those that signed for it, with what became of each."""
+    signed = role_key_ids(before, key_role(role))
+    could = [
+        key.key_id
+        for key in before.keys
+        if key.key_id in signed and key.status is KeyStatus.ACTIVE and key.not_after >= now
     ]
+    fresh = role_key_ids(bundle, key_role(role)) - signed
+    rows: list[dict[str, str | None]] = []
+    for key in (*_picked(bundle, fresh), *_picked(bundle, could)):
+        is_new = key.key_id in fresh
+        rows.append(
+            {
+                "age": "new" if is_new else "old",
+                "key": key.key_id.hex(),
+                "status": key.status.name.lower(),
+                "until": None if is_new else _shown(key.not_after),
+            }
+        )
+    return rows
 
 
-def _next_steps(wish: RotationWish) -> list[str]:
-    steps = ["fabgossip control compile SOURCE", "fabgossip control publish --socket SOCKET"]
-    renew = "fabgossip control enroll NODE --renew --out FOLDER, for every node; carry both files"
+def _picked(bundle: TrustBundle, key_ids: Collection[KeyId]) -> list[SigningKey]:
+    return [key for key in bundle.keys if key.key_id in key_ids]
+
+
+def _next_steps(wish: RotationWish, arguments: argparse.Namespace) -> list[str]:
+    steps = [typed(arguments, one) for one in ("compile SOURCE", "publish --socket SOCKET")]
+    enroll = typed(arguments, "enroll NODE --renew --out FOLDER")
+    renew = f"{enroll}, for every node; carry both files"
     if wish.node_ca:
         steps.append(renew)
         if wish.old_node_cas is KeyStatus.ACTIVE:
-            steps.append("fabgossip control rotate --retire-node-ca once every node has them")
+            retire = typed(arguments, "rotate --retire-node-ca")
+            steps.append(f"{retire}, once every node has them")
     elif "claims" in wish.roles and wish.old_keys is not OldKeys.KEEP:
         steps.append(renew)
     if wish.roots:
@@ -178,7 +217,9 @@ def _add_revoke(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     revoke = add_verb(verbs, "revoke", "take trust away by the revocation list", run_revoke)
     what = revoke.add_mutually_exclusive_group(required=True)
     what.add_argument("--node", metavar="ID", help="a node's membership")
-    what.add_argument("--key", metavar="KEYID", help="a signing key, 64 hexadecimal digits")
+    what.add_argument(
+        "--key", metavar="KEYID", help=f"a signing key, by its id or {KEY_DIGITS_MIN} digits of it"
+    )
     what.add_argument("--certificate", type=Path, metavar="FILE", help="a node's certificate")
     what.add_argument("--grant", metavar="HEX", help="a fetch grant, by its id")
     what.add_argument("--manifest", metavar="HASH", help="one signed statement")
@@ -212,9 +253,10 @@ def run_revoke(arguments: argparse.Namespace) -> int:
         return EXIT_OK
     done = "revoked" if is_new else "is revoked already:"
     print(f"{done} {row.kind.lower()} {row.subject}  entry {row.entry_id}")
-    say("next: fabgossip control compile SOURCE, then publish")
+    say(f"next: {typed(arguments, 'compile SOURCE')}")
+    say(f"next: {typed(arguments, 'publish --socket SOCKET')}")
     if row.revoked_kind is RevokedKind.SIGNING_KEY:
-        say("then: fabgossip control rotate --role ROLE --keep-old revoke")
+        say(f"then: {typed(arguments, 'rotate --role ROLE --keep-old revoke')}")
     return EXIT_OK
 
 
@@ -240,26 +282,41 @@ def _revoked(
     `ControlError`."""
     try:
         if arguments.node is not None:
-            if authority.find_node(arguments.node) is None:
-                raise ControlError(f"{arguments.node} is not enrolled")
-            token = node_token(authority.bundle().cluster_id, NodeId(arguments.node))
-            return RevokedKind.NODE, token, arguments.node
+            row = authority.enrolled(arguments.node)
+            token = node_token(authority.bundle().cluster_id, NodeId(row.node_id))
+            return RevokedKind.NODE, token, row.node_id
         if arguments.key is not None:
-            return RevokedKind.SIGNING_KEY, parse_key_id(arguments.key), arguments.key
+            key_id = _key_id(authority.bundle(), arguments.key)
+            return RevokedKind.SIGNING_KEY, key_id, key_id.hex()
         if arguments.certificate is not None:
             certificate = read_certificate(arguments.certificate)
             value = certificate_hash_of(certificate)
             return RevokedKind.CERTIFICATE, value, arguments.certificate.name
         if arguments.grant is not None:
+            if re.fullmatch(rf"[0-9a-f]{{{2 * GRANT_ID_BYTES}}}", arguments.grant) is None:
+                raise UsageError(
+                    f"revoke: --grant {arguments.grant!r}: expected {2 * GRANT_ID_BYTES} "
+                    "hexadecimal digits, as control grant printed them"
+                )
             grant_id = bytes.fromhex(arguments.grant)
-            if len(grant_id) != GRANT_ID_BYTES:
-                raise UsageError(f"revoke: a grant id has {2 * GRANT_ID_BYTES} hexadecimal digits")
             return RevokedKind.GRANT, grant_token(grant_id), arguments.grant
         if arguments.manifest is not None:
             return RevokedKind.MANIFEST, parse_content_hash(arguments.manifest), arguments.manifest
         return RevokedKind.CONTENT, parse_content_hash(arguments.content), arguments.content
     except (ModelError, ValueError) as error:
         raise UsageError(f"revoke: {error}") from error
+
+
+def _key_id(bundle: TrustBundle, text: str) -> KeyId:
+    """The id a person names, of a bundle's keys also by as many digits as `why` shows; raises
+    `ModelError`, `ControlError`."""
+    if re.fullmatch(rf"[0-9a-f]{{{KEY_DIGITS_MIN},{2 * HASH_BYTES - 1}}}", text) is None:
+        return parse_key_id(text)
+    known = [*(key.key_id for key in bundle.keys), *map(key_id_of, bundle.root_keys)]
+    found = [one for one in known if one.hex().startswith(text)]
+    if len(found) != 1:
+        raise ControlError(f"{text}: {len(found)} keys of the trust bundle begin so; name all 64")
+    return found[0]
 
 
 def _until(text: str | None, now: UnixTime) -> int:
@@ -276,7 +333,9 @@ def _until(text: str | None, now: UnixTime) -> int:
 
 
 def _show_list(authority: AuthorityFolder, *, as_json: bool) -> int:
-    rows = authority.book().in_force(authority.bundle().authority_epoch, wall_now())
+    epoch, version = authority.bundle().authority_epoch, authority.list_version()
+    rows = authority.book().in_force(epoch, wall_now())
+    signed = {row: row.first_list(epoch) <= version for row in rows}
     if as_json:
         entries = [
             {
@@ -286,23 +345,25 @@ def _show_list(authority: AuthorityFolder, *, as_json: bool) -> int:
                 "reason": row.reason,
                 "since": _shown(row.since),
                 "until": _shown(row.until),
+                "signed": signed[row],
             }
             for row in rows
         ]
-        print_json({"version": authority.list_version(), "entries": entries})
+        print_json({"version": version, "entries": entries})
         return EXIT_OK
     lines = [
         (
             row.entry_id,
             row.kind.lower(),
             row.subject,
+            "yes" if signed[row] else "no",
             _shown(row.since),
             _shown(row.until),
             row.reason,
         )
         for row in rows
     ]
-    print_table(("ENTRY", "KIND", "SUBJECT", "SINCE", "UNTIL", "REASON"), lines)
+    print_table(("ENTRY", "KIND", "SUBJECT", "SIGNED", "SINCE", "UNTIL", "REASON"), lines)
     return EXIT_OK
 
 
@@ -326,7 +387,8 @@ def run_tombstone(arguments: argparse.Namespace) -> int:
         print_json({"namespace": manifest.namespace.text, "order": str(manifest.order)})
         return EXIT_OK
     print(f"withdrawn: {path}, everything up to {manifest.order}")
-    say("next: take it out of fabric.toml; fabgossip control publish --socket SOCKET")
+    publish = typed(arguments, "publish --socket SOCKET")
+    say(f"next: take it out of fabric.toml; {publish}")
     return EXIT_OK
 
 

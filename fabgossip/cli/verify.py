@@ -89,6 +89,10 @@ def _trust_of(bootstrap: Path, state: Path | None, verifier: Verifier) -> _Trust
     pinned = _pinned(bootstrap, verifier)
     if state is None:
         return _Trust(facts=_facts(pinned, NOTHING_REVOKED), held=None)
+    if not (state / INDEX_NAME).is_file():
+        raise FabgossipError(
+            f"{state}: no {INDEX_NAME} here; name storage.path of a node's configuration"
+        )
     with NodeIndex(state / INDEX_NAME).reading() as index:
         newest = _newest(pinned, index.trust_chain(), verifier)
         values = frozenset((RevokedKind(kind), value) for kind, value in index.revoked())

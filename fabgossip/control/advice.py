@@ -83,10 +83,21 @@ def unstored_orgs(row: NodeRow, manifests: Iterable[Manifest]) -> tuple[str, ...
     return tuple(sorted(orgs - set(row.stores)))
 
 
-def storing_command(row: NodeRow, orgs: Iterable[str]) -> str:
-    """The command that lets a node store for further organisations: `--change` takes away whatever
-    it does not name."""
-    words = ["fabgossip control enroll", row.node_id, "--change --out FOLDER"]
+def near_word(word: str, known: Iterable[str]) -> str:
+    """What was meant by a word that names nothing: the nearest of those that do, or some of them;
+    nothing where there are none."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    more = f", and {len(names) - KNOWN_MAX} more" if len(names) > KNOWN_MAX else ""
+    return f"; known: {', '.join(names[:KNOWN_MAX])}{more}" if names else ""
+
+
+def storing_words(row: NodeRow, orgs: Iterable[str]) -> str:
+    """What of `fabgossip control` lets a node store for further organisations: `--change` takes
+    away whatever it does not name."""
+    words = ["enroll", row.node_id, "--change --out FOLDER"]
     words += [f"--org {one}" for one in row.orgs]
     words += [f"--service {one}" for one in row.services]
     words += [f"--role {one}" for one in row.roles]

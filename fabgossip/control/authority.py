@@ -29,6 +29,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from fabgossip.control.advice import near_word
 from fabgossip.control.bundles import (
     CLAIMS_ROLE,
     KEY_ROLES,
@@ -84,6 +85,7 @@ from fabgossip.control.signing import (
 )
 from fabgossip.control.sources.folder import Source
 from fabgossip.control.sources.problems import SourceProblemsError
+from fabgossip.control.uncompiled import Uncompiled, uncompiled_of
 from fabgossip.errors import ControlError, WireError
 from fabgossip.model.artifact import TRUST_TYPES, ArtifactType, Tombstone
 from fabgossip.model.authority import (
@@ -147,10 +149,9 @@ class AuthorityFolder:
     ) -> TrustBundle:
         """Make keys, trust bundle 1 and the bootstrap file; raises `ControlError` if the folder
         exists."""
-        try:
-            make_folder(self.folder)
-        except ControlError as error:
-            raise ControlError(f"{error}; an authority is never overwritten") from error
+        if self.folder.exists():
+            raise ControlError(f"{self.folder}: File exists; an authority is never overwritten")
+        make_folder(self.folder)
         for name in ("trust", "nodes", *FOLDERS):
             make_folder(self.folder / name)
         keys = {role.name: new_keys(role.count) for role in KEY_ROLES} | {"root": new_keys(ROOTS)}
@@ -286,11 +287,17 @@ class AuthorityFolder:
         """Every enrolled node that is not revoked, by id; raises `ControlError`."""
         return tuple(self._given(Source(), now, KeyRing(())).members.values())
 
-    def member(self, node_id: str, now: UnixTime) -> NodeRow:
-        """An enrolled node that is not revoked; raises `ControlError`."""
+    def enrolled(self, node_id: str) -> NodeRow:
+        """An enrolled node, revoked or not; raises `ControlError`."""
         row = self.find_node(node_id)
         if row is None:
-            raise ControlError(f"{node_id} is not enrolled")
+            hint = near_word(node_id, (one.node_id for one in self.nodes()))
+            raise ControlError(f"{node_id} is not enrolled{hint}")
+        return row
+
+    def member(self, node_id: str, now: UnixTime) -> NodeRow:
+        """An enrolled node that is not revoked; raises `ControlError`."""
+        row = self.enrolled(node_id)
         bundle = self.bundle()
         token = node_token(bundle.cluster_id, NodeId(node_id)).hex()
         for entry in self.book().in_force(bundle.authority_epoch, now):
@@ -514,6 +521,11 @@ class AuthorityFolder:
         given = self._given(Source(), now, KeyRing(()))
         found = self.heads() if everything else self.undelivered()
         return tuple(one for one in found if is_worth_handing(given, one.manifest))
+
+    def uncompiled(self, now: UnixTime) -> Uncompiled:
+        """What was decided and is in nothing signed yet; raises `ControlError`."""
+        given = self._given(Source(), now, KeyRing(()))
+        return uncompiled_of(given, self.book(), self.list_version())
 
     def mark_delivered(self, artifacts: tuple[SignedArtifact, ...]) -> None:
         """See `PublishedFolder.mark_delivered`."""

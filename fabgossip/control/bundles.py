@@ -192,12 +192,24 @@ def next_bundle(bundle: TrustBundle, rotation: Rotation, now: UnixTime) -> Trust
         _without_spent_keys(successor, now),
         node_cas=_node_cas(bundle, rotation),
         authority_epoch=bundle.authority_epoch + rotation.opens_epoch,
-        protocol_min=rotation.protocol_min or bundle.protocol_min,
+        protocol_min=(
+            bundle.protocol_min if rotation.protocol_min is None else rotation.protocol_min
+        ),
     )
     if replace(successor, bundle_version=bundle.bundle_version) == bundle:
-        raise ControlError("nothing to change: name a role, --roots, --node-ca, --new-epoch, ...")
+        raise ControlError(f"nothing to change: {_why_nothing(bundle, rotation)}")
     _raise_faults(successor, list(_successor_faults(bundle, successor, now)))
     return successor
+
+
+def _why_nothing(bundle: TrustBundle, rotation: Rotation) -> str:
+    """Of a rotation that changes nothing: what it named is so already, or it named nothing."""
+    reasons = []
+    if rotation.old_node_cas is not KeyStatus.ACTIVE:
+        reasons.append("there is one node CA; --node-ca makes the one that follows it")
+    if rotation.protocol_min is not None:
+        reasons.append(f"peers speak protocol {bundle.protocol_min} or newer already")
+    return "; ".join(reasons) or "name a role, --roots, --node-ca, --new-epoch, ..."
 
 
 def _with_role_keys(
@@ -275,7 +287,10 @@ def _successor_faults(bundle: TrustBundle, successor: TrustBundle, now: UnixTime
         if found < right.threshold:
             yield f"{found} keys may sign {right.kind}, {right.threshold} must"
     if not bundle.protocol_min <= successor.protocol_min <= PROTOCOL:
-        yield f"protocol {successor.protocol_min}: {bundle.protocol_min} to {PROTOCOL}"
+        yield (
+            f"protocol {successor.protocol_min}: the least a peer may speak is "
+            f"{bundle.protocol_min} now and never falls, and this release speaks up to {PROTOCOL}"
+        )
     try:
         parse_bundle(bundle_bytes(successor))
     except WireError as error:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from fabgossip.control.advice import near_word
 from fabgossip.control.directories import peer_directories, storage_directories
 from fabgossip.control.drafts import (
     CompileInput,
@@ -233,7 +234,16 @@ def tombstone_of(given: CompileInput, path: str, tombstone: Tombstone) -> Unsign
     namespace = namespace_of(given.bundle, path)
     head = given.published.get(namespace.text)
     if head is None:
-        raise ControlError(f"{path}: nothing was ever published there")
+        prefix = f"{given.bundle.prefix}/"
+        hint = near_word(
+            path,
+            (
+                name.removeprefix(prefix)
+                for name, one in given.published.items()
+                if one.manifest.artifact_type not in COMPILED_TYPES
+            ),
+        )
+        raise ControlError(f"{path}: nothing was ever published there{hint}")
     if head.manifest.artifact_type in COMPILED_TYPES:
         raise ControlError(f"{path}: is made from the enrolled nodes; it cannot be withdrawn")
     if any(path == node_path(node_id) for node_id in given.members):

@@ -33,7 +33,7 @@ from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import HASH_BYTES, NodeId, parse_id, parse_node_id
 from fabgossip.model.moment import UnixTime, seconds_after
 from fabgossip.model.scope import Entitlements, ScopeId, ScopeKind, StorageAssignment, scope_id
-from fabgossip.model.topology import FailureDomain, PeerClass
+from fabgossip.model.topology import FailureDomain, PeerClass, parse_peer_address
 from fabgossip.trust.identity import spiffe_id
 from fabgossip.wire.statements import claims_bytes, commitment_of
 
@@ -42,10 +42,12 @@ CLOCK_MARGIN_S = 60
 CA_LIFE_S = 10 * 365 * 86_400
 NO_AUDIT_KEY = "00" * HASH_BYTES
 PADDING = "padding"
+DROPPED_SALTS_MAX = 128
+"""As many salts of what a node once had are kept (*start*)."""
 _PADDING_DOMAIN = b"fabgossip padding v1\x00"
 ALL_TYPES = tuple(sorted(one.value for one in ArtifactType))
 
-_ADDRESS = re.compile(r"(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?):[0-9]{1,5}")
+_HOST = re.compile(r"\[[0-9a-f:.]{2,45}\]|[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 
 Entropy = Callable[[int], bytes]
 
@@ -68,7 +70,8 @@ class NodeRow:
     name."""
     claims_version: Annotated[int, Bounds(1, 2**53 - 1)] = 1
     salts: dict[str, str] = field(default_factory=dict)
-    """Hexadecimal salt per claim item: a renewal keeps them, so openings stay good."""
+    """Hexadecimal salt per claim item, dropped ones too: a renewal keeps them, so openings stay
+    good."""
     audit_key: str = NO_AUDIT_KEY
     """Hexadecimal public key of the node's audit checkpoints."""
     state_generation: Annotated[int, Bounds(0, 2**53 - 1)] = 0
@@ -88,8 +91,7 @@ class NodeRow:
         ):
             parse_id(word, "name")
         for address in self.addresses:
-            if _ADDRESS.fullmatch(address) is None:
-                raise ValueError(f"address {address!r}: expected host:port")
+            _check_address(address)
         if self.peer_class not in {one.name.lower() for one in PeerClass}:
             raise ValueError("peer_class is core, full or thin")
         if self.peer_class == "thin" and self.stores:
@@ -104,6 +106,17 @@ class NodeRow:
     def kind(self) -> PeerClass:
         """Its class."""
         return PeerClass[self.peer_class.upper()]
+
+
+def _check_address(address: str) -> None:
+    try:
+        parse_peer_address(address)
+    except ValueError as error:
+        raise ValueError(f"address {error}") from error
+    if _HOST.fullmatch(address.rpartition(":")[0]) is None:
+        raise ValueError(
+            f"address {address!r}: expected a host name in lower case, or [v6], before the port"
+        )
 
 
 def assignments_of(row: NodeRow, cluster_id: str) -> tuple[StorageAssignment, ...]:
@@ -140,9 +153,13 @@ def _items(row: NodeRow, cluster_id: str) -> list[tuple[str, ClaimItem]]:
 
 
 def salts_for(row: NodeRow, cluster_id: str, entropy: Entropy) -> dict[str, str]:
-    """The salts of a row, with fresh ones for items that had none."""
+    """The salts of a row, with fresh ones for items that had none; those of the items dropped last
+    stay in front. What is given back fits the openings a running node still has: under another salt
+    new claims would reach it without what they open, and take more away than they give."""
     names = [*(name for name, _ in _items(row, cluster_id)), PADDING]
-    return {name: row.salts.get(name) or entropy(SALT_BYTES).hex() for name in names}
+    dropped = [name for name in row.salts if name not in names][-DROPPED_SALTS_MAX:]
+    kept = {name: row.salts[name] for name in dropped}
+    return kept | {name: row.salts.get(name) or entropy(SALT_BYTES).hex() for name in names}
 
 
 def openings_of(row: NodeRow, cluster_id: str) -> tuple[Opening, ...]:

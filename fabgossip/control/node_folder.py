@@ -71,8 +71,7 @@ def enroll_node(
         )
     _check_addresses(authority, row, now)
     bundle = authority.bundle()
-    if bundle.is_demo:
-        _check_loopback(bundle, places)
+    _check_listen(bundle, places)
     audit_key = new_artifact_key()
     row = replace(
         row,
@@ -95,10 +94,11 @@ def _check_addresses(authority: AuthorityFolder, row: NodeRow, now: UnixTime) ->
             raise ControlError(f"{taken[0]} is the address of {one.node_id}")
 
 
-def _check_loopback(bundle: TrustBundle, places: NodePlaces) -> None:
-    """Such a node would not start: peers from elsewhere could connect to throw-away keys."""
+def _check_listen(bundle: TrustBundle, places: NodePlaces) -> None:
+    """Such a node would not start; on a demo platform because peers from elsewhere could connect to
+    throw-away keys."""
     try:
-        is_safe = is_loopback(places.listen)
+        is_safe = is_loopback(places.listen) or not bundle.is_demo
     except ValueError as error:
         raise ControlError(f"listen: {error}") from error
     if not is_safe:
@@ -147,7 +147,12 @@ def renew_node(
         key = serialization.load_pem_private_key(
             (folder / "identity" / "node.key").read_bytes(), None
         )
-    except (OSError, ValueError, TypeError) as error:
+    except OSError as error:
+        raise ControlError(
+            f"{folder}/identity/node.key: {error.strerror}; name the folder that enroll wrote for "
+            f"{node_id}"
+        ) from error
+    except (ValueError, TypeError) as error:
         raise ControlError(f"{folder}/identity/node.key: {error}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ControlError(f"{folder}/identity/node.key: not an elliptic-curve key")
@@ -204,7 +209,9 @@ def _check_owner(folder: Path, node_id: str) -> None:
     try:
         envelope, _ = parse_own_claims((folder / "identity" / "claims").read_bytes())
         owner = parse_claims(parse_envelope(envelope).payload).node_id
-    except (OSError, WireError) as error:
+    except OSError as error:
+        raise ControlError(f"{folder}/identity/claims: {error.strerror}") from error
+    except WireError as error:
         raise ControlError(f"{folder}/identity/claims: {error}") from error
     if owner != node_id:
         raise ControlError(f"{folder}: is the folder of node {owner}, not of {node_id}")

@@ -65,6 +65,11 @@ class RevocationRow:
         """What it takes away."""
         return RevokedKind[self.kind]
 
+    def first_list(self, epoch: int) -> int:
+        """Version of the first list of this epoch that has it, signed or not. The first of all has
+        what is older than the epoch."""
+        return self.listed_in if self.since_epoch == epoch else 1
+
     def is_in_force(self, epoch: int, now: UnixTime) -> bool:
         """Whether the list of this epoch has it now."""
         is_lifted = 0 < self.lifted_in <= epoch
@@ -101,10 +106,10 @@ class RevocationBook:
 
     def version_min(self, epoch: int, now: UnixTime) -> int:
         """The list a node must know before it acts on anything newer: the first that has all keys
-        and nodes revoked so far; 0 if none is. The first list of an epoch has all older ones."""
+        and nodes revoked so far; 0 if none is."""
         return max(
             (
-                row.listed_in if row.since_epoch == epoch else 1
+                row.first_list(epoch)
                 for row in self.in_force(epoch, now)
                 if row.revoked_kind in _SUBJECTS
             ),

@@ -153,6 +153,19 @@ def _are_due(given: CompileInput, row: NodeRow, envelope: bytes) -> bool:
     return claims_bytes(_as_of(given, row, claims)) != parts.payload
 
 
+def is_told(given: CompileInput, row: NodeRow) -> bool:
+    """Whether the claims in a node's newest own snapshot say what is registered of it."""
+    path = f"{given.bundle.prefix}/{node_path(row.node_id)}"
+    head = given.published.get(path)
+    if head is None or not head.content:
+        return False
+    try:
+        payload = parse_envelope(parse_snapshot(head.content).claims).payload
+        return claims_bytes(_as_of(given, row, parse_claims(payload))) == payload
+    except WireError:
+        return False
+
+
 def _as_of(given: CompileInput, row: NodeRow, before: NodeClaims) -> NodeClaims:
     """What would be signed about a node today, with the times and minimums of `before`."""
     minimums = (before.min_trust_version, before.min_revocation_version)

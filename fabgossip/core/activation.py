@@ -1,14 +1,15 @@
 """What consumers on this node read: switched to, put away, brought back, taken away.
 
 Decides: whether a content that is held may be applied, and when a failed switch is tried again.
-Keeps: consumers read only what today's trust lets stand; a revocation list is never taken away for
-its age, since who finds none would take nothing for revoked.
+Keeps: consumers read only what today's trust lets stand, and what was taken away never comes back;
+what more nodes may read than what consumers read last waits until everything is fresh; a revocation
+list is never taken away for its age, since who finds none would take nothing for revoked.
 Must not know: folders and links, how a content came here.
 """
 
 from typing import Final, TypeGuard
 
-from fabgossip.core.catalog import HOLDING_STATES, Head, HeadState
+from fabgossip.core.catalog import HOLDING_STATES, Head, HeadState, is_narrower
 from fabgossip.core.durability import Durability
 from fabgossip.core.effects import Fact, Materialize, Record
 from fabgossip.core.events import Token
@@ -24,6 +25,7 @@ from fabgossip.trust.rejections import Rejection
 
 STAGED_TYPES: Final = frozenset({ArtifactType.UPDATE_MANIFEST})
 """Never activated by the daemon itself: what they do is for their consumer to start."""
+_BEFORE_ALL: Final = Token(0)
 
 
 class Activation:
@@ -53,6 +55,8 @@ class Activation:
     def on_recalled(self, namespace: str, envelope: bytes, now: Now) -> None:
         """What consumers read may be older than the head, whose content never came: it is judged
         for itself."""
+        if self._is_leaving(namespace):
+            return
         verdict = self._m.beliefs.recall(envelope, now)
         shown = verdict.verified if isinstance(verdict, Rejection) else verdict
         if shown is None or shown.manifest.namespace.text != namespace:
@@ -91,7 +95,14 @@ class Activation:
             return False
         if not head.is_current_at(now.unix) or not beliefs.may(Action.APPLY, now).allowed:
             return False
-        return not head.widens or beliefs.may(Action.HIGH_RISK, now).allowed
+        return not self._widens(head) or beliefs.may(Action.HIGH_RISK, now).allowed
+
+    def _widens(self, head: Head) -> bool:
+        """Whether it opens the namespace to more nodes than what consumers read last. Versions that
+        were held back count for nothing: the control plane signs the same again every day."""
+        namespace = head.manifest.namespace.text
+        last = self._shown.get(namespace) or self._m.withholding.away(namespace)
+        return head.widens if last is None else not is_narrower(head.manifest, last.manifest)
 
     def _switch(self, verified: VerifiedManifest) -> None:
         manifest = verified.manifest
@@ -137,8 +148,10 @@ class Activation:
                 head.state = HeadState.UNAPPLIED
                 self._contents.read_again(verified)  # what is damaged is applied by no second try
             return
+        if self._is_leaving(namespace, after=token):
+            return
         self._shown[namespace] = verified
-        self._m.withholding.on_shown(namespace)
+        self._m.withholding.on_over(namespace)
         self._unwithdrawn.pop(namespace, None)
         self._take_away_if_bad(namespace, verified, now)
         if head is None or head.verified is not verified or head.state is not HeadState.APPLYING:
@@ -169,7 +182,7 @@ class Activation:
 
     def _put_away(self, namespace: str, shown: VerifiedManifest) -> None:
         """Its content stays, is served as stale until it expires, and may come back."""
-        self.take_away(namespace)
+        self._unlink(namespace, purge=False)
         self._m.withholding.on_away(shown)
         head = self._m.catalog.find(namespace)
         if _is_head(head, shown) and head.state in HOLDING_STATES:
@@ -191,16 +204,31 @@ class Activation:
         self._switch(verified)
 
     def take_away(self, namespace: str, *, purge: bool = False) -> None:
-        """Where nothing was ever applied, there is nothing to withdraw and nothing happens."""
+        """For good: what was put away before does not come back either. Where nothing was ever
+        applied, there is nothing to withdraw and nothing happens."""
+        self._m.withholding.on_over(namespace)
+        self._unlink(namespace, purge=purge)
+
+    def _unlink(self, namespace: str, *, purge: bool) -> None:
         self._shown.pop(namespace, None)
         token = self._durability.next_token()
         self._withdrawing[token] = (namespace, purge)
         self._m.out.append(Materialize(token=token, namespace=namespace, order=None, purge=purge))
+        head = self._m.catalog.find(namespace)
+        if head is not None and head.state is HeadState.APPLYING:
+            # What was shown goes, and not what is being switched to: the disk does both in turn.
+            self._switch(head.verified)
 
     def take_away_again(self) -> None:
         """Try once more what the disk would not take away."""
         for namespace, purge in tuple(self._unwithdrawn.items()):
-            self.take_away(namespace, purge=purge)
+            self._unlink(namespace, purge=purge)
+
+    def _is_leaving(self, namespace: str, after: Token = _BEFORE_ALL) -> bool:
+        """Whether the disk was asked, after something else, to take it away, and has not yet."""
+        return any(
+            name == namespace and token > after for token, (name, _) in self._withdrawing.items()
+        )
 
     def judge_again(self, now: Now) -> None:
         """Whom we believe changed: what is not believed any more is taken from consumers."""

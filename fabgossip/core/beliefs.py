@@ -32,6 +32,7 @@ from fabgossip.model.mode import Action, Cause, Freshness, Mode, Permission
 from fabgossip.model.moment import Now, UnixTime, is_past
 from fabgossip.model.persistence import (
     Change,
+    PutClaimsSeen,
     PutClockDoubt,
     PutMemory,
     PutRevoked,
@@ -147,6 +148,7 @@ class Beliefs:
         node has forgotten what it knew."""
         self.generation = memory.generation
         self.claims_seen.on_started(memory.claims_seen)
+        self.own_claims.on_started(self.claims_seen.newest_of(self.facts.own_node_id))
         values = frozenset((RevokedKind(kind), value) for kind, value in revoked)
         self._put(revoked=Revoked(version=0, values=values, epoch=memory.revoked_epoch))
         broken = self._recall_chain(chain, now)
@@ -211,16 +213,20 @@ class Beliefs:
         """All that the disk holds was judged: of what it says, nothing ends amnesia."""
         self._recovering.on_recalled(self.facts)
 
-    def next_memory(self) -> tuple[PutMemory | PutClockDoubt, ...]:
-        """What the disk must know of amnesia that was noticed since, and of doubts about the clock
-        that came or went."""
-        noticed = list[PutMemory | PutClockDoubt]()
+    def next_memory(self) -> tuple[PutMemory | PutClockDoubt | PutClaimsSeen, ...]:
+        """What the disk must know of amnesia that was noticed since, of doubts about the clock that
+        came or went, and of claims of our own that were taken up."""
+        noticed = list[PutMemory | PutClockDoubt | PutClaimsSeen]()
         if self._is_loss_untold:
             self._is_loss_untold = False
             noticed.append(PutMemory(is_whole=False))
         if self._clock.is_doubted is not self._is_kept_doubted:
             self._is_kept_doubted = self._clock.is_doubted
             noticed.append(PutClockDoubt(is_doubted=self._is_kept_doubted))
+        own = self.own_claims.next_kept()
+        if own is not None:
+            node_id = self.facts.own_node_id
+            noticed.append(PutClaimsSeen(node_id=node_id, epoch=own.epoch, version=own.version))
         return tuple(noticed)
 
     def is_overtaken(self, change: Change) -> bool:

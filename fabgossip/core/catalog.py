@@ -89,6 +89,8 @@ GONE_STATES: Final = frozenset({HeadState.WITHDRAWN, HeadState.REFUSED, HeadStat
 """Neither applied nor served; only a higher order ends it."""
 BINDING_TYPES: Final = frozenset({ArtifactType.REVOCATION_LIST, ArtifactType.CLUSTER_SNAPSHOT})
 """Read and served although disputed: what any statement of one order takes away is gone."""
+DIRECTORY_TYPES: Final = frozenset({ArtifactType.PEER_DIRECTORY, ArtifactType.STORAGE_DIRECTORY})
+"""Read, and like what consumers read not newly gone by while disputed."""
 _AFTER_ALL_NAMESPACES: Final = "\uffff"
 HOLDING_STATES: Final = frozenset(
     {
@@ -116,7 +118,8 @@ class Head:
     is_unlisted: bool = False
     """Whether the snapshot that covers the namespace does not list exactly this manifest."""
     widens: bool = False
-    """Whether it opens the namespace to more nodes than the version before it."""
+    """Whether it opens the namespace to more nodes than the version before it, or than one before
+    that which was never applied."""
     current_since: UnixTime | None = None
     replaces: "Head | None" = None
     """The head before it, while that one's content may still be on the disk."""
@@ -156,7 +159,7 @@ class Head:
         return not (self.is_disputed or self.is_unlisted or is_past(self.manifest.refresh_by, now))
 
 
-def _is_narrower(manifest: Manifest, before: Manifest) -> bool:
+def is_narrower(manifest: Manifest, before: Manifest) -> bool:
     """Whether every node that may hold the new version could hold the one before: for each kind it
     named, the new one names no further id."""
     for kind in {scope.kind for scope in before.audience.scope_ids}:
@@ -164,6 +167,11 @@ def _is_narrower(manifest: Manifest, before: Manifest) -> bool:
         if not ids or not set(ids) <= set(before.audience.ids_of(kind)):
             return False
     return True
+
+
+def _still_widens(manifest: Manifest, before: Head) -> bool:
+    was_held_back = before.widens and before.current_since is None
+    return was_held_back or not is_narrower(manifest, before.manifest)
 
 
 def takes_away(verified: VerifiedManifest) -> int:
@@ -251,7 +259,7 @@ class Catalog:
         if before is not None:
             self._unlink(before)
         head = Head(verified=verified, state=HeadState.PERSISTING, source=source)
-        head.widens = before is not None and not _is_narrower(verified.manifest, before.manifest)
+        head.widens = before is not None and _still_widens(verified.manifest, before)
         self._heads[namespace] = head
         if verified.manifest.order >= self.floor(namespace).order:
             # Of one order the last accepted stands: a bundle issued again, the winner of a dispute.

@@ -37,16 +37,20 @@ class ClaimsSeen:
 
     def is_older(self, claims: NodeClaims) -> bool:
         """Whether newer ones of this node were taken up before."""
-        return order_of(claims) < self._orders.get(claims.node_id, NO_ORDER)
+        return order_of(claims) < self.newest_of(claims.node_id)
 
     def is_known(self, claims: NodeClaims) -> bool:
         """Whether claims of exactly this version were taken up before: then they only renew."""
         return self._orders.get(claims.node_id) == order_of(claims)
 
+    def newest_of(self, node_id: NodeId) -> Order:
+        """The newest that were taken up; `NO_ORDER` where none were."""
+        return self._orders.get(node_id, NO_ORDER)
+
     def on_taken_up(self, claims: NodeClaims) -> None:
         """Claims of a node were taken up, durably: older ones count no more."""
         node_id = claims.node_id
-        self._orders[node_id] = max(order_of(claims), self._orders.get(node_id, NO_ORDER))
+        self._orders[node_id] = max(order_of(claims), self.newest_of(node_id))
         self._orders.move_to_end(node_id)
         if len(self._orders) > CLAIMS_SEEN_MAX:
             self._orders.popitem(last=False)

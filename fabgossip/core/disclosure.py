@@ -161,12 +161,13 @@ class Disclosure:
         facts = self._beliefs.facts
         openings = self._openings_for(session)
         session.shown = frozenset(opening.salt for opening in openings)
+        session.shown_claims = self._beliefs.own_claims.envelope
         hello = Hello(
             protocol_min=self._sessions.spoken.lowest,
             protocol_max=self._sessions.spoken.highest,
             features=0,
             boot_id=boot_id,
-            claims=self._beliefs.own_claims.envelope,
+            claims=session.shown_claims,
             openings=openings,
             bundle_version=facts.bundle.bundle_version,
             revocation_version=facts.revoked.version,
@@ -174,20 +175,24 @@ class Disclosure:
         )
         self.send(session.link, hello)
 
-    def further_claims(self, session: Session) -> bool:
-        """Show what the peer may see by now and has not been shown; whether there was any."""
-        fresh = tuple(one for one in self._openings_for(session) if one.salt not in session.shown)
-        if fresh:
+    def show_claims(self, session: Session, now: Now) -> bool:
+        """Show the peer our claims if it was shown others, or may see more of them by now; whether
+        anything was shown. What comes too soon after the last is looked at again with each ping:
+        beyond its rate a peer reads none, and would go by claims that have ended."""
+        openings, claims = self._openings_for(session), self._beliefs.own_claims.envelope
+        fresh = tuple(one for one in openings if one.salt not in session.shown)
+        is_newer = claims != session.shown_claims
+        if not (fresh or is_newer) or session.claims_pace.next_at(now.instant) != now.instant:
+            return False
+        session.claims_pace.take(now.instant)
+        if is_newer:
+            session.shown = frozenset(opening.salt for opening in openings)
+            session.shown_claims = claims
+            self.send(session.link, Claims(openings=openings, claims=claims))
+        else:
             session.shown |= {opening.salt for opening in fresh}
             self.send(session.link, Claims(openings=fresh))
-        return bool(fresh)
-
-    def newer_claims(self, session: Session) -> None:
-        """Our claims are others than the peer was shown: show them, with all it may see."""
-        openings = self._openings_for(session)
-        session.shown = frozenset(opening.salt for opening in openings)
-        message = Claims(openings=openings, claims=self._beliefs.own_claims.envelope)
-        self.send(session.link, message)
+        return True
 
     def has_narrowed(self, session: Session) -> bool:
         """Whether the peer was shown more than it may see by now."""

@@ -136,7 +136,7 @@ class Exchange:
         while (found := self._m.dissemination.next_graft(session.link)) is not None:
             self._send_graft(session, *found)
 
-    def on_holdings(self, session: Session, message: Holdings) -> None:
+    def on_holdings(self, session: Session, message: Holdings, now: Now) -> None:
         """What a peer says it holds, of audiences both may know."""
         if not self._is_known_well(session):
             return
@@ -149,7 +149,7 @@ class Exchange:
         for prefix in self._m.holdings.on_holdings(session.link, message, allowed):
             found = self._m.catalog.by_prefix(prefix)
             if found is not None:
-                self._m.fetching.on_advertised(session.node_id, found[1])
+                self._m.fetching.on_advertised(session.node_id, found[1], now.instant)
 
     def _is_known_well(self, session: Session) -> bool:
         """Whether claims stand on both sides; what is said before is lost, and found later."""

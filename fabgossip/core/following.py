@@ -18,6 +18,7 @@ from fabgossip.core.activation import Activation
 from fabgossip.core.announcing import Announcing
 from fabgossip.core.catalog import (
     BINDING_TYPES,
+    DIRECTORY_TYPES,
     GONE_STATES,
     HOLDING_STATES,
     Head,
@@ -110,12 +111,15 @@ class Following:
             self._on_held(head, verified, content, now)
             return
         is_head = verified is head.verified
+        if is_head:
+            self._withdrawing.supersede_unheld(head)
         if provenance.request is not None:
             head.state = HeadState.BEHIND if is_head else head.state
             self._contents.take(verified, provenance.request)
             return
         if not self._contents.is_wanted(verified):
             head.state = HeadState.KNOWN if is_head else head.state
+            self._withdrawing.supersede_unread(head)
             self._announcing.tell(verified, now)
             return
         head.state = HeadState.BEHIND if is_head else head.state
@@ -175,7 +179,7 @@ class Following:
             return
         head.is_held = True
         self._m.catalog.touch(verified.manifest.namespace.text)
-        if is_read and content is not None:
+        if is_read and content is not None and not _is_in_abeyance(head):
             value = self._m.beliefs.read(verified, content)
             if isinstance(value, Rejection) and self._has_better(verified, content):
                 return
@@ -290,6 +294,12 @@ class Following:
         self._m.out.append(rejected(named, source=head.source))
         head.refusal = Refusal(code=verdict.code, detail=verdict.detail, at=now.unix)
         self._withdrawing.withdraw(head, HeadState.REFUSED)
+
+
+def _is_in_abeyance(head: Head) -> bool:
+    """Whether nobody goes by what it says until the dispute is over. What was in force when the
+    dispute came up stays in force, as what consumers read stays where it is."""
+    return head.is_disputed and head.manifest.artifact_type in DIRECTORY_TYPES
 
 
 def _is_settled_already(head: Head, verified: VerifiedManifest) -> bool:

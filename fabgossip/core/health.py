@@ -58,6 +58,7 @@ class ProblemCode(StrEnum):
     DISPUTED = "disputed"
     UNLISTED = "unlisted"
     REFUSED = "refused"
+    OUTDATED = "outdated"
     WITHHELD = "withheld"
     AUDIT_STOPPED = "audit_stopped"
     AUDIT_DAMAGED = "audit_damaged"
@@ -142,17 +143,17 @@ def node_snapshot(
     damage = _audit_problem(audit)
     alarms = clones if damage is None else (*clones, damage)
     problems = alarms + _problems(heads, beliefs, seen, fetching, now)
-    facts = beliefs.facts
+    facts, counts = beliefs.facts, _counts(heads, now)
     return NodeSnapshot(
         node_id=node_id,
         level=Level.DEGRADED if problems else Level.OK,
         mode=mode,
-        summary=_summary(mode, problems, beliefs, now),
+        summary=_summary(mode, problems, counts, beliefs, now),
         bundle_version=facts.bundle.bundle_version,
         epoch=facts.bundle.authority_epoch,
         revocation_version=facts.revoked.version,
         revocations_refresh_by=beliefs.freshness.revocations_refresh_by,
-        namespaces=_counts(heads, now),
+        namespaces=counts,
         last_change_at=max(
             (one.current_since for one in heads if one.current_since is not None), default=None
         ),
@@ -180,7 +181,9 @@ def _counts(heads: tuple[Head, ...], now: Now) -> NamespaceCounts:
     )
 
 
-def _summary(mode: Mode, problems: tuple[Problem, ...], beliefs: Beliefs, now: Now) -> str:
+def _summary(
+    mode: Mode, problems: tuple[Problem, ...], counts: NamespaceCounts, beliefs: Beliefs, now: Now
+) -> str:
     age = seconds_between(beliefs.freshness.newest_issued_at, now.unix)
     match mode:
         case Mode.REVOKED:
@@ -196,11 +199,11 @@ def _summary(mode: Mode, problems: tuple[Problem, ...], beliefs: Beliefs, now: N
         case Mode.PARTITIONED:
             return f"nothing newly signed for {_age(age)}; the last valid configuration is in use"
         case Mode.FRESH:
-            return (
-                _count(problems)
-                if problems
-                else "everything this node is entitled to is here and fresh"
-            )
+            if problems:
+                return _count(problems)
+            if counts.behind:
+                return f"{counts.behind} on the way, all else here and fresh"
+            return "everything this node is entitled to is here and fresh"
 
 
 def _count(problems: tuple[Problem, ...]) -> str:
@@ -348,6 +351,12 @@ def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
         code = "" if head.refusal is None else f" ({head.refusal.code.value})"
         because = f"what was accepted before is refused by today's trust{code}: taken out of local/"
         return _problem(ProblemCode.REFUSED, namespace, because, step)
+    if head.state is HeadState.OUTDATED:
+        because = (
+            "of an epoch that is over, or for claims this node has no more: the last good one "
+            "stays where it is, is served to nobody, and nothing newer has come"
+        )
+        return _problem(ProblemCode.OUTDATED, namespace, because, step)
     if head.state is HeadState.INVALID:
         because = "its signed content does not say what its type demands: the signer is at fault"
         return _problem(ProblemCode.CONTENT_INVALID, namespace, because, step)

@@ -5,7 +5,7 @@ Keeps: trust has room of its own, so no other class keeps it waiting.
 Must not know: which contents, how they travel.
 """
 
-from collections.abc import Iterable
+from collections import Counter
 
 from fabgossip.core.config import FetchingConfig
 from fabgossip.model.ids import NodeId
@@ -14,13 +14,14 @@ from fabgossip.model.ids import NodeId
 class InFlight:
     """Counts of transfers under way."""
 
-    __slots__ = ("_config", "_of_trust", "_others", "_per_source")
+    __slots__ = ("_config", "_of_trust", "_others", "_per_source", "_trust_per_source")
 
     def __init__(self, config: FetchingConfig) -> None:
         self._config = config
         self._of_trust = 0
         self._others = 0
-        self._per_source: dict[NodeId, int] = {}
+        self._per_source: Counter[NodeId] = Counter()
+        self._trust_per_source: Counter[NodeId] = Counter()
 
     @property
     def count(self) -> int:
@@ -35,27 +36,28 @@ class InFlight:
 
     def is_asked(self, node_id: NodeId) -> bool:
         """Whether anything is under way from a source."""
-        return node_id in self._per_source
+        return node_id in self._per_source or node_id in self._trust_per_source
 
     def is_full(self, node_id: NodeId) -> bool:
-        """Whether a source is asked for as many as it may be."""
-        return self._per_source.get(node_id, 0) >= self._config.per_link_max
-
-    def are_full(self, nodes: Iterable[NodeId]) -> bool:
-        """Whether all of these are."""
-        return all(map(self.is_full, nodes))
+        """Whether a source is asked for as many as it may be; trust apart, of which so little is
+        under way that it may all be of one."""
+        return self._per_source[node_id] >= self._config.per_link_max
 
     def on_started(self, node_id: NodeId, *, is_trust: bool) -> None:
         """One is asked for."""
         self._count(1, is_trust=is_trust)
-        self._per_source[node_id] = self._per_source.get(node_id, 0) + 1
+        self._of(is_trust=is_trust)[node_id] += 1
 
     def on_over(self, node_id: NodeId, *, is_trust: bool) -> None:
         """One is under way no more."""
         self._count(-1, is_trust=is_trust)
-        self._per_source[node_id] -= 1
-        if not self._per_source[node_id]:
-            del self._per_source[node_id]
+        per_source = self._of(is_trust=is_trust)
+        per_source[node_id] -= 1
+        if not per_source[node_id]:
+            del per_source[node_id]
+
+    def _of(self, *, is_trust: bool) -> Counter[NodeId]:
+        return self._trust_per_source if is_trust else self._per_source
 
     def _count(self, change: int, *, is_trust: bool) -> None:
         if is_trust:
@@ -65,7 +67,9 @@ class InFlight:
 
     def check(self, count: int) -> None:
         """Assert that so many are under way, within the limits."""
-        assert self.count == count == sum(self._per_source.values())
+        assert self.count == count
+        assert self._others == sum(self._per_source.values())
+        assert self._of_trust == sum(self._trust_per_source.values())
         assert max(self._per_source.values(), default=0) <= self._config.per_link_max
         assert self._of_trust <= self._config.trust_transfers_max
         assert self._others <= self._config.transfers_max

@@ -90,11 +90,11 @@ class Intake:
         m = self._m
         prefix = m.dissemination.seen_prefix(raw)
         if prefix is not None and request is None:
-            self._announced_again(prefix, origin)
+            self._announced_again(prefix, content, origin, now)
             return None
         verdict = self._room_for(m.beliefs.admit(raw, ANYTHING, self._lines, now))
         if isinstance(verdict, Rejection):
-            self._refused(raw, verdict, source, origin)
+            self._refused(raw, verdict, source, origin, content, now)
             if (
                 verdict.code in HELD_BACK or self._disputes.is_unopposed(verdict)
             ) and request is None:
@@ -183,24 +183,42 @@ class Intake:
             was_signed=True,
         )
 
-    def _announced_again(self, prefix: bytes, origin: LinkId | None) -> None:
+    def _announced_again(
+        self, prefix: bytes, content: bytes | None, origin: LinkId | None, now: Now
+    ) -> None:
+        """Who tells of what is wanted may have it, and whoever brought it along need not be asked:
+        of many who announce, the one that has it may be the last to get a try."""
         found = self._m.catalog.by_prefix(prefix)
         announcer = None if origin is None else self._m.sessions.peer_of(origin)
         if found is None or announcer is None:
             return
         want = self._m.fetching.find(found[1])
-        if want is not None:
-            self._m.fetching.on_announced(want, announcer)
+        if want is None:
+            return
+        self._m.fetching.on_announced(want, announcer, now.instant)
+        fitting = self._fitting(found[1], content, origin, now)
+        if fitting is not None:
+            self._contents.store(found[1], fitting)
 
-    def _refused(self, raw: bytes, verdict: Rejection, source: str, origin: LinkId | None) -> None:
+    def _refused(
+        self,
+        raw: bytes,
+        verdict: Rejection,
+        source: str,
+        origin: LinkId | None,
+        content: bytes | None,
+        now: Now,
+    ) -> None:
         is_unopposed = self._disputes.is_unopposed(verdict)
         if self._accepting.join(verdict, origin):
+            assert verdict.verified is not None
+            self._contents.void(verdict.verified.manifest.content_hash)
             return
         if verdict.manifest_hash is not None and not is_unopposed:
             self._remember(raw, verdict, prefix_of(verdict.manifest_hash), origin)
         if verdict.is_known_already:
             assert verdict.manifest_hash is not None
-            self._announced_again(prefix_of(verdict.manifest_hash), origin)
+            self._announced_again(prefix_of(verdict.manifest_hash), content, origin, now)
             return
         self._m.out.append(rejected(verdict, source=source))
         if verdict.code is RejectionCode.EQUIVOCATION and not is_unopposed:

@@ -195,7 +195,7 @@ class Links:
             self._m.disclosure.goodbye(session, ByeReason.FULL, LostReason.FULL, FULL_RETRY_S)
             return
         self._ping_later(session.link, now)
-        self._m.disclosure.further_claims(session)
+        self._m.disclosure.show_claims(session, now)
         self._m.disclosure.ask_heads(session, self._m.beliefs.lane_namespaces())
         if not self._m.neighbors.is_thin:
             self._m.disclosure.whole_holdings(session, now)
@@ -215,6 +215,8 @@ class Links:
         if session is None or not session.is_open:
             return
         self._m.neighbors.liveness.on_ping_due(link, now.instant)
+        if self._m.disclosure.show_claims(session, now):
+            self._comparing.look(session, now)
         self._ping(session, now)
         self._ping_later(link, now)
 
@@ -335,7 +337,7 @@ class Links:
                 self._claims.judge_again(session, now)
             if session.is_open and self._m.disclosure.has_narrowed(session):
                 self._m.disclosure.goodbye(session, ByeReason.CLOSED, LostReason.NARROWED, 1)
-            elif session.is_open and self._m.disclosure.further_claims(session):
+            elif session.is_open and self._m.disclosure.show_claims(session, now):
                 self._comparing.look(session, now)
 
     def _part(self, session: Session, now: Now) -> None:

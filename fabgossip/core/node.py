@@ -211,7 +211,7 @@ class Node:
                 self._m.unsettled.own_claims_changed = False
                 self._m.dissemination.on_other_claims()
                 for session in self._m.sessions.open_sessions():
-                    self._m.disclosure.newer_claims(session)
+                    self._m.disclosure.show_claims(session, now)
                     self._comparing.look(session, now)
             self._links.judge_all(now)
             self._m.granted.on_facts(now)
@@ -317,7 +317,7 @@ class Node:
             case Prune():
                 self._exchange.on_prune(session, message)
             case Holdings():
-                self._exchange.on_holdings(session, message)
+                self._exchange.on_holdings(session, message, now)
             case Roots():
                 self._comparing.on_roots(session, message, now)
             case Ranges():

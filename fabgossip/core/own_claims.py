@@ -1,8 +1,8 @@
 """Which claims of its own a node goes by, and shows.
 
 Decides: of those it was enrolled with and those of its own snapshot, which are in force.
-Keeps: more authority needs a mode that allows it; a renewal needs nobody's leave. Without good
-claims a node is entitled to nothing but the trust lane.
+Keeps: more authority needs a mode that allows it, also after a restart; a renewal needs nobody's
+leave. Without good claims a node is entitled to nothing but the trust lane.
 Must not know: whom they are shown to.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from fabgossip.core.claims_seen import order_of
 from fabgossip.core.setup import OwnIdentity
-from fabgossip.model.artifact import NO_ORDER
+from fabgossip.model.artifact import NO_ORDER, Order
 from fabgossip.model.authority import Opening, VerifiedClaims
 from fabgossip.model.mode import Action
 from fabgossip.model.moment import Now
@@ -37,6 +37,7 @@ class OwnClaims:
     """The claims of this node."""
 
     __slots__ = (
+        "_kept",
         "_own",
         "_snapshot_claims",
         "_verifier",
@@ -50,6 +51,8 @@ class OwnClaims:
     def __init__(self, own: OwnIdentity, verifier: Verifier) -> None:
         self._own = own
         self._verifier = verifier
+        self._kept = NO_ORDER
+        """The newest order the disk was told of."""
         self._version = NO_ORDER
         self._snapshot_claims = b""
         self.envelope = own.claims
@@ -59,6 +62,19 @@ class OwnClaims:
         self.roles: tuple[str, ...] = ()
         self.generation = 0
         """Starts they demand of our disk."""
+
+    def on_started(self, kept: Order) -> None:
+        """The newest claims of its own snapshot that a process before this one took up."""
+        self._kept = self._version = kept
+
+    def next_kept(self) -> Order | None:
+        """What the disk must know of claims taken up since, if anything; once. Those it was
+        enrolled with a node finds again without."""
+        is_enrolled = self.envelope == self._own.claims
+        if is_enrolled or self._version <= self._kept:
+            return None
+        self._kept = self._version
+        return self._kept
 
     def on_snapshot(self, envelope: bytes) -> None:
         """The node's own snapshot came with these."""
@@ -95,11 +111,12 @@ class OwnClaims:
         return full if isinstance(full, Rejection) else _Candidate(raw, full, openings)
 
     def _may_take_up(self, found: _Candidate, facts: TrustFacts, now: Now) -> bool:
-        """A renewal needs nobody's leave, nor does what the node was enrolled with; more authority
-        does."""
+        """A renewal needs nobody's leave, nor does what the node was enrolled with as long as it
+        knew nothing newer; more authority does."""
         claims = found.verified.claims
         order = order_of(claims)
-        if self._version in (NO_ORDER, order):
+        is_enrolled = self._version == NO_ORDER and found.envelope == self._own.claims
+        if is_enrolled or order == self._version:
             return True
         if order < self._version:
             return False

@@ -136,7 +136,7 @@ class PeerClaims:
 
     def _show_all(self, session: Session, now: Now) -> None:
         """What the peer may know rests on other claims than before."""
-        self._m.disclosure.further_claims(session)
+        self._m.disclosure.show_claims(session, now)
         self._m.disclosure.whole_holdings(session, now)
         self._comparing.look(session, now)
         self._m.fetching.on_opened(session.node_id, now.instant)

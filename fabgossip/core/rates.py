@@ -104,7 +104,7 @@ class Rate:
 
 
 RATES: Final[dict[Kind, Rate]] = {
-    Kind.CLAIMS: Rate("messages", 1, 60_000, 3, Beyond.UNANSWERED),
+    Kind.CLAIMS: Rate("messages", 1, 5_000, 12, Beyond.UNANSWERED),
     Kind.PING: Rate("messages", 20, 1_000, 40, Beyond.UNANSWERED),
     Kind.PONG: Rate("messages", 20, 1_000, 40, Beyond.UNANSWERED),
     Kind.NEIGHBOR: Rate("messages", 1, 10_000, 6, Beyond.UNANSWERED),
@@ -126,11 +126,11 @@ RATES: Final[dict[Kind, Rate]] = {
     Kind.AUDIT_HEAD: Rate("messages", 1, 10_000, 8, Beyond.UNANSWERED),
     Kind.UNWANTED: Rate("frames", 200, 1_000, 2_000, Beyond.UNANSWERED),
 }
-"""The one table (*start*). An honest node stays below each: it pings ten times a second at most,
-asks for content one chunk at a time, sixteen at once, grafts 256 prefixes before it waits, asks for
-256 manifests before it waits, and tells the roots of its sets once or twice when a link opens. What
-it sends for nothing is content that was under way when it was given up: 1,024 frames at most,
-sixteen contents of 16 MiB."""
+"""The one table (*start*). An honest node stays below each: it shows claims at half their rate
+(`Disclosure.show_claims`), pings ten times a second at most, asks for content one chunk at a time,
+sixteen at once, grafts 256 prefixes before it waits, asks for 256 manifests before it waits, and
+tells the roots of its sets once or twice when a link opens. What it sends for nothing is content
+that was under way when it was given up: 1,024 frames at most, sixteen contents of 16 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,7 +71,9 @@ class Recalling:
             m.catalog.on_floor(row.namespace, Floor(row.order, stood))
         evidence, sides = started.memory.evidence, list[VerifiedManifest]()
         contents = {sha256(one).digest(): one for one in started.evidence_contents}
+        visible = list(started.visible)
         for group in _what_judges_first(started.heads):
+            visible = self._recall_shown(visible, group, now)
             found, evidence = self._recall_evidence(evidence, now)
             # A list of the group before may have taken the trust of a side already found.
             sides = [
@@ -86,7 +88,7 @@ class Recalling:
                 self._read_sides(stored.namespace, contents, now)
         for side in sides:
             self._recall_side(side)
-        for namespace, envelope in started.visible:
+        for namespace, envelope in visible:
             self._activation.on_recalled(namespace, envelope, now)
         for namespace, envelope in started.put_away:
             self._activation.on_recalled_away(namespace, envelope, now)
@@ -96,6 +98,17 @@ class Recalling:
         if refused is not None:
             self._m.out.append(rejected(refused, source="disk"))
         m.beliefs.on_recalled()
+
+    def _recall_shown(
+        self, visible: list[tuple[str, bytes]], group: list[StoredHead], now: Now
+    ) -> list[tuple[str, bytes]]:
+        """What consumers read in the namespaces of a group comes before its heads: a head that
+        widens what they read is not applied by a start either. Gives the rest."""
+        due = {stored.namespace for stored in group}
+        for namespace, envelope in visible:
+            if namespace in due:
+                self._activation.on_recalled(namespace, envelope, now)
+        return [row for row in visible if row[0] not in due]
 
     def _recall_evidence(
         self, evidence: tuple[bytes, ...], now: Now

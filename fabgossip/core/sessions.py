@@ -10,6 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
+from fabgossip.core.allowance import Allowance
 from fabgossip.core.events import LinkId
 from fabgossip.core.sets import Reach, set_id_of
 from fabgossip.model.artifact import ArtifactType
@@ -28,6 +29,10 @@ did not name."""
 
 ENDED_MAX: Final = 1_024
 """Ended links whose peer is remembered (*start*): what came over them is durable long before."""
+
+CLAIMS_EVERY_MS: Final = 10_000
+CLAIMS_BURST: Final = 6
+"""Half of what a peer lets pass (`RATES`), so that none is lost to the ways between (*start*)."""
 
 
 @dataclass(slots=True)
@@ -50,6 +55,10 @@ class Session:
     """What the peer has shown so far."""
     shown: frozenset[bytes] = frozenset()
     """Salts of the openings we have shown the peer."""
+    shown_claims: bytes = b""
+    """The claims we have shown it."""
+    claims_pace: Allowance = field(default_factory=lambda: Allowance(CLAIMS_EVERY_MS, CLAIMS_BURST))
+    """How often it is shown others, or more of them, on this link."""
     is_parting: bool = False
     """The peer lost its trust: it is served the list that says so, and nothing else, until the
     link ends in a moment."""

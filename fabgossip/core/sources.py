@@ -3,8 +3,8 @@
 Decides: the best source of the first step that has one; when a step is over.
 Keeps: a step is left only when no source of it is left, it has asked so many as it may, or its time
 is spent; a source gets one try per climb, so who withholds a content keeps nobody from whom else to
-ask; who failed for this content comes last; who stands beside the control plane is spared until
-rung 4, unless it announced the content or nobody else stores it.
+ask; who was asked in vain for this content, were it only busy, comes last; who stands beside the
+control plane is spared until rung 4, unless it announced the content or nobody else stores it.
 Must not know: how many contents are under way, what a try comes to.
 
 The steps are those of `ladder.py`. Of two equal sources the linked one comes first: a dial costs
@@ -17,6 +17,7 @@ from hashlib import blake2b
 from typing import Final, assert_never
 
 from fabgossip.core.attempts import OPEN, SKIPPED
+from fabgossip.core.backlog import Awaited, Slot, Token
 from fabgossip.core.circuits import Circuit
 from fabgossip.core.directories import FAR
 from fabgossip.core.ladder import ASKING, SOURCES_MAX, Step, turn_ms
@@ -67,9 +68,10 @@ class Choice:
     reason: str = ""
     is_paid: bool = False
     """Whether it was counted when it was dialled."""
-    waits: bool = False
+    awaits: tuple[Awaited, ...] = ()
+    """What a want waits in line for."""
     look_at: Instant | None = None
-    """When a want that waits finds a token, or its step out of time."""
+    """When the step of a want that waits is out of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +108,52 @@ def _in_step(want: Want, supply: Supply, room: Room, now: Instant) -> Choice | N
     ranked = [one for one in ranked_sources(want, want.step, supply) if want.may_ask(one, now)]
     if not ranked:
         return None
-    token_at = room.token_at(want.step, want)
-    if token_at > now:
-        want.step_since = now if want.step_since is None else want.step_since
-        return Choice(waits=True, look_at=min(token_at, later(now, Duration(left_ms))))
     usable = _usable(want, ranked, room)
     if not usable:
         return None
+    if room.token_at(want.step, want) > now:
+        return _wait(want, (Token(want.step),), now)
     free = [one for one in usable if not room.is_full(one)]
     if not free:
-        return Choice(waits=True)
+        return _wait_for_slots(want, usable, supply, room, now)
     return Choice(
         source=free[0],
         turn_ms=turn_ms(left_ms, min(len(free), sources_left)),
         reason=_reason(want, free[0]),
+    )
+
+
+def _wait(want: Want, awaits: tuple[Awaited, ...], now: Instant) -> Choice:
+    """Wait in line, while the time of the step runs."""
+    want.step_since = now if want.step_since is None else want.step_since
+    return Choice(awaits=awaits, look_at=later(now, Duration(want.left_ms(now))))
+
+
+def _wait_for_slots(
+    want: Want, usable: list[Source], supply: Supply, room: Room, now: Instant
+) -> Choice:
+    """All are asked for as many as they may be, which is no silence of theirs. So the time of the
+    step runs only if it did before, for a dial, or where another one without a toll could bring
+    more: or a long list of contents of one source would climb to whom everybody turns to."""
+    awaits = tuple(
+        dict.fromkeys(Slot(one.node_id if one.link is not None else None) for one in usable)
+    )
+    is_timed = want.step_since is not None or Slot(None) in awaits
+    if is_timed or _has_other(want, supply, room, now):
+        return _wait(want, awaits, now)
+    return Choice(awaits=awaits)
+
+
+def _has_other(want: Want, supply: Supply, room: Room, now: Instant) -> bool:
+    """Whether a later step, up to rung 2, has somebody to ask at once."""
+    return any(
+        is_of(want, step, one)
+        and want.may_ask(one, now)
+        and room.circuit_of(one.node_id) is Circuit.CLOSED
+        and not room.is_full(one)
+        for step in (Step.RUNG_1, Step.RUNG_2)
+        if ASKING.index(step) > ASKING.index(want.step)
+        for one in supply.of(step)
     )
 
 
@@ -201,13 +235,16 @@ def _home(want: Want, supply: Supply) -> list[Source]:
     return sorted(near, key=lambda one: _rank(want, Step.RUNG_1, one))[:1]
 
 
-def _rank(want: Want, step: Step, source: Source) -> tuple[int, int, bool, int, bool, bytes, str]:
-    """Who failed less often for this content; who says it has it; who is near, who is linked; then
-    a lot per content and source, so that nodes spread over sources of one rank."""
+def _rank(
+    want: Want, step: Step, source: Source
+) -> tuple[int, int, int, bool, int, bool, bytes, str]:
+    """Who was asked in vain less often for this content, and failed less often; who says it has it;
+    who is near, who is linked; then a lot per content and source, so that nodes spread over sources
+    of one rank."""
     kind = _kind(source) if step is Step.RUNG_3 else 0
     seed = want.wanted.content_hash + source.node_id.encode("ascii")
     return (
-        want.failures_before(source.node_id),
+        *want.vain_before(source.node_id),
         kind,
         source.says is not True,
         source.distance,
@@ -227,12 +264,14 @@ def _kind(source: Source) -> int:
 def _reason(want: Want, source: Source) -> str:
     """Why this source comes now, in words."""
     place = PLACES[source.distance]
-    failed = want.failures_before(source.node_id)
+    in_vain, failed = want.vain_before(source.node_id)
     words = [_role(want, source), place]
     if source.link is None:
         words.append("dialled")
     if failed:
         words.append(f"failed {failed} times before")
+    if in_vain > failed:
+        words.append(f"was busy {in_vain - failed} times before")
     return ", ".join(words)
 
 

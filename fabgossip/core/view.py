@@ -76,7 +76,8 @@ class View:
 
     def upcoming(self, want: Want, now: Now) -> list[tuple[Step, NodeId, str]]:
         """Whom an open want would ask next, in order, and why."""
-        return upcoming(want, self._m.recovery.supply_of(want), now.instant)
+        supply = self._m.fetching.heard(self._m.recovery.supply_of(want), now.instant)
+        return upcoming(want, supply, now.instant)
 
     def last_good(self, head: Head) -> LastGood | None:
         """What became of the version before a head whose content nobody brought."""

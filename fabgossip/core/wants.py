@@ -119,7 +119,9 @@ class Fault(Enum):
     """What a try that came to nothing says of its source."""
 
     NONE = auto()
-    """Busy, or it was not the source at all."""
+    """It was not the source at all."""
+    BUSY = auto()
+    """It had no time: an answer, and no failure."""
     LACKS = auto()
     """It has it not, or its link ended: its own later word is reason to ask again."""
     WITHHOLDS = auto()
@@ -129,7 +131,7 @@ class Fault(Enum):
 _FAULTS: Final = {
     FetchFailure.MISSING: Fault.LACKS,
     FetchFailure.LOST: Fault.LACKS,
-    FetchFailure.BUSY: Fault.NONE,
+    FetchFailure.BUSY: Fault.BUSY,
     FetchFailure.DISK: Fault.NONE,
     FetchFailure.CANCELLED: Fault.NONE,
 }
@@ -144,9 +146,14 @@ class Tried:
     """The climb in which it was last tried."""
     failures: int
     """Failures before that climb and in it, whatever link they came by."""
+    busy: int = 0
+    """How often it was busy, counted likewise: no reason to pass it over, but to ask first who was
+    asked less."""
     fault: Fault
     until: Instant
     """Not asked again before."""
+    is_by_word: bool = False
+    """Whether its own word ended that wait."""
 
 
 BackOff: TypeAlias = Callable[[int, Fault], Duration]
@@ -162,8 +169,8 @@ class Want:
     verified: VerifiedManifest
     traffic: TrafficClass
     since: Instant
-    sequence: int
     asked_at: Instant
+    sequence: int = 0
     announcers: OrderedDict[NodeId, None] = field(default_factory=OrderedDict)
     """Who announced it, over whatever link."""
     requests: list[RequestId] = field(default_factory=list)
@@ -223,13 +230,16 @@ class Want:
         since = now if self.step_since is None else self.step_since
         return max(0, IDLE_MS[self.step] - elapsed(since, now))
 
-    def failures_before(self, node_id: NodeId) -> int:
-        """How often a node failed in earlier climbs: within one, the order of sources stands."""
+    def vain_before(self, node_id: NodeId) -> tuple[int, int]:
+        """How often a node was asked in vain in earlier climbs, and how often of these it failed;
+        within a climb, the order of sources stands. Who is always busy keeps the first place no
+        more than who always fails (`tests/attacks/test_stalling.py`)."""
         tried = self.tried.get(node_id)
         if tried is None:
-            return 0
+            return 0, 0
         is_now = tried.climb == self.climbs and tried.fault is not Fault.NONE
-        return tried.failures - is_now
+        has_failed_now = is_now and tried.fault is not Fault.BUSY
+        return tried.failures + tried.busy - is_now, tried.failures - has_failed_now
 
     def may_ask(self, source: Source, now: Instant) -> bool:
         """Whether a source has its try in this climb still before it, and is neither passed over
@@ -244,9 +254,10 @@ class Want:
         """A try of a source came to nothing: it is passed over, the longer the oftener."""
         fault = _FAULTS.get(reason, Fault.WITHHOLDS)
         before = self.tried.get(source.node_id)
-        failures = (0 if before is None else before.failures) + (fault is not Fault.NONE)
+        failed = fault not in (Fault.NONE, Fault.BUSY)
+        failures = (0 if before is None else before.failures) + failed
         passed_over = wait(failures, fault)
-        if reason is FetchFailure.BUSY:
+        if fault is Fault.BUSY:
             passed_over = BUSY_WAIT
         elif reason is FetchFailure.LOST:
             # It may have another link by now: that one is asked in the next climb, after everybody
@@ -255,6 +266,7 @@ class Want:
         tried = Tried(
             climb=self.climbs,
             failures=failures,
+            busy=(0 if before is None else before.busy) + (fault is Fault.BUSY),
             fault=fault,
             until=later(now, passed_over),
         )
@@ -267,10 +279,17 @@ class Want:
         tried = Tried(
             climb=self.climbs,
             failures=failures,
+            busy=0 if before is None else before.busy,
             fault=Fault.LACKS,
             until=later(now, wait(failures, Fault.LACKS)),
         )
         _note(self.tried, source.node_id, tried)
+
+    def is_contradicted(self, source: Source, reason: FetchFailure) -> bool:
+        """Whether the try under way was made on the word of its source, which lacks it."""
+        tried = self.tried.get(source.node_id)
+        is_by_word = tried is not None and tried.is_by_word
+        return reason is FetchFailure.MISSING and (source.says is True or is_by_word)
 
     def bar(self, source: Source, now: Instant) -> None:
         """A source sent a wrong byte."""
@@ -287,7 +306,7 @@ class Want:
         where its try in this climb is over, the next climb is urgent."""
         tried = self.tried.get(node_id)
         if tried is not None and tried.fault is not Fault.WITHHOLDS:
-            self.tried[node_id] = replace(tried, until=AT_ONCE)
+            self.tried[node_id] = replace(tried, until=AT_ONCE, is_by_word=True)
             self.is_urgent |= tried.climb == self.climbs
 
     def on_link(self, node_id: NodeId) -> None:

@@ -1,10 +1,12 @@
 """Heads that end, and what they replaced.
 
 Decides: what leaves with a head.
-Keeps: what a head replaced stays on the disk until the head's content is here; a clock nobody
-believes takes nothing away.
+Keeps: what a head replaced stays on the disk until the head's content is here, or is not wanted; of
+what was never here nothing is remembered; a clock nobody believes takes nothing away.
 Must not know: why a head ends.
 """
+
+from collections.abc import Callable
 
 from fabgossip.core.activation import Activation
 from fabgossip.core.announcing import Announcing
@@ -14,6 +16,7 @@ from fabgossip.core.learning import Learning
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
 from fabgossip.core.recording import fields_of
+from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.moment import Now
 
 
@@ -72,8 +75,42 @@ class Withdrawing:
         """Its content is here, or it has none: what it replaced leaves the disk where nothing
         names it. Until then the last good content stays, whatever becomes of the new one."""
         before, head.replaces = head.replaces, None
-        while before is not None:
+        self._leave(head, before)
+
+    def supersede_unheld(self, head: Head) -> None:
+        """Its content is to come: of all before it only the newest stays that is here, or versions
+        that follow each other faster than their contents come would never end."""
+        if head.manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
+            return  # if it proves to be none, the one before it stands again, and is told once
+        self._thin(
+            head, lambda one: any(self._contents.is_held(row.manifest) for row in one.statements)
+        )
+
+    def supersede_unread(self, head: Head) -> None:
+        """Its content is not wanted here: of all before it only what consumers read, or may again,
+        stays."""
+        namespace = head.manifest.namespace.text
+        read = (self._activation.shown(namespace), self._m.withholding.away(namespace))
+        hashes = {one.manifest_hash for one in read if one is not None}
+        self._thin(head, lambda one: one.verified.manifest_hash in hashes)
+
+    def _thin(self, head: Head, is_needed: Callable[[Head], bool]) -> None:
+        first = head.replaces
+        needed = first
+        while needed is not None and not is_needed(needed):
+            needed = needed.replaces
+        head.replaces = needed
+        self._leave(head, first, until=needed)
+        if needed is not None:
+            rest, needed.replaces = needed.replaces, None
+            self._leave(head, rest)
+
+    def _leave(self, head: Head, before: Head | None, *, until: Head | None = None) -> None:
+        """What a head replaced, back to one that stays, leaves."""
+        while before is not until:
+            assert before is not None
             for verified in before.statements:
-                self._announcing.on_gone(verified)
+                if verified not in head.statements:
+                    self._announcing.on_gone(verified)
                 self._contents.release(verified.manifest.content_hash)
             before = before.replaces

@@ -36,9 +36,13 @@ class Withholding:
         """Consumers do not find it any more."""
         self._away[verified.manifest.namespace.text] = verified
 
-    def on_shown(self, namespace: str) -> None:
-        """Something is shown in a namespace again."""
+    def on_over(self, namespace: str) -> None:
+        """Something is shown in a namespace again, or what was put away must never come back."""
         self._away.pop(namespace, None)
+
+    def away(self, namespace: str) -> VerifiedManifest | None:
+        """What was put away in a namespace."""
+        return self._away.get(namespace)
 
     def is_over_age(self, verified: VerifiedManifest, now: Now) -> bool:
         """Whether the signed policy says to put it away."""

@@ -14,6 +14,7 @@ from fabgossip.model.scope import Audience, ScopeId, StorageAssignment
 
 ADDRESSES_MAX: Final = 8
 ADDRESS_BYTES_MAX: Final = 260
+PORT_MAX: Final = 65_535
 """A DNS name of 253 bytes, a colon and a port."""
 DIRECTORY_PEERS_MAX: Final = 50_000
 AUDIENCES_MAX: Final = 1_024
@@ -134,11 +135,24 @@ class Snapshot:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `host:port` or `[v6]:port`; raises `ValueError`."""
+    """Host and port of `host:port` or `[v6]:port`; port 0 is any free one, to listen on. Raises
+    `ValueError`."""
     host, colon, port = address.rpartition(":")
-    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:
-        raise ValueError(f"{address!r}: expected host:port")
+    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > PORT_MAX:
+        raise _no_address(address)
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def parse_peer_address(text: str) -> str:
+    """An address that can be told to peers: its port is known beforehand. Raises `ValueError`."""
+    _, port = split_address(text)
+    if not port:
+        raise _no_address(text)
+    return text
+
+
+def _no_address(text: str) -> ValueError:
+    return ValueError(f"{text!r}: expected host:port, port 1 to {PORT_MAX}")
 
 
 def is_loopback(address: str) -> bool:

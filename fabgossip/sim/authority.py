@@ -77,6 +77,19 @@ class Authority(Protocol):
         to hand it out."""
         ...
 
+    def revoke_node(self, node_id: NodeId, now: UnixTime) -> tuple[Issued, ...]:
+        """What says that a node is none of the cluster's any more."""
+        ...
+
+    def revoke(self, namespace: str, now: UnixTime) -> tuple[Issued, ...]:
+        """What takes back the version of a namespace that was published last, and what the same
+        documents become without it."""
+        ...
+
+    def withdraw(self, namespace: str, now: UnixTime) -> tuple[Issued, ...]:
+        """The tombstone of a namespace, and what changes by it."""
+        ...
+
 
 AuthorityMaker = Callable[[Scenario, Streams, UnixTime], Authority]
 """How a run gets its control plane."""

@@ -371,7 +371,10 @@ class Process:
         """What the leaf rules leave to judge: revocation and expiry."""
         facts = self.node.view.trust
         is_over = is_past(identity.expires_at, self._now().unix)
-        return not is_over and may_link(identity, facts.bundle, facts.previous, facts.revoked)
+        is_let_in = not is_over and may_link(identity, facts.bundle, facts.previous, facts.revoked)
+        other = self._around.index_of[identity.node_id]
+        self._around.watch.judged(self._index, other, is_let_in=is_let_in)
+        return is_let_in
 
     def connected(self, end: End) -> Happened:
         """A link passed TLS and the leaf rules."""

@@ -13,6 +13,7 @@ Must not know: how anything arrived.
   ones included, n nodes that stored it, the first included.
 - `ldh` is the greatest number of hops of a first delivery; what came because it was asked for has
   none.
+- A tombstone has arrived where it is durable: where nothing was applied, nothing is switched.
 - `missed` counts pairs that never came to that although the node was up throughout; nodes that
   were down meanwhile are counted apart as `interrupted`.
 """
@@ -105,6 +106,8 @@ class Measures:
             return
         if key in self._accepted:
             self._accepted[key].stored.add(index)
+            if manifest.tombstone is not None:
+                self._accepted[key].arrived.setdefault(index, now_ns)
             return
         accepted = _Accepted(issued, index, now_ns)
         accepted.stored.add(index)
@@ -148,7 +151,8 @@ class Measures:
                 accepted.arrived.setdefault(index, now_ns)
 
     def on_crashed(self, index: int) -> None:
-        """A node went down: whatever it had not yet does not count against it."""
+        """A node went down, or is of the fabric no more: whatever it had not yet does not count
+        against it."""
         for accepted in self._accepted.values():
             if index not in accepted.arrived:
                 accepted.down.add(index)
@@ -259,7 +263,12 @@ class Measures:
                 if not self._is_up(index) or not self._ledger.applies(index, issued):
                     continue
                 local = local_of(index, namespace)
-                if local is None or local.newest is None or local.newest < issued.manifest.order:
+                shown = None if local is None else local.newest
+                if issued.manifest.tombstone is not None:
+                    is_behind = shown is not None
+                else:
+                    is_behind = shown is None or shown < issued.manifest.order
+                if is_behind:
                     lacking.append(f"{self._ledger.node_id(index)} {namespace}")
         return lacking
 

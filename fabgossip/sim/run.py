@@ -161,6 +161,8 @@ class Run:
         ledger = Ledger(papers.items())
         rates = {node.index: node.rates_bps for node in scenario.nodes if any(node.rates_bps)}
         self.network = Network(self.world, paths, rates, is_prompt=scenario.is_uncoupled)
+        self._revoked: set[int] = set()
+        """Nodes that are of the fabric no more."""
         self._hostile = frozenset(one.index for one in scenario.nodes if one.hostility is not None)
         self.measures = Measures(ledger, self._is_judged, self.network.ways)
         self.watch = Watch(
@@ -220,7 +222,8 @@ class Run:
         return self.hosts[index].process is not None
 
     def _is_judged(self, index: int) -> bool:
-        return index not in self._hostile and self._is_up(index)
+        is_member = index not in self._hostile and index not in self._revoked
+        return is_member and self._is_up(index)
 
     def _snapshots(self) -> bytes:
         return "\n".join(host.snapshot() for host in self.hosts.values()).encode()
@@ -276,8 +279,30 @@ class Run:
         return next(one for one in self.hosts.values() if one.papers.own.node_id == node_id)
 
     def _act(self, act: Act) -> Happened:
-        host = self._host(act.node_id)
-        return host.crash() if act.kind == "crash" else host.start()
+        match act.kind:
+            case "crash":
+                return self._host(act.node_id).crash()
+            case "restart":
+                return self._host(act.node_id).start()
+            case _:
+                return self._take_away(act)
+
+    def _take_away(self, act: Act) -> Happened:
+        """The control plane revokes or withdraws; in the dark it waits, as it does to publish."""
+        if self._injection.is_dark:
+            self._at(self.world.now_ns + RETRY_NS, partial(self._take_away, act))
+            return world_event(Kind.PUBLISH, "dark")
+        now = TRUE.at(self.world.now_ns).unix
+        match act.kind:
+            case "revoke_node":
+                index = self._host(act.node_id).index
+                self._revoked.add(index)
+                self.watch.dismissed(index)
+                return self._issue(self._authority.revoke_node(act.node_id, now), "")
+            case "revoke":
+                return self._issue(self._authority.revoke(act.namespace, now), "")
+            case _:
+                return self._issue(self._authority.withdraw(act.namespace, now), "")
 
     def _publish_all(self, due: tuple[tuple[Publication, int], ...]) -> Happened:
         drafts = tuple(self._draft(one, version) for one, version in due)
@@ -300,7 +325,10 @@ class Run:
         if self._injection.is_dark:
             self._at(self.world.now_ns + RETRY_NS, partial(self._publish, drafts, through))
             return world_event(Kind.PUBLISH, "dark")
-        issued = self._authority.publish(drafts, TRUE.at(self.world.now_ns).unix)
+        now = TRUE.at(self.world.now_ns).unix
+        return self._issue(self._authority.publish(drafts, now), through)
+
+    def _issue(self, issued: tuple[Issued, ...], through: str) -> Happened:
         for one in issued:
             self.watch.issued(one)
             if self._engine.leaks is None:

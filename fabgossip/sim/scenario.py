@@ -48,6 +48,9 @@ PUBLISHED_TYPES: Final = (
     ArtifactType.UPDATE_MANIFEST,
 )
 """The other types are the control plane's own."""
+NODE_ACTS: Final = ("crash", "restart", "revoke_node")
+PUBLICATION_ACTS: Final = ("revoke", "tombstone")
+"""What an act can be, by what it befalls."""
 _NAME: Final = re.compile(r"[a-z0-9-]{1,64}")
 MEASURES: Final = (
     "t50_ms", "t99_ms", "t_last_ms", "t99_bound_ms", "rmr", "ldh", "missed", "interrupted",
@@ -73,11 +76,14 @@ class Publication:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """A crash or a restart."""
+    """Something done once: by hand to a node, or by the control plane."""
 
     kind: str
     at_ns: int
     node_id: NodeId
+    """Of the node it befalls; empty where it befalls a publication."""
+    namespace: str
+    """Of the publication it befalls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +172,10 @@ def _worked_out(table: ScenarioTable, problems: Problems) -> Scenario:
     if table.model.cpu not in ("charged", "free"):
         problems.add("model.cpu", f"{table.model.cpu!r} is none of charged, free")
     nodes = _nodes(table, problems)
+    publications = tuple(
+        _publication(f"publication[{number}]", one, end_ns, table, problems)
+        for number, one in enumerate(table.publication)
+    )
     names = names_of(table.nemesis)
     if len(set(names)) < len(names):
         problems.add("nemesis", "two have the same name, hence the same chance")
@@ -186,12 +196,10 @@ def _worked_out(table: ScenarioTable, problems: Problems) -> Scenario:
         ),
         nodes=nodes,
         links=_links(table, problems),
-        publications=tuple(
-            _publication(f"publication[{number}]", one, end_ns, table, problems)
-            for number, one in enumerate(table.publication)
-        ),
+        publications=publications,
         acts=tuple(
-            _act(f"act[{number}]", one, nodes, problems) for number, one in enumerate(table.act)
+            _act(f"act[{number}]", one, nodes, publications, problems)
+            for number, one in enumerate(table.act)
         ),
         nemeses=tuple(
             read_nemesis(f"nemesis[{number}]", name, one, (nodes, end_ns), problems)
@@ -431,10 +439,30 @@ def _times(path: str, one: PublicationTable, end_ns: int, problems: Problems) ->
     return tuple(range(at, until, every))
 
 
-def _act(path: str, one: ActTable, nodes: tuple[SimNode, ...], problems: Problems) -> Act:
-    if one.kind not in ("crash", "restart"):
-        problems.add(f"{path}.kind", f"{one.kind!r} is none of crash, restart")
-    if one.node not in {node.node_id for node in nodes}:
+def _act(
+    path: str,
+    one: ActTable,
+    nodes: tuple[SimNode, ...],
+    publications: tuple[Publication, ...],
+    problems: Problems,
+) -> Act:
+    named = {each.name: each.namespace for each in publications}
+    kinds = NODE_ACTS + PUBLICATION_ACTS
+    if one.kind not in kinds:
+        problems.add(f"{path}.kind", f"{one.kind!r} is none of {', '.join(kinds)}")
+    if one.node and one.node not in {node.node_id for node in nodes}:
         problems.add(f"{path}.node", f"{one.node!r} is no node of the topology")
-    at_ns = problems.read(f"{path}.at", parse_duration, one.at, 0)
-    return Act(kind=one.kind, at_ns=at_ns, node_id=NodeId(one.node))
+    if one.publication and one.publication not in named:
+        problems.add(f"{path}.publication", f"{one.publication!r} is no publication")
+    for key, value, meant in (
+        ("node", one.node, NODE_ACTS),
+        ("publication", one.publication, PUBLICATION_ACTS),
+    ):
+        if one.kind in kinds and bool(value) is not (one.kind in meant):
+            problems.add(f"{path}.{key}", f"{one.kind} {'needs one' if not value else 'has none'}")
+    return Act(
+        kind=one.kind,
+        at_ns=problems.read(f"{path}.at", parse_duration, one.at, 0),
+        node_id=NodeId(one.node),
+        namespace=named.get(one.publication, ""),
+    )

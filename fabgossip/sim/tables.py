@@ -161,12 +161,14 @@ class PublicationTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActTable:
-    """`act`: something done once."""
+    """`act`: something done once, to a node or to what a publication published last."""
 
     kind: str
-    """`crash` or `restart`."""
+    """`crash`, `restart` or `revoke_node`, of a `node`; `revoke` or `tombstone`, of a
+    `publication`."""
     at: str
-    node: str
+    node: str = ""
+    publication: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,7 @@ from fabgossip.sim.measures import Measures
 from fabgossip.sim.naming import Named
 from fabgossip.sim.network import End, SentFrame
 from fabgossip.sim.observing import CONNECTED, LOST, Observers
+from fabgossip.sim.restrictions import Revoked, Withdrawn
 from fabgossip.sim.world import World
 
 
@@ -79,6 +80,8 @@ class Watch:
         self._floors = Floors(ledger, docket)
         self._sound = Sound(ledger, docket)
         self._durable = Durable(ledger, docket)
+        self._revoked = Revoked(ledger, docket)
+        self._withdrawn = Withdrawn(ledger, docket)
         self._bounded = Bounded(ledger, docket, limits.links_max)
         self._alive = Alive(ledger, docket)
         self.climbed = Climbed(ledger, docket)
@@ -96,6 +99,8 @@ class Watch:
             return
         self._disclosed.on_sent(sender, receiver, message)
         self._durable.on_sent(sender, message)
+        self._revoked.on_sent(sender, receiver, message)
+        self._withdrawn.on_sent(sender, message)
         self.measures.on_sent(message)
 
     def content_sent(self, sender: int, receiver: int, content_hash: ContentHash) -> None:
@@ -105,6 +110,8 @@ class Watch:
         self.docket.now_ns = self._world.now_ns
         self._disclosed.on_content_sent(sender, receiver, content_hash)
         self._durable.on_content_sent(sender, content_hash)
+        self._revoked.on_content_sent(sender, receiver, content_hash)
+        self._withdrawn.on_content_sent(sender, content_hash)
 
     def arrived(self, index: int, sender: int, frame: SentFrame) -> None:
         """A frame came to a node, whatever it is."""
@@ -120,6 +127,9 @@ class Watch:
 
     def delivered(self, index: int, sender: int, message: Message) -> None:
         """A message arrived; what a hostile node tells is nothing that was delivered."""
+        self.docket.now_ns = self._world.now_ns
+        if index not in self._hostile:
+            self._revoked.on_arrived(index, sender)
         if sender not in self._hostile:
             self.measures.on_message(index, message)
 
@@ -151,6 +161,7 @@ class Watch:
         self.docket.now_ns = self._world.now_ns
         self._floors.on_durable_manifest(index, verified, floor)
         self._durable.on_durable_manifest(index, verified)
+        self._withdrawn.on_durable_manifest(index, verified)
         self.measures.on_durable_manifest(index, verified, self._world.now_ns)
         issued = self.ledger.by_envelope(verified.envelope)
         if issued is not None and issued.manifest.base is None:
@@ -158,7 +169,9 @@ class Watch:
 
     def durable_content(self, index: int, content_hash: ContentHash) -> None:
         """See `DiskTap`."""
+        self.docket.now_ns = self._world.now_ns
         self._durable.on_durable_content(index, content_hash)
+        self._revoked.on_durable_content(index, content_hash)
 
     def materialized(self, index: int, namespace: str, local: Local) -> None:
         """See `DiskTap`."""
@@ -167,6 +180,8 @@ class Watch:
         self.docket.now_ns = self._world.now_ns
         self._applied.on_materialized(index, namespace, local)
         self._floors.on_materialized(index, namespace, local)
+        self._revoked.on_materialized(index, namespace, local)
+        self._withdrawn.on_materialized(index, namespace, local)
         self.measures.on_materialized(index, namespace, local, self._world.now_ns)
 
     def started(self, index: int, started: Started) -> None:
@@ -186,11 +201,17 @@ class Watch:
         self.dropped.on_begun(index)
         return self._alive.on_begun(index)
 
+    def dismissed(self, index: int) -> None:
+        """A node is revoked from now on: nobody owes it anything."""
+        self.measures.on_crashed(index)
+
     def wiped(self, index: int) -> None:
         """A disk was exchanged for an empty one: what it held it never had."""
         self.agreement.on_wiped(index)
         self._floors.on_wiped(index)
         self._durable.on_wiped(index)
+        self._revoked.on_wiped(index)
+        self._withdrawn.on_wiped(index)
 
     def acted(self, index: int, incarnation: int) -> None:
         """An effect is carried out."""
@@ -209,6 +230,12 @@ class Watch:
             self._bounded.on_connected(index, dialed)
         if self.agreement.is_mending:
             self.agreement.on_change(self._world.now_ns)
+
+    def judged(self, index: int, other: int, *, is_let_in: bool) -> None:
+        """A node looked at the certificate of another that wants a link."""
+        self.docket.now_ns = self._world.now_ns
+        if index not in self._hostile:
+            self._revoked.on_judged(index, other, is_let_in=is_let_in)
 
     def lost(self, index: int, other: int, reason: LostReason) -> None:
         """A link ended at a node."""

@@ -43,21 +43,35 @@ def read_envelopes(path: Path) -> tuple[bytes, ...]:
     Raises:
         StorageError: it cannot be read, or a line is none of ours.
     """
+    envelopes, strange = split_lines(path)
+    if strange:
+        raise strange[0]
+    return envelopes
+
+
+def split_lines(path: Path) -> tuple[tuple[bytes, ...], tuple[StorageError, ...]]:
+    """The same, and what is wrong with each line that is none of ours; raises `StorageError` where
+    the file cannot be read."""
     try:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES_MAX)
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror}") from error
     lines = data[: data.rfind(b"\n") + 1].splitlines()
-    return tuple(_envelope(line, f"{path}:{number}") for number, line in enumerate(lines, 1))
+    envelopes = [_envelope(line) for line in lines]
+    strange = [number for number, one in enumerate(envelopes, 1) if one is None]
+    return (
+        tuple(one for one in envelopes if one is not None),
+        tuple(StorageError(f"{path}:{number}: no checkpoint") for number in strange),
+    )
 
 
-def _envelope(line: bytes, place: str) -> bytes:
+def _envelope(line: bytes) -> bytes | None:
     try:
         row = json.loads(line)
         return bytes.fromhex(row["checkpoint"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise StorageError(f"{place}: no checkpoint") from error
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 class CheckpointFile:

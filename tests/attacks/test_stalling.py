@@ -11,14 +11,15 @@ from typing import Final
 
 import pytest
 
-from fabgossip.core.effects import ReceiveContent
+from fabgossip.core.effects import Fact, ReceiveContent
 from fabgossip.core.events import ContentFailed, FetchFailure, LinkId, LostReason, PeerLost, WantDue
 from fabgossip.model.authority import RevokedKind
 from fabgossip.model.ids import NodeId
-from fabgossip.model.messages import Holdings, HoldingsEntry, HoldingsMode
+from fabgossip.model.messages import Announce, Announced, Holdings, HoldingsEntry, HoldingsMode
 from tests.attacks.powers import revokes
 from tests.attacks.scene import Scene
 from tests.core.artifacts import EVERYBODY, revocations
+from tests.core.story import announcement
 
 LIST: Final = revocations(9, revokes(RevokedKind.MANIFEST, b"m" * 32))
 WAYS: Final = {
@@ -52,7 +53,15 @@ class Siege(Scene):
 
     def says_it_again(self, link: LinkId) -> None:
         """An attacker announces the list and says that it holds it."""
+        self.announces_again(link)
+        self.advertises(link)
+
+    def announces_again(self, link: LinkId) -> None:
+        """An attacker announces the list."""
         self.announce(LIST, link)
+
+    def advertises(self, link: LinkId) -> None:
+        """An attacker says that it holds the list."""
         entry = HoldingsEntry(EVERYBODY, HoldingsMode.ONLY, (LIST.prefix,))
         self.hear(link, Holdings(sequence=9, is_whole=False, entries=(entry,)))
 
@@ -139,6 +148,52 @@ def test_who_failed_for_a_content_is_asked_for_it_after_who_did_not() -> None:
     assert siege.asked == "honest"
 
 
+@pytest.mark.parametrize(("reason", "hold_ms"), WAYS.values(), ids=WAYS)
+def test_more_than_a_climb_asks_keep_the_honest_one_from_its_try_for_a_few_climbs(
+    reason: FetchFailure, hold_ms: int
+) -> None:
+    """Twenty announce it, a climb asks ten of them: who had its try, were it only to say that it is
+    busy, comes after who had none."""
+    siege = Siege(tuple(f"m{number}" for number in range(20)))
+    siege.announce(LIST, siege.honest)
+    climbs = 1
+    while siege.asked != "honest":
+        if not siege.fails(reason, hold_ms):
+            siege.next_climb()
+            climbs += 1
+            assert climbs <= 3
+
+
+def test_busy_is_no_reason_to_pass_over_a_source_for_longer() -> None:
+    """It is asked in the next climb, however often it was busy and whatever it was before."""
+    siege = Siege(("m1",))
+    for _ in range(6):
+        siege.fails(FetchFailure.BUSY, 0)
+        siege.wait(201)
+        siege.due(WantDue)
+        assert siege.goes_on()
+
+
+def test_a_content_that_rides_along_with_an_announcement_is_taken_while_it_is_wanted() -> None:
+    """Others announced it first and are asked first: who brings it needs no try."""
+    siege = Siege()
+    siege.hear(siege.honest, announcement(LIST))
+    brought = siege.only(ReceiveContent)
+    assert brought.content == LIST.content
+    siege.stored(LIST, None)
+    assert siege.trusted[LIST.tail] == (LIST.manifest.order, "applying")
+    siege.hear(siege.honest, announcement(LIST))
+    assert siege.find(ReceiveContent) == []
+
+
+def test_a_wrong_content_beside_a_known_announcement_is_blamed_on_who_sent_it() -> None:
+    siege = Siege()
+    wrong = Announced(LIST.envelope, 1, b"x" * LIST.manifest.content_size)
+    siege.hear(siege.honest, Announce(entries=(wrong,)))
+    assert siege.find(ReceiveContent) == []
+    assert siege.facts() == [Fact.ARTIFACT_REJECTED]
+
+
 def test_who_withholds_is_passed_over_for_longer_each_time_whatever_it_says() -> None:
     siege = Siege(("m1",))
     waits = []
@@ -151,3 +206,21 @@ def test_who_withholds_is_passed_over_for_longer_each_time_whatever_it_says() ->
         waits.append((siege.now.instant - since) // 1_000)
     for waited, least in zip(waits, (10, 20, 40, 60, 60, 60), strict=True):
         assert least * 4 // 5 <= waited <= least * 6 // 5 + 30
+
+
+@pytest.mark.parametrize("says", [Siege.advertises, Siege.announces_again])
+def test_a_word_that_proved_untrue_three_times_counts_for_nothing_for_ten_minutes(
+    says: Callable[[Siege, LinkId], None],
+) -> None:
+    """A word ends the wait for who lacked a content: a liar would be asked as often as it speaks.
+    Then it is heard again: it may have it now."""
+    siege = Siege(("m1",))
+    (liar,) = siege.names
+    asked = []
+    for second in range(605):
+        while siege.goes_on():
+            asked.append(second)
+            siege.fails(FetchFailure.MISSING, 0)
+        siege.wait(1_000)
+        says(siege, liar)
+    assert asked == [0, 1, 2, 3, 603, 604]

@@ -47,6 +47,10 @@ async def test_what_a_person_types_and_reads(tmp_path: Path, capsys: Output) -> 
         code, out, err = await typed("why", "routes/egde", *socket)
         assert (code, out) == (1, "")
         assert "fabgossip artifacts lists" in err
+        assert err.splitlines()[-1] == "     did you mean 'routes/edge'?"
+        assert "did you mean" not in (await typed("why", "qos/gold", *socket))[2]
+        far = FULL.replace("edge", "egde")
+        assert f"did you mean {FULL!r}?" in (await typed("why", far, *socket))[2]
         # What makes no sense is 2, not "failed".
         assert (await typed("why", "1ee58d1d", *socket))[0] == 2
         assert (await typed("artifacts", "--state", "broken", *socket))[0] == 2

@@ -94,9 +94,53 @@ def test_an_intact_log_is_0(log: Path, verify: Verify, claims: tuple[str | Path,
             "head": head,
             "torn": False,
             "checkpoints": 3,
+            "covered_to": 9,
             "faults": [],
+            "refused": [],
+            "warnings": [],
         },
     )
+
+
+def test_how_far_checkpoints_reach_is_told_and_that_none_was_kept_elsewhere(
+    verify: Verify, claims: tuple[str | Path, ...]
+) -> None:
+    code, out, err = verify(*claims)
+    assert (code, out.startswith("intact: records 1 to 9, ")) == (0, True)
+    covers, beside = err.splitlines()
+    assert covers == "no checkpoint covers records 5 to 9 yet"
+    assert "fabgossip audit heads NODE" in beside
+    code, out, _ = verify(*claims, "--json")
+    body = json.loads(out)
+    assert (code, body["covered_to"], body["warnings"]) == (0, 4, [covers, beside])
+
+
+def test_a_log_without_any_checkpoint_is_not_shown_to_be_whole(
+    log: Path, verify: Verify, claims: tuple[str | Path, ...]
+) -> None:
+    """Its tail cut off and its checkpoints emptied, it was intact, and 0 of them agreed."""
+    (log / "0000000000000001.jsonl").write_bytes(b"".join(LINES[:6]))
+    for spoil in (lambda path: path.write_bytes(b""), Path.unlink):
+        spoil(log / FILE_NAME)
+        code, out, err = verify(*claims)
+        assert (code, out.startswith("fits together: records 1 to 6, ")) == (5, True)
+        assert "no checkpoint that counts" in err
+        code, out, _ = verify(*claims, "--json")
+        body = json.loads(out)
+        assert (code, body["verified"], body["covered_to"]) == (5, False, 0)
+        assert "no checkpoint that counts" in body["refused"][0]
+
+
+def test_a_line_that_is_no_checkpoint_hides_no_verdict(
+    log: Path, verify: Verify, claims: tuple[str | Path, ...]
+) -> None:
+    (log / FILE_NAME).write_bytes(b"garbage\n" + line(7) + b"more\n")
+    code, out, err = verify(*claims)
+    assert (code, "records 1 to 9" in out, "1 checkpoints agree" in out) == (5, True, True)
+    assert f"{log / FILE_NAME}:1: no checkpoint; " in err
+    edit(log, b'"number":6', b'"number":7')
+    code, out, err = verify(*claims)
+    assert (code, "record 6: altered" in err, ":1: no checkpoint" in err) == (5, True, True)
 
 
 def test_without_claims_it_says_what_was_not_judged(verify: Verify) -> None:
@@ -138,6 +182,11 @@ def test_a_checkpoint_of_another_key_is_no_evidence(
 ) -> None:
     code, _, err = verify(*claims, *kept_elsewhere(log, line(7, factory.STRANGER)))
     assert (code, "KEY_UNKNOWN" in err) == (5, True)
+    code, out, _ = verify(*claims, *kept_elsewhere(log, line(7, factory.STRANGER)), "--json")
+    body = json.loads(out)
+    assert (code, body["verified"], body["last"], body["covered_to"]) == (5, False, 9, 4)
+    (refused,) = body["refused"]
+    assert "KEY_UNKNOWN" in refused
 
 
 def test_what_cannot_be_read_is_1(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fabgossip import errors
 from fabgossip.cli.main import run
 from fabgossip.control.authority import AuthorityFolder
 from fabgossip.control.signing import SignedArtifact
@@ -50,7 +51,6 @@ def outcome(output: Output, *arguments: str | Path) -> tuple[int, str, str]:
     "command",
     [
         ("status",),
-        ("status", "--json"),
         ("status", "--check"),
         ("artifacts",),
         ("peers",),
@@ -68,6 +68,52 @@ def test_without_a_daemon_the_code_is_3_and_the_line_says_how_to_start_one(
     assert err.startswith("fabgossip: no daemon answers on ")
     assert "fabgossip run --config FILE" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "family"),
+    [
+        (("status",), 3, "service"),
+        (("audit", "verify"), 3, "service"),
+        (("audit", "verify", "nowhere"), 1, "storage"),
+        (("status", "--no-such-option"), 2, "usage"),
+        (("no-such-command",), 2, "usage"),
+        (("control", "complie"), 2, "usage"),
+        (("control", "nodes", "--authority", "nowhere"), 1, "control"),
+        (("control", "enroll", "n1", "--authority", "a", "--out", "o", "--renew", "--change"), 2,
+         "usage"),
+        (("verify", "nowhere", "--bootstrap", "nowhere"), 1, "failure"),
+        (("submit", "nowhere"), 1, "failure"),
+        (("fetch", "--grant", "no", "--envelope", "no", "--out", "no"), 1, "failure"),
+        (("sim", "run", "nowhere.toml"), 78, "scenario"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)  # fmt: skip
+def test_a_failure_under_json_is_one_object_and_still_a_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Output,
+    command: tuple[str, ...],
+    code: int,
+    family: str,
+) -> None:
+    """Nothing was printed, so a reader of JSON failed a second time."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FABGOSSIP_SOCKET", str(tmp_path / "missing.sock"))
+    plain, _, said = outcome(capsys, *command)
+    found, out, err = outcome(capsys, *command, "--json")
+    assert (plain, found, bool(said)) == (code, code, True)
+    assert err.splitlines()[-1] == said.splitlines()[-1]
+    body = json.loads(out)
+    assert list(body) == ["schema_version", "error", "detail", "exit_code"]
+    assert (body["error"], body["exit_code"]) == (family, code)
+    assert body["detail"].splitlines()[-1] in said
+
+
+def test_every_family_of_errors_has_a_word_of_its_own() -> None:
+    found = (one for one in vars(errors).values() if isinstance(one, type))
+    words = [one.family for one in found if issubclass(one, errors.FabgossipError)]
+    assert len(set(words)) == len(words) == 10
 
 
 def test_submit_and_publish_without_a_daemon_are_3_too(
@@ -145,6 +191,25 @@ def test_a_misspelt_command_is_2_and_names_the_nearest(
 def test_a_command_like_no_other_is_2_and_lists_all(capsys: Output) -> None:
     code, _, err = outcome(capsys, "xyzzy")
     assert (code, "choose from" in err, "did you mean" in err) == (2, True, False)
+
+
+@pytest.mark.parametrize("verb", ["why", "fetch"])
+@pytest.mark.parametrize(
+    ("subject", "words"),
+    [
+        ("", "expected a namespace, such as routes/edge, or the 64"),
+        ("e7584c", "expected a namespace, such as routes/edge, or the 64"),
+        ("\uff52outes/edge", "'\\uff52' (U+FF52) stands in no namespace"),
+        ("routes/Edge", "'E' (U+0045) stands in no namespace"),
+        ("routes/edge\x1b[2J", "'\\x1b' (U+001B) stands in no namespace"),
+    ],
+)
+def test_what_can_name_nothing_is_2_and_says_what_could(
+    capsys: Output, tmp_path: Path, verb: str, subject: str, words: str
+) -> None:
+    """No daemon need be asked, and none says that it knows of no such thing."""
+    code, out, err = outcome(capsys, verb, subject, "--socket", tmp_path / "none")
+    assert (code, out, words in err) == (2, "", True), err
 
 
 def test_a_folder_for_a_socket_is_2_and_says_so(tmp_path: Path, capsys: Output) -> None:

@@ -1,6 +1,7 @@
 """The verbs that change trust, as an operator types them."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,26 @@ def test_rotate_tells_the_files_of_new_roots_from_the_old(folder: Path, capsys: 
     assert as_json(folder, capsys, "rotate", "--role", "grants")["roots"] == {}
 
 
+def test_rotate_tells_a_new_key_from_the_old_and_when_that_ends(
+    folder: Path, capsys: Output
+) -> None:
+    """Both stood in one row: nobody could tell which file to keep, and until when."""
+    kept = folder / "authority" / "keys" / "policy"
+    (old,) = (path.stem for path in kept.iterdir())
+    said = control(folder, capsys, "rotate", "--role", "policy").splitlines()
+    rows = [one.split() for one in said if one.startswith("  policy")]
+    (new,) = {path.stem for path in kept.iterdir()} - {old}
+    assert [row[1:-1] for row in rows] == [["new"], ["old", old, "until"]]
+    assert rows[0][-1] == new
+    ends = datetime.fromisoformat(rows[1][-1]).timestamp()
+    assert abs(ends - read_clocks().unix - 86_400) < 60
+    for how, word in (("retire", "retired"), ("revoke", "revoked")):
+        found = as_json(folder, capsys, "rotate", "--role", "policy", "--keep-old", how)["keys"]
+        assert isinstance(found, dict)
+        states = {(one["age"], one["status"]) for one in found["policy"]}
+        assert states == {("new", "active"), ("old", word)}
+
+
 def test_a_new_epoch_asks_for_no_work_at_the_nodes(folder: Path, capsys: Output) -> None:
     """Their own snapshots bring them claims of it."""
     assert "--renew" not in control(folder, capsys, "rotate", "--new-epoch")
@@ -97,7 +118,10 @@ def test_a_new_epoch_asks_for_no_work_at_the_nodes(folder: Path, capsys: Output)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "nothing to change"),
+        ((), "nothing to change: name a role"),
+        (("--retire-node-ca",), "nothing to change: there is one node CA"),
+        (("--min-protocol", "1"), "nothing to change: peers speak protocol 1 or newer already"),
+        (("--min-protocol", "0"), "protocol 0: the least a peer may speak is 1 now"),
         (("--keep-old", "revoke"), "goes with --role"),
         (("--node-ca", "--revoke-old", "--retire-node-ca"), "not allowed with"),
         (("--revoke-old",), "goes with --node-ca"),
@@ -113,6 +137,67 @@ def test_a_rotation_that_makes_no_sense_is_refused(
     assert code in (1, 2)
     assert words in said
     assert AuthorityFolder(folder / "authority").bundle().bundle_version == 1
+
+
+def test_a_key_is_revoked_by_as_many_digits_as_why_shows(folder: Path, capsys: Output) -> None:
+    (key,) = (folder / "authority" / "keys" / "policy").glob("*.pem")
+    reason = ("--reason", "stolen")
+    found = as_json(folder, capsys, "revoke", "--key", key.stem[:12], *reason)
+    assert (found["kind"], found["entry"]) == ("signing_key", key.stem[:12])
+    (row,) = AuthorityFolder(folder / "authority").book().rows
+    assert (row.value, row.subject) == (key.stem, key.stem)
+    (root, *_) = (folder / "authority" / "keys" / "root").glob("*.pem")
+    code, said = tried(folder, capsys, "revoke", "--key", root.stem[:20], *reason)
+    assert (code, "a root key" in said) == (1, True)
+
+
+def test_every_next_command_can_be_pasted(folder: Path, capsys: Output) -> None:
+    """Without --authority each ended with the usage."""
+    revoked = ("revoke", "--grant", "ab" * 16, "--reason", "lost")
+    stores = ("enroll", "control-1", "--out", folder / "c", "--role", "control-endpoint")
+    made = (
+        revoked,
+        ("rotate", "--node-ca", "--roots"),
+        (*stores, "--stores", "cluster", "--address", "127.0.0.1:5"),
+        ("enroll", "n1", "--change", "--out", folder / "n1", "--org", "elsewhere"),
+    )
+    compiled(folder, capsys)
+    said = [control(folder, capsys, *words) for words in made]
+    said.append(control(folder, capsys, "tombstone", "routes/main", "--reason", "bad"))
+    lines = [line for one in said for line in one.splitlines() if "fabgossip control" in line]
+    assert len(lines) >= 7
+    for line in lines:
+        assert f"--authority {folder / 'authority'}" in line, line
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("tombstone", "routes/nope", "--reason", "bad"), "; did you mean 'routes/main'?"),
+        (("tombstone", "qos/x", "--reason", "bad"), "; known: routes/main"),
+        (
+            ("enroll", "n1", "--renew", "--out", "nowhere"),
+            "name the folder that enroll wrote for n1",
+        ),
+        (("enroll", "n11", "--renew", "--out", "nowhere"), "did you mean 'n1'?"),
+    ],
+)
+def test_a_name_of_nothing_is_answered_with_what_there_is(
+    command: tuple[str, ...], words: str, folder: Path, capsys: Output
+) -> None:
+    compiled(folder, capsys)
+    code, said = tried(folder, capsys, *command)
+    assert (code, words in said) == (1, True), said
+
+
+def test_an_authority_that_cannot_be_made_is_not_said_to_be_there(
+    tmp_path: Path, capsys: Output
+) -> None:
+    (tmp_path / "file").touch()
+    for place, is_there in ((tmp_path / "file" / "a", False), (tmp_path, True)):
+        words = ("--platform", "demo-x", "--cluster", "c1", "--authority", place)
+        code, _, err = outcome(capsys, "control", "init", *words)
+        assert (code, "never overwritten" in err) == (1, is_there), err
 
 
 def test_a_revoked_node_is_listed_and_lifted_only_by_a_new_epoch(
@@ -163,9 +248,12 @@ def test_everything_a_list_can_name_is_named_by_an_option(folder: Path, capsys: 
     [
         (("--node", "n1"), 2, "--reason TEXT"),
         (("--reason", "why"), 2, "required"),
-        (("--node", "nobody", "--reason", "why"), 1, "nobody is not enrolled"),
+        (("--node", "nobody", "--reason", "why"), 1, "nobody is not enrolled; known: n1, store"),
+        (("--node", "stroe", "--reason", "why"), 1, "stroe is not enrolled; did you mean 'store'?"),
         (("--key", "ab", "--reason", "why"), 2, "64 lower-case"),
+        (("--key", "ab" * 6, "--reason", "why"), 1, "0 keys of the trust bundle begin so"),
         (("--grant", "ab", "--reason", "why"), 2, "32 hexadecimal"),
+        (("--grant", "zz", "--reason", "why"), 2, "--grant 'zz': expected 32 hexadecimal"),
         (("--node", "n1", "--reason", "why", "--until", "soon"), 2, "expected a date"),
         (("--node", "n1", "--reason", "why", "--until", "2001-01-01"), 2, "is past"),
         (("--certificate", "/nowhere", "--reason", "why"), 1, "No such file"),
@@ -239,6 +327,18 @@ def test_a_change_names_everything_the_node_is_entitled_to(folder: Path, capsys:
     )
 
 
+def test_a_changed_address_is_told_to_be_set_at_the_node_as_well(
+    folder: Path, capsys: Output
+) -> None:
+    """Peers dialled the new one, and the node went on listening on the old."""
+    change = ("enroll", "n1", "--out", folder / "n1", "--change")
+    assert "listen.addresses" not in control(folder, capsys, *change, "--org", "acme")
+    moved = control(folder, capsys, *change, "--address", "127.0.0.1:9")
+    assert "next: set listen.addresses in its fabgossip.toml" in moved
+    code, said = tried(folder, capsys, *change, "--listen", "127.0.0.1:9")
+    assert (code, "set listen.addresses" in said) == (2, True)
+
+
 def test_compile_says_for_how_many_nodes_and_of_what_for_nobody(
     folder: Path, capsys: Output
 ) -> None:
@@ -304,6 +404,23 @@ def test_an_address_is_one_node_s(folder: Path, capsys: Output) -> None:
     assert (code, "is the address of store" in said) == (1, True)
     control(folder, capsys, "revoke", "--node", "n1", "--reason", "gone")
     control(folder, capsys, "enroll", "n2", *place)
+
+
+@pytest.mark.parametrize("option", ["--address", "--listen"])
+@pytest.mark.parametrize("port", ["0", "74200", "x"])
+def test_a_mistyped_port_is_refused_before_anything_is_written(
+    option: str, port: str, folder: Path, capsys: Output
+) -> None:
+    """It was accepted, and spoilt the folder of every node enrolled later."""
+    place = ("--out", folder / "n2", "--address", "127.0.0.1:3", option, f"127.0.0.1:{port}")
+    code, said = tried(folder, capsys, "enroll", "n2", *place)
+    assert (code, "port 1 to 65535" in said) == (2, True), said
+    assert not (folder / "n2").exists()
+    assert AuthorityFolder(folder / "authority").find_node("n2") is None
+    if option == "--address":
+        change = ("--change", "--out", folder / "n1", "--address", f"127.0.0.1:{port}")
+        code, said = tried(folder, capsys, "enroll", "n1", *change)
+        assert (code, "port 1 to 65535" in said) == (2, True), said
 
 
 def test_what_is_enrolled_is_listed_with_what_was_revoked(folder: Path, capsys: Output) -> None:

@@ -120,7 +120,7 @@ def test_a_state_folder_that_is_none_is_said_and_not_made(
     envelope.write_bytes(rotated.after.envelope)
     pinned = ("--bootstrap", rotated.folder / "pinned")
     code, _, err = outcome(capsys, "verify", envelope, *pinned, "--state", tmp_path / "no")
-    assert (code, str(tmp_path / "no") in err) == (1, True)
+    assert (code, f"{tmp_path / 'no'}: no index.sqlite here; name storage.path" in err) == (1, True)
     assert not (tmp_path / "no").exists()
 
 

@@ -7,7 +7,7 @@ import pytest
 from fabgossip.control.advice import (
     nodes_matching,
     source_warnings,
-    storing_command,
+    storing_words,
     unserved_orgs,
     unstored_orgs,
 )
@@ -104,8 +104,8 @@ def test_an_organisation_no_endpoint_stores_for_is_named_with_the_endpoint_to_ch
 
 def test_the_command_that_changes_an_endpoint_takes_nothing_away_from_it() -> None:
     row = replace(ENDPOINT, orgs=("acme",), services=("dns",))
-    assert storing_command(row, ["nowhere"]) == (
-        "fabgossip control enroll control-1 --change --out FOLDER --org acme --service dns "
+    assert storing_words(row, ["nowhere"]) == (
+        "enroll control-1 --change --out FOLDER --org acme --service dns "
         "--role control-endpoint --stores acme --stores cluster --stores nowhere"
     )
 

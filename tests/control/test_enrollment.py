@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from fabgossip.control.enrollment import (
+    DROPPED_SALTS_MAX,
     NodeRow,
     certificate_der,
     certificate_pem,
@@ -119,10 +120,31 @@ def test_a_renewal_keeps_salts_and_draws_only_what_is_new() -> None:
     assert set(again) - set(row.salts) == {"org:initech"}
 
 
+def test_what_is_taken_away_and_given_back_opens_with_what_the_node_has() -> None:
+    """Under another salt the node lost its organisation by the very claims that gave it back."""
+    before = enrolled(ROW)
+    without = enrolled(replace(before, orgs=()))
+    assert set(openings_of(without, factory.CLUSTER)) < set(openings_of(before, factory.CLUSTER))
+    back = enrolled(replace(without, orgs=before.orgs))
+    assert openings_of(back, factory.CLUSTER) == openings_of(before, factory.CLUSTER)
+
+
+def test_salts_of_what_was_dropped_are_kept_within_a_bound() -> None:
+    """The oldest go first."""
+    row = ROW
+    for number in range(DROPPED_SALTS_MAX + 2):
+        row = enrolled(replace(row, orgs=(f"org-{number}",)))
+    dropped = [name for name in row.salts if name.startswith("org:")][:-1]
+    assert dropped == [f"org:org-{number}" for number in range(1, DROPPED_SALTS_MAX + 1)]
+
+
 def test_a_row_with_a_word_out_of_its_grammar_is_refused() -> None:
     for facts in ({"orgs": ("Not an org",)}, {"roles": ("",)}, {"region": "r/1"}):
         with pytest.raises(Exception, match="expected"):
             node("n1", **facts)
+    for address in ("n1:0", "n1:74200", "n1:99999", "N1:7420", "n1", ":7420", "[n1]:7420"):
+        with pytest.raises(ValueError, match="expected"):
+            node("n1", addresses=(address,))
     with pytest.raises(ValueError, match="thin node"):
         node("n1", peer_class="thin", stores=("cluster",))
 

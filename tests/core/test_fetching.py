@@ -435,7 +435,7 @@ def test_of_one_wants_sources_so_many_are_remembered_and_no_more() -> None:
     links = [LinkId(number) for number in range(SOURCES_PER_WANT_MAX + 1)]
     names = [NodeId(f"n{link}") for link in links]
     for name in names:
-        fetching.on_announced(want, name)
+        fetching.on_announced(want, name, NOW)
         fetching.check()
     assert list(want.announcers) == names[1:]
     for link in links:

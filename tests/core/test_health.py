@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from fabgossip.core.events import AuditChanged, AuditState, ContentFailed, FetchFailure
+from fabgossip.core.events import AuditChanged, AuditState, ContentFailed, FetchFailure, LinkId
 from fabgossip.core.health import BEHIND_GRACE_MS, PROBLEMS_MAX, Level, NodeSnapshot, ProblemCode
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.mode import Mode
-from tests.core.artifacts import Artifact, artifact, revocations, routes, sealed, tombstone
+from tests.core.artifacts import Artifact, artifact, revocations, routes, sealed, tombstone, trust
 from tests.core.story import Story
 from tests.trust import factory
 
@@ -105,6 +105,31 @@ def test_past_its_refresh_time_a_namespace_is_stale_and_still_in_use() -> None:
     assert ProblemCode.REFRESH_OVERDUE in codes(story)
     assert seen(story).namespaces.stale == 2
     assert story.trusted["routes/r1"][1] == "current"
+
+
+def test_what_the_end_of_an_epoch_left_behind_is_a_problem() -> None:
+    """It is served to nobody and the gate says no: a status that called it fresh would hide that a
+    node never heard the new epoch out."""
+    story, _ = healthy()
+    accept(story, routes())
+    bundle = factory.BUNDLE
+    after = replace(
+        bundle, bundle_version=bundle.bundle_version + 1, authority_epoch=bundle.authority_epoch + 1
+    )
+    accept(story, trust(after))
+    assert story.trusted["routes/r1"][1] == "outdated"
+    outdated = [one for one in seen(story).problems if one.code is ProblemCode.OUTDATED]
+    names = [one.namespace.rpartition("prod/")[2] for one in outdated]
+    assert names == ["routes/r1", "snapshots/node/n1"]
+    assert seen(story).level is Level.DEGRADED
+
+
+def test_what_is_still_on_its_way_is_not_said_to_be_here() -> None:
+    story, origin = healthy()
+    story.announce(routes(), LinkId(origin)).persisted()
+    snapshot = seen(story)
+    assert (snapshot.level, snapshot.problems) == (Level.OK, ())
+    assert snapshot.summary == "1 on the way, all else here and fresh"
 
 
 def test_invalid_and_withdrawn_are_counted_apart() -> None:

@@ -22,14 +22,20 @@ CLAIMS: Final = replace(factory.claims(factory.OPENINGS), authority_epoch=EPOCH)
 
 
 def disk(claims: NodeClaims | None) -> Started:
-    """Of a node in the new epoch, its own snapshot with these claims."""
+    """Of a node in the new epoch, its own snapshot with these claims, which it took up."""
     signed = b"" if claims is None else factory.signed_claims(claims)
     content = snapshot_bytes(
         Snapshot(endpoints=(), degraded=DegradedPolicy(), settings=b"", claims=signed)
     )
     manifest = replace(factory.manifest(ArtifactType.CLUSTER_SNAPSHOT), authority_epoch=EPOCH)
     step = StoredTrust(version=4, envelope=trust(BUNDLE).envelope, content=bundle_bytes(BUNDLE))
-    return replace(NOTHING_STORED, trust=(step,), heads=(stored_head(sealed(manifest, content)),))
+    seen = () if claims is None else ((claims.node_id, EPOCH, claims.claims_version),)
+    return replace(
+        NOTHING_STORED,
+        trust=(step,),
+        heads=(stored_head(sealed(manifest, content)),),
+        memory=replace(NOTHING_STORED.memory, claims_seen=seen),
+    )
 
 
 def refusals(story: Story) -> list[dict[str, str | int]]:

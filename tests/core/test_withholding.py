@@ -250,3 +250,15 @@ def test_a_start_puts_away_what_grew_too_old_while_the_node_was_down() -> None:
     ] == AWAY
     withheld = [one for one in story.find(Record) if one.fact is Fact.ARTIFACT_WITHHELD]
     assert [dict(one.fields)["source"] for one in withheld] == ["over age"]
+
+
+def test_a_tombstone_ends_what_was_put_away_also_where_its_bytes_stay() -> None:
+    """Another namespace names the same bytes, so they are still here when the policy would let
+    consumers read them again."""
+    node = Node(rule())
+    node.gives(routes(7, "r2", content=OLD.content))
+    assert node.turn(OVER_AGE_S + 1) == AWAY
+    node.gives(tombstone(8))
+    assert node.gives(snapshot(3, rule(max_age_s=500))) == []
+    assert node.turn(OVER_AGE_S + 30) == []
+    assert node.state == "withdrawn"

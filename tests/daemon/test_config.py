@@ -9,7 +9,7 @@ from fabgossip.daemon.config import ConfigProblemsError, read_config
 from fabgossip.daemon.driver import read_clocks
 from fabgossip.daemon.papers import check_tls, load_papers
 from fabgossip.errors import ConfigError
-from fabgossip.model.topology import split_address
+from fabgossip.model.topology import parse_peer_address, split_address
 from tests.daemon import enrolled
 
 
@@ -209,5 +209,12 @@ def test_an_address_is_a_host_and_a_port(text: str, parsed: tuple[str, int]) -> 
 
 @pytest.mark.parametrize("text", ["", ":1", "host", "host:", "host:65536", "host:-1", "host:1x"])
 def test_anything_else_is_no_address(text: str) -> None:
-    with pytest.raises(ValueError, match="expected host:port"):
-        split_address(text)
+    for parse in (split_address, parse_peer_address):
+        with pytest.raises(ValueError, match="expected host:port, port 1 to 65535"):
+            parse(text)
+
+
+def test_an_address_peers_dial_has_a_port_that_is_known() -> None:
+    assert parse_peer_address("[::1]:65535") == "[::1]:65535"
+    with pytest.raises(ValueError, match="port 1 to 65535"):
+        parse_peer_address("[::1]:0")

@@ -115,7 +115,7 @@ def climbing(truth: Truth, step: Step, *tried: tuple[Step, str]) -> Want:
     """A want at a step, after these tries."""
     goal, wanted = goal_of(truth.verified), wanted_from(truth.verified, is_read=False)
     now = Instant(0)
-    want = Want(goal, wanted, truth.verified, TrafficClass.POLICY, now, 1, now)
+    want = Want(goal, wanted, truth.verified, TrafficClass.POLICY, now, now)
     for one, outcome in tried:
         want.enter(one)
         node_id = None if outcome == "skipped" else NodeId(f"n{len(want.attempts)}")
