@@ -171,9 +171,9 @@ class Fetching:
             self._miss(want, CONNECT_FAILED, now)
 
     @property
-    def has_waiting(self) -> bool:
-        """Whether any want waits for a source, or for a link to one. Asked after every event."""
-        return bool(self._dialing) or len(self._queue) > 0
+    def has_wants(self) -> bool:
+        """Whether anything is wanted: asked after every event, and mostly nothing is."""
+        return len(self._wants) > 0
 
     def dialed(self) -> tuple[NodeId, ...]:
         """The nodes that wants wait to be linked to."""
