@@ -109,6 +109,8 @@ class Outbox(Generic[F]):
         self._bytes[traffic] -= size
         if not queue:
             del self._queues[traffic], self._bytes[traffic]
+            if not self._queues:
+                self.clear()  # a dict keeps its table, and mostly nothing waits on a link
         if traffic not in _STRICT:
             self._credits[self._turn] -= size
         return frame
