@@ -14,6 +14,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -257,25 +258,56 @@ def _publish_history(
     fabric: Fabric, versions: list[bytes], publications: list[Publication]
 ) -> dict[str, object]:
     delays: list[float] = []
-    increments = 0
+    increments = unequal = 0
+    namespace = f"{fabric.prefix}/snapshots/role/edge"
+    before: Counter[str] = Counter()
     for number, version in enumerate(versions, 1):
         (fabric.source / "snapshot.json").write_bytes(version)
         publication = _published(fabric, f"version {number}")
         publications.append(publication)
         delays += fabric.delays_ms(publication)
-        increments += publication.increment_bytes
+        unequal += _unequal(fabric, namespace, version)
+        if number == 1:
+            before = _received(fabric)  # nothing led to it: it came as a whole
+        else:
+            increments += publication.increment_bytes
         if sys.stderr.isatty():
             print(f"\r        {number} of {len(versions)}", end="", file=sys.stderr)
     if sys.stderr.isatty():
         say("")
-    settings = fabric.node("acme-edge-1").local(f"{fabric.prefix}/snapshots/role/edge") / "settings"
+    # A link that was opened meanwhile counts from its first byte.
+    wire = sum(max(0, count - before[link]) for link, count in _received(fabric).items())
+    receivers = sum(any(name == namespace for name, _ in one.held()) for one in fabric.nodes) - 1
+    whole = sum(map(len, versions[1:])) * receivers
     return {
         "versions": len(versions),
         "publish_to_last_node_ms": {"p50": percentile(delays, 50), "p99": percentile(delays, 99)},
-        "snapshot_bytes": sum(map(len, versions)),
+        "snapshot_bytes": sum(map(len, versions[1:])),
         "increment_bytes": increments,
-        "last_is_equal": settings.read_bytes() == versions[-1],
+        "receivers": receivers,
+        "wire_bytes": wire,
+        "whole_bytes": whole,
+        "wire_percent": round(100 * wire / whole, 2) if whole else None,
+        "chains": {one.row.node_id: one.chains() for one in fabric.nodes},
+        "unequal_files": unequal,
     }
+
+
+def _received(fabric: Fabric) -> Counter[str]:
+    """What came over every link of every node so far."""
+    return Counter(
+        {
+            f"{node.row.node_id} {link}": count
+            for node in fabric.nodes
+            for link, count in node.received_bytes().items()
+        }
+    )
+
+
+def _unequal(fabric: Fabric, namespace: str, version: bytes) -> int:
+    """How many of the nodes that apply a snapshot have other bytes than were published."""
+    files = [one.local(namespace) / "settings" for one in fabric.nodes]
+    return sum(one.read_bytes() != version for one in files if one.exists())
 
 
 def _report(fabric: Fabric, story: _Story, *, as_json: bool) -> bool:
@@ -303,7 +335,8 @@ def _report(fabric: Fabric, story: _Story, *, as_json: bool) -> bool:
         step["step"] != "normal" and step["outcome"] == "verified" for step in story.climb
     )
     arrived = truth.delivered == truth.entitled and not truth.unentitled
-    good = arrived and story.recovered and climbed and revocation.is_good
+    is_equal = story.history is None or not story.history["unequal_files"]
+    good = arrived and story.recovered and climbed and revocation.is_good and is_equal
     if as_json:
         print_json(summary)
     else:
@@ -335,12 +368,21 @@ def _print_summary(summary: dict[str, object], story: _Story) -> None:
 
 
 def _print_history(told: dict[str, object]) -> None:
-    delays = told["publish_to_last_node_ms"]
+    delays, chains = told["publish_to_last_node_ms"], told["chains"]
     assert isinstance(delays, dict)
-    print(f"  history    {told['versions']} versions, the last equal: {told['last_is_equal']}")
+    assert isinstance(chains, dict)
+    assembled = sum(int(one["assembled"]) for one in chains.values())
+    gaps = Counter[str]()
+    for one in chains.values():
+        gaps.update(one["gaps"])
+    print(f"  history    {told['versions']} versions, {told['unequal_files']} files not equal")
     print(f"             {delays['p50']} ms to the last entitled node (median), {delays['p99']} ms")
-    print(f"             {told['increment_bytes']} bytes of increments")
+    print(f"             {told['increment_bytes']} bytes of increments, manifests included, to")
     print(f"             {told['snapshot_bytes']} bytes of snapshots")
+    print(f"             {told['wire_bytes']} bytes came over all links, announcements included:")
+    print(f"             {told['wire_percent']} % of whole snapshots to {told['receivers']} nodes")
+    broken = " ".join(f"{cause} {count}" for cause, count in gaps.items()) or "none"
+    print(f"             {assembled} made of increments; fetched whole instead: {broken}")
 
 
 def _print_next(fabric: Fabric) -> None:

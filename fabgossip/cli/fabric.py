@@ -163,6 +163,19 @@ class Node:
         with closing(StatusClient(self.socket)) as client:
             return client.get(target)
 
+    def received_bytes(self) -> dict[str, int]:
+        """What came over each open link, by peer and when the link opened, as the node counts it:
+        everything, TLS apart."""
+        peers = self.get("/v1/peers")["items"]
+        assert isinstance(peers, list)
+        return {f"{one['node_id']} {one['direction']}": int(one["received_bytes"]) for one in peers}
+
+    def chains(self) -> dict[str, object]:
+        """Snapshots made of increments since the start."""
+        counts = self.get("/v1/status")["chains"]
+        assert isinstance(counts, dict)
+        return counts
+
     def fetch(self, content_hash: str) -> None:
         """Get a content now; raises `ServiceError`."""
         with closing(StatusClient(self.socket)) as client:

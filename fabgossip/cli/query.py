@@ -379,7 +379,18 @@ def _print_artifact(body: dict[str, object]) -> None:
     want = body["want"]
     if isinstance(want, dict):
         _print_want(want)
+    chain = body["chain"]
+    if isinstance(chain, dict):
+        _print_chain(chain)
     _print_ladder(_rows(body, "ladder"))
+
+
+def _print_chain(chain: dict[str, object]) -> None:
+    """How it was to be made of increments, and why it was not."""
+    words = f"{safe(chain['outcome'])}   {chain['steps']} increments, {chain['bytes']} bytes"
+    asked = f"   asked {safe(chain['asked'])}" if chain["asked"] else ""
+    detail = f"   {safe(chain['detail'])}" if chain["detail"] else ""
+    print(f"  chain    {words}{asked}{detail}   from {str(chain['base'])[:12]}")
 
 
 def _print_last_good(last_good: object) -> None:

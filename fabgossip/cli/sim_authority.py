@@ -127,6 +127,7 @@ class SeededAuthority:
                 namespace=draft.namespace,
                 audience=draft.audience,
                 content=draft.content,
+                increments=draft.has_increments,
             )
         return self._issued(self._compile(now))
 

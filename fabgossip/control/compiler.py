@@ -42,6 +42,7 @@ from fabgossip.model.artifact import (
 )
 from fabgossip.model.authority import RevocationList, RevokedKind, TrustBundle
 from fabgossip.model.ids import ManifestHash, key_id_of
+from fabgossip.model.increments import INCREMENT_MARK
 from fabgossip.model.moment import UnixTime, is_past, seconds_between
 from fabgossip.model.scope import Family
 from fabgossip.model.topology import WINDOW_MAX
@@ -329,7 +330,14 @@ def _versions(given: CompileInput, draft: Draft) -> list[UnsignedArtifact]:
         return []
     whole = _whole(given, draft, before)
     increment = _increment(given, draft, before, whole.manifest) if draft.increments else None
-    return [whole] if increment is None else [whole, increment]
+    return [whole] if increment is None else [_marked(whole), increment]
+
+
+def _marked(whole: UnsignedArtifact) -> UnsignedArtifact:
+    """A snapshot that says that an increment to it is signed as well: nobody asks for one in
+    vain."""
+    extensions = (*whole.manifest.extensions, (INCREMENT_MARK, b""))
+    return replace(whole, manifest=replace(whole.manifest, extensions=extensions))
 
 
 def _is_due(given: CompileInput, draft: Draft, before: Manifest) -> bool:

@@ -160,7 +160,13 @@ class PublishedFolder:
         return self._in_order(self._rows().values())
 
     def _in_order(self, rows: Iterable[HeadRow]) -> tuple[SignedArtifact, ...]:
-        return tuple(sorted(map(self._signed, rows), key=_delivery_order))
+        """A snapshot is told to nobody before its increment, for a moment: that comes right behind
+        it."""
+        found = tuple(map(self._signed, rows))
+        ranks = {
+            one.manifest.namespace.text: _rank(one) for one in found if one.manifest.base is None
+        }
+        return tuple(sorted(found, key=lambda one: _delivery_order(one, ranks)))
 
     def mark_delivered(self, artifacts: tuple[SignedArtifact, ...]) -> None:
         """Note that a node accepted these."""
@@ -176,27 +182,34 @@ def _moment(manifest: Manifest) -> tuple[Order, UnixTime]:
     return manifest.order, manifest.issued_at
 
 
-def _delivery_order(one: SignedArtifact) -> tuple[int, int, int, str, bool]:
+def _delivery_order(one: SignedArtifact, ranks: dict[str, int]) -> tuple[int, int, int, str, bool]:
     """Trust, chain step after chain step; what takes away; each node's own snapshot, without which
     a new node believes nothing else; who is who; documents; and snapshots that may list them, an
-    increment after its snapshot."""
+    increment right after its snapshot."""
     manifest = one.manifest
-    kind = manifest.artifact_type
-    if kind is ArtifactType.TRUST_BUNDLE:
+    if manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
         return 0, manifest.config_version, manifest.issued_at, "", False
+    name, is_increment = manifest.namespace.text, manifest.base is not None
+    rank = ranks.get(name, _LAST_RANK) if is_increment else _rank(one)
+    return rank, 0, 0, name, is_increment
+
+
+_LAST_RANK: Final = 6
+
+
+def _rank(one: SignedArtifact) -> int:
+    kind = one.manifest.artifact_type
+    if kind is ArtifactType.TRUST_BUNDLE:
+        return 0
     if kind is ArtifactType.REVOCATION_LIST:
-        rank = 1
-    elif manifest.tombstone is not None:
-        rank = 2
-    elif _is_own_snapshot(one):
-        rank = 3
-    elif kind in (ArtifactType.PEER_DIRECTORY, ArtifactType.STORAGE_DIRECTORY):
-        rank = 4
-    elif kind in (ArtifactType.CLUSTER_SNAPSHOT, ArtifactType.SNAPSHOT_INCREMENT):
-        rank = 6
-    else:
-        rank = 5
-    return rank, 0, 0, manifest.namespace.text, kind is ArtifactType.SNAPSHOT_INCREMENT
+        return 1
+    if one.manifest.tombstone is not None:
+        return 2
+    if _is_own_snapshot(one):
+        return 3
+    if kind in (ArtifactType.PEER_DIRECTORY, ArtifactType.STORAGE_DIRECTORY):
+        return 4
+    return _LAST_RANK if kind is ArtifactType.CLUSTER_SNAPSHOT else 5
 
 
 def _is_own_snapshot(one: SignedArtifact) -> bool:

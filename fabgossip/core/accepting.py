@@ -12,9 +12,10 @@ from fabgossip.core.durability import Durability, Provenance, changes_for
 from fabgossip.core.effects import Fact, Record
 from fabgossip.core.events import LinkId
 from fabgossip.core.machines import Machines
+from fabgossip.core.own_contents import OwnContents
 from fabgossip.core.recording import fields_of
 from fabgossip.model.artifact import ArtifactType, VerifiedManifest
-from fabgossip.model.persistence import Change, PutHead, PutIncrement
+from fabgossip.model.persistence import Change, DropIncrement, PutHead, PutIncrement
 from fabgossip.trust.rejections import Rejection
 
 
@@ -22,6 +23,7 @@ class Accepting:
     """Takes statements in."""
 
     __slots__ = (
+        "_contents",
         "_covering",
         "_disputes",
         "_durability",
@@ -29,9 +31,15 @@ class Accepting:
     )
 
     def __init__(
-        self, machines: Machines, durability: Durability, covering: Covering, disputes: Disputes
+        self,
+        machines: Machines,
+        durability: Durability,
+        contents: OwnContents,
+        covering: Covering,
+        disputes: Disputes,
     ) -> None:
         self._m = machines
+        self._contents = contents
         self._durability = durability
         self._covering = covering
         self._disputes = disputes
@@ -42,16 +50,22 @@ class Accepting:
             self._disputes.on_equivocation(verified, source, provenance.origin)
             return
         if verified.manifest.artifact_type is ArtifactType.SNAPSHOT_INCREMENT:
-            self._m.catalog.on_increment(verified)
-            change: Change = PutIncrement(verified=verified)
+            changes = self.keep(verified)
         else:
             head, before = self._m.catalog.on_head(verified, source)
             head.replaces = before
             self._covering.judge(head)
-            change = PutHead(verified=verified)
-        self._durability.persist(verified, (change,), provenance)
+            changes = (PutHead(verified=verified), *_no_more_kept(before, head))
+        self._durability.persist(verified, changes, provenance)
         record = Record(fact=Fact.ARTIFACT_ACCEPTED, fields=fields_of(verified, source))
         self._m.out.append(record)
+
+    def keep(self, increment: VerifiedManifest) -> tuple[Change, ...]:
+        """Keep an admitted increment; gives what makes that durable."""
+        gone = self._m.catalog.on_increment(increment) or ()
+        for one in gone:
+            self._contents.release(one.manifest.content_hash)
+        return (PutIncrement(verified=increment), *map(_drop, gone))
 
     def _is_other_list(self, verified: VerifiedManifest) -> bool:
         """Whether another revocation list stands at the order of this one: both restrict."""
@@ -84,6 +98,16 @@ class Accepting:
 
     def _accept_joined(self, head: Head, joined: VerifiedManifest, origin: LinkId | None) -> None:
         head.verified = joined
-        increment = () if head.increment is None else (PutIncrement(verified=head.increment),)
-        changes = (*changes_for(head, joined), *increment)
-        self._durability.persist(joined, changes, Provenance(origin))
+        self._durability.persist(joined, changes_for(head, joined), Provenance(origin))
+
+
+def _no_more_kept(before: Head | None, head: Head) -> tuple[Change, ...]:
+    """What a new head does not take over from the one before it; the contents leave with that."""
+    kept = () if before is None else before.kept
+    return tuple(_drop(one.verified) for one in kept if one not in head.kept)
+
+
+def _drop(increment: VerifiedManifest) -> DropIncrement:
+    return DropIncrement(
+        namespace=increment.manifest.namespace.text, manifest_hash=increment.manifest_hash
+    )

@@ -10,6 +10,7 @@ from typing import Final
 
 from fabgossip.core.activation import Activation
 from fabgossip.core.announcing import Announcing
+from fabgossip.core.assembling import Assembling
 from fabgossip.core.attempts import SKIPPED, LastGood
 from fabgossip.core.catalog import HeadState, prefix_of
 from fabgossip.core.effects import Dial, Fact, ReceiveContent, Record, SetTimer
@@ -51,13 +52,22 @@ _NOT_THE_SOURCES: Final = frozenset(
 class Acquisition:
     """Starts transfers and takes what they bring."""
 
-    __slots__ = ("_activation", "_announcing", "_contents", "_following", "_look_at", "_m")
+    __slots__ = (
+        "_activation",
+        "_announcing",
+        "_assembling",
+        "_contents",
+        "_following",
+        "_look_at",
+        "_m",
+    )
 
     def __init__(
         self,
         machines: Machines,
         contents: OwnContents,
         announcing: Announcing,
+        assembling: Assembling,
         following: Following,
         activation: Activation,
     ) -> None:
@@ -67,12 +77,15 @@ class Acquisition:
         """When the timer that is out comes due."""
         self._contents = contents
         self._announcing = announcing
+        self._assembling = assembling
         self._following = following
 
     def start_transfers(self, now: Now) -> None:
         """Start the transfers there is room for, dial sources that have no link, and settle what
         becomes of wants no source could serve."""
         fetching, recovery, neighbors = self._m.fetching, self._m.recovery, self._m.neighbors
+        if not fetching.has_wants:
+            return
         for node_id in fetching.dialed():
             if recovery.is_reached(node_id, now):
                 fetching.on_reached(node_id)
@@ -81,9 +94,10 @@ class Acquisition:
             self._visit(want, now)
         for want in turn.started:
             self._ask(want, now)
-        for want in turn.parked:
-            self._on_parked(want, now)
+        broken = [self._on_parked(want, now) for want in turn.parked]
         self._look_again(turn.look_at, now)
+        if any(broken):
+            self.start_transfers(now)
 
     def _visit(self, want: Want, now: Now) -> None:
         """Dial a source, unless that is under way or its link is about to open."""
@@ -119,9 +133,10 @@ class Acquisition:
             )
             self._m.out.append(Record(fact=Fact.RECOVERY_STARTED, fields=fields))
 
-    def _on_parked(self, want: Want, now: Now) -> None:
+    def _on_parked(self, want: Want, now: Now) -> bool:
         """Nobody brought it: rung 5 is what the signed policy makes of the version before, and the
-        climb begins anew later."""
+        climb begins anew later. Whether a chain of increments broke, and something else is wanted
+        instead."""
         shown = self._activation.shown(want.verified.manifest.namespace.text)
         last_good = self._m.recovery.last_good(want, shown, now)
         self._record_stuck(want, last_good)
@@ -129,6 +144,7 @@ class Acquisition:
         timer = WantDue(content_hash=want.wanted.content_hash, generation=want.generation)
         self._m.out.append(SetTimer(timer=timer, at=want.retry_at))
         self._announcing.on_stuck(want.verified, now)
+        return self._assembling.on_stuck(want.verified, now)
 
     def _record_stuck(self, want: Want, last_good: LastGood | None) -> None:
         """Nobody has it: told once, and again when rung 5 is decided otherwise."""
@@ -165,7 +181,10 @@ class Acquisition:
         stored = event.wanted
         ended = self._m.fetching.on_stored(stored, event.link, now.instant)
         self._following.on_content(stored.content_hash, stored.size, event.content, now)
+        self._assembling.on_stored(stored.content_hash, now)
         for want in ended:
+            if want.state is WantState.REFUSED:
+                self._assembling.on_stuck(want.verified, now)
             if want.has_climbed and want.state is WantState.SATISFIED:
                 fields = (("content_hash", stored.content_hash.hex()), ("step", want.step.value))
                 self._m.out.append(Record(fact=Fact.RECOVERY_ENDED, fields=fields))
@@ -190,6 +209,7 @@ class Acquisition:
             self._record_rejection(want, event.reason, Blame.PEER, want.attempts[-1].node_id or "")
         elif event.reason is FetchFailure.CONTRADICTED:
             self._on_contradicted(want)
+            self._assembling.on_stuck(want.verified, now)
         self._announcing.on_stuck(want.verified, now)
 
     def on_lost(self, content_hash: ContentHash, now: Now) -> None:

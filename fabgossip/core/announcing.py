@@ -1,23 +1,30 @@
 """What neighbors were not told of yet.
 
 Decides: whether a durable manifest is still news.
-Keeps: a manifest is told once, and not before it is durable; of a bundle not before it was read.
+Keeps: a manifest is told once, and not before it is durable; of a bundle not before it was read; a
+snapshot that was handed over here not before its increment, for a moment: whoever hears of it first
+fetches all of it.
 Must not know: to whom news goes, and when it leaves.
 """
 
 from dataclasses import replace
+from typing import Final
 
 from fabgossip.core.batching import Departure
-from fabgossip.core.catalog import prefix_of
+from fabgossip.core.catalog import Head, prefix_of
 from fabgossip.core.effects import SetTimer
-from fabgossip.core.events import AdvertiseDue, LinkId
+from fabgossip.core.events import AdvertiseDue, PairDue
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
 from fabgossip.core.sessions import Session
 from fabgossip.core.telling import Untold
 from fabgossip.model.artifact import ArtifactType, VerifiedManifest
+from fabgossip.model.increments import has_mark
 from fabgossip.model.messages import INLINE_BYTES_MAX
-from fabgossip.model.moment import Now
+from fabgossip.model.moment import Duration, Now, later
+
+PAIRED_WITHIN: Final = Duration(1_000)
+"""The increment to a snapshot is handed over right behind it (*start*)."""
 
 
 class Announcing:
@@ -26,6 +33,7 @@ class Announcing:
     __slots__ = (
         "_contents",
         "_m",
+        "_paired",
         "_untold",
     )
 
@@ -34,6 +42,8 @@ class Announcing:
         self._contents = contents
         self._untold: dict[bytes, Untold] = {}
         """Prefixes of durable manifests not announced yet."""
+        self._paired: dict[bytes, VerifiedManifest] = {}
+        """Those of them that wait for their increment."""
 
     def on_durable(self, verified: VerifiedManifest, untold: Untold) -> None:
         """A manifest may be told of from now on."""
@@ -42,12 +52,44 @@ class Announcing:
     def on_gone(self, verified: VerifiedManifest) -> None:
         """A manifest is nothing to tell of any more."""
         self._untold.pop(prefix_of(verified.manifest_hash), None)
+        self._paired.pop(prefix_of(verified.manifest_hash), None)
 
     def tell(self, verified: VerifiedManifest, now: Now) -> None:
         """Announce a durable manifest, once."""
-        untold = self._untold.pop(prefix_of(verified.manifest_hash), None)
-        if untold is not None:
-            self._m.telling.tell(verified, untold, now)
+        prefix = prefix_of(verified.manifest_hash)
+        untold = self._untold.get(prefix)
+        if untold is None or self._waits_for_increment(verified, untold, now):
+            return
+        del self._untold[prefix]
+        self._paired.pop(prefix, None)
+        self._m.telling.tell(verified, untold, now)
+        self._tell_pair(verified, now)
+
+    def _waits_for_increment(self, verified: VerifiedManifest, untold: Untold, now: Now) -> bool:
+        """Whether a snapshot was handed over here just now, and its increment was not."""
+        head = self._m.catalog.find(verified.manifest.namespace.text)
+        is_own = untold.origin is None and not untold.is_late and not untold.is_overdue
+        if not is_own or not has_mark(verified.manifest) or head is None or _has_increment(head):
+            return False
+        prefix = prefix_of(verified.manifest_hash)
+        if prefix not in self._paired:
+            self._paired[prefix] = verified
+            at = later(now.instant, PAIRED_WITHIN)
+            self._m.out.append(SetTimer(timer=PairDue(prefix=prefix), at=at))
+        return True
+
+    def _tell_pair(self, increment: VerifiedManifest, now: Now) -> None:
+        """An increment was told: what waited for it is next."""
+        head = self._m.catalog.find(increment.manifest.namespace.text)
+        if head is not None and prefix_of(head.verified.manifest_hash) in self._paired:
+            self.tell(head.verified, now)
+
+    def on_pair_due(self, prefix: bytes, now: Now) -> None:
+        """A snapshot waited long enough for its increment."""
+        verified = self._paired.pop(prefix, None)
+        if verified is not None and prefix in self._untold:
+            self._untold[prefix] = replace(self._untold[prefix], is_overdue=True)
+            self.tell(verified, now)
 
     def on_stuck(self, verified: VerifiedManifest, now: Now) -> None:
         """Its content cannot be had right now: others may know of it all the same; of a trust
@@ -78,14 +120,15 @@ class Announcing:
 
     def _on_held(self, session: Session, leaves: Departure[VerifiedManifest], now: Now) -> None:
         if leaves.timer_at is not None:
-            timer = AdvertiseDue(link=session.link)
-            self._m.out.append(SetTimer(timer=timer, at=leaves.timer_at))
+            self._m.out.append(SetTimer(timer=AdvertiseDue(), at=leaves.timer_at))
         held = [one for one in leaves.entries if self._contents.is_held(one.manifest)]
         self._m.disclosure.advertise(session, held, now)
 
-    def on_advertise_due(self, link: LinkId, now: Now) -> None:
+    def on_advertise_due(self, now: Now) -> None:
         """What came to be held was gathered long enough."""
-        session = self._m.sessions.find(link)
-        if session is not None:
-            for leaves in self._m.telling.held.on_due(link, now.instant):
-                self._on_held(session, leaves, now)
+        for link, leaves in self._m.telling.held.on_due(now.instant):
+            self._on_held(self._m.sessions.of(link), leaves, now)
+
+
+def _has_increment(head: Head) -> bool:
+    return head.increment is not None and head.increment.is_held

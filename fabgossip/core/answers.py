@@ -1,4 +1,5 @@
-"""When "not available" leaves: on a grid of the clock, so that its delay tells nothing.
+"""When "not available", or an empty chain, leaves: on a grid of the clock, so that its delay tells
+nothing.
 
 Decides: the moment an answer leaves, from the moment its question came alone.
 Keeps: answers of one link leave in the order of their questions; contents and `Busy` never wait
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fabgossip.core.events import LinkId
-from fabgossip.model.messages import NotAvailable
+from fabgossip.model.messages import Chain, NotAvailable
 from fabgossip.model.moment import Duration, Instant, later
 
 GRID_MS: Final = 10
@@ -25,7 +26,7 @@ class HeldBack:
     """An answer and the stream of its question."""
 
     stream: int
-    answer: NotAvailable
+    answer: NotAvailable | Chain
 
 
 class Answers:
@@ -40,10 +41,12 @@ class Answers:
         """Whether all items of a request could be answered so."""
         return len(self._waiting.get(link, ())) + items <= ANSWERS_MAX
 
-    def add(self, link: LinkId, stream: int, item: int, now: Instant) -> Instant | None:
+    def add(
+        self, link: LinkId, stream: int, answer: NotAvailable | Chain, now: Instant
+    ) -> Instant | None:
         """Put an answer on the grid; gives when to take what waits, if nothing waited before."""
         waiting = self._waiting.setdefault(link, [])
-        waiting.append(HeldBack(stream, NotAvailable(item=item)))
+        waiting.append(HeldBack(stream, answer))
         if len(waiting) > 1:
             return None
         return later(now, Duration(GRID_MS - now % GRID_MS))

@@ -8,10 +8,10 @@ Must not know: who announced a head, where its content comes from, who may know 
 """
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
 from fabgossip.core.events import Token
+from fabgossip.core.history import KEPT_MAX, Kept, worth_keeping
 from fabgossip.core.ordered import OrderedMap, OrderedSet
 from fabgossip.model.artifact import (
     NO_ORDER,
@@ -25,6 +25,7 @@ from fabgossip.model.ids import ContentHash, ManifestHash
 from fabgossip.model.messages import PREFIX_BYTES
 from fabgossip.model.moment import UnixTime, is_past
 from fabgossip.model.scope import Audience
+from fabgossip.model.words import Word
 from fabgossip.trust.rejections import RejectionCode
 
 FLOORS_MAX: Final = 200_000
@@ -53,7 +54,7 @@ class Floor:
 NO_FLOOR: Final = Floor(NO_ORDER, None)
 
 
-class HeadState(StrEnum):
+class HeadState(Word):
     """What became of a head."""
 
     PERSISTING = "persisting"
@@ -105,14 +106,14 @@ HOLDING_STATES: Final = frozenset(
 
 @dataclass(slots=True)
 class Head:
-    """The newest accepted manifest of a namespace, and its increment if one is held."""
+    """The newest accepted manifest of a namespace, and the increments that lead to it."""
 
     verified: VerifiedManifest
     state: HeadState
     is_durable: bool = False
     is_held: bool = False
-    increment: VerifiedManifest | None = None
-    increment_is_held: bool = False
+    kept: tuple[Kept, ...] = ()
+    """Increments of its epoch up to its order, in falling order, one of each."""
     sides: list[VerifiedManifest] = field(default_factory=list)
     """Other statements of the very same order: evidence that the signer contradicts itself."""
     is_unlisted: bool = False
@@ -150,9 +151,26 @@ class Head:
 
     @property
     def statements(self) -> tuple[VerifiedManifest, ...]:
-        """The head, its increment and the other sides of a dispute."""
-        increment = () if self.increment is None else (self.increment,)
-        return (self.verified, *increment, *self.sides)
+        """The head, its increments and the other sides of a dispute."""
+        return (self.verified, *(one.verified for one in self.kept), *self.sides)
+
+    @property
+    def increment(self) -> Kept | None:
+        """The increment to this very version."""
+        newest = self.kept[0] if self.kept else None
+        is_its = newest is not None and newest.verified.manifest.order == self.manifest.order
+        return newest if is_its else None
+
+    def kept_of(self, verified: VerifiedManifest) -> Kept | None:
+        """An increment as it is kept; None for anything else."""
+        return next((one for one in self.kept if one.verified is verified), None)
+
+    def holds(self, verified: VerifiedManifest) -> bool:
+        """Whether the content of the head, or of one of its increments, is here."""
+        if verified is self.verified:
+            return self.is_held
+        kept = self.kept_of(verified)
+        return kept is not None and kept.is_held
 
     def is_current_at(self, now: UnixTime) -> bool:
         """Whether it may be served as the current version."""
@@ -167,6 +185,26 @@ def is_narrower(manifest: Manifest, before: Manifest) -> bool:
         if not ids or not set(ids) <= set(before.audience.ids_of(kind)):
             return False
     return True
+
+
+def _is_of(head: Head, order: Order) -> bool:
+    """Whether an increment of this order can lead to a head."""
+    return order.epoch == head.manifest.authority_epoch and order <= head.manifest.order
+
+
+def _inherited(before: Head, manifest: Manifest) -> tuple[Kept, ...]:
+    """The increments a new head takes over: what led to the one before it."""
+    if manifest.tombstone is not None or before.manifest.tombstone is not None:
+        return ()
+    old = before.manifest
+    kept = worth_keeping(before.kept, old.content_hash, old.content_size)
+    order = manifest.order
+    return tuple(
+        one
+        for one in kept
+        if one.verified.manifest.authority_epoch == order.epoch
+        and one.verified.manifest.order < order
+    )
 
 
 def _still_widens(manifest: Manifest, before: Head) -> bool:
@@ -260,11 +298,14 @@ class Catalog:
             self._unlink(before)
         head = Head(verified=verified, state=HeadState.PERSISTING, source=source)
         head.widens = before is not None and _still_widens(verified.manifest, before)
+        head.kept = () if before is None else _inherited(before, verified.manifest)
         self._heads[namespace] = head
         if verified.manifest.order >= self.floor(namespace).order:
             # Of one order the last accepted stands: a bundle issued again, the winner of a dispute.
             self._floors[namespace] = Floor(verified.manifest.order, verified.manifest_hash)
         self._link(verified)
+        for kept in head.kept:
+            self._link(kept.verified)
         self._await_expiry(verified.manifest)
         return head, before
 
@@ -281,7 +322,7 @@ class Catalog:
         if len(head.rivals) >= EVIDENCE_MAX:
             if not is_first:
                 return None
-            self._unlink_one(head.sides.pop())
+            self._unlink_one(head.sides.pop(), head.statements)
         if is_first:
             return self.on_rivals(head, (verified, *head.rivals))
         head.sides.append(verified)
@@ -323,14 +364,29 @@ class Catalog:
             namespace = manifest.namespace.text
             self._by_expiry[(manifest.expires_at, namespace)] = namespace
 
-    def on_increment(self, verified: VerifiedManifest) -> Head | None:
-        """An admitted increment stands beside its snapshot; None if that is not the head."""
-        head = self._heads.find(verified.manifest.namespace.text)
-        if head is None or head.manifest.order != verified.manifest.order:
+    def on_increment(self, verified: VerifiedManifest) -> tuple[VerifiedManifest, ...] | None:
+        """An admitted increment is kept beside its head; gives those that make room for it, another
+        one of its order or the oldest, or None if it has no place there."""
+        head, order = self._heads.find(verified.manifest.namespace.text), verified.manifest.order
+        if head is None or head.manifest.tombstone is not None or not _is_of(head, order):
             return None
-        head.increment = verified
-        self._link(verified)
-        return head
+        newer = [one for one in head.kept if one.verified.manifest.order > order]
+        older = [one for one in head.kept if one.verified.manifest.order < order]
+        kept = (*newer, Kept(verified), *older)[:KEPT_MAX]
+        gone = tuple(one.verified for one in head.kept if one not in kept)
+        head.kept = kept
+        for one in gone:
+            self._unlink_one(one, head.statements)
+        if any(one.verified is verified for one in kept):
+            self._link(verified)
+        return gone
+
+    def on_increment_gone(self, verified: VerifiedManifest) -> None:
+        """An increment is kept no longer."""
+        head = self._heads.find(verified.manifest.namespace.text)
+        if head is not None and head.kept_of(verified) is not None:
+            head.kept = tuple(one for one in head.kept if one.verified is not verified)
+            self._unlink_one(verified, head.statements)
 
     def on_persisting(self, token: Token, verified: VerifiedManifest) -> None:
         """A change about this manifest is on its way to the disk."""
@@ -371,13 +427,18 @@ class Catalog:
         for verified in head.statements:
             self._unlink_one(verified)
 
-    def _unlink_one(self, verified: VerifiedManifest) -> None:
+    def _unlink_one(
+        self, verified: VerifiedManifest, rest: tuple[VerifiedManifest, ...] = ()
+    ) -> None:
+        """Of a namespace `rest` still stands; without it all of one head leave together."""
         manifest = verified.manifest
         prefix = prefix_of(verified.manifest_hash)
         self._by_prefix.pop(prefix, None)
-        # A snapshot and its increment may name one content: the first to go takes the row along.
+        # A snapshot and its increments may name one content: the first to go takes the row along,
+        # unless another one stays.
         namespaces = self._by_content.get(manifest.content_hash)
-        if namespaces is not None:
+        is_named = any(one.manifest.content_hash == manifest.content_hash for one in rest)
+        if namespaces is not None and not is_named:
             namespaces.discard(manifest.namespace.text)
             if not len(namespaces):
                 del self._by_content[manifest.content_hash]
@@ -469,6 +530,10 @@ class Catalog:
             assert head.manifest.namespace.text == namespace
             assert self._floors[namespace].order >= head.manifest.order
             assert len(head.sides) < EVIDENCE_MAX
+            assert len(head.kept) <= KEPT_MAX
+            orders = [one.verified.manifest.order for one in head.kept]
+            assert orders == sorted(set(orders), reverse=True)
+            assert all(_is_of(head, order) for order in orders)
             assert self._by_prefix[prefix_of(head.verified.manifest_hash)] == namespace
             assert namespace in self._by_content[head.manifest.content_hash]
             assert (

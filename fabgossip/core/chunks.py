@@ -8,6 +8,7 @@ Must not know: streams, links, where bytes are kept.
 """
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Final
 
 from fabgossip.core.effects import ServeItem
@@ -51,6 +52,13 @@ class Chunks:
     def hash_of(self, number: int) -> ContentHash:
         """What a chunk must hash to."""
         return self._hashes[number]
+
+    def are_of(self, content: bytes) -> bool:
+        """Whether a content that came in one piece is what every chunk must be."""
+        pieces = (content[self.start_of(one) : self.start_of(one + 1)] for one in range(self.count))
+        return len(content) == self._size and all(
+            sha256(piece).digest() == self._hashes[number] for number, piece in enumerate(pieces)
+        )
 
 
 @dataclass(slots=True)

@@ -27,6 +27,7 @@ from fabgossip.model.authority import Opening, Verb
 from fabgossip.model.ids import BootId
 from fabgossip.model.messages import (
     ANNOUNCE_ENTRIES_MAX,
+    FEATURES,
     HEADS_BYTES_MAX,
     HEADS_ENTRIES_MAX,
     HOLDINGS_ENTRIES_MAX,
@@ -167,7 +168,7 @@ class Disclosure:
         hello = Hello(
             protocol_min=self._sessions.spoken.lowest,
             protocol_max=self._sessions.spoken.highest,
-            features=0,
+            features=FEATURES,
             boot_id=boot_id,
             claims=session.shown_claims,
             openings=openings,
@@ -354,8 +355,7 @@ class Disclosure:
         head, verified = found
         if verified in head.sides:
             return True
-        is_held = head.is_held if verified is head.verified else head.increment_is_held
-        return not is_held and self.may_know(session, verified, now)
+        return not head.holds(verified) and self.may_know(session, verified, now)
 
     def advertise(self, session: Session, held: list[VerifiedManifest], now: Now) -> None:
         """Tell a neighbour which of these it may know that we hold now."""
@@ -447,6 +447,18 @@ class Disclosure:
                 found.append(verified.envelope)
         return found
 
+    def may_learn_all(self, session: Session, about: tuple[Found, ...], now: Now) -> bool:
+        """Whether the peer may know of all of these, which it asked for as one; the same is asked
+        about what there is not."""
+        denied = []
+        for found in about:
+            request = Subject(identity=session.identity, claims=session.claims)
+            decision = self.decide(request, found, Verb.KNOW, now)
+            if not decision.allow:
+                denied.append(decision)
+        self.deny_all(session, denied)
+        return not denied
+
     def _newer(self, known: HeadKnown) -> tuple[VerifiedManifest, ...]:
         if known.namespace == self._beliefs.facts.bundle.bundle_namespace:
             # Each bundle is judged by the one before it: who is behind needs every step.
@@ -456,7 +468,8 @@ class Disclosure:
         head = self._catalog.find(known.namespace)
         if head is None or not is_told(head) or head.manifest.order <= order:
             return ()
-        return (head.verified,) if head.increment is None else (head.verified, head.increment)
+        increment = head.increment
+        return (head.verified,) if increment is None else (head.verified, increment.verified)
 
     def ask_heads(self, session: Session, namespaces: tuple[str, ...]) -> None:
         """Ask a peer for what is newer than our versions of these namespaces. Names only what the
@@ -523,7 +536,8 @@ def is_servable(head: Head, verified: VerifiedManifest, now: Now) -> bool:
     is_binding = verified.manifest.artifact_type in BINDING_TYPES
     if verified in head.sides:
         return is_binding
-    held = head.is_held if verified is head.verified else head.increment_is_held
     usable = head.state not in GONE_STATES and head.state not in _UNTOLD_STATES
     undisputed = not head.is_disputed or is_binding
-    return held and usable and undisputed and not is_over(verified.manifest, now.unix)
+    return (
+        head.holds(verified) and usable and undisputed and not is_over(verified.manifest, now.unix)
+    )

@@ -80,6 +80,17 @@ class ReceiveContent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Assemble:
+    """Make a content of contents that are held: apply the increments in this order, the first to
+    what its manifest names as base, in memory and on a copy. Each result is hashed; the last is
+    stored like a content that was received, no other is ever visible. `ContentStored` or
+    `AssemblyFailed` follows."""
+
+    wanted: ContentWanted
+    increments: tuple[Manifest, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiveGranted:
     """Get a content from a link with a fetch grant, in one request, verify it, and keep it for who
     made the local request and for nobody else: it is not stored; `GrantedReceived` follows."""
@@ -197,6 +208,8 @@ class Fact(StrEnum):
     RECOVERY_STARTED = "recovery_started"
     RECOVERY_ENDED = "recovery_ended"
     WANT_STUCK = "want_stuck"
+    CHAIN_ASSEMBLED = "chain_assembled"
+    CHAIN_BROKEN = "chain_broken"
     STORAGE_FAILED = "storage_failed"
     STORAGE_REFUSES = "storage_refuses"
     STORAGE_TAKES = "storage_takes"
@@ -236,6 +249,7 @@ Effect: TypeAlias = (
     | Disconnect
     | SetTimer
     | ReceiveContent
+    | Assemble
     | ReceiveGranted
     | ServeContent
     | Persist

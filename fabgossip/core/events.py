@@ -13,6 +13,7 @@ from typing import NewType, TypeAlias
 from fabgossip.core.space import SpaceState
 from fabgossip.model.authority import NodeIdentity
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
+from fabgossip.model.increments import AssemblyFault
 from fabgossip.model.messages import Message
 from fabgossip.model.persistence import (
     WHOLE_MEMORY,
@@ -189,23 +190,24 @@ class LadderDue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdvertiseDue:
-    """What came to be held is told on a link."""
+    """What came to be held is told."""
 
-    link: LinkId
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairDue:
+    """A snapshot has waited for its increment; it may be told by now."""
+
+    prefix: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnounceDue:
-    """Announcements that waited for each other on a link leave."""
-
-    link: LinkId
+    """Announcements that waited for each other on their links leave."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HaveDue:
-    """News gathered for a link leaves."""
-
-    link: LinkId
+    """News gathered for links leaves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +243,14 @@ class RequestDue:
     request: RequestId
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainDue:
+    """A chain of increments took as long as it may; another generation is stale."""
+
+    namespace: str
+    generation: int
+
+
 Timer: TypeAlias = (
     RefreshDue
     | DialDue
@@ -248,6 +258,7 @@ Timer: TypeAlias = (
     | SilenceDue
     | HelloDue
     | WantDue
+    | ChainDue
     | LadderDue
     | AdvertiseDue
     | ComparisonDue
@@ -255,6 +266,7 @@ Timer: TypeAlias = (
     | RequestDue
     | PartingDue
     | AnnounceDue
+    | PairDue
     | HaveDue
     | GraftDue
 )
@@ -280,11 +292,12 @@ class ContentWanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentStored:
-    """A content is durable here and is what was signed: hash and size matched."""
+    """A content is durable here and is what was signed: hash and size matched. Also the answer to
+    `Assemble`."""
 
     wanted: ContentWanted
     link: LinkId | None
-    """Where it came from; None for a local request or the own disk."""
+    """Where it came from; None for a local request, an assembly or the own disk."""
     content: bytes | None
     """The bytes, for a type fabgossip reads, and of any small one."""
 
@@ -299,6 +312,15 @@ class ContentFailed:
     request: RequestId | None
     reason: FetchFailure
     received: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssemblyFailed:
+    """`Assemble` came to nothing, at the increment of this place; nothing of it is stored."""
+
+    wanted: ContentWanted
+    fault: AssemblyFault
+    place: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -445,6 +467,7 @@ Event: TypeAlias = (
     | TimerFired
     | ContentStored
     | ContentFailed
+    | AssemblyFailed
     | GrantedReceived
     | ContentServed
     | ContentLost

@@ -16,6 +16,7 @@ from dataclasses import replace
 from fabgossip.core.accepting import Accepting
 from fabgossip.core.activation import Activation
 from fabgossip.core.announcing import Announcing
+from fabgossip.core.assembling import Assembling
 from fabgossip.core.catalog import (
     BINDING_TYPES,
     DIRECTORY_TYPES,
@@ -53,6 +54,7 @@ class Following:
         "_accepting",
         "_activation",
         "_announcing",
+        "_assembling",
         "_contents",
         "_covering",
         "_disputes",
@@ -68,6 +70,7 @@ class Following:
         durability: Durability,
         contents: OwnContents,
         announcing: Announcing,
+        assembling: Assembling,
         activation: Activation,
         covering: Covering,
         disputes: Disputes,
@@ -79,6 +82,7 @@ class Following:
         self._durability = durability
         self._contents = contents
         self._announcing = announcing
+        self._assembling = assembling
         self._activation = activation
         self._covering = covering
         self._disputes = disputes
@@ -125,8 +129,19 @@ class Following:
         head.state = HeadState.BEHIND if is_head else head.state
         if provenance.content is not None:
             self._store(verified, provenance.content, now)
+        elif not is_head or not self._assembling.begin(head, provenance.origin, now):
+            self._want(head, verified, provenance.origin, now)
+        if not is_head:
+            self._assembling.on_kept(head, verified, now)
+
+    def _want(
+        self, head: Head, verified: VerifiedManifest, origin: LinkId | None, now: Now
+    ) -> None:
+        """An increment that leads to an earlier version is of use only while it is here."""
+        manifest = verified.manifest
+        if manifest.order < head.manifest.order:
             return
-        self._contents.want(verified, provenance.origin, now)
+        self._contents.want(verified, origin, now)
         if manifest.artifact_type is ArtifactType.REVOCATION_LIST:
             self._announcing.tell(verified, now)
 
@@ -167,8 +182,10 @@ class Following:
             self.on_side_held(verified, content, now)
             return
         if verified is not head.verified:
-            head.increment_is_held = True
-            self._announcing.tell_held(verified, now)
+            kept = head.kept_of(verified)
+            assert kept is not None, "of a head that is not itself, nor disputes it"
+            kept.is_held = True
+            self._announcing.tell_held(verified, now, content)
             return
         if head.state is HeadState.OUTDATED:
             head.is_held = True  # nothing follows from it until it is believed again

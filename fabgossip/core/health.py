@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import Catalog, Head, HeadState
+from fabgossip.core.chains import Chains, ChainsSnapshot
 from fabgossip.core.events import AuditState
 from fabgossip.core.fetching import Fetching, FetchingSnapshot
 from fabgossip.core.neighbors import Neighbors, NeighborsSnapshot
@@ -79,6 +80,7 @@ class NodeSnapshot:
     last_change_at: UnixTime | None
     neighbors: NeighborsSnapshot
     fetching: FetchingSnapshot
+    chains: ChainsSnapshot
     policing: PolicingSnapshot
     space: SpaceState
     problems: tuple[Problem, ...]
@@ -103,6 +105,7 @@ def node_snapshot(
     catalog: Catalog,
     neighbors: Neighbors,
     fetching: Fetching,
+    chains: Chains,
     policing: PolicingSnapshot,
     audit: AuditState,
     space: SpaceState,
@@ -134,6 +137,7 @@ def node_snapshot(
         ),
         neighbors=seen,
         fetching=fetching.snapshot(now.instant),
+        chains=chains.snapshot(),
         policing=policing,
         space=space,
         problems=problems[:PROBLEMS_MAX],

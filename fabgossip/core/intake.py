@@ -99,7 +99,9 @@ class Intake:
                 verdict.code in HELD_BACK or self._disputes.is_unopposed(verdict)
             ) and request is None:
                 until = later(now.instant, WAITING_FOR)
-                m.waiting.on_held(Waiting(raw, origin, source, hops, until, verdict.namespace))
+                m.waiting.on_held(
+                    Waiting(raw, origin, source, hops, until, verdict.namespace, content)
+                )
             return verdict
         if verdict.manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
             judged = self._judge_variant(verdict, origin, source, request)
@@ -114,8 +116,13 @@ class Intake:
         self._accepting.accept(verdict, provenance, source)
         namespace = verdict.manifest.namespace.text
         for one in m.waiting.on_accepted(namespace, now.instant):
-            self.on_envelope(one.envelope, one.origin, one.hops, now, source=one.source)
+            self._on_waited(one, now)
         return verdict
+
+    def _on_waited(self, one: Waiting, now: Now) -> None:
+        self.on_envelope(
+            one.envelope, one.origin, one.hops, now, source=one.source, content=one.content
+        )
 
     def _judge_variant(
         self,
@@ -168,10 +175,19 @@ class Intake:
         return None
 
     def _room_for(self, verdict: VerifiedManifest | Rejection) -> VerifiedManifest | Rejection:
-        """A new namespace needs a floor, and floors are bounded."""
+        """A new namespace needs a floor, and floors are bounded; for what proved to be no increment
+        there is none."""
         if isinstance(verdict, Rejection):
             return verdict
         namespace = verdict.manifest.namespace.text
+        if self._m.chains.is_set_aside(verdict.manifest_hash):
+            return Rejection(
+                code=RejectionCode.CONTENT_INVALID,
+                detail="an increment that does not make the result it names",
+                namespace=namespace,
+                manifest_hash=verdict.manifest_hash,
+                was_signed=True,
+            )
         epoch = self._m.beliefs.facts.bundle.authority_epoch
         if self._m.catalog.has_room(namespace, epoch):
             return verdict
@@ -296,7 +312,7 @@ class Intake:
         """What this node believes, or may do, changed: what waited for that is judged again, and
         what was held and not applied is tried once more."""
         for one in self._m.waiting.on_more_known(now.instant):
-            self.on_envelope(one.envelope, one.origin, one.hops, now, source=one.source)
+            self._on_waited(one, now)
         self._activation.apply_again(now)
         self._activation.withhold(now)
 

@@ -30,6 +30,7 @@ from fabgossip.core.sessions import Session, shared_protocol
 from fabgossip.core.witnessing import Witnessing
 from fabgossip.model.ids import BootId
 from fabgossip.model.messages import (
+    FEATURES,
     Bye,
     ByeReason,
     Hello,
@@ -177,7 +178,7 @@ class Links:
         if goes is session:
             return
         self._claims.judge(session, now)
-        self._m.disclosure.send(session.link, Welcome(protocol=session.protocol, features=0))
+        self._m.disclosure.send(session.link, _welcome(session.protocol, hello))
         self._open(session, now)
 
     def _open(self, session: Session, now: Now) -> None:
@@ -378,3 +379,8 @@ class Links:
 
     def _timer(self, timer: Timer, at: Instant) -> None:
         self._m.out.append(SetTimer(timer=timer, at=at))
+
+
+def _welcome(protocol: int, hello: Hello) -> Welcome:
+    """In force is what both ends have."""
+    return Welcome(protocol=protocol, features=hello.features & FEATURES)

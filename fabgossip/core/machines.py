@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fabgossip.core.audits import Audits
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import Catalog
+from fabgossip.core.chains import Chains
 from fabgossip.core.config import NodeConfig
 from fabgossip.core.disclosure import Disclosure
 from fabgossip.core.dissemination import Dissemination
@@ -48,6 +49,7 @@ class Machines:
     audits: Audits
     beliefs: Beliefs
     catalog: Catalog
+    chains: Chains
     disclosure: Disclosure
     dissemination: Dissemination
     fetching: Fetching
@@ -95,6 +97,7 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         audits=Audits(cluster_id, verifier),
         beliefs=beliefs,
         catalog=catalog,
+        chains=Chains(),
         disclosure=disclosure,
         dissemination=Dissemination(config.dissemination),
         fetching=Fetching(config.fetching, config.recovery, setup.chance("fetching")),

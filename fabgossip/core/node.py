@@ -15,8 +15,10 @@ from fabgossip.core.events import (
     AdvertiseDue,
     AnnounceDue,
     AnswersDue,
+    AssemblyFailed,
     AuditChanged,
     AuditState,
+    ChainDue,
     CheckpointSigned,
     ClockChanged,
     ComparisonDue,
@@ -33,6 +35,7 @@ from fabgossip.core.events import (
     LadderDue,
     LinkSlow,
     MessageReceived,
+    PairDue,
     PartingDue,
     PeerConnected,
     PeerLost,
@@ -70,7 +73,9 @@ from fabgossip.model.messages import (
     Busy,
     Bye,
     Cancel,
+    Chain,
     Claims,
+    GetChain,
     GetContent,
     GetHeads,
     GetManifests,
@@ -131,6 +136,7 @@ class Node:
             self._m,
             self._rooms.contents,
             self._rooms.announcing,
+            self._rooms.assembling,
             self._rooms.following,
             self._rooms.activation,
         )
@@ -161,6 +167,8 @@ class Node:
                 self._links.on_connected(event, now)
             case PeerLost():
                 self._links.on_lost(event, now)
+                if event.link is not None:
+                    self._rooms.assembling.on_lost(event.link, now)
             case MessageReceived():
                 self._on_message(event, now)
             case Unsent():
@@ -173,6 +181,8 @@ class Node:
                 self._requests.on_content(self._acquisition.on_stored(event, now))
             case ContentFailed():
                 self._on_failed(event, now)
+            case AssemblyFailed():
+                self._rooms.assembling.on_failed(event, now)
             case GrantedReceived():
                 self._acquisition.on_granted(event, now)
             case ContentServed():
@@ -349,6 +359,10 @@ class Node:
             case GetHeads():
                 found = self._m.disclosure.heads(session, message.known, now)
                 self._m.policing.on_found(session.link, found - len(message.known), now.instant)
+            case GetChain():
+                self._serving.on_get_chain(session, message, now)
+            case Chain():
+                self._rooms.assembling.on_chain(session, message, now)
             case GetContent():
                 self._serving.on_get_content(session, message, stream, now)
             case AuditHead():
@@ -377,6 +391,8 @@ class Node:
                 self._links.on_parting_due(timer.link)
             case WantDue():
                 self._m.fetching.on_due(timer.content_hash, timer.generation)
+            case ChainDue():
+                self._rooms.assembling.on_due(timer.namespace, timer.generation, now)
             case LadderDue():
                 self._acquisition.on_ladder_due(now)
             case ComparisonDue():
@@ -384,13 +400,15 @@ class Node:
             case AnswersDue():
                 self._m.policing.on_answers_due(timer.link)
             case AnnounceDue():
-                self._m.telling.on_announce_due(timer.link, now)
+                self._m.telling.on_announce_due(now)
+            case PairDue():
+                self._rooms.announcing.on_pair_due(timer.prefix, now)
             case HaveDue():
-                self._m.telling.on_have_due(timer.link, now)
+                self._m.telling.on_have_due(now)
             case GraftDue():
                 self._exchange.on_graft_due(now)
             case AdvertiseDue():
-                self._rooms.announcing.on_advertise_due(timer.link, now)
+                self._rooms.announcing.on_advertise_due(now)
             case RequestDue():
                 self._requests.on_request_due(timer.request)
             case _:
@@ -422,9 +440,9 @@ class Node:
         """Assert the invariants of every machine."""
         m = self._m
         for machine in (
-            m.audits, m.catalog, m.sessions, m.neighbors, m.dissemination, m.holdings, m.fetching,
-            self._rooms.contents, m.beliefs, m.waiting, m.variants, m.uses, m.granted, m.policing,
-            m.slots, m.news, m.telling, m.reconciliation, m.recovery, self._comparing,
+            m.audits, m.catalog, m.chains, m.sessions, m.neighbors, m.dissemination, m.holdings,
+            m.fetching, self._rooms.contents, m.beliefs, m.waiting, m.variants, m.uses, m.granted,
+            m.policing, m.slots, m.news, m.telling, m.reconciliation, m.recovery, self._comparing,
             self._replication,
         ):  # fmt: skip
             machine.check()

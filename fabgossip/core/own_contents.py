@@ -42,9 +42,9 @@ class OwnContents:
     def is_wanted(self, verified: VerifiedManifest) -> bool:
         """Whether this node applies it, reads it itself, or holds it by duty."""
         manifest = verified.manifest
-        if TYPE_RULES[manifest.artifact_type].is_read or matches(
-            manifest.audience, self._m.beliefs.facts.own
-        ):
+        # A snapshot is read, and an increment is a part of one.
+        is_read = TYPE_RULES[manifest.artifact_type].is_read or manifest.base is not None
+        if is_read or matches(manifest.audience, self._m.beliefs.facts.own):
             return True
         return self._m.placement.has_duty(manifest)
 
@@ -81,14 +81,16 @@ class OwnContents:
         before."""
         self._held.pop(content_hash, None)
         for head, verified in self._m.catalog.by_content(content_hash):
+            kept = head.kept_of(verified)
             is_wanted = self.is_wanted(verified) and not is_mere_evidence(head, verified)
+            if kept is not None:
+                # One that leads to an earlier version is of use only while it is here.
+                kept.is_held, is_wanted = False, is_wanted and kept is head.increment
             if verified is head.verified:
                 head.is_held = False
                 if head.state in HOLDING_STATES:
                     head.state = HeadState.BEHIND if is_wanted else HeadState.KNOWN
                 self._m.catalog.touch(head.manifest.namespace.text)
-            elif verified is head.increment:
-                head.increment_is_held = False
             if is_wanted and head.state not in GONE_STATES:
                 self.want(verified, None, now)
 

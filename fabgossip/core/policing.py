@@ -22,9 +22,12 @@ from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import (
     Busy,
     ByeReason,
+    Chain,
+    GetChain,
     GetContent,
     Holdings,
     Message,
+    NotAvailable,
     TrafficClass,
 )
 from fabgossip.model.moment import Instant
@@ -114,7 +117,19 @@ class Policing:
 
     def not_available(self, session: Session, stream: int, item: int, now: Instant) -> None:
         """Answer one item as not available, when the clock comes to the grid."""
-        due = self._answers.add(session.link, stream, item, now)
+        self._answer(session, stream, NotAvailable(item=item), now)
+
+    def no_chain(self, session: Session, message: GetChain, now: Instant) -> None:
+        """Answer that there is no such chain, when the clock comes to the grid; not at all where
+        too many answers wait."""
+        if self._answers.has_room(session.link, 1):
+            empty = Chain(namespace=message.namespace, head=message.head, envelopes=())
+            self._answer(session, 0, empty, now)
+
+    def _answer(
+        self, session: Session, stream: int, answer: NotAvailable | Chain, now: Instant
+    ) -> None:
+        due = self._answers.add(session.link, stream, answer, now)
         if due is not None:
             self._out.append(SetTimer(timer=AnswersDue(link=session.link), at=due))
 

@@ -12,7 +12,7 @@ Must not know: what a message leads to, what the peer is told about it.
 """
 
 from dataclasses import dataclass, replace
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Final, TypeAlias, assert_never
 
 from fabgossip.core.events import LinkId
@@ -24,7 +24,9 @@ from fabgossip.model.messages import (
     Busy,
     Bye,
     Cancel,
+    Chain,
     Claims,
+    GetChain,
     GetContent,
     GetHeads,
     GetManifests,
@@ -47,6 +49,7 @@ from fabgossip.model.messages import (
     Welcome,
 )
 from fabgossip.model.moment import Duration, Instant, elapsed
+from fabgossip.model.words import Word
 from fabgossip.trust.lane import claims_trust
 
 FLOOD_FACTOR: Final = 10
@@ -67,7 +70,7 @@ class Beyond(Enum):
     """Not read and not answered; whoever asked asks again."""
 
 
-class Kind(StrEnum):
+class Kind(Word):
     """What is counted apart."""
 
     CLAIMS = "claims"
@@ -87,6 +90,8 @@ class Kind(StrEnum):
     MANIFESTS = "manifests"
     GET_HEADS = "get_heads"
     HEADS = "heads"
+    GET_CHAIN = "get_chain"
+    CHAIN = "chain"
     GET_CONTENT = "get_content"
     CANCEL = "cancel"
     AUDIT_HEAD = "audit_head"
@@ -122,6 +127,8 @@ RATES: Final[dict[Kind, Rate]] = {
     Kind.MANIFESTS: Rate("envelopes", 200, 1_000, 2_000, Beyond.SKIPPED),
     Kind.GET_HEADS: Rate("namespaces", 1_280, 1_000, 5_120, Beyond.UNANSWERED),
     Kind.HEADS: Rate("envelopes", 200, 1_000, 2_000, Beyond.UNANSWERED),
+    Kind.GET_CHAIN: Rate("messages", 10, 1_000, 40, Beyond.UNANSWERED),
+    Kind.CHAIN: Rate("messages", 10, 1_000, 40, Beyond.UNANSWERED),
     Kind.GET_CONTENT: Rate("items", 1_000, 1_000, 4_000, Beyond.BUSY),
     Kind.CANCEL: Rate("messages", 100, 1_000, 400, Beyond.UNANSWERED),
     Kind.AUDIT_HEAD: Rate("messages", 1, 10_000, 8, Beyond.UNANSWERED),
@@ -129,10 +136,10 @@ RATES: Final[dict[Kind, Rate]] = {
 }
 """The one table (*start*). An honest node stays below each: it shows claims at half their rate
 (`Disclosure.show_claims`), pings ten times a second at most, asks for content one chunk at a time,
-sixteen at once, grafts 256 prefixes before it waits, asks for 256 manifests before it waits and for
-the heads of 1,024 namespaces at a turn, and tells the roots of its sets once or twice when a link
-opens. What it sends for nothing is content that was under way when it was given up: 1,024 frames at
-most, sixteen contents of 16 MiB."""
+sixteen at once, grafts 256 prefixes before it waits, asks for 256 manifests before it waits, for
+one chain of each namespace in which it is behind and for the heads of 1,024 namespaces at a turn,
+and tells the roots of its sets once or twice when a link opens. What it sends for nothing is
+content that was under way when it was given up: 1,024 frames, sixteen contents of 16 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,6 +349,10 @@ def _charge(message: Message) -> tuple[Kind, int] | None:
             return Kind.GET_MANIFESTS, max(len(message.ids), 1)
         case GetHeads():
             return Kind.GET_HEADS, max(len(message.known), 1)
+        case GetChain():
+            return Kind.GET_CHAIN, 1
+        case Chain():
+            return Kind.CHAIN, 1
         case GetContent():
             return Kind.GET_CONTENT, len(message.items)
         case Cancel():

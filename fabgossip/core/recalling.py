@@ -14,7 +14,7 @@ from fabgossip.core.activation import Activation
 from fabgossip.core.catalog import Floor, Head, HeadState, prefix_of
 from fabgossip.core.covering import Covering
 from fabgossip.core.disputes import Disputes
-from fabgossip.core.durability import Provenance
+from fabgossip.core.durability import Durability, Provenance
 from fabgossip.core.events import Started
 from fabgossip.core.following import Following
 from fabgossip.core.lasting import has_lost_trust, is_last_good, standing
@@ -22,8 +22,9 @@ from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
 from fabgossip.core.recording import rejected
 from fabgossip.model.artifact import ArtifactType, VerifiedManifest
+from fabgossip.model.ids import ManifestHash
 from fabgossip.model.moment import Now
-from fabgossip.model.persistence import StoredHead
+from fabgossip.model.persistence import DropIncrement, StoredHead
 from fabgossip.trust.rejections import Rejection, RejectionCode
 
 
@@ -36,6 +37,7 @@ class Recalling:
         "_contents",
         "_covering",
         "_disputes",
+        "_durability",
         "_following",
         "_m",
     )
@@ -43,6 +45,7 @@ class Recalling:
     def __init__(
         self,
         machines: Machines,
+        durability: Durability,
         contents: OwnContents,
         activation: Activation,
         covering: Covering,
@@ -51,6 +54,7 @@ class Recalling:
         following: Following,
     ) -> None:
         self._m = machines
+        self._durability = durability
         self._contents = contents
         self._activation = activation
         self._covering = covering
@@ -139,27 +143,45 @@ class Recalling:
         audience, prefix = verified.manifest.audience, prefix_of(verified.manifest_hash)
         m.dissemination.on_accepted(stored.envelope, audience, prefix, None)
         self._recall_held(stored, verified)
-        head: Head | None
         if stored.is_increment:
-            head = m.catalog.on_increment(verified)
-        else:
-            m.catalog.on_head(verified, "disk")
-            head = self._recall_sides(stored.namespace, sides)
-            verified = head.verified
-            self._covering.judge(head)
+            self._recall_increment(verified, now)
+            return
+        m.catalog.on_head(verified, "disk")
+        head = self._recall_sides(stored.namespace, sides)
+        verified = head.verified
+        self._covering.judge(head)
         m.beliefs.on_accepted(verified)
-        if head is not None:
-            self._following.follow(head, verified, Provenance(), now, content=stored.content)
+        self._following.follow(head, verified, Provenance(), now, content=stored.content)
+
+    def _recall_increment(self, verified: VerifiedManifest, now: Now) -> None:
+        """It is kept where its head is still here, and has not become another's."""
+        namespace = verified.manifest.namespace.text
+        gone = self._m.catalog.on_increment(verified)
+        head = self._m.catalog.find(namespace)
+        if gone is None or head is None:
+            self._drop(namespace, verified.manifest_hash)
+            return
+        for one in gone:
+            self._drop(namespace, one.manifest_hash)
+        self._following.follow(head, verified, Provenance(), now)
+
+    def _drop(self, namespace: str, manifest_hash: ManifestHash) -> None:
+        self._durability.keep(DropIncrement(namespace=namespace, manifest_hash=manifest_hash))
 
     def _recall_refused(
         self, stored: StoredHead, verdict: Rejection, sides: list[VerifiedManifest]
     ) -> None:
         """The last good one of an older epoch stays where consumers read it; all else goes."""
+        if stored.is_increment:
+            # It only was to lead to another version: nobody misses it.
+            if verdict.manifest_hash is not None:
+                self._drop(stored.namespace, verdict.manifest_hash)
+            return
         named = replace(verdict, namespace=stored.namespace)
         self._m.out.append(rejected(named, source="disk"))
-        if stored.is_increment or not is_last_good(self._m.beliefs, verdict):
+        if not is_last_good(self._m.beliefs, verdict):
             self._activation.take_away(stored.namespace)
-            if verdict.code is not RejectionCode.EXPIRED and not stored.is_increment:
+            if verdict.code is not RejectionCode.EXPIRED:
                 self._m.catalog.on_refused(stored.namespace, stored.order)
             return
         assert verdict.verified is not None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fabgossip.core.accepting import Accepting
 from fabgossip.core.activation import Activation
 from fabgossip.core.announcing import Announcing
+from fabgossip.core.assembling import Assembling
 from fabgossip.core.covering import Covering
 from fabgossip.core.disputes import Disputes
 from fabgossip.core.durability import Durability
@@ -29,6 +30,7 @@ class Rooms:
 
     activation: Activation
     announcing: Announcing
+    assembling: Assembling
     contents: OwnContents
     durability: Durability
     following: Following
@@ -39,18 +41,20 @@ class Rooms:
 
 def rooms_of(m: Machines) -> Rooms:
     """The rooms over the machines of a node."""
-    durability, contents = Durability(m), OwnContents(m)
+    durability, contents, lines = Durability(m), OwnContents(m), Lines(m)
     announcing, covering = Announcing(m, contents), Covering(m, durability)
     activation = Activation(m, durability, contents)
     disputes = Disputes(m, durability, covering)
-    accepting = Accepting(m, durability, covering, disputes)
+    accepting = Accepting(m, durability, contents, covering, disputes)
     learning = Learning(m, durability, covering, disputes)
     withdrawing = Withdrawing(m, contents, announcing, activation, learning)
+    assembling = Assembling(m, durability, contents, accepting, lines)
     following = Following(
         m,
         durability=durability,
         contents=contents,
         announcing=announcing,
+        assembling=assembling,
         activation=activation,
         covering=covering,
         disputes=disputes,
@@ -61,6 +65,7 @@ def rooms_of(m: Machines) -> Rooms:
     return Rooms(
         activation=activation,
         announcing=announcing,
+        assembling=assembling,
         contents=contents,
         durability=durability,
         following=following,
@@ -73,10 +78,11 @@ def rooms_of(m: Machines) -> Rooms:
             disputes=disputes,
             accepting=accepting,
             following=following,
-            lines=Lines(m),
+            lines=lines,
         ),
         recalling=Recalling(
             m,
+            durability=durability,
             contents=contents,
             activation=activation,
             covering=covering,

@@ -9,19 +9,28 @@ Must not know: how bytes are sent.
 
 from typing import Final
 
-from fabgossip.core.catalog import prefix_of
+from fabgossip.core.catalog import Head, prefix_of
 from fabgossip.core.disclosure import Found, is_servable, traffic_of
 from fabgossip.core.durability import Durability
 from fabgossip.core.effects import Fact, Persist, Record, ServeContent, ServeItem
 from fabgossip.core.events import ContentServed, LostReason, Token
 from fabgossip.core.grants import Granted
+from fabgossip.core.history import chain_between
 from fabgossip.core.machines import Machines
 from fabgossip.core.sessions import Session
 from fabgossip.core.slots import SERVED_PER_LINK_MAX, SERVED_SLOW_MAX
 from fabgossip.model.artifact import TRUST_TYPES, ArtifactType, VerifiedManifest
 from fabgossip.model.authority import Verb, VerifiedGrant
 from fabgossip.model.ids import ManifestHash
-from fabgossip.model.messages import ByeReason, ContentAsk, GetContent, TrafficClass
+from fabgossip.model.messages import (
+    MANIFESTS_BYTES_MAX,
+    ByeReason,
+    Chain,
+    ContentAsk,
+    GetChain,
+    GetContent,
+    TrafficClass,
+)
 from fabgossip.model.moment import Now
 from fabgossip.trust.authorization import Decision, Subject
 from fabgossip.trust.rejections import Rejection
@@ -78,6 +87,35 @@ class Serving:
             self._use_grant(session, message, stream, now)
         else:
             self._serve(session, message, stream, None, now, is_trust=is_trust)
+
+    def on_get_chain(self, session: Session, message: GetChain, now: Now) -> None:
+        """Increments whose contents are all here, each of which the peer may know of; all of them
+        or none, and none looks the same whatever the reason."""
+        steps = self._chain(message, now)
+        about: tuple[Found, ...] = steps or (self._m.catalog.first(),)
+        is_allowed = self._m.disclosure.may_learn_all(session, about, now)
+        if not steps or not is_allowed:
+            self._m.policing.no_chain(session, message, now.instant)
+            return
+        chain = Chain(
+            namespace=message.namespace,
+            head=message.head,
+            envelopes=tuple(verified.envelope for _, verified in steps),
+        )
+        audience = steps[-1][1].manifest.audience
+        self._m.disclosure.send(session.link, chain, TrafficClass.SNAPSHOT, audience=audience)
+
+    def _chain(self, message: GetChain, now: Now) -> tuple[tuple[Head, VerifiedManifest], ...]:
+        head = self._m.catalog.find(message.namespace)
+        kept = None if head is None else chain_between(head.kept, message.base, message.head)
+        if head is None or kept is None or not head.is_durable:
+            return ()
+        steps = tuple(one.verified for one in kept)
+        if not all(is_servable(head, one, now) for one in steps):
+            return ()
+        if sum(len(one.envelope) for one in steps) > MANIFESTS_BYTES_MAX:
+            return ()
+        return tuple((head, one) for one in steps)
 
     def _is_trust(self, ask: ContentAsk, now: Now) -> bool:
         found = self._find_asked(ask, now)

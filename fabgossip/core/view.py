@@ -7,6 +7,7 @@ Must not know: who looks.
 
 from fabgossip.core.attempts import LastGood
 from fabgossip.core.catalog import Head, prefix_of
+from fabgossip.core.chains import ChainTold
 from fabgossip.core.events import LinkId
 from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.health import NodeSnapshot, node_snapshot
@@ -40,6 +41,7 @@ class View:
             self._m.catalog,
             self._m.neighbors,
             self._m.fetching,
+            self._m.chains,
             policing,
             self._m.audits.own_state,
             self._m.retention.space,
@@ -70,6 +72,10 @@ class View:
     def want_of(self, verified: VerifiedManifest) -> Want | EndedWant | None:
         """What was tried for the content of a manifest, open or ended, to read and not to keep."""
         return self._m.fetching.find(verified) or self._m.fetching.ended(verified)
+
+    def chain_of(self, namespace: str) -> ChainTold | None:
+        """The newest try to assemble the snapshot of a namespace from increments."""
+        return self._m.chains.told(namespace)
 
     def wants_of(self, content_hash: ContentHash) -> tuple[Want, ...]:
         """The open wants of a content, to read and not to keep."""

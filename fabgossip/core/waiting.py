@@ -14,7 +14,8 @@ from fabgossip.core.events import LinkId
 from fabgossip.model.moment import Duration, Instant, is_due
 
 WAITING_MAX: Final = 256
-"""Envelopes kept (*start*): 2.5 MiB at the most; beyond, the oldest of who sent most leaves."""
+"""Envelopes kept (*start*): 6.5 MiB at the most, with the contents that rode along; beyond, the
+oldest of who sent most leaves."""
 WAITING_PER_SOURCE_MAX: Final = 64
 """Of one node, over all its links (*start*): beyond, its own oldest leaves."""
 WAITING_FOR: Final = Duration(300_000)
@@ -32,6 +33,8 @@ class Waiting:
     until: Instant
     namespace: str | None
     """What it speaks of, as far as it was read."""
+    content: bytes | None = None
+    """What rode along; nobody has looked at it yet."""
 
 
 class WaitingRoom:

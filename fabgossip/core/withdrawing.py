@@ -60,7 +60,8 @@ class Withdrawing:
         self._m.catalog.touch(head.manifest.namespace.text)
         manifest = head.manifest
         self.supersede(head)
-        self._contents.void(manifest.content_hash)
+        for one in (head.verified, *(kept.verified for kept in head.kept)):
+            self._contents.void(one.manifest.content_hash)
         tombstone = manifest.tombstone
         is_purge = state is HeadState.WITHDRAWN and tombstone is not None and tombstone.purge
         self._activation.take_away(manifest.namespace.text, purge=is_purge)
@@ -85,8 +86,10 @@ class Withdrawing:
         that follow each other faster than their contents come would never end."""
         if head.manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
             return  # if it proves to be none, the one before it stands again, and is told once
+        # Its increments are no reason: those the new one needs it has taken over, and they lead
+        # there from the version that stays.
         self._thin(
-            head, lambda one: any(self._contents.is_held(row.manifest) for row in one.statements)
+            head, lambda one: any(self._contents.is_held(row.manifest) for row in one.rivals)
         )
 
     def supersede_unread(self, head: Head) -> None:

@@ -17,6 +17,7 @@ import trio
 
 from fabgossip.core.effects import (
     Answer,
+    Assemble,
     Dial,
     Disconnect,
     Effect,
@@ -58,6 +59,7 @@ from fabgossip.core.node import Node
 from fabgossip.core.setup import NodeSetup
 from fabgossip.core.space import AMPLE
 from fabgossip.daemon.admission import Handshakes, Slot
+from fabgossip.daemon.assembling import Assemblies
 from fabgossip.daemon.audit import Audit
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
@@ -126,6 +128,7 @@ class Driver:
         self._is_draining = False
         self._all_closed = trio.Event()
         self.transfers = Transfers(world.disk, nursery, self.post, trio.current_time)
+        self._assemblies = Assemblies(world.disk, nursery, self.post)
         self.sending = Sending(world.disk, nursery, self.post, trio.current_time)
         self.granted = GrantedTransfers(world.disk.files, nursery, self.post, trio.current_time)
         self.facts: deque[tuple[UnixTime, Record]] = deque(maxlen=EVENTS_KEPT)
@@ -164,6 +167,8 @@ class Driver:
             case ReceiveContent():
                 connection = None if effect.link is None else self._connections.get(effect.link)
                 self.transfers.receive(effect, connection)
+            case Assemble():
+                self._assemblies.begin(effect)
             case ReceiveGranted():
                 self.granted.receive(effect, self._connections.get(effect.link))
             case ServeContent():

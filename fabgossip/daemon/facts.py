@@ -84,6 +84,8 @@ RULES: Final[dict[Fact, Rule]] = {
     Fact.RECOVERY_STARTED: Rule(LogLevel.INFO, Keep.NOTHING),
     Fact.RECOVERY_ENDED: Rule(LogLevel.INFO, Keep.NOTHING),
     Fact.WANT_STUCK: Rule(LogLevel.WARNING, Keep.NOTHING),
+    Fact.CHAIN_ASSEMBLED: Rule(LogLevel.INFO, Keep.NOTHING),
+    Fact.CHAIN_BROKEN: Rule(LogLevel.INFO, Keep.FOLDED, subjects=("peer", "namespace")),
 }
 """Every fact. Denials, rejections, trust, cut links, sources that failed and storage trouble are
 recorded; traffic is not, nor that a content is stuck, for each of its tries is. What refuses, takes

@@ -8,6 +8,7 @@ from typing import Final
 
 from fabgossip.core.attempts import Attempt, LastGood
 from fabgossip.core.catalog import Head, Refusal
+from fabgossip.core.chains import ChainsSnapshot, ChainTold
 from fabgossip.core.effects import Record
 from fabgossip.core.events import AuditState
 from fabgossip.core.fetching import FetchingSnapshot
@@ -75,6 +76,7 @@ def status(snapshot: NodeSnapshot, about: About, audit: AuditView) -> dict[str, 
         "neighbors": _neighbors(snapshot.neighbors),
         "recovery": _recovery(snapshot.fetching),
         "storage": _storage(snapshot.space),
+        "chains": _chains(snapshot.chains),
         "limits": {"reduced": dict(policing.reduced), "cut": policing.cut},
         "config": {"path": about.config_path, "storage": about.storage_path},
         "audit": _audit(audit),
@@ -154,6 +156,15 @@ def _storage(space: SpaceState) -> dict[str, object]:
     }
 
 
+def _chains(chains: ChainsSnapshot) -> dict[str, object]:
+    return {
+        "under_way": chains.under_way,
+        "assembled": chains.assembled,
+        "saved_bytes": chains.saved_bytes,
+        "gaps": dict(chains.gaps),
+    }
+
+
 def _audit(audit: AuditView) -> dict[str, object]:
     return {
         "sequence": audit.sequence,
@@ -202,7 +213,7 @@ def artifact(driver: Driver, head: Head, now: Now) -> dict[str, object]:
         "size": manifest.content_size,
         "audience": [scope.text for scope in manifest.audience.scope_ids],
         "held": head.is_held,
-        "increment_held": head.increment_is_held,
+        "increment_held": head.increment is not None and head.increment.is_held,
         "issued_at": rfc3339(manifest.issued_at),
         "refresh_by": rfc3339(manifest.refresh_by),
         "expires_at": rfc3339(manifest.expires_at),
@@ -283,6 +294,22 @@ def why(driver: Driver, head: Head, now: Now) -> dict[str, object]:
         "advertised_by": list(driver.node.view.advertisers(head)),
         "ladder": [] if want is None else [_attempt(one, now) for one in want.attempts],
         "want": None if want is None else _want(driver, want, now),
+        "chain": _chain(driver.node.view.chain_of(manifest.namespace.text), head, now),
+    }
+
+
+def _chain(told: ChainTold | None, head: Head, now: Now) -> dict[str, object] | None:
+    """How the content was, or is to be, made of increments; None where that was not tried."""
+    if told is None or told.manifest_hash != head.verified.manifest_hash:
+        return None
+    return {
+        "base": told.base.hex(),
+        "outcome": told.outcome,
+        "detail": told.detail,
+        "asked": told.peer,
+        "steps": told.steps,
+        "bytes": told.step_bytes,
+        "ago_ms": elapsed(told.began_at, now.instant),
     }
 
 
@@ -301,6 +328,7 @@ NO_HEAD: Final[dict[str, object]] = {
     "advertised_by": [],
     "ladder": [],
     "want": None,
+    "chain": None,
 }
 """`GET /v1/why` of what this node may not hold, and fetched, or tried to, under a grant."""
 

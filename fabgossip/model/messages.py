@@ -5,12 +5,13 @@ and never enter the core. `stream` 0 is the link itself, else a request number.
 """
 
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import Enum
 from typing import Final, TypeAlias
 
 from fabgossip.model.authority import Narrowing, Opening
 from fabgossip.model.ids import BootId, ContentHash, ManifestHash
 from fabgossip.model.scope import Audience
+from fabgossip.model.words import Number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +55,16 @@ FINGERPRINT_BYTES: Final = 8
 SALTED_ID_BYTES: Final = 8
 OFFERED_IDS_MAX: Final = 4_096
 GET_MANIFESTS_IDS_MAX: Final = 64
+CHAIN_STEPS_MAX: Final = 64
+"""Increments that are applied one after the other."""
 CONTENT_ITEMS_MAX: Final = 1_024
+FEATURE_CHAINS: Final = 1
+"""Bit of a hello: whoever says it answers `GetChain`; to others it is of no kind they know."""
+FEATURES: Final = FEATURE_CHAINS
+"""What this build has beside its protocol version."""
 
 
-class TrafficClass(IntEnum):
+class TrafficClass(Number):
     """Sending priority of a frame, 0 first. A hint of the sender, never a right."""
 
     LINK = 0
@@ -373,6 +380,25 @@ class Heads:
     envelopes: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetChain:
+    """Asks for the increments that lead from one content of a namespace to another."""
+
+    namespace: str
+    base: ContentHash
+    head: ContentHash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """The increments asked for, in the order they are applied; none for absent, forbidden,
+    withdrawn and revoked."""
+
+    namespace: str
+    head: ContentHash
+    envelopes: tuple[bytes, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class ContentAsk:
     """One item of a request: the manifest that entitles, the content, and a run of its chunks."""
@@ -449,6 +475,8 @@ Message: TypeAlias = (
     | Manifests
     | GetHeads
     | Heads
+    | GetChain
+    | Chain
     | GetContent
     | NotAvailable
     | Busy

@@ -53,9 +53,17 @@ class DropHead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PutIncrement:
-    """Keep an increment beside the head of its namespace; it raises no floor."""
+    """Keep an increment of a namespace; it raises no floor."""
 
     verified: VerifiedManifest = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropIncrement:
+    """Forget an increment: no chain needs it any more."""
+
+    namespace: str
+    manifest_hash: ManifestHash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +209,7 @@ Change: TypeAlias = (
     PutHead
     | DropHead
     | PutIncrement
+    | DropIncrement
     | PutTrust
     | PutRevoked
     | PutFloor

@@ -31,6 +31,7 @@ class Draft:
     audience: tuple[ScopeId, ...]
     """Scope ids beside those the namespace implies."""
     content: bytes = field(repr=False)
+    has_increments: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ from fabgossip.model.moment import Instant, UnixTime
 from fabgossip.model.persistence import (
     Change,
     DropHead,
+    DropIncrement,
     KeptCheckpoint,
     PutCheckpoints,
     PutClaimsSeen,
@@ -161,7 +162,8 @@ class SimDisk:
 
     def wipe(self) -> None:
         """All that was kept is gone."""
-        self.heads: dict[tuple[str, bool], VerifiedManifest] = {}
+        self.heads: dict[str, VerifiedManifest] = {}
+        self.increments: dict[tuple[str, ManifestHash], VerifiedManifest] = {}
         self.floors: dict[str, StoredFloor] = {}
         self.revoked: set[tuple[int, bytes]] = set()
         self.evidence: dict[tuple[str, bytes], VerifiedManifest] = {}
@@ -315,13 +317,15 @@ class SimDisk:
 
     def started(self) -> Started:
         """What a new process finds; contents nobody names are dropped."""
-        named = {verified.manifest.content_hash for verified in self.heads.values()}
+        kept = sorted(self.increments.values(), key=_place)
+        rows = [*(self.heads[name] for name in sorted(self.heads)), *kept]
+        named = {verified.manifest.content_hash for verified in rows}
         named |= set(self._evidence_named())
         named |= {ContentHash(sha256(step.content).digest()) for step in self.trust.values()}
         self.contents = {key: data for key, data in self.contents.items() if key in named}
         return Started(
             trust=tuple(self.trust[version] for version in sorted(self.trust)),
-            heads=tuple(self._stored(*row) for row in sorted(self.heads)),
+            heads=tuple(map(self._stored, rows)),
             floors=tuple(self.floors[name] for name in sorted(self.floors)),
             revoked=tuple(sorted(self.revoked)),
             checkpoints=tuple(
@@ -353,16 +357,15 @@ class SimDisk:
             evidence=tuple(self.evidence[key].envelope for key in sorted(self.evidence)),
         )
 
-    def _stored(self, namespace: str, is_increment: bool) -> StoredHead:  # noqa: FBT001  # a key of the index
-        verified = self.heads[(namespace, is_increment)]
+    def _stored(self, verified: VerifiedManifest) -> StoredHead:
         kind = verified.manifest.artifact_type
         content = self.contents.get(verified.manifest.content_hash)
         return StoredHead(
-            namespace=namespace,
+            namespace=verified.manifest.namespace.text,
             envelope=verified.envelope,
             order=verified.manifest.order,
             held_bytes=None if content is None else len(content),
-            is_increment=is_increment,
+            is_increment=kind is ArtifactType.SNAPSHOT_INCREMENT,
             is_trust=kind in TRUST_TYPES,
             content=content if TYPE_RULES[kind].is_read else None,
         )
@@ -398,12 +401,14 @@ class SimDisk:
                 case PutHead():
                     self._put_head(change.verified)
                 case DropHead():
-                    self.heads.pop((change.namespace, False), None)
+                    self.heads.pop(change.namespace, None)
                     floor = self.floors.get(change.namespace)
                     if floor is not None and floor.manifest_hash == change.manifest_hash:
                         del self.floors[change.namespace]
                 case PutIncrement():
-                    self._put_row(change.verified, is_increment=True)
+                    self._put_increment(change.verified)
+                case DropIncrement():
+                    self.increments.pop((change.namespace, change.manifest_hash), None)
                 case PutTrust():
                     self.trust[change.version] = StoredTrust(
                         version=change.version, envelope=change.envelope, content=change.content
@@ -419,11 +424,16 @@ class SimDisk:
 
     def _put_head(self, verified: VerifiedManifest) -> None:
         namespace, order = verified.manifest.namespace.text, verified.manifest.order
-        self.heads.pop((namespace, True), None)
         if verified.manifest.artifact_type is not ArtifactType.TRUST_BUNDLE:
             self.evidence = {key: row for key, row in self.evidence.items() if key[0] != namespace}
         self._raise_floor(namespace, order, verified.manifest_hash)
-        self._put_row(verified, is_increment=False)
+        self.heads[namespace] = verified
+        self._tap.durable_manifest(self._index, verified, self._floor(namespace))
+
+    def _put_increment(self, verified: VerifiedManifest) -> None:
+        namespace = verified.manifest.namespace.text
+        self.increments[(namespace, verified.manifest_hash)] = verified
+        self._tap.durable_manifest(self._index, verified, self._floor(namespace))
 
     def _raise_floor(self, namespace: str, order: Order, manifest_hash: ManifestHash) -> None:
         if order >= self._floor(namespace):
@@ -434,11 +444,6 @@ class SimDisk:
     def _floor(self, namespace: str) -> Order:
         floor = self.floors.get(namespace)
         return NO_ORDER if floor is None else floor.order
-
-    def _put_row(self, verified: VerifiedManifest, *, is_increment: bool) -> None:
-        namespace = verified.manifest.namespace.text
-        self.heads[(namespace, is_increment)] = verified
-        self._tap.durable_manifest(self._index, verified, self._floor(namespace))
 
     def _store(self, content_hash: ContentHash, data: bytes) -> bool:
         known = self._shared.setdefault(content_hash, data)
@@ -467,3 +472,9 @@ class SimDisk:
             del local.versions[order]
         self._tap.materialized(self._index, effect.namespace, local)
         return True
+
+
+def _place(increment: VerifiedManifest) -> tuple[str, Order, ManifestHash]:
+    """As the index of a daemon gives them back."""
+    manifest = increment.manifest
+    return manifest.namespace.text, manifest.order, increment.manifest_hash

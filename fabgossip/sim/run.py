@@ -34,8 +34,9 @@ from fabgossip.sim.measures import Measures, Spread
 from fabgossip.sim.network import Network
 from fabgossip.sim.observing import Observers
 from fabgossip.sim.paths import Paths
+from fabgossip.sim.quantities import PPM
 from fabgossip.sim.scenario import Act, Expectation, Publication, Scenario
-from fabgossip.sim.streams import Streams
+from fabgossip.sim.streams import Stream, Streams
 from fabgossip.sim.topology import SimNode
 from fabgossip.sim.trace import Checkpoint, Happened, Key, Kind, Trace, world_event
 from fabgossip.sim.watch import Limits, Watch
@@ -206,7 +207,7 @@ class Run:
             host = Host(around, node.index, papers[node.index], disk, clock, make_process)
             self.hosts[node.index] = host
         self._injection = Injection(self.world, self.network, self.hosts, self.watch, self._streams)
-        self.trace = Trace(self._snapshots)
+        self.trace = Trace(self._snapshots, len(self.hosts))
         self._queue: deque[tuple[Issued, str]] = deque()
         self._deferred: deque[tuple[Issued, str]] = deque()
         self._is_handing_out = False
@@ -311,14 +312,24 @@ class Run:
         return self._publish(drafts, due[0][0].through)
 
     def _draft(self, one: Publication, version: int) -> Draft:
-        chance = self._streams.of(f"publication/{one.name}/{version}")
-        size = one.size_min + chance.below(one.size_max - one.size_min + 1)
         return Draft(
             artifact_type=one.artifact_type,
             namespace=one.namespace,
             audience=one.audience,
-            content=chance.bytes(size),
+            content=self._content(one, version),
+            has_increments=one.has_increments,
         )
+
+    def _content(self, one: Publication, version: int) -> bytes:
+        chance = self._streams.of(f"publication/{one.name}/{version}")
+        if one.edit_ppm >= PPM:
+            return chance.bytes(one.size_min + chance.below(one.size_max - one.size_min + 1))
+        # Of the same name twice, a stream goes on: every version starts from the same first one.
+        first = Stream(self._streams.number(f"publication/{one.name}"))
+        content = first.bytes(one.size_max)
+        edited = max(1, one.size_max * one.edit_ppm // PPM)
+        start = chance.below(one.size_max - edited + 1)
+        return content[:start] + chance.bytes(edited) + content[start + edited :]
 
     def _publish(self, drafts: tuple[Draft, ...], through: str) -> Happened:
         """Compile and sign at once; hand out one after the other."""
@@ -461,15 +472,20 @@ class Run:
 
     def _met(self, one: Expectation, spread: Spread) -> Met:
         idle = self._idle()
-        whole = {
-            "heal_ms": self.watch.agreement.heal_ms,
-            "idle_bytes_per_node_per_s": None if idle is None else idle.mean,
-            "false_evictions": self.watch.dropped.false_evictions,
-            "exhausted": self.watch.climbed.exhausted,
-        } | {
-            f"won_{step.value.replace(' ', '_')}": count
-            for step, count in self.watch.climbed.won.items()
-        }
+        whole = (
+            {
+                "heal_ms": self.watch.agreement.heal_ms,
+                "idle_bytes_per_node_per_s": None if idle is None else idle.mean,
+                "false_evictions": self.watch.dropped.false_evictions,
+                "exhausted": self.watch.climbed.exhausted,
+                "assembled": self.watch.chained.assembled,
+            }
+            | {f"gap_{gap.value}": count for gap, count in self.watch.chained.gaps.items()}
+            | {
+                f"won_{step.value.replace(' ', '_')}": count
+                for step, count in self.watch.climbed.won.items()
+            }
+        )
         value: float | None = (
             whole[one.measure] if one.measure in whole else getattr(spread, one.measure)
         )

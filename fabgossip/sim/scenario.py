@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from fabgossip.core.chains import Gap
 from fabgossip.core.config import NodeConfig
 from fabgossip.errors import ScenarioError
 from fabgossip.model.artifact import TYPE_RULES, ArtifactType
@@ -56,6 +57,7 @@ MEASURES: Final = (
     "t50_ms", "t99_ms", "t_last_ms", "t99_bound_ms", "rmr", "ldh", "missed", "interrupted",
     "heal_ms", "idle_bytes_per_node_per_s", "false_evictions",
     "won_normal", "won_rung_1", "won_rung_2", "won_rung_3", "won_rung_4", "exhausted",
+    "assembled", *(f"gap_{one.value}" for one in Gap),
 )  # fmt: skip
 """What an expectation can be about."""
 
@@ -72,6 +74,8 @@ class Publication:
     size_max: int
     at_ns: tuple[int, ...]
     through: str
+    edit_ppm: int
+    has_increments: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -412,6 +416,8 @@ def _publication(
     sizes = [problems.read(f"{path}.size", parse_size, each, 0) for each in one.size] or [0]
     if one.through not in {group.name for group in table.topology.group}:
         problems.add(f"{path}.through", f"{one.through!r} is no group")
+    if one.increments and kind is not ArtifactType.CLUSTER_SNAPSHOT:
+        problems.add(f"{path}.increments", "only a cluster_snapshot has them")
     scopes = [
         problems.read(f"{path}.audience", parse_scope_id, each, None) for each in one.audience
     ]
@@ -424,6 +430,8 @@ def _publication(
         size_max=max(sizes),
         at_ns=_times(path, one, end_ns, problems),
         through=one.through,
+        edit_ppm=problems.read(f"{path}.edit", lambda _: parse_share(one.edit), "", 0),
+        has_increments=one.increments,
     )
 
 

@@ -157,6 +157,11 @@ class PublicationTable:
     until: str = ""
     through: str
     """The group that receives it first."""
+    edit: float = 1.0
+    """Share of its bytes, in one piece, in which a version differs from the first; what differs at
+    all has the greater size."""
+    increments: bool = False
+    """Whether the control plane signs increments to a `cluster_snapshot`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,6 +66,7 @@ class Bench:
     post: Callable[[Event], None]
     """Give the node an event after the step under way."""
     send: Callable[[End, Message, TrafficClass, int], bool]
+    on_hashed: Callable[[int], None]
     on_content_sent: Callable[[End, ContentHash], None]
     on_content_received: Callable[[ContentHash, int], None]
 

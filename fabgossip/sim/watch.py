@@ -8,7 +8,8 @@ Must not know: what a listener makes of a fact.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fabgossip.core.effects import Fact
+from fabgossip.core.chains import Gap
+from fabgossip.core.effects import Fact, Record
 from fabgossip.core.events import ContentWanted, LostReason, Started
 from fabgossip.core.view import View
 from fabgossip.core.wants import Want
@@ -53,6 +54,14 @@ class Limits:
     hostile: frozenset[int]
 
 
+class Chained:
+    """What became of snapshots that were to be made of increments."""
+
+    def __init__(self) -> None:
+        self.assembled = 0
+        self.gaps = dict.fromkeys(Gap, 0)
+
+
 class Watch:
     """All listeners of a run."""
 
@@ -86,6 +95,7 @@ class Watch:
         self._alive = Alive(ledger, docket)
         self.climbed = Climbed(ledger, docket)
         self.counted = Counted(docket)
+        self.chained = Chained()
         self.excuses = Excuses(world)
         self.dropped = Dropped(ledger, self.liveness, limits.is_up, self.excuses.is_excused)
         self.calm = Calm(self.liveness)
@@ -149,10 +159,17 @@ class Watch:
             if end is not None and want.source is not None and want.source.link == end.link:
                 self.climbed.on_asked(index, end.peer.index, want)
 
-    def recorded(self, fact: Fact) -> None:
+    def recorded(self, record: Record) -> None:
         """A node recorded something."""
-        if fact is Fact.WANT_STUCK:
-            self.climbed.on_exhausted()
+        match record.fact:
+            case Fact.WANT_STUCK:
+                self.climbed.on_exhausted()
+            case Fact.CHAIN_ASSEMBLED:
+                self.chained.assembled += 1
+            case Fact.CHAIN_BROKEN:
+                self.chained.gaps[Gap(str(dict(record.fields)["outcome"]))] += 1
+            case _:
+                return
 
     def durable_manifest(self, index: int, verified: VerifiedManifest, floor: Order) -> None:
         """See `DiskTap`."""

@@ -23,6 +23,7 @@ from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
     DropHead,
+    DropIncrement,
     KeptCheckpoint,
     PutCheckpoints,
     PutClaimsSeen,
@@ -44,7 +45,7 @@ from fabgossip.model.persistence import (
 )
 from fabgossip.storage.contents import BLOCK_BYTES, rounded
 from fabgossip.storage.rows import ContentRow, DropContent, PinRow, PutContent, Row
-from fabgossip.storage.schema import FROM_FIRST, SCHEMA, SCHEMA_VERSION
+from fabgossip.storage.schema import FROM_FIRST, FROM_SECOND, FROM_THIRD, SCHEMA, SCHEMA_VERSION
 
 CHECKPOINT_BYTES: Final = 16 << 20
 COMMITS_PER_LOOK: Final = 64
@@ -72,8 +73,21 @@ _HEADS: Final = """
 SELECT head.namespace, head.epoch, head.version, head.is_increment, head.artifact_type,
     head.envelope, head.content_hash, content.size
 FROM head LEFT JOIN content USING (content_hash)
-ORDER BY head.namespace, head.is_increment
+ORDER BY head.namespace
 """
+_INCREMENTS: Final = """
+SELECT increment.namespace, increment.epoch, increment.version, 1, 'snapshot_increment',
+    increment.envelope, increment.content_hash, content.size
+FROM increment LEFT JOIN content USING (content_hash)
+ORDER BY increment.namespace, increment.epoch, increment.version, increment.manifest_hash
+"""
+_STEPS: Final = {
+    0: SCHEMA,
+    1: FROM_FIRST + FROM_SECOND + FROM_THIRD,
+    2: FROM_SECOND + FROM_THIRD,
+    3: FROM_THIRD,
+}
+"""What makes today's tables of those of an earlier schema."""
 
 
 class OtherSchemaError(StorageError):
@@ -172,8 +186,7 @@ class NodeIndex:
     def _migrate(self) -> None:
         version = self._schema_version()
         if version < SCHEMA_VERSION:
-            steps = FROM_FIRST if version else SCHEMA
-            script = f"BEGIN; {steps} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
+            script = f"BEGIN; {_STEPS[version]} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
             self._db.executescript(script)
 
     def _own(self, node_id: NodeId) -> None:
@@ -232,9 +245,14 @@ class NodeIndex:
     def _write(self, row: Row) -> None:
         match row:
             case PutHead():
-                self._put_head(row.verified, is_increment=False)
+                self._put_head(row.verified)
             case PutIncrement():
-                self._put_head(row.verified, is_increment=True)
+                self._put_increment(row.verified)
+            case DropIncrement():
+                self._db.execute(
+                    "DELETE FROM increment WHERE namespace = ? AND manifest_hash = ?",
+                    (row.namespace, row.manifest_hash),
+                )
             case DropHead():
                 self._db.execute("DELETE FROM head WHERE namespace = ?", (row.namespace,))
                 dropped = (row.namespace, row.manifest_hash)
@@ -267,9 +285,9 @@ class NodeIndex:
                 self._put_checkpoints(row)
             case PutContent():
                 self._filed_bytes -= self._filed_bytes_of(row.content_hash)
-                self._filed_bytes += rounded(row.size) if row.inline is None else 0
                 entry = (row.content_hash, row.size, row.inline)
                 self._db.execute("INSERT OR REPLACE INTO content VALUES (?, ?, ?)", entry)
+                self._filed_bytes += rounded(row.size) if row.inline is None else 0
             case DropContent():
                 self._filed_bytes -= self._filed_bytes_of(row.content_hash)
                 self._db.execute("DELETE FROM content WHERE content_hash = ?", (row.content_hash,))
@@ -334,18 +352,28 @@ class NodeIndex:
     def _put_meta(self, key: str, value: int) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, str(value)))
 
-    def _put_head(self, verified: VerifiedManifest, *, is_increment: bool) -> None:
+    def _put_increment(self, verified: VerifiedManifest) -> None:
+        manifest = verified.manifest
+        row = (
+            manifest.namespace.text,
+            verified.manifest_hash,
+            manifest.order.epoch,
+            manifest.order.version,
+            manifest.content_hash,
+            verified.envelope,
+        )
+        self._db.execute("INSERT OR REPLACE INTO increment VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def _put_head(self, verified: VerifiedManifest) -> None:
         manifest = verified.manifest
         namespace, order = manifest.namespace.text, manifest.order
-        if not is_increment:
-            self._db.execute("DELETE FROM head WHERE namespace = ?", (namespace,))
-            if manifest.artifact_type is not ArtifactType.TRUST_BUNDLE:
-                # A bundle ends a fork once it was read and is in force, not by being here.
-                self._db.execute("DELETE FROM evidence WHERE namespace = ?", (namespace,))
-            self._raise_floor(namespace, order, verified.manifest_hash)
+        if manifest.artifact_type is not ArtifactType.TRUST_BUNDLE:
+            # A bundle ends a fork once it was read and is in force, not by being here.
+            self._db.execute("DELETE FROM evidence WHERE namespace = ?", (namespace,))
+        self._raise_floor(namespace, order, verified.manifest_hash)
         row = (
             namespace,
-            is_increment,
+            0,
             order.epoch,
             order.version,
             manifest.artifact_type.value,
@@ -380,11 +408,12 @@ class NodeIndex:
         return ContentRow(size=rows[0][0], inline=rows[0][1]) if rows else None
 
     def orphans(self) -> tuple[ContentHash, ...]:
-        """Contents no head and no evidence names: what a crash left between a new head and the
-        removal of the old content."""
+        """Contents no head, no increment and no evidence names: what a crash left between a new
+        head and the removal of the old content."""
         rows = self._rows(
             "SELECT content_hash FROM content "
             "WHERE content_hash NOT IN (SELECT content_hash FROM head) "
+            "AND content_hash NOT IN (SELECT content_hash FROM increment) "
             "AND content_hash NOT IN (SELECT content_hash FROM trust) "
             "AND content_hash NOT IN "
             "(SELECT content_hash FROM evidence WHERE content_hash IS NOT NULL)"
@@ -514,9 +543,10 @@ class NodeIndex:
         return tuple(one for one in contents if one is not None)
 
     def heads(self, content_of: Callable[[ContentHash], bytes | None]) -> tuple[StoredHead, ...]:
-        """All heads in namespace order; `content_of` reads those fabgossip itself reads."""
+        """All heads in namespace order, then all increments in order of namespace and version;
+        `content_of` reads those fabgossip itself reads."""
         heads = []
-        for row in self._rows(_HEADS):
+        for row in (*self._rows(_HEADS), *self._rows(_INCREMENTS)):
             namespace, epoch, version, is_increment, artifact_type = row[:5]
             envelope, content_hash, held_bytes = row[5:]
             is_read = held_bytes is not None and artifact_type in _READ_TYPES

@@ -7,7 +7,7 @@ Must not know: who writes a row, what it means.
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 4
 SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE head (
@@ -15,6 +15,12 @@ CREATE TABLE head (
     epoch INTEGER NOT NULL, version INTEGER NOT NULL, artifact_type TEXT NOT NULL,
     content_hash BLOB NOT NULL, envelope BLOB NOT NULL,
     PRIMARY KEY (namespace, is_increment)
+) WITHOUT ROWID;
+CREATE TABLE increment (
+    namespace TEXT NOT NULL, manifest_hash BLOB NOT NULL,
+    epoch INTEGER NOT NULL, version INTEGER NOT NULL,
+    content_hash BLOB NOT NULL, envelope BLOB NOT NULL,
+    PRIMARY KEY (namespace, manifest_hash)
 ) WITHOUT ROWID;
 CREATE INDEX head_by_content ON head (content_hash);
 CREATE TABLE floor (
@@ -34,6 +40,11 @@ CREATE TABLE grant_use (
 CREATE TABLE content (
     content_hash BLOB PRIMARY KEY, size INTEGER NOT NULL, inline BLOB
 ) WITHOUT ROWID;
+CREATE INDEX content_filed ON content (size) WHERE inline IS NULL;
+CREATE TABLE pin (
+    pin_id INTEGER PRIMARY KEY, content_hash BLOB NOT NULL, namespace TEXT NOT NULL,
+    owner TEXT NOT NULL, reason TEXT NOT NULL, until INTEGER NOT NULL
+);
 CREATE TABLE revoked (
     kind INTEGER NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, value)
 ) WITHOUT ROWID;
@@ -51,3 +62,22 @@ CREATE TABLE trust (
 
 FROM_FIRST: Final = "ALTER TABLE evidence ADD COLUMN content_hash BLOB;"
 """What schema 1 lacks; contents of its evidence were not kept."""
+FROM_SECOND: Final = """
+CREATE TABLE increment (
+    namespace TEXT NOT NULL, manifest_hash BLOB NOT NULL,
+    epoch INTEGER NOT NULL, version INTEGER NOT NULL,
+    content_hash BLOB NOT NULL, envelope BLOB NOT NULL,
+    PRIMARY KEY (namespace, manifest_hash)
+) WITHOUT ROWID;
+DELETE FROM head WHERE is_increment = 1;
+"""
+"""What schema 2 lacks: it kept one increment of a namespace, beside its head, and nobody applied
+it. `is_increment` is 0 everywhere since."""
+FROM_THIRD: Final = """
+CREATE INDEX content_filed ON content (size) WHERE inline IS NULL;
+CREATE TABLE pin (
+    pin_id INTEGER PRIMARY KEY, content_hash BLOB NOT NULL, namespace TEXT NOT NULL,
+    owner TEXT NOT NULL, reason TEXT NOT NULL, until INTEGER NOT NULL
+);
+"""
+"""What schema 3 lacks: the sizes of files without a look at every row, and pins."""

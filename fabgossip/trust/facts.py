@@ -67,6 +67,9 @@ class Asked:
 
     manifest_hash: ManifestHash | None = None
     namespace: str | None = None
+    result_hash: ContentHash | None = None
+    """What an increment of a chain must make: the content at the floor, or what the increment after
+    it starts from."""
 
 
 ANYTHING: Final = Asked()

@@ -16,6 +16,8 @@ def order(admission: Admission) -> Rejection | None:
     lists of one order both restrict, so the second passes as well."""
     manifest = admission.manifest
     line = admission.known.line_of(manifest.namespace)
+    if admission.asked.result_hash is not None:
+        return _link_order(admission, line)
     if manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
         return _bundle_order(admission, line)
     if manifest.artifact_type is ArtifactType.SNAPSHOT_INCREMENT:
@@ -83,6 +85,23 @@ def _increment_order(admission: Admission, line: Line) -> Rejection | None:
         )
     if line.has_increment:
         return admission.refuse(RejectionCode.ALREADY_CURRENT, f"an increment to {order} is held")
+    return None
+
+
+def _link_order(admission: Admission, line: Line) -> Rejection | None:
+    """Of a chain that was asked for: what leads to the snapshot at the floor, one step after the
+    other, may be older than it. Nobody else's history comes this way."""
+    manifest = admission.manifest
+    if manifest.base is None or manifest.base.result_hash != admission.asked.result_hash:
+        return admission.refuse(RejectionCode.BASE_MISMATCH, "no step of the chain asked for")
+    if manifest.order > line.floor:
+        return admission.refuse(
+            RejectionCode.VERSION_GAP, f"its snapshot {manifest.order} is not known yet"
+        )
+    if manifest.order <= line.withdrawn:
+        return admission.refuse(
+            RejectionCode.TOMBSTONED, f"everything up to {line.withdrawn} is withdrawn"
+        )
     return None
 
 

@@ -65,6 +65,7 @@ class RejectionCode(StrEnum):
     EPOCH_UNKNOWN = "EPOCH_UNKNOWN"
     VERSION_ROLLBACK = "VERSION_ROLLBACK"
     VERSION_GAP = "VERSION_GAP"
+    BASE_MISMATCH = "BASE_MISMATCH"
     ALREADY_CURRENT = "ALREADY_CURRENT"
     EQUIVOCATION = "EQUIVOCATION"
     FUTURE_ISSUED = "FUTURE_ISSUED"
@@ -122,7 +123,14 @@ _SIGNER: Final = frozenset(
 _RETRY: Final[dict[RejectionCode, Retry]] = {
     **dict.fromkeys(_BEFORE_SIGNATURE, Retry.OTHER_SOURCE),
     **dict.fromkeys(
-        (_C.HASH_MISMATCH, _C.LENGTH_MISMATCH, _C.TOO_SLOW, _C.SIG_INVALID), Retry.OTHER_SOURCE
+        (
+            _C.HASH_MISMATCH,
+            _C.LENGTH_MISMATCH,
+            _C.TOO_SLOW,
+            _C.SIG_INVALID,
+            _C.BASE_MISMATCH,
+        ),
+        Retry.OTHER_SOURCE,
     ),
     **dict.fromkeys(
         (

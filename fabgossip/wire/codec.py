@@ -359,6 +359,27 @@ def _parse_heads(value: Value) -> m.Heads:
     )
 
 
+def _parse_get_chain(value: Value) -> m.GetChain:
+    namespace, base, head = as_array(value, "get chain", length=3)
+    return m.GetChain(
+        namespace=as_text(namespace, "namespace", length_max=NAMESPACE_BYTES_MAX),
+        base=ContentHash(as_bytes(base, "base", length=HASH_BYTES)),
+        head=ContentHash(as_bytes(head, "head", length=HASH_BYTES)),
+    )
+
+
+def _parse_chain(value: Value) -> m.Chain:
+    namespace, head, rows = as_array(value, "chain", length=3)
+    envelopes = as_array(rows, "increments", length_max=m.CHAIN_STEPS_MAX)
+    return m.Chain(
+        namespace=as_text(namespace, "namespace", length_max=NAMESPACE_BYTES_MAX),
+        head=ContentHash(as_bytes(head, "head", length=HASH_BYTES)),
+        envelopes=tuple(
+            as_bytes(row, "envelope", length_max=ENVELOPE_BYTES_MAX) for row in envelopes
+        ),
+    )
+
+
 def _get_content(value: m.GetContent) -> Value:
     items: list[Value] = [
         [one.manifest_hash, one.content_hash, one.first_chunk, one.chunk_count]
@@ -438,6 +459,8 @@ _PARSERS: Final[dict[FrameKind, Callable[[Value], m.Message]]] = {
     FrameKind.MANIFESTS: _parse_manifests,
     FrameKind.GET_HEADS: _parse_get_heads,
     FrameKind.HEADS: _parse_heads,
+    FrameKind.GET_CHAIN: _parse_get_chain,
+    FrameKind.CHAIN: _parse_chain,
     FrameKind.GET_CONTENT: _parse_get_content,
     FrameKind.NOT_AVAILABLE: _parse_not_available,
     FrameKind.BUSY: _parse_busy,
@@ -509,6 +532,10 @@ def _value_of(message: m.Message) -> tuple[FrameKind, Value]:
             ]
         case m.Heads():
             return FrameKind.HEADS, list(message.envelopes)
+        case m.GetChain():
+            return FrameKind.GET_CHAIN, [message.namespace, message.base, message.head]
+        case m.Chain():
+            return FrameKind.CHAIN, [message.namespace, message.head, list(message.envelopes)]
         case m.GetContent():
             return FrameKind.GET_CONTENT, _get_content(message)
         case m.NotAvailable():

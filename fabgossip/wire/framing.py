@@ -15,12 +15,12 @@ than one frame.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final
 
 from fabgossip.errors import WireError
 from fabgossip.model.envelope import ENVELOPE_BYTES_MAX
 from fabgossip.model.messages import TrafficClass
+from fabgossip.model.words import Number
 from fabgossip.wire.packing import FRAME_TOO_LARGE, MALFORMED, UNSUPPORTED
 
 HEADER_BYTES: Final = 8
@@ -31,7 +31,7 @@ STREAM_MAX: Final = 2**24 - 1
 SKIPPABLE_FROM: Final = 224
 
 
-class FrameKind(IntEnum):
+class FrameKind(Number):
     """Numbers for ever."""
 
     HELLO = 1
@@ -54,6 +54,8 @@ class FrameKind(IntEnum):
     MANIFESTS = 36
     GET_HEADS = 48
     HEADS = 49
+    GET_CHAIN = 50
+    CHAIN = 51
     GET_CONTENT = 64
     CONTENT = 65
     NOT_AVAILABLE = 66
@@ -87,6 +89,8 @@ BODY_BYTES_MAX: Final[dict[FrameKind, int]] = {
     FrameKind.MANIFESTS: 64 * KIB,
     FrameKind.GET_HEADS: 160 * KIB,
     FrameKind.HEADS: 64 * KIB,
+    FrameKind.GET_CHAIN: KIB,
+    FrameKind.CHAIN: 64 * KIB,
     FrameKind.GET_CONTENT: 112 * KIB,
     FrameKind.CONTENT: CONTENT_FRAME_BYTES_MAX + CONTENT_HEADER_BYTES,
     FrameKind.NOT_AVAILABLE: 16,

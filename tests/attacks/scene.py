@@ -39,8 +39,10 @@ from fabgossip.model.artifact import Order
 from fabgossip.model.authority import Opening
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import (
+    FEATURE_CHAINS,
     PREFIX_BYTES,
     Announce,
+    GetChain,
     GetHeads,
     GetManifests,
     Graft,
@@ -60,7 +62,7 @@ from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.signatures import Verifier
 from fabgossip.wire.statements import manifest_bytes
 from tests.core.artifacts import Artifact
-from tests.core.story import NOTHING_STORED, VERIFIER, Story, fresh_lane
+from tests.core.story import NOTHING_STORED, VERIFIER, Peer, Story, fresh_lane
 from tests.trust import factory
 
 NODE: Final = NodeId("n1")
@@ -174,7 +176,7 @@ class Scene(Story):
         for switch in [one for one in self.caused if isinstance(one, Materialize)]:
             self.when(Persisted(token=switch.token, ok=True))
         self.at_start = self.left
-        self.attacker = self.link(ATTACKER)
+        self.attacker = self.link(Peer(name=ATTACKER, features=FEATURE_CHAINS))
         self.bystander = self.link("n3")
         self.caused.clear()
 
@@ -237,10 +239,8 @@ class Scene(Story):
         """Whatever waits to be told is told."""
         effects: list[Effect] = []
         self.wait(max(CONFIG.batch_ms, CONFIG.have_ms, HOLDINGS.batch_ms))
-        for session in self.node.view.sessions():
-            link = session.link
-            for timer in (AdvertiseDue(link=link), AnnounceDue(link=link), HaveDue(link=link)):
-                effects += self.when(TimerFired(timer=timer)).effects
+        for timer in (AdvertiseDue(), AnnounceDue(), HaveDue()):
+            effects += self.when(TimerFired(timer=timer)).effects
         self.effects = effects
         return self
 
@@ -382,7 +382,7 @@ class Scene(Story):
     @property
     def requests(self) -> list[str]:
         """What was asked of peers, in order: `content <hash>`, `heads <namespaces>`, `manifests
-        <number>`."""
+        <number>`, `chain <namespace>`."""
         asked = []
         for one in self.caused:
             match one:
@@ -390,6 +390,8 @@ class Scene(Story):
                     asked.append(f"content {one.wanted.content_hash.hex()[:8]}")
                 case Send(message=GetHeads() as message):
                     asked.append(" ".join(["heads", *(_tail(k.namespace) for k in message.known)]))
+                case Send(message=GetChain() as message):
+                    asked.append(f"chain {_tail(message.namespace)}")
                 case Send(message=Graft() as message):
                     asked.append(f"manifests {len(message.prefixes)}")
                 case Send(message=GetManifests() as message):

@@ -230,6 +230,7 @@ def simulated_full(effects: tuple[ReceiveContent, ...]) -> list[Event]:
         send=lambda *_: True,
         on_content_sent=lambda *_: None,
         on_content_received=lambda _hash, _size: None,
+        on_hashed=lambda _size: None,
     )
     transfers = Transfers(bench)
     for one in effects:

@@ -206,6 +206,7 @@ def simulated(content: bytes, script: list[Part]) -> Carried:
         step=step,
         post=carried.told.append,
         send=send,
+        on_hashed=lambda _: None,
         on_content_sent=lambda *_: None,
         on_content_received=lambda *_: None,
     )

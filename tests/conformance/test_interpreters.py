@@ -14,6 +14,7 @@ import trio
 from fabgossip.core.config import NodeConfig
 from fabgossip.core.effects import (
     Answer,
+    Assemble,
     Dial,
     Disconnect,
     Effect,
@@ -30,6 +31,7 @@ from fabgossip.core.effects import (
     SetTimer,
 )
 from fabgossip.core.events import (
+    AssemblyFailed,
     ContentFailed,
     Event,
     FetchFailure,
@@ -52,12 +54,14 @@ from fabgossip.daemon.driver import Driver, World
 from fabgossip.daemon.logs import Log, LogLevel
 from fabgossip.model.authority import Narrowing
 from fabgossip.model.ids import NodeId
+from fabgossip.model.increments import AssemblyFault
 from fabgossip.model.messages import ByeReason, TrafficClass
 from fabgossip.model.moment import Now
 from fabgossip.model.persistence import PutHead
 from fabgossip.sim.host import SimulatedNode
 from fabgossip.trust.signatures import Verifier
 from tests.core.artifacts import EVERYBODY, routes
+from tests.core.chained import snapshot_of, step
 from tests.core.story import NOTHING_STORED, boot_id, claims_of, pinned
 from tests.daemon.audits import audit_in
 from tests.daemon.fabric import HANG_S, End, contexts
@@ -133,6 +137,21 @@ CASES: dict[str, tuple[Script, tuple[Event, ...]]] = {
             ),
         ),
         (GrantedReceived(request=RequestId(5), link=GONE, failure=FetchFailure.LOST, received=0),),
+    ),
+    "an assembly on a base that is not held": (
+        lambda _: (
+            Assemble(
+                wanted=wanted_from(snapshot_of(8).verified, is_read=True),
+                increments=(step(8).manifest,),
+            ),
+        ),
+        (
+            AssemblyFailed(
+                wanted=wanted_from(snapshot_of(8).verified, is_read=True),
+                fault=AssemblyFault.BASE,
+                place=0,
+            ),
+        ),
     ),
     "a dial without an address": (
         lambda _: (Dial(node_id=NodeId("nobody"), addresses=()),),

@@ -189,6 +189,7 @@ def serving(world: World, network: Network, disk: SimDisk, told: list[Event]) ->
         step=step,
         post=told.append,
         send=lambda *_: True,
+        on_hashed=lambda _: None,
         on_content_sent=lambda *_: None,
         on_content_received=lambda *_: None,
     )
@@ -288,6 +289,7 @@ def simulated(script: list[Arrival]) -> Outcome:
         step=step,
         post=lambda event: told.append((world.now_ns, event)),
         send=lambda *_: True,
+        on_hashed=lambda _: None,
         on_content_sent=lambda *_: None,
         on_content_received=lambda _hash, _size: None,
     )

@@ -120,12 +120,13 @@ class Peer:
     shows: tuple[Opening, ...] = factory.OPENINGS
     roles: tuple[str, ...] = ("edge",)
     boot: str = "first"
+    features: int = 0
 
     def hello(self) -> Hello:
         return Hello(
             protocol_min=1,
             protocol_max=1,
-            features=0,
+            features=self.features,
             boot_id=boot_id(f"{self.name} {self.boot}"),
             claims=claims_of(self.name, self.holds, self.roles),
             openings=self.shows,

@@ -26,7 +26,7 @@ def absent(count: int) -> GetContent:
 )
 def test_an_answer_is_due_at_the_next_multiple_and_never_at_once(asked_at: int, due: int) -> None:
     assert GRID_MS == 10
-    assert Answers().add(A, 2, 0, Instant(asked_at)) == Instant(due)
+    assert Answers().add(A, 2, NotAvailable(item=0), Instant(asked_at)) == Instant(due)
 
 
 def test_answers_of_a_link_leave_together_in_the_order_of_their_questions() -> None:

@@ -1,11 +1,14 @@
 """The heads: one per namespace, floors that never sink, and indexes that agree with them."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fabgossip.core.catalog import Catalog, Floor, HeadState
 from fabgossip.core.events import Token
-from fabgossip.model.artifact import ArtifactType, Order
+from fabgossip.core.history import KEPT_MAX
+from fabgossip.model.artifact import ArtifactType, Order, Tombstone, VerifiedManifest
 from fabgossip.model.moment import UnixTime
 from tests.core.artifacts import (
     EVERYBODY,
@@ -16,6 +19,7 @@ from tests.core.artifacts import (
     node_snapshot,
     routes,
 )
+from tests.core.chained import snapshot_of, step
 from tests.trust import factory
 
 NAME = routes().manifest.namespace.text
@@ -77,17 +81,71 @@ def test_heads_are_read_page_by_page_in_namespace_order() -> None:
     ]
 
 
-def test_an_increment_belongs_to_the_head_of_its_own_order() -> None:
+def test_an_increment_is_kept_beside_a_head_it_can_lead_to() -> None:
     catalog = Catalog()
     assert catalog.on_increment(increment().verified) is None
-    catalog.on_head(node_snapshot(8).verified, "n2")
-    assert catalog.on_increment(increment(7).verified) is None
-    catalog.on_head(node_snapshot(7).verified, "n2")
-    head = catalog.on_increment(increment(7).verified)
-    assert head is not None
-    assert catalog.by_prefix(increment(7).prefix) == (head, increment(7).verified)
-    catalog.on_head(node_snapshot(9).verified, "n2")
-    assert catalog.by_prefix(increment(7).prefix) is None
+    head, _ = catalog.on_head(node_snapshot(8).verified, "n2")
+    assert catalog.on_increment(increment(9).verified) is None
+    for version in (7, 8):
+        assert catalog.on_increment(increment(version).verified) == ()
+        assert catalog.by_prefix(increment(version).prefix) == (head, increment(version).verified)
+    assert head.increment is not None
+    assert head.increment.verified == increment(8).verified
+    catalog.on_increment_gone(head.increment.verified)
+    assert catalog.by_prefix(increment(8).prefix) is None
+    assert [one.verified for one in head.kept] == [increment(7).verified]
+    catalog.check()
+
+
+def test_a_new_head_takes_over_what_led_to_the_one_before_it_and_nothing_else() -> None:
+    catalog = Catalog()
+    chain = [step(version) for version in (5, 6, 7)]
+    catalog.on_head(snapshot_of(7).verified, "n2")
+    for one in (*chain, increment(4)):
+        catalog.on_increment(one.verified)
+    head, _ = catalog.on_head(snapshot_of(8).verified, "n2")
+    assert [one.verified for one in head.kept] == [one.verified for one in reversed(chain)]
+    assert head.increment is None
+    assert catalog.by_prefix(increment(4).prefix) is None
+    # What led to this one is not known: nothing leads past it.
+    head, _ = catalog.on_head(snapshot_of(9).verified, "n2")
+    assert head.kept == ()
+    assert all(catalog.by_prefix(one.prefix) is None for one in chain)
+    catalog.check()
+
+
+def test_a_withdrawal_ends_every_chain() -> None:
+    catalog = Catalog()
+    catalog.on_head(snapshot_of(7).verified, "n2")
+    catalog.on_increment(step(7).verified)
+    withdrawn = replace(snapshot_of(8).manifest, tombstone=Tombstone(reason="gone", purge=False))
+    head, _ = catalog.on_head(replace(snapshot_of(8).verified, manifest=withdrawn), "n2")
+    assert head.kept == ()
+    assert catalog.on_increment(step(8).verified) is None
+    catalog.check()
+
+
+def test_of_two_increments_that_share_a_content_one_can_go_alone() -> None:
+    catalog = Catalog()
+    first, second = increment(7), increment(8)
+    assert first.content_hash == second.content_hash
+    head, _ = catalog.on_head(node_snapshot(8).verified, "n2")
+    for one in (first, second):
+        catalog.on_increment(one.verified)
+    catalog.on_increment_gone(head.kept[0].verified)
+    assert catalog.by_content(first.content_hash) == ((head, first.verified),)
+    catalog.on_increment_gone(head.kept[0].verified)
+    assert not catalog.is_named(first.content_hash)
+    catalog.check()
+
+
+def test_beyond_the_limit_the_oldest_increment_makes_room() -> None:
+    catalog = Catalog()
+    catalog.on_head(node_snapshot(100).verified, "n2")
+    gone: list[VerifiedManifest] = []
+    for version in range(2, KEPT_MAX + 4):
+        gone += catalog.on_increment(increment(version).verified) or ()
+    assert gone == [increment(2).verified, increment(3).verified]
     catalog.check()
 
 

@@ -161,14 +161,14 @@ class End:
         self.event_times: list[float] = []
         """When each event came."""
         self._arrived = trio.Event()
-        self.transfers = Transfers(self.disk, nursery, self._on_event, trio.current_time)
-        self.sending = Sending(self.disk, nursery, self._on_event, trio.current_time)
+        self.transfers = Transfers(self.disk, nursery, self.on_event, trio.current_time)
+        self.sending = Sending(self.disk, nursery, self.on_event, trio.current_time)
         self.disk.start()
         nursery.start_soon(self.disk.report_faults)
         nursery.start_soon(self.transfers.watch)
         nursery.start_soon(self.sending.watch)
 
-    def _on_event(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         self.events.append(event)
         self.event_times.append(trio.current_time())
         self._arrived.set()

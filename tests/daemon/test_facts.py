@@ -32,6 +32,7 @@ def test_only_traffic_is_not_audited() -> None:
         Fact.RECOVERY_STARTED,
         Fact.RECOVERY_ENDED,
         Fact.WANT_STUCK,
+        Fact.CHAIN_ASSEMBLED,
     }
 
 

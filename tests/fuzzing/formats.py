@@ -11,13 +11,13 @@ from typing import Final
 
 from backports import zstd
 
-from fabgossip.errors import ModelError
+from fabgossip.errors import ModelError, WireError
 from fabgossip.model.ids import parse_content_hash, parse_id
 from fabgossip.model.messages import TrafficClass
 from fabgossip.model.scope import parse_namespace, parse_scope_id
 from fabgossip.wire.codec import content_header_bytes, message_body, parse_content_header
 from fabgossip.wire.framing import FrameKind, FrameReader, frame_bytes
-from fabgossip.wire.increments import WINDOW_LOG_MAX, increment_bytes
+from fabgossip.wire.increments import WINDOW_LOG_MAX, apply_increment, increment_bytes
 from fabgossip.wire.packing import pack
 from tests.fuzzing.target import Target, read_script
 from tests.trust import factory
@@ -117,6 +117,24 @@ def increment(data: bytes) -> None:
         assert zstd.decompress(frame, zstd_dict=prefix, options=limit) == result
 
 
+def increment_read(data: bytes) -> None:
+    """`[base, frame, size of the result]`: whatever is read is exactly as long as was signed."""
+    script = read_script(data, 3)
+    if script is None:
+        return
+    base, frame, size = script
+    if isinstance(base, bytes) and isinstance(frame, bytes) and isinstance(size, int):
+        with suppress(WireError):
+            assert len(apply_increment(base, frame, size % (1 << 20))) == size % (1 << 20)
+
+
+def _increment_seeds() -> tuple[bytes, ...]:
+    base, result = b"settings " * 40, b"settings " * 39 + b"changed"
+    frame = increment_bytes(base, result)
+    assert frame is not None
+    return (pack([base, frame, len(result)]), pack([base[::-1], frame + frame, len(result)]))
+
+
 def words(data: bytes) -> None:
     """Text that may be an id, a hash, a scope id or a namespace."""
     text = data.decode("utf-8", "replace")
@@ -147,4 +165,5 @@ FORMATS: Final = (
         seeds=lambda: (pack([b"settings " * 40, b"settings " * 39 + b"changed"]),),
         share=10,
     ),
+    Target(name="increment-read", run=increment_read, seeds=_increment_seeds),
 )

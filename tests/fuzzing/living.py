@@ -315,8 +315,8 @@ def _judge_beliefs(story: Story) -> None:
     node = story.node
     for head in node.view.heads_after("", 1_000):
         _judge_manifest(head.verified)
-        if head.increment is not None:
-            _judge_manifest(head.increment)
+        for kept in head.kept:
+            _judge_manifest(kept.verified)
     assert node.view.trust.bundle in BUNDLES
     assert node.view.trust.revoked.values <= {(REVOKED.kind, REVOKED.value)}
     assert node.view.trust.own.scope_ids <= factory.OWN.scope_ids

@@ -194,8 +194,7 @@ class Trial:
             self.node.write()
         self._heads = {
             verified.manifest.namespace.text: verified.manifest.order
-            for (_, is_increment), verified in self.node.disk.heads.items()
-            if not is_increment
+            for verified in self.node.disk.heads.values()
         }
         self._bundle_version = max(self.node.disk.trust, default=0)
         kept = frozenset((RevokedKind(kind), value) for kind, value in self.node.disk.revoked)
@@ -380,7 +379,7 @@ class Trial:
 
     def _judge_disk(self) -> None:
         disk, ledger = self.node.disk, self.plane.ledger
-        for verified in disk.heads.values():
+        for verified in (*disk.heads.values(), *disk.increments.values()):
             assert ledger[verified.manifest_hash].artifact.envelope == verified.envelope
         for _, manifest_hash in disk.evidence:
             assert ManifestHash(manifest_hash) in ledger

@@ -184,7 +184,7 @@ def test_s10_finds_what_is_served_or_shown(truth: Truth) -> None:
 def withdrawn_at_control(truth: Truth) -> Withdrawn:
     """The tombstone has just become durable there."""
     checker = Withdrawn(truth.ledger, truth.docket)
-    verified = truth.run.hosts[CONTROL].disk.heads[(f"{PREFIX}/qos/old", False)]
+    verified = truth.run.hosts[CONTROL].disk.heads[f"{PREFIX}/qos/old"]
     assert verified.manifest_hash == truth.stone.manifest_hash
     checker.on_durable_manifest(CONTROL, verified)
     return checker

@@ -15,6 +15,7 @@ from fabgossip.model.artifact import Order
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
+    DropIncrement,
     KeptCheckpoint,
     PutCheckpoints,
     PutClaimsSeen,
@@ -165,11 +166,27 @@ def test_the_index_is_its_owner_s_alone(index: NodeIndex, tmp_path: Path) -> Non
     assert (tmp_path / "index.db").stat().st_mode & 0o077 == 0
 
 
-def test_a_new_head_takes_the_old_head_s_increment_along(index: NodeIndex) -> None:
-    index.commit([put(node_snapshot(7)), PutIncrement(verified=increment(7).verified)])
-    assert [one.is_increment for one in index.heads(nothing)] == [False, True]
-    index.commit([put(node_snapshot(8))])
-    assert [one.is_increment for one in index.heads(nothing)] == [False]
+def test_increments_stay_until_they_are_dropped_whatever_becomes_of_the_head(
+    index: NodeIndex,
+) -> None:
+    older, newer = increment(7), increment(8)
+    index.commit([put(node_snapshot(7)), PutIncrement(verified=older.verified)])
+    index.commit([put(node_snapshot(8)), PutIncrement(verified=newer.verified)])
+    found = [(one.is_increment, one.order.version) for one in index.heads(nothing)]
+    assert found == [(False, 8), (True, 7), (True, 8)]
+    name = older.manifest.namespace.text
+    index.commit(
+        [DropIncrement(namespace=name, manifest_hash=older.verified.manifest_hash), put(routes(7))]
+    )
+    assert [one.envelope for one in index.heads(nothing) if one.is_increment] == [newer.envelope]
+
+
+def test_the_content_of_an_increment_is_no_orphan(index: NodeIndex) -> None:
+    one = increment(7)
+    index.commit([PutIncrement(verified=one.verified), content_of(one)])
+    assert index.orphans() == ()
+    (row,) = index.heads(nothing)
+    assert row.held_bytes == len(one.content)
 
 
 def test_an_increment_raises_no_floor(index: NodeIndex) -> None:
@@ -310,6 +327,9 @@ def test_an_index_of_schema_1_is_carried_over_with_its_evidence(tmp_path: Path) 
     path = tmp_path / "index.db"
     with closing(sqlite3.connect(path)) as db:
         db.execute("ALTER TABLE evidence DROP COLUMN content_hash")
+        db.execute("DROP TABLE increment")
+        db.execute("DROP TABLE pin")
+        db.execute("DROP INDEX content_filed")
         db.execute("INSERT INTO evidence VALUES ('a', x'00', x'01')")
         db.execute("PRAGMA user_version=1")
         db.commit()
@@ -320,3 +340,43 @@ def test_an_index_of_schema_1_is_carried_over_with_its_evidence(tmp_path: Path) 
         index.commit([PutEvidence(verified=routes(7).verified)])
         index.commit([put(routes(7))])
         index.close()
+
+
+def test_an_index_of_schema_2_loses_the_one_increment_it_kept_of_a_namespace(
+    tmp_path: Path,
+) -> None:
+    index = opened(tmp_path)
+    index.commit([put(node_snapshot(7))])
+    index.close()
+    one = increment(7)
+    values = (one.manifest.namespace.text, 1, 2, 7, "snapshot_increment", b"hash", one.envelope)
+    with closing(sqlite3.connect(tmp_path / "index.db")) as db:
+        db.execute("DROP TABLE increment")
+        db.execute("DROP TABLE pin")
+        db.execute("DROP INDEX content_filed")
+        db.execute("INSERT INTO head VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        db.execute("PRAGMA user_version=2")
+        db.commit()
+    for _ in range(2):
+        index = opened(tmp_path)
+        assert next(row.envelope for row in index.heads(nothing)) == node_snapshot(7).envelope
+        index.commit([PutIncrement(verified=one.verified)])
+        assert [row.is_increment for row in index.heads(nothing)] == [False, True]
+        index.close()
+
+
+def test_what_is_used_follows_every_row_and_a_failed_commit_changes_nothing(
+    index: NodeIndex,
+) -> None:
+    """Files count by their blocks; of a content that came twice one file lies there."""
+    empty = index.used_bytes()
+    one = PutContent(content_hash=ContentHash(b"1" * 32), size=20_000, inline=None)
+    other = PutContent(content_hash=ContentHash(b"2" * 32), size=20_481, inline=None)
+    index.commit([one, other, one])
+    assert index.used_bytes() - empty == 20_480 + 24_576
+    broken = PutContent(content_hash=ContentHash(b"3" * 32), size=None, inline=None)  # type: ignore[arg-type]  # no row
+    with pytest.raises(StorageError):
+        index.commit([DropContent(content_hash=one.content_hash), broken])
+    assert index.used_bytes() - empty == 20_480 + 24_576
+    index.commit([DropContent(content_hash=one.content_hash)])
+    assert index.used_bytes() - empty == 24_576

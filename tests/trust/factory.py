@@ -6,6 +6,7 @@ but the encoders, which `tests/vectors` holds against independent libraries.
 
 import datetime
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fabgossip.errors import WireError
 from fabgossip.model.artifact import (
     NO_ORDER,
     TYPE_RULES,
@@ -78,6 +80,7 @@ from fabgossip.wire.statements import (
     commitment_of,
     grant_bytes,
     manifest_bytes,
+    parse_manifest,
 )
 
 NOW = UnixTime(1_800_000_000)
@@ -466,9 +469,11 @@ def admit(
 
 
 def _line_for(raw: bytes) -> Line:
-    """No line, but for increments, which are admitted at the floor only."""
+    """No line, but for increments, which are admitted at the floor only: there it is their own."""
     if PayloadKind.SNAPSHOT_INCREMENT.payload_type.encode() in raw:
         floor = manifest(ArtifactType.SNAPSHOT_INCREMENT).order
+        with suppress(WireError):
+            floor = parse_manifest(parts(raw).payload).order
         return replace(NO_LINE, floor=floor, manifest_hash=None)
     return NO_LINE
 

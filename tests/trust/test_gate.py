@@ -130,6 +130,13 @@ def test_what_was_asked_for_is_admitted() -> None:
     assert isinstance(f.admit(RAW, asked=asked), VerifiedManifest)
 
 
+@pytest.mark.parametrize("floor", [Order(2, 7), Order(2, 99)])
+def test_an_increment_of_a_chain_asked_for_is_admitted_at_the_floor_and_below(floor: Order) -> None:
+    line = replace(INCREMENT_LINE, floor=floor, has_increment=True)
+    verdict = f.admit(f.signed(INCREMENT), asked=IN_CHAIN, line=line)
+    assert isinstance(verdict, VerifiedManifest), verdict
+
+
 def test_a_storage_node_admits_what_its_assignment_covers() -> None:
     stored = f.manifest(T.SERVICE_ASSIGNMENT_BUNDLE, "org/globex/services/web")
     assert isinstance(f.admit(f.signed(stored)), VerifiedManifest)
@@ -171,6 +178,8 @@ NARROW = f.right(T.ROUTE_POLICY_BUNDLE.value, f.COMPILER, prefix=f"{f.PREFIX}/ro
 TEST_CLUSTER = f"platform/{f.PLATFORM}/cluster/test/routes/r1"
 FOREIGN = parse_namespace(TEST_CLUSTER)
 INCREMENT = f.manifest(T.SNAPSHOT_INCREMENT)
+assert INCREMENT.base is not None
+IN_CHAIN = Asked(result_hash=INCREMENT.base.result_hash)
 INCREMENT_LINE = Line(floor=INCREMENT.order, manifest_hash=None, withdrawn=Order(0, 0))
 NEXT = f.bundle_manifest(f.NEXT_BUNDLE)
 FORMER = (f.signer("former root 1"), f.signer("former root 2"))
@@ -312,11 +321,7 @@ CASES: dict[str, Case] = {
     ),
     "the result of an increment over the cap": Case(
         Code.SIZE_OVER_CAP,
-        changed(
-            replace(INCREMENT, base=replace(INCREMENT.base, result_size=8 * MIB + 1))
-            if INCREMENT.base is not None
-            else INCREMENT
-        ),
+        changed(replace(INCREMENT, base=replace(INCREMENT.base, result_size=8 * MIB + 1))),
     ),
     # 8: the one right
     "a right elsewhere only": Case(
@@ -448,6 +453,27 @@ CASES: dict[str, Case] = {
     ),
     "an increment of what was withdrawn": Case(
         Code.TOMBSTONED, changed(INCREMENT), line=replace(INCREMENT_LINE, withdrawn=INCREMENT.order)
+    ),
+    "another type than an increment in a chain": Case(
+        Code.BASE_MISMATCH, asked=Asked(result_hash=ROUTES.content_hash)
+    ),
+    "an increment to another result than asked for": Case(
+        Code.BASE_MISMATCH,
+        changed(INCREMENT),
+        asked=Asked(result_hash=INCREMENT.base.content_hash),
+        line=INCREMENT_LINE,
+    ),
+    "an increment of a chain above the floor": Case(
+        Code.VERSION_GAP,
+        changed(INCREMENT),
+        asked=IN_CHAIN,
+        line=replace(INCREMENT_LINE, floor=Order(2, 6)),
+    ),
+    "an increment of a chain that was withdrawn": Case(
+        Code.TOMBSTONED,
+        changed(INCREMENT),
+        asked=IN_CHAIN,
+        line=replace(INCREMENT_LINE, withdrawn=INCREMENT.order),
     ),
     # 12: time
     "issued in the future": Case(

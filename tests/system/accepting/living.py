@@ -60,6 +60,7 @@ from fabgossip.model.moment import Instant, Now, UnixTime
 from fabgossip.model.persistence import (
     Change,
     DropHead,
+    DropIncrement,
     PutCheckpoints,
     PutClaimsSeen,
     PutClockDoubt,
@@ -358,6 +359,8 @@ def word_of(change: Change) -> Word:
             return ("whole", change.is_whole)
         case DropHead():
             return ("drop", change.namespace)
+        case DropIncrement():
+            return ("drop increment", change.namespace, change.manifest_hash.hex())
         case PutCheckpoints():
             return ("checkpoints", change.node_id)
 

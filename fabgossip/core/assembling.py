@@ -1,0 +1,424 @@
+"""Snapshots assembled from increments instead of fetched whole: the way from an older one to a
+newer, and back to the full snapshot wherever it breaks.
+
+Decides: whom to ask for a chain; what of an answer links; what each fault means.
+Keeps: every increment passes the gate before its content is wanted; whatever breaks ends in the
+full snapshot; a peer is blamed for what it sent, never for a chain that does not link.
+Must not know: how a result is made, which source brings a content.
+"""
+
+from typing import Final
+
+from fabgossip.core.accepting import Accepting
+from fabgossip.core.catalog import Head, HeadState, prefix_of
+from fabgossip.core.chains import (
+    ANSWER_WITHIN,
+    FETCHED_WITHIN,
+    Attempt,
+    Gap,
+    Stage,
+    fault_of,
+)
+from fabgossip.core.durability import Durability, Provenance
+from fabgossip.core.effects import Assemble, Fact, Record, SetTimer
+from fabgossip.core.events import AssemblyFailed, ChainDue, LinkId
+from fabgossip.core.history import KEPT_MAX, base_of, chain_between
+from fabgossip.core.lasting import is_for_lack_of_claims, is_good
+from fabgossip.core.lines import Lines
+from fabgossip.core.machines import Machines
+from fabgossip.core.own_contents import OwnContents
+from fabgossip.core.recording import rejected
+from fabgossip.core.sessions import Session
+from fabgossip.core.wants import wanted_from
+from fabgossip.model.artifact import ArtifactType, VerifiedManifest
+from fabgossip.model.ids import ContentHash
+from fabgossip.model.increments import AssemblyFault, has_mark
+from fabgossip.model.messages import (
+    CHAIN_STEPS_MAX,
+    FEATURE_CHAINS,
+    Chain,
+    GetChain,
+    TrafficClass,
+)
+from fabgossip.model.moment import Duration, Now, later
+from fabgossip.model.persistence import DropIncrement
+from fabgossip.trust.authorization import may_disclose
+from fabgossip.trust.facts import Asked
+from fabgossip.trust.rejections import Blame, Rejection, RejectionCode
+
+_TAKEN_AWAY: Final = frozenset(
+    {
+        RejectionCode.ARTIFACT_REVOKED,
+        RejectionCode.KEY_REVOKED,
+        RejectionCode.KEY_RETIRED,
+        RejectionCode.TOMBSTONED,
+        RejectionCode.EXPIRED,
+    }
+)
+_OTHER_EPOCH: Final = frozenset({RejectionCode.EPOCH_STALE, RejectionCode.EPOCH_UNKNOWN})
+
+
+class Assembling:
+    """Goes from a snapshot that is held to the one that is wanted."""
+
+    __slots__ = ("_accepting", "_contents", "_durability", "_lines", "_m")
+
+    def __init__(
+        self,
+        machines: Machines,
+        durability: Durability,
+        contents: OwnContents,
+        accepting: Accepting,
+        lines: Lines,
+    ) -> None:
+        self._m = machines
+        self._durability = durability
+        self._contents = contents
+        self._accepting = accepting
+        self._lines = lines
+
+    # Where a chain begins.
+
+    def begin(self, head: Head, origin: LinkId | None, now: Now) -> bool:
+        """A durable head's content is wanted: whether it comes as a chain, at least for now."""
+        before = self._m.chains.find(head.manifest.namespace.text)
+        if before is not None:
+            self._m.chains.on_overtaken(before)
+        base = self._base_of(head)
+        if base is None or (head.increment is None and not has_mark(head.manifest)):
+            return False
+        attempt = self._m.chains.begin(
+            head.verified, base.manifest.content_hash, origin, now.instant
+        )
+        if attempt is None:
+            return False
+        if base.manifest.authority_epoch != head.manifest.authority_epoch:
+            return self._gap(attempt, Gap.EPOCH_CHANGED, now, wants_full=False)
+        if head.manifest.config_version - base.manifest.config_version > CHAIN_STEPS_MAX:
+            return self._gap(attempt, Gap.TOO_LONG, now, wants_full=False)
+        steps = self._own_steps(head, attempt)
+        if steps is not None:
+            return self._use(attempt, steps, now, wants_full=False)
+        return self._ask(attempt, now)
+
+    def _base_of(self, head: Head) -> Head | None:
+        """The newest version before it whose content is here."""
+        if head.manifest.artifact_type is not ArtifactType.CLUSTER_SNAPSHOT:
+            return None
+        before = head.replaces
+        while before is not None and not self._contents.is_held(before.manifest):
+            before = before.replaces
+        return before if before is None or before.manifest.tombstone is None else None
+
+    def _own_steps(self, head: Head, attempt: Attempt) -> tuple[VerifiedManifest, ...] | None:
+        """The chain, where all increments of it are kept here."""
+        found = chain_between(head.kept, attempt.base, head.manifest.content_hash)
+        return None if found is None else tuple(one.verified for one in found)
+
+    def _ask(self, attempt: Attempt, now: Now) -> bool:
+        session = self._asked(attempt)
+        if session is None:
+            detail = "nobody linked can be asked"
+            return self._gap(attempt, Gap.BASE_UNKNOWN, now, detail=detail, wants_full=False)
+        attempt.link, attempt.peer = session.link, session.node_id
+        manifest = attempt.head.manifest
+        question = GetChain(
+            namespace=attempt.namespace, base=attempt.base, head=manifest.content_hash
+        )
+        self._m.disclosure.send(
+            session.link, question, TrafficClass.SNAPSHOT, audience=manifest.audience
+        )
+        self._look_again(attempt, ANSWER_WITHIN, now)
+        return True
+
+    def _asked(self, attempt: Attempt) -> Session | None:
+        """Who told of the snapshot, else whoever may know of it and does not say that he lacks
+        it."""
+        manifest, prefix = attempt.head.manifest, prefix_of(attempt.head.manifest_hash)
+        able = [
+            one
+            for one in self._m.sessions.open_sessions()
+            if one.hello is not None
+            and one.hello.features & FEATURE_CHAINS
+            and may_disclose(one.claims, manifest.audience)
+            and self._m.holdings.says(one.link, manifest.audience, prefix) is not False
+        ]
+        first = next((one for one in able if one.link == attempt.origin), None)
+        return first or next(iter(able), None)
+
+    def _look_again(self, attempt: Attempt, within: Duration, now: Now) -> None:
+        timer = ChainDue(namespace=attempt.namespace, generation=attempt.generation)
+        self._m.out.append(SetTimer(timer=timer, at=later(now.instant, within)))
+
+    # What comes.
+
+    def on_kept(self, head: Head, increment: VerifiedManifest, now: Now) -> None:
+        """An increment of a head is durable, and its content on its way: it may be what its chain
+        lacked."""
+        attempt = self._m.chains.find(head.manifest.namespace.text)
+        if attempt is None or attempt.stage is not Stage.ASKED or not self._stands(attempt):
+            return
+        steps = self._own_steps(head, attempt)
+        if steps is not None:
+            self._use(attempt, steps, now, coming=increment)
+
+    def on_chain(self, session: Session, message: Chain, now: Now) -> None:
+        """The answer to a question; to nothing that is asked, or not any more, it is nothing."""
+        attempt = self._m.chains.find(message.namespace)
+        if (
+            attempt is None
+            or attempt.link != session.link
+            or attempt.head.manifest.content_hash != message.head
+            or not self._stands(attempt)
+        ):
+            return
+        if not message.envelopes:
+            self._gap(attempt, Gap.BASE_UNKNOWN, now)
+            return
+        steps = self._judge(attempt, session, message, now)
+        if isinstance(steps, Gap):
+            self._gap(attempt, steps, now)
+        else:
+            self._use(attempt, steps, now)
+
+    def _judge(
+        self, attempt: Attempt, session: Session, message: Chain, now: Now
+    ) -> tuple[VerifiedManifest, ...] | Gap:
+        """Every increment passes the gate, the last one first: each must make what the one after it
+        starts from."""
+        steps: list[VerifiedManifest] = []
+        result = attempt.head.manifest.content_hash
+        for envelope in reversed(message.envelopes):
+            asked = Asked(namespace=attempt.namespace, result_hash=result)
+            verdict = self._m.beliefs.admit(envelope, asked, self._lines, now)
+            if isinstance(verdict, Rejection):
+                return self._refused(session, verdict, now)
+            is_older = not steps or verdict.manifest.order < steps[-1].manifest.order
+            if not is_older or self._m.chains.is_set_aside(verdict.manifest_hash):
+                return Gap.LINK_MISSING
+            steps.append(verdict)
+            result = base_of(verdict).content_hash
+        if result != attempt.base:
+            return Gap.LINK_MISSING
+        return tuple(reversed(steps))
+
+    def _refused(self, session: Session, verdict: Rejection, now: Now) -> Gap:
+        self._m.out.append(rejected(verdict, source=session.node_id))
+        is_mine = is_for_lack_of_claims(self._m.beliefs, verdict)
+        if verdict.blame is Blame.PEER and not is_mine:
+            self._m.policing.on_failed(session, now.instant)
+        if verdict.code in _TAKEN_AWAY:
+            return Gap.WITHDRAWN
+        return Gap.EPOCH_CHANGED if verdict.code in _OTHER_EPOCH else Gap.LINK_MISSING
+
+    def _use(
+        self,
+        attempt: Attempt,
+        steps: tuple[VerifiedManifest, ...],
+        now: Now,
+        *,
+        coming: VerifiedManifest | None = None,
+        wants_full: bool = True,
+    ) -> bool:
+        """A chain that links: its contents are wanted, all at once, unless it is not worth it."""
+        fault = fault_of(attempt.head, steps)
+        if fault is None and not all(is_good(self._m.beliefs, one, now) for one in steps):
+            fault = Gap.WITHDRAWN
+        if fault is not None:
+            return self._gap(attempt, fault, now, wants_full=wants_full)
+        link, attempt.link = attempt.link, None
+        self._m.chains.enter(attempt, Stage.FETCHING)
+        self._make_room(attempt.namespace, steps)
+        attempt.steps = tuple(self._keep(one, link, attempt.peer or "") for one in steps)
+        self._look_again(attempt, FETCHED_WITHIN, now)
+        for one in attempt.steps:
+            # What is on its way to the disk is wanted once it is there, or came along.
+            is_coming = one is coming or self._m.catalog.is_on_its_way(one.manifest_hash)
+            if not self._contents.is_held(one.manifest) and not is_coming:
+                self._contents.want(one, link or attempt.origin, now)
+        self.on_content(now)
+        return True
+
+    def _make_room(self, namespace: str, steps: tuple[VerifiedManifest, ...]) -> None:
+        """Increments beside a chain are kept as far as there is room beside it."""
+        head = self._m.catalog.find(namespace)
+        needed = {one.manifest_hash for one in steps}
+        kept = () if head is None else head.kept
+        others = [one.verified for one in kept if one.verified.manifest_hash not in needed]
+        for one in others[KEPT_MAX - len(steps) :]:
+            self._forget(one)
+
+    def _keep(
+        self, increment: VerifiedManifest, link: LinkId | None, source: str
+    ) -> VerifiedManifest:
+        """Keep an increment of a chain, and give it as it is kept; the newest is as good as one
+        that was announced."""
+        head = self._m.catalog.find(increment.manifest.namespace.text)
+        assert head is not None, "a chain leads to a head"
+        for one in head.kept:
+            if one.verified.manifest_hash == increment.manifest_hash:
+                return one.verified
+        audience, prefix = increment.manifest.audience, prefix_of(increment.manifest_hash)
+        self._m.dissemination.on_accepted(increment.envelope, audience, prefix, link)
+        if increment.manifest.order == head.manifest.order:
+            self._accepting.accept(increment, Provenance(link, is_late=True), source)
+        else:
+            self._durability.keep(*self._accepting.keep(increment))
+        return increment
+
+    def on_content(self, now: Now) -> None:
+        """A content came: chains whose increments are all here wait for their assembly, and
+        snapshots that came otherwise for none."""
+        for attempt in self._m.chains.attempts():
+            if self._contents.is_held(attempt.head.manifest) or not self._stands(attempt):
+                if attempt.stage is not Stage.ASSEMBLING:
+                    self._m.chains.on_overtaken(attempt)
+            elif attempt.stage is Stage.FETCHING and all(
+                self._contents.is_held(one.manifest) for one in attempt.steps
+            ):
+                self._m.chains.enter(attempt, Stage.WAITING)
+        self._assemble_next()
+
+    def _stands(self, attempt: Attempt) -> bool:
+        """Whether what an attempt is for is still wanted."""
+        head = self._m.catalog.find(attempt.namespace)
+        return (
+            head is not None
+            and head.verified.manifest_hash == attempt.head.manifest_hash
+            and head.state is HeadState.BEHIND
+        )
+
+    def _assemble_next(self) -> None:
+        attempt = self._m.chains.next_assembly()
+        if attempt is not None:
+            self._m.out.append(
+                Assemble(
+                    wanted=wanted_from(attempt.head, is_read=True),
+                    increments=tuple(one.manifest for one in attempt.steps),
+                )
+            )
+
+    def on_stored(self, content_hash: ContentHash, now: Now) -> None:
+        """A content is durable here, and was followed: the result of an assembly, or a part of
+        one."""
+        built = self._m.chains.on_built(content_hash)
+        if built is not None:
+            self._m.chains.on_assembled(built)
+            fields = (*_fields_of(built), ("size", built.head.manifest.content_size))
+            self._m.out.append(Record(fact=Fact.CHAIN_ASSEMBLED, fields=fields))
+        self.on_content(now)
+
+    # Where it breaks.
+
+    def on_failed(self, event: AssemblyFailed, now: Now) -> None:
+        """An assembly came to nothing."""
+        attempt = self._m.chains.on_built(event.wanted.content_hash)
+        if attempt is not None:
+            self._on_broken(attempt, event, now)
+        self._assemble_next()
+
+    def _on_broken(self, attempt: Attempt, event: AssemblyFailed, now: Now) -> None:
+        step = attempt.steps[event.place]
+        match event.fault:
+            case AssemblyFault.BASE:
+                self._record_damage(attempt.base)
+                self._contents.on_vanished(attempt.base, now)
+                self._gap(attempt, Gap.BASE_DAMAGED, now)
+            case AssemblyFault.INCREMENT:
+                self._record_damage(step.manifest.content_hash)
+                self._contents.on_vanished(step.manifest.content_hash, now)
+                self._gap(attempt, Gap.LINK_MISSING, now)
+            case AssemblyFault.RESULT:
+                self._set_aside(step)
+                self._gap(attempt, Gap.MISMATCH, now)
+            case AssemblyFault.DISK:
+                self._gap(attempt, Gap.TIMEOUT, now, detail="the disk refused the result")
+
+    def _record_damage(self, content_hash: ContentHash) -> None:
+        fields = (("operation", "read"), ("content_hash", content_hash.hex()))
+        self._m.out.append(Record(fact=Fact.STORAGE_FAILED, fields=fields))
+
+    def _set_aside(self, increment: VerifiedManifest) -> None:
+        """What is signed about an increment is not true, whoever brings it."""
+        self._m.chains.set_aside(increment)
+        prefix = prefix_of(increment.manifest_hash)
+        self._m.dissemination.on_refused(increment.envelope, prefix, was_signed=True)
+        wrong = Rejection(
+            code=RejectionCode.CONTENT_INVALID,
+            detail="the increment does not make the result it names",
+            namespace=increment.manifest.namespace.text,
+            manifest_hash=increment.manifest_hash,
+            was_signed=True,
+        )
+        self._m.out.append(rejected(wrong, source=""))
+        self._forget(increment)
+
+    def _forget(self, increment: VerifiedManifest) -> None:
+        self._m.catalog.on_increment_gone(increment)
+        namespace = increment.manifest.namespace.text
+        self._durability.keep(
+            DropIncrement(namespace=namespace, manifest_hash=increment.manifest_hash)
+        )
+        self._contents.release(increment.manifest.content_hash)
+
+    def on_stuck(self, verified: VerifiedManifest, now: Now) -> bool:
+        """Nobody brings a content, or what is signed about it is not true: whether it is that of an
+        increment, and its chain broke."""
+        attempt = self._m.chains.find(verified.manifest.namespace.text)
+        steps = () if attempt is None else attempt.steps
+        hashes = {one.manifest_hash for one in steps}
+        if attempt is None or verified.manifest_hash not in hashes:
+            return False
+        self._gap(attempt, Gap.LINK_MISSING, now, detail="an increment cannot be had")
+        return True
+
+    def on_due(self, namespace: str, generation: int, now: Now) -> None:
+        """An attempt took as long as it may."""
+        attempt = self._m.chains.find(namespace)
+        if attempt is not None and attempt.generation == generation:
+            self._gap(attempt, Gap.TIMEOUT, now)
+
+    def on_lost(self, link: LinkId, now: Now) -> None:
+        """A link ended: what was asked of it is not answered any more."""
+        for attempt in self._m.chains.attempts():
+            if attempt.link == link:
+                self._gap(attempt, Gap.TIMEOUT, now, detail="the link ended")
+
+    def _gap(
+        self,
+        attempt: Attempt,
+        gap: Gap,
+        now: Now,
+        *,
+        detail: str = "",
+        wants_full: bool = True,
+    ) -> bool:
+        """The full snapshot is fetched; increments that only were to lead to it are not. False, for
+        there is no chain."""
+        attempt.link = None
+        self._m.chains.on_gap(attempt, gap, detail)
+        self._tell_gap(attempt, gap, detail)
+        if not self._stands(attempt) and wants_full:
+            return False
+        for one in attempt.steps:
+            is_newest = one.manifest.order == attempt.head.manifest.order
+            if not is_newest and not self._contents.is_held(one.manifest):
+                self._forget(one)
+        if wants_full:
+            self._contents.want(attempt.head, attempt.origin, now)
+        return False
+
+    def _tell_gap(self, attempt: Attempt, gap: Gap, detail: str) -> None:
+        fields = (*_fields_of(attempt), ("outcome", gap.value), ("detail", detail))
+        self._m.out.append(Record(fact=Fact.CHAIN_BROKEN, fields=fields))
+
+
+def _fields_of(attempt: Attempt) -> tuple[tuple[str, str | int], ...]:
+    return (
+        ("namespace", attempt.namespace),
+        ("content_hash", attempt.head.manifest.content_hash.hex()),
+        ("base", attempt.base.hex()),
+        ("peer", attempt.peer or ""),
+        ("steps", len(attempt.steps)),
+        ("bytes", attempt.step_bytes),
+    )

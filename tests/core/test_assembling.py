@@ -1,0 +1,567 @@
+"""A snapshot comes as a chain of increments, and as a whole wherever that breaks."""
+
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from fabgossip.core.announcing import PAIRED_WITHIN
+from fabgossip.core.chains import ANSWER_WITHIN, FETCHED_WITHIN, Gap
+from fabgossip.core.effects import (
+    Assemble,
+    Fact,
+    Materialize,
+    Persist,
+    ReceiveContent,
+    Record,
+    Remove,
+    SetTimer,
+)
+from fabgossip.core.events import (
+    AnnounceDue,
+    AnswersDue,
+    AssemblyFailed,
+    ChainDue,
+    ContentFailed,
+    ContentStored,
+    FetchFailure,
+    LinkId,
+    LostReason,
+    PairDue,
+    PeerLost,
+    Persisted,
+    RequestId,
+    RequestMade,
+    SubmitRequest,
+    TimerFired,
+)
+from fabgossip.model.artifact import Order
+from fabgossip.model.ids import ContentHash, NodeId
+from fabgossip.model.increments import AssemblyFault
+from fabgossip.model.messages import (
+    CHAIN_STEPS_MAX,
+    FEATURE_CHAINS,
+    Announce,
+    Announced,
+    Chain,
+    GetChain,
+    GetHeads,
+    HeadKnown,
+    Heads,
+)
+from fabgossip.model.moment import UnixTime
+from fabgossip.model.persistence import DropIncrement, PutIncrement
+from tests.core.artifacts import Artifact, increment, sealed, stored_head
+from tests.core.chained import NAME, other_step, snapshot_of, step
+from tests.core.story import NOTHING_STORED, Peer, Story
+from tests.trust import factory
+
+N2: Final = NodeId("n2")
+
+
+class Chained(Story):
+    """A node that holds a version of the snapshot, and a peer that knows of chains."""
+
+    def __init__(self, held: int = 5, *, features: int = FEATURE_CHAINS) -> None:
+        super().__init__()
+        self.features = features
+        self.peer = self.join("n2")
+        self.accept(snapshot_of(held), self.peer)
+
+    def join(self, name: str) -> LinkId:
+        return self.link(Peer(name=name, features=self.features))
+
+    def hear_of(self, *told: Artifact, content: bool = False) -> "Chained":
+        """The peer announces these together, and the disk takes them."""
+        entries = tuple(
+            Announced(one.envelope, 0, one.content if content and not one.is_read else None)
+            for one in told
+        )
+        self.hear(self.peer, Announce(entries=entries))
+        return self.all_persisted()
+
+    def all_persisted(self) -> "Chained":
+        """The disk answers for all it was given, in order; effects of all that are gathered."""
+        effects = list(self.effects)
+        todo = [one.token for one in self.find(Persist)]
+        while todo:
+            self.when(Persisted(token=todo.pop(0), ok=True))
+            effects += self.effects
+            todo += [one.token for one in self.find(Persist)]
+        self.effects = effects
+        return self
+
+    def answer(self, *steps: Artifact, head: int) -> "Chained":
+        """The peer answers for a chain."""
+        envelopes = tuple(one.envelope for one in steps)
+        chain = Chain(namespace=NAME, head=snapshot_of(head).content_hash, envelopes=envelopes)
+        self.hear(self.peer, chain)
+        return self.all_persisted()
+
+    def bring(self, *contents: Artifact) -> "Chained":
+        """The peer's contents come."""
+        effects = []
+        for one in contents:
+            self.stored(one, self.peer)
+            effects += self.effects
+        self.effects = effects
+        return self
+
+    @property
+    def wanted(self) -> list[ContentHash]:
+        """The contents asked for, or taken from an announcement."""
+        return [one.wanted.content_hash for one in self.find(ReceiveContent)]
+
+    @property
+    def gaps(self) -> dict[str, int]:
+        return dict(self.node.view.snapshot(self.now).chains.gaps)
+
+    @property
+    def state(self) -> str:
+        head = self.node.view.find(NAME)
+        assert head is not None
+        return head.state.value
+
+
+def hashes(*artifacts: Artifact) -> list[ContentHash]:
+    return [one.content_hash for one in artifacts]
+
+
+def asked(story: Chained, head: int, base: int = 5) -> None:
+    question = GetChain(
+        namespace=NAME,
+        base=snapshot_of(base).content_hash,
+        head=snapshot_of(head).content_hash,
+    )
+    assert [one for one in story.sent(story.peer) if isinstance(one, GetChain)] == [question]
+
+
+# The chain.
+
+
+def test_told_together_an_increment_that_rides_along_is_all_that_comes() -> None:
+    story = Chained().hear_of(snapshot_of(6), step(6), content=True)
+    assert [(one.link, one.content) for one in story.find(ReceiveContent)] == [
+        (None, step(6).content)
+    ]
+    assert not [one for one in story.sent(story.peer) if isinstance(one, GetChain)]
+    story.stored(step(6), None)
+    assert story.only(Assemble).increments == (step(6).manifest,)
+    assert story.only(Assemble).wanted == replace(snapshot_of(6).wanted, is_read=True)
+
+
+def test_told_ahead_of_its_snapshot_an_increment_waits_with_what_rides_along() -> None:
+    story = Chained()
+    story.hear(story.peer, Announce(entries=(Announced(step(6).envelope, 0, step(6).content),)))
+    assert story.find(Persist) == []
+    story.hear_of(snapshot_of(6))
+    assert story.wanted == hashes(step(6))
+    assert story.only(ReceiveContent).content == step(6).content
+
+
+def test_who_slept_asks_who_told_of_the_head_and_wants_all_increments_at_once() -> None:
+    story = Chained().hear_of(snapshot_of(8))
+    asked(story, 8)
+    assert story.wanted == []
+    story.answer(step(6), step(7), step(8), head=8)
+    assert sorted(story.wanted) == sorted(hashes(step(6), step(7), step(8)))
+    assert {one.link for one in story.find(ReceiveContent)} == {story.peer}
+    story.bring(step(8), step(6))
+    assert story.find(Assemble) == []
+    story.bring(step(7))
+    made = story.only(Assemble)
+    assert made.increments == tuple(step(one).manifest for one in (6, 7, 8))
+    story.when(ContentStored(wanted=made.wanted, link=None, content=snapshot_of(8).content))
+    assert story.state == "applying"
+    assert story.find(Remove) == [Remove(content_hash=snapshot_of(5).content_hash)]
+    assert [one.fact for one in story.find(Record) if one.fact is Fact.CHAIN_ASSEMBLED]
+    counts = story.node.view.snapshot(story.now).chains
+    assert (counts.under_way, counts.assembled, counts.gaps) == (0, 1, ())
+    saved = snapshot_of(8).manifest.content_size - sum(len(step(n).content) for n in (6, 7, 8))
+    assert counts.saved_bytes == saved
+
+
+def test_the_increment_that_comes_late_after_all_ends_the_question() -> None:
+    story = Chained().hear_of(snapshot_of(6))
+    asked(story, 6)
+    story.hear_of(step(6))
+    assert story.wanted == hashes(step(6))
+    story.bring(step(6))
+    assert story.only(Assemble).increments == (step(6).manifest,)
+
+
+def test_a_chain_over_versions_nobody_here_ever_held_begins_at_the_last_that_is() -> None:
+    """Published faster than it is fetched: what each was a step to is kept."""
+    story = Chained().hear_of(snapshot_of(6), step(6)).hear_of(snapshot_of(7), step(7))
+    story.bring(step(6), step(7))
+    assert story.only(Assemble).increments == (step(6).manifest, step(7).manifest)
+
+
+def test_one_assembly_at_a_time() -> None:
+    story = Chained().hear_of(snapshot_of(6), step(6))
+    story.bring(step(6))
+    first = story.only(Assemble)
+    story.hear_of(snapshot_of(7), step(7)).bring(step(7))
+    assert story.find(Assemble) == []
+    # What nobody waits for any more ends as well, and makes room.
+    story.when(ContentStored(wanted=first.wanted, link=None, content=snapshot_of(6).content))
+    assert story.only(Assemble).increments == (step(6).manifest, step(7).manifest)
+
+
+def test_without_a_base_nothing_is_asked_and_nothing_is_a_gap() -> None:
+    story = Story()
+    peer = story.link(Peer(name="n2", features=FEATURE_CHAINS))
+    story.announce(snapshot_of(6), peer).persisted()
+    assert [one.wanted.content_hash for one in story.find(ReceiveContent)] == hashes(snapshot_of(6))
+    assert story.sent(peer) == []
+
+
+def test_without_the_mark_nothing_is_asked() -> None:
+    story = Chained().hear_of(snapshot_of(6, is_marked=False))
+    assert story.wanted == hashes(snapshot_of(6))
+    assert not [one for one in story.sent(story.peer) if isinstance(one, GetChain)]
+    assert story.gaps == {}
+
+
+def test_who_does_not_know_of_chains_is_not_asked() -> None:
+    """It would end the link over a kind of message it has never heard of."""
+    story = Chained(features=0).hear_of(snapshot_of(6))
+    assert story.wanted == hashes(snapshot_of(6))
+    assert not [one for one in story.sent(story.peer) if isinstance(one, GetChain)]
+    assert story.gaps == {"base_unknown": 1}
+
+
+# Gaps: each ends in the full snapshot.
+
+
+def ends_in_full(story: Chained, gap: Gap, head: int = 8) -> None:
+    """The full snapshot is wanted, now or already, and what comes of it is the snapshot."""
+    assert story.gaps == {gap.value: 1}
+    assert snapshot_of(head).content_hash in story.wanted
+    broken = [one for one in story.find(Record) if one.fact is Fact.CHAIN_BROKEN]
+    assert [dict(one.fields)["outcome"] for one in broken] == [gap.value]
+    assert story.find(Assemble) == []
+    story.stored(snapshot_of(head), story.peer)
+    assert story.state == "applying"
+    assert story.node.view.snapshot(story.now).chains.under_way == 0
+
+
+def test_gap_nobody_knows_a_chain_from_here() -> None:
+    story = Chained().hear_of(snapshot_of(8)).answer(head=8)
+    ends_in_full(story, Gap.BASE_UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [(7, 8), (6, 8), (6, 7), (7, 6, 8), (6, 7, 8, 8)],
+    ids=["first missing", "middle missing", "last missing", "out of order", "twice"],
+)
+def test_gap_a_link_is_missing(chain: tuple[int, ...]) -> None:
+    story = Chained().hear_of(snapshot_of(8)).answer(*map(step, chain), head=8)
+    ends_in_full(story, Gap.LINK_MISSING)
+
+
+def test_gap_something_else_than_an_increment() -> None:
+    story = Chained().hear_of(snapshot_of(8)).answer(snapshot_of(7), step(8), head=8)
+    ends_in_full(story, Gap.LINK_MISSING)
+
+
+def test_gap_an_increment_cannot_be_had() -> None:
+    story = Chained().hear_of(snapshot_of(7)).answer(step(6), step(7), head=7)
+    story.stored(step(7), story.peer)
+    story.when(
+        ContentFailed(
+            wanted=step(6).wanted,
+            link=story.peer,
+            request=None,
+            reason=FetchFailure.MISSING,
+            received=0,
+        )
+    )
+    ends_in_full(story, Gap.LINK_MISSING, head=7)
+
+
+def test_gap_too_many_versions_behind_is_not_even_asked() -> None:
+    head = 6 + CHAIN_STEPS_MAX
+    story = Chained().hear_of(snapshot_of(head))
+    assert not [one for one in story.sent(story.peer) if isinstance(one, GetChain)]
+    ends_in_full(story, Gap.TOO_LONG, head)
+
+
+def test_gap_more_than_half_of_the_snapshot() -> None:
+    half = snapshot_of(8).manifest.content_size // 2
+    large = other_step(8, 5, bytes(half + 1))
+    story = Chained().hear_of(snapshot_of(8)).answer(large, head=8)
+    assert large.content_hash not in story.wanted
+    ends_in_full(story, Gap.TOO_LARGE)
+
+
+def test_exactly_half_of_the_snapshot_is_used() -> None:
+    half = snapshot_of(8).manifest.content_size // 2
+    story = Chained().hear_of(snapshot_of(8)).answer(other_step(8, 5, bytes(half)), head=8)
+    assert story.gaps == {}
+
+
+@pytest.mark.parametrize("stage", ["asked", "fetching"])
+def test_gap_nothing_comes_in_time(stage: str) -> None:
+    story = Chained().hear_of(snapshot_of(8))
+    assert story.newest(ChainDue) == ANSWER_WITHIN
+    if stage == "fetching":
+        story.answer(step(6), step(7), step(8), head=8)
+        assert story.newest(ChainDue) == FETCHED_WITHIN
+    story.due(ChainDue)
+    ends_in_full(story, Gap.TIMEOUT)
+
+
+def test_the_time_for_an_answer_does_not_run_on_once_it_came() -> None:
+    story = Chained().hear_of(snapshot_of(6))
+    (asked_until,) = [one for one in story.find(SetTimer) if isinstance(one.timer, ChainDue)]
+    story.answer(step(6), head=6)
+    story.wait(ANSWER_WITHIN).when(TimerFired(timer=asked_until.timer))
+    assert story.gaps == {}
+
+
+def test_gap_the_link_ends() -> None:
+    story = Chained()
+    other = story.join("n3")
+    story.hear_of(snapshot_of(8))
+    story.when(PeerLost(link=story.peer, node_id=N2, reason=LostReason.EOF))
+    story.peer = other
+    effects = story.effects
+    story.announce(snapshot_of(8), other)
+    story.effects = effects + story.effects
+    ends_in_full(story, Gap.TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    ("fault", "place", "gap"),
+    [
+        (AssemblyFault.BASE, 0, Gap.BASE_DAMAGED),
+        (AssemblyFault.INCREMENT, 1, Gap.LINK_MISSING),
+        (AssemblyFault.RESULT, 1, Gap.MISMATCH),
+        (AssemblyFault.DISK, 2, Gap.TIMEOUT),
+    ],
+)
+def test_gap_the_assembly_fails(fault: AssemblyFault, place: int, gap: Gap) -> None:
+    story = Chained().hear_of(snapshot_of(8)).answer(step(6), step(7), step(8), head=8)
+    story.bring(step(6), step(7), step(8))
+    failed = AssemblyFailed(wanted=story.only(Assemble).wanted, fault=fault, place=place)
+    story.when(failed)
+    ends_in_full(story, gap)
+
+
+def test_a_gap_leaves_no_half_of_a_chain_behind() -> None:
+    """What was only to lead there is wanted no more; the increment to the head itself is kept, as
+    if it had been announced."""
+    story = Chained().hear_of(snapshot_of(8)).answer(step(6), step(7), step(8), head=8)
+    story.bring(step(6)).due(ChainDue)
+    dropped = [
+        change
+        for persist in story.find(Persist)
+        for change in persist.changes
+        if isinstance(change, DropIncrement)
+    ]
+    assert [one.manifest_hash for one in dropped] == [step(7).verified.manifest_hash]
+    wants = {n: story.node.view.wants_of(step(n).content_hash) for n in (6, 7, 8)}
+    assert [n for n, one in wants.items() if one] == [8]
+
+
+def test_an_increment_that_makes_something_else_is_never_used_again() -> None:
+    """Its signer is blamed; nobody is asked for it once more, whoever tells of it."""
+    wrong = other_step(7, 6, step(9).content)
+    story = Chained().hear_of(snapshot_of(7)).answer(step(6), wrong, head=7)
+    story.bring(step(6), wrong)
+    failed = AssemblyFailed(wanted=story.only(Assemble).wanted, fault=AssemblyFault.RESULT, place=1)
+    story.when(failed)
+    rejected = [one for one in story.find(Record) if one.fact is Fact.ARTIFACT_REJECTED]
+    assert [(dict(one.fields)["code"], dict(one.fields)["blame"]) for one in rejected] == [
+        ("CONTENT_INVALID", "signer")
+    ]
+    assert Remove(content_hash=wrong.content_hash) in story.effects
+    story.all_persisted()
+    for told in (wrong, step(7)):
+        story.hear_of(told)
+    # The good one beside it is as welcome as ever.
+    kept = story.node.view.find(NAME)
+    assert kept is not None
+    assert [one.verified for one in kept.kept] == [step(7).verified, step(6).verified]
+    story.hear_of(snapshot_of(8)).answer(step(6), wrong, step(8), head=8)
+    assert story.find(Assemble) == []
+
+
+def test_a_gap_to_a_snapshot_that_is_not_wanted_any_more_fetches_nothing() -> None:
+    story = Chained().hear_of(snapshot_of(8))
+    story.hear_of(snapshot_of(9), step(9))
+    asked(story, 9)
+    story.answer(head=8)
+    assert story.wanted == []
+    assert story.gaps == {}
+
+
+# What is kept, and given to others.
+
+
+def test_a_chain_is_given_in_the_order_it_is_applied_to_who_may_know_of_it() -> None:
+    story = caught_up()
+    question = GetChain(
+        namespace=NAME, base=snapshot_of(6).content_hash, head=snapshot_of(8).content_hash
+    )
+    told = Chain(
+        namespace=NAME,
+        head=snapshot_of(8).content_hash,
+        envelopes=(step(7).envelope, step(8).envelope),
+    )
+    assert story.hear(story.peer, question).sent(story.peer) == [told]
+
+
+def test_a_chain_to_a_version_that_is_not_the_newest_any_more_is_given_too() -> None:
+    story = caught_up()
+    question = GetChain(
+        namespace=NAME, base=snapshot_of(5).content_hash, head=snapshot_of(7).content_hash
+    )
+    (told,) = story.hear(story.peer, question).sent(story.peer)
+    assert isinstance(told, Chain)
+    assert told.envelopes == (step(6).envelope, step(7).envelope)
+
+
+def caught_up() -> Chained:
+    """A node that came from version 5 to 8 by a chain."""
+    story = Chained().hear_of(snapshot_of(8)).answer(step(6), step(7), step(8), head=8)
+    story.bring(step(6), step(7), step(8))
+    made = story.only(Assemble)
+    story.when(ContentStored(wanted=made.wanted, link=None, content=snapshot_of(8).content))
+    story.materialized()
+    return story
+
+
+def test_what_is_kept_is_durable_before_its_content_is_wanted() -> None:
+    story = Chained().hear_of(snapshot_of(7))
+    chain = Chain(
+        namespace=NAME,
+        head=snapshot_of(7).content_hash,
+        envelopes=(step(6).envelope, step(7).envelope),
+    )
+    story.hear(story.peer, chain)
+    order = [
+        change
+        for one in story.effects
+        if isinstance(one, Persist | ReceiveContent)
+        for change in (one.changes if isinstance(one, Persist) else (one.wanted.content_hash,))
+    ]
+    assert order == [
+        PutIncrement(verified=step(6).verified),
+        PutIncrement(verified=step(7).verified),
+        step(6).content_hash,
+    ]
+
+
+def test_heads_that_are_asked_for_come_with_their_increment() -> None:
+    story = caught_up()
+    known = HeadKnown(NAME, 2, 7)
+    heads = Heads(envelopes=(snapshot_of(8).envelope, step(8).envelope))
+    assert story.hear(story.peer, GetHeads(known=(known,))).sent(story.peer) == [heads]
+
+
+def test_a_chain_nobody_asked_for_is_nothing() -> None:
+    story = Chained()
+    before = story.node.view.find(NAME)
+    story.answer(step(5), head=5)
+    assert story.effects == []
+    assert story.node.view.find(NAME) is before
+
+
+# Told by who was given it.
+
+
+def submitted(story: Chained, one: Artifact, number: int) -> None:
+    request = RequestId(number)
+    story.when(RequestMade(request=request, body=SubmitRequest(envelope=one.envelope)))
+    story.all_persisted()
+    story.stored(one, None)
+
+
+def told_of(story: Chained) -> list[bytes]:
+    return [
+        entry.envelope
+        for message in story.sent(story.peer)
+        if isinstance(message, Announce)
+        for entry in message.entries
+    ]
+
+
+def test_a_snapshot_that_is_handed_over_is_told_after_its_increment() -> None:
+    story = Chained()
+    story.wait(10_000)
+    submitted(story, snapshot_of(6), 1)
+    assert told_of(story) == []
+    submitted(story, step(6), 2)
+    first = told_of(story)
+    story.due(AnnounceDue)
+    assert [*first, *told_of(story)] == [step(6).envelope, snapshot_of(6).envelope]
+
+
+def test_a_snapshot_whose_increment_does_not_come_is_told_after_a_second() -> None:
+    story = Chained()
+    story.wait(10_000)
+    submitted(story, snapshot_of(6), 1)
+    assert story.newest(PairDue) == PAIRED_WITHIN
+    story.due(PairDue)
+    assert told_of(story) == [snapshot_of(6).envelope]
+
+
+def test_a_snapshot_without_the_mark_is_told_at_once() -> None:
+    story = Chained()
+    story.wait(10_000)
+    submitted(story, snapshot_of(6, is_marked=False), 1)
+    assert told_of(story) == [snapshot_of(6, is_marked=False).envelope]
+
+
+# After a start.
+
+
+def test_after_a_start_what_was_kept_is_given_as_before() -> None:
+    rows = (
+        stored_head(snapshot_of(8)),
+        *(stored_head(step(one)) for one in (6, 7)),
+        stored_head(step(8), is_held=False),
+        stored_head(increment(9)),
+    )
+    story = Story(started=replace(NOTHING_STORED, heads=rows))
+    dropped = [
+        change
+        for persist in story.find(Persist)
+        for change in persist.changes
+        if isinstance(change, DropIncrement)
+    ]
+    # Its snapshot is not here: it leads nowhere.
+    assert [one.manifest_hash for one in dropped] == [increment(9).verified.manifest_hash]
+    assert story.node.view.wants_of(step(8).content_hash)
+    peer = story.link(Peer(name="n2", features=FEATURE_CHAINS))
+    base = snapshot_of(5).content_hash
+    question = GetChain(namespace=NAME, base=base, head=snapshot_of(7).content_hash)
+    (told,) = story.hear(peer, question).sent(peer)
+    assert isinstance(told, Chain)
+    assert told.envelopes == (step(6).envelope, step(7).envelope)
+    question = GetChain(namespace=NAME, base=base, head=snapshot_of(8).content_hash)
+    assert story.hear(peer, question).sent(peer) == []
+    empty = Chain(namespace=NAME, head=snapshot_of(8).content_hash, envelopes=())
+    assert story.due(AnswersDue).sent(peer) == [empty]
+
+
+def test_an_increment_refused_at_the_start_takes_nothing_else_along() -> None:
+    """It expired before its snapshot did: that stays in the local state."""
+    old = expiring(6)
+    story = Story(
+        started=replace(NOTHING_STORED, heads=(stored_head(snapshot_of(7)), stored_head(old)))
+    )
+    assert [one.order for one in story.find(Materialize)] == [Order(2, 7)]
+    assert not [one for one in story.find(Record) if one.fact is Fact.ARTIFACT_REJECTED]
+    assert old.content_hash not in [one.wanted.content_hash for one in story.find(ReceiveContent)]
+
+
+def expiring(version: int) -> Artifact:
+    """An increment whose time is over."""
+    over = UnixTime(factory.NOW - 1)
+    begun = UnixTime(factory.NOW - 100)
+    statement = replace(step(version).manifest, issued_at=begun, refresh_by=over, expires_at=over)
+    return sealed(statement, step(version).content)
