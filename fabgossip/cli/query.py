@@ -46,6 +46,7 @@ _ACTIONS = (
     )
     + "; any other name is judged as high risk"
 )
+_SPANS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 GATE_TIMEOUT_S = 1.0
 """A daemon that does not answer a consumer within this has said no."""
 
@@ -57,6 +58,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", so
     artifacts = _command(commands, "artifacts", socket, run_artifacts)
     artifacts.add_argument("--family", default="", help="only this artifact type")
     artifacts.add_argument("--state", default="", help="only this state, as shown")
+    _register_pins(artifacts.add_subparsers(), socket)
     _command(commands, "peers", socket, run_peers)
     why = _command(commands, "why", socket, run_why)
     why.add_argument("subject", metavar="NAMESPACE|HASH", help="a namespace or a content hash")
@@ -217,7 +219,7 @@ def _print_status(body: dict[str, object]) -> None:
     )
     print(
         f"  storage       {storage['used_bytes']} of {storage['quota_bytes']} bytes used   "
-        f"{recovery['out_of_space']} waiting for space"
+        f"{storage['pins']} pinned   {recovery['out_of_space']} waiting for space"
     )
     print(f"  configuration {safe(_table(body, 'config')['path'])}")
     _print_problems(body)
@@ -281,6 +283,67 @@ def _state_of(item: dict[str, object]) -> str:
     if isinstance(last_good, dict) and last_good["allowed"]:
         return f"{item['state']} ({last_good['order']} in use)"
     return str(item["state"])
+
+
+def _register_pins(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", socket: str
+) -> None:
+    pin = _command(verbs, "pin", socket, run_pin)
+    pin.add_argument("subject", metavar="NAMESPACE|HASH", help="whose content is to stay")
+    pin.add_argument("--reason", required=True, help="for whoever wonders why it is still here")
+    pin.add_argument("--for", dest="span", default="24h", help="how long: 90m, 24h, 7d (24h)")
+    unpin = _command(verbs, "unpin", socket, run_unpin)
+    unpin.add_argument("pin", metavar="PIN", help="the number of a pin")
+    _command(verbs, "pins", socket, run_pins)
+
+
+def run_pin(arguments: argparse.Namespace) -> int:
+    """`fabgossip artifacts pin`: what is not known, or for too long, is a usage error."""
+    query = dict((_subject(arguments.subject),))
+    query |= {"reason": arguments.reason, "seconds": str(_seconds(arguments.span))}
+    with closing(StatusClient(arguments.socket)) as client:
+        reply = client.post(f"/v1/pins?{urlencode(query)}")
+    return _print_pin(reply, as_json=arguments.json)
+
+
+def _seconds(span: str) -> int:
+    number, unit = span[:-1], span[-1:]
+    if unit not in _SPANS or not (number.isascii() and number.isdigit() and len(number) < 6):
+        raise UsageError(f"--for {span}: expected a number and one of {', '.join(_SPANS)}")
+    return int(number) * _SPANS[unit]
+
+
+def run_unpin(arguments: argparse.Namespace) -> int:
+    """`fabgossip artifacts unpin`."""
+    with closing(StatusClient(arguments.socket)) as client:
+        reply = client.delete(f"/v1/pins?{urlencode({'pin': arguments.pin})}")
+    return _print_pin(reply, as_json=arguments.json)
+
+
+def _print_pin(reply: Reply, *, as_json: bool) -> int:
+    if reply.code == 404:
+        _refused(reply, as_json=as_json)
+        return EXIT_USAGE
+    if reply.code != 200:
+        return _refused(reply, as_json=as_json)
+    if as_json:
+        print_json(reply.body)
+    else:
+        words = [safe(reply.body[key]) for key in ("outcome", "pin", "content_hash", "namespace")]
+        print(f"{' '.join(words)} until {safe(reply.body['until'])}")
+    return EXIT_OK
+
+
+def run_pins(arguments: argparse.Namespace) -> int:
+    """`fabgossip artifacts pins`."""
+    reply = ask(arguments.socket, "/v1/pins")
+    if arguments.json:
+        print_json(reply.body)
+        return EXIT_OK
+    keys = ("pin", "namespace", "owner", "until", "reason", "content_hash")
+    rows = [tuple(one[key] for key in keys) for one in _rows(reply.body, "items")]
+    print_table(("PIN", "NAMESPACE", "OWNER", "UNTIL", "REASON", "CONTENT"), rows)
+    return EXIT_OK
 
 
 def run_peers(arguments: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import ByeReason, Message, TrafficClass
 from fabgossip.model.mode import Permit
 from fabgossip.model.moment import Instant
-from fabgossip.model.persistence import Change
+from fabgossip.model.persistence import Change, Pin
 from fabgossip.model.scope import Audience
 
 
@@ -169,6 +169,8 @@ class Outcome(StrEnum):
     DELIVERED = "delivered"
     """Of a fetch under a grant: the content waits for who asked, and is not held."""
     DECIDED = "decided"
+    PINNED = "pinned"
+    UNPINNED = "unpinned"
     UNKNOWN = "unknown"
     TIMED_OUT = "timed_out"
     FAILED = "failed"
@@ -186,6 +188,8 @@ class Answer:
     namespace: str | None = None
     permit: Permit | None = None
     """Of a `GateRequest`, whose outcome is `DECIDED`."""
+    pin: Pin | None = None
+    """Of a `PinRequest` or an `UnpinRequest`."""
 
 
 class Fact(StrEnum):
@@ -213,6 +217,9 @@ class Fact(StrEnum):
     STORAGE_FAILED = "storage_failed"
     STORAGE_REFUSES = "storage_refuses"
     STORAGE_TAKES = "storage_takes"
+    PINNED = "pinned"
+    UNPINNED = "unpinned"
+    CONTENT_EVICTED = "content_evicted"
     SUBMITTED = "submitted"
     PROBE_SILENCED = "probe_silenced"
     MODE_CHANGED = "mode_changed"

@@ -21,6 +21,7 @@ from fabgossip.model.persistence import (
     StoredFloor,
     StoredHead,
     StoredMemory,
+    StoredPin,
     StoredTrust,
 )
 from fabgossip.model.scope import Audience
@@ -94,6 +95,7 @@ class Started:
     """Namespace and envelope of what consumers read, or may start, in the local state."""
     is_synchronized: bool = True
     """The kernel's word about its clock, as in `ClockChanged`."""
+    pins: tuple[StoredPin, ...] = ()
     put_away: tuple[tuple[str, bytes], ...] = ()
     """The same of the newest version where the local state has versions and no link to any."""
 
@@ -446,7 +448,27 @@ class GateRequest:
     namespace: str | None = None
 
 
-Request: TypeAlias = SubmitRequest | FetchRequest | GrantedRequest | GateRequest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinRequest:
+    """Keep the content of a hash, or of the head of a namespace, for so long."""
+
+    owner: str
+    reason: str
+    seconds: int
+    content_hash: ContentHash | None = None
+    namespace: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnpinRequest:
+    """A pin is not needed any more."""
+
+    pin_id: int
+
+
+Request: TypeAlias = (
+    SubmitRequest | FetchRequest | GrantedRequest | GateRequest | PinRequest | UnpinRequest
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

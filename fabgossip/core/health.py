@@ -23,8 +23,9 @@ from fabgossip.core.problems import (
     clone_problem,
     problem,
     space_problem,
+    stuck_problem,
 )
-from fabgossip.core.space import SpaceState
+from fabgossip.core.retention import RetentionSnapshot
 from fabgossip.core.wants import (
     Want,
     WantState,
@@ -82,7 +83,7 @@ class NodeSnapshot:
     fetching: FetchingSnapshot
     chains: ChainsSnapshot
     policing: PolicingSnapshot
-    space: SpaceState
+    retention: RetentionSnapshot
     problems: tuple[Problem, ...]
     problems_omitted: int
 
@@ -108,7 +109,7 @@ def node_snapshot(
     chains: Chains,
     policing: PolicingSnapshot,
     audit: AuditState,
-    space: SpaceState,
+    retention: RetentionSnapshot,
     now: Now,
 ) -> NodeSnapshot:
     """The node as it is now. Cost: O(heads)."""
@@ -118,7 +119,8 @@ def node_snapshot(
     if beliefs.freshness.is_revoked:
         seen = replace(seen, target=0)
     clones = tuple(clone_problem(node_id) for node_id in policing.clones)
-    damage = (audit_problem(audit), space_problem(space))
+    stuck = stuck_problem(retention.space) if retention.is_stuck else None
+    damage = (audit_problem(audit), space_problem(retention.space), stuck)
     alarms = (*clones, *(one for one in damage if one is not None))
     problems = alarms + _problems(heads, beliefs, seen, fetching, now)
     facts, counts = beliefs.facts, _counts(heads, now)
@@ -139,7 +141,7 @@ def node_snapshot(
         fetching=fetching.snapshot(now.instant),
         chains=chains.snapshot(),
         policing=policing,
-        space=space,
+        retention=retention,
         problems=problems[:PROBLEMS_MAX],
         problems_omitted=max(0, len(problems) - PROBLEMS_MAX),
     )

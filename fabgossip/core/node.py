@@ -140,7 +140,9 @@ class Node:
             self._rooms.following,
             self._rooms.activation,
         )
-        self._requests = Requests(self._m, self._rooms.intake, self._rooms.contents)
+        self._requests = Requests(
+            self._m, self._rooms.intake, self._rooms.contents, self._rooms.keeping
+        )
         self._replication = Replication(self._m, self._rooms.contents)
         self.view = View(self._m)
         """What readers may see."""
@@ -197,7 +199,7 @@ class Node:
                 self._m.beliefs.audit_is_writable = event.state is AuditState.INTACT
                 self._m.audits.own_state = event.state
             case SpaceChanged():
-                self._on_space(event)
+                self._on_space(event, now)
             case ClockChanged():
                 self._m.beliefs.on_clock(now, is_synchronized=event.is_synchronized)
             case RequestMade():
@@ -268,9 +270,10 @@ class Node:
         self._timer(RefreshDue(), self._m.refresh.next_at(now.instant))
         self._links.dial(now)
 
-    def _on_space(self, event: SpaceChanged) -> None:
+    def _on_space(self, event: SpaceChanged, now: Now) -> None:
         before, space = self._m.retention.space.trouble, event.space
-        if self._m.retention.on_space(space):
+        self._rooms.keeping.on_space(event, now)
+        if before is not None and space.trouble is None:
             self._m.fetching.on_space()
         if space.trouble is not before:
             fields: tuple[tuple[str, str | int], ...] = (
@@ -283,6 +286,9 @@ class Node:
             self._m.out.append(Record(fact=fact, fields=fields))
 
     def _on_persisted(self, event: Persisted, now: Now) -> None:
+        if self._rooms.keeping.waits_for(event.token):
+            self._rooms.keeping.on_persisted(event.token, ok=event.ok)
+            return
         for room in (self._claims, self._serving):
             if room.waits_for(event.token):
                 if not event.ok:
@@ -419,6 +425,7 @@ class Node:
         self._timer(RefreshDue(), self._m.refresh.next_at(now.instant))
         self._rooms.withdrawing.on_expiry(now, EXPIRIES_PER_TURN_MAX)
         self._rooms.activation.withhold(now)
+        self._rooms.keeping.on_refresh(now)
         self._links.end_expired(now)
         self._keep_time()
         self._rooms.activation.apply_again(now)
@@ -442,7 +449,7 @@ class Node:
         for machine in (
             m.audits, m.catalog, m.chains, m.sessions, m.neighbors, m.dissemination, m.holdings,
             m.fetching, self._rooms.contents, m.beliefs, m.waiting, m.variants, m.uses, m.granted,
-            m.policing, m.slots, m.news, m.telling, m.reconciliation, m.recovery, self._comparing,
-            self._replication,
+            m.policing, m.slots, m.news, m.retention, m.telling, m.reconciliation, m.recovery,
+            self._comparing, self._replication,
         ):  # fmt: skip
             machine.check()

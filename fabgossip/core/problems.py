@@ -40,6 +40,7 @@ class ProblemCode(StrEnum):
     STORAGE_FULL = "storage_full"
     DISK_FULL = "disk_full"
     STORAGE_READ_ONLY = "storage_read_only"
+    EVICTION_STUCK = "eviction_stuck"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,3 +113,13 @@ def space_problem(space: SpaceState) -> Problem | None:
             )
             step = "dmesg, and what storage_failed says in the log of the daemon"
             return problem(ProblemCode.STORAGE_READ_ONLY, "", because, step)
+
+
+def stuck_problem(space: SpaceState) -> Problem:
+    """There is too much, and all of it is needed."""
+    because = (
+        f"{space.used_bytes} of {space.quota_bytes} bytes of the quota are used, and what is here "
+        "is applied, held by duty, pinned, or held by nobody else"
+    )
+    next_step = "fabgossip artifacts pins, and storage.quota_bytes of the configuration"
+    return problem(ProblemCode.EVICTION_STUCK, "", because, next_step)

@@ -73,6 +73,10 @@ class Recalling:
             # What was only listed contradicts nobody; what lists it says so itself.
             stood = row.manifest_hash if (row.namespace, row.order) in accepted else None
             m.catalog.on_floor(row.namespace, Floor(row.order, stood))
+        for pinned in started.pins:
+            m.retention.on_pin(pinned.pin)
+            if pinned.held_bytes is not None:
+                self._contents.on_held(pinned.pin.content_hash, pinned.held_bytes)
         evidence, sides = started.memory.evidence, list[VerifiedManifest]()
         contents = {sha256(one).digest(): one for one in started.evidence_contents}
         visible = list(started.visible)

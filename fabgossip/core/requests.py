@@ -15,12 +15,15 @@ from fabgossip.core.events import (
     FetchRequest,
     GateRequest,
     GrantedRequest,
+    PinRequest,
     RequestDue,
     RequestId,
     RequestMade,
     SubmitRequest,
+    UnpinRequest,
 )
 from fabgossip.core.intake import Intake
+from fabgossip.core.keeping import Keeping
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
 from fabgossip.core.permits import Permits
@@ -38,12 +41,15 @@ UNKNOWN_ACTION: Final = "unknown action"
 class Requests:
     """Takes requests of local software and owes each an answer."""
 
-    __slots__ = ("_contents", "_intake", "_m", "_permits", "_requests", "_submits")
+    __slots__ = ("_contents", "_intake", "_keeping", "_m", "_permits", "_requests", "_submits")
 
-    def __init__(self, machines: Machines, intake: Intake, contents: OwnContents) -> None:
+    def __init__(
+        self, machines: Machines, intake: Intake, contents: OwnContents, keeping: Keeping
+    ) -> None:
         self._m = machines
         self._intake = intake
         self._contents = contents
+        self._keeping = keeping
         self._permits = Permits(machines.beliefs)
         self._submits: dict[RequestId, tuple[VerifiedManifest, Outcome]] = {}
         self._requests: dict[RequestId, ContentHash] = {}
@@ -57,6 +63,10 @@ class Requests:
                 self._on_fetch(event.request, event.body, now)
             case GrantedRequest():
                 self._m.granted.on_request(event.request, event.body, now)
+            case PinRequest():
+                self._keeping.on_pin(event.request, event.body, now)
+            case UnpinRequest():
+                self._keeping.on_unpin(event.request, event.body)
             case GateRequest():
                 self._on_gate(event.request, event.body, now)
             case _:
@@ -206,6 +216,7 @@ class Requests:
             return
         held = next((one for one in found if self._contents.is_held(one.manifest)), None)
         if held is not None:
+            self._m.retention.on_touched(held.manifest.content_hash)
             self._answer_held(request, held)
             return
         wants = [self._contents.want(one, None, now) for one in found]

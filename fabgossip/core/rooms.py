@@ -16,6 +16,7 @@ from fabgossip.core.disputes import Disputes
 from fabgossip.core.durability import Durability
 from fabgossip.core.following import Following
 from fabgossip.core.intake import Intake
+from fabgossip.core.keeping import Keeping
 from fabgossip.core.learning import Learning
 from fabgossip.core.lines import Lines
 from fabgossip.core.machines import Machines
@@ -35,6 +36,7 @@ class Rooms:
     durability: Durability
     following: Following
     intake: Intake
+    keeping: Keeping
     recalling: Recalling
     withdrawing: Withdrawing
 
@@ -80,6 +82,7 @@ def rooms_of(m: Machines) -> Rooms:
             following=following,
             lines=lines,
         ),
+        keeping=Keeping(m, durability, contents, activation),
         recalling=Recalling(
             m,
             durability=durability,

@@ -72,6 +72,7 @@ class StateFolder:
             checkpoints=self.index.checkpoints(),
             visible=self.local.visible(),
             put_away=self.local.put_away(),
+            pins=self.index.pins(),
         )
 
     def close(self) -> None:

@@ -16,8 +16,8 @@ from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.health import NodeSnapshot, state_of
 from fabgossip.core.neighbors import NeighborsSnapshot
 from fabgossip.core.problems import Problem
+from fabgossip.core.retention import RetentionSnapshot
 from fabgossip.core.sessions import Session
-from fabgossip.core.space import SpaceState
 from fabgossip.core.wants import EndedWant, Want, WantState
 from fabgossip.daemon.audit import AuditView
 from fabgossip.daemon.driver import Driver
@@ -26,7 +26,7 @@ from fabgossip.model.ids import BootId
 from fabgossip.model.messages import PROTOCOL
 from fabgossip.model.mode import Permit
 from fabgossip.model.moment import Now, UnixTime, elapsed
-from fabgossip.model.persistence import KeptCheckpoint
+from fabgossip.model.persistence import KeptCheckpoint, Pin
 from fabgossip.storage.records import parse_line
 
 
@@ -75,7 +75,7 @@ def status(snapshot: NodeSnapshot, about: About, audit: AuditView) -> dict[str, 
         "namespaces": _namespaces(snapshot),
         "neighbors": _neighbors(snapshot.neighbors),
         "recovery": _recovery(snapshot.fetching),
-        "storage": _storage(snapshot.space),
+        "storage": _storage(snapshot.retention),
         "chains": _chains(snapshot.chains),
         "limits": {"reduced": dict(policing.reduced), "cut": policing.cut},
         "config": {"path": about.config_path, "storage": about.storage_path},
@@ -147,8 +147,12 @@ def _recovery(fetching: FetchingSnapshot) -> dict[str, object]:
     }
 
 
-def _storage(space: SpaceState) -> dict[str, object]:
+def _storage(retention: RetentionSnapshot) -> dict[str, object]:
+    space = retention.space
     return {
+        "pins": retention.pins,
+        "evicted": retention.evicted,
+        "evicted_bytes": retention.evicted_bytes,
         "trouble": None if space.trouble is None else space.trouble.value,
         "used_bytes": space.used_bytes,
         "quota_bytes": space.quota_bytes,
@@ -213,6 +217,7 @@ def artifact(driver: Driver, head: Head, now: Now) -> dict[str, object]:
         "size": manifest.content_size,
         "audience": [scope.text for scope in manifest.audience.scope_ids],
         "held": head.is_held,
+        "pins": [one.pin_id for one in driver.node.view.pins_of(manifest.content_hash)],
         "increment_held": head.increment is not None and head.increment.is_held,
         "issued_at": rfc3339(manifest.issued_at),
         "refresh_by": rfc3339(manifest.refresh_by),
@@ -231,6 +236,18 @@ def _last_good(last_good: LastGood) -> dict[str, object]:
         "reason": last_good.reason,
         "refresh_by": rfc3339(manifest.refresh_by),
         "expires_at": rfc3339(manifest.expires_at),
+    }
+
+
+def pin(one: Pin) -> dict[str, object]:
+    """One item of `GET /v1/pins`."""
+    return {
+        "pin": one.pin_id,
+        "content_hash": one.content_hash.hex(),
+        "namespace": one.namespace,
+        "owner": one.owner,
+        "reason": one.reason,
+        "until": rfc3339(one.until),
     }
 
 

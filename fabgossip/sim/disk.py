@@ -32,7 +32,9 @@ from fabgossip.model.persistence import (
     Change,
     DropHead,
     DropIncrement,
+    DropPin,
     KeptCheckpoint,
+    Pin,
     PutCheckpoints,
     PutClaimsSeen,
     PutClockDoubt,
@@ -42,6 +44,7 @@ from fabgossip.model.persistence import (
     PutHead,
     PutIncrement,
     PutMemory,
+    PutPin,
     PutRevoked,
     PutTimeFloor,
     PutTrust,
@@ -49,6 +52,7 @@ from fabgossip.model.persistence import (
     StoredGrantUse,
     StoredHead,
     StoredMemory,
+    StoredPin,
     StoredTrust,
 )
 from fabgossip.sim.streams import Stream
@@ -177,6 +181,7 @@ class SimDisk:
         self.contents: dict[ContentHash, bytes] = {}
         self.trust: dict[int, StoredTrust] = {}
         self.local: dict[str, Local] = {}
+        self.pins: dict[int, Pin] = {}
         self.checkpoints: dict[NodeId, tuple[KeptCheckpoint, ...]] = {}
 
     def persist(self, effect: Persist, done: Done) -> None:
@@ -321,6 +326,7 @@ class SimDisk:
         rows = [*(self.heads[name] for name in sorted(self.heads)), *kept]
         named = {verified.manifest.content_hash for verified in rows}
         named |= set(self._evidence_named())
+        named |= {one.content_hash for one in self.pins.values()}
         named |= {ContentHash(sha256(step.content).digest()) for step in self.trust.values()}
         self.contents = {key: data for key, data in self.contents.items() if key in named}
         return Started(
@@ -333,12 +339,17 @@ class SimDisk:
                 for one in sorted(self.checkpoints)
             ),
             memory=self._begin_start(),
+            pins=tuple(self._stored_pin(self.pins[one]) for one in sorted(self.pins)),
             evidence_contents=tuple(
                 self.contents[one]
                 for one in sorted(set(self._evidence_named()))
                 if one in self.contents
             ),
         )
+
+    def _stored_pin(self, pin: Pin) -> StoredPin:
+        content = self.contents.get(pin.content_hash)
+        return StoredPin(pin=pin, held_bytes=None if content is None else len(content))
 
     def _evidence_named(self) -> list[ContentHash]:
         manifests = [one.manifest for one in self.evidence.values()]
@@ -396,6 +407,10 @@ class SimDisk:
                 case PutMemory():
                     self.is_whole = change.is_whole
                     self.generation = max(self.generation, change.generation)
+                case PutPin():
+                    self.pins[change.pin.pin_id] = change.pin
+                case DropPin():
+                    self.pins.pop(change.pin_id, None)
                 case PutCheckpoints():
                     self.checkpoints[change.node_id] = change.kept
                 case PutHead():

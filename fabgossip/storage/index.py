@@ -24,7 +24,9 @@ from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
     DropHead,
     DropIncrement,
+    DropPin,
     KeptCheckpoint,
+    Pin,
     PutCheckpoints,
     PutClaimsSeen,
     PutClockDoubt,
@@ -34,6 +36,7 @@ from fabgossip.model.persistence import (
     PutHead,
     PutIncrement,
     PutMemory,
+    PutPin,
     PutRevoked,
     PutTimeFloor,
     PutTrust,
@@ -41,6 +44,7 @@ from fabgossip.model.persistence import (
     StoredGrantUse,
     StoredHead,
     StoredMemory,
+    StoredPin,
     StoredTrust,
 )
 from fabgossip.storage.contents import BLOCK_BYTES, rounded
@@ -283,6 +287,10 @@ class NodeIndex:
                 self._put_meta("generation", generation)
             case PutCheckpoints():
                 self._put_checkpoints(row)
+            case PutPin():
+                self._put_pin(row.pin)
+            case DropPin():
+                self._db.execute("DELETE FROM pin WHERE pin_id = ?", (row.pin_id,))
             case PutContent():
                 self._filed_bytes -= self._filed_bytes_of(row.content_hash)
                 entry = (row.content_hash, row.size, row.inline)
@@ -291,6 +299,30 @@ class NodeIndex:
             case DropContent():
                 self._filed_bytes -= self._filed_bytes_of(row.content_hash)
                 self._db.execute("DELETE FROM content WHERE content_hash = ?", (row.content_hash,))
+
+    def _put_pin(self, pin: Pin) -> None:
+        row = (pin.pin_id, pin.content_hash, pin.namespace, pin.owner, pin.reason, pin.until)
+        self._db.execute("INSERT OR REPLACE INTO pin VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def pins(self) -> tuple[StoredPin, ...]:
+        """All pins in order of their numbers, and whether their contents are held."""
+        columns = "pin_id, pin.content_hash, namespace, owner, reason, until, content.size"
+        tables = "pin LEFT JOIN content USING (content_hash)"
+        rows = self._rows(f"SELECT {columns} FROM {tables} ORDER BY pin_id")  # noqa: S608  # no input in it
+        return tuple(
+            StoredPin(
+                pin=Pin(
+                    pin_id=row[0],
+                    content_hash=ContentHash(row[1]),
+                    namespace=row[2],
+                    owner=row[3],
+                    reason=row[4],
+                    until=UnixTime(row[5]),
+                ),
+                held_bytes=row[6],
+            )
+            for row in rows
+        )
 
     def _count_filed(self) -> int:
         found = self._rows(
@@ -415,6 +447,7 @@ class NodeIndex:
             "WHERE content_hash NOT IN (SELECT content_hash FROM head) "
             "AND content_hash NOT IN (SELECT content_hash FROM increment) "
             "AND content_hash NOT IN (SELECT content_hash FROM trust) "
+            "AND content_hash NOT IN (SELECT content_hash FROM pin) "
             "AND content_hash NOT IN "
             "(SELECT content_hash FROM evidence WHERE content_hash IS NOT NULL)"
         )

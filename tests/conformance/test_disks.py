@@ -32,7 +32,7 @@ from fabgossip.model.artifact import Order
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import TrafficClass
 from fabgossip.model.moment import Instant
-from fabgossip.model.persistence import PutHead
+from fabgossip.model.persistence import DropPin, PutHead, PutPin, StoredPin
 from fabgossip.sim.disk import COSTS, FULL_BYTES, LOOK_NS, ROOMY_BYTES, SimDisk
 from fabgossip.sim.network import Network
 from fabgossip.sim.paths import Paths
@@ -43,6 +43,7 @@ from fabgossip.sim.world import World
 from fabgossip.storage.contents import ContentFiles
 from fabgossip.storage.syncing import Syncing
 from tests.core.artifacts import Artifact, artifact, routes
+from tests.core.test_retention import pin as pin_of
 from tests.sim.test_disk import Nobody
 
 OWN = NodeId("n1")
@@ -312,3 +313,34 @@ def test_both_disks_are_given_only_trust_after_three_failures(
 
 def nothing(_: bool) -> Happened:  # noqa: FBT001  # as the disk calls it
     return world_event(Kind.DISK, "done")
+
+
+def test_both_disks_remember_pins_and_keep_what_they_are_for(tmp_path: Path) -> None:
+    """No head names it any more; and a pin that ended is gone, and its content with the start."""
+    one, other = SOME[0], LARGE
+    pins = [pin_of(number, each.content_hash) for number, each in enumerate((one, other), 1)]
+    changes = [Persist(token=Token(1), changes=(PutPin(pin=each),)) for each in pins]
+    ended = Persist(token=Token(1), changes=(DropPin(pin_id=2),))
+    expected = (StoredPin(pin=pins[0], held_bytes=len(one.content)),)
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
+        disk = state.new_disk()
+        for each in (one, other):
+            disk.store_small(each.content_hash, each.content, lambda _: None)
+        for change in (*changes, ended):
+            disk.persist(change, lambda _: None)
+        while not disk.is_idle:
+            disk.write_next()
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
+        disk = state.new_disk()
+        assert state.begin(disk).pins == expected
+        assert disk.read(one.content_hash) == one.content
+        assert disk.read(other.content_hash) is None
+    world = World()
+    simulated_disk = SimDisk(world, 1, COSTS["instant"], Nobody(), Stream(1), {})
+    for each in (one, other):
+        simulated_disk.store(each.content_hash, each.content, nothing)
+    for change in (*changes, ended):
+        simulated_disk.persist(change, nothing)
+    world.run(LOOK_NS, lambda *_: None)
+    assert simulated_disk.started().pins == expected
+    assert list(simulated_disk.contents) == [one.content_hash]

@@ -61,6 +61,7 @@ from fabgossip.model.persistence import (
     Change,
     DropHead,
     DropIncrement,
+    DropPin,
     PutCheckpoints,
     PutClaimsSeen,
     PutClockDoubt,
@@ -70,6 +71,7 @@ from fabgossip.model.persistence import (
     PutHead,
     PutIncrement,
     PutMemory,
+    PutPin,
     PutRevoked,
     PutTimeFloor,
     PutTrust,
@@ -363,6 +365,10 @@ def word_of(change: Change) -> Word:
             return ("drop increment", change.namespace, change.manifest_hash.hex())
         case PutCheckpoints():
             return ("checkpoints", change.node_id)
+        case PutPin():
+            return ("pin", change.pin.pin_id)
+        case DropPin():
+            return ("unpin", change.pin_id)
 
 
 def line_of(word: Word) -> bytes:
