@@ -35,7 +35,6 @@ from fabgossip.core.wants import (
     goal_of,
     wanted_from,
 )
-from fabgossip.model.ids import ContentHash
 from fabgossip.model.moment import Instant, Now, is_due
 from fabgossip.trust.rejections import Blame, RejectionCode
 
@@ -211,13 +210,6 @@ class Acquisition:
             self._on_contradicted(want)
             self._assembling.on_stuck(want.verified, now)
         self._announcing.on_stuck(want.verified, now)
-
-    def on_lost(self, content_hash: ContentHash, now: Now) -> None:
-        """A content was found missing or damaged on the own disk."""
-        if self._m.catalog.is_named(content_hash):
-            fields = (("operation", "read"), ("content_hash", content_hash.hex()))
-            self._m.out.append(Record(fact=Fact.STORAGE_FAILED, fields=fields))
-            self._contents.on_vanished(content_hash, now)
 
     def on_granted(self, event: GrantedReceived, now: Now) -> None:
         """A content under a grant came, or did not: it is for who asked, and nothing here."""

@@ -16,7 +16,7 @@ from fabgossip.model.authority import Narrowing
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import ByeReason, Message, TrafficClass
 from fabgossip.model.mode import Permit
-from fabgossip.model.moment import Instant
+from fabgossip.model.moment import Instant, UnixTime
 from fabgossip.model.persistence import Change, Pin
 from fabgossip.model.scope import Audience
 
@@ -154,9 +154,20 @@ class Materialize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remove:
-    """Drop a content: its row, then its bytes."""
+    """Drop a content: its row, then its bytes; those of a damaged one are set aside."""
 
     content_hash: ContentHash
+    is_damaged: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scrub:
+    """Hash a content as it rests on the disk, and note durably that it was sound at this time:
+    `Persisted` follows, or `ContentLost`."""
+
+    token: Token
+    content_hash: ContentHash
+    at: UnixTime
 
 
 class Outcome(StrEnum):
@@ -220,6 +231,7 @@ class Fact(StrEnum):
     PINNED = "pinned"
     UNPINNED = "unpinned"
     CONTENT_EVICTED = "content_evicted"
+    CONTENT_DAMAGED = "content_damaged"
     SUBMITTED = "submitted"
     PROBE_SILENCED = "probe_silenced"
     MODE_CHANGED = "mode_changed"
@@ -262,6 +274,7 @@ Effect: TypeAlias = (
     | Persist
     | Materialize
     | Remove
+    | Scrub
     | Answer
     | Record
 )

@@ -149,6 +149,11 @@ class RefreshDue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScrubDue:
+    """Time to look whether a holding is to be hashed again; it may be stale."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DialDue:
     """Time to look for missing neighbours; another generation is stale."""
 
@@ -255,6 +260,7 @@ class ChainDue:
 
 Timer: TypeAlias = (
     RefreshDue
+    | ScrubDue
     | DialDue
     | PingDue
     | SilenceDue
@@ -348,8 +354,8 @@ class ContentServed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentLost:
-    """A content that was held is gone from the own disk, or damaged there: found when it was to be
-    served, and answered like one that is absent."""
+    """A content that was held is gone from the own disk, or damaged there: found by a scrub, or
+    when it was to be served, and answered like one that is absent."""
 
     content_hash: ContentHash
 
@@ -365,7 +371,8 @@ class Unwanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Persisted:
-    """What `Persist` or `Materialize` with this token asked for is durable, or has failed."""
+    """What `Persist` or `Materialize` with this token asked for is durable, or has failed; what
+    `Scrub` asked about is sound, or could not be read just now."""
 
     token: Token
     ok: bool

@@ -12,7 +12,7 @@ wait that doubles.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -349,6 +349,13 @@ class Fetching:
     def heard(self, supply: Supply, now: Instant) -> Supply:
         """The sources there are, without the words that count for nothing."""
         return self._asking.heard(supply, now)
+
+    def is_any_under_way(self, classes: Container[TrafficClass]) -> bool:
+        """Whether a content of these classes is on its way. Cost: O(wants)."""
+        return any(
+            want.state is WantState.FETCHING and want.traffic in classes
+            for want in self._wants.all()
+        )
 
     def is_asked(self, node_id: NodeId) -> bool:
         """Whether a content is on its way from a node."""

@@ -26,6 +26,7 @@ from fabgossip.core.problems import (
     stuck_problem,
 )
 from fabgossip.core.retention import RetentionSnapshot
+from fabgossip.core.scrubbing import ScrubbingSnapshot
 from fabgossip.core.wants import (
     Want,
     WantState,
@@ -84,6 +85,7 @@ class NodeSnapshot:
     chains: ChainsSnapshot
     policing: PolicingSnapshot
     retention: RetentionSnapshot
+    scrubbing: ScrubbingSnapshot
     problems: tuple[Problem, ...]
     problems_omitted: int
 
@@ -110,6 +112,7 @@ def node_snapshot(
     policing: PolicingSnapshot,
     audit: AuditState,
     retention: RetentionSnapshot,
+    scrubbing: ScrubbingSnapshot,
     now: Now,
 ) -> NodeSnapshot:
     """The node as it is now. Cost: O(heads)."""
@@ -142,6 +145,7 @@ def node_snapshot(
         chains=chains.snapshot(),
         policing=policing,
         retention=retention,
+        scrubbing=scrubbing,
         problems=problems[:PROBLEMS_MAX],
         problems_omitted=max(0, len(problems) - PROBLEMS_MAX),
     )

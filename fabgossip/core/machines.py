@@ -29,6 +29,7 @@ from fabgossip.core.recovery import Recovery
 from fabgossip.core.refresh import Refresh
 from fabgossip.core.retention import Retention
 from fabgossip.core.rosters import Rosters
+from fabgossip.core.scrubbing import Scrubbing
 from fabgossip.core.sessions import Sessions
 from fabgossip.core.sets import Sets
 from fabgossip.core.setup import NodeSetup
@@ -65,6 +66,7 @@ class Machines:
     refresh: Refresh
     retention: Retention
     rosters: Rosters
+    scrubbing: Scrubbing
     sessions: Sessions
     sets: Sets
     slots: Slots
@@ -121,6 +123,7 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         refresh=Refresh(config.refresh, setup.chance("refresh")),
         retention=Retention(),
         rosters=setup.rosters,
+        scrubbing=Scrubbing(config.scrubbing),
         sessions=sessions,
         sets=Sets(),
         slots=Slots(config.fetching.serve_streams_max),

@@ -44,6 +44,7 @@ from fabgossip.core.events import (
     RefreshDue,
     RequestDue,
     RequestMade,
+    ScrubDue,
     SilenceDue,
     SpaceChanged,
     Started,
@@ -98,13 +99,15 @@ from fabgossip.model.messages import (
     Welcome,
 )
 from fabgossip.model.mode import Mode
-from fabgossip.model.moment import Instant, Now
+from fabgossip.model.moment import Duration, Instant, Now, later
 from fabgossip.model.persistence import PutMemory, PutTimeFloor
 from fabgossip.trust.signatures import Verifier
 
 ROUNDS_MAX: Final = 8
 """Facts settle in a few rounds: each round knows more than the one before. A peer may send a line
 of statements of which each admits the next; what is left then settles with the next event."""
+FIRST_SCRUB: Final = Duration(60_000)
+"""After a start others have more to do first (*start*)."""
 EXPIRIES_PER_TURN_MAX: Final = 1_024
 
 
@@ -190,7 +193,7 @@ class Node:
             case ContentServed():
                 self._serving.on_served(event, now)
             case ContentLost():
-                self._acquisition.on_lost(event.content_hash, now)
+                self._rooms.mending.on_lost(event.content_hash, now)
             case Unwanted():
                 self._on_unwanted(event, now)
             case Persisted():
@@ -267,6 +270,7 @@ class Node:
         self._m.uses.on_started(event.memory.grant_uses)
         self._m.audits.on_started(event.checkpoints)
         self._rooms.recalling.on_started(event, now)
+        self._rooms.mending.look(later(now.instant, FIRST_SCRUB))
         self._timer(RefreshDue(), self._m.refresh.next_at(now.instant))
         self._links.dial(now)
 
@@ -288,6 +292,9 @@ class Node:
     def _on_persisted(self, event: Persisted, now: Now) -> None:
         if self._rooms.keeping.waits_for(event.token):
             self._rooms.keeping.on_persisted(event.token, ok=event.ok)
+            return
+        if self._rooms.mending.waits_for(event.token):
+            self._rooms.mending.on_persisted(now, ok=event.ok)
             return
         for room in (self._claims, self._serving):
             if room.waits_for(event.token):
@@ -385,6 +392,8 @@ class Node:
         match timer:
             case RefreshDue():
                 self._on_refresh(now)
+            case ScrubDue():
+                self._rooms.mending.on_due(now)
             case DialDue():
                 self._links.on_dial_due(timer, now)
             case PingDue():
@@ -449,7 +458,7 @@ class Node:
         for machine in (
             m.audits, m.catalog, m.chains, m.sessions, m.neighbors, m.dissemination, m.holdings,
             m.fetching, self._rooms.contents, m.beliefs, m.waiting, m.variants, m.uses, m.granted,
-            m.policing, m.slots, m.news, m.retention, m.telling, m.reconciliation, m.recovery,
-            self._comparing, self._replication,
+            m.policing, m.slots, m.news, m.retention, m.scrubbing, m.telling, m.reconciliation,
+            m.recovery, self._comparing, self._replication,
         ):  # fmt: skip
             machine.check()

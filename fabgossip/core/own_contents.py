@@ -14,7 +14,7 @@ from fabgossip.core.machines import Machines
 from fabgossip.core.wants import Want, wanted_from
 from fabgossip.model.artifact import TYPE_RULES, Manifest, VerifiedManifest
 from fabgossip.model.ids import ContentHash
-from fabgossip.model.moment import Now
+from fabgossip.model.moment import Now, UnixTime
 from fabgossip.model.scope import matches
 
 
@@ -31,9 +31,10 @@ class OwnContents:
         self._held: dict[ContentHash, int] = {}
         """The contents on this disk and their sizes."""
 
-    def on_held(self, content_hash: ContentHash, size: int) -> None:
-        """A content is on the disk."""
+    def on_held(self, content_hash: ContentHash, size: int, verified_at: UnixTime) -> None:
+        """A content is on the disk, hashed last at this time."""
         self._held[content_hash] = size
+        self._m.scrubbing.on_held(content_hash, size, verified_at)
         self._m.retention.on_held(content_hash)
 
     def size_of(self, content_hash: ContentHash) -> int:
@@ -104,6 +105,7 @@ class OwnContents:
     def _forget(self, content_hash: ContentHash) -> None:
         self._held.pop(content_hash, None)
         self._m.retention.on_gone(content_hash)
+        self._m.scrubbing.on_gone(content_hash)
 
     def evict(self, content_hash: ContentHash) -> None:
         """A content leaves the disk although manifests name it: none of them needs it here."""

@@ -20,6 +20,7 @@ from fabgossip.core.keeping import Keeping
 from fabgossip.core.learning import Learning
 from fabgossip.core.lines import Lines
 from fabgossip.core.machines import Machines
+from fabgossip.core.mending import Mending
 from fabgossip.core.own_contents import OwnContents
 from fabgossip.core.recalling import Recalling
 from fabgossip.core.withdrawing import Withdrawing
@@ -37,6 +38,7 @@ class Rooms:
     following: Following
     intake: Intake
     keeping: Keeping
+    mending: Mending
     recalling: Recalling
     withdrawing: Withdrawing
 
@@ -83,6 +85,7 @@ def rooms_of(m: Machines) -> Rooms:
             lines=lines,
         ),
         keeping=Keeping(m, durability, contents, activation),
+        mending=Mending(m, durability, contents),
         recalling=Recalling(
             m,
             durability=durability,

@@ -45,6 +45,7 @@ class View:
             policing,
             self._m.audits.own_state,
             self._m.retention.snapshot(),
+            self._m.scrubbing.snapshot(),
             now,
         )
 

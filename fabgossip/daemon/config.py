@@ -21,6 +21,7 @@ from fabgossip.core.config import (
     NodeConfig,
     RecoveryConfig,
     RefreshConfig,
+    ScrubbingConfig,
 )
 from fabgossip.core.space import SpaceLimits
 from fabgossip.errors import ConfigError, ModelError
@@ -192,6 +193,7 @@ class ConfigTable:
     fetching: FetchingConfig = field(default_factory=FetchingConfig)
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     refresh: RefreshConfig = field(default_factory=RefreshConfig)
+    scrubbing: ScrubbingConfig = field(default_factory=ScrubbingConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +222,7 @@ class Config:
             fetching=table.fetching,
             recovery=table.recovery,
             refresh=table.refresh,
+            scrubbing=table.scrubbing,
         )
 
     @property

@@ -19,7 +19,7 @@ from typing import Final, Never, TypeVar
 
 import trio
 
-from fabgossip.core.effects import Materialize, Persist
+from fabgossip.core.effects import Materialize, Persist, Remove, Scrub
 from fabgossip.core.events import FetchFailure
 from fabgossip.core.grouping import Extent, extent_of, next_group
 from fabgossip.core.space import DiskUsage, Space, SpaceLimits, SpaceState
@@ -30,7 +30,7 @@ from fabgossip.model.moment import Instant
 from fabgossip.storage.contents import ContentFiles, IncomingContent
 from fabgossip.storage.index import NodeIndex
 from fabgossip.storage.materialized import Fault, LocalState, LocalVersion, has_settings
-from fabgossip.storage.rows import DropContent, PutContent, Row
+from fabgossip.storage.rows import DropContent, PutContent, PutVerified, Row
 from fabgossip.wire.contents import parse_snapshot
 
 _T = TypeVar("_T")
@@ -48,6 +48,8 @@ class _Job:
     rows: tuple[Row, ...] = ()
     incoming: tuple[IncomingContent, ContentHash] | None = None
     """A file to be adopted before."""
+    is_damaged: bool = False
+    """What is removed is set aside."""
     local: Materialize | None = None
     """A change of the local state instead: follows the commits of its group."""
 
@@ -174,10 +176,18 @@ class Disk:
         job = _Job(done, Extent(size=size), rows=(row,), incoming=(incoming, content_hash))
         self._put(job)
 
-    def remove(self, content_hash: ContentHash) -> None:
-        """Drop a content: its row, then its bytes."""
+    def remove(self, effect: Remove) -> None:
+        """Drop a content: its row, then its bytes; those of a damaged one are set aside."""
+        content_hash = effect.content_hash
         row = DropContent(content_hash=content_hash)
-        self._put(_Job(_unheard, Extent(removes=content_hash), rows=(row,)))
+        job = _Job(_unheard, Extent(removes=content_hash), rows=(row,))
+        job.is_damaged = effect.is_damaged
+        self._put(job)
+
+    def note_verified(self, effect: Scrub, done: Callable[[bool], None]) -> None:
+        """Note durably that a content was sound."""
+        row = PutVerified(content_hash=effect.content_hash, at=effect.at)
+        self._put(_Job(done, Extent(), rows=(row,)))
 
     def materialize(self, effect: Materialize, done: Callable[[bool], None]) -> None:
         """Switch the local state of a namespace, or withdraw it."""
@@ -214,13 +224,18 @@ class Disk:
         """Whether a content has a row, and its bytes are gone or not what its name says. Where they
         cannot be read for another reason, as in a process out of descriptors, nothing is lost.
         Blocks."""
+        return self.is_sound(content_hash) is False
+
+    def is_sound(self, content_hash: ContentHash) -> bool | None:
+        """Whether a content is what its name says, also where there is none any more; None where
+        that cannot be told now. Blocks."""
         try:
             content = self._bytes(self._reader, content_hash)
         except OSError as error:
-            return error.errno in _GONE
+            return False if error.errno in _GONE else None
         except StorageError:
-            return False
-        return content is not None and sha256(content).digest() != content_hash
+            return None
+        return content is None or sha256(content).digest() == content_hash
 
     def _stored(self, index: NodeIndex, content_hash: ContentHash) -> bytes | None:
         try:
@@ -298,6 +313,12 @@ class Disk:
         except OSError as error:
             self._on_error(error)
             return moving
+        # Before a sound one takes its name: where the commit fails, the row has no file, which is
+        # found by the next look at it.
+        for job in moving:
+            if job.is_damaged and job.moves is not None:
+                with suppress(OSError):  # then it leaves for good with its row
+                    self.files.set_aside(job.moves)
         coming = [job for job in moving if job.incoming is not None]
         faults = self.files.adopt(job.incoming for job in coming if job.incoming is not None)
         failed = []

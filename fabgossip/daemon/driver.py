@@ -28,6 +28,7 @@ from fabgossip.core.effects import (
     ReceiveGranted,
     Record,
     Remove,
+    Scrub,
     Send,
     ServeContent,
     SetTimer,
@@ -37,6 +38,7 @@ from fabgossip.core.events import (
     AuditState,
     CheckpointSigned,
     ClockChanged,
+    ContentLost,
     Event,
     LinkId,
     LinkSlow,
@@ -180,7 +182,9 @@ class Driver:
             case Materialize():
                 self._world.disk.materialize(effect, self._persisted(effect.token))
             case Remove():
-                self._world.disk.remove(effect.content_hash)
+                self._world.disk.remove(effect)
+            case Scrub():
+                self._nursery.start_soon(self._scrub, effect, name="scrub")
             case Answer():
                 self._answer(effect)
             case Record():
@@ -202,6 +206,16 @@ class Driver:
             connection.close(
                 Bye(reason=effect.bye, retry_after_s=effect.retry_after_s), effect.lost
             )
+
+    async def _scrub(self, effect: Scrub) -> None:
+        disk = self._world.disk
+        is_sound = await trio.to_thread.run_sync(disk.is_sound, effect.content_hash)
+        if is_sound is None:
+            self.post(Persisted(token=effect.token, ok=False))
+        elif is_sound:
+            disk.note_verified(effect, self._persisted(effect.token))
+        else:
+            self.post(ContentLost(content_hash=effect.content_hash))
 
     def _persisted(self, token: Token) -> Callable[[bool], None]:
         def done(ok: bool) -> None:  # noqa: FBT001  # the outcome of one disk job, given by position

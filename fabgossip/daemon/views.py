@@ -17,6 +17,7 @@ from fabgossip.core.health import NodeSnapshot, state_of
 from fabgossip.core.neighbors import NeighborsSnapshot
 from fabgossip.core.problems import Problem
 from fabgossip.core.retention import RetentionSnapshot
+from fabgossip.core.scrubbing import ScrubbingSnapshot
 from fabgossip.core.sessions import Session
 from fabgossip.core.wants import EndedWant, Want, WantState
 from fabgossip.daemon.audit import AuditView
@@ -75,7 +76,7 @@ def status(snapshot: NodeSnapshot, about: About, audit: AuditView) -> dict[str, 
         "namespaces": _namespaces(snapshot),
         "neighbors": _neighbors(snapshot.neighbors),
         "recovery": _recovery(snapshot.fetching),
-        "storage": _storage(snapshot.retention),
+        "storage": _storage(snapshot.retention, snapshot.scrubbing),
         "chains": _chains(snapshot.chains),
         "limits": {"reduced": dict(policing.reduced), "cut": policing.cut},
         "config": {"path": about.config_path, "storage": about.storage_path},
@@ -147,9 +148,12 @@ def _recovery(fetching: FetchingSnapshot) -> dict[str, object]:
     }
 
 
-def _storage(retention: RetentionSnapshot) -> dict[str, object]:
+def _storage(retention: RetentionSnapshot, scrubbing: ScrubbingSnapshot) -> dict[str, object]:
     space = retention.space
     return {
+        "verified": scrubbing.verified,
+        "damaged": scrubbing.damaged,
+        "oldest_verified_at": rfc3339(scrubbing.oldest_at),
         "pins": retention.pins,
         "evicted": retention.evicted,
         "evicted_bytes": retention.evicted_bytes,

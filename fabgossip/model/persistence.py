@@ -23,6 +23,8 @@ class StoredHead:
     """Whether it is a trust bundle or a revocation list."""
     content: bytes | None
     """The content of a type fabgossip reads, where held."""
+    verified_at: UnixTime = NEVER
+    """When its content was hashed at rest last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +238,7 @@ class StoredPin:
     pin: Pin
     held_bytes: int | None
     """How many bytes of its content are held, None where none are."""
+    verified_at: UnixTime = NEVER
 
 
 WHOLE_MEMORY: Final = StoredMemory()

@@ -13,7 +13,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Final, Protocol, TypeAlias
 
-from fabgossip.core.effects import Materialize, Persist
+from fabgossip.core.effects import Materialize, Persist, Remove, Scrub
 from fabgossip.core.events import Started
 from fabgossip.core.grouping import Extent, extent_of, next_group
 from fabgossip.core.space import USUAL_LIMITS, DiskUsage, Space, SpaceState
@@ -27,7 +27,7 @@ from fabgossip.model.artifact import (
 )
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.messages import INLINE_BYTES_MAX
-from fabgossip.model.moment import Instant, UnixTime
+from fabgossip.model.moment import NEVER, Instant, UnixTime
 from fabgossip.model.persistence import (
     Change,
     DropHead,
@@ -181,7 +181,11 @@ class SimDisk:
         self.contents: dict[ContentHash, bytes] = {}
         self.trust: dict[int, StoredTrust] = {}
         self.local: dict[str, Local] = {}
+        self.rotten: set[ContentHash] = set()
+        """What the index says is held, and is gone."""
         self.pins: dict[int, Pin] = {}
+        self.verified: dict[ContentHash, UnixTime] = {}
+        """When a content was found sound, if it was looked at since it came."""
         self.checkpoints: dict[NodeId, tuple[KeptCheckpoint, ...]] = {}
 
     def persist(self, effect: Persist, done: Done) -> None:
@@ -193,14 +197,33 @@ class SimDisk:
         extent = Extent(size=len(data))
         self._put(_Job(lambda: self._store(content_hash, data), done, extent, is_apart=True))
 
-    def remove(self, content_hash: ContentHash) -> None:
-        """Drop a content."""
+    def remove(self, effect: Remove) -> None:
+        """Drop a content; of a damaged one nothing is kept that anybody looks at."""
+        content_hash = effect.content_hash
 
         def drop() -> bool:
             self.contents.pop(content_hash, None)
+            self.verified.pop(content_hash, None)
+            self.rotten.discard(content_hash)
             return True
 
         self._put(_Job(drop, None, Extent(removes=content_hash)))
+
+    def is_sound(self, content_hash: ContentHash) -> bool:
+        """Whether a content is what its name says, also where there is none any more."""
+        content = self.contents.get(content_hash)
+        if content is None:
+            return content_hash not in self.rotten
+        return sha256(content).digest() == content_hash
+
+    def note_verified(self, effect: Scrub, done: Done) -> None:
+        """Note durably that a content was sound."""
+
+        def note() -> bool:
+            self.verified[effect.content_hash] = effect.at
+            return True
+
+        self._put(_Job(note, done, Extent()))
 
     def materialize(self, effect: Materialize, done: Done) -> None:
         """Switch a namespace, or withdraw it."""
@@ -242,6 +265,7 @@ class SimDisk:
         """Contents kept in files are gone, and the index does not know; whether there were any."""
         kept = {key: data for key, data in self.contents.items() if len(data) <= INLINE_BYTES_MAX}
         is_rotten = len(kept) < len(self.contents)
+        self.rotten |= self.contents.keys() - kept.keys()
         self.contents = kept
         return is_rotten
 
@@ -349,7 +373,9 @@ class SimDisk:
 
     def _stored_pin(self, pin: Pin) -> StoredPin:
         content = self.contents.get(pin.content_hash)
-        return StoredPin(pin=pin, held_bytes=None if content is None else len(content))
+        size = None if content is None else len(content)
+        verified_at = self.verified.get(pin.content_hash, NEVER)
+        return StoredPin(pin=pin, held_bytes=size, verified_at=verified_at)
 
     def _evidence_named(self) -> list[ContentHash]:
         manifests = [one.manifest for one in self.evidence.values()]
@@ -379,6 +405,7 @@ class SimDisk:
             is_increment=kind is ArtifactType.SNAPSHOT_INCREMENT,
             is_trust=kind in TRUST_TYPES,
             content=content if TYPE_RULES[kind].is_read else None,
+            verified_at=self.verified.get(verified.manifest.content_hash, NEVER),
         )
 
     def _commit(self, changes: tuple[Change, ...]) -> bool:
@@ -463,6 +490,8 @@ class SimDisk:
     def _store(self, content_hash: ContentHash, data: bytes) -> bool:
         known = self._shared.setdefault(content_hash, data)
         self.contents[content_hash] = known if known == data else data
+        self.verified.pop(content_hash, None)
+        self.rotten.discard(content_hash)
         self._tap.durable_content(self._index, content_hash)
         return True
 

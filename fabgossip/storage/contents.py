@@ -30,6 +30,10 @@ BLOCK_BYTES: Final = 4_096
 """Of the file systems this runs on."""
 OBJECTS: Final = "objects"
 INCOMING: Final = "incoming"
+QUARANTINE: Final = "quarantine"
+QUARANTINED_MAX: Final = 64
+QUARANTINE_BYTES_MAX: Final = 256 << 20
+"""Damaged files kept for who looks into it; the oldest leave (*start*)."""
 _MARK: Final = ".mark"
 _INCOMING_NAME: Final = re.compile(r"[0-9a-f]{64}\.[0-9]+")
 _MARK_NAME: Final = re.compile(r"([0-9a-f]{64})\.mark")
@@ -98,6 +102,7 @@ class ContentFiles:
         self._syncing = syncing
         self._objects = folder / OBJECTS
         self._incoming = folder / INCOMING
+        self._quarantine = folder / QUARANTINE
         self._count = 0
         self._reserved_bytes = 0
         self._lock = threading.Lock()
@@ -108,7 +113,7 @@ class ContentFiles:
         `StorageError`."""
         foreign = []
         try:
-            for one in (self._objects, self._incoming):
+            for one in (self._objects, self._incoming, self._quarantine):
                 one.mkdir(mode=FOLDER_MODE, exist_ok=True)
             for number in range(SHARDS):
                 (self._objects / f"{number:02x}").mkdir(mode=FOLDER_MODE, exist_ok=True)
@@ -197,6 +202,19 @@ class ContentFiles:
     def open_content(self, content_hash: ContentHash) -> int:
         """A descriptor to read a content with `os.pread`; raises `OSError` if it is not there."""
         return os.open(self.path_of(content_hash), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def set_aside(self, content_hash: ContentHash) -> None:
+        """Take the damaged file of a content away from its name, and keep it for a while; raises
+        `OSError`. A content that rests in the index, or is gone, has none."""
+        with suppress(FileNotFoundError):
+            self.path_of(content_hash).rename(self._quarantine / content_hash.hex())
+        found = [(one.stat(), one) for one in self._quarantine.iterdir()]
+        found.sort(key=lambda row: (row[0].st_ctime_ns, row[1].name), reverse=True)
+        size = 0
+        for number, (stat, path) in enumerate(found, 1):
+            size += rounded(stat.st_size)
+            if number > QUARANTINED_MAX or size > QUARANTINE_BYTES_MAX:
+                path.unlink()
 
     def remove(self, content_hash: ContentHash) -> None:
         """Remove the bytes of a content whose row is gone."""

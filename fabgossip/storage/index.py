@@ -48,7 +48,14 @@ from fabgossip.model.persistence import (
     StoredTrust,
 )
 from fabgossip.storage.contents import BLOCK_BYTES, rounded
-from fabgossip.storage.rows import ContentRow, DropContent, PinRow, PutContent, Row
+from fabgossip.storage.rows import (
+    ContentRow,
+    DropContent,
+    PinRow,
+    PutContent,
+    PutVerified,
+    Row,
+)
 from fabgossip.storage.schema import FROM_FIRST, FROM_SECOND, FROM_THIRD, SCHEMA, SCHEMA_VERSION
 
 CHECKPOINT_BYTES: Final = 16 << 20
@@ -68,6 +75,9 @@ INSERT INTO claims_seen VALUES (?, ?, ?)
 ON CONFLICT (node_id) DO UPDATE SET epoch = excluded.epoch, version = excluded.version
 WHERE (excluded.epoch, excluded.version) >= (epoch, version)
 """
+_PUT_CONTENT: Final = """
+INSERT OR REPLACE INTO content (content_hash, size, inline) VALUES (?, ?, ?)
+"""
 _RAISE_USES: Final = """
 INSERT INTO grant_use VALUES (?, ?, ?)
 ON CONFLICT (grant_id) DO UPDATE SET uses = excluded.uses, forget_at = excluded.forget_at
@@ -75,13 +85,13 @@ WHERE excluded.uses >= uses
 """
 _HEADS: Final = """
 SELECT head.namespace, head.epoch, head.version, head.is_increment, head.artifact_type,
-    head.envelope, head.content_hash, content.size
+    head.envelope, head.content_hash, content.size, content.verified_at
 FROM head LEFT JOIN content USING (content_hash)
 ORDER BY head.namespace
 """
 _INCREMENTS: Final = """
 SELECT increment.namespace, increment.epoch, increment.version, 1, 'snapshot_increment',
-    increment.envelope, increment.content_hash, content.size
+    increment.envelope, increment.content_hash, content.size, content.verified_at
 FROM increment LEFT JOIN content USING (content_hash)
 ORDER BY increment.namespace, increment.epoch, increment.version, increment.manifest_hash
 """
@@ -294,8 +304,11 @@ class NodeIndex:
             case PutContent():
                 self._filed_bytes -= self._filed_bytes_of(row.content_hash)
                 entry = (row.content_hash, row.size, row.inline)
-                self._db.execute("INSERT OR REPLACE INTO content VALUES (?, ?, ?)", entry)
+                self._db.execute(_PUT_CONTENT, entry)
                 self._filed_bytes += rounded(row.size) if row.inline is None else 0
+            case PutVerified():
+                question = "UPDATE content SET verified_at = ? WHERE content_hash = ?"
+                self._db.execute(question, (row.at, row.content_hash))
             case DropContent():
                 self._filed_bytes -= self._filed_bytes_of(row.content_hash)
                 self._db.execute("DELETE FROM content WHERE content_hash = ?", (row.content_hash,))
@@ -306,7 +319,9 @@ class NodeIndex:
 
     def pins(self) -> tuple[StoredPin, ...]:
         """All pins in order of their numbers, and whether their contents are held."""
-        columns = "pin_id, pin.content_hash, namespace, owner, reason, until, content.size"
+        columns = (
+            "pin_id, pin.content_hash, namespace, owner, reason, until, content.size, verified_at"
+        )
         tables = "pin LEFT JOIN content USING (content_hash)"
         rows = self._rows(f"SELECT {columns} FROM {tables} ORDER BY pin_id")  # noqa: S608  # no input in it
         return tuple(
@@ -320,6 +335,7 @@ class NodeIndex:
                     until=UnixTime(row[5]),
                 ),
                 held_bytes=row[6],
+                verified_at=UnixTime(row[7] or 0),
             )
             for row in rows
         )
@@ -581,7 +597,7 @@ class NodeIndex:
         heads = []
         for row in (*self._rows(_HEADS), *self._rows(_INCREMENTS)):
             namespace, epoch, version, is_increment, artifact_type = row[:5]
-            envelope, content_hash, held_bytes = row[5:]
+            envelope, content_hash, held_bytes, verified_at = row[5:]
             is_read = held_bytes is not None and artifact_type in _READ_TYPES
             content = content_of(ContentHash(content_hash)) if is_read else None
             heads.append(
@@ -593,6 +609,7 @@ class NodeIndex:
                     is_increment=bool(is_increment),
                     is_trust=artifact_type in _TRUST_NAMES,
                     content=content,
+                    verified_at=UnixTime(verified_at or 0),
                 )
             )
         return tuple(heads)

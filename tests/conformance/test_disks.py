@@ -15,7 +15,7 @@ from typing import TypeAlias
 import pytest
 import trio
 
-from fabgossip.core.effects import Materialize, Persist, ReceiveContent
+from fabgossip.core.effects import Materialize, Persist, ReceiveContent, Remove, Scrub
 from fabgossip.core.events import (
     ContentFailed,
     Event,
@@ -31,7 +31,7 @@ from fabgossip.daemon.transfers import Transfers as DaemonTransfers
 from fabgossip.model.artifact import Order
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import TrafficClass
-from fabgossip.model.moment import Instant
+from fabgossip.model.moment import Instant, UnixTime
 from fabgossip.model.persistence import DropPin, PutHead, PutPin, StoredPin
 from fabgossip.sim.disk import COSTS, FULL_BYTES, LOOK_NS, ROOMY_BYTES, SimDisk
 from fabgossip.sim.network import Network
@@ -103,7 +103,7 @@ class Asked:
             if what == "store":
                 store(one.content_hash, one.content, number)
             elif what == "remove":
-                disk.remove(one.content_hash)
+                disk.remove(Remove(content_hash=one.content_hash))
             elif what == "head":
                 disk.persist(head(one), done)  # type: ignore[arg-type]  # each wraps its own way
             else:
@@ -344,3 +344,55 @@ def test_both_disks_remember_pins_and_keep_what_they_are_for(tmp_path: Path) -> 
     world.run(LOOK_NS, lambda *_: None)
     assert simulated_disk.started().pins == expected
     assert list(simulated_disk.contents) == [one.content_hash]
+
+
+@pytest.mark.parametrize("spoil", ["gone", "changed", "cut short"])
+def test_both_disks_find_damage_set_it_aside_and_take_a_sound_copy(
+    tmp_path: Path, spoil: str
+) -> None:
+    """And what was found sound is noted for the next process."""
+    scrub = Scrub(token=Token(1), content_hash=LARGE.content_hash, at=UnixTime(77))
+    damaged = Remove(content_hash=LARGE.content_hash, is_damaged=True)
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
+        disk = state.new_disk()
+
+        def write() -> None:
+            while not disk.is_idle:
+                disk.write_next()
+
+        disk.persist(head(LARGE), lambda _: None)
+        disk.store_small(LARGE.content_hash, LARGE.content, lambda _: None)
+        write()
+        assert disk.is_sound(LARGE.content_hash) is True
+        path = state.files.path_of(LARGE.content_hash)
+        path.chmod(0o600)
+        if spoil == "gone":
+            path.unlink()
+        else:
+            rest = LARGE.content[1:]
+            path.write_bytes(b"x" + rest if spoil == "changed" else rest)
+        assert disk.is_sound(LARGE.content_hash) is False
+        disk.remove(damaged)
+        disk.store_small(LARGE.content_hash, LARGE.content, lambda _: None)
+        write()
+        assert disk.is_sound(LARGE.content_hash) is True
+        aside = [one.name for one in (tmp_path / "quarantine").iterdir()]
+        assert aside == ([] if spoil == "gone" else [LARGE.content_hash.hex()])
+        disk.note_verified(scrub, lambda _: None)
+        write()
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
+        assert [one.verified_at for one in state.begin(state.new_disk()).heads] == [77]
+    world = World()
+    simulated_disk = SimDisk(world, 1, COSTS["instant"], Nobody(), Stream(1), {})
+    simulated_disk.persist(head(LARGE), nothing)
+    simulated_disk.store(LARGE.content_hash, LARGE.content, nothing)
+    world.run(LOOK_NS, lambda *_: None)
+    assert simulated_disk.is_sound(LARGE.content_hash)
+    assert simulated_disk.rot()
+    assert not simulated_disk.is_sound(LARGE.content_hash)
+    simulated_disk.remove(damaged)
+    simulated_disk.store(LARGE.content_hash, LARGE.content, nothing)
+    simulated_disk.note_verified(scrub, nothing)
+    world.run(2 * LOOK_NS, lambda *_: None)
+    assert simulated_disk.is_sound(LARGE.content_hash)
+    assert [one.verified_at for one in simulated_disk.started().heads] == [77]

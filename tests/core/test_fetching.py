@@ -483,7 +483,7 @@ def test_a_content_found_lost_when_it_is_served_is_wanted_again() -> None:
     advertise(story, origin, routes())
     story.when(ContentLost(content_hash=routes().content_hash))
     assert story.find(ReceiveContent)[0].link == origin
-    assert Fact.STORAGE_FAILED in story.facts()
+    assert Fact.CONTENT_DAMAGED in story.facts()
     assert story.trusted == {routes().tail: (Order(2, 7), "behind")}
     story.stored(routes(), origin)
     assert story.trusted == {routes().tail: (Order(2, 7), "applying")}

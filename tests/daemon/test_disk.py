@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from fabgossip.core.effects import Materialize, Persist
+from fabgossip.core.effects import Materialize, Persist, Remove
 from fabgossip.core.events import Token
 from fabgossip.core.space import SpaceLimits
 from fabgossip.daemon.disk import Disk
@@ -131,7 +131,7 @@ def test_a_content_that_was_to_go_as_the_power_went_is_gone_after_the_start(
     with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
         assert store(state.new_disk(), LARGE) == [True, True]
         disk = cut(state, CutOnRemoval(tmp_path, Syncing()))
-        disk.remove(LARGE.content_hash)
+        disk.remove(Remove(content_hash=LARGE.content_hash))
         with pytest.raises(PowerCutError):
             written(disk)
     assert LARGE.content_hash.hex() in contents_in(tmp_path)

@@ -9,7 +9,7 @@ import pytest
 
 from fabgossip.errors import StorageError
 from fabgossip.model.ids import ContentHash
-from fabgossip.storage.contents import ContentFiles
+from fabgossip.storage.contents import QUARANTINED_MAX, ContentFiles
 from fabgossip.storage.syncing import Syncing
 
 DATA = b"some content " * 2_000
@@ -204,3 +204,18 @@ def test_removing_twice_is_no_fault(files: ContentFiles) -> None:
     files.remove(HASH)
     with pytest.raises(FileNotFoundError):
         files.open_content(HASH)
+
+
+def test_a_damaged_file_is_set_aside_and_so_many_of_them_at_most(
+    files: ContentFiles, tmp_path: Path
+) -> None:
+    """The newest stay; what rests in the index, or is gone, has no file."""
+    files.set_aside(OTHER)
+    names = [ContentHash(sha256(b"%d" % number).digest()) for number in range(QUARANTINED_MAX + 3)]
+    for one in names:
+        store(files, one, b"damaged")
+        files.set_aside(one)
+        assert not files.path_of(one).exists()
+    left = {one.name for one in (tmp_path / "quarantine").iterdir()}
+    assert len(left) == QUARANTINED_MAX
+    assert names[-1].hex() in left

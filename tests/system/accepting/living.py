@@ -220,7 +220,7 @@ class Life:
             case Materialize():
                 self.disk.materialize(effect, self._materialized(effect))
             case Remove():
-                self.disk.remove(effect.content_hash)
+                self.disk.remove(effect)
             case ReceiveContent():
                 self._receive(effect)
             case ServeContent():
