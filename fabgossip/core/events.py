@@ -96,6 +96,8 @@ class Started:
     is_synchronized: bool = True
     """The kernel's word about its clock, as in `ClockChanged`."""
     pins: tuple[StoredPin, ...] = ()
+    loose: tuple[tuple[ContentHash, int], ...] = ()
+    """Contents that are held and their sizes, of which the disk does not say what they are."""
     put_away: tuple[tuple[str, bytes], ...] = ()
     """The same of the newest version where the local state has versions and no link to any."""
 

@@ -78,6 +78,8 @@ class Recalling:
             content_hash, size = pinned.pin.content_hash, pinned.held_bytes
             if size is not None:
                 self._contents.on_held(content_hash, size, pinned.verified_at)
+        for content_hash, held_bytes in started.loose:
+            self._contents.on_held(content_hash, held_bytes, NEVER)
         evidence, sides = started.memory.evidence, list[VerifiedManifest]()
         contents = {sha256(one).digest(): one for one in started.evidence_contents}
         visible = list(started.visible)

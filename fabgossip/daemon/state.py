@@ -29,7 +29,7 @@ class StateFolder:
     """The state folder, locked, with its parts open."""
 
     def __init__(self, folder: Path, node_id: NodeId, syncing: Syncing) -> None:
-        self._lock = _lock(folder)
+        self._lock = lock(folder)
         self.index = NodeIndex(folder / INDEX_NAME)
         self.reader = NodeIndex(folder / INDEX_NAME)
         self.files = ContentFiles(folder, syncing)
@@ -48,9 +48,11 @@ class StateFolder:
         """Contents whose head a crash replaced before they were removed, rows whose files are gone,
         which the core then wants again, and bytes a crash left without a row: rows first, then
         bytes."""
+        # An index made anew knows contents by their files alone: what names them is yet to come.
+        orphans = self.index.orphans() if self.index.has_begun() else ()
         filed = self.index.filed()
         lost = (one for one, size in filed.items() if self.files.lacks(one, size))
-        dropped = tuple(dict.fromkeys((*self.index.orphans(), *lost)))
+        dropped = tuple(dict.fromkeys((*orphans, *lost)))
         self.files.mark(dropped)
         self.index.commit(DropContent(content_hash=one) for one in dropped)
         drop_loose(self.index, self.files, self.files.marked())
@@ -62,7 +64,9 @@ class StateFolder:
     def begin(self, disk: Disk) -> Started:
         """Count this start, durably, and give what the disk says, for the core; once a start.
         Raises `StorageError`."""
+        loose = () if self.index.has_begun() else self.index.loose()
         return Started(
+            loose=loose,
             trust=self.index.trust_chain(),
             heads=self.index.heads(disk.read),
             floors=self.index.floors(),
@@ -82,7 +86,7 @@ class StateFolder:
         os.close(self._lock)
 
 
-def _lock(folder: Path) -> int:
+def lock(folder: Path) -> int:
     """Hold the folder for this process; raises `LockedError` naming the holder."""
     try:
         folder.mkdir(mode=STATE_MODE, parents=True, exist_ok=True)

@@ -469,6 +469,25 @@ class NodeIndex:
         )
         return tuple(ContentHash(row[0]) for row in rows)
 
+    def loose(self) -> tuple[tuple[ContentHash, int], ...]:
+        """The same, with their sizes."""
+        orphans = set(self.orphans())
+        rows = self._rows("SELECT content_hash, size FROM content ORDER BY content_hash")
+        return tuple((ContentHash(row[0]), row[1]) for row in rows if row[0] in orphans)
+
+    def has_begun(self) -> bool:
+        """Whether a node ever started with it."""
+        return self._meta("generation", 0) > 0
+
+    def fault(self) -> str | None:
+        """What SQLite finds wrong with the file, None if nothing. Reads all of it."""
+        ((found,),) = self._rows("PRAGMA quick_check(1)")
+        return None if found == "ok" else f"{self._path}: {found}"
+
+    def count_inline(self) -> int:
+        """Contents that rest in it."""
+        return int(self._rows("SELECT count(*) FROM content WHERE inline IS NOT NULL")[0][0])
+
     def filed(self) -> dict[ContentHash, int]:
         """Contents that rest in files, and their sizes."""
         rows = self._rows("SELECT content_hash, size FROM content WHERE inline IS NULL")
