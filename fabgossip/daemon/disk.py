@@ -21,7 +21,7 @@ import trio
 
 from fabgossip.core.effects import Materialize, Persist, Remove, Scrub
 from fabgossip.core.events import FetchFailure
-from fabgossip.core.grouping import Extent, extent_of, next_group
+from fabgossip.core.grouping import Extent, extent_of, extent_of_persist, next_group
 from fabgossip.core.space import DiskUsage, Space, SpaceLimits, SpaceState
 from fabgossip.errors import StorageError, WireError
 from fabgossip.model.artifact import INLINE_BYTES_MAX, TYPE_RULES
@@ -139,7 +139,7 @@ class Disk:
 
     def persist(self, effect: Persist, done: Callable[[bool], None]) -> None:
         """Make a `Persist` durable."""
-        self._put(_Job(done, Extent(), rows=effect.changes))
+        self._put(_Job(done, extent_of_persist(effect), rows=effect.changes))
 
     def store_small(
         self, content_hash: ContentHash, data: bytes, done: Callable[[bool], None]

@@ -49,7 +49,7 @@ class StateFolder:
         which the core then wants again, and bytes a crash left without a row: rows first, then
         bytes."""
         # An index made anew knows contents by their files alone: what names them is yet to come.
-        orphans = self.index.orphans() if self.index.has_begun() else ()
+        orphans = () if self.index.is_rebuilt() else self.index.orphans()
         filed = self.index.filed()
         lost = (one for one, size in filed.items() if self.files.lacks(one, size))
         dropped = tuple(dict.fromkeys((*orphans, *lost)))
@@ -64,7 +64,7 @@ class StateFolder:
     def begin(self, disk: Disk) -> Started:
         """Count this start, durably, and give what the disk says, for the core; once a start.
         Raises `StorageError`."""
-        loose = () if self.index.has_begun() else self.index.loose()
+        loose = self.index.loose() if self.index.is_rebuilt() else ()
         return Started(
             loose=loose,
             trust=self.index.trust_chain(),

@@ -8,14 +8,14 @@ Must not know: why something is written.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from typing import Final, Protocol, TypeAlias
 
 from fabgossip.core.effects import Materialize, Persist, Remove, Scrub
 from fabgossip.core.events import Started
-from fabgossip.core.grouping import Extent, extent_of, next_group
+from fabgossip.core.grouping import Extent, extent_of, extent_of_persist, next_group
 from fabgossip.core.space import USUAL_LIMITS, DiskUsage, Space, SpaceState
 from fabgossip.model.artifact import (
     NO_ORDER,
@@ -190,7 +190,8 @@ class SimDisk:
 
     def persist(self, effect: Persist, done: Done) -> None:
         """Make a `Persist` durable."""
-        self._put(_Job(lambda: self._commit(effect.changes), done, Extent(size=4_096)))
+        extent = replace(extent_of_persist(effect), size=4_096)
+        self._put(_Job(lambda: self._commit(effect.changes), done, extent))
 
     def store(self, content_hash: ContentHash, data: bytes, done: Done) -> None:
         """Make a verified content durable."""

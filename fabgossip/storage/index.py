@@ -475,9 +475,16 @@ class NodeIndex:
         rows = self._rows("SELECT content_hash, size FROM content ORDER BY content_hash")
         return tuple((ContentHash(row[0]), row[1]) for row in rows if row[0] in orphans)
 
-    def has_begun(self) -> bool:
-        """Whether a node ever started with it."""
-        return self._meta("generation", 0) > 0
+    def is_rebuilt(self) -> bool:
+        """Whether it was made anew from files, and no node has started with it."""
+        return bool(self._meta("is_rebuilt", 0))
+
+    def mark_rebuilt(self) -> None:
+        """Say so; raises `StorageError`."""
+        try:
+            self._put_meta("is_rebuilt", 1)
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path}: {error}") from error
 
     def fault(self) -> str | None:
         """What SQLite finds wrong with the file, None if nothing. Reads all of it."""
@@ -570,6 +577,7 @@ class NodeIndex:
             generation = self._meta("generation", 0) + 1
             self._db.execute("BEGIN IMMEDIATE")
             self._put_meta("generation", generation)
+            self._put_meta("is_rebuilt", 0)
             if generation == 1:
                 self._put_meta("is_whole", 0)
             self._db.execute(

@@ -234,6 +234,7 @@ def rebuild_index(folder: Path, node_id: NodeId) -> Rebuilt:
         raise StorageError(f"{path}: {error.strerror}") from error
     index = NodeIndex(path)
     index.open(node_id)
+    index.mark_rebuilt()
     adopted = damaged = foreign = 0
     rows: list[PutContent] = []
     try:

@@ -3,8 +3,28 @@
 from collections import deque
 from random import Random
 
-from fabgossip.core.grouping import GROUP_BYTES_MAX, GROUP_MAX, SWITCHES_MAX, Extent, next_group
+from fabgossip.core.effects import Materialize, Persist
+from fabgossip.core.events import Token
+from fabgossip.core.grouping import (
+    GROUP_BYTES_MAX,
+    GROUP_MAX,
+    SWITCHES_MAX,
+    Extent,
+    extent_of,
+    extent_of_persist,
+    next_group,
+)
 from fabgossip.model.ids import ContentHash
+from fabgossip.model.moment import UnixTime
+from fabgossip.model.persistence import (
+    Change,
+    PutEvidence,
+    PutHead,
+    PutRevoked,
+    PutTimeFloor,
+    PutTrust,
+)
+from tests.core.artifacts import routes, tombstone
 
 HASHES = [ContentHash(bytes([number]) * 32) for number in range(4)]
 
@@ -17,7 +37,11 @@ def groups_of(queue: list[Extent]) -> list[list[Extent]]:
 
 
 def random_extent(rng: Random) -> Extent:
-    kind = rng.randrange(4)
+    kind = rng.randrange(6)
+    if kind == 4:
+        return Extent(is_about_all=rng.random() < 0.1)
+    if kind == 5:
+        return Extent(about=frozenset({f"n{rng.randrange(100)}"}))
     if kind == 0:
         return Extent(removes=rng.choice(HASHES))
     if kind == 1:
@@ -45,12 +69,20 @@ def is_allowed(group: list[Extent]) -> bool:
     shown_before = [
         {one.shows for one in group[:place] if one.shows is not None} for place in range(len(group))
     ]
+    named_before = [
+        {one.namespace for one in group[:place] if one.namespace is not None}
+        for place in range(len(group))
+    ]
     size = sum(one.size for one in group)
     return (
         len(group) <= GROUP_MAX
         and (size <= GROUP_BYTES_MAX or len(group) == 1)
         and len(names) == len(set(names)) <= SWITCHES_MAX
         and all(one.removes not in shown for one, shown in zip(group, shown_before, strict=True))
+        and all(
+            not (named and one.is_about_all) and not named & one.about
+            for one, named in zip(group, named_before, strict=True)
+        )
     )
 
 
@@ -65,3 +97,27 @@ def test_the_limits_are_reached_exactly() -> None:
 def test_a_content_larger_than_a_group_is_written_alone() -> None:
     huge = Extent(size=GROUP_BYTES_MAX + 1)
     assert [len(group) for group in groups_of([Extent(), huge, Extent()])] == [1, 1, 1]
+
+
+def test_what_may_withdraw_what_is_being_shown_waits_for_that() -> None:
+    """A restriction that is durable first would see what it restricts appear after it."""
+    shown, other = routes(7), routes(7, name="r2")
+    switch = extent_of(
+        Materialize(
+            token=Token(1),
+            namespace=shown.manifest.namespace.text,
+            order=shown.manifest.order,
+            manifest=shown.manifest,
+        )
+    )
+
+    def is_together(*changes: Change) -> bool:
+        persist = extent_of_persist(Persist(token=Token(2), changes=changes))
+        return len(next_group(deque([switch, persist]), lambda one: one)) == 2
+
+    assert is_together(PutHead(verified=other.verified))
+    assert is_together(PutTimeFloor(unix=UnixTime(1)))
+    assert not is_together(PutHead(verified=tombstone(8).verified))
+    assert not is_together(PutHead(verified=other.verified), PutEvidence(verified=shown.verified))
+    assert not is_together(PutRevoked(epoch=2, entries=()))
+    assert not is_together(PutTrust(version=2, envelope=b"", content=b""))
