@@ -84,6 +84,8 @@ class Acquisition:
         """Start the transfers there is room for, dial sources that have no link, and settle what
         becomes of wants no source could serve."""
         fetching, recovery, neighbors = self._m.fetching, self._m.recovery, self._m.neighbors
+        if not fetching.has_wants:
+            return
         for node_id in fetching.dialed():
             if recovery.is_reached(node_id, now):
                 fetching.on_reached(node_id)

@@ -13,7 +13,7 @@ from typing import Final
 from fabgossip.core.batching import Departure
 from fabgossip.core.catalog import Head, prefix_of
 from fabgossip.core.effects import SetTimer
-from fabgossip.core.events import AdvertiseDue, LinkId, PairDue
+from fabgossip.core.events import AdvertiseDue, PairDue
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
 from fabgossip.core.sessions import Session
@@ -120,17 +120,14 @@ class Announcing:
 
     def _on_held(self, session: Session, leaves: Departure[VerifiedManifest], now: Now) -> None:
         if leaves.timer_at is not None:
-            timer = AdvertiseDue(link=session.link)
-            self._m.out.append(SetTimer(timer=timer, at=leaves.timer_at))
+            self._m.out.append(SetTimer(timer=AdvertiseDue(), at=leaves.timer_at))
         held = [one for one in leaves.entries if self._contents.is_held(one.manifest)]
         self._m.disclosure.advertise(session, held, now)
 
-    def on_advertise_due(self, link: LinkId, now: Now) -> None:
+    def on_advertise_due(self, now: Now) -> None:
         """What came to be held was gathered long enough."""
-        session = self._m.sessions.find(link)
-        if session is not None:
-            for leaves in self._m.telling.held.on_due(link, now.instant):
-                self._on_held(session, leaves, now)
+        for link, leaves in self._m.telling.held.on_due(now.instant):
+            self._on_held(self._m.sessions.of(link), leaves, now)
 
 
 def _has_increment(head: Head) -> bool:

@@ -6,6 +6,9 @@ link those of one audience nothing to another's: who is in both would pass the d
 not.
 Must not know: what the entries are, who may know of them.
 
+Windows that end at one moment, as those that one artifact opens on all links, share a timer: it
+looks at all of them and ends those whose time has come.
+
 An entry sent with `first_at_once` leaves at once after a quiet window and opens the next; with
 `all_wait` it opens a window and waits. What came inside a window leaves at its end.
 """
@@ -27,7 +30,7 @@ WAITING_MAX: Final = 1_024
 
 @dataclass(frozen=True, slots=True)
 class Departure(Generic[T]):
-    """What leaves now, and when to look again if a window was opened."""
+    """What leaves now, and when to look again if a window was opened and no look is due then."""
 
     entries: tuple[T, ...]
     timer_at: Instant | None = None
@@ -42,10 +45,12 @@ class _Window(Generic[T]):
 class Batching(Generic[T]):
     """One window per link and audience."""
 
-    __slots__ = ("_length", "_windows")
+    __slots__ = ("_length", "_looks", "_windows")
 
     def __init__(self, length: Duration) -> None:
         self._length = length
+        self._looks: dict[Instant, None] = {}
+        """When a timer comes due."""
         self._windows: dict[LinkId, dict[Audience | None, _Window[T]]] = {}
 
     def first_at_once(self, lane: Lane, name: bytes, entry: T, now: Instant) -> Departure[T]:
@@ -53,7 +58,7 @@ class Batching(Generic[T]):
         window = self._find(lane)
         if window is not None:
             return self._wait(window, name, entry)
-        return Departure((entry,), self._open(lane, now).ends)
+        return Departure((entry,), self._look_at(self._open(lane, now)))
 
     def all_wait(self, lane: Lane, name: bytes, entry: T, now: Instant) -> Departure[T]:
         """An entry that can wait."""
@@ -61,7 +66,7 @@ class Batching(Generic[T]):
         if window is not None:
             return self._wait(window, name, entry)
         window = self._open(lane, now)
-        return Departure(self._wait(window, name, entry).entries, window.ends)
+        return Departure(self._wait(window, name, entry).entries, self._look_at(window))
 
     def _find(self, lane: Lane) -> _Window[T] | None:
         return self._windows.get(lane[0], {}).get(lane[1])
@@ -71,6 +76,12 @@ class Batching(Generic[T]):
         self._windows.setdefault(lane[0], {})[lane[1]] = window
         return window
 
+    def _look_at(self, window: _Window[T]) -> Instant | None:
+        if window.ends in self._looks:
+            return None
+        self._looks[window.ends] = None
+        return window.ends
+
     @staticmethod
     def _wait(window: _Window[T], name: bytes, entry: T) -> Departure[T]:
         window.waiting.pop(name, None)
@@ -79,17 +90,18 @@ class Batching(Generic[T]):
             return Departure(())
         return Departure(_taken(window))
 
-    def on_due(self, link: LinkId, now: Instant) -> Iterator[Departure[T]]:
-        """Windows of a link end: what waited leaves, and opens the next ones."""
-        windows = self._windows.get(link, {})
-        for audience, window in tuple(windows.items()):
-            if not is_due(window.ends, now):
-                continue
-            if not window.waiting:
-                del windows[audience]
-                continue
-            window.ends = later(now, self._length)
-            yield Departure(_taken(window), window.ends)
+    def on_due(self, now: Instant) -> Iterator[tuple[LinkId, Departure[T]]]:
+        """Windows end: what waited leaves its link, and opens the next ones."""
+        self._looks = {at: None for at in self._looks if not is_due(at, now)}
+        for link, windows in self._windows.items():
+            for audience, window in tuple(windows.items()):
+                if not is_due(window.ends, now):
+                    continue
+                if not window.waiting:
+                    del windows[audience]
+                    continue
+                window.ends = later(now, self._length)
+                yield link, Departure(_taken(window), self._look_at(window))
 
     def drop(self, link: LinkId, name: bytes) -> None:
         """An entry that waits is not needed any more."""

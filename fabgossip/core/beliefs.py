@@ -148,12 +148,14 @@ class Beliefs:
         node has forgotten what it knew."""
         self.generation = memory.generation
         self.claims_seen.on_started(memory.claims_seen)
-        self.own_claims.on_started(self.claims_seen.newest_of(self.facts.own_node_id))
         values = frozenset((RevokedKind(kind), value) for kind, value in revoked)
         self._put(revoked=Revoked(version=0, values=values, epoch=memory.revoked_epoch))
         broken = self._recall_chain(chain, now)
         if broken is not None:
             self._on_loss()
+        if not self.facts.freshness.has_amnesia:
+            # Who forgot what it knew, or was given another bootstrap, begins as it was enrolled.
+            self.own_claims.on_started(self.claims_seen.newest_of(self.facts.own_node_id))
         self.on_own_claims(now)
         self._look_at_self()
         return broken

@@ -8,7 +8,6 @@ Must not know: who announced a head, where its content comes from, who may know 
 """
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
 from fabgossip.core.events import Token
@@ -26,6 +25,7 @@ from fabgossip.model.ids import ContentHash, ManifestHash
 from fabgossip.model.messages import PREFIX_BYTES
 from fabgossip.model.moment import UnixTime, is_past
 from fabgossip.model.scope import Audience
+from fabgossip.model.words import Word
 from fabgossip.trust.rejections import RejectionCode
 
 FLOORS_MAX: Final = 200_000
@@ -54,7 +54,7 @@ class Floor:
 NO_FLOOR: Final = Floor(NO_ORDER, None)
 
 
-class HeadState(StrEnum):
+class HeadState(Word):
     """What became of a head."""
 
     PERSISTING = "persisting"

@@ -60,11 +60,13 @@ _LINK_ROOT: Final = b"fabgossip link"
 class Comparing:
     """Tells roots, compares sets, asks for and gives what is lacking."""
 
-    __slots__ = ("_bundle_version", "_lent_at", "_lent_day", "_m")
+    __slots__ = ("_bundle_version", "_lent_at", "_lent_day", "_m", "_own_salt")
 
     def __init__(self, machines: Machines) -> None:
         self._m = machines
         self._bundle_version = machines.beliefs.facts.bundle.bundle_version
+        self._own_salt = SaltId(self._bundle_version, 0)
+        """As it was asked for last: mostly it is the same again."""
         self._lent_day: int | None = None
         self._lent_at = Instant(0)
 
@@ -119,7 +121,10 @@ class Comparing:
         return now.unix // DAY_S
 
     def _salt_id(self, now: Now) -> SaltId:
-        return SaltId(self._m.beliefs.facts.bundle.bundle_version, self._today(now))
+        version, day = self._m.beliefs.facts.bundle.bundle_version, self._today(now)
+        if self._own_salt.bundle_version != version or self._own_salt.day != day:
+            self._own_salt = SaltId(version, day)
+        return self._own_salt
 
     def _salt(self, salt_id: SaltId, now: Now) -> Salt | None:
         """The salt of an id, if a peer may use it now."""
@@ -128,7 +133,10 @@ class Comparing:
         return salt_of(salt_id, self._m.beliefs.bundle_line()[1])
 
     def _good_ids(self, now: Now) -> tuple[SaltId, ...]:
+        """Asked for at every ping."""
         own, second = self._salt_id(now), now.unix % DAY_S
+        if OVERLAP_S <= second < DAY_S - OVERLAP_S:
+            return (own,)
         days = [own.day]
         if second < OVERLAP_S:
             days.append(own.day - 1)

@@ -23,7 +23,7 @@ NOWHERE: Final = 4
 class Directories:
     """The rosters held, by namespace, and what follows for this node."""
 
-    __slots__ = ("_expired", "_own_record", "_rosters", "own_id", "seats")
+    __slots__ = ("_expired", "_own_record", "_rosters", "is_settled", "own_id", "seats")
 
     def __init__(self, own_id: NodeId) -> None:
         self.own_id = own_id
@@ -32,6 +32,10 @@ class Directories:
         self._own_record: PeerRecord | None = None
         self.seats: tuple[Seat, ...] = ()
         """The declared audiences this node is a member of."""
+        self.is_settled = False
+        """Whether the cluster's own directory lists this node, so that who is a neighbour follows
+        from directories. Narrower ones do not say: whoever may not know of them would see by how
+        it is treated that there is one."""
 
     def on_directory(self, namespace: str, roster: Roster | None) -> None:
         """The directory of a namespace now says this (None: it is gone)."""
@@ -42,26 +46,23 @@ class Directories:
             self._rosters[namespace] = roster
         self._own_record = self.record_of(self.own_id)
         self.seats = seats_of(self.own_id, tuple(self._rosters.values()))
+        self.is_settled = any(
+            one.scope.kind is ScopeKind.CLUSTER and self.own_id in one.records
+            for one in self._rosters.values()
+        )
 
     def on_expired(self, namespace: str) -> None:
         """The directory of a namespace is past its time."""
         if namespace in self._rosters:
             self._expired.add(namespace)
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether the cluster's own directory lists this node, so that who is a neighbour follows
-        from directories. Narrower ones do not say: whoever may not know of them would see by how
-        it is treated that there is one."""
-        return any(
-            one.scope.kind is ScopeKind.CLUSTER and self.own_id in one.records
-            for one in self._rosters.values()
-        )
-
     def record_of(self, node_id: NodeId) -> PeerRecord | None:
         """What a held directory says of a node."""
-        found = (one.records.get(node_id) for one in self._rosters.values())
-        return next((one for one in found if one is not None), None)
+        for roster in self._rosters.values():
+            record = roster.records.get(node_id)
+            if record is not None:
+                return record
+        return None
 
     def is_listed(self, node_id: NodeId, scope: ScopeId) -> bool:
         """Whether a directory in time lists a node for a scope, as a member or because it stores

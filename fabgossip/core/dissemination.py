@@ -136,6 +136,8 @@ class Dissemination:
         """What to ask a link for now: at most 64 prefixes of one audience, and never more than
         `asked_max` unanswered, so that no answer overfills the peer's queue."""
         lacking = self._lacking.get(link)
+        if not lacking:
+            return None
         asked = self._asked.setdefault(link, OrderedDict())
         room = min(GRAFT_PREFIXES_MAX, self._config.asked_max - len(asked))
         while lacking:

@@ -186,9 +186,7 @@ class LadderDue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdvertiseDue:
-    """What came to be held is told on a link."""
-
-    link: LinkId
+    """What came to be held is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,16 +198,12 @@ class PairDue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnounceDue:
-    """Announcements that waited for each other on a link leave."""
-
-    link: LinkId
+    """Announcements that waited for each other on their links leave."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HaveDue:
-    """News gathered for a link leaves."""
-
-    link: LinkId
+    """News gathered for links leaves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

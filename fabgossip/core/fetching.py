@@ -170,6 +170,11 @@ class Fetching:
         for want in self._asking.visits.of(node_id):
             self._miss(want, CONNECT_FAILED, now)
 
+    @property
+    def has_wants(self) -> bool:
+        """Whether anything is wanted: asked after every event, and mostly nothing is."""
+        return len(self._wants) > 0
+
     def dialed(self) -> tuple[NodeId, ...]:
         """The nodes that wants wait to be linked to."""
         return self._asking.visits.nodes()

@@ -6,7 +6,6 @@ the link.
 Must not know: what this node holds or wants.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,7 +26,7 @@ class _Word:
     """Whether it ever listed all it has or lacks: before, silence about a prefix decides nothing.
     """
     all_except: bool = False
-    prefixes: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+    prefixes: dict[bytes, None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -37,7 +36,7 @@ class _Said:
     words: dict[Audience, _Word] = field(default_factory=dict)
     listed: int = 0
     """Prefixes in all words."""
-    since: OrderedDict[bytes, Audience] = field(default_factory=OrderedDict)
+    since: dict[bytes, Audience] = field(default_factory=dict)
     """Prefixes advertised one by one after the lists."""
 
 
@@ -80,14 +79,14 @@ class NeighborHoldings:
         fits = said.listed + len(entry.prefixes) <= self._config.per_peer_max
         word.is_whole = fits and entry.mode is not HoldingsMode.NONE
         word.all_except = fits and entry.mode is HoldingsMode.ALL_EXCEPT
-        word.prefixes = OrderedDict.fromkeys(entry.prefixes if fits else ())
+        word.prefixes = dict.fromkeys(entry.prefixes if fits else ())
         said.listed += len(word.prefixes)
 
     def _advertised(self, said: _Said, word: _Word, audience: Audience, prefix: bytes) -> None:
         said.since[prefix] = audience
         self._lacks_no_more(said, word, prefix)
         if len(said.since) > self._config.per_peer_max:
-            said.since.popitem(last=False)
+            del said.since[next(iter(said.since))]
 
     @staticmethod
     def _lacks_no_more(said: _Said, word: _Word, prefix: bytes) -> None:

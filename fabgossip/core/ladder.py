@@ -17,11 +17,12 @@ Must not know: who the sources are, what a try comes to.
 All silent, rung 5 comes within the sum of these, 19 s.
 """
 
-from enum import StrEnum
 from typing import Final
 
+from fabgossip.model.words import Word
 
-class Step(StrEnum):
+
+class Step(Word):
     """Where in the order of sources a try stood."""
 
     NORMAL = "normal"

@@ -383,15 +383,15 @@ class Node:
             case AnswersDue():
                 self._m.policing.on_answers_due(timer.link)
             case AnnounceDue():
-                self._m.telling.on_announce_due(timer.link, now)
+                self._m.telling.on_announce_due(now)
             case PairDue():
                 self._rooms.announcing.on_pair_due(timer.prefix, now)
             case HaveDue():
-                self._m.telling.on_have_due(timer.link, now)
+                self._m.telling.on_have_due(now)
             case GraftDue():
                 self._exchange.on_graft_due(now)
             case AdvertiseDue():
-                self._rooms.announcing.on_advertise_due(timer.link, now)
+                self._rooms.announcing.on_advertise_due(now)
             case RequestDue():
                 self._requests.on_request_due(timer.request)
             case _:

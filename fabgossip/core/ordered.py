@@ -14,7 +14,7 @@ from hashlib import blake2b
 from itertools import islice, pairwise
 from typing import Final, Generic, TypeVar
 
-from sortedcontainers import SortedDict, SortedSet
+from sortedcontainers import SortedList
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -32,12 +32,17 @@ _ROOT: Final = b"fabgossip root"
 
 
 class OrderedMap(Generic[K, V]):
-    """A mapping in key order: look-up O(1), change O(log n), from any key O(log n + k)."""
+    """A mapping in key order: look-up O(1), change O(log n), from any key O(log n + k).
 
-    __slots__ = ("_rows",)
+    A dict beside a sorted list of its keys: a sorted dict takes three times the memory before it
+    holds anything, and a node has a dozen.
+    """
+
+    __slots__ = ("_keys", "_rows")
 
     def __init__(self) -> None:
-        self._rows: SortedDict = SortedDict()
+        self._rows: dict[K, V] = {}
+        self._keys: SortedList = SortedList()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -46,33 +51,38 @@ class OrderedMap(Generic[K, V]):
         return key in self._rows
 
     def __setitem__(self, key: K, value: V) -> None:
+        if key not in self._rows:
+            self._keys.add(key)
         self._rows[key] = value
 
     def find(self, key: K) -> V | None:
         """The value at `key`, or None."""
-        value: V | None = self._rows.get(key)
-        return value
+        return self._rows.get(key)
 
     def discard(self, key: K) -> None:
         """Drop `key` if it is there."""
-        self._rows.pop(key, None)
+        if key in self._rows:
+            del self._rows[key]
+            self._keys.remove(key)
 
     def items(self) -> Iterator[tuple[K, V]]:
         """All rows in key order; the map must not change meanwhile."""
-        yield from self._rows.items()
+        for key in self._keys:
+            yield key, self._rows[key]
 
     def values(self) -> Iterator[V]:
         """All values in key order; the map must not change meanwhile."""
-        yield from self._rows.values()
+        for key in self._keys:
+            yield self._rows[key]
 
     def items_after(self, key: K, count: int) -> tuple[tuple[K, V], ...]:
         """At most `count` rows with keys above `key`."""
-        keys = islice(self._rows.irange(minimum=key, inclusive=(False, False)), count)
+        keys = islice(self._keys.irange(minimum=key, inclusive=(False, False)), count)
         return tuple((one, self._rows[one]) for one in keys)
 
     def items_up_to(self, key: K, count: int) -> tuple[tuple[K, V], ...]:
         """At most `count` rows with keys up to and including `key`, lowest first."""
-        keys = islice(self._rows.irange(maximum=key), count)
+        keys = islice(self._keys.irange(maximum=key), count)
         return tuple((one, self._rows[one]) for one in keys)
 
 
@@ -82,7 +92,7 @@ class OrderedSet(Generic[K]):
     __slots__ = ("_keys",)
 
     def __init__(self) -> None:
-        self._keys: SortedSet = SortedSet()
+        self._keys: SortedList = SortedList()
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -95,7 +105,8 @@ class OrderedSet(Generic[K]):
 
     def add(self, key: K) -> None:
         """Add `key`."""
-        self._keys.add(key)
+        if key not in self._keys:
+            self._keys.add(key)
 
     def discard(self, key: K) -> None:
         """Drop `key` if it is there."""
@@ -117,21 +128,25 @@ class FingerprintSet:
     """A set of byte strings in order, of which any range has a fingerprint: the sum of the salted
     hashes of its keys, and their number.
 
-    Blocks of at most `BLOCK_KEYS_MAX` keys lie in a sorted map by where they start, the first at
-    the empty string. Each knows its sum; the sums of all blocks before each are made again from the
-    first that changed, once a question needs them. With n keys and b blocks, b about n / 200.
+    Blocks of at most `BLOCK_KEYS_MAX` keys lie in a list beside another of where they start, the
+    first at the empty string: a node has many small sets, and a large one has few blocks. Each
+    knows its sum; the sums of all blocks before each are made again from the first that changed,
+    once a question needs them. With n keys and b blocks, b about n / 200.
     """
 
-    __slots__ = ("_blocks", "_by_id", "_clean", "_counts", "_salt", "_sums")
+    __slots__ = ("_blocks", "_by_id", "_clean", "_counts", "_root", "_salt", "_starts", "_sums")
 
     def __init__(self, salt: bytes) -> None:
         self._salt = salt
-        self._blocks: SortedDict = SortedDict({b"": _Block([], [])})
+        self._starts = [b""]
+        self._blocks = [_Block([], [])]
         self._by_id: dict[bytes, bytes] = {}
         self._counts: list[int] = [0]
         """Keys in the blocks before each, right up to `_clean` of them."""
         self._sums: list[int] = [0]
         self._clean = 1
+        self._root: bytes | None = None
+        """As it was made last, until a key comes or goes."""
 
     def __len__(self) -> int:
         """Cost: as one question."""
@@ -139,23 +154,25 @@ class FingerprintSet:
 
     def __contains__(self, key: bytes) -> bool:
         """Cost: O(log n)."""
-        block: _Block = self._blocks.peekitem(self._index_of(key))[1]
+        block = self._blocks[self._index_of(key)]
         at = bisect_left(block.keys, key)
         return at < len(block.keys) and block.keys[at] == key
 
     def add(self, key: bytes) -> None:
         """Add `key` if it is not there. Cost: O(1) above all others, else O(log n + block)."""
         index = self._index_of(key)
-        block: _Block = self._blocks.peekitem(index)[1]
+        block = self._blocks[index]
         at = bisect_left(block.keys, key)
         if at < len(block.keys) and block.keys[at] == key:
             return
         value = self._hash(key)
+        self._root = None
         self._by_id[_id_of(value)] = key
         is_last = at == len(block.keys) and index == len(self._blocks) - 1
         if is_last and at == BLOCK_KEYS_MAX:
             # What is newest comes last: full blocks stay full instead of being cut in half.
-            self._blocks[key] = _Block([key], [value])
+            self._starts.append(key)
+            self._blocks.append(_Block([key], [value]))
             self._clean = min(self._clean, index + 1)
             return
         block.keys.insert(at, key)
@@ -163,23 +180,26 @@ class FingerprintSet:
         block.total += value
         self._clean = min(self._clean, index + 1)
         if len(block.keys) > BLOCK_KEYS_MAX:
-            self._split(block)
+            self._split(index)
 
-    def _split(self, block: _Block) -> None:
+    def _split(self, index: int) -> None:
+        block = self._blocks[index]
         half = len(block.keys) // 2
         right = _Block(block.keys[half:], block.hashes[half:])
         del block.keys[half:], block.hashes[half:]
         block.total -= right.total
-        self._blocks[right.keys[0]] = right
+        self._starts.insert(index + 1, right.keys[0])
+        self._blocks.insert(index + 1, right)
 
     def discard(self, key: bytes) -> None:
         """Drop `key` if it is there. Cost: O(log n + block)."""
         index = self._index_of(key)
-        block: _Block = self._blocks.peekitem(index)[1]
+        block = self._blocks[index]
         at = bisect_left(block.keys, key)
         if at == len(block.keys) or block.keys[at] != key:
             return
         value = block.hashes.pop(at)
+        self._root = None
         del block.keys[at]
         block.total -= value
         self._clean = min(self._clean, index + 1)
@@ -193,13 +213,12 @@ class FingerprintSet:
         for left in (index - 1, index):
             if left < 0 or left + 1 >= len(self._blocks):
                 continue
-            into: _Block = self._blocks.peekitem(left)[1]
-            start, block = self._blocks.peekitem(left + 1)
+            into, block = self._blocks[left], self._blocks[left + 1]
             if len(into.keys) + len(block.keys) <= BLOCK_KEYS_MAX:
                 into.keys += block.keys
                 into.hashes += block.hashes
                 into.total += block.total
-                del self._blocks[start]
+                del self._starts[left + 1], self._blocks[left + 1]
                 self._clean = min(self._clean, left + 1)
                 return
 
@@ -223,12 +242,14 @@ class FingerprintSet:
 
     def root(self) -> bytes:
         """16 bytes that stand for all keys. Cost: O(1), and O(b) once after changes."""
-        return self._digest(b"", None, ROOT_BYTES, _ROOT)
+        if self._root is None:
+            self._root = self._digest(b"", None, ROOT_BYTES, _ROOT)
+        return self._root
 
     def rows(self, low: bytes, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """Id and key of everything in a range, ascending. Cost: O(log n + k)."""
         index = self._index_of(low)
-        for block in islice(self._blocks.values(), index, None):
+        for block in islice(self._blocks, index, None):
             for at in range(bisect_left(block.keys, low), len(block.keys)):
                 key = block.keys[at]
                 if high is not None and key >= high:
@@ -249,7 +270,7 @@ class FingerprintSet:
     def _key_at(self, rank: int) -> bytes:
         self._settle()
         index = bisect_right(self._counts, rank, hi=self._clean) - 1
-        block: _Block = self._blocks.peekitem(index)[1]
+        block = self._blocks[index]
         return block.keys[rank - self._counts[index]]
 
     def _hash(self, key: bytes) -> int:
@@ -257,8 +278,7 @@ class FingerprintSet:
         return int.from_bytes(digest, "big")
 
     def _index_of(self, key: bytes) -> int:
-        index: int = self._blocks.bisect_right(key) - 1
-        return index
+        return bisect_right(self._starts, key) - 1
 
     def _digest(self, low: bytes, high: bytes | None, size: int, person: bytes) -> bytes:
         (count, total), (count_below, below) = self._before(high), self._before(low)
@@ -270,7 +290,7 @@ class FingerprintSet:
         """Number and sum of the keys below `bound`."""
         self._settle()
         index = len(self._blocks) - 1 if bound is None else self._index_of(bound)
-        block: _Block = self._blocks.peekitem(index)[1]
+        block = self._blocks[index]
         at = len(block.keys) if bound is None else bisect_left(block.keys, bound)
         if 2 * at <= len(block.keys):
             part = sum(block.hashes[:at])
@@ -285,7 +305,7 @@ class FingerprintSet:
         start = self._clean - 1
         count, total = self._counts[start], self._sums[start]
         del self._counts[start:], self._sums[start:]
-        for block in islice(self._blocks.values(), start, None):
+        for block in islice(self._blocks, start, None):
             self._counts.append(count)
             self._sums.append(total)
             count += len(block.keys)
@@ -296,9 +316,9 @@ class FingerprintSet:
         """Assert that blocks lie in order, are within their limit, and add up. Cost: O(n)."""
         self._settle()
         count = total = 0
-        starts = list(self._blocks)
+        starts = self._starts
         assert starts[0] == b""
-        for index, (start, block) in enumerate(self._blocks.items()):
+        for index, (start, block) in enumerate(zip(starts, self._blocks, strict=True)):
             assert (self._counts[index], self._sums[index]) == (count, total)
             assert len(block.keys) == len(block.hashes) <= BLOCK_KEYS_MAX
             assert all(one < other for one, other in pairwise(block.keys))

@@ -12,7 +12,7 @@ Must not know: what a message leads to, what the peer is told about it.
 """
 
 from dataclasses import dataclass, replace
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Final, TypeAlias, assert_never
 
 from fabgossip.core.events import LinkId
@@ -49,6 +49,7 @@ from fabgossip.model.messages import (
     Welcome,
 )
 from fabgossip.model.moment import Duration, Instant, elapsed
+from fabgossip.model.words import Word
 from fabgossip.trust.lane import claims_trust
 
 FLOOD_FACTOR: Final = 10
@@ -69,7 +70,7 @@ class Beyond(Enum):
     """Not read and not answered; whoever asked asks again."""
 
 
-class Kind(StrEnum):
+class Kind(Word):
     """What is counted apart."""
 
     CLAIMS = "claims"

@@ -86,9 +86,9 @@ class _Link:
     waiting: dict[bytes, tuple[SaltId, SetRoot]] = field(default_factory=dict)
     """What else differed, in the order it was told."""
     outcomes: OrderedDict[bytes, _Outcome] = field(default_factory=OrderedDict)
-    lacking: OrderedDict[tuple[bytes, bytes], SaltId] = field(default_factory=OrderedDict)
+    lacking: dict[tuple[bytes, bytes], SaltId] = field(default_factory=dict)
     """Set and id of what the peer has and we lack, and were not able to ask for yet."""
-    asked: OrderedDict[tuple[bytes, bytes], None] = field(default_factory=OrderedDict)
+    asked: dict[tuple[bytes, bytes], None] = field(default_factory=dict)
     answered_at: Instant = field(default_factory=lambda: Instant(0))
     pushed_bytes: int = 0
     pings: _Outcome | None = None
@@ -260,7 +260,7 @@ class Reconciliation:
         """Manifests came: what to ask for next."""
         state = self._link(link)
         for _ in range(min(message.answered, len(state.asked))):
-            state.asked.popitem(last=False)
+            del state.asked[next(iter(state.asked))]
         state.answered_at = now
         mine = state.started.get(message.set_id)
         if mine is not None:

@@ -166,6 +166,10 @@ class Sessions:
         """The session of a link."""
         return self._by_link.get(link)
 
+    def of(self, link: LinkId) -> Session:
+        """The session of a link there is."""
+        return self._by_link[link]
+
     def open_sessions(self) -> tuple[Session, ...]:
         """All open links to peers that have their trust, oldest first."""
         return tuple(one for one in self._by_link.values() if one.is_open and not one.is_parting)

@@ -7,8 +7,8 @@ Keeps: a new link starts with the old account; what is remembered of all nodes i
 Must not know: what failed, what is done about a link.
 """
 
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Final
 
 from fabgossip.model.ids import BootId, NodeId
@@ -36,14 +36,36 @@ STANDINGS_MAX: Final = 4_096
 """Nodes remembered; the one unheard of for longest leaves (*start*)."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """So often within so long is too often."""
+
+    most: int
+    span: Duration
+
+    def noted(self, times: tuple[Instant, ...], now: Instant) -> tuple[Instant, ...]:
+        """What is remembered once it happened again: most nodes never give reason for much."""
+        return (*times, now)[-self.most :]
+
+    def is_reached(self, times: tuple[Instant, ...]) -> bool:
+        """Whether it was too often."""
+        return len(times) == self.most and elapsed(times[0], times[-1]) < self.span
+
+
+_FAILURES: Final = _Limit(FAILURES_MAX, FAILURES_SPAN)
+_PROBES: Final = _Limit(PROBES_MAX, PROBES_SPAN)
+_LINKS: Final = _Limit(LINKS_MAX, LINKS_SPAN)
+_BOOT_CHANGES: Final = _Limit(BOOT_CHANGES_MAX, BOOT_CHANGES_SPAN)
+
+
 @dataclass(slots=True)
 class _Standing:
     """One node's account: when what happened, newest last, never more than its limit."""
 
-    failures: deque[Instant] = field(default_factory=lambda: deque(maxlen=FAILURES_MAX))
-    probes: deque[Instant] = field(default_factory=lambda: deque(maxlen=PROBES_MAX))
-    changes: deque[Instant] = field(default_factory=lambda: deque(maxlen=BOOT_CHANGES_MAX))
-    links: deque[Instant] = field(default_factory=lambda: deque(maxlen=LINKS_MAX))
+    failures: tuple[Instant, ...] = ()
+    probes: tuple[Instant, ...] = ()
+    changes: tuple[Instant, ...] = ()
+    links: tuple[Instant, ...] = ()
     slow_until: Instant | None = None
     boot_id: BootId | None = None
     barred_until: Instant | None = None
@@ -69,17 +91,29 @@ class Standings:
     def on_failed(self, node_id: NodeId, now: Instant) -> bool:
         """A node sent an envelope that was refused by its fault; whether it is cut off for it."""
         standing = self._of(node_id)
-        return self._counted(standing, standing.failures, FAILURES_SPAN, now)
+        standing.failures = _FAILURES.noted(standing.failures, now)
+        if not self._is_over(standing, now, is_reached=_FAILURES.is_reached(standing.failures)):
+            return False
+        standing.failures = ()
+        return True
 
     def on_probe(self, node_id: NodeId, now: Instant) -> bool:
         """A node asked about an audience it may not share; whether it is cut off for it."""
         standing = self._of(node_id)
-        return self._counted(standing, standing.probes, PROBES_SPAN, now)
+        standing.probes = _PROBES.noted(standing.probes, now)
+        if not self._is_over(standing, now, is_reached=_PROBES.is_reached(standing.probes)):
+            return False
+        standing.probes = ()
+        return True
 
     def on_link(self, node_id: NodeId, now: Instant) -> bool:
         """A link to a node passed TLS, whoever dialled; whether it is cut off for it."""
         standing = self._of(node_id)
-        return self._counted(standing, standing.links, LINKS_SPAN, now)
+        standing.links = _LINKS.noted(standing.links, now)
+        if not self._is_over(standing, now, is_reached=_LINKS.is_reached(standing.links)):
+            return False
+        standing.links = ()
+        return True
 
     def on_slow(self, node_id: NodeId, now: Instant) -> None:
         """A node did not take what it asked for at the least pace."""
@@ -94,13 +128,10 @@ class Standings:
             and not is_due(standing.slow_until, now)
         )
 
-    def _counted(
-        self, standing: _Standing, times: deque[Instant], span: Duration, now: Instant
-    ) -> bool:
-        times.append(now)
-        if not _is_full(times, span) or self._is_out(standing, now):
+    def _is_over(self, standing: _Standing, now: Instant, *, is_reached: bool) -> bool:
+        """Whether a node is cut off for what it did once more; one that is already stays so."""
+        if not is_reached or self._is_out(standing, now):
             return False
-        times.clear()
         self._bar(standing, now)
         return True
 
@@ -119,10 +150,10 @@ class Standings:
         before, standing.boot_id = standing.boot_id, boot_id
         if before in (None, boot_id):
             return False
-        standing.changes.append(now)
-        if not _is_full(standing.changes, BOOT_CHANGES_SPAN):
+        standing.changes = _BOOT_CHANGES.noted(standing.changes, now)
+        if not _BOOT_CHANGES.is_reached(standing.changes):
             return False
-        standing.changes.clear()
+        standing.changes = ()
         standing.cloned_at = now
         return True
 
@@ -140,7 +171,7 @@ class Standings:
         return tuple(
             node_id
             for node_id, one in self._standings.items()
-            if one.cloned_at is not None and elapsed(one.cloned_at, now) < BOOT_CHANGES_SPAN
+            if one.cloned_at is not None and elapsed(one.cloned_at, now) < _BOOT_CHANGES.span
         )
 
     @property
@@ -151,8 +182,3 @@ class Standings:
     def check(self) -> None:
         """Assert the limit."""
         assert len(self._standings) <= STANDINGS_MAX
-
-
-def _is_full(times: deque[Instant], span: Duration) -> bool:
-    """Whether the limit was reached within the span."""
-    return len(times) == times.maxlen and elapsed(times[0], times[-1]) < span

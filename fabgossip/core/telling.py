@@ -155,8 +155,7 @@ class Telling:
 
     def _on_announcements(self, session: Session, leaves: Departure[_Entry]) -> None:
         if leaves.timer_at is not None:
-            timer = AnnounceDue(link=session.link)
-            self._out.append(SetTimer(timer=timer, at=leaves.timer_at))
+            self._out.append(SetTimer(timer=AnnounceDue(), at=leaves.timer_at))
         self._send_announcements(session, leaves.entries)
 
     def _send_announcements(self, session: Session, entries: tuple[_Entry, ...]) -> None:
@@ -173,7 +172,7 @@ class Telling:
 
     def _on_news(self, session: Session, leaves: Departure[_News]) -> None:
         if leaves.timer_at is not None:
-            self._out.append(SetTimer(timer=HaveDue(link=session.link), at=leaves.timer_at))
+            self._out.append(SetTimer(timer=HaveDue(), at=leaves.timer_at))
         by_audience: dict[tuple[Audience, bool], list[bytes]] = {}
         for audience, prefix, is_late in leaves.entries:
             by_audience.setdefault((audience, is_late), []).append(prefix)
@@ -183,19 +182,15 @@ class Telling:
                 have = Have(audience=audience, prefixes=run, is_late=is_late)
                 self._disclosure.send(session.link, have, TrafficClass.SNAPSHOT, audience=audience)
 
-    def on_announce_due(self, link: LinkId, now: Now) -> None:
-        """A window of announcements ends."""
-        session = self._sessions.find(link)
-        if session is not None:
-            for leaves in self._announcing.on_due(link, now.instant):
-                self._on_announcements(session, leaves)
+    def on_announce_due(self, now: Now) -> None:
+        """Windows of announcements end."""
+        for link, leaves in self._announcing.on_due(now.instant):
+            self._on_announcements(self._sessions.of(link), leaves)
 
-    def on_have_due(self, link: LinkId, now: Now) -> None:
+    def on_have_due(self, now: Now) -> None:
         """News was gathered long enough."""
-        session = self._sessions.find(link)
-        if session is not None:
-            for leaves in self._news.on_due(link, now.instant):
-                self._on_news(session, leaves)
+        for link, leaves in self._news.on_due(now.instant):
+            self._on_news(self._sessions.of(link), leaves)
 
     def on_peer_has(self, link: LinkId, prefix: bytes) -> None:
         """The peer told us of something itself: it needs no news of it."""

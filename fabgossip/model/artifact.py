@@ -3,13 +3,14 @@ until when.
 """
 
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Final
 
 from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import ArtifactId, ClusterId, ContentHash, KeyId, ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import Audience, Family, Namespace
+from fabgossip.model.words import Word
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
@@ -30,7 +31,7 @@ EXTENSION_NAME_BYTES_MAX: Final = 32
 EXTENSION_BYTES_MAX: Final = KIB
 
 
-class ArtifactType(StrEnum):
+class ArtifactType(Word):
     """The ten families of the requirement."""
 
     TRUST_BUNDLE = "trust_bundle"

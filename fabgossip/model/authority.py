@@ -3,13 +3,14 @@ entitled to.
 """
 
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Final
 
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.ids import BootId, ClusterId, KeyId, ManifestHash, NodeId, PlatformId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import Entitlements, Family, ScopeId, StorageAssignment
+from fabgossip.model.words import Word
 
 DEMO_PREFIX: Final = "demo-"
 """Platforms so named are throw-away: one root key is enough, and a daemon refuses them unless told
@@ -87,7 +88,7 @@ class NodeCa:
     status: KeyStatus = KeyStatus.ACTIVE
 
 
-class Verb(StrEnum):
+class Verb(Word):
     """What a peer may ask to do with an artifact."""
 
     KNOW = "know"

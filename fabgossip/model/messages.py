@@ -5,12 +5,13 @@ and never enter the core. `stream` 0 is the link itself, else a request number.
 """
 
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import Enum
 from typing import Final, TypeAlias
 
 from fabgossip.model.authority import Narrowing, Opening
 from fabgossip.model.ids import BootId, ContentHash, ManifestHash
 from fabgossip.model.scope import Audience
+from fabgossip.model.words import Number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ FEATURES: Final = FEATURE_CHAINS
 """What this build has beside its protocol version."""
 
 
-class TrafficClass(IntEnum):
+class TrafficClass(Number):
     """Sending priority of a frame, 0 first. A hint of the sender, never a right."""
 
     LINK = 0

@@ -5,9 +5,10 @@ from enum import StrEnum
 from typing import Final
 
 from fabgossip.model.moment import UnixTime
+from fabgossip.model.words import Word
 
 
-class Mode(StrEnum):
+class Mode(Word):
     """Conditions a node can be in, in order of gravity; several may hold at once."""
 
     FRESH = "fresh"
@@ -18,7 +19,7 @@ class Mode(StrEnum):
     REVOKED = "revoked"
 
 
-class Action(StrEnum):
+class Action(Word):
     """What a node asks itself before it acts."""
 
     RESTRICT = "restrict"
@@ -52,7 +53,7 @@ class Freshness:
     """Whether the node itself, its certificate or the CA of that lost its trust."""
 
 
-class Cause(StrEnum):
+class Cause(Word):
     """Why something may be done, or not, in words that follow a condition."""
 
     ALLOWED = "allows it"

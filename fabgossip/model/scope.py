@@ -11,14 +11,14 @@
 """
 
 import re
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
 from itertools import pairwise
 from typing import Final
 
 from fabgossip.errors import ModelError
 from fabgossip.model.ids import ClusterId, NodeId, OrgId, PlatformId, parse_id, shown
+from fabgossip.model.words import Word
 
 SCOPE_IDS_MAX: Final = 32
 """Most scope ids an audience can name (the manifest's bound)."""
@@ -28,7 +28,7 @@ ALL_SHARDS: Final = frozenset(range(256))
 """The shard of a namespace is a byte."""
 
 
-class ScopeKind(StrEnum):
+class ScopeKind(Word):
     """The five kinds of entitlement."""
 
     CLUSTER = "cluster"
@@ -79,6 +79,17 @@ class Audience:
     """Scope ids as a rule, ascending and unique, exactly one `cluster:`, at most one `org:`."""
 
     scope_ids: tuple[ScopeId, ...]
+    token: bytes = field(init=False, repr=False, compare=False)
+    """16 bytes that stand for this audience among those who may know it."""
+
+    def __post_init__(self) -> None:
+        """Made once: most of what a node keeps is kept by audience."""
+        text = "\n".join(scope.text for scope in self.scope_ids)
+        token = blake2b(text.encode("ascii"), digest_size=AUDIENCE_TOKEN_BYTES).digest()
+        object.__setattr__(self, "token", token)
+
+    def __hash__(self) -> int:
+        return hash(self.token)
 
     def ids_of(self, kind: ScopeKind) -> tuple[ScopeId, ...]:
         """The ids named of one kind."""
@@ -88,12 +99,6 @@ class Audience:
     def org(self) -> ScopeId | None:
         """The organisation named, if any."""
         return next(iter(self.ids_of(ScopeKind.ORG)), None)
-
-    @property
-    def token(self) -> bytes:
-        """16 bytes that stand for this audience among those who may know it."""
-        text = "\n".join(scope.text for scope in self.scope_ids)
-        return blake2b(text.encode("ascii"), digest_size=AUDIENCE_TOKEN_BYTES).digest()
 
 
 def audience_from_scope_ids(scope_ids: tuple[ScopeId, ...]) -> Audience:
@@ -229,7 +234,7 @@ def is_within(audience: Audience, readers: Audience) -> bool:
     return True
 
 
-class Family(StrEnum):
+class Family(Word):
     """The heads of the namespace tree below cluster or organisation."""
 
     TRUST_BUNDLE = "trust/bundle"

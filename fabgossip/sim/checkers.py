@@ -19,6 +19,7 @@ Must not know: what a node decides, or why.
 | S22 | asks a source out of its step, more of one than it may, or before every step below is over |
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -50,6 +51,7 @@ from fabgossip.sim.authority import Issued
 from fabgossip.sim.disk import Local
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.network import Books
+from fabgossip.sim.places import Places
 from fabgossip.wire.outbox import QUEUE_BYTES_MAX
 
 VIOLATIONS_MAX = 1_000
@@ -117,17 +119,22 @@ class Disclosed:
         self._ledger = ledger
         self._docket = docket
         self._count = docket.open("S1")
-        self._told: set[tuple[int, int, bytes]] = set()
-        """Sender, receiver, prefix: what the receiver itself has named."""
+        self._told: dict[int, dict[bytes, int]] = {}
+        """Whom each sender has named a prefix to, as bits."""
+        self._receivers: dict[int, int] = {}
+        """How many there are of each sender."""
+        self._bits: dict[tuple[int, int], int] = {}
+        """The bit of a receiver among those a sender ever named anything to."""
 
     def on_sent(self, sender: int, receiver: int, message: Message) -> None:
         """A message left."""
         for issued, what in self._named(message):
             self._count.checks += 1
             prefix = issued.prefix
-            self._told.add((sender, receiver, prefix))
-            asked_back = (receiver, sender, prefix) in self._told
-            if not self._ledger.may_know(receiver, issued) and not asked_back:
+            self._note(sender, receiver, prefix)
+            if self._ledger.may_know(receiver, issued):
+                continue
+            if not self._has_named(receiver, sender, prefix):
                 self._violated(what, sender, receiver, issued.manifest.namespace.text)
         for audience, what in _audiences(message):
             self._count.checks += 1
@@ -138,7 +145,20 @@ class Disclosed:
     def on_told(self, sender: int, receiver: int, message: Message) -> None:
         """A hostile node says what it likes; of what it named it may be asked."""
         for issued, _ in self._named(message):
-            self._told.add((sender, receiver, issued.prefix))
+            self._note(sender, receiver, issued.prefix)
+
+    def _note(self, sender: int, receiver: int, prefix: bytes) -> None:
+        way = (sender, receiver)
+        bit = self._bits.get(way)
+        if bit is None:
+            number = self._receivers[sender] = self._receivers.get(sender, 0) + 1
+            bit = self._bits[way] = 1 << number
+        told = self._told.setdefault(sender, {})
+        told[prefix] = told.get(prefix, 0) | bit
+
+    def _has_named(self, sender: int, receiver: int, prefix: bytes) -> bool:
+        bit = self._bits.get((sender, receiver), 0)
+        return bool(self._told.get(sender, {}).get(prefix, 0) & bit)
 
     def on_content_sent(self, sender: int, receiver: int, content_hash: ContentHash) -> None:
         """Bytes of a content left."""
@@ -301,21 +321,21 @@ class Durable:
         self._ledger = ledger
         self._docket = docket
         self._count = docket.open("S21")
-        self._manifests: set[tuple[int, bytes]] = set()
-        self._contents: set[tuple[int, ContentHash]] = set()
+        self._manifests: defaultdict[bytes, Places] = defaultdict(Places)
+        self._contents: defaultdict[ContentHash, Places] = defaultdict(Places)
 
     def on_durable_manifest(self, index: int, verified: VerifiedManifest) -> None:
         """A manifest is on the disk."""
-        self._manifests.add((index, verified.manifest_hash[:16]))
+        self._manifests[verified.manifest_hash[:16]].add(index)
 
     def on_durable_content(self, index: int, content_hash: ContentHash) -> None:
         """A content is on the disk."""
-        self._contents.add((index, content_hash))
+        self._contents[content_hash].add(index)
 
     def on_wiped(self, index: int) -> None:
         """Its disk is another one."""
-        self._manifests = {key for key in self._manifests if key[0] != index}
-        self._contents = {key for key in self._contents if key[0] != index}
+        for places in (*self._manifests.values(), *self._contents.values()):
+            places.discard(index)
 
     def on_sent(self, sender: int, message: Message) -> None:
         """A message left."""
@@ -344,7 +364,7 @@ class Durable:
     def on_content_sent(self, sender: int, content_hash: ContentHash) -> None:
         """Bytes of a content left."""
         self._count.checks += 1
-        if (sender, content_hash) not in self._contents:
+        if sender not in self._contents[content_hash]:
             self._violated("content", sender, content_hash.hex())
 
     def _check(
@@ -360,8 +380,8 @@ class Durable:
                 continue
             self._count.checks += 1
             manifest = issued.manifest
-            is_durable = (sender, issued.prefix) in self._manifests and (
-                not with_content or (sender, manifest.content_hash) in self._contents
+            is_durable = sender in self._manifests[issued.prefix] and (
+                not with_content or sender in self._contents[manifest.content_hash]
             )
             if not is_durable:
                 self._violated(what, sender, f"{manifest.namespace.text} {manifest.order}")

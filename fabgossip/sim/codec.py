@@ -1,7 +1,7 @@
 """Messages through the real codec: packed, framed, unframed and decoded, sizes exact.
 
 Decides: nothing.
-Keeps: equal bytes decode to one shared frozen value, at most 65,536 of them.
+Keeps: equal bytes decode to one shared frozen value, at most 16,384 of them.
 Must not know: who speaks to whom.
 """
 
@@ -12,7 +12,7 @@ from fabgossip.model.messages import Message, TrafficClass
 from fabgossip.wire.codec import message_body, parse_message
 from fabgossip.wire.framing import FrameKind, FrameReader, frame_bytes
 
-DECODED_MAX: Final = 65_536
+DECODED_MAX: Final = 16_384
 """Decoded values shared (*start*)."""
 
 

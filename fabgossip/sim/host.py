@@ -10,7 +10,7 @@ Must not know: the truth about entitlements; it only tells of facts.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Final, Protocol, assert_never
 
@@ -88,6 +88,9 @@ from fabgossip.wire.outbox import NEVER_DROPPED
 
 STEP_EVENTS_MAX: Final = 100_000
 """Events a node may cause itself within one step."""
+TIMERS_NAMED_MAX: Final = 4_096
+"""Timers whose words are kept: those of different nodes are mostly equal."""
+_OF_THE_DEAD: Final = world_event(Kind.DROP, "of a process that is gone")
 
 
 class SimulatedNode(Protocol):
@@ -195,9 +198,7 @@ class Process:
 
     def _wait(self, at_ns: int, action: Callable[[], Happened]) -> None:
         def act() -> Happened:
-            if self.is_dead:
-                return world_event(Kind.DROP, "of a process that is gone")
-            return action()
+            return _OF_THE_DEAD if self.is_dead else action()
 
         world = self._around.world
         world.schedule(max(at_ns, world.now_ns), self._index, self._index, act)
@@ -360,9 +361,13 @@ class Process:
         self._around.network.close(end, SentFrame(kind, TrafficClass.LINK, 0, body), reason)
 
     def _set_timer(self, effect: SetTimer) -> None:
-        self._wait(self._clock.true_ns_of(effect.at), partial(self._on_timer, effect.timer))
+        world, at_ns = self._around.world, self._clock.true_ns_of(effect.at)
+        fire = partial(self._on_timer, effect.timer)
+        world.schedule(max(at_ns, world.now_ns), self._index, self._index, fire)
 
     def _on_timer(self, timer: Timer) -> Happened:
+        if self.is_dead:
+            return _OF_THE_DEAD
         return self._step(Kind.TIMER, TimerFired(timer=timer))
 
     def _persisted(self, token: Token) -> Done:
@@ -461,6 +466,8 @@ def _event_bytes(event: Event) -> bytes:
         case Started():
             rows = [row.envelope for row in event.heads]
             return b"started" + b"".join(rows) + repr(event.floors).encode()
+        case TimerFired():
+            return b"TimerFired(timer=%b)" % _timer_bytes(event.timer)
         case _:
             return repr(event).encode()
 
@@ -469,5 +476,13 @@ def _effect_bytes(effect: Effect) -> bytes:
     match effect:
         case Persist():
             return b"persist %d" % effect.token + repr(effect.changes).encode()
+        case SetTimer():
+            return b"SetTimer(timer=%b, at=%d)" % (_timer_bytes(effect.timer), effect.at)
         case _:
             return repr(effect).encode()
+
+
+@lru_cache(TIMERS_NAMED_MAX)
+def _timer_bytes(timer: Timer) -> bytes:
+    """What `repr` says of a timer."""
+    return repr(timer).encode()

@@ -18,6 +18,7 @@ Must not know: how anything arrived.
   were down meanwhile are counted apart as `interrupted`.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -28,6 +29,7 @@ from fabgossip.model.messages import Announce, Heads, Manifests, Message
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.disk import Local
 from fabgossip.sim.ledger import Ledger
+from fabgossip.sim.places import Places
 
 Ways: TypeAlias = dict[int, list[tuple[int, int]]]
 """By node, the nodes it has a link to, and how many nanoseconds they are away."""
@@ -59,7 +61,7 @@ class _Accepted:
     """By node."""
     bound: dict[int, int] = field(default_factory=dict)
     """The shortest time to each node, by distance alone, in nanoseconds."""
-    stored: set[int] = field(default_factory=set)
+    stored: Places = field(default_factory=Places)
     """Nodes at which the manifest is durable."""
     sent: int = 0
     """Its envelopes in announcements."""
@@ -82,7 +84,8 @@ class Measures:
         self._lines: dict[str, dict[Order, _Accepted]] = {}
         """The same by namespace."""
         self._names: dict[str, str] = {}
-        self._delivered: set[tuple[int, bytes]] = set()
+        self._delivered: defaultdict[bytes, Places] = defaultdict(Places)
+        """By prefix."""
         self._unentitled: set[tuple[int, bytes]] = set()
         self.refused: list[str] = []
 
@@ -106,7 +109,8 @@ class Measures:
             if manifest.tombstone is not None:
                 self._accepted[key].arrived.setdefault(index, now_ns)
             return
-        accepted = _Accepted(issued, index, now_ns, stored={index})
+        accepted = _Accepted(issued, index, now_ns)
+        accepted.stored.add(index)
         if manifest.namespace.text in self._names:
             accepted.bound = self._shortest(index, issued)
         accepted.down = {one for one in self._ledger.indices() if not self._is_up(one)}
@@ -171,7 +175,7 @@ class Measures:
     def _on_hops(self, index: int, message: Announce) -> None:
         for one in message.entries:
             issued = self._ledger.by_envelope(one.envelope)
-            if issued is None or (index, issued.prefix) in self._delivered:
+            if issued is None or index in self._delivered[issued.prefix]:
                 continue
             key = (issued.manifest.namespace.text, issued.manifest.order)
             if key in self._accepted:
@@ -185,15 +189,14 @@ class Measures:
             self._on_delivered(index, one)
 
     def _on_delivered(self, index: int, issued: Issued) -> None:
-        key = (index, issued.prefix)
-        self._delivered.add(key)
+        self._delivered[issued.prefix].add(index)
         if not self._ledger.may_know(index, issued):
-            self._unentitled.add(key)
+            self._unentitled.add((index, issued.prefix))
 
     @property
     def deliveries(self) -> int:
         """Artifacts, by envelope or content, that came to nodes: each once per node."""
-        return len(self._delivered)
+        return sum(map(len, self._delivered.values()))
 
     @property
     def unentitled_deliveries(self) -> int:

@@ -451,6 +451,8 @@ class Network:
     def _rate_bps(self, end: End) -> int:
         """How fast the other end takes what this one sends; 0: no limit."""
         rate = self._paths.rule(end.index, end.peer.index).rate_bps
+        if not self._reading:
+            return rate
         reading = self._reading.get(end.peer.index, 0)
         return min(rate, reading) if rate and reading else rate or reading
 
@@ -479,14 +481,14 @@ class Network:
 
     def flush(self, end: End, work_ns: int = 0) -> None:
         """Send what a step has queued, in the order of classes, once its work is done."""
-        if not len(end.outbox):
+        if end.outbox.is_empty:
             return
         end.ready_ns = self._world.now_ns + work_ns
         if not end.is_writing:
             self._write(end)
 
     def _write(self, end: End) -> None:
-        while len(end.outbox):
+        while not end.outbox.is_empty:
             taken_ns = self._taken_at(end)
             if taken_ns > self._world.now_ns:
                 end.is_writing = True
@@ -515,10 +517,10 @@ class Network:
         self.frames_sent += 1
         self.bytes_sent += size
         self.bytes_at[end.index] += size
-        self._transmit(end, self._parcel(end, size, partial(self._on_frame, end.peer, frame)))
+        self._transmit(end, self._parcel(end, size, partial(self._on_frame, end.peer, frame, size)))
 
-    def _on_frame(self, end: End, frame: SentFrame) -> Happened:
-        self.bytes_at[end.index] += frame.wire_bytes
+    def _on_frame(self, end: End, frame: SentFrame, size: int) -> Happened:
+        self.bytes_at[end.index] += size
         if end.lost is not None or self._ports.get(end.index) is not end.port:
             if not end.has_ended:
                 self._end(end)  # its kernel answers what it does not know with a reset

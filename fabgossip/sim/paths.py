@@ -10,6 +10,7 @@ from typing import Final
 
 from fabgossip.sim.quantities import PPM
 from fabgossip.sim.streams import Stream, Streams
+from fabgossip.sim.world import PLACE_BITS
 
 JITTERS: Final = ("none", "uniform", "long_tail")
 RETRY_NS: Final = 200_000_000
@@ -67,13 +68,12 @@ class Paths:
     """All directed paths between the nodes of a run."""
 
     __slots__ = (
-        "_bases",
         "_places",
         "_rules",
-        "_rules_by_pair",
         "_rules_by_places",
         "_streams",
         "_streams_by_path",
+        "_ways",
     )
 
     def __init__(
@@ -82,8 +82,7 @@ class Paths:
         self._places = places
         self._rules = rules
         self._rules_by_places: dict[tuple[Place, Place], LinkRule | None] = {}
-        self._rules_by_pair: dict[tuple[int, int], LinkRule] = {}
-        self._bases: dict[tuple[int, int], int] = {}
+        self._ways: dict[int, tuple[LinkRule, int]] = {}
         self._streams = streams
         self._streams_by_path: dict[tuple[int, int], Stream] = {}
 
@@ -98,31 +97,34 @@ class Paths:
 
     def rule(self, source: int, destination: int) -> LinkRule:
         """The rule between two nodes; the run has checked that there is one."""
-        found = self._rules_by_pair.get((source, destination))
-        if found is None:
-            found = self.find_rule(source, destination)
-            assert found is not None
-            self._rules_by_pair[(source, destination)] = found
-        return found
+        return self._way(source, destination)[0]
 
     def base_ns(self, source: int, destination: int) -> int:
         """The way of a packet that nothing delays: half the round trip of the pair."""
-        pair = (min(source, destination), max(source, destination))
-        base = self._bases.get(pair)
-        if base is None:
-            rule = self.rule(source, destination)
-            base = rule.rtt_ns // 2
-            if rule.rtt_spread_ns:
-                draw = self._streams.number(f"pair/{pair[0]}>{pair[1]}")
-                base += (draw * rule.rtt_spread_ns) >> 65
-            self._bases[pair] = base
+        return self._way(source, destination)[1]
+
+    def _way(self, source: int, destination: int) -> tuple[LinkRule, int]:
+        """Rule and base of a path, worked out once: asked for by every packet."""
+        key = source << PLACE_BITS | destination
+        way = self._ways.get(key)
+        if way is None:
+            rule = self.find_rule(source, destination)
+            assert rule is not None
+            way = self._ways[key] = (rule, self._base_ns(rule, source, destination))
+        return way
+
+    def _base_ns(self, rule: LinkRule, source: int, destination: int) -> int:
+        base = rule.rtt_ns // 2
+        if rule.rtt_spread_ns:
+            low, high = sorted((source, destination))
+            draw = self._streams.number(f"pair/{low}>{high}")
+            base += (draw * rule.rtt_spread_ns) >> 65
         return base
 
     def delay_ns(self, source: int, destination: int, more_loss_ppm: int = 0) -> int | None:
         """One packet's way, retransmissions included; None if it never arrives. A fault may lose
         more packets than the rule."""
-        rule = self.rule(source, destination)
-        base = self.base_ns(source, destination)
+        rule, base = self._way(source, destination)
         loss_ppm = min(PPM, rule.loss_ppm + more_loss_ppm)
         if not rule.jitter_ns and not loss_ppm:
             return base

@@ -207,7 +207,7 @@ class Run:
             host = Host(around, node.index, papers[node.index], disk, clock, make_process)
             self.hosts[node.index] = host
         self._injection = Injection(self.world, self.network, self.hosts, self.watch, self._streams)
-        self.trace = Trace(self._snapshots)
+        self.trace = Trace(self._snapshots, len(self.hosts))
         self._queue: deque[tuple[Issued, str]] = deque()
         self._deferred: deque[tuple[Issued, str]] = deque()
         self._is_handing_out = False

@@ -2,7 +2,7 @@
 
 Decides: nothing.
 Keeps: one record per event, `[time_ns, destination, source, sequence, kind, event, effects]`, in
-the order of the world; a checkpoint after each 10,000.
+the order of the world; a checkpoint after each 10,000, or 100 for each node where that is more.
 Must not know: what an event means.
 """
 
@@ -15,6 +15,9 @@ from typing import Final, TypeAlias
 from fabgossip.wire.packing import pack
 
 CHECKPOINT_EVENTS: Final = 10_000
+CHECKPOINT_EVENTS_PER_NODE: Final = 100
+"""In a larger fabric checkpoints are rarer: each looks at every node, which takes as long as ten
+events of it."""
 HASH_BYTES: Final = 16
 DIGEST_BYTES: Final = 8
 
@@ -72,9 +75,10 @@ class Checkpoint:
 class Trace:
     """The rolling hash of a run."""
 
-    __slots__ = ("_hash", "_snapshots", "checkpoints", "events")
+    __slots__ = ("_every", "_hash", "_snapshots", "checkpoints", "events")
 
-    def __init__(self, snapshots: Callable[[], bytes]) -> None:
+    def __init__(self, snapshots: Callable[[], bytes], nodes: int) -> None:
+        self._every = max(CHECKPOINT_EVENTS, CHECKPOINT_EVENTS_PER_NODE * nodes)
         self._hash = blake2b(digest_size=HASH_BYTES)
         self._snapshots = snapshots
         self.events = 0
@@ -84,7 +88,7 @@ class Trace:
         """Note one event."""
         self._hash.update(pack((*key, happened[0].value, happened[1], happened[2])))
         self.events += 1
-        if self.events % CHECKPOINT_EVENTS == 0:
+        if self.events % self._every == 0:
             self.checkpoint(key[0])
 
     def checkpoint(self, time_ns: int) -> None:

@@ -18,6 +18,8 @@ WORLD: Final = 0
 """Place of the world itself; nodes have 1 and above, in order of node id."""
 TURN: Final = -1
 """Source of the turn of a place whose line waits: before all that comes at that moment."""
+PLACE_BITS: Final = 32
+"""A way is two places in one number: there are a dozen of each node."""
 SAME_INSTANT_EVENTS_MAX: Final = 100_000
 EVENTS_MAX: Final = 200_000_000
 NS_PER_MS: Final = 1_000_000
@@ -49,7 +51,7 @@ class World:
     def __init__(self) -> None:
         self.now_ns = 0
         self._heap: list[tuple[int, int, int, int, Action]] = []
-        self._sequences: dict[tuple[int, int], int] = {}
+        self._sequences: dict[int, int] = {}
         self._at_instant: dict[int, int] = {}
         self._is_stopped = False
         self._paused: dict[int, int] = {}
@@ -74,8 +76,9 @@ class World:
     def schedule(self, time_ns: int, destination: int, source: int, action: Action) -> None:
         """Let something happen at `destination` at a time that is not past."""
         assert time_ns >= self.now_ns, "the past is closed"
-        sequence = self._sequences.get((source, destination), 0) + 1
-        self._sequences[(source, destination)] = sequence
+        way = source << PLACE_BITS | destination
+        sequence = self._sequences.get(way, 0) + 1
+        self._sequences[way] = sequence
         heapq.heappush(self._heap, (time_ns, destination, source, sequence, action))
 
     def stop(self) -> None:

@@ -106,8 +106,8 @@ def may(
     for mode in reversed(held):
         cell = TABLE.get((action, mode), Cell.NO)
         if not _is_met(cell, mode, freshness, about):
-            return Permission(cause=_CAUSES[cell], mode=mode)
-    return Permission(cause=Cause.ALLOWED, mode=held[-1])
+            return _PERMISSIONS[_CAUSES[cell], mode]
+    return _PERMISSIONS[Cause.ALLOWED, held[-1]]
 
 
 def _is_met(cell: Cell, mode: Mode, freshness: Freshness, about: Circumstances) -> bool:
@@ -131,3 +131,9 @@ _CAUSES: Final = {
     Cell.EARLIER: Cause.EARLIER,
 }
 """What a cell that is not met says."""
+_PERMISSIONS: Final = {
+    (cause, mode): Permission(cause=cause, mode=mode)
+    for cause in (Cause.ALLOWED, *_CAUSES.values())
+    for mode in Mode
+}
+"""All there are: asked for at every artifact that is told of."""

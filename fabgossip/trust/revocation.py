@@ -55,7 +55,8 @@ class Revoked:
 
     def has_identity(self, cluster_id: ClusterId, identity: NodeIdentity) -> bool:
         """Whether a node lost its membership, or its certificate or the CA of that its trust."""
-        return (
+        # Asked for every artifact that is told of, and mostly there is nothing to look up.
+        return bool(self.values) and (
             self.has_node(cluster_id, identity.node_id)
             or self.has_certificate(identity.certificate_hash)
             or self.has_certificate(identity.issuer_hash)

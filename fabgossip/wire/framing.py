@@ -15,12 +15,12 @@ than one frame.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final
 
 from fabgossip.errors import WireError
 from fabgossip.model.envelope import ENVELOPE_BYTES_MAX
 from fabgossip.model.messages import TrafficClass
+from fabgossip.model.words import Number
 from fabgossip.wire.packing import FRAME_TOO_LARGE, MALFORMED, UNSUPPORTED
 
 HEADER_BYTES: Final = 8
@@ -31,7 +31,7 @@ STREAM_MAX: Final = 2**24 - 1
 SKIPPABLE_FROM: Final = 224
 
 
-class FrameKind(IntEnum):
+class FrameKind(Number):
     """Numbers for ever."""
 
     HELLO = 1

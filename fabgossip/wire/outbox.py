@@ -61,6 +61,11 @@ class Outbox(Generic[F]):
     def __len__(self) -> int:
         return sum(map(len, self._queues.values()))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._queues
+
     def waiting(self, traffic: TrafficClass) -> int:
         """Bytes of a class that wait."""
         return self._bytes.get(traffic, 0)
@@ -104,6 +109,8 @@ class Outbox(Generic[F]):
         self._bytes[traffic] -= size
         if not queue:
             del self._queues[traffic], self._bytes[traffic]
+            if not self._queues:
+                self.clear()  # a dict keeps its table, and mostly nothing waits on a link
         if traffic not in _STRICT:
             self._credits[self._turn] -= size
         return frame

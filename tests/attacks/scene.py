@@ -239,10 +239,8 @@ class Scene(Story):
         """Whatever waits to be told is told."""
         effects: list[Effect] = []
         self.wait(max(CONFIG.batch_ms, CONFIG.have_ms, HOLDINGS.batch_ms))
-        for session in self.node.view.sessions():
-            link = session.link
-            for timer in (AdvertiseDue(link=link), AnnounceDue(link=link), HaveDue(link=link)):
-                effects += self.when(TimerFired(timer=timer)).effects
+        for timer in (AdvertiseDue(), AnnounceDue(), HaveDue()):
+            effects += self.when(TimerFired(timer=timer)).effects
         self.effects = effects
         return self
 

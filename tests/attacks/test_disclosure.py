@@ -261,9 +261,7 @@ PUBLIC: Final[dict[str, Step]] = {
     "it says too much": says_too_much,
     "it relinks": World.enter,
     "it compares": lambda world: world.say(nothing_of(acme_routes().manifest.audience)),
-    "advertise": lambda world: world.wait(HOLDINGS.batch_ms).when(
-        TimerFired(timer=AdvertiseDue(link=world.watched))
-    ),
+    "advertise": lambda world: world.wait(HOLDINGS.batch_ms).when(TimerFired(timer=AdvertiseDue())),
     "its turn comes": lambda world: world.when(TimerFired(timer=ComparisonDue(link=world.watched))),
     "the turn of others comes": lambda world: world.when(
         TimerFired(timer=ComparisonDue(link=world.member))

@@ -31,7 +31,7 @@ def test_grafts_for_audiences_that_do_not_exist_leave_the_trees_of_others_alone(
     origin, pruned, evil = (story.link(name) for name in ("n2", "n3", "m1"))
     story.hear(origin, announcement(routes(7))).persisted()
     assert announcement(routes(7), hops=2) in story.sent(pruned)
-    story.wait(1_000).when(TimerFired(timer=AnnounceDue(link=pruned)))
+    story.wait(1_000).when(TimerFired(timer=AnnounceDue()))
     story.hear(pruned, Prune(audience=EVERYBODY))
     for number in range(2 * TREES):
         story.hear(evil, Graft(audience=invented(number), prefixes=()))

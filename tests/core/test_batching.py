@@ -17,7 +17,7 @@ A, B, BESIDE = (LINK, ACME), (OTHER, ACME), (LINK, ZED)
 
 def due(batches: Batching[str], at: Instant) -> Departure[str]:
     """What leaves the one window there is."""
-    return next(batches.on_due(LINK, at), Departure(()))
+    return next((leaves for _, leaves in batches.on_due(at)), Departure(()))
 
 
 def batching() -> Batching[str]:
@@ -70,10 +70,33 @@ def test_audiences_of_one_link_have_windows_of_their_own() -> None:
     assert batches.first_at_once(A, b"r2", "one", NOW).entries == ("one",)
     batches.first_at_once(BESIDE, b"r3", "more", NOW)
     batches.first_at_once(A, b"r4", "two", NOW)
-    assert list(batches.on_due(LINK, ENDS)) == [
-        Departure(("more",), later(ENDS, LENGTH)),
-        Departure(("two",), later(ENDS, LENGTH)),
+    assert list(batches.on_due(ENDS)) == [
+        (LINK, Departure(("more",), later(ENDS, LENGTH))),
+        (LINK, Departure(("two",))),
     ]
+
+
+def test_windows_that_end_at_one_moment_share_a_timer_and_no_other_ends_with_them() -> None:
+    batches = batching()
+    assert batches.all_wait(A, b"r1", "one", NOW).timer_at == ENDS
+    assert batches.all_wait(B, b"r1", "other", NOW).timer_at is None
+    after = later(NOW, Duration(1))
+    assert batches.all_wait(BESIDE, b"r1", "later", after).timer_at == later(ENDS, Duration(1))
+    assert [(link, leaves.entries) for link, leaves in batches.on_due(ENDS)] == [
+        (LINK, ("one",)),
+        (OTHER, ("other",)),
+    ]
+    assert [(link, leaves.entries) for link, leaves in batches.on_due(later(after, LENGTH))] == [
+        (LINK, ("later",))
+    ]
+
+
+def test_a_link_that_is_lost_takes_no_timer_from_another() -> None:
+    batches = batching()
+    batches.all_wait(A, b"r1", "one", NOW)
+    batches.all_wait(B, b"r1", "other", NOW)
+    batches.on_lost(LINK)
+    assert due(batches, ENDS).entries == ("other",)
 
 
 def test_a_full_window_ends_early() -> None:

@@ -88,6 +88,8 @@ class Start:
         )
         node = Node(setup, VERIFIER)
         effects = node.handle(disk, Now(instant=Instant(0), unix=UnixTime(unix)))
+        own_claims = node.view.trust.own.scope_ids
+        self.has_claims = bool(own_claims)
         self.is_of_org = parse_scope_id("org:acme") in node.view.trust.own.scope_ids
         self.kept = [
             change
@@ -125,3 +127,13 @@ def test_enrolled_claims_are_of_the_past_once_newer_ones_were_taken_up() -> None
     late = Start(started(WIDE, seen=3))
     assert not late.is_of_org
     assert late.kept == []
+
+
+def test_a_node_that_forgot_what_it_knew_begins_as_it_was_enrolled() -> None:
+    """So does one that was given another bootstrap: the order of claims is that of the authority
+    before."""
+    disk = started(WIDE, seen=9)
+    forgot = replace(disk, memory=replace(disk.memory, is_whole=False))
+    assert not Start(disk).has_claims
+    assert Start(forgot).has_claims
+    assert not Start(forgot).is_of_org

@@ -55,7 +55,8 @@ class Truth:
 
 @pytest.fixture(scope="module")
 def fabric() -> tuple[Ledger, Issued, VerifiedManifest]:
-    run = run_of(scenario('phases = { quiet = "13s" }', OFTEN, TOPOLOGY, SEVEN), 1)
+    act = 'act = [{ kind = "revoke_node", at = "12s", node = "edge-3" }]'
+    run = run_of(scenario('phases = { quiet = "13s" }', OFTEN, act, TOPOLOGY, SEVEN), 1)
     outcome = run.run()
     assert outcome.violations == ()
     assert all(one.state == "held" for one in outcome.checkers.values())
