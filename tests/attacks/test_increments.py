@@ -51,16 +51,16 @@ def result_of(one: Artifact, result: ContentHash) -> Artifact:
 
 
 @pytest.mark.parametrize(
-    ("shown", "code", "asks_trust"),
-    [(6, "VERSION_ROLLBACK", False), (8, "VERSION_GAP", True), (9, "VERSION_GAP", True)],
+    ("shown", "code"),
+    [(6, "VERSION_ROLLBACK"), (8, "VERSION_GAP"), (9, "VERSION_GAP")],
     ids=["older", "next", "with a gap"],
 )
-def test_only_the_listed_result(shown: int, code: str, *, asks_trust: bool) -> None:
+def test_only_the_listed_result(shown: int, code: str) -> None:
     """Only an increment to the snapshot at the floor is kept, whatever order they come in: older
     ones are a rollback, newer ones wait for their snapshot. None of them moves floor or head, and
     what the node has current stays what the snapshot says."""
     scene = Scene().publish(SNAPSHOT)
-    scene.refuses(increment(shown), code, asks_trust=asks_trust)
+    scene.refuses(increment(shown), code)
     assert scene.state.heads[NAME].contents == (SNAPSHOT.content_hash,)
     assert scene.state.floors[NAME] == Order(2, 7)
 
