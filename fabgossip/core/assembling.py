@@ -164,13 +164,8 @@ class Assembling:
 
     def on_chain(self, session: Session, message: Chain, now: Now) -> None:
         """The answer to a question; to nothing that is asked, or not any more, it is nothing."""
-        attempt = self._m.chains.find(message.namespace)
-        if (
-            attempt is None
-            or attempt.link != session.link
-            or attempt.head.manifest.content_hash != message.head
-            or not self._stands(attempt)
-        ):
+        attempt = self._m.chains.asked(session.link, message.head)
+        if attempt is None or not self._stands(attempt):
             return
         if not message.envelopes:
             self._gap(attempt, Gap.BASE_UNKNOWN, now)

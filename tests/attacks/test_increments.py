@@ -130,7 +130,7 @@ def asking() -> Scene:
 
 
 def answer(scene: Scene, *envelopes: bytes, head: Artifact = NEXT) -> Scene:
-    chain = Chain(namespace=CHAINED, head=head.content_hash, envelopes=envelopes)
+    chain = Chain(head=head.content_hash, envelopes=envelopes)
     scene.hear(scene.attacker, chain)
     return scene
 
@@ -181,7 +181,7 @@ def test_an_answer_to_nothing_is_nothing() -> None:
     scene = asking()
     scene.hear(
         scene.bystander,
-        Chain(namespace=CHAINED, head=NEXT.content_hash, envelopes=(step(6).envelope,)),
+        Chain(head=NEXT.content_hash, envelopes=(step(6).envelope,)),
     )
     answer(scene, step(6).envelope, head=snapshot_of(6))
     assert scene.requests == [ASKED]
@@ -288,7 +288,6 @@ def test_what_is_given_is_given_to_who_may_know_of_it() -> None:
     scene.hear(scene.attacker, question)
     assert scene.sent(scene.attacker) == [
         Chain(
-            namespace=CHAINED,
             head=snapshot_of(6).content_hash,
             envelopes=(step(6).envelope,),
         )

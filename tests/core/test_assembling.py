@@ -94,7 +94,7 @@ class Chained(Story):
     def answer(self, *steps: Artifact, head: int) -> "Chained":
         """The peer answers for a chain."""
         envelopes = tuple(one.envelope for one in steps)
-        chain = Chain(namespace=NAME, head=snapshot_of(head).content_hash, envelopes=envelopes)
+        chain = Chain(head=snapshot_of(head).content_hash, envelopes=envelopes)
         self.hear(self.peer, chain)
         return self.all_persisted()
 
@@ -407,7 +407,6 @@ def test_a_chain_is_given_in_the_order_it_is_applied_to_who_may_know_of_it() -> 
         namespace=NAME, base=snapshot_of(6).content_hash, head=snapshot_of(8).content_hash
     )
     told = Chain(
-        namespace=NAME,
         head=snapshot_of(8).content_hash,
         envelopes=(step(7).envelope, step(8).envelope),
     )
@@ -437,7 +436,6 @@ def caught_up() -> Chained:
 def test_what_is_kept_is_durable_before_its_content_is_wanted() -> None:
     story = Chained().hear_of(snapshot_of(7))
     chain = Chain(
-        namespace=NAME,
         head=snapshot_of(7).content_hash,
         envelopes=(step(6).envelope, step(7).envelope),
     )
@@ -544,7 +542,7 @@ def test_after_a_start_what_was_kept_is_given_as_before() -> None:
     assert told.envelopes == (step(6).envelope, step(7).envelope)
     question = GetChain(namespace=NAME, base=base, head=snapshot_of(8).content_hash)
     assert story.hear(peer, question).sent(peer) == []
-    empty = Chain(namespace=NAME, head=snapshot_of(8).content_hash, envelopes=())
+    empty = Chain(head=snapshot_of(8).content_hash, envelopes=())
     assert story.due(AnswersDue).sent(peer) == [empty]
 
 
