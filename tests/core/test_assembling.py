@@ -32,11 +32,13 @@ from fabgossip.core.events import (
     Persisted,
     RequestId,
     RequestMade,
+    Started,
     SubmitRequest,
     TimerFired,
 )
-from fabgossip.model.artifact import Order
-from fabgossip.model.ids import ContentHash, NodeId
+from fabgossip.model.artifact import Order, Tombstone
+from fabgossip.model.authority import RevokedKind
+from fabgossip.model.ids import NOTHING_HASH, ContentHash, NodeId
 from fabgossip.model.increments import AssemblyFault
 from fabgossip.model.messages import (
     CHAIN_STEPS_MAX,
@@ -51,7 +53,14 @@ from fabgossip.model.messages import (
 )
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import DropIncrement, PutIncrement
-from tests.core.artifacts import Artifact, increment, sealed, stored_head
+from tests.core.artifacts import (
+    Artifact,
+    increment,
+    revocations,
+    revoked,
+    sealed,
+    stored_head,
+)
 from tests.core.chained import NAME, other_step, snapshot_of, step
 from tests.core.story import NOTHING_STORED, Peer, Story
 from tests.trust import factory
@@ -62,11 +71,18 @@ N2: Final = NodeId("n2")
 class Chained(Story):
     """A node that holds a version of the snapshot, and a peer that knows of chains."""
 
-    def __init__(self, held: int = 5, *, features: int = FEATURE_CHAINS) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        held: int = 5,
+        *,
+        features: int = FEATURE_CHAINS,
+        started: Started = NOTHING_STORED,
+    ) -> None:
+        super().__init__(started=started)
         self.features = features
         self.peer = self.join("n2")
-        self.accept(snapshot_of(held), self.peer)
+        if started is NOTHING_STORED:
+            self.accept(snapshot_of(held), self.peer)
 
     def join(self, name: str) -> LinkId:
         return self.link(Peer(name=name, features=self.features))
@@ -319,6 +335,55 @@ def test_the_time_for_an_answer_does_not_run_on_once_it_came() -> None:
     story.answer(step(6), head=6)
     story.wait(ANSWER_WITHIN).when(TimerFired(timer=asked_until.timer))
     assert story.gaps == {}
+
+
+def test_gap_the_version_held_is_of_another_epoch() -> None:
+    """A chain never leads across one: nobody is even asked."""
+    old = stored_head(snapshot_of(5, epoch=1))
+    story = Chained(started=replace(NOTHING_STORED, heads=(old,)))
+    assert story.state == "outdated"
+    story.hear_of(snapshot_of(8))
+    assert not [one for one in story.sent(story.peer) if isinstance(one, GetChain)]
+    ends_in_full(story, Gap.EPOCH_CHANGED)
+
+
+def test_gap_an_increment_is_of_another_epoch() -> None:
+    old = sealed(replace(step(7).manifest, authority_epoch=1), step(7).content)
+    story = Chained().hear_of(snapshot_of(8)).answer(step(6), old, step(8), head=8)
+    ends_in_full(story, Gap.EPOCH_CHANGED)
+
+
+def test_gap_an_increment_was_withdrawn() -> None:
+    """Its content is revoked: it passes the gate no more, told by a peer or kept here."""
+    listed = revocations(9, revoked(RevokedKind.CONTENT, step(7).content_hash))
+    story = Chained()
+    story.accept(listed, story.peer)
+    story.hear_of(snapshot_of(8)).answer(step(6), step(7), step(8), head=8)
+    ends_in_full(story, Gap.WITHDRAWN)
+
+
+def test_gap_a_kept_increment_was_withdrawn_since() -> None:
+    story = Chained().hear_of(snapshot_of(6), step(6)).hear_of(snapshot_of(7), step(7))
+    listed = revocations(9, revoked(RevokedKind.CONTENT, step(6).content_hash))
+    story.accept(listed, story.peer)
+    story.hear_of(snapshot_of(8), step(8))
+    ends_in_full(story, Gap.WITHDRAWN)
+
+
+def test_a_withdrawal_of_the_snapshot_ends_its_chain_and_fetches_nothing() -> None:
+    story = Chained().hear_of(snapshot_of(8)).answer(step(6), step(7), step(8), head=8)
+    gone = replace(
+        snapshot_of(9).manifest,
+        tombstone=Tombstone(reason="gone", purge=False),
+        content_hash=NOTHING_HASH,
+        content_size=0,
+    )
+    story.hear_of(Artifact(gone, factory.signed(gone), b""))
+    assert story.state == "withdrawn"
+    assert [n for n in (6, 7, 8) if story.node.view.wants_of(step(n).content_hash)] == []
+    assert story.due(ChainDue).find(ReceiveContent) == []
+    story.bring(step(6), step(7), step(8))
+    assert story.find(Assemble) == []
 
 
 def test_gap_the_link_ends() -> None:
