@@ -5,12 +5,10 @@ from typing import Final
 
 import pytest
 
-from fabgossip.core.announcing import PAIRED_WITHIN
 from fabgossip.core.chains import ANSWER_WITHIN, FETCHED_WITHIN, Gap
 from fabgossip.core.effects import (
     Assemble,
     Fact,
-    Materialize,
     Persist,
     ReceiveContent,
     Record,
@@ -18,25 +16,16 @@ from fabgossip.core.effects import (
     SetTimer,
 )
 from fabgossip.core.events import (
-    AnnounceDue,
-    AnswersDue,
     AssemblyFailed,
     ChainDue,
     ContentFailed,
     ContentStored,
     FetchFailure,
-    LinkId,
     LostReason,
-    PairDue,
     PeerLost,
-    Persisted,
-    RequestId,
-    RequestMade,
-    Started,
-    SubmitRequest,
     TimerFired,
 )
-from fabgossip.model.artifact import Order, Tombstone
+from fabgossip.model.artifact import Tombstone
 from fabgossip.model.authority import RevokedKind
 from fabgossip.model.ids import NOTHING_HASH, ContentHash, NodeId
 from fabgossip.model.increments import AssemblyFault
@@ -45,98 +34,22 @@ from fabgossip.model.messages import (
     FEATURE_CHAINS,
     Announce,
     Announced,
-    Chain,
     GetChain,
-    GetHeads,
-    HeadKnown,
-    Heads,
 )
-from fabgossip.model.moment import UnixTime
-from fabgossip.model.persistence import DropIncrement, PutIncrement
+from fabgossip.model.persistence import DropIncrement
 from tests.core.artifacts import (
     Artifact,
-    increment,
     revocations,
     revoked,
     sealed,
     stored_head,
 )
+from tests.core.chain_story import Chained
 from tests.core.chained import NAME, other_step, snapshot_of, step
 from tests.core.story import NOTHING_STORED, Peer, Story
 from tests.trust import factory
 
 N2: Final = NodeId("n2")
-
-
-class Chained(Story):
-    """A node that holds a version of the snapshot, and a peer that knows of chains."""
-
-    def __init__(
-        self,
-        held: int = 5,
-        *,
-        features: int = FEATURE_CHAINS,
-        started: Started = NOTHING_STORED,
-    ) -> None:
-        super().__init__(started=started)
-        self.features = features
-        self.peer = self.join("n2")
-        if started is NOTHING_STORED:
-            self.accept(snapshot_of(held), self.peer)
-
-    def join(self, name: str) -> LinkId:
-        return self.link(Peer(name=name, features=self.features))
-
-    def hear_of(self, *told: Artifact, content: bool = False) -> "Chained":
-        """The peer announces these together, and the disk takes them."""
-        entries = tuple(
-            Announced(one.envelope, 0, one.content if content and not one.is_read else None)
-            for one in told
-        )
-        self.hear(self.peer, Announce(entries=entries))
-        return self.all_persisted()
-
-    def all_persisted(self) -> "Chained":
-        """The disk answers for all it was given, in order; effects of all that are gathered."""
-        effects = list(self.effects)
-        todo = [one.token for one in self.find(Persist)]
-        while todo:
-            self.when(Persisted(token=todo.pop(0), ok=True))
-            effects += self.effects
-            todo += [one.token for one in self.find(Persist)]
-        self.effects = effects
-        return self
-
-    def answer(self, *steps: Artifact, head: int) -> "Chained":
-        """The peer answers for a chain."""
-        envelopes = tuple(one.envelope for one in steps)
-        chain = Chain(head=snapshot_of(head).content_hash, envelopes=envelopes)
-        self.hear(self.peer, chain)
-        return self.all_persisted()
-
-    def bring(self, *contents: Artifact) -> "Chained":
-        """The peer's contents come."""
-        effects = []
-        for one in contents:
-            self.stored(one, self.peer)
-            effects += self.effects
-        self.effects = effects
-        return self
-
-    @property
-    def wanted(self) -> list[ContentHash]:
-        """The contents asked for, or taken from an announcement."""
-        return [one.wanted.content_hash for one in self.find(ReceiveContent)]
-
-    @property
-    def gaps(self) -> dict[str, int]:
-        return dict(self.node.view.snapshot(self.now).chains.gaps)
-
-    @property
-    def state(self) -> str:
-        head = self.node.view.find(NAME)
-        assert head is not None
-        return head.state.value
 
 
 def hashes(*artifacts: Artifact) -> list[ContentHash]:
@@ -461,170 +374,3 @@ def test_a_gap_to_a_snapshot_that_is_not_wanted_any_more_fetches_nothing() -> No
     story.answer(head=8)
     assert story.wanted == []
     assert story.gaps == {}
-
-
-# What is kept, and given to others.
-
-
-def test_a_chain_is_given_in_the_order_it_is_applied_to_who_may_know_of_it() -> None:
-    story = caught_up()
-    question = GetChain(
-        namespace=NAME, base=snapshot_of(6).content_hash, head=snapshot_of(8).content_hash
-    )
-    told = Chain(
-        head=snapshot_of(8).content_hash,
-        envelopes=(step(7).envelope, step(8).envelope),
-    )
-    assert story.hear(story.peer, question).sent(story.peer) == [told]
-
-
-def test_a_chain_to_a_version_that_is_not_the_newest_any_more_is_given_too() -> None:
-    story = caught_up()
-    question = GetChain(
-        namespace=NAME, base=snapshot_of(5).content_hash, head=snapshot_of(7).content_hash
-    )
-    (told,) = story.hear(story.peer, question).sent(story.peer)
-    assert isinstance(told, Chain)
-    assert told.envelopes == (step(6).envelope, step(7).envelope)
-
-
-def caught_up() -> Chained:
-    """A node that came from version 5 to 8 by a chain."""
-    story = Chained().hear_of(snapshot_of(8)).answer(step(6), step(7), step(8), head=8)
-    story.bring(step(6), step(7), step(8))
-    made = story.only(Assemble)
-    story.when(ContentStored(wanted=made.wanted, link=None, content=snapshot_of(8).content))
-    story.materialized()
-    return story
-
-
-def test_what_is_kept_is_durable_before_its_content_is_wanted() -> None:
-    story = Chained().hear_of(snapshot_of(7))
-    chain = Chain(
-        head=snapshot_of(7).content_hash,
-        envelopes=(step(6).envelope, step(7).envelope),
-    )
-    story.hear(story.peer, chain)
-    order = [
-        change
-        for one in story.effects
-        if isinstance(one, Persist | ReceiveContent)
-        for change in (one.changes if isinstance(one, Persist) else (one.wanted.content_hash,))
-    ]
-    assert order == [
-        PutIncrement(verified=step(6).verified),
-        PutIncrement(verified=step(7).verified),
-        step(6).content_hash,
-    ]
-
-
-def test_heads_that_are_asked_for_come_with_their_increment() -> None:
-    story = caught_up()
-    known = HeadKnown(NAME, 2, 7)
-    heads = Heads(envelopes=(snapshot_of(8).envelope, step(8).envelope))
-    assert story.hear(story.peer, GetHeads(known=(known,))).sent(story.peer) == [heads]
-
-
-def test_a_chain_nobody_asked_for_is_nothing() -> None:
-    story = Chained()
-    before = story.node.view.find(NAME)
-    story.answer(step(5), head=5)
-    assert story.effects == []
-    assert story.node.view.find(NAME) is before
-
-
-# Told by who was given it.
-
-
-def submitted(story: Chained, one: Artifact, number: int) -> None:
-    request = RequestId(number)
-    story.when(RequestMade(request=request, body=SubmitRequest(envelope=one.envelope)))
-    story.all_persisted()
-    story.stored(one, None)
-
-
-def told_of(story: Chained) -> list[bytes]:
-    return [
-        entry.envelope
-        for message in story.sent(story.peer)
-        if isinstance(message, Announce)
-        for entry in message.entries
-    ]
-
-
-def test_a_snapshot_that_is_handed_over_is_told_after_its_increment() -> None:
-    story = Chained()
-    story.wait(10_000)
-    submitted(story, snapshot_of(6), 1)
-    assert told_of(story) == []
-    submitted(story, step(6), 2)
-    first = told_of(story)
-    story.due(AnnounceDue)
-    assert [*first, *told_of(story)] == [step(6).envelope, snapshot_of(6).envelope]
-
-
-def test_a_snapshot_whose_increment_does_not_come_is_told_after_a_second() -> None:
-    story = Chained()
-    story.wait(10_000)
-    submitted(story, snapshot_of(6), 1)
-    assert story.newest(PairDue) == PAIRED_WITHIN
-    story.due(PairDue)
-    assert told_of(story) == [snapshot_of(6).envelope]
-
-
-def test_a_snapshot_without_the_mark_is_told_at_once() -> None:
-    story = Chained()
-    story.wait(10_000)
-    submitted(story, snapshot_of(6, is_marked=False), 1)
-    assert told_of(story) == [snapshot_of(6, is_marked=False).envelope]
-
-
-# After a start.
-
-
-def test_after_a_start_what_was_kept_is_given_as_before() -> None:
-    rows = (
-        stored_head(snapshot_of(8)),
-        *(stored_head(step(one)) for one in (6, 7)),
-        stored_head(step(8), is_held=False),
-        stored_head(increment(9)),
-    )
-    story = Story(started=replace(NOTHING_STORED, heads=rows))
-    dropped = [
-        change
-        for persist in story.find(Persist)
-        for change in persist.changes
-        if isinstance(change, DropIncrement)
-    ]
-    # Its snapshot is not here: it leads nowhere.
-    assert [one.manifest_hash for one in dropped] == [increment(9).verified.manifest_hash]
-    assert story.node.view.wants_of(step(8).content_hash)
-    peer = story.link(Peer(name="n2", features=FEATURE_CHAINS))
-    base = snapshot_of(5).content_hash
-    question = GetChain(namespace=NAME, base=base, head=snapshot_of(7).content_hash)
-    (told,) = story.hear(peer, question).sent(peer)
-    assert isinstance(told, Chain)
-    assert told.envelopes == (step(6).envelope, step(7).envelope)
-    question = GetChain(namespace=NAME, base=base, head=snapshot_of(8).content_hash)
-    assert story.hear(peer, question).sent(peer) == []
-    empty = Chain(head=snapshot_of(8).content_hash, envelopes=())
-    assert story.due(AnswersDue).sent(peer) == [empty]
-
-
-def test_an_increment_refused_at_the_start_takes_nothing_else_along() -> None:
-    """It expired before its snapshot did: that stays in the local state."""
-    old = expiring(6)
-    story = Story(
-        started=replace(NOTHING_STORED, heads=(stored_head(snapshot_of(7)), stored_head(old)))
-    )
-    assert [one.order for one in story.find(Materialize)] == [Order(2, 7)]
-    assert not [one for one in story.find(Record) if one.fact is Fact.ARTIFACT_REJECTED]
-    assert old.content_hash not in [one.wanted.content_hash for one in story.find(ReceiveContent)]
-
-
-def expiring(version: int) -> Artifact:
-    """An increment whose time is over."""
-    over = UnixTime(factory.NOW - 1)
-    begun = UnixTime(factory.NOW - 100)
-    statement = replace(step(version).manifest, issued_at=begun, refresh_by=over, expires_at=over)
-    return sealed(statement, step(version).content)
