@@ -237,6 +237,12 @@ def test_a_stolen_compiler_key_makes_no_bytes_but_those_of_the_snapshot(bytes_ma
     scene.caused.clear()
     scene.offer(lie)
     assert scene.fetched == []
+    # In other bytes, with one signature more that says nothing.
+    read = f.parts(lie.envelope)
+    junk = f.signer("nobody").sign(read.kind, read.payload)
+    again = envelope_bytes(read.kind, read.payload, (*read.signatures, junk))
+    scene.offer(replace(lie, envelope=again))
+    assert (scene.fetched, scene.codes, scene.durable) == ([], ["CONTENT_INVALID"], [])
 
 
 # Questions for a chain.

@@ -190,6 +190,14 @@ def test_gap_a_link_is_missing(chain: tuple[int, ...]) -> None:
     ends_in_full(story, Gap.LINK_MISSING)
 
 
+def test_gap_two_steps_of_one_version() -> None:
+    """They link, and only one of them could be kept."""
+    same = other_step(7, 5, b"frame").manifest
+    early = sealed(replace(same, config_version=8), b"frame")
+    story = Chained().hear_of(snapshot_of(8)).answer(early, step(8), head=8)
+    ends_in_full(story, Gap.LINK_MISSING)
+
+
 def test_gap_something_else_than_an_increment() -> None:
     story = Chained().hear_of(snapshot_of(8)).answer(snapshot_of(7), step(8), head=8)
     ends_in_full(story, Gap.LINK_MISSING)
@@ -226,8 +234,9 @@ def test_gap_more_than_half_of_the_snapshot() -> None:
 
 
 def test_exactly_half_of_the_snapshot_is_used() -> None:
-    half = snapshot_of(8).manifest.content_size // 2
-    story = Chained().hear_of(snapshot_of(8)).answer(other_step(8, 5, bytes(half)), head=8)
+    half, rest = divmod(snapshot_of(10).manifest.content_size, 2)
+    assert not rest
+    story = Chained().hear_of(snapshot_of(10)).answer(other_step(10, 5, bytes(half)), head=10)
     assert story.gaps == {}
 
 
@@ -363,8 +372,10 @@ def test_an_increment_that_makes_something_else_is_never_used_again() -> None:
     kept = story.node.view.find(NAME)
     assert kept is not None
     assert [one.verified for one in kept.kept] == [step(7).verified, step(6).verified]
+    before = story.gaps
     story.hear_of(snapshot_of(8)).answer(step(6), wrong, step(8), head=8)
-    assert story.find(Assemble) == []
+    assert story.gaps == {**before, "link_missing": 1}
+    assert wrong.content_hash not in story.wanted
 
 
 def test_a_gap_to_a_snapshot_that_is_not_wanted_any_more_fetches_nothing() -> None:

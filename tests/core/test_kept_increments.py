@@ -143,6 +143,17 @@ def test_a_snapshot_that_is_handed_over_is_told_after_its_increment() -> None:
     assert [*first, *told_of(story)] == [step(6).envelope, snapshot_of(6).envelope]
 
 
+def test_while_others_wait_neither_pushes_out_the_other() -> None:
+    """Of one namespace only the newest leaves; a snapshot and its increment are two things."""
+    story = Chained()
+    story.wait(10_000)
+    for version, number in ((6, 1), (7, 3)):
+        submitted(story, snapshot_of(version), number)
+        submitted(story, step(version), number + 1)
+    story.due(AnnounceDue)
+    assert told_of(story) == [step(7).envelope, snapshot_of(7).envelope]
+
+
 def test_a_snapshot_whose_increment_does_not_come_is_told_after_a_second() -> None:
     story = Chained()
     story.wait(10_000)
