@@ -10,7 +10,8 @@ Must not know: how a result is made, which source brings a content.
 from typing import Final
 
 from fabgossip.core.accepting import Accepting
-from fabgossip.core.catalog import Head, HeadState, prefix_of
+from fabgossip.core.breaking import Breaking, fields_of_attempt
+from fabgossip.core.catalog import Head, prefix_of
 from fabgossip.core.chains import (
     ANSWER_WITHIN,
     FETCHED_WITHIN,
@@ -41,7 +42,6 @@ from fabgossip.model.messages import (
     TrafficClass,
 )
 from fabgossip.model.moment import Duration, Now, later
-from fabgossip.model.persistence import DropIncrement
 from fabgossip.trust.authorization import may_disclose
 from fabgossip.trust.facts import Asked
 from fabgossip.trust.rejections import Blame, Rejection, RejectionCode
@@ -61,7 +61,7 @@ _OTHER_EPOCH: Final = frozenset({RejectionCode.EPOCH_STALE, RejectionCode.EPOCH_
 class Assembling:
     """Goes from a snapshot that is held to the one that is wanted."""
 
-    __slots__ = ("_accepting", "_contents", "_durability", "_lines", "_m")
+    __slots__ = ("_accepting", "_breaking", "_contents", "_durability", "_lines", "_m")
 
     def __init__(
         self,
@@ -74,6 +74,7 @@ class Assembling:
         self._m = machines
         self._durability = durability
         self._contents = contents
+        self._breaking = Breaking(machines, durability, contents)
         self._accepting = accepting
         self._lines = lines
 
@@ -93,9 +94,9 @@ class Assembling:
         if attempt is None:
             return False
         if base.manifest.authority_epoch != head.manifest.authority_epoch:
-            return self._gap(attempt, Gap.EPOCH_CHANGED, now, wants_full=False)
+            return self._breaking.gap(attempt, Gap.EPOCH_CHANGED, now, wants_full=False)
         if head.manifest.config_version - base.manifest.config_version > CHAIN_STEPS_MAX:
-            return self._gap(attempt, Gap.TOO_LONG, now, wants_full=False)
+            return self._breaking.gap(attempt, Gap.TOO_LONG, now, wants_full=False)
         steps = self._own_steps(head, attempt)
         if steps is not None:
             return self._use(attempt, steps, now, wants_full=False)
@@ -119,7 +120,9 @@ class Assembling:
         session = self._asked(attempt)
         if session is None:
             detail = "nobody linked can be asked"
-            return self._gap(attempt, Gap.BASE_UNKNOWN, now, detail=detail, wants_full=False)
+            return self._breaking.gap(
+                attempt, Gap.BASE_UNKNOWN, now, detail=detail, wants_full=False
+            )
         attempt.link, attempt.peer = session.link, session.node_id
         manifest = attempt.head.manifest
         question = GetChain(
@@ -156,7 +159,11 @@ class Assembling:
         """An increment of a head is durable, and its content on its way: it may be what its chain
         lacked."""
         attempt = self._m.chains.find(head.manifest.namespace.text)
-        if attempt is None or attempt.stage is not Stage.ASKED or not self._stands(attempt):
+        if (
+            attempt is None
+            or attempt.stage is not Stage.ASKED
+            or not self._breaking.stands(attempt)
+        ):
             return
         steps = self._own_steps(head, attempt)
         if steps is not None:
@@ -164,20 +171,15 @@ class Assembling:
 
     def on_chain(self, session: Session, message: Chain, now: Now) -> None:
         """The answer to a question; to nothing that is asked, or not any more, it is nothing."""
-        attempt = self._m.chains.find(message.namespace)
-        if (
-            attempt is None
-            or attempt.link != session.link
-            or attempt.head.manifest.content_hash != message.head
-            or not self._stands(attempt)
-        ):
+        attempt = self._m.chains.asked(session.link, message.head)
+        if attempt is None or not self._breaking.stands(attempt):
             return
         if not message.envelopes:
-            self._gap(attempt, Gap.BASE_UNKNOWN, now)
+            self._breaking.gap(attempt, Gap.BASE_UNKNOWN, now)
             return
         steps = self._judge(attempt, session, message, now)
         if isinstance(steps, Gap):
-            self._gap(attempt, steps, now)
+            self._breaking.gap(attempt, steps, now)
         else:
             self._use(attempt, steps, now)
 
@@ -225,7 +227,7 @@ class Assembling:
         if fault is None and not all(is_good(self._m.beliefs, one, now) for one in steps):
             fault = Gap.WITHDRAWN
         if fault is not None:
-            return self._gap(attempt, fault, now, wants_full=wants_full)
+            return self._breaking.gap(attempt, fault, now, wants_full=wants_full)
         link, attempt.link = attempt.link, None
         self._m.chains.enter(attempt, Stage.FETCHING)
         self._make_room(attempt.namespace, steps)
@@ -246,7 +248,7 @@ class Assembling:
         kept = () if head is None else head.kept
         others = [one.verified for one in kept if one.verified.manifest_hash not in needed]
         for one in others[KEPT_MAX - len(steps) :]:
-            self._forget(one)
+            self._breaking.forget(one)
 
     def _keep(
         self, increment: VerifiedManifest, link: LinkId | None, source: str
@@ -270,7 +272,7 @@ class Assembling:
         """A content came: chains whose increments are all here wait for their assembly, and
         snapshots that came otherwise for none."""
         for attempt in self._m.chains.attempts():
-            if self._contents.is_held(attempt.head.manifest) or not self._stands(attempt):
+            if self._contents.is_held(attempt.head.manifest) or not self._breaking.stands(attempt):
                 if attempt.stage is not Stage.ASSEMBLING:
                     self._m.chains.on_overtaken(attempt)
             elif attempt.stage is Stage.FETCHING and all(
@@ -278,15 +280,6 @@ class Assembling:
             ):
                 self._m.chains.enter(attempt, Stage.WAITING)
         self._assemble_next()
-
-    def _stands(self, attempt: Attempt) -> bool:
-        """Whether what an attempt is for is still wanted."""
-        head = self._m.catalog.find(attempt.namespace)
-        return (
-            head is not None
-            and head.verified.manifest_hash == attempt.head.manifest_hash
-            and head.state is HeadState.BEHIND
-        )
 
     def _assemble_next(self) -> None:
         attempt = self._m.chains.next_assembly()
@@ -304,7 +297,7 @@ class Assembling:
         built = self._m.chains.on_built(content_hash)
         if built is not None:
             self._m.chains.on_assembled(built)
-            fields = (*_fields_of(built), ("size", built.head.manifest.content_size))
+            fields = (*fields_of_attempt(built), ("size", built.head.manifest.content_size))
             self._m.out.append(Record(fact=Fact.CHAIN_ASSEMBLED, fields=fields))
         self.on_content(now)
 
@@ -321,45 +314,16 @@ class Assembling:
         step = attempt.steps[event.place]
         match event.fault:
             case AssemblyFault.BASE:
-                self._record_damage(attempt.base)
-                self._contents.on_vanished(attempt.base, now)
-                self._gap(attempt, Gap.BASE_DAMAGED, now)
+                self._breaking.on_damage(attempt.base, now)
+                self._breaking.gap(attempt, Gap.BASE_DAMAGED, now)
             case AssemblyFault.INCREMENT:
-                self._record_damage(step.manifest.content_hash)
-                self._contents.on_vanished(step.manifest.content_hash, now)
-                self._gap(attempt, Gap.LINK_MISSING, now)
+                self._breaking.on_damage(step.manifest.content_hash, now)
+                self._breaking.gap(attempt, Gap.LINK_MISSING, now)
             case AssemblyFault.RESULT:
-                self._set_aside(step)
-                self._gap(attempt, Gap.MISMATCH, now)
+                self._breaking.set_aside(step)
+                self._breaking.gap(attempt, Gap.MISMATCH, now)
             case AssemblyFault.DISK:
-                self._gap(attempt, Gap.TIMEOUT, now, detail="the disk refused the result")
-
-    def _record_damage(self, content_hash: ContentHash) -> None:
-        fields = (("operation", "read"), ("content_hash", content_hash.hex()))
-        self._m.out.append(Record(fact=Fact.STORAGE_FAILED, fields=fields))
-
-    def _set_aside(self, increment: VerifiedManifest) -> None:
-        """What is signed about an increment is not true, whoever brings it."""
-        self._m.chains.set_aside(increment)
-        prefix = prefix_of(increment.manifest_hash)
-        self._m.dissemination.on_refused(increment.envelope, prefix, was_signed=True)
-        wrong = Rejection(
-            code=RejectionCode.CONTENT_INVALID,
-            detail="the increment does not make the result it names",
-            namespace=increment.manifest.namespace.text,
-            manifest_hash=increment.manifest_hash,
-            was_signed=True,
-        )
-        self._m.out.append(rejected(wrong, source=""))
-        self._forget(increment)
-
-    def _forget(self, increment: VerifiedManifest) -> None:
-        self._m.catalog.on_increment_gone(increment)
-        namespace = increment.manifest.namespace.text
-        self._durability.keep(
-            DropIncrement(namespace=namespace, manifest_hash=increment.manifest_hash)
-        )
-        self._contents.release(increment.manifest.content_hash)
+                self._breaking.gap(attempt, Gap.TIMEOUT, now, detail="the disk refused the result")
 
     def on_stuck(self, verified: VerifiedManifest, now: Now) -> bool:
         """Nobody brings a content, or what is signed about it is not true: whether it is that of an
@@ -369,56 +333,17 @@ class Assembling:
         hashes = {one.manifest_hash for one in steps}
         if attempt is None or verified.manifest_hash not in hashes:
             return False
-        self._gap(attempt, Gap.LINK_MISSING, now, detail="an increment cannot be had")
+        self._breaking.gap(attempt, Gap.LINK_MISSING, now, detail="an increment cannot be had")
         return True
 
     def on_due(self, namespace: str, generation: int, now: Now) -> None:
         """An attempt took as long as it may."""
         attempt = self._m.chains.find(namespace)
         if attempt is not None and attempt.generation == generation:
-            self._gap(attempt, Gap.TIMEOUT, now)
+            self._breaking.gap(attempt, Gap.TIMEOUT, now)
 
     def on_lost(self, link: LinkId, now: Now) -> None:
         """A link ended: what was asked of it is not answered any more."""
         for attempt in self._m.chains.attempts():
             if attempt.link == link:
-                self._gap(attempt, Gap.TIMEOUT, now, detail="the link ended")
-
-    def _gap(
-        self,
-        attempt: Attempt,
-        gap: Gap,
-        now: Now,
-        *,
-        detail: str = "",
-        wants_full: bool = True,
-    ) -> bool:
-        """The full snapshot is fetched; increments that only were to lead to it are not. False, for
-        there is no chain."""
-        attempt.link = None
-        self._m.chains.on_gap(attempt, gap, detail)
-        self._tell_gap(attempt, gap, detail)
-        if not self._stands(attempt) and wants_full:
-            return False
-        for one in attempt.steps:
-            is_newest = one.manifest.order == attempt.head.manifest.order
-            if not is_newest and not self._contents.is_held(one.manifest):
-                self._forget(one)
-        if wants_full:
-            self._contents.want(attempt.head, attempt.origin, now)
-        return False
-
-    def _tell_gap(self, attempt: Attempt, gap: Gap, detail: str) -> None:
-        fields = (*_fields_of(attempt), ("outcome", gap.value), ("detail", detail))
-        self._m.out.append(Record(fact=Fact.CHAIN_BROKEN, fields=fields))
-
-
-def _fields_of(attempt: Attempt) -> tuple[tuple[str, str | int], ...]:
-    return (
-        ("namespace", attempt.namespace),
-        ("content_hash", attempt.head.manifest.content_hash.hex()),
-        ("base", attempt.base.hex()),
-        ("peer", attempt.peer or ""),
-        ("steps", len(attempt.steps)),
-        ("bytes", attempt.step_bytes),
-    )
+                self._breaking.gap(attempt, Gap.TIMEOUT, now, detail="the link ended")

@@ -164,6 +164,11 @@ class Chains:
         """The attempt of a namespace."""
         return self._attempts.get(namespace)
 
+    def asked(self, link: LinkId, head: ContentHash) -> Attempt | None:
+        """The attempt for which a link was asked how to come to a content. Cost: O(attempts)."""
+        found = (one for one in self._attempts.values() if one.link == link)
+        return next((one for one in found if one.head.manifest.content_hash == head), None)
+
     def attempts(self) -> tuple[Attempt, ...]:
         """All attempts, oldest first."""
         return tuple(self._attempts.values())

@@ -164,6 +164,8 @@ class Company:
         asks = [self._ask(tie, NeighborPurpose.KEEP, now) for tie in self._unsettled()]
         self._give_up_waiting(now)
         guests = {tie.node_id: tie for tie in self.guests() if self._may_ask(tie, now)}
+        if not guests:
+            return tuple(asks)
         scene = Scene(
             present=tuple(self.presence(tie) for tie in self.ties.counted() if self.counts(tie)),
             far=self._far.target,
@@ -225,8 +227,12 @@ class Company:
         return is_meant and not self._liveness.is_suspect(tie.link)
 
     def presence(self, tie: Tie) -> Present:
-        """A link as the rules see it."""
-        return Present(tie.node_id, self._directories.zone_of(tie.node_id), tie.is_dialer)
+        """A link as the rules see it: asked for of every link whenever one comes or goes."""
+        revision = self._directories.revision
+        if tie.present is None or tie.present[0] != revision:
+            zone = self._directories.zone_of(tie.node_id)
+            tie.present = (revision, Present(tie.node_id, zone, tie.is_dialer))
+        return tie.present[1]
 
     def _admitted(self) -> list[Admitted]:
         return [

@@ -23,7 +23,7 @@ NOWHERE: Final = 4
 class Directories:
     """The rosters held, by namespace, and what follows for this node."""
 
-    __slots__ = ("_expired", "_own_record", "_rosters", "is_settled", "own_id", "seats")
+    __slots__ = ("_expired", "_own_record", "_rosters", "is_settled", "own_id", "revision", "seats")
 
     def __init__(self, own_id: NodeId) -> None:
         self.own_id = own_id
@@ -32,6 +32,8 @@ class Directories:
         self._own_record: PeerRecord | None = None
         self.seats: tuple[Seat, ...] = ()
         """The declared audiences this node is a member of."""
+        self.revision = 0
+        """Counts the changes of what is held."""
         self.is_settled = False
         """Whether the cluster's own directory lists this node, so that who is a neighbour follows
         from directories. Narrower ones do not say: whoever may not know of them would see by how
@@ -44,6 +46,7 @@ class Directories:
             self._rosters.pop(namespace, None)
         else:
             self._rosters[namespace] = roster
+        self.revision += 1
         self._own_record = self.record_of(self.own_id)
         self.seats = seats_of(self.own_id, tuple(self._rosters.values()))
         self.is_settled = any(

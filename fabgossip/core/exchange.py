@@ -30,7 +30,8 @@ from fabgossip.model.messages import (
 from fabgossip.model.moment import Duration, Now, is_due, later
 from fabgossip.model.scope import Audience, may_share
 from fabgossip.trust.authorization import may_disclose
-from fabgossip.trust.rejections import Blame, Rejection, Retry
+from fabgossip.trust.lane import claims_trust
+from fabgossip.trust.rejections import Blame, Rejection, RejectionCode, Retry
 
 ASK_TRUST_EVERY: Final = Duration(1_000)
 """What newer trust could cure asks a link for it no more often (*start*)."""
@@ -223,7 +224,9 @@ class Exchange:
             is_mine = is_for_lack_of_claims(self._m.beliefs, verdict)
             if verdict.blame is Blame.PEER and not is_mine:
                 self._m.policing.on_failed(session, now.instant)
-            elif verdict.retry is Retry.AFTER_TRUST and is_due(session.ask_trust_at, now.instant):
+            elif _is_for_lack_of_trust(verdict, envelope) and is_due(
+                session.ask_trust_at, now.instant
+            ):
                 session.ask_trust_at = later(now.instant, ASK_TRUST_EVERY)
                 self._m.disclosure.ask_heads(session, self._m.beliefs.lane_namespaces())
 
@@ -235,3 +238,10 @@ class Exchange:
             self._m.telling.on_peer_has(session.link, prefix)
         if found is not None and prefix is not None:
             self._m.holdings.on_announced(session.link, found[1].manifest.audience, prefix)
+
+
+def _is_for_lack_of_trust(verdict: Rejection, envelope: bytes) -> bool:
+    """Whether newer trust could cure it. An increment that is told ahead of its snapshot, as each
+    is, lacks that alone."""
+    is_gap = verdict.code is RejectionCode.VERSION_GAP and not claims_trust(envelope)
+    return verdict.retry is Retry.AFTER_TRUST and not is_gap

@@ -1,43 +1,49 @@
 """What lazy links told us exists, and when to ask for it if the tree does not bring it.
 
 Decides: when a prefix is asked for, and of whom next.
-Keeps: a prefix is asked of one link at a time, of at most `GRAFTS_MAX` in all; what arrives is
-forgotten.
+Keeps: a prefix of an audience is asked of one link at a time, of at most `GRAFTS_MAX` in all; what
+arrives is forgotten; what a link tells takes no other link's room, and what it tells of one
+audience keeps nobody from telling the same of another.
 Must not know: what a prefix stands for, who may know of it.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from fabgossip.core.events import LinkId
+from fabgossip.core.ordered import OrderedMap
 from fabgossip.model.moment import Duration, Instant, is_due, later
 from fabgossip.model.scope import Audience
 
 GRAFTS_MAX: Final = 3
 """Links a prefix is asked of; after that comparing sets finds it (*start*)."""
-NEWS_MAX: Final = 4_096
-"""Prefixes waited for; the oldest leaves, and comparing sets finds it (*start*)."""
+NEWS_PER_LINK_MAX: Final = 1_024
+"""Prefixes a link is waited for with; of more, comparing sets finds what it has (*start*)."""
 GRAFT_MIN: Final = Duration(100)
 """The tree is given at least this long after the news (*start*)."""
+_Name: TypeAlias = tuple[bytes, Audience]
 
 
 @dataclass(slots=True)
 class _Awaited:
-    audience: Audience
-    due: Instant
+    due: tuple[Instant, int]
+    """The number makes it one of its kind."""
     links: list[LinkId] = field(default_factory=list)
     """Who told of it and was not asked yet, first told first."""
     asked: int = 0
 
 
 class News:
-    """The prefixes waited for."""
+    """The prefixes waited for, each in the audience it was told in."""
 
-    __slots__ = ("_rows", "_timer_at")
+    __slots__ = ("_by_due", "_by_link", "_number", "_rows", "_timer_at")
 
     def __init__(self) -> None:
-        self._rows: OrderedDict[bytes, _Awaited] = OrderedDict()
+        self._rows: dict[bytes, dict[Audience, _Awaited]] = {}
+        self._by_due: OrderedMap[tuple[Instant, int], _Name] = OrderedMap()
+        self._by_link: dict[LinkId, dict[_Name, None]] = {}
+        """What each link may still be asked for."""
+        self._number = 0
         self._timer_at: Instant | None = None
 
     def on_told(
@@ -49,54 +55,83 @@ class News:
         now: Instant,
     ) -> None:
         """A lazy link told of prefixes never seen here."""
+        told = self._by_link.setdefault(link, {})
         for prefix in prefixes:
-            row = self._rows.get(prefix)
+            if len(told) >= NEWS_PER_LINK_MAX:
+                return
+            row = self._rows.setdefault(prefix, {}).get(audience)
             if row is None:
-                row = self._rows[prefix] = _Awaited(audience, later(now, wait))
-            if link not in row.links and row.audience == audience:
+                row = self._rows[prefix][audience] = self._new((prefix, audience), later(now, wait))
+            if link not in row.links:
                 row.links.append(link)
-        while len(self._rows) > NEWS_MAX:
-            self._rows.popitem(last=False)
+                told[(prefix, audience)] = None
+
+    def _new(self, name: _Name, at: Instant) -> _Awaited:
+        self._number += 1
+        row = _Awaited((at, self._number))
+        self._by_due[row.due] = name
+        return row
 
     def on_seen(self, prefix: bytes) -> None:
         """It came, from wherever."""
-        self._rows.pop(prefix, None)
+        for audience in tuple(self._rows.get(prefix, ())):
+            self._end((prefix, audience))
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended: it is asked for nothing any more."""
-        for row in self._rows.values():
-            if link in row.links:
-                row.links.remove(link)
+        for prefix, audience in self._by_link.pop(link, {}):
+            self._rows[prefix][audience].links.remove(link)
 
     def next_grafts(
         self, wait: Duration, now: Instant
     ) -> list[tuple[LinkId, Audience, tuple[bytes, ...]]]:
-        """What to ask for now, by link and audience, in the order it was told; the next link is
-        asked after another `wait`."""
+        """What to ask for now, by link and audience, in the order it comes due; the next link is
+        asked after another `wait`. Cost: what is due."""
         asks: dict[tuple[LinkId, Audience], list[bytes]] = {}
-        for prefix, row in tuple(self._rows.items()):
-            if not is_due(row.due, now):
-                continue
+        for due, (prefix, audience) in self._by_due.items_up_to(
+            (now, self._number), len(self._by_due)
+        ):
+            row = self._rows[prefix][audience]
             if not row.links or row.asked >= GRAFTS_MAX:
-                del self._rows[prefix]
+                self._end((prefix, audience))
                 continue
             link = row.links.pop(0)
+            del self._by_link[link][(prefix, audience)]
             row.asked += 1
-            row.due = later(now, wait)
-            asks.setdefault((link, row.audience), []).append(prefix)
+            self._by_due.discard(due)
+            row.due = (later(now, wait), due[1])
+            self._by_due[row.due] = (prefix, audience)
+            asks.setdefault((link, audience), []).append(prefix)
         return [(link, audience, tuple(run)) for (link, audience), run in asks.items()]
+
+    def _end(self, name: _Name) -> None:
+        prefix, audience = name
+        row = self._rows[prefix].pop(audience)
+        if not self._rows[prefix]:
+            del self._rows[prefix]
+        self._by_due.discard(row.due)
+        for link in row.links:
+            del self._by_link[link][name]
 
     def next_due(self, now: Instant) -> Instant | None:
         """When to look again, if no timer is set for that yet."""
         if self._timer_at is not None and is_due(self._timer_at, now):
             self._timer_at = None
-        first = min((row.due for row in self._rows.values()), default=None)
+        first = next((due[0] for due, _ in self._by_due.items()), None)
         if first is None or (self._timer_at is not None and self._timer_at <= first):
             return None
         self._timer_at = first
         return first
 
     def check(self) -> None:
-        """Assert the limits."""
-        assert len(self._rows) <= NEWS_MAX
-        assert all(row.asked <= GRAFTS_MAX for row in self._rows.values())
+        """Assert the limits, and that each row is found by its time and by its links."""
+        rows = {
+            (prefix, audience): row
+            for prefix, found in self._rows.items()
+            for audience, row in found.items()
+        }
+        assert dict(self._by_due.items()) == {row.due: name for name, row in rows.items()}
+        assert all(row.asked <= GRAFTS_MAX for row in rows.values())
+        told = {(link, name) for name, row in rows.items() for link in row.links}
+        assert told == {(link, name) for link, names in self._by_link.items() for name in names}
+        assert all(len(names) <= NEWS_PER_LINK_MAX for names in self._by_link.values())

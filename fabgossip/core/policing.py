@@ -123,7 +123,7 @@ class Policing:
         """Answer that there is no such chain, when the clock comes to the grid; not at all where
         too many answers wait."""
         if self._answers.has_room(session.link, 1):
-            empty = Chain(namespace=message.namespace, head=message.head, envelopes=())
+            empty = Chain(head=message.head, envelopes=())
             self._answer(session, 0, empty, now)
 
     def _answer(

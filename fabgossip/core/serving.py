@@ -97,11 +97,8 @@ class Serving:
         if not steps or not is_allowed:
             self._m.policing.no_chain(session, message, now.instant)
             return
-        chain = Chain(
-            namespace=message.namespace,
-            head=message.head,
-            envelopes=tuple(verified.envelope for _, verified in steps),
-        )
+        envelopes = tuple(verified.envelope for _, verified in steps)
+        chain = Chain(head=message.head, envelopes=envelopes)
         audience = steps[-1][1].manifest.audience
         self._m.disclosure.send(session.link, chain, TrafficClass.SNAPSHOT, audience=audience)
 

@@ -35,7 +35,7 @@ CLAIMS_BURST: Final = 6
 """Half of what a peer lets pass (`RATES`), so that none is lost to the ways between (*start*)."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Session:
     """One link and what is known of the peer on it."""
 
@@ -135,22 +135,29 @@ def shared_protocol(spoken: Protocols, hello: Hello, protocol_min: int) -> int |
 class Sessions:
     """All links of a node."""
 
-    __slots__ = ("_by_link", "_ended", "own_id", "spoken")
+    __slots__ = ("_by_link", "_by_node", "_ended", "own_id", "spoken")
 
     def __init__(self, own_id: NodeId, spoken: Protocols) -> None:
         self.own_id = own_id
         self.spoken = spoken
         self._by_link: dict[LinkId, Session] = {}
+        self._by_node: dict[NodeId, list[Session]] = {}
+        """All links to a node, oldest first."""
         self._ended: OrderedDict[LinkId, NodeId] = OrderedDict()
 
     def on_connected(self, session: Session) -> None:
         """A link passed TLS."""
         self._by_link[session.link] = session
+        self._by_node.setdefault(session.node_id, []).append(session)
 
     def on_lost(self, link: LinkId) -> Session | None:
         """A link ended."""
         session = self._by_link.pop(link, None)
         if session is not None:
+            others = self._by_node[session.node_id]
+            others.remove(session)
+            if not others:
+                del self._by_node[session.node_id]
             self._ended[link] = session.node_id
             if len(self._ended) > ENDED_MAX:
                 self._ended.popitem(last=False)
@@ -189,8 +196,8 @@ class Sessions:
         other = next(
             (
                 one
-                for one in self._by_link.values()
-                if one.node_id == fresh.node_id and one is not fresh and one.is_standing
+                for one in self._by_node.get(fresh.node_id, ())
+                if one is not fresh and one.is_standing
             ),
             None,
         )
@@ -206,5 +213,6 @@ class Sessions:
         same, and that to no node there are two."""
         for one in self._by_link.values():
             assert not one.is_open or one.is_agreed
+        assert sum(map(len, self._by_node.values())) == len(self._by_link)
         standing = [one.node_id for one in self._by_link.values() if one.is_standing]
         assert len(standing) == len(set(standing))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from fabgossip.core.events import LinkId
+from fabgossip.core.rules import Present
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Instant
 
@@ -24,7 +25,7 @@ class Standing(Enum):
     NEIGHBOR = 3
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Tie:
     """One link."""
 
@@ -42,38 +43,45 @@ class Tie:
     asked_at: Instant | None = None
     refused_at: list[Instant] = field(default_factory=list)
     """When the other end was told no, newest last."""
+    present: tuple[int, Present] | None = None
+    """The link as the rules see it by the directories of a revision."""
 
 
 class Ties:
     """All links, by number and by who is at the other end."""
 
-    __slots__ = ("_by_link", "_by_node")
+    __slots__ = ("_by_link", "_by_node", "_counted")
 
     def __init__(self) -> None:
         self._by_link: dict[LinkId, Tie] = {}
-        self._by_node: dict[NodeId, LinkId] = {}
+        self._by_node: dict[NodeId, list[Tie]] = {}
+        """All links to a node, oldest first."""
+        self._counted: dict[NodeId, Tie] = {}
 
     def on_connected(self, tie: Tie) -> None:
         """A link is there; it counts if there is no other to the same node."""
         self._by_link[tie.link] = tie
-        self._by_node.setdefault(tie.node_id, tie.link)
+        self._by_node.setdefault(tie.node_id, []).append(tie)
+        self._counted.setdefault(tie.node_id, tie)
 
     def on_settled(self, link: LinkId, node_id: NodeId) -> None:
         """A link said hello, or was held against another that did: of all to its node it counts."""
         if link in self._by_link:
-            self._by_node[node_id] = link
+            self._counted[node_id] = self._by_link[link]
 
     def on_lost(self, link: LinkId) -> bool:
-        """A link ended; whether it was the last one to its node. Cost: O(links)."""
+        """A link ended; whether it was the last one to its node."""
         tie = self._by_link.pop(link, None)
-        if tie is None or self._by_node[tie.node_id] != link:
+        if tie is None:
             return False
-        others = [one for one in self._by_link.values() if one.node_id == tie.node_id]
+        others = self._by_node[tie.node_id]
+        others.remove(tie)
         if not others:
-            del self._by_node[tie.node_id]
+            del self._by_node[tie.node_id], self._counted[tie.node_id]
             return True
-        opened = [one for one in others if one.is_open]
-        self._by_node[tie.node_id] = (opened or others)[-1].link
+        if self._counted[tie.node_id] is tie:
+            opened = [one for one in others if one.is_open]
+            self._counted[tie.node_id] = (opened or others)[-1]
         return False
 
     def find(self, link: LinkId) -> Tie | None:
@@ -82,8 +90,7 @@ class Ties:
 
     def of(self, node_id: NodeId) -> Tie | None:
         """The link to a node that counts."""
-        link = self._by_node.get(node_id)
-        return None if link is None else self._by_link[link]
+        return self._counted.get(node_id)
 
     def all(self) -> list[Tie]:
         """All links, those that do not count too, oldest first."""
@@ -91,19 +98,22 @@ class Ties:
 
     def counted(self) -> list[Tie]:
         """The links that count, oldest first."""
-        return [self._by_link[link] for link in self._by_node.values()]
+        return list(self._counted.values())
 
     def __len__(self) -> int:
-        return len(self._by_node)
+        return len(self._counted)
 
     def __contains__(self, node_id: object) -> bool:
-        return node_id in self._by_node
+        return node_id in self._counted
 
     def check(self) -> None:
         """Assert that both indices agree: every link counts, or another to its node does."""
-        for node_id, link in self._by_node.items():
-            assert self._by_link[link].node_id == node_id
+        assert self._by_node.keys() == self._counted.keys()
+        assert sum(map(len, self._by_node.values())) == len(self._by_link)
+        for node_id, tie in self._counted.items():
+            assert tie.node_id == node_id
+            assert tie in self._by_node[node_id]
         for tie in self._by_link.values():
-            assert tie.node_id in self._by_node
+            assert tie in self._by_node[tie.node_id]
             assert tie.is_open or tie.standing is Standing.GUEST
             assert not tie.is_provisional or tie.standing is Standing.NEIGHBOR

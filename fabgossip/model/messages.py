@@ -392,9 +392,8 @@ class GetChain:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
     """The increments asked for, in the order they are applied; none for absent, forbidden,
-    withdrawn and revoked."""
+    withdrawn and revoked. Names nothing but what was asked for."""
 
-    namespace: str
     head: ContentHash
     envelopes: tuple[bytes, ...]
 

@@ -25,6 +25,7 @@ from fabgossip.model.messages import (
     Announced,
     Claims,
     ContentAsk,
+    GetChain,
     GetContent,
     GetHeads,
     GetManifests,
@@ -203,6 +204,15 @@ def _heads(secret: Issued, _: Stream) -> GetHeads:
     return GetHeads(known=(HeadKnown(secret.manifest.namespace.text, 0, 0),))
 
 
+def _chain(secret: Issued, chance: Stream) -> GetChain:
+    """As if it had held the version before."""
+    return GetChain(
+        namespace=secret.manifest.namespace.text,
+        base=ContentHash(chance.bytes(32)),
+        head=secret.manifest.content_hash,
+    )
+
+
 def _graft(secret: Issued, _: Stream) -> Graft:
     return Graft(audience=secret.manifest.audience, prefixes=(secret.prefix,))
 
@@ -231,7 +241,7 @@ SALT: Final = SaltId(1, 0)
 NOBODY: Final = Audience((ScopeId("cluster:c1"), ScopeId("role:nobody")))
 PROBES: Final[tuple[Callable[[Issued, Stream], Message], ...]] = (
     _absent, _content, _granted, _roots, _ranges, _ids, _manifests, _heads, _graft, _prune, _have,
-    _holdings, _claims,
+    _holdings, _claims, _chain,
 )  # fmt: skip
 
 

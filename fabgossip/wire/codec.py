@@ -369,10 +369,9 @@ def _parse_get_chain(value: Value) -> m.GetChain:
 
 
 def _parse_chain(value: Value) -> m.Chain:
-    namespace, head, rows = as_array(value, "chain", length=3)
+    head, rows = as_array(value, "chain", length=2)
     envelopes = as_array(rows, "increments", length_max=m.CHAIN_STEPS_MAX)
     return m.Chain(
-        namespace=as_text(namespace, "namespace", length_max=NAMESPACE_BYTES_MAX),
         head=ContentHash(as_bytes(head, "head", length=HASH_BYTES)),
         envelopes=tuple(
             as_bytes(row, "envelope", length_max=ENVELOPE_BYTES_MAX) for row in envelopes
@@ -535,7 +534,7 @@ def _value_of(message: m.Message) -> tuple[FrameKind, Value]:
         case m.GetChain():
             return FrameKind.GET_CHAIN, [message.namespace, message.base, message.head]
         case m.Chain():
-            return FrameKind.CHAIN, [message.namespace, message.head, list(message.envelopes)]
+            return FrameKind.CHAIN, [message.head, list(message.envelopes)]
         case m.GetContent():
             return FrameKind.GET_CONTENT, _get_content(message)
         case m.NotAvailable():

@@ -42,6 +42,7 @@ from fabgossip.model.messages import (
     Announced,
     ByeReason,
     Claims,
+    GetChain,
     GetContent,
     GetHeads,
     GetManifests,
@@ -229,6 +230,11 @@ def probes(name: str) -> dict[str, Message]:
         ),
         f"heads of {name}": GetHeads(
             known=(HeadKnown(secret(name).manifest.namespace.text, 0, 0),)
+        ),
+        f"chain of {name}": GetChain(
+            namespace=secret(name).manifest.namespace.text,
+            base=secret(name, 6).content_hash,
+            head=secret(name).content_hash,
         ),
         f"content of {name}": GetContent(items=(ask(secret(name)), ask(secret(name, 8)))),
         f"have {name}": Holdings(

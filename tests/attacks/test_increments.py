@@ -51,16 +51,16 @@ def result_of(one: Artifact, result: ContentHash) -> Artifact:
 
 
 @pytest.mark.parametrize(
-    ("shown", "code", "asks_trust"),
-    [(6, "VERSION_ROLLBACK", False), (8, "VERSION_GAP", True), (9, "VERSION_GAP", True)],
+    ("shown", "code"),
+    [(6, "VERSION_ROLLBACK"), (8, "VERSION_GAP"), (9, "VERSION_GAP")],
     ids=["older", "next", "with a gap"],
 )
-def test_only_the_listed_result(shown: int, code: str, *, asks_trust: bool) -> None:
+def test_only_the_listed_result(shown: int, code: str) -> None:
     """Only an increment to the snapshot at the floor is kept, whatever order they come in: older
     ones are a rollback, newer ones wait for their snapshot. None of them moves floor or head, and
     what the node has current stays what the snapshot says."""
     scene = Scene().publish(SNAPSHOT)
-    scene.refuses(increment(shown), code, asks_trust=asks_trust)
+    scene.refuses(increment(shown), code)
     assert scene.state.heads[NAME].contents == (SNAPSHOT.content_hash,)
     assert scene.state.floors[NAME] == Order(2, 7)
 
@@ -130,7 +130,7 @@ def asking() -> Scene:
 
 
 def answer(scene: Scene, *envelopes: bytes, head: Artifact = NEXT) -> Scene:
-    chain = Chain(namespace=CHAINED, head=head.content_hash, envelopes=envelopes)
+    chain = Chain(head=head.content_hash, envelopes=envelopes)
     scene.hear(scene.attacker, chain)
     return scene
 
@@ -181,7 +181,7 @@ def test_an_answer_to_nothing_is_nothing() -> None:
     scene = asking()
     scene.hear(
         scene.bystander,
-        Chain(namespace=CHAINED, head=NEXT.content_hash, envelopes=(step(6).envelope,)),
+        Chain(head=NEXT.content_hash, envelopes=(step(6).envelope,)),
     )
     answer(scene, step(6).envelope, head=snapshot_of(6))
     assert scene.requests == [ASKED]
@@ -237,6 +237,12 @@ def test_a_stolen_compiler_key_makes_no_bytes_but_those_of_the_snapshot(bytes_ma
     scene.caused.clear()
     scene.offer(lie)
     assert scene.fetched == []
+    # In other bytes, with one signature more that says nothing.
+    read = f.parts(lie.envelope)
+    junk = f.signer("nobody").sign(read.kind, read.payload)
+    again = envelope_bytes(read.kind, read.payload, (*read.signatures, junk))
+    scene.offer(replace(lie, envelope=again))
+    assert (scene.fetched, scene.codes, scene.durable) == ([], ["CONTENT_INVALID"], [])
 
 
 # Questions for a chain.
@@ -288,7 +294,6 @@ def test_what_is_given_is_given_to_who_may_know_of_it() -> None:
     scene.hear(scene.attacker, question)
     assert scene.sent(scene.attacker) == [
         Chain(
-            namespace=CHAINED,
             head=snapshot_of(6).content_hash,
             envelopes=(step(6).envelope,),
         )

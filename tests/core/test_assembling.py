@@ -5,12 +5,10 @@ from typing import Final
 
 import pytest
 
-from fabgossip.core.announcing import PAIRED_WITHIN
 from fabgossip.core.chains import ANSWER_WITHIN, FETCHED_WITHIN, Gap
 from fabgossip.core.effects import (
     Assemble,
     Fact,
-    Materialize,
     Persist,
     ReceiveContent,
     Record,
@@ -18,109 +16,40 @@ from fabgossip.core.effects import (
     SetTimer,
 )
 from fabgossip.core.events import (
-    AnnounceDue,
-    AnswersDue,
     AssemblyFailed,
     ChainDue,
     ContentFailed,
     ContentStored,
     FetchFailure,
-    LinkId,
     LostReason,
-    PairDue,
     PeerLost,
-    Persisted,
-    RequestId,
-    RequestMade,
-    SubmitRequest,
     TimerFired,
 )
-from fabgossip.model.artifact import Order
-from fabgossip.model.ids import ContentHash, NodeId
+from fabgossip.model.artifact import Tombstone
+from fabgossip.model.authority import RevokedKind
+from fabgossip.model.ids import NOTHING_HASH, ContentHash, NodeId
 from fabgossip.model.increments import AssemblyFault
 from fabgossip.model.messages import (
     CHAIN_STEPS_MAX,
     FEATURE_CHAINS,
     Announce,
     Announced,
-    Chain,
     GetChain,
-    GetHeads,
-    HeadKnown,
-    Heads,
 )
-from fabgossip.model.moment import UnixTime
-from fabgossip.model.persistence import DropIncrement, PutIncrement
-from tests.core.artifacts import Artifact, increment, sealed, stored_head
+from fabgossip.model.persistence import DropIncrement
+from tests.core.artifacts import (
+    Artifact,
+    revocations,
+    revoked,
+    sealed,
+    stored_head,
+)
+from tests.core.chain_story import Chained
 from tests.core.chained import NAME, other_step, snapshot_of, step
 from tests.core.story import NOTHING_STORED, Peer, Story
 from tests.trust import factory
 
 N2: Final = NodeId("n2")
-
-
-class Chained(Story):
-    """A node that holds a version of the snapshot, and a peer that knows of chains."""
-
-    def __init__(self, held: int = 5, *, features: int = FEATURE_CHAINS) -> None:
-        super().__init__()
-        self.features = features
-        self.peer = self.join("n2")
-        self.accept(snapshot_of(held), self.peer)
-
-    def join(self, name: str) -> LinkId:
-        return self.link(Peer(name=name, features=self.features))
-
-    def hear_of(self, *told: Artifact, content: bool = False) -> "Chained":
-        """The peer announces these together, and the disk takes them."""
-        entries = tuple(
-            Announced(one.envelope, 0, one.content if content and not one.is_read else None)
-            for one in told
-        )
-        self.hear(self.peer, Announce(entries=entries))
-        return self.all_persisted()
-
-    def all_persisted(self) -> "Chained":
-        """The disk answers for all it was given, in order; effects of all that are gathered."""
-        effects = list(self.effects)
-        todo = [one.token for one in self.find(Persist)]
-        while todo:
-            self.when(Persisted(token=todo.pop(0), ok=True))
-            effects += self.effects
-            todo += [one.token for one in self.find(Persist)]
-        self.effects = effects
-        return self
-
-    def answer(self, *steps: Artifact, head: int) -> "Chained":
-        """The peer answers for a chain."""
-        envelopes = tuple(one.envelope for one in steps)
-        chain = Chain(namespace=NAME, head=snapshot_of(head).content_hash, envelopes=envelopes)
-        self.hear(self.peer, chain)
-        return self.all_persisted()
-
-    def bring(self, *contents: Artifact) -> "Chained":
-        """The peer's contents come."""
-        effects = []
-        for one in contents:
-            self.stored(one, self.peer)
-            effects += self.effects
-        self.effects = effects
-        return self
-
-    @property
-    def wanted(self) -> list[ContentHash]:
-        """The contents asked for, or taken from an announcement."""
-        return [one.wanted.content_hash for one in self.find(ReceiveContent)]
-
-    @property
-    def gaps(self) -> dict[str, int]:
-        return dict(self.node.view.snapshot(self.now).chains.gaps)
-
-    @property
-    def state(self) -> str:
-        head = self.node.view.find(NAME)
-        assert head is not None
-        return head.state.value
 
 
 def hashes(*artifacts: Artifact) -> list[ContentHash]:
@@ -261,6 +190,14 @@ def test_gap_a_link_is_missing(chain: tuple[int, ...]) -> None:
     ends_in_full(story, Gap.LINK_MISSING)
 
 
+def test_gap_two_steps_of_one_version() -> None:
+    """They link, and only one of them could be kept."""
+    same = other_step(7, 5, b"frame").manifest
+    early = sealed(replace(same, config_version=8), b"frame")
+    story = Chained().hear_of(snapshot_of(8)).answer(early, step(8), head=8)
+    ends_in_full(story, Gap.LINK_MISSING)
+
+
 def test_gap_something_else_than_an_increment() -> None:
     story = Chained().hear_of(snapshot_of(8)).answer(snapshot_of(7), step(8), head=8)
     ends_in_full(story, Gap.LINK_MISSING)
@@ -297,8 +234,9 @@ def test_gap_more_than_half_of_the_snapshot() -> None:
 
 
 def test_exactly_half_of_the_snapshot_is_used() -> None:
-    half = snapshot_of(8).manifest.content_size // 2
-    story = Chained().hear_of(snapshot_of(8)).answer(other_step(8, 5, bytes(half)), head=8)
+    half, rest = divmod(snapshot_of(10).manifest.content_size, 2)
+    assert not rest
+    story = Chained().hear_of(snapshot_of(10)).answer(other_step(10, 5, bytes(half)), head=10)
     assert story.gaps == {}
 
 
@@ -319,6 +257,55 @@ def test_the_time_for_an_answer_does_not_run_on_once_it_came() -> None:
     story.answer(step(6), head=6)
     story.wait(ANSWER_WITHIN).when(TimerFired(timer=asked_until.timer))
     assert story.gaps == {}
+
+
+def test_gap_the_version_held_is_of_another_epoch() -> None:
+    """A chain never leads across one: nobody is even asked."""
+    old = stored_head(snapshot_of(5, epoch=1))
+    story = Chained(started=replace(NOTHING_STORED, heads=(old,)))
+    assert story.state == "outdated"
+    story.hear_of(snapshot_of(8))
+    assert not [one for one in story.sent(story.peer) if isinstance(one, GetChain)]
+    ends_in_full(story, Gap.EPOCH_CHANGED)
+
+
+def test_gap_an_increment_is_of_another_epoch() -> None:
+    old = sealed(replace(step(7).manifest, authority_epoch=1), step(7).content)
+    story = Chained().hear_of(snapshot_of(8)).answer(step(6), old, step(8), head=8)
+    ends_in_full(story, Gap.EPOCH_CHANGED)
+
+
+def test_gap_an_increment_was_withdrawn() -> None:
+    """Its content is revoked: it passes the gate no more, told by a peer or kept here."""
+    listed = revocations(9, revoked(RevokedKind.CONTENT, step(7).content_hash))
+    story = Chained()
+    story.accept(listed, story.peer)
+    story.hear_of(snapshot_of(8)).answer(step(6), step(7), step(8), head=8)
+    ends_in_full(story, Gap.WITHDRAWN)
+
+
+def test_gap_a_kept_increment_was_withdrawn_since() -> None:
+    story = Chained().hear_of(snapshot_of(6), step(6)).hear_of(snapshot_of(7), step(7))
+    listed = revocations(9, revoked(RevokedKind.CONTENT, step(6).content_hash))
+    story.accept(listed, story.peer)
+    story.hear_of(snapshot_of(8), step(8))
+    ends_in_full(story, Gap.WITHDRAWN)
+
+
+def test_a_withdrawal_of_the_snapshot_ends_its_chain_and_fetches_nothing() -> None:
+    story = Chained().hear_of(snapshot_of(8)).answer(step(6), step(7), step(8), head=8)
+    gone = replace(
+        snapshot_of(9).manifest,
+        tombstone=Tombstone(reason="gone", purge=False),
+        content_hash=NOTHING_HASH,
+        content_size=0,
+    )
+    story.hear_of(Artifact(gone, factory.signed(gone), b""))
+    assert story.state == "withdrawn"
+    assert [n for n in (6, 7, 8) if story.node.view.wants_of(step(n).content_hash)] == []
+    assert story.due(ChainDue).find(ReceiveContent) == []
+    story.bring(step(6), step(7), step(8))
+    assert story.find(Assemble) == []
 
 
 def test_gap_the_link_ends() -> None:
@@ -385,8 +372,10 @@ def test_an_increment_that_makes_something_else_is_never_used_again() -> None:
     kept = story.node.view.find(NAME)
     assert kept is not None
     assert [one.verified for one in kept.kept] == [step(7).verified, step(6).verified]
+    before = story.gaps
     story.hear_of(snapshot_of(8)).answer(step(6), wrong, step(8), head=8)
-    assert story.find(Assemble) == []
+    assert story.gaps == {**before, "link_missing": 1}
+    assert wrong.content_hash not in story.wanted
 
 
 def test_a_gap_to_a_snapshot_that_is_not_wanted_any_more_fetches_nothing() -> None:
@@ -396,172 +385,3 @@ def test_a_gap_to_a_snapshot_that_is_not_wanted_any_more_fetches_nothing() -> No
     story.answer(head=8)
     assert story.wanted == []
     assert story.gaps == {}
-
-
-# What is kept, and given to others.
-
-
-def test_a_chain_is_given_in_the_order_it_is_applied_to_who_may_know_of_it() -> None:
-    story = caught_up()
-    question = GetChain(
-        namespace=NAME, base=snapshot_of(6).content_hash, head=snapshot_of(8).content_hash
-    )
-    told = Chain(
-        namespace=NAME,
-        head=snapshot_of(8).content_hash,
-        envelopes=(step(7).envelope, step(8).envelope),
-    )
-    assert story.hear(story.peer, question).sent(story.peer) == [told]
-
-
-def test_a_chain_to_a_version_that_is_not_the_newest_any_more_is_given_too() -> None:
-    story = caught_up()
-    question = GetChain(
-        namespace=NAME, base=snapshot_of(5).content_hash, head=snapshot_of(7).content_hash
-    )
-    (told,) = story.hear(story.peer, question).sent(story.peer)
-    assert isinstance(told, Chain)
-    assert told.envelopes == (step(6).envelope, step(7).envelope)
-
-
-def caught_up() -> Chained:
-    """A node that came from version 5 to 8 by a chain."""
-    story = Chained().hear_of(snapshot_of(8)).answer(step(6), step(7), step(8), head=8)
-    story.bring(step(6), step(7), step(8))
-    made = story.only(Assemble)
-    story.when(ContentStored(wanted=made.wanted, link=None, content=snapshot_of(8).content))
-    story.materialized()
-    return story
-
-
-def test_what_is_kept_is_durable_before_its_content_is_wanted() -> None:
-    story = Chained().hear_of(snapshot_of(7))
-    chain = Chain(
-        namespace=NAME,
-        head=snapshot_of(7).content_hash,
-        envelopes=(step(6).envelope, step(7).envelope),
-    )
-    story.hear(story.peer, chain)
-    order = [
-        change
-        for one in story.effects
-        if isinstance(one, Persist | ReceiveContent)
-        for change in (one.changes if isinstance(one, Persist) else (one.wanted.content_hash,))
-    ]
-    assert order == [
-        PutIncrement(verified=step(6).verified),
-        PutIncrement(verified=step(7).verified),
-        step(6).content_hash,
-    ]
-
-
-def test_heads_that_are_asked_for_come_with_their_increment() -> None:
-    story = caught_up()
-    known = HeadKnown(NAME, 2, 7)
-    heads = Heads(envelopes=(snapshot_of(8).envelope, step(8).envelope))
-    assert story.hear(story.peer, GetHeads(known=(known,))).sent(story.peer) == [heads]
-
-
-def test_a_chain_nobody_asked_for_is_nothing() -> None:
-    story = Chained()
-    before = story.node.view.find(NAME)
-    story.answer(step(5), head=5)
-    assert story.effects == []
-    assert story.node.view.find(NAME) is before
-
-
-# Told by who was given it.
-
-
-def submitted(story: Chained, one: Artifact, number: int) -> None:
-    request = RequestId(number)
-    story.when(RequestMade(request=request, body=SubmitRequest(envelope=one.envelope)))
-    story.all_persisted()
-    story.stored(one, None)
-
-
-def told_of(story: Chained) -> list[bytes]:
-    return [
-        entry.envelope
-        for message in story.sent(story.peer)
-        if isinstance(message, Announce)
-        for entry in message.entries
-    ]
-
-
-def test_a_snapshot_that_is_handed_over_is_told_after_its_increment() -> None:
-    story = Chained()
-    story.wait(10_000)
-    submitted(story, snapshot_of(6), 1)
-    assert told_of(story) == []
-    submitted(story, step(6), 2)
-    first = told_of(story)
-    story.due(AnnounceDue)
-    assert [*first, *told_of(story)] == [step(6).envelope, snapshot_of(6).envelope]
-
-
-def test_a_snapshot_whose_increment_does_not_come_is_told_after_a_second() -> None:
-    story = Chained()
-    story.wait(10_000)
-    submitted(story, snapshot_of(6), 1)
-    assert story.newest(PairDue) == PAIRED_WITHIN
-    story.due(PairDue)
-    assert told_of(story) == [snapshot_of(6).envelope]
-
-
-def test_a_snapshot_without_the_mark_is_told_at_once() -> None:
-    story = Chained()
-    story.wait(10_000)
-    submitted(story, snapshot_of(6, is_marked=False), 1)
-    assert told_of(story) == [snapshot_of(6, is_marked=False).envelope]
-
-
-# After a start.
-
-
-def test_after_a_start_what_was_kept_is_given_as_before() -> None:
-    rows = (
-        stored_head(snapshot_of(8)),
-        *(stored_head(step(one)) for one in (6, 7)),
-        stored_head(step(8), is_held=False),
-        stored_head(increment(9)),
-    )
-    story = Story(started=replace(NOTHING_STORED, heads=rows))
-    dropped = [
-        change
-        for persist in story.find(Persist)
-        for change in persist.changes
-        if isinstance(change, DropIncrement)
-    ]
-    # Its snapshot is not here: it leads nowhere.
-    assert [one.manifest_hash for one in dropped] == [increment(9).verified.manifest_hash]
-    assert story.node.view.wants_of(step(8).content_hash)
-    peer = story.link(Peer(name="n2", features=FEATURE_CHAINS))
-    base = snapshot_of(5).content_hash
-    question = GetChain(namespace=NAME, base=base, head=snapshot_of(7).content_hash)
-    (told,) = story.hear(peer, question).sent(peer)
-    assert isinstance(told, Chain)
-    assert told.envelopes == (step(6).envelope, step(7).envelope)
-    question = GetChain(namespace=NAME, base=base, head=snapshot_of(8).content_hash)
-    assert story.hear(peer, question).sent(peer) == []
-    empty = Chain(namespace=NAME, head=snapshot_of(8).content_hash, envelopes=())
-    assert story.due(AnswersDue).sent(peer) == [empty]
-
-
-def test_an_increment_refused_at_the_start_takes_nothing_else_along() -> None:
-    """It expired before its snapshot did: that stays in the local state."""
-    old = expiring(6)
-    story = Story(
-        started=replace(NOTHING_STORED, heads=(stored_head(snapshot_of(7)), stored_head(old)))
-    )
-    assert [one.order for one in story.find(Materialize)] == [Order(2, 7)]
-    assert not [one for one in story.find(Record) if one.fact is Fact.ARTIFACT_REJECTED]
-    assert old.content_hash not in [one.wanted.content_hash for one in story.find(ReceiveContent)]
-
-
-def expiring(version: int) -> Artifact:
-    """An increment whose time is over."""
-    over = UnixTime(factory.NOW - 1)
-    begun = UnixTime(factory.NOW - 100)
-    statement = replace(step(version).manifest, issued_at=begun, refresh_by=over, expires_at=over)
-    return sealed(statement, step(version).content)

@@ -1,5 +1,6 @@
 """Whom to be connected to: a circle that holds together whoever chooses what, and patient dials."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -83,6 +84,23 @@ def test_thin_nodes_are_in_nobody_s_quota_and_link_to_two() -> None:
     assert all(not ring.links()[name] & thin for name in thin)
     for name in ring.members(0):
         assert len(ring.links()[name] - thin) >= NeighborsConfig().links_min
+
+
+def test_where_a_neighbor_stands_is_what_the_directory_held_now_says() -> None:
+    """Not one that was held when it was looked at first."""
+    count = NeighborsConfig().mesh_members_max + 3
+    spread = directory_of([PeerClass.FULL] * count)
+    gathered = replace(
+        spread,
+        peers=tuple(replace(one, domain=spread.peers[1].domain) for one in spread.peers[:4])
+        + spread.peers[4:],
+    )
+    one = machine("n00", gathered)
+    for number, other in enumerate(("n01", "n02", "n03"), start=1):
+        linked(one, NodeId(other), number)
+    assert Rule.ZONES in one.open_rules()
+    one.on_directory("a directory", roster_from(factory.CLUSTER, spread))
+    assert Rule.ZONES not in one.open_rules()
 
 
 def test_neighbors_of_all_links_stand_in_three_zones_and_one_of_them_far() -> None:

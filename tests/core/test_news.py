@@ -3,9 +3,9 @@
 from typing import Final
 
 from fabgossip.core.events import LinkId
-from fabgossip.core.news import GRAFTS_MAX, NEWS_MAX, News
+from fabgossip.core.news import GRAFTS_MAX, NEWS_PER_LINK_MAX, News
 from fabgossip.model.moment import Duration, Instant, later
-from tests.core.artifacts import EVERYBODY
+from tests.core.artifacts import EVERYBODY, IN_ACME
 
 NOW: Final = Instant(1_000)
 WAIT: Final = Duration(100)
@@ -69,11 +69,44 @@ def test_an_earlier_prefix_is_not_kept_waiting_by_a_timer_set_for_a_later_one() 
     assert news.next_due(NOW) == DUE
 
 
-def test_the_oldest_is_forgotten_at_the_limit() -> None:
-    news = News()
-    for number in range(NEWS_MAX + 1):
+def test_at_its_limit_a_link_takes_nobody_elses_room() -> None:
+    news = told(B)
+    for number in range(2 * NEWS_PER_LINK_MAX):
         news.on_told(A, EVERYBODY, (b"%016d" % number,), WAIT, NOW)
+    news.on_told(B, EVERYBODY, (TWO,), WAIT, NOW)
     news.check()
-    (asked,) = news.next_grafts(WAIT, DUE)
-    assert len(asked[2]) == NEWS_MAX
-    assert asked[2][0] == b"%016d" % 1
+    asked = {link: prefixes for link, _, prefixes in news.next_grafts(WAIT, DUE)}
+    assert len(asked[A]) == NEWS_PER_LINK_MAX
+    assert asked[A][0] == b"%016d" % 0
+    assert asked[B] == (ONE, TWO)
+
+
+def test_who_names_it_in_another_audience_keeps_nobody_from_being_asked() -> None:
+    """A peer that knows of a prefix, and of no more, tells it as news of an audience it shares with
+    us; who tells it in its own is asked all the same."""
+    news = News()
+    news.on_told(A, IN_ACME, (ONE,), WAIT, NOW)
+    news.on_told(B, EVERYBODY, (ONE,), WAIT, NOW)
+    assert news.next_grafts(WAIT, DUE) == [(A, IN_ACME, (ONE,)), (B, EVERYBODY, (ONE,))]
+    news.on_seen(ONE)
+    news.check()
+    assert news.next_due(DUE) is None
+
+
+def test_what_ended_leaves_room_again() -> None:
+    news = News()
+    many = tuple(b"%016d" % number for number in range(NEWS_PER_LINK_MAX))
+    for ended in ("seen", "asked", "lost"):
+        news.on_told(A, EVERYBODY, many, WAIT, NOW)
+        if ended == "asked":
+            news.next_grafts(WAIT, DUE)
+            news.next_grafts(WAIT, later(DUE, WAIT))
+        elif ended == "lost":
+            news.on_lost(A)
+        else:
+            for one in many:
+                news.on_seen(one)
+        news.check()
+        news.on_told(A, EVERYBODY, (ONE,), WAIT, NOW)
+        assert [prefixes for _, _, prefixes in news.next_grafts(WAIT, DUE)] == [(ONE,)]
+        news.on_seen(ONE)

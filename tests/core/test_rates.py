@@ -85,7 +85,7 @@ ONE_UNIT: Final[dict[Kind, Message]] = {
     Kind.GET_HEADS: GetHeads(known=(HeadKnown("n", 0, 0),)),
     Kind.HEADS: Heads(envelopes=(ROUTES,)),
     Kind.GET_CHAIN: GetChain(namespace="n", base=ITEM.content_hash, head=ITEM.content_hash),
-    Kind.CHAIN: Chain(namespace="n", head=ITEM.content_hash, envelopes=()),
+    Kind.CHAIN: Chain(head=ITEM.content_hash, envelopes=()),
     Kind.GET_CONTENT: GetContent(items=(ITEM,)),
     Kind.CANCEL: Cancel(),
     Kind.AUDIT_HEAD: AuditHead(checkpoint=b""),

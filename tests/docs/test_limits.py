@@ -1,6 +1,7 @@
 """The tables of rates and limits say what the code holds to."""
 
 from fabgossip.core.answers import ANSWERS_MAX, GRID_MS
+from fabgossip.core.chains import ANSWER_WITHIN, ATTEMPTS_MAX, FETCHED_WITHIN
 from fabgossip.core.chunks import OUTSTANDING_BYTES, OUTSTANDING_CHUNKS
 from fabgossip.core.config import (
     ConnectionsConfig,
@@ -40,7 +41,7 @@ from fabgossip.daemon.admission import ADDRESS_SHARE
 from fabgossip.daemon.callers import CALLERS_MAX, PER_USER_MAX, RESERVED
 from fabgossip.daemon.config import ListenTable
 from fabgossip.model.authority import REVOCATIONS_MAX
-from fabgossip.model.messages import TrafficClass
+from fabgossip.model.messages import CHAIN_STEPS_MAX, TrafficClass
 from fabgossip.model.topology import DIRECTORY_PEERS_MAX, LISTINGS_MAX
 from fabgossip.wire.outbox import QUEUE_BYTES_MAX
 from fabgossip.wire.packing import DEPTH_MAX, ELEMENTS_MAX
@@ -99,6 +100,11 @@ def limits() -> dict[str, str]:
             f"{fetch.serve_streams_max} and one of every link, {SERVED_PER_LINK_MAX} of one link; "
             "one more of every link for trust"
         ),
+        "increments of a chain, and what they cost": f"{CHAIN_STEPS_MAX}, half of the snapshot",
+        "a chain, from the question to its last increment": (
+            f"{seconds(ANSWER_WITHIN)} for the answer, {seconds(FETCHED_WITHIN)} for the contents"
+        ),
+        "snapshots on their way as chains": f"{ATTEMPTS_MAX}, one assembled at a time",
         "pace of a reader, all it is served over one link together": (
             f"{kib(BYTES_PER_S_MIN)}/s over {seconds(WINDOW)}"
         ),

@@ -1,13 +1,15 @@
-"""A real document with a real history arrives version by version, byte for byte."""
+"""A document with a history arrives version by version, byte for byte, and as increments."""
 
 import json
+import random
 import tarfile
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from fabgossip.cli.fabric import Fabric
+from fabgossip.cli.fabric import Fabric, Node
 from tests.system.conftest import SNAPSHOT
 from tests.system.fabrics import HANG_S, until
 
@@ -54,3 +56,41 @@ def test_every_version_of_a_real_document_arrives_equal(four: Fabric) -> None:
     for node_id in ("storage-1", "storage-2"):
         local = four.node(node_id).local(namespace)
         assert not local.exists(), f"{node_id} stores it and does not apply it"
+
+
+def versions_of(size: int) -> list[bytes]:
+    """A document that changes a little, larger than what rides along with an announcement."""
+    first = random.Random(3).randbytes(size)
+    return [first, *(first[:100] + b"version %d" % n + first[100:] for n in range(2, VERSIONS + 1))]
+
+
+def test_who_follows_needs_the_increments_and_who_slept_the_chain(four: Fabric) -> None:
+    """Nobody fetches a whole snapshot but for the first: what came over all links says so."""
+    versions = versions_of(200_000)
+    namespace = f"{four.prefix}/{SNAPSHOT.namespace}"
+    sleeper, awake = four.node("edge-2"), four.node("edge-1")
+    (four.source / SNAPSHOT.file).write_bytes(versions[0])
+    four.wait_for(four.publish("first"), HANG_S)
+    sleeper.stop()
+    before = received(awake)
+    for version in versions[1:]:
+        (four.source / SNAPSHOT.file).write_bytes(version)
+        publication = four.publish("next")
+        four.wait_for(publication, HANG_S, except_for=("edge-2",))
+    assert received(awake) - before < len(versions[0]) // 2
+    assert (awake.chains()["assembled"], awake.chains()["gaps"]) == (VERSIONS - 1, {})
+    sleeper.start()
+    sleeper.wait_ready(HANG_S)
+    wait_until_equal([sleeper.local(namespace) / "settings"], versions[-1])
+    why = sleeper.get(f"/v1/why?namespace={quote(namespace)}")["chain"]
+    assert isinstance(why, dict)
+    assert (why["outcome"], why["steps"]) == ("assembled", VERSIONS - 1)
+    saved = sleeper.chains()["saved_bytes"]
+    assert isinstance(saved, int)
+    assert saved > len(versions[-1]) // 2
+    assert awake.local(namespace).joinpath("settings").read_bytes() == versions[-1]
+
+
+def received(node: Node) -> int:
+    """Over all its open links."""
+    return sum(node.received_bytes().values())

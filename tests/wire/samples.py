@@ -274,7 +274,7 @@ MESSAGES: tuple[m.Message, ...] = (
     m.GetHeads(known=(m.HeadKnown(ROUTES.namespace.text, 2, 7), m.HeadKnown("any text", 0, 0))),
     m.Heads(envelopes=(ENVELOPE,)),
     m.GetChain(namespace="any text", base=f.hash_of(f.CONTENT), head=f.hash_of(b"")),
-    m.Chain(namespace="any text", head=f.hash_of(b""), envelopes=(ENVELOPE,)),
+    m.Chain(head=f.hash_of(b""), envelopes=(ENVELOPE,)),
     m.GetContent(
         items=(m.ContentAsk(ManifestHash(HASHES[0]), f.hash_of(f.CONTENT), 63, 64),),
         grant=f.signed_grant(f.grant()),
