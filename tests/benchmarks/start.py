@@ -50,7 +50,8 @@ def rows(heads: int) -> Iterator[Row]:
     """Heads and contents."""
     for number in range(heads):
         manifest = factory.manifest(ArtifactType.QOS_POLICY_BUNDLE, f"qos/bench-{number}")
-        one = sealed(replace(manifest, artifact_id=ArtifactId(f"a-{number}")), os.urandom(CONTENT_BYTES))
+        manifest = replace(manifest, artifact_id=ArtifactId(f"a-{number}"))
+        one = sealed(manifest, os.urandom(CONTENT_BYTES))
         yield PutHead(verified=one.verified)
         size = len(one.content)
         yield PutContent(content_hash=one.content_hash, size=size, inline=one.content)
