@@ -4,9 +4,9 @@ import pytest
 
 from fabgossip.sim.faults import KINDS, Fault, expand
 from fabgossip.sim.run import RunOutcome
-from fabgossip.sim.scenario import Scenario
+from fabgossip.sim.scenario import Scenario, parse_scenario
 from fabgossip.sim.streams import Streams
-from tests.sim.factory import OFTEN, SEVEN, TOPOLOGY, run_of, scenario
+from tests.sim.factory import HEAD, OFTEN, SEVEN, TOPOLOGY, run_of, scenario
 from tests.sim.test_scenario import problems
 
 PHASES = 'phases = { start = "10s", quiet = "5s", faults = "10s", heal = "5s", liveness = "20s" }'
@@ -220,3 +220,34 @@ def test_a_disk_that_fails_holds_nobody_else_up_and_nothing_wrong_is_applied() -
     outcome = disk_trouble("disk_error")
     assert outcome.violations == ()
     assert {one.detail.split()[3] for one in outcome.failures} == {"edge-1"}
+
+
+@pytest.mark.slow
+def test_what_rots_is_found_and_repaired_though_nobody_asks_for_it() -> None:
+    """The edges serve nobody and their consumers read copies: only a scrub can find it."""
+    often = 'config = { "scrubbing.interval_ms" = 20000 }'
+    phases = PHASES.replace('liveness = "20s"', 'liveness = "100s"')
+    rot = '{ kind = "rot", at = "24s", for = "0s", select = { nodes = ["edge-0"] } }'
+    text = "\n".join(
+        (
+            *HEAD.strip().splitlines()[:3],
+            often,
+            phases,
+            OFTEN,
+            f"nemesis = [{rot}]",
+            TOPOLOGY,
+            SEVEN,
+        )
+    )
+    run = run_of(parse_scenario(text, "test.toml"), 1)
+    edge = next(node.index for node in run.scenario.nodes if node.node_id == "edge-0")
+    run.run(25 * 10**9)
+    disk = run.hosts[edge].disk
+    lost = set(disk.rotten)
+    assert lost
+    run = run_of(parse_scenario(text, "test.toml"), 1)
+    outcome = run.run()
+    disk = run.hosts[edge].disk
+    assert outcome.violations == ()
+    assert disk.rotten == set()
+    assert lost <= set(disk.contents)
