@@ -1,9 +1,9 @@
 """What is kept and why: pins that are made and end, and what leaves where there is too much.
 
 Decides: whether a content may leave.
-Keeps: trust never leaves, nor what this node applies, reads or holds by duty, nor what is pinned;
-of everything else nothing of which no linked peer says that it holds it; a pin is durable before
-it is answered, and counts before that.
+Keeps: what this node reads, as all trust, applies or holds by duty never leaves, nor what is
+pinned; of everything else nothing of which no linked peer says that it holds it; a pin is durable
+before it is answered, and counts before that.
 Must not know: how much there is, in which order contents are looked at.
 
 A pin keeps bytes, never currency: what is revoked or withdrawn is neither served nor applied.
@@ -16,7 +16,7 @@ from fabgossip.core.effects import Answer, Fact, Outcome, Persist, Record
 from fabgossip.core.events import PinRequest, RequestId, SpaceChanged, Token, UnpinRequest
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents, is_mere_evidence
-from fabgossip.model.artifact import TRUST_TYPES, VerifiedManifest
+from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.moment import Now, seconds_after
 from fabgossip.model.persistence import DropPin, Pin, PutPin
@@ -166,8 +166,6 @@ class Keeping:
     def _may_leave_under(self, head: Head, verified: VerifiedManifest) -> bool:
         manifest = verified.manifest
         shown = self._activation.shown(manifest.namespace.text)
-        if manifest.artifact_type in TRUST_TYPES:
-            return False
         if shown is not None and shown.manifest.content_hash == manifest.content_hash:
             return False
         if head.state in GONE_STATES or is_mere_evidence(head, verified):
