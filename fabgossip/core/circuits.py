@@ -18,8 +18,9 @@ from random import Random
 from typing import Final
 
 from fabgossip.core.config import RecoveryConfig
+from fabgossip.core.lots import Lots
 from fabgossip.model.ids import NodeId
-from fabgossip.model.moment import Duration, Instant, is_due, later
+from fabgossip.model.moment import Instant, is_due, later
 
 SOURCES_MAX: Final = 4_096
 """Sources whose conduct is remembered (*start*); the one heard of longest ago leaves."""
@@ -57,11 +58,11 @@ class _Conduct:
 class Circuits:
     """The conduct of all sources."""
 
-    __slots__ = ("_by_node", "_config", "_seed")
+    __slots__ = ("_by_node", "_config", "_lots")
 
     def __init__(self, config: RecoveryConfig, rng: Random) -> None:
         self._config = config
-        self._seed = rng.getrandbits(64)
+        self._lots = Lots(rng)
         self._by_node: OrderedDict[NodeId, _Conduct] = OrderedDict()
 
     def state_of(self, node_id: NodeId, now: Instant) -> Circuit:
@@ -128,9 +129,8 @@ class Circuits:
         wait = min(config.circuit_min_ms << min(conduct.opened, 16), config.circuit_max_ms)
         conduct.opened += 1
         # Of one source what its circuit does says nothing of how often those of others opened.
-        chance = Random(f"{self._seed}/{node_id}/{now}")
-        jittered = wait // 2 + chance.randrange(wait + 1)
-        conduct.until, conduct.is_probed = later(now, Duration(jittered)), False
+        conduct.until = later(now, self._lots.around(wait, 2, node_id, now))
+        conduct.is_probed = False
 
     def count_open(self, now: Instant) -> int:
         """How many sources are not asked now."""

@@ -17,6 +17,7 @@ from random import Random
 from typing import Final
 
 from fabgossip.core.config import NeighborsConfig
+from fabgossip.core.lots import Lots
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
 
@@ -46,11 +47,11 @@ class _Failure:
 class Failures:
     """What is remembered of nodes that could not be reached or did not want a link."""
 
-    __slots__ = ("_by_node", "_config", "_rng")
+    __slots__ = ("_by_node", "_config", "_lots")
 
     def __init__(self, config: NeighborsConfig, rng: Random) -> None:
         self._config = config
-        self._rng = rng
+        self._lots = Lots(rng)
         self._by_node: OrderedDict[NodeId, _Failure] = OrderedDict()
 
     def on_failed(self, node_id: NodeId, now: Instant, *, is_identity: bool) -> None:
@@ -65,7 +66,7 @@ class Failures:
         if is_identity:
             shortest, longest = IDENTITY_WAIT_MS, IDENTITY_WAIT_MAX_MS
         wait = min(shortest << min(known.count - 1, 16), longest)
-        known.until = later(now, jittered(wait, self._rng, JITTER_DIVISOR))
+        known.until = later(now, self._lots.around(wait, JITTER_DIVISOR, node_id, now))
         if len(self._by_node) > FAILURES_MAX:
             self._by_node.popitem(last=False)
 

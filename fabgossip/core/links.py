@@ -24,6 +24,7 @@ from fabgossip.core.events import (
     Timer,
 )
 from fabgossip.core.liveness import Life
+from fabgossip.core.lots import Lots
 from fabgossip.core.machines import Machines
 from fabgossip.core.peer_claims import PeerClaims
 from fabgossip.core.sessions import Session, shared_protocol
@@ -57,7 +58,7 @@ class Links:
     """Opens, keeps and ends links."""
 
     __slots__ = (
-        "_boot_id", "_chance", "_claims", "_comparing", "_dial_generation", "_m", "_witnessing",
+        "_boot_id", "_claims", "_comparing", "_dial_generation", "_lots", "_m", "_witnessing",
     )  # fmt: skip
 
     def __init__(
@@ -74,7 +75,7 @@ class Links:
         self._comparing = comparing
         self._witnessing = witnessing
         self._boot_id = boot_id
-        self._chance = chance
+        self._lots = Lots(chance)
         self._dial_generation = 0
 
     def dial(self, now: Now) -> None:
@@ -97,9 +98,9 @@ class Links:
 
     def on_connected(self, event: PeerConnected, now: Now) -> None:
         """A link passed TLS: hello is said, unless its peer is not to be spoken to."""
-        spread = LINK_LIFE_MS // LINK_LIFE_SPREAD
-        life = LINK_LIFE_MS - spread + self._chance.randrange(2 * spread + 1)
-        session = Session(event.link, event.identity, event.is_dialer, now.instant, Duration(life))
+        name = event.identity.node_id
+        life = self._lots.around(LINK_LIFE_MS, LINK_LIFE_SPREAD, name, now.instant)
+        session = Session(event.link, event.identity, event.is_dialer, now.instant, life)
         self._m.sessions.on_connected(session)
         self._m.neighbors.on_connected(
             event.link, session.node_id, now.instant, is_dialer=event.is_dialer

@@ -19,6 +19,8 @@ from typing import Final
 from fabgossip.core.config import ConnectionsConfig
 from fabgossip.core.events import LinkId
 from fabgossip.core.lag import Lag
+from fabgossip.core.lots import Lots
+from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
 
 DOWN_AFTER: Final = Duration(5_000)
@@ -27,6 +29,7 @@ THIN_INTERVAL_MS: Final = 60_000
 THIN_SILENCE_MS: Final = 75_000
 """A radio that sleeps is not to be woken for us (*start*)."""
 LAG_MAX: Final = 3
+PING_JITTER_DIVISOR: Final = 20
 SEQUENCE_MASK: Final = 0xFFFFFFFF
 
 
@@ -43,6 +46,7 @@ class Life(Enum):
 
 @dataclass(slots=True)
 class _Pulse:
+    node_id: NodeId
     is_dialer: bool
     heard_at: Instant
     is_thin: bool = False
@@ -58,17 +62,17 @@ class _Pulse:
 class Liveness:
     """The pulse of every link."""
 
-    __slots__ = ("_config", "_lag", "_pulses", "_rng")
+    __slots__ = ("_config", "_lag", "_lots", "_pulses")
 
     def __init__(self, config: ConnectionsConfig, rng: Random) -> None:
         self._config = config
-        self._rng = rng
+        self._lots = Lots(rng)
         self._lag = Lag()
         self._pulses: dict[LinkId, _Pulse] = {}
 
-    def on_connected(self, link: LinkId, now: Instant, *, is_dialer: bool) -> None:
+    def on_connected(self, link: LinkId, node_id: NodeId, now: Instant, *, is_dialer: bool) -> None:
         """A link passed TLS."""
-        self._pulses[link] = _Pulse(is_dialer, now)
+        self._pulses[link] = _Pulse(node_id, is_dialer, now)
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended."""
@@ -114,9 +118,8 @@ class Liveness:
         if pulse is None or not pulse.is_dialer:
             return None
         interval = THIN_INTERVAL_MS if pulse.is_thin else self._config.ping_interval_ms
-        spread = interval // 20
         pulse.ping_at = later(
-            now, Duration(interval - spread + self._rng.randrange(2 * spread + 1))
+            now, self._lots.around(interval, PING_JITTER_DIVISOR, pulse.node_id, now)
         )
         return pulse.ping_at
 

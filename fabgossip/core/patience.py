@@ -13,6 +13,7 @@ from typing import Final
 from fabgossip.core.circuits import FAILED, TURN_LOST, Circuits
 from fabgossip.core.config import FetchingConfig
 from fabgossip.core.events import FetchFailure
+from fabgossip.core.lots import Lots
 from fabgossip.core.wants import BACK_OFF_MAX, LACKED_MAX, Fault, Want
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Duration, Instant, later
@@ -36,24 +37,20 @@ _NO_FAILURES: Final = frozenset(
 class Patience:
     """The waits of the ladder."""
 
-    __slots__ = ("_circuits", "_config", "_seed")
+    __slots__ = ("_circuits", "_config", "_lots")
 
     def __init__(self, config: FetchingConfig, circuits: Circuits, rng: Random) -> None:
         self._config = config
         self._circuits = circuits
-        self._seed = rng.getrandbits(64)
-
-    def _chance(self, want: Want, *what: object) -> Random:
-        return Random(f"{self._seed}/{want.verified.manifest_hash.hex()}/{what}")
+        self._lots = Lots(rng)
 
     def back_off(self, want: Want, node_id: NodeId, failures: int, fault: Fault) -> Duration:
         """How long to pass over a source that failed so many times for one content."""
         base_ms = self._config.missing_ms
         longest = LACKED_MAX if fault is Fault.LACKS else BACK_OFF_MAX
         wait = min(base_ms << min(max(failures - 1, 0), 16), max(longest, base_ms))
-        spread = wait // BACK_OFF_SPREAD
-        chance = self._chance(want, node_id, failures)
-        return Duration(wait - spread + chance.randrange(2 * spread + 1))
+        name = want.verified.manifest_hash.hex()
+        return self._lots.around(wait, BACK_OFF_SPREAD, name, node_id, failures)
 
     def next_try_at(self, want: Want, now: Instant) -> Instant:
         """When a want climbs again that nobody could serve, if nothing happens before: decorrelated
@@ -64,7 +61,9 @@ class Patience:
         if want.is_trust:
             most = min(most, TRUST_RETRY_MS_MAX)
         spread = 3 * max(want.waited_ms, least) - least
-        want.waited_ms = min(least + self._chance(want, want.climbs).randrange(spread + 1), most)
+        name = want.verified.manifest_hash.hex()
+        drawn = self._lots.below(spread + 1, name, want.climbs)
+        want.waited_ms = min(least + drawn, most)
         return later(now, Duration(want.waited_ms))
 
     def on_failed(self, node_id: NodeId, reason: FetchFailure, now: Instant) -> None:

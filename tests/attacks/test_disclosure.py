@@ -325,6 +325,7 @@ def probe(world: World, message: Message, stream: int) -> None:
 @example([(["r1 comes"], "routes come"), ([], "it says too much"), ([], "refresh")])
 @example([(["r1 comes whole"], "a moment"), ([], "routes come whole"), ([], "advertise")])
 @example([(["a directory"], "it says too much"), ([], "refresh")])
+@example([(["a directory"], "it relinks")])
 def test_two_worlds(acts: Acts) -> None:
     """They differ in one organisation's matters only: whoever is not in it sees the same frames, at
     the same moments, whatever it asks and whatever happens there."""

@@ -195,7 +195,7 @@ def test_who_sent_a_wrong_byte_is_not_asked_again_whatever_it_says() -> None:
 def test_a_parked_want_is_tried_again_after_a_wait_of_up_to_three_times_the_last() -> None:
     """Decorrelated: never under the least, never over the most, and no two nodes alike."""
     rows = []
-    for seed in range(4):
+    for seed in range(16):
         story = Story(seed=seed)
         origin = story.link("n2")
         story.announce(routes(), origin).persisted()
@@ -207,7 +207,8 @@ def test_a_parked_want_is_tried_again_after_a_wait_of_up_to_three_times_the_last
         bounds = [min(3 * max(500, one), 30_000) for one in waits]
         assert all(500 <= one <= most for one, most in zip(waits[1:], bounds, strict=False))
         rows.append(waits)
-    assert len({one[1] for one in rows}) == len(rows), "they come back together"
+    assert len({tuple(one) for one in rows}) == len(rows)
+    assert len({one[1] for one in rows}) >= len(rows) - 2, "they come back together"
 
 
 @pytest.mark.parametrize("evidence", ["a link opens", "somebody advertises", "a copy comes"])

@@ -7,7 +7,8 @@ import pytest
 from fabgossip.core.config import ConnectionsConfig
 from fabgossip.core.events import LinkId
 from fabgossip.core.liveness import DOWN_AFTER, Life, Liveness
-from fabgossip.model.moment import Instant
+from fabgossip.model.ids import NodeId
+from fabgossip.model.moment import Instant, elapsed
 
 CONFIG = ConnectionsConfig()
 A = LinkId(1)
@@ -18,7 +19,7 @@ OVERDUE = Instant(ASKED + CONFIG.pong_deadline_ms)
 def dialed() -> Liveness:
     """A link of ours, asked at `ASKED`."""
     liveness = Liveness(CONFIG, Random(1))
-    liveness.on_connected(A, Instant(0), is_dialer=True)
+    liveness.on_connected(A, NodeId("n2"), Instant(0), is_dialer=True)
     assert liveness.next_ping(A, ASKED) == 1
     assert liveness.next_look_at(A, ASKED) == OVERDUE
     return liveness
@@ -27,7 +28,7 @@ def dialed() -> Liveness:
 def accepted() -> Liveness:
     """A link of somebody else's."""
     liveness = Liveness(CONFIG, Random(1))
-    liveness.on_connected(A, Instant(0), is_dialer=False)
+    liveness.on_connected(A, NodeId("n2"), Instant(0), is_dialer=False)
     return liveness
 
 
@@ -50,9 +51,24 @@ def test_the_side_that_was_dialed_does_not_ask() -> None:
 
 def test_pings_come_at_their_interval_give_or_take_a_twentieth() -> None:
     liveness, interval = dialed(), CONFIG.ping_interval_ms
-    times = {liveness.next_ping_at(A, Instant(0)) for _ in range(200)}
-    assert len(times) > 20
-    assert all(one is not None and abs(one - interval) <= interval // 20 for one in times)
+    waits, now = set(), Instant(0)
+    for _ in range(200):
+        at = liveness.next_ping_at(A, now)
+        assert at is not None
+        waits.add(elapsed(now, at))
+        now = at
+    assert len(waits) > 20
+    assert all(abs(one - interval) <= interval // 20 for one in waits)
+
+
+def test_when_one_link_is_pinged_says_nothing_of_whether_there_are_others() -> None:
+    """Or a peer could hear in the rhythm of its pings that we met somebody it may not know of."""
+    alone, busy = dialed(), dialed()
+    for number in range(10):
+        link = LinkId(100 + number)
+        busy.on_connected(link, NodeId(f"hidden-{number}"), ASKED, is_dialer=True)
+        busy.next_ping_at(link, ASKED)
+    assert alone.next_ping_at(A, ASKED) == busy.next_ping_at(A, ASKED)
 
 
 def test_a_ping_without_an_answer_makes_suspect_and_five_seconds_more_end_it() -> None:
