@@ -1,9 +1,9 @@
 """How much more a node's disk takes: its quota, what must stay free, and whether it fails.
 
 Decides: whether a content may come, and what of all that is held is too much.
-Keeps: contents never go past the quota, nor below what must stay free, trust excepted, which may
-use a reserve of its own; a disk that failed again and again is given nothing but trust until it has
-not failed for a while.
+Keeps: contents never go past the quota, nor below what must stay free, trust excepted, which has
+a reserve beyond the one and uses all of the other; a disk that failed again and again is given
+nothing but trust until it has not failed for a while.
 Must not know: how anything is measured or written, which contents leave.
 
 - Above 80 % of the quota it names how much has to leave for 75 %; at the quota nothing comes.
@@ -24,7 +24,7 @@ SOFT_PERCENT: Final = 80
 TARGET_PERCENT: Final = 75
 """Down to here, so that not every new content starts it again (*start*)."""
 TRUST_RESERVE_BYTES: Final = 64 << 20
-"""What trust may use beyond quota and free minimum: more than all it can have (*start*)."""
+"""What trust may use beyond the quota: more than all it can have (*start*)."""
 FAILURES_MAX: Final = 3
 FAILURES_WITHIN: Final = Duration(600_000)
 """So many failed writes within this are the disk's fault, not the moment's (*start*)."""
@@ -95,7 +95,8 @@ class Space:
     def takes(self, size: int, usage: DiskUsage, *, is_trust: bool) -> bool:
         """Whether so many bytes more may come."""
         if is_trust:
-            return self._shortage(size - TRUST_RESERVE_BYTES, usage) is None
+            # Whoever fills the disk says nothing here: it takes what it takes.
+            return usage.used_bytes + size <= self._limits.quota_bytes + TRUST_RESERVE_BYTES
         if self._trouble is SpaceTrouble.READ_ONLY:
             return False
         shortage = self._shortage(size, usage)

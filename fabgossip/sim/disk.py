@@ -61,7 +61,7 @@ from fabgossip.sim.world import NS_PER_MS, World
 
 ROOMY_BYTES: Final = 1 << 50
 FULL_BYTES: Final = USUAL_LIMITS.free_bytes_min
-"""What others leave of a full one: the reserve of trust is within."""
+"""What others leave of a full one: trust has it."""
 ROOMY_INODES: Final = 1 << 30
 LOOK_NS: Final = 1_000 * NS_PER_MS
 """As the daemon looks at its disk."""

@@ -99,3 +99,34 @@ async def test_a_pin_is_made_shown_and_ended_as_typed(tmp_path: Path, capsys: Ou
         assert (code, out.split()[:2]) == (0, ["unpinned", "1"])
         code, out, _ = await typed("artifacts", "pins", *socket)
         assert (code, out.count("\n")) == (0, 1)
+
+
+async def test_a_full_disk_takes_nothing_but_trust_and_says_so(
+    tmp_path: Path, capsys: Output
+) -> None:
+    """Revocations arrive; what did not fit is told by its code, and is a problem of its own."""
+    folder = enrolled.make(tmp_path)
+    config = folder / "fabgossip.toml"
+    text = config.read_text()
+    storage = next(line for line in text.splitlines() if line.startswith("[storage]"))
+    full = f"{storage}\ndisk_free_min = {{ bytes = {1 << 50} }}"
+    config.write_text(text.replace(storage, full))
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "fabric.toml").write_text(FABRIC)
+    (source / "routes").write_text("routes")
+
+    async def typed(*words: str | Path) -> tuple[int, str, str]:
+        return await trio.to_thread.run_sync(outcome, capsys, *words)
+
+    socket = ("--socket", folder / "status.sock")
+    authority = ("--authority", tmp_path / "authority")
+    async with enrolled.served(folder):
+        assert (await typed("control", "compile", source, *authority))[0] == 0
+        assert (await typed("control", "publish", *authority, *socket))[0] != 0
+        _, out, _ = await typed("artifacts", "--family", "revocation_list", *socket)
+        assert " held " in out
+        with trio.fail_after(HANG_S):
+            while "disk_full" not in (await typed("status", *socket))[1]:
+                pass
+        assert (await typed("status", "--check", *socket))[0] == 4

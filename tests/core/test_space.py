@@ -47,6 +47,7 @@ def test_trust_has_a_reserve_of_its_own_and_no_more() -> None:
     assert not space.takes(1, full, is_trust=False)
     assert space.takes(TRUST_RESERVE_BYTES, full, is_trust=True)
     assert not space.takes(TRUST_RESERVE_BYTES + 1, full, is_trust=True)
+    assert space.takes(1, replace(EMPTY, free_bytes=1, free_inodes=1), is_trust=True)
 
 
 def test_there_is_space_again_once_the_least_that_was_refused_fits() -> None:
