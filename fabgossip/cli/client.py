@@ -61,6 +61,10 @@ class StatusClient:
         """`POST` without a body; raises `UnreachableError`."""
         return self._ask("POST", target, b"", {})
 
+    def delete(self, target: str) -> Reply:
+        """End something; raises `UnreachableError`."""
+        return self._ask("DELETE", target, b"", {})
+
     def submit(self, envelope: bytes, content: bytes) -> Reply:
         """Hand over an artifact; raises `UnreachableError`."""
         headers = {"Fabgossip-Envelope-Bytes": str(len(envelope))}

@@ -46,6 +46,7 @@ _COMMANDS: Final = {
         "sim", "run many nodes in virtual time, with faults, and judge them by the truth"
     ),
     "demo": _Command("demo", "seven daemons on loopback: publish, cut, climb, heal"),
+    "doctor": _Command("doctor", "what is wrong with this node's state folder, daemon or none"),
     "deploy": _Command("deploy", "print a unit file or another file for packaging"),
     "version": _Command("version", "version of this package and its protocol"),
 }

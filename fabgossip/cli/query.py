@@ -3,12 +3,11 @@
 import argparse
 import difflib
 import os
-import re
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlencode
 
-from fabgossip.cli.client import Reply, StatusClient, ask
+from fabgossip.cli.client import StatusClient, ask
 from fabgossip.cli.output import (
     EXIT_DEGRADED,
     EXIT_FAILURE,
@@ -22,21 +21,13 @@ from fabgossip.cli.output import (
     safe,
     say,
 )
+from fabgossip.cli.pins import register_pins
+from fabgossip.cli.replies import EXITS, command, refused, rows_in, subject_of, table_in
 from fabgossip.errors import FabgossipError, UsageError
 from fabgossip.model.mode import RISKS
 
-_EXITS = {
-    400: EXIT_USAGE,
-    404: EXIT_FAILURE,
-    422: EXIT_REFUSED,
-    403: EXIT_REFUSED,
-    503: EXIT_TRY_AGAIN,
-    504: EXIT_TRY_AGAIN,
-}
 _NOT_FRESH = ("behind", "stale", "disputed", "expired", "invalid", "withdrawn", "known")
 """Counts of `namespaces` shown where there is something to count."""
-_WORD_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-:/")
-_HASH = re.compile(r"[0-9a-f]{64}")
 PAGE = 1_000
 TIMEOUT_MS_MAX = 600_000
 _ACTIONS = (
@@ -52,15 +43,16 @@ GATE_TIMEOUT_S = 1.0
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", socket: str) -> None:
     """Add the commands; `socket` is the default path."""
-    status = _command(commands, "status", socket, run_status)
+    status = command(commands, "status", socket, run_status)
     status.add_argument("--check", action="store_true", help="exit 4 when degraded")
-    artifacts = _command(commands, "artifacts", socket, run_artifacts)
+    artifacts = command(commands, "artifacts", socket, run_artifacts)
     artifacts.add_argument("--family", default="", help="only this artifact type")
     artifacts.add_argument("--state", default="", help="only this state, as shown")
-    _command(commands, "peers", socket, run_peers)
-    why = _command(commands, "why", socket, run_why)
+    register_pins(artifacts.add_subparsers(), socket)
+    command(commands, "peers", socket, run_peers)
+    why = command(commands, "why", socket, run_why)
     why.add_argument("subject", metavar="NAMESPACE|HASH", help="a namespace or a content hash")
-    fetch = _command(commands, "fetch", socket, run_fetch)
+    fetch = command(commands, "fetch", socket, run_fetch)
     fetch.add_argument(
         "subject", metavar="HASH|NAMESPACE", nargs="?", help="a content hash or a namespace"
     )
@@ -76,61 +68,17 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", so
     fetch.add_argument(
         "--timeout", type=float, default=30.0, metavar="S", help="seconds to wait (30)"
     )
-    submit = _command(commands, "submit", socket, run_submit)
+    submit = command(commands, "submit", socket, run_submit)
     submit.add_argument("envelope", type=Path, help="file with the envelope")
     submit.add_argument(
         "content", type=Path, nargs="?", help="file with the content; none for a tombstone"
     )
-    gate = _command(commands, "gate", socket, run_gate)
+    gate = command(commands, "gate", socket, run_gate)
     gate.add_argument("action", metavar="ACTION", help=_ACTIONS)
     about = gate.add_mutually_exclusive_group()
     about.add_argument("--namespace", help="the namespace it is about")
     about.add_argument("--artifact", metavar="HASH", help="the content it is about")
-    _command(commands, "events", socket, run_events)
-
-
-def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    socket: str,
-    run: object,
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name)
-    parser.add_argument(
-        "--socket", type=Path, default=Path(socket), help=f"the daemon's status socket ({socket})"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _subject(text: str) -> tuple[str, str]:
-    """What is asked about, as a parameter of the query; raises `UsageError` where it can be
-    nothing: that it is unknown would send a person looking for it."""
-    strange = next((one for one in text if one not in _WORD_CHARACTERS), None)
-    if strange is not None:
-        raise UsageError(
-            f"{text!a}: {strange!a} (U+{ord(strange):04X}) stands in no namespace: "
-            "a-z 0-9 . _ - : /"
-        )
-    if "/" in text:
-        return "namespace", text
-    if _HASH.fullmatch(text) is None:
-        raise UsageError(
-            f"{text!r}: expected a namespace, such as routes/edge, or the 64 hexadecimal digits of "
-            "a content hash"
-        )
-    return "content_hash", text
-
-
-def _refused(reply: Reply, *, as_json: bool) -> int:
-    if as_json:
-        print_json(reply.body)
-    else:
-        say(f"fabgossip: {safe(reply.body.get('detail') or reply.body.get('code'))}")
-        if reply.code == 404:
-            say("     fabgossip artifacts lists what this node knows")
-    return _EXITS.get(reply.code, EXIT_FAILURE)
+    command(commands, "events", socket, run_events)
 
 
 def run_gate(arguments: argparse.Namespace) -> int:
@@ -143,7 +91,7 @@ def run_gate(arguments: argparse.Namespace) -> int:
         query["content_hash"] = arguments.artifact
     reply = ask(arguments.socket, f"/v1/gate?{urlencode(query)}", GATE_TIMEOUT_S)
     if reply.code != 200:
-        _refused(reply, as_json=arguments.json)
+        refused(reply, as_json=arguments.json)
         return EXIT_USAGE if reply.code == 400 else EXIT_TRY_AGAIN
     body = reply.body
     if arguments.json:
@@ -160,7 +108,7 @@ def run_gate(arguments: argparse.Namespace) -> int:
 def run_status(arguments: argparse.Namespace) -> int:
     """`fabgossip status`."""
     reply = ask(arguments.socket, "/v1/status")
-    verdict = _table(reply.body, "verdict")
+    verdict = table_in(reply.body, "verdict")
     if arguments.json:
         print_json(reply.body)
     else:
@@ -168,24 +116,10 @@ def run_status(arguments: argparse.Namespace) -> int:
     return EXIT_DEGRADED if arguments.check and verdict["level"] != "ok" else EXIT_OK
 
 
-def _table(body: dict[str, object], key: str) -> dict[str, object]:
-    value = body[key]
-    assert isinstance(value, dict)
-    return value
-
-
-def _rows(body: dict[str, object], key: str) -> list[dict[str, object]]:
-    value = body[key]
-    assert isinstance(value, list)
-    return value
-
-
 def _print_status(body: dict[str, object]) -> None:
-    node, verdict, trust = _table(body, "node"), _table(body, "verdict"), _table(body, "trust")
-    counts, neighbors, recovery = (
-        _table(body, "namespaces"),
-        _table(body, "neighbors"),
-        _table(body, "recovery"),
+    node, verdict, trust = (table_in(body, key) for key in ("node", "verdict", "trust"))
+    counts, neighbors, recovery, storage = (
+        table_in(body, key) for key in ("namespaces", "neighbors", "recovery", "storage")
     )
     others = "".join(f"{counts[one]} {one}   " for one in _NOT_FRESH if counts[one])
     domains = neighbors["failure_domains"]
@@ -214,7 +148,11 @@ def _print_status(body: dict[str, object]) -> None:
         f"  recovery      {recovery['wanted']} wanted   {recovery['in_flight']} in flight   "
         f"{recovery['parked']} waiting   at {safe(recovery['step'])}{_on_last_good(recovery)}"
     )
-    print(f"  configuration {safe(_table(body, 'config')['path'])}")
+    print(
+        f"  storage       {storage['used_bytes']} of {storage['quota_bytes']} bytes used   "
+        f"{storage['pins']} pinned   {recovery['out_of_space']} waiting for space"
+    )
+    print(f"  configuration {safe(table_in(body, 'config')['path'])}")
     _print_problems(body)
 
 
@@ -224,7 +162,7 @@ def _on_last_good(recovery: dict[str, object]) -> str:
 
 
 def _print_problems(body: dict[str, object]) -> None:
-    problems = _rows(body, "problems")
+    problems = rows_in(body, "problems")
     if problems:
         print(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}")
     for one in problems:
@@ -248,8 +186,8 @@ def run_artifacts(arguments: argparse.Namespace) -> int:
         }
         reply = ask(arguments.socket, f"/v1/artifacts?{urlencode(query)}")
         if reply.code != 200:
-            return _refused(reply, as_json=arguments.json)
-        items += _rows(reply.body, "items")
+            return refused(reply, as_json=arguments.json)
+        items += rows_in(reply.body, "items")
         if reply.body["next"] is None:
             break
         after = str(reply.body["next"])
@@ -295,7 +233,7 @@ def run_peers(arguments: argparse.Namespace) -> int:
             one["rtt_ms"],
             one["shared_audiences"],
         )
-        for one in _rows(reply.body, "items")
+        for one in rows_in(reply.body, "items")
     ]
     heads = ("NODE", "PLACE", "DIRECTION", "STATE", "SINCE S", "HEARD S AGO", "RTT MS", "AUDIENCES")
     print_table(heads, rows)
@@ -304,10 +242,10 @@ def run_peers(arguments: argparse.Namespace) -> int:
 
 def run_why(arguments: argparse.Namespace) -> int:
     """`fabgossip why`."""
-    query = urlencode(dict((_subject(arguments.subject),)))
+    query = urlencode(dict((subject_of(arguments.subject),)))
     reply = ask(arguments.socket, f"/v1/why?{query}")
     if reply.code != 200:
-        code = _refused(reply, as_json=arguments.json)
+        code = refused(reply, as_json=arguments.json)
         if reply.code == 404 and not arguments.json:
             _say_near(arguments.socket, arguments.subject)
         return code
@@ -323,7 +261,7 @@ def _say_near(socket: Path, subject: str) -> None:
     reply = ask(socket, f"/v1/artifacts?{urlencode({'limit': str(PAGE)})}")
     if reply.code != 200 or "/" not in subject:
         return
-    names = [str(one["namespace"]) for one in _rows(reply.body, "items")]
+    names = [str(one["namespace"]) for one in rows_in(reply.body, "items")]
     if not subject.startswith("platform/"):
         names = ["/".join(one.split("/")[4:]) for one in names]
     near = difflib.get_close_matches(subject, names, n=1)
@@ -334,19 +272,19 @@ def _say_near(socket: Path, subject: str) -> None:
 def _print_why(body: dict[str, object]) -> None:
     if body["artifact"] is not None:
         _print_artifact(body)
-    for one in _rows(body, "granted"):
+    for one in rows_in(body, "granted"):
         print(f"{bold(safe(one['namespace']))}   {safe(one['order'])} under a grant")
         print(f"  grant    {safe(one['grant'])}   until {safe(one['grant_ends_at'])}")
         print(f"  content  {safe(one['content_hash'])}   not held by this node, and not applied")
         print(f"  outcome  {safe(one['outcome'])}   {safe(one['detail'])}".rstrip())
-        _print_ladder(_rows(one, "ladder"))
+        _print_ladder(rows_in(one, "ladder"))
 
 
 def _print_artifact(body: dict[str, object]) -> None:
     artifact, signed, newest = (
-        _table(body, "artifact"),
-        _table(body, "signed"),
-        _table(body, "newest"),
+        table_in(body, "artifact"),
+        table_in(body, "signed"),
+        table_in(body, "newest"),
     )
     keys = signed["key_ids"]
     assert isinstance(keys, list)
@@ -377,7 +315,7 @@ def _print_artifact(body: dict[str, object]) -> None:
     chain = body["chain"]
     if isinstance(chain, dict):
         _print_chain(chain)
-    _print_ladder(_rows(body, "ladder"))
+    _print_ladder(rows_in(body, "ladder"))
 
 
 def _print_chain(chain: dict[str, object]) -> None:
@@ -404,7 +342,7 @@ def _print_want(want: dict[str, object]) -> None:
     if want["retry_in_ms"] is not None:
         words.append(f"climbs again in {want['retry_in_ms']} ms, sooner on news")
     print(f"  want     {'   '.join(words)}")
-    for one in _rows(want, "next"):
+    for one in rows_in(want, "next"):
         print(f"  next     {safe(one['step'])}   {safe(one['source'])}   {safe(one['reason'])}")
 
 
@@ -439,12 +377,12 @@ def run_fetch(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "fetch: expected HASH|NAMESPACE, or --grant, --envelope and --out together"
         )
-    key, value = _subject(arguments.subject)
+    key, value = subject_of(arguments.subject)
     query = urlencode({key: value, "timeout_ms": str(timeout_ms)})
     with closing(StatusClient(arguments.socket, timeout_s=arguments.timeout + 10)) as client:
         reply = client.post(f"/v1/fetch?{query}")
     if reply.code != 200:
-        return _refused(reply, as_json=arguments.json)
+        return refused(reply, as_json=arguments.json)
     if arguments.json:
         print_json(reply.body)
     else:
@@ -472,7 +410,7 @@ def _fetch_granted(arguments: argparse.Namespace, timeout_ms: int) -> int:
         if not is_whole:
             path.unlink()
     if not is_whole:
-        return _refused(reply, as_json=arguments.json)
+        return refused(reply, as_json=arguments.json)
     if arguments.json:
         print_json({**reply.body, "file": str(path)})
     else:
@@ -493,8 +431,8 @@ def run_submit(arguments: argparse.Namespace) -> int:
     if reply.code != 200:
         if not arguments.json:
             say(f"fabgossip: {safe(reply.body.get('code'))}: {safe(reply.body.get('detail'))}")
-            return _EXITS.get(reply.code, EXIT_FAILURE)
-        return _refused(reply, as_json=True)
+            return EXITS.get(reply.code, EXIT_FAILURE)
+        return refused(reply, as_json=True)
     if arguments.json:
         print_json(reply.body)
     else:
@@ -508,7 +446,7 @@ def run_events(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(reply.body)
         return EXIT_OK
-    for one in _rows(reply.body, "items"):
+    for one in rows_in(reply.body, "items"):
         words = " ".join(
             f"{key}={safe(value)}"
             for key, value in one.items()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from fabgossip.errors import ControlError
-from fabgossip.storage.contents import sync_folder
+from fabgossip.storage.syncing import sync_folder
 
 FOLDER_MODE: Final = 0o700
 

@@ -20,7 +20,7 @@ from fabgossip.control.files import ensure_folder, replace_one, said
 from fabgossip.errors import ControlError
 from fabgossip.model.authority import KeyStatus, TrustBundle
 from fabgossip.model.ids import KeyId, key_id_of
-from fabgossip.storage.contents import sync_folder
+from fabgossip.storage.syncing import sync_folder
 
 KEY_MODE: Final = 0o600
 

@@ -35,7 +35,6 @@ from fabgossip.core.wants import (
     goal_of,
     wanted_from,
 )
-from fabgossip.model.ids import ContentHash
 from fabgossip.model.moment import Instant, Now, is_due
 from fabgossip.trust.rejections import Blame, RejectionCode
 
@@ -44,7 +43,7 @@ _SENDERS_FAULT: Final = frozenset(
 )
 """What an honest source never does; the audit log names who did."""
 _NOT_THE_SOURCES: Final = frozenset(
-    (FetchFailure.DISK, FetchFailure.CANCELLED, FetchFailure.CONTRADICTED)
+    (FetchFailure.DISK, FetchFailure.STORAGE, FetchFailure.CANCELLED, FetchFailure.CONTRADICTED)
 )
 """The fault of this node, or of who signed."""
 
@@ -202,19 +201,15 @@ class Acquisition:
         if want is None:
             return
         self._record_failure(want, event.link, event.reason)
+        if want.state is WantState.PARKED:
+            timer = WantDue(content_hash=content_hash, generation=want.generation)
+            self._m.out.append(SetTimer(timer=timer, at=want.retry_at))
         if event.reason in _SENDERS_FAULT:
             self._record_rejection(want, event.reason, Blame.PEER, want.attempts[-1].node_id or "")
         elif event.reason is FetchFailure.CONTRADICTED:
             self._on_contradicted(want)
             self._assembling.on_stuck(want.verified, now)
         self._announcing.on_stuck(want.verified, now)
-
-    def on_lost(self, content_hash: ContentHash, now: Now) -> None:
-        """A content was found missing or damaged on the own disk."""
-        if self._m.catalog.is_named(content_hash):
-            fields = (("operation", "read"), ("content_hash", content_hash.hex()))
-            self._m.out.append(Record(fact=Fact.STORAGE_FAILED, fields=fields))
-            self._contents.on_vanished(content_hash, now)
 
     def on_granted(self, event: GrantedReceived, now: Now) -> None:
         """A content under a grant came, or did not: it is for who asked, and nothing here."""

@@ -156,6 +156,16 @@ class RefreshConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScrubbingConfig:
+    """How often what is held is hashed again."""
+
+    interval_ms: Annotated[int, Bounds(1_000, 7_776_000_000)] = 604_800_000
+    """Each holding is hashed again after so long: a week (*start*)."""
+    bytes_per_second: Annotated[int, Bounds(4_096, 1 << 40)] = 8 << 20
+    """No faster than this (*start*)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
     """All sections."""
 
@@ -166,3 +176,4 @@ class NodeConfig:
     fetching: FetchingConfig = FetchingConfig()
     recovery: RecoveryConfig = RecoveryConfig()
     refresh: RefreshConfig = RefreshConfig()
+    scrubbing: ScrubbingConfig = ScrubbingConfig()

@@ -16,8 +16,8 @@ from fabgossip.model.authority import Narrowing
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import ByeReason, Message, TrafficClass
 from fabgossip.model.mode import Permit
-from fabgossip.model.moment import Instant
-from fabgossip.model.persistence import Change
+from fabgossip.model.moment import Instant, UnixTime
+from fabgossip.model.persistence import Change, Pin
 from fabgossip.model.scope import Audience
 
 
@@ -154,9 +154,20 @@ class Materialize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remove:
-    """Drop a content: its row, then its bytes."""
+    """Drop a content: its row, then its bytes; those of a damaged one are set aside."""
 
     content_hash: ContentHash
+    is_damaged: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scrub:
+    """Hash a content as it rests on the disk, and note durably that it was sound at this time:
+    `Persisted` follows, or `ContentLost`."""
+
+    token: Token
+    content_hash: ContentHash
+    at: UnixTime
 
 
 class Outcome(StrEnum):
@@ -169,6 +180,8 @@ class Outcome(StrEnum):
     DELIVERED = "delivered"
     """Of a fetch under a grant: the content waits for who asked, and is not held."""
     DECIDED = "decided"
+    PINNED = "pinned"
+    UNPINNED = "unpinned"
     UNKNOWN = "unknown"
     TIMED_OUT = "timed_out"
     FAILED = "failed"
@@ -186,6 +199,8 @@ class Answer:
     namespace: str | None = None
     permit: Permit | None = None
     """Of a `GateRequest`, whose outcome is `DECIDED`."""
+    pin: Pin | None = None
+    """Of a `PinRequest` or an `UnpinRequest`."""
 
 
 class Fact(StrEnum):
@@ -211,6 +226,12 @@ class Fact(StrEnum):
     CHAIN_ASSEMBLED = "chain_assembled"
     CHAIN_BROKEN = "chain_broken"
     STORAGE_FAILED = "storage_failed"
+    STORAGE_REFUSES = "storage_refuses"
+    STORAGE_TAKES = "storage_takes"
+    PINNED = "pinned"
+    UNPINNED = "unpinned"
+    CONTENT_EVICTED = "content_evicted"
+    CONTENT_DAMAGED = "content_damaged"
     SUBMITTED = "submitted"
     PROBE_SILENCED = "probe_silenced"
     MODE_CHANGED = "mode_changed"
@@ -253,6 +274,7 @@ Effect: TypeAlias = (
     | Persist
     | Materialize
     | Remove
+    | Scrub
     | Answer
     | Record
 )

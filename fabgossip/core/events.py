@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType, TypeAlias
 
+from fabgossip.core.space import SpaceState
 from fabgossip.model.authority import NodeIdentity
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.increments import AssemblyFault
@@ -20,6 +21,7 @@ from fabgossip.model.persistence import (
     StoredFloor,
     StoredHead,
     StoredMemory,
+    StoredPin,
     StoredTrust,
 )
 from fabgossip.model.scope import Audience
@@ -69,6 +71,9 @@ class FetchFailure(StrEnum):
     CONTRADICTED = "contradicted"
     """Every chunk was as signed and the whole is not: no source can bring what fits both."""
     DISK = "disk"
+    """The own disk failed."""
+    STORAGE = "storage"
+    """The own disk takes no more: quota, free space, or it failed too often."""
     CANCELLED = "cancelled"
 
 
@@ -90,6 +95,9 @@ class Started:
     """Namespace and envelope of what consumers read, or may start, in the local state."""
     is_synchronized: bool = True
     """The kernel's word about its clock, as in `ClockChanged`."""
+    pins: tuple[StoredPin, ...] = ()
+    loose: tuple[tuple[ContentHash, int], ...] = ()
+    """Contents that are held and their sizes, of which the disk does not say what they are."""
     put_away: tuple[tuple[str, bytes], ...] = ()
     """The same of the newest version where the local state has versions and no link to any."""
 
@@ -140,6 +148,11 @@ class LinkSlow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshDue:
     """Time to ask somebody for newer heads and to look for expired ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScrubDue:
+    """Time to look whether a holding is to be hashed again; it may be stale."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +262,7 @@ class ChainDue:
 
 Timer: TypeAlias = (
     RefreshDue
+    | ScrubDue
     | DialDue
     | PingDue
     | SilenceDue
@@ -342,8 +356,8 @@ class ContentServed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentLost:
-    """A content that was held is gone from the own disk, or damaged there: found when it was to be
-    served, and answered like one that is absent."""
+    """A content that was held is gone from the own disk, or damaged there: found by a scrub, or
+    when it was to be served, and answered like one that is absent."""
 
     content_hash: ContentHash
 
@@ -359,7 +373,8 @@ class Unwanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Persisted:
-    """What `Persist` or `Materialize` with this token asked for is durable, or has failed."""
+    """What `Persist` or `Materialize` with this token asked for is durable, or has failed; what
+    `Scrub` asked about is sound, or could not be read just now."""
 
     token: Token
     ok: bool
@@ -382,6 +397,13 @@ class AuditChanged:
     """The audit log is in another state than before."""
 
     state: AuditState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceChanged:
+    """The own disk takes other things than before, or has too much on it."""
+
+    space: SpaceState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -435,7 +457,27 @@ class GateRequest:
     namespace: str | None = None
 
 
-Request: TypeAlias = SubmitRequest | FetchRequest | GrantedRequest | GateRequest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinRequest:
+    """Keep the content of a hash, or of the head of a namespace, for so long."""
+
+    owner: str
+    reason: str
+    seconds: int
+    content_hash: ContentHash | None = None
+    namespace: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnpinRequest:
+    """A pin is not needed any more."""
+
+    pin_id: int
+
+
+Request: TypeAlias = (
+    SubmitRequest | FetchRequest | GrantedRequest | GateRequest | PinRequest | UnpinRequest
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -463,6 +505,7 @@ Event: TypeAlias = (
     | Unwanted
     | Persisted
     | AuditChanged
+    | SpaceChanged
     | ClockChanged
     | RequestMade
     | CheckpointSigned

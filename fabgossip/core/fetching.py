@@ -12,7 +12,7 @@ wait that doubles.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -34,6 +34,7 @@ from fabgossip.core.open_wants import OpenWants
 from fabgossip.core.patience import Patience
 from fabgossip.core.sources import Supply, Turn
 from fabgossip.core.wants import (
+    DISK_WAITS,
     REQUESTS_PER_WANT_MAX,
     SOURCES_PER_WANT_MAX,
     BackOff,
@@ -47,7 +48,7 @@ from fabgossip.core.wants import (
 from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import TrafficClass
-from fabgossip.model.moment import Instant
+from fabgossip.model.moment import Instant, later
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,8 @@ class FetchingSnapshot:
     in_flight: int
     dialing: int
     parked: int
+    out_of_space: int
+    """Parked until the own disk takes them."""
     last_good: int
     """Wanted contents for which the last valid version stays in use."""
     highest_step: str
@@ -201,6 +204,8 @@ class Fetching:
 
     def _wake(self, want: Want) -> None:
         """A want that is parked or waits may have a source now."""
+        if want.waits_for_disk is not None:
+            return  # whoever has it now, nothing could be done with it
         if want.state is WantState.PARKED:
             want.generation = self._next_generation()
             want.enter(Step.NORMAL)
@@ -219,6 +224,14 @@ class Fetching:
         """The wait of a parked want is over, unless it was woken before."""
         for want in self.wants_of(content_hash):
             if want.generation == generation:
+                want.waits_for_disk = None
+                self._wake(want)
+
+    def on_space(self) -> None:
+        """The own disk takes again what it refused."""
+        for want in self._wants.all():
+            if want.waits_for_disk is FetchFailure.STORAGE:
+                want.waits_for_disk = None
                 self._wake(want)
 
     def on_stored(
@@ -270,6 +283,9 @@ class Fetching:
         if reason is FetchFailure.CONTRADICTED:
             self._end(want, WantState.REFUSED)
             return want
+        if reason in DISK_WAITS:
+            self._wait_for_disk(want, reason, now)
+            return want
         if reason in (FetchFailure.BAD_HASH, FetchFailure.BAD_LENGTH):
             want.bar(source, now)
         if want.is_contradicted(source, reason):
@@ -280,6 +296,16 @@ class Fetching:
             want.step_since = now
         self._asking.on_back(want)
         return want
+
+    def _wait_for_disk(self, want: Want, reason: FetchFailure, now: Instant) -> None:
+        """Whoever is asked next brings bytes nobody can keep: the climb is over, and it says
+        nothing of the sources."""
+        self._asking.on_over(want)
+        want.trace.on_climb_over(want.climbs)
+        want.climbs += 1
+        want.state, want.waits_for_disk = WantState.PARKED, reason
+        want.generation = self._next_generation()
+        want.retry_at = later(now, DISK_WAITS[reason])
 
     def on_named(
         self, content_hash: ContentHash, named: tuple[VerifiedManifest, ...]
@@ -323,6 +349,13 @@ class Fetching:
     def heard(self, supply: Supply, now: Instant) -> Supply:
         """The sources there are, without the words that count for nothing."""
         return self._asking.heard(supply, now)
+
+    def is_any_under_way(self, classes: Container[TrafficClass]) -> bool:
+        """Whether a content of these classes is on its way. Cost: O(wants)."""
+        return any(
+            want.state is WantState.FETCHING and want.traffic in classes
+            for want in self._wants.all()
+        )
 
     def is_asked(self, node_id: NodeId) -> bool:
         """Whether a content is on its way from a node."""
@@ -368,6 +401,7 @@ class Fetching:
             in_flight=self._asking.in_flight,
             dialing=len(self._asking.visits),
             parked=sum(want.state is WantState.PARKED for want in wants),
+            out_of_space=sum(want.waits_for_disk is not None for want in wants),
             last_good=sum(
                 want.last_good is not None and want.last_good.is_allowed for want in wants
             ),

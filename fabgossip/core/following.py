@@ -166,7 +166,7 @@ class Following:
         if not self._m.catalog.is_named(content_hash):
             self._m.out.append(Remove(content_hash=content_hash))
             return
-        self._contents.on_held(content_hash, size)
+        self._contents.on_held(content_hash, size, now.unix)
         for head, verified in self._m.catalog.by_content(content_hash):
             if (
                 head.is_durable

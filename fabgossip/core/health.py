@@ -16,6 +16,17 @@ from fabgossip.core.fetching import Fetching, FetchingSnapshot
 from fabgossip.core.neighbors import Neighbors, NeighborsSnapshot
 from fabgossip.core.own_trust import OwnPart
 from fabgossip.core.policing import PolicingSnapshot
+from fabgossip.core.problems import (
+    Problem,
+    ProblemCode,
+    audit_problem,
+    clone_problem,
+    problem,
+    space_problem,
+    stuck_problem,
+)
+from fabgossip.core.retention import RetentionSnapshot
+from fabgossip.core.scrubbing import ScrubbingSnapshot
 from fabgossip.core.wants import (
     Want,
     WantState,
@@ -38,42 +49,6 @@ class Level(StrEnum):
 
     OK = "ok"
     DEGRADED = "degraded"
-
-
-class ProblemCode(StrEnum):
-    """A closed list."""
-
-    NO_NEIGHBORS = "no_neighbors"
-    TRUST_STALE = "trust_stale"
-    NOTHING_NEW = "nothing_new"
-    REFRESH_OVERDUE = "refresh_overdue"
-    CONTENT_MISSING = "content_missing"
-    CONTENT_INVALID = "content_invalid"
-    NOT_MATERIALIZED = "not_materialized"
-    EXPIRED = "expired"
-    NO_CLAIMS = "no_claims"
-    CLOCK_SUSPECT = "clock_suspect"
-    AMNESIA = "amnesia"
-    REVOKED = "revoked"
-    TRUST_FORKED = "trust_forked"
-    DISPUTED = "disputed"
-    UNLISTED = "unlisted"
-    REFUSED = "refused"
-    OUTDATED = "outdated"
-    WITHHELD = "withheld"
-    AUDIT_STOPPED = "audit_stopped"
-    AUDIT_DAMAGED = "audit_damaged"
-    IDENTITY_CLONED = "identity_cloned"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """What is wrong, why, and what to type next."""
-
-    code: ProblemCode
-    namespace: str
-    because: str
-    next_step: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +84,8 @@ class NodeSnapshot:
     fetching: FetchingSnapshot
     chains: ChainsSnapshot
     policing: PolicingSnapshot
+    retention: RetentionSnapshot
+    scrubbing: ScrubbingSnapshot
     problems: tuple[Problem, ...]
     problems_omitted: int
 
@@ -134,6 +111,8 @@ def node_snapshot(
     chains: Chains,
     policing: PolicingSnapshot,
     audit: AuditState,
+    retention: RetentionSnapshot,
+    scrubbing: ScrubbingSnapshot,
     now: Now,
 ) -> NodeSnapshot:
     """The node as it is now. Cost: O(heads)."""
@@ -142,9 +121,10 @@ def node_snapshot(
     seen = neighbors.snapshot()
     if beliefs.freshness.is_revoked:
         seen = replace(seen, target=0)
-    clones = tuple(_clone_problem(node_id) for node_id in policing.clones)
-    damage = _audit_problem(audit)
-    alarms = clones if damage is None else (*clones, damage)
+    clones = tuple(clone_problem(node_id) for node_id in policing.clones)
+    stuck = stuck_problem(retention.space) if retention.is_stuck else None
+    damage = (audit_problem(audit), space_problem(retention.space), stuck)
+    alarms = (*clones, *(one for one in damage if one is not None))
     problems = alarms + _problems(heads, beliefs, seen, fetching, now)
     facts, counts = beliefs.facts, _counts(heads, now)
     return NodeSnapshot(
@@ -164,6 +144,8 @@ def node_snapshot(
         fetching=fetching.snapshot(now.instant),
         chains=chains.snapshot(),
         policing=policing,
+        retention=retention,
+        scrubbing=scrubbing,
         problems=problems[:PROBLEMS_MAX],
         problems_omitted=max(0, len(problems) - PROBLEMS_MAX),
     )
@@ -221,21 +203,12 @@ def _problems(
     is_revoked = beliefs.freshness.is_revoked  # then it keeps no link, on purpose
     if not is_revoked and seen.active == 0 and (seen.target > 0 or not heads):
         because = "no link is open; dialling the signed directories' peers and the bootstrap"
-        problems.append(_problem(ProblemCode.NO_NEIGHBORS, "", because, "fabgossip peers"))
+        problems.append(problem(ProblemCode.NO_NEIGHBORS, "", because, "fabgossip peers"))
     for head in heads:
-        problem = _head_problem(head, fetching, now)
-        if problem is not None:
-            problems.append(problem)
+        found = _head_problem(head, fetching, now)
+        if found is not None:
+            problems.append(found)
     return tuple(problems)
-
-
-def _problem(code: ProblemCode, namespace: str, because: str, next_step: str) -> Problem:
-    return Problem(code=code, namespace=namespace, because=because, next_step=next_step)
-
-
-def _clone_problem(node_id: NodeId) -> Problem:
-    because = f"{node_id} says hello from changing processes: two machines may hold its key"
-    return _problem(ProblemCode.IDENTITY_CLONED, "", because, "fabgossip peers")
 
 
 def _trust_problems(beliefs: Beliefs, now: Now) -> list[Problem]:
@@ -243,39 +216,16 @@ def _trust_problems(beliefs: Beliefs, now: Now) -> list[Problem]:
     if not beliefs.facts.own.scope_ids:
         because = "the node's own claims do not verify or have expired"
         problems.append(
-            _problem(ProblemCode.NO_CLAIMS, "", because, "fabgossip control enroll NODE --renew")
+            problem(ProblemCode.NO_CLAIMS, "", because, "fabgossip control enroll NODE --renew")
         )
     held = conditions_of(beliefs.freshness, now.unix)
     problems += [
-        _problem(*row) for mode, row in _mode_problems(beliefs, now.unix).items() if mode in held
+        problem(*row) for mode, row in _mode_problems(beliefs, now.unix).items() if mode in held
     ]
     if Mode.PARTITIONED in held and Mode.STALE not in held:
         because = "nothing newly signed arrives; the control plane is silent or out of reach"
-        problems.append(_problem(ProblemCode.NOTHING_NEW, "", because, "fabgossip peers"))
+        problems.append(problem(ProblemCode.NOTHING_NEW, "", because, "fabgossip peers"))
     return problems
-
-
-def _audit_problem(state: AuditState) -> Problem | None:
-    match state:
-        case AuditState.INTACT:
-            return None
-        case AuditState.STOPPED:
-            return _problem(
-                ProblemCode.AUDIT_STOPPED,
-                "",
-                "the disk refuses the audit log: records wait in memory, and nothing of high risk "
-                "is allowed until it takes them; it is tried again by itself",
-                "df, and what audit_stopped says in the log of the daemon",
-            )
-        case AuditState.DAMAGED:
-            return _problem(
-                ProblemCode.AUDIT_DAMAGED,
-                "",
-                "the audit log was cut or changed while the daemon was down: records go on behind "
-                "the damage, and nothing of high risk is allowed until the next start",
-                "copy the folder audit/ away as evidence; fabgossip audit verify says what is "
-                "missing; then restart",
-            )
 
 
 def _mode_problems(
@@ -347,42 +297,42 @@ def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
     step = f"fabgossip why {namespace}"
     if head.is_disputed:
         because = "two manifests of one version are signed: neither is applied or served"
-        return _problem(ProblemCode.DISPUTED, namespace, because, step)
+        return problem(ProblemCode.DISPUTED, namespace, because, step)
     if head.is_unlisted and head.state is not HeadState.WITHDRAWN:
         because = "the snapshot that covers it does not list this version"
-        return _problem(ProblemCode.UNLISTED, namespace, because, step)
+        return problem(ProblemCode.UNLISTED, namespace, because, step)
     if head.state is HeadState.REFUSED:
         code = "" if head.refusal is None else f" ({head.refusal.code.value})"
         because = f"what was accepted before is refused by today's trust{code}: taken out of local/"
-        return _problem(ProblemCode.REFUSED, namespace, because, step)
+        return problem(ProblemCode.REFUSED, namespace, because, step)
     if head.state is HeadState.OUTDATED:
         because = (
             "of an epoch that is over, or for claims this node has no more: the last good one "
             "stays where it is, is served to nobody, and nothing newer has come"
         )
-        return _problem(ProblemCode.OUTDATED, namespace, because, step)
+        return problem(ProblemCode.OUTDATED, namespace, because, step)
     if head.state is HeadState.INVALID:
         because = "its signed content does not say what its type demands: the signer is at fault"
-        return _problem(ProblemCode.CONTENT_INVALID, namespace, because, step)
+        return problem(ProblemCode.CONTENT_INVALID, namespace, because, step)
     if head.state is HeadState.UNAPPLIED:
         because = "its content is held and could not be written to local/: see the daemon's log"
-        return _problem(ProblemCode.NOT_MATERIALIZED, namespace, because, step)
+        return problem(ProblemCode.NOT_MATERIALIZED, namespace, because, step)
     if head.state is HeadState.EXPIRED:
-        return _problem(ProblemCode.EXPIRED, namespace, "past its time of expiry: withdrawn", step)
+        return problem(ProblemCode.EXPIRED, namespace, "past its time of expiry: withdrawn", step)
     if head.state is HeadState.WITHHELD:
         overdue = seconds_between(head.manifest.refresh_by, now.unix)
         because = (
             f"{_age(overdue)} past its refresh time, more than the signed policy lets it be used"
         )
-        return _problem(ProblemCode.WITHHELD, namespace, because, step)
+        return problem(ProblemCode.WITHHELD, namespace, because, step)
     if head.state is HeadState.BEHIND:
         want = fetching.find(head.verified)
         if want is not None and elapsed(want.since, now.instant) >= BEHIND_GRACE_MS:
-            return _problem(ProblemCode.CONTENT_MISSING, namespace, _tries(want), step)
+            return problem(ProblemCode.CONTENT_MISSING, namespace, _tries(want), step)
     if state_of(head, now) == "stale":
         overdue = seconds_between(head.manifest.refresh_by, now.unix)
         because = f"{_age(overdue)} past its refresh time, and nothing newer was announced"
-        return _problem(ProblemCode.REFRESH_OVERDUE, namespace, because, step)
+        return problem(ProblemCode.REFRESH_OVERDUE, namespace, because, step)
     return None
 
 

@@ -27,7 +27,9 @@ from fabgossip.core.policing import Policing
 from fabgossip.core.reconciliation import Reconciliation
 from fabgossip.core.recovery import Recovery
 from fabgossip.core.refresh import Refresh
+from fabgossip.core.retention import Retention
 from fabgossip.core.rosters import Rosters
+from fabgossip.core.scrubbing import Scrubbing
 from fabgossip.core.sessions import Sessions
 from fabgossip.core.sets import Sets
 from fabgossip.core.setup import NodeSetup
@@ -62,7 +64,9 @@ class Machines:
     reconciliation: Reconciliation
     recovery: Recovery
     refresh: Refresh
+    retention: Retention
     rosters: Rosters
+    scrubbing: Scrubbing
     sessions: Sessions
     sets: Sets
     slots: Slots
@@ -117,7 +121,9 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
             holdings,
         ),
         refresh=Refresh(config.refresh, setup.chance("refresh")),
+        retention=Retention(),
         rosters=setup.rosters,
+        scrubbing=Scrubbing(config.scrubbing),
         sessions=sessions,
         sets=Sets(),
         slots=Slots(config.fetching.serve_streams_max),

@@ -44,7 +44,9 @@ from fabgossip.core.events import (
     RefreshDue,
     RequestDue,
     RequestMade,
+    ScrubDue,
     SilenceDue,
+    SpaceChanged,
     Started,
     Timer,
     TimerFired,
@@ -97,13 +99,15 @@ from fabgossip.model.messages import (
     Welcome,
 )
 from fabgossip.model.mode import Mode
-from fabgossip.model.moment import Instant, Now
+from fabgossip.model.moment import Duration, Instant, Now, later
 from fabgossip.model.persistence import PutMemory, PutTimeFloor
 from fabgossip.trust.signatures import Verifier
 
 ROUNDS_MAX: Final = 8
 """Facts settle in a few rounds: each round knows more than the one before. A peer may send a line
 of statements of which each admits the next; what is left then settles with the next event."""
+FIRST_SCRUB: Final = Duration(60_000)
+"""After a start others have more to do first (*start*)."""
 EXPIRIES_PER_TURN_MAX: Final = 1_024
 
 
@@ -139,7 +143,9 @@ class Node:
             self._rooms.following,
             self._rooms.activation,
         )
-        self._requests = Requests(self._m, self._rooms.intake, self._rooms.contents)
+        self._requests = Requests(
+            self._m, self._rooms.intake, self._rooms.contents, self._rooms.keeping
+        )
         self._replication = Replication(self._m, self._rooms.contents)
         self.view = View(self._m)
         """What readers may see."""
@@ -187,7 +193,7 @@ class Node:
             case ContentServed():
                 self._serving.on_served(event, now)
             case ContentLost():
-                self._acquisition.on_lost(event.content_hash, now)
+                self._rooms.mending.on_lost(event.content_hash, now)
             case Unwanted():
                 self._on_unwanted(event, now)
             case Persisted():
@@ -195,6 +201,8 @@ class Node:
             case AuditChanged():
                 self._m.beliefs.audit_is_writable = event.state is AuditState.INTACT
                 self._m.audits.own_state = event.state
+            case SpaceChanged():
+                self._on_space(event, now)
             case ClockChanged():
                 self._m.beliefs.on_clock(now, is_synchronized=event.is_synchronized)
             case RequestMade():
@@ -262,10 +270,32 @@ class Node:
         self._m.uses.on_started(event.memory.grant_uses)
         self._m.audits.on_started(event.checkpoints)
         self._rooms.recalling.on_started(event, now)
+        self._rooms.mending.look(later(now.instant, FIRST_SCRUB))
         self._timer(RefreshDue(), self._m.refresh.next_at(now.instant))
         self._links.dial(now)
 
+    def _on_space(self, event: SpaceChanged, now: Now) -> None:
+        before, space = self._m.retention.space.trouble, event.space
+        self._rooms.keeping.on_space(event, now)
+        if before is not None and space.trouble is None:
+            self._m.fetching.on_space()
+        if space.trouble is not before:
+            fields: tuple[tuple[str, str | int], ...] = (
+                ("reason", "" if space.trouble is None else space.trouble.value),
+                ("used", space.used_bytes),
+                ("quota", space.quota_bytes),
+                ("free", space.free_bytes),
+            )
+            fact = Fact.STORAGE_TAKES if space.trouble is None else Fact.STORAGE_REFUSES
+            self._m.out.append(Record(fact=fact, fields=fields))
+
     def _on_persisted(self, event: Persisted, now: Now) -> None:
+        if self._rooms.keeping.waits_for(event.token):
+            self._rooms.keeping.on_persisted(event.token, ok=event.ok)
+            return
+        if self._rooms.mending.waits_for(event.token):
+            self._rooms.mending.on_persisted(now, ok=event.ok)
+            return
         for room in (self._claims, self._serving):
             if room.waits_for(event.token):
                 if not event.ok:
@@ -362,6 +392,8 @@ class Node:
         match timer:
             case RefreshDue():
                 self._on_refresh(now)
+            case ScrubDue():
+                self._rooms.mending.on_due(now)
             case DialDue():
                 self._links.on_dial_due(timer, now)
             case PingDue():
@@ -402,6 +434,7 @@ class Node:
         self._timer(RefreshDue(), self._m.refresh.next_at(now.instant))
         self._rooms.withdrawing.on_expiry(now, EXPIRIES_PER_TURN_MAX)
         self._rooms.activation.withhold(now)
+        self._rooms.keeping.on_refresh(now)
         self._links.end_expired(now)
         self._keep_time()
         self._rooms.activation.apply_again(now)
@@ -425,7 +458,7 @@ class Node:
         for machine in (
             m.audits, m.catalog, m.chains, m.sessions, m.neighbors, m.dissemination, m.holdings,
             m.fetching, self._rooms.contents, m.beliefs, m.waiting, m.variants, m.uses, m.granted,
-            m.policing, m.slots, m.news, m.telling, m.reconciliation, m.recovery, self._comparing,
-            self._replication,
+            m.policing, m.slots, m.news, m.retention, m.scrubbing, m.telling, m.reconciliation,
+            m.recovery, self._comparing, self._replication,
         ):  # fmt: skip
             machine.check()

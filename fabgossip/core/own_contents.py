@@ -14,7 +14,7 @@ from fabgossip.core.machines import Machines
 from fabgossip.core.wants import Want, wanted_from
 from fabgossip.model.artifact import TYPE_RULES, Manifest, VerifiedManifest
 from fabgossip.model.ids import ContentHash
-from fabgossip.model.moment import Now
+from fabgossip.model.moment import Now, UnixTime
 from fabgossip.model.scope import matches
 
 
@@ -31,9 +31,15 @@ class OwnContents:
         self._held: dict[ContentHash, int] = {}
         """The contents on this disk and their sizes."""
 
-    def on_held(self, content_hash: ContentHash, size: int) -> None:
-        """A content is on the disk."""
+    def on_held(self, content_hash: ContentHash, size: int, verified_at: UnixTime) -> None:
+        """A content is on the disk, hashed last at this time."""
         self._held[content_hash] = size
+        self._m.scrubbing.on_held(content_hash, size, verified_at)
+        self._m.retention.on_held(content_hash)
+
+    def size_of(self, content_hash: ContentHash) -> int:
+        """Bytes of a content on the disk, 0 where it is not there."""
+        return self._held.get(content_hash, 0)
 
     def is_held(self, manifest: Manifest) -> bool:
         """Whether the content a manifest names is durable here."""
@@ -45,6 +51,8 @@ class OwnContents:
         # A snapshot is read, and an increment is a part of one.
         is_read = TYPE_RULES[manifest.artifact_type].is_read or manifest.base is not None
         if is_read or matches(manifest.audience, self._m.beliefs.facts.own):
+            return True
+        if self._m.retention.is_pinned(manifest.content_hash):
             return True
         return self._m.placement.has_duty(manifest)
 
@@ -79,7 +87,7 @@ class OwnContents:
     def on_vanished(self, content_hash: ContentHash, now: Now) -> None:
         """A content that was held cannot be read any more: it is wanted again where it was wanted
         before."""
-        self._held.pop(content_hash, None)
+        self._forget(content_hash)
         for head, verified in self._m.catalog.by_content(content_hash):
             kept = head.kept_of(verified)
             is_wanted = self.is_wanted(verified) and not is_mere_evidence(head, verified)
@@ -94,15 +102,41 @@ class OwnContents:
             if is_wanted and head.state not in GONE_STATES:
                 self.want(verified, None, now)
 
+    def _forget(self, content_hash: ContentHash) -> None:
+        self._held.pop(content_hash, None)
+        self._m.retention.on_gone(content_hash)
+        self._m.scrubbing.on_gone(content_hash)
+
+    def evict(self, content_hash: ContentHash) -> None:
+        """A content leaves the disk although manifests name it: none of them needs it here."""
+        self._forget(content_hash)
+        self._m.out.append(Remove(content_hash=content_hash))
+        for head, verified in self._m.catalog.by_content(content_hash):
+            kept = head.kept_of(verified)
+            if kept is not None:
+                kept.is_held = False
+            if verified is head.verified:
+                head.is_held = False
+                if head.state in HOLDING_STATES:
+                    head.state = HeadState.KNOWN
+                self._m.catalog.touch(head.manifest.namespace.text)
+
     def release(self, content_hash: ContentHash) -> None:
-        """A manifest that named a content is gone."""
+        """A manifest that named a content is gone; of a pinned one the bytes stay."""
+        if self._m.retention.is_pinned(content_hash):
+            self.void(content_hash)
+        else:
+            self.drop(content_hash)
+
+    def drop(self, content_hash: ContentHash) -> None:
+        """A manifest that named a content is gone, or withdrawn, which outranks every pin."""
         self.void(content_hash)
         if any(not is_mere_evidence(*row) for row in self._m.catalog.by_content(content_hash)):
             return
         if any(step.content_hash == content_hash for step in self._m.beliefs.chain):
             return  # whoever is still at an older bundle needs every step
         if content_hash in self._held:
-            del self._held[content_hash]
+            self._forget(content_hash)
             self._m.out.append(Remove(content_hash=content_hash))
 
     def void(self, content_hash: ContentHash) -> None:

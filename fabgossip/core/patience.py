@@ -23,7 +23,13 @@ TRUST_RETRY_MS_MAX: Final = 30_000
 BACK_OFF_SPREAD: Final = 5
 """Jitter of 20 % around the time a source is passed over (*start*)."""
 _NO_FAILURES: Final = frozenset(
-    {FetchFailure.BUSY, FetchFailure.CANCELLED, FetchFailure.DISK, FetchFailure.CONTRADICTED}
+    {
+        FetchFailure.BUSY,
+        FetchFailure.CANCELLED,
+        FetchFailure.DISK,
+        FetchFailure.STORAGE,
+        FetchFailure.CONTRADICTED,
+    }
 )
 """Of the source: it had no time, or it was this node, or who signed."""
 

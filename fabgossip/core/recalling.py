@@ -23,7 +23,7 @@ from fabgossip.core.own_contents import OwnContents
 from fabgossip.core.recording import rejected
 from fabgossip.model.artifact import ArtifactType, VerifiedManifest
 from fabgossip.model.ids import ManifestHash
-from fabgossip.model.moment import Now
+from fabgossip.model.moment import NEVER, Now
 from fabgossip.model.persistence import DropIncrement, StoredHead
 from fabgossip.trust.rejections import Rejection, RejectionCode
 
@@ -73,6 +73,13 @@ class Recalling:
             # What was only listed contradicts nobody; what lists it says so itself.
             stood = row.manifest_hash if (row.namespace, row.order) in accepted else None
             m.catalog.on_floor(row.namespace, Floor(row.order, stood))
+        for pinned in started.pins:
+            m.retention.on_pin(pinned.pin)
+            content_hash, size = pinned.pin.content_hash, pinned.held_bytes
+            if size is not None:
+                self._contents.on_held(content_hash, size, pinned.verified_at)
+        for content_hash, held_bytes in started.loose:
+            self._contents.on_held(content_hash, held_bytes, NEVER)
         evidence, sides = started.memory.evidence, list[VerifiedManifest]()
         contents = {sha256(one).digest(): one for one in started.evidence_contents}
         visible = list(started.visible)
@@ -202,7 +209,8 @@ class Recalling:
 
     def _recall_held(self, stored: StoredHead, verified: VerifiedManifest) -> None:
         if stored.held_bytes is not None:
-            self._contents.on_held(verified.manifest.content_hash, stored.held_bytes)
+            content_hash, size = verified.manifest.content_hash, stored.held_bytes
+            self._contents.on_held(content_hash, size, stored.verified_at)
 
     def _read_sides(self, namespace: str, contents: dict[bytes, bytes], now: Now) -> None:
         """What was read of the other sides before binds from the start, and ahead of what it
@@ -212,7 +220,7 @@ class Recalling:
             content_hash = side.manifest.content_hash
             content = contents.get(content_hash)
             if content is not None and len(content) == side.manifest.content_size:
-                self._contents.on_held(content_hash, len(content))
+                self._contents.on_held(content_hash, len(content), NEVER)
                 self._following.on_side_held(side, content, now)
             elif side.manifest.artifact_type is ArtifactType.CLUSTER_SNAPSHOT:
                 self._contents.want(side, None, now)

@@ -15,16 +15,19 @@ from fabgossip.core.events import (
     FetchRequest,
     GateRequest,
     GrantedRequest,
+    PinRequest,
     RequestDue,
     RequestId,
     RequestMade,
     SubmitRequest,
+    UnpinRequest,
 )
 from fabgossip.core.intake import Intake
+from fabgossip.core.keeping import Keeping
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
 from fabgossip.core.permits import Permits
-from fabgossip.core.wants import FAILURE_CODES, Want, WantState
+from fabgossip.core.wants import DISK_WAITS, FAILURE_CODES, Want, WantState
 from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.mode import RISKS
@@ -38,12 +41,15 @@ UNKNOWN_ACTION: Final = "unknown action"
 class Requests:
     """Takes requests of local software and owes each an answer."""
 
-    __slots__ = ("_contents", "_intake", "_m", "_permits", "_requests", "_submits")
+    __slots__ = ("_contents", "_intake", "_keeping", "_m", "_permits", "_requests", "_submits")
 
-    def __init__(self, machines: Machines, intake: Intake, contents: OwnContents) -> None:
+    def __init__(
+        self, machines: Machines, intake: Intake, contents: OwnContents, keeping: Keeping
+    ) -> None:
         self._m = machines
         self._intake = intake
         self._contents = contents
+        self._keeping = keeping
         self._permits = Permits(machines.beliefs)
         self._submits: dict[RequestId, tuple[VerifiedManifest, Outcome]] = {}
         self._requests: dict[RequestId, ContentHash] = {}
@@ -57,6 +63,10 @@ class Requests:
                 self._on_fetch(event.request, event.body, now)
             case GrantedRequest():
                 self._m.granted.on_request(event.request, event.body, now)
+            case PinRequest():
+                self._keeping.on_pin(event.request, event.body, now)
+            case UnpinRequest():
+                self._keeping.on_unpin(event.request, event.body)
             case GateRequest():
                 self._on_gate(event.request, event.body, now)
             case _:
@@ -183,11 +193,14 @@ class Requests:
     def on_submit_failed(self, event: ContentFailed, request: RequestId, now: Now) -> None:
         """The manifest stands, its content did not fit: it is wanted from whoever has it."""
         submitted = self._submits.pop(request, None)
+        is_full = event.reason in DISK_WAITS
         detail = f"the content does not fit its manifest: {event.reason.value}"
+        if is_full:
+            detail = "the disk takes no more, or failed: fabgossip status says why"
         self._m.out.append(
             Answer(
                 request=request,
-                outcome=Outcome.REFUSED,
+                outcome=Outcome.FAILED if is_full else Outcome.REFUSED,
                 code=FAILURE_CODES[event.reason],
                 detail=detail,
             )
@@ -203,6 +216,7 @@ class Requests:
             return
         held = next((one for one in found if self._contents.is_held(one.manifest)), None)
         if held is not None:
+            self._m.retention.on_touched(held.manifest.content_hash)
             self._answer_held(request, held)
             return
         wants = [self._contents.want(one, None, now) for one in found]

@@ -16,9 +16,11 @@ from fabgossip.core.disputes import Disputes
 from fabgossip.core.durability import Durability
 from fabgossip.core.following import Following
 from fabgossip.core.intake import Intake
+from fabgossip.core.keeping import Keeping
 from fabgossip.core.learning import Learning
 from fabgossip.core.lines import Lines
 from fabgossip.core.machines import Machines
+from fabgossip.core.mending import Mending
 from fabgossip.core.own_contents import OwnContents
 from fabgossip.core.recalling import Recalling
 from fabgossip.core.withdrawing import Withdrawing
@@ -35,6 +37,8 @@ class Rooms:
     durability: Durability
     following: Following
     intake: Intake
+    keeping: Keeping
+    mending: Mending
     recalling: Recalling
     withdrawing: Withdrawing
 
@@ -80,6 +84,8 @@ def rooms_of(m: Machines) -> Rooms:
             following=following,
             lines=lines,
         ),
+        keeping=Keeping(m, durability, contents, activation),
+        mending=Mending(m, durability, contents),
         recalling=Recalling(
             m,
             durability=durability,

@@ -183,6 +183,7 @@ class Serving:
             if served is None:
                 self._m.policing.not_available(session, stream, number, now.instant)
                 continue
+            self._m.retention.on_touched(ask.content_hash)
             traffic = min(traffic, traffic_of(served))
             items.append(
                 ServeItem(

@@ -19,7 +19,7 @@ from fabgossip.core.wants import EndedWant, Want
 from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import Instant, Now
-from fabgossip.model.persistence import KeptCheckpoint
+from fabgossip.model.persistence import KeptCheckpoint, Pin
 from fabgossip.trust.authorization import may_disclose
 from fabgossip.trust.facts import TrustFacts
 
@@ -44,6 +44,8 @@ class View:
             self._m.chains,
             policing,
             self._m.audits.own_state,
+            self._m.retention.snapshot(),
+            self._m.scrubbing.snapshot(),
             now,
         )
 
@@ -84,6 +86,14 @@ class View:
         """Whom an open want would ask next, in order, and why."""
         supply = self._m.fetching.heard(self._m.recovery.supply_of(want), now.instant)
         return upcoming(want, supply, now.instant)
+
+    def pins(self) -> tuple[Pin, ...]:
+        """All explicit pins."""
+        return self._m.retention.pins()
+
+    def pins_of(self, content_hash: ContentHash) -> tuple[Pin, ...]:
+        """The explicit pins of a content."""
+        return self._m.retention.pins_of(content_hash)
 
     def last_good(self, head: Head) -> LastGood | None:
         """What became of the version before a head whose content nobody brought."""

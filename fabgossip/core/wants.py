@@ -36,6 +36,13 @@ BARRED: Final = Duration(86_400_000)
 """A source that sent a wrong byte is not asked for that content again for a day."""
 
 
+DISK_WAITS: Final = {
+    FetchFailure.DISK: Duration(30_000),
+    FetchFailure.STORAGE: Duration(60_000),
+}
+"""How long a want waits for the own disk after it failed, or had no space; space that is there
+again ends the latter at once (*start*)."""
+
 AT_ONCE: Final = Instant(0)
 """Before every moment there is."""
 
@@ -43,6 +50,7 @@ FAILURE_CODES: Final = {
     FetchFailure.BAD_LENGTH: "LENGTH_MISMATCH",
     FetchFailure.BAD_HASH: "HASH_MISMATCH",
     FetchFailure.DISK: "STORE_FULL",
+    FetchFailure.STORAGE: "STORE_FULL",
     FetchFailure.CANCELLED: "CANCELLED",
     FetchFailure.MISSING: "LENGTH_MISMATCH",
     FetchFailure.BUSY: "CANCELLED",
@@ -133,6 +141,7 @@ _FAULTS: Final = {
     FetchFailure.LOST: Fault.LACKS,
     FetchFailure.BUSY: Fault.BUSY,
     FetchFailure.DISK: Fault.NONE,
+    FetchFailure.STORAGE: Fault.NONE,
     FetchFailure.CANCELLED: Fault.NONE,
 }
 """Everything else is withholding."""
@@ -196,6 +205,8 @@ class Want:
     """Who was dialled, and is reached now."""
     waited_ms: int = 0
     """After the climb before the last one."""
+    waits_for_disk: FetchFailure | None = None
+    """Of a parked one: why the own disk did not take it; no source can help."""
     retry_at: Instant = AT_ONCE
     """Of a parked want: when it starts at normal again if nothing happens before."""
     tried: dict[NodeId, Tried] = field(default_factory=dict)

@@ -118,5 +118,8 @@ class Withdrawing:
             for verified in before.statements:
                 if verified not in head.statements:
                     self._announcing.on_gone(verified)
-                self._contents.release(verified.manifest.content_hash)
+                if head.manifest.tombstone is None:
+                    self._contents.release(verified.manifest.content_hash)
+                else:
+                    self._contents.drop(verified.manifest.content_hash)
             before = before.replaces

@@ -28,7 +28,10 @@ class Assemblies:
         self._one_at_a_time = trio.CapacityLimiter(1)
 
     def begin(self, effect: Assemble) -> None:
-        """Start on a chain."""
+        """Start on a chain, if there is space for what comes of it."""
+        if not self._disk.takes(effect.wanted.size, is_trust=False):
+            self._fail(effect, Broken(AssemblyFault.DISK, len(effect.increments) - 1))
+            return
         self._nursery.start_soon(self._assemble, effect, name="assemble")
 
     async def _assemble(self, effect: Assemble) -> None:

@@ -21,7 +21,9 @@ from fabgossip.core.config import (
     NodeConfig,
     RecoveryConfig,
     RefreshConfig,
+    ScrubbingConfig,
 )
+from fabgossip.core.space import SpaceLimits
 from fabgossip.errors import ConfigError, ModelError
 from fabgossip.model.bounds import Bounds
 from fabgossip.model.ids import NodeId, parse_node_id
@@ -110,10 +112,21 @@ class ListenTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DiskFreeMinTable:
+    """What must stay free on the file system of the state folder, whoever uses it."""
+
+    bytes: Annotated[int, Bounds(0, 1 << 50)] = 256 << 20
+    inodes: Annotated[int, Bounds(0, 1 << 40)] = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StorageTable:
     """Where the node's own files lie."""
 
     path: str
+    quota_bytes: Annotated[int, Bounds(64 << 20, 1 << 50)] = 2 << 30
+    """What the node's own files may take; of it 80 % before contents leave (*start*)."""
+    disk_free_min: DiskFreeMinTable = field(default_factory=DiskFreeMinTable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +193,7 @@ class ConfigTable:
     fetching: FetchingConfig = field(default_factory=FetchingConfig)
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     refresh: RefreshConfig = field(default_factory=RefreshConfig)
+    scrubbing: ScrubbingConfig = field(default_factory=ScrubbingConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +222,17 @@ class Config:
             fetching=table.fetching,
             recovery=table.recovery,
             refresh=table.refresh,
+            scrubbing=table.scrubbing,
+        )
+
+    @property
+    def space(self) -> SpaceLimits:
+        """What the disk may be used for."""
+        table = self.table.storage
+        return SpaceLimits(
+            quota_bytes=table.quota_bytes,
+            free_bytes_min=table.disk_free_min.bytes,
+            free_inodes_min=table.disk_free_min.inodes,
         )
 
     @property

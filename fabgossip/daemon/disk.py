@@ -1,8 +1,10 @@
 """One thread that writes: index commits in groups, content files, local state.
 
-Whenever it is free it takes all that is queued and makes it durable together, so a lone write
-waits for its own fsync only and a thousand share one. Results go back to the loop in the order
-they were asked for; nothing is acknowledged before its commit returned.
+Whenever it is free it takes what is queued, as far as a group may reach, and makes it durable
+together: all files, all names, all folders, one commit. So a lone write waits for its own fsync
+only, and hundreds share one. What is to become the local state follows as a group of its own once
+the commit is acknowledged. Nothing is acknowledged before its commit returned, and there is no
+timer.
 """
 
 import errno
@@ -10,59 +12,82 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Never, TypeVar
 
 import trio
 
-from fabgossip.core.effects import Materialize, Persist
+from fabgossip.core.effects import Materialize, Persist, Remove, Scrub
+from fabgossip.core.events import FetchFailure
+from fabgossip.core.grouping import Extent, extent_of, extent_of_persist, next_group
+from fabgossip.core.space import DiskUsage, Space, SpaceLimits, SpaceState
 from fabgossip.errors import StorageError, WireError
 from fabgossip.model.artifact import INLINE_BYTES_MAX, TYPE_RULES
 from fabgossip.model.ids import ContentHash
+from fabgossip.model.moment import Instant
 from fabgossip.storage.contents import ContentFiles, IncomingContent
 from fabgossip.storage.index import NodeIndex
-from fabgossip.storage.materialized import LocalState, LocalVersion, has_settings
-from fabgossip.storage.rows import DropContent, PutContent, Row
+from fabgossip.storage.materialized import Fault, LocalState, LocalVersion, has_settings
+from fabgossip.storage.rows import DropContent, PutContent, PutVerified, Row
 from fabgossip.wire.contents import parse_snapshot
 
 _T = TypeVar("_T")
-GROUP_MAX: Final = 256
-"""Jobs per commit."""
+_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
 _GONE: Final = (errno.ENOENT, errno.ELOOP, errno.EIO)
 """No file, a link in its place, or a sector that cannot be read."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
     """Something to make durable, and what to call in the loop afterwards."""
 
     done: Callable[[bool], None]
+    extent: Extent
     rows: tuple[Row, ...] = ()
-    incoming: tuple[tuple[IncomingContent, ContentHash], ...] = ()
-    alone: Callable[[], None] | None = None
-    """Work that is no commit: runs by itself, after everything asked for before."""
-    removed: tuple[ContentHash, ...] = ()
-    """Contents whose bytes go once the rows are durable."""
+    incoming: tuple[IncomingContent, ContentHash] | None = None
+    """A file to be adopted before."""
+    is_damaged: bool = False
+    """What is removed is set aside."""
+    local: Materialize | None = None
+    """A change of the local state instead: follows the commits of its group."""
+
+    @property
+    def moves(self) -> ContentHash | None:
+        """The content of which a file comes or goes."""
+        return self.extent.removes if self.incoming is None else self.incoming[1]
 
 
 class Disk:
     """The node's disk as the loop sees it. All methods are called from the loop."""
 
     def __init__(
-        self, index: NodeIndex, reader: NodeIndex, files: ContentFiles, local: LocalState
+        self,
+        index: NodeIndex,
+        reader: NodeIndex,
+        files: ContentFiles,
+        local: LocalState,
+        limits: SpaceLimits,
     ) -> None:
         self._index = index
         self._reader = reader
         self.files = files
         self._local = local
         self._jobs: deque[_Job] = deque()
+        self._next_local: list[_Job] = []
+        """Of the group whose commit was the last thing written."""
         self._wake = threading.Condition()
         self._fault: BaseException | None = None
         self._faulted = trio.Event()
         self._stopping = False
         self._token: trio.lowlevel.TrioToken | None = None
         self._thread = threading.Thread(target=self._work, name="fabgossip-disk", daemon=True)
+        self._space = Space(limits)
+        self._failures = 0
+        """Writes that failed since it was last looked."""
+        self._queued_bytes = 0
+        self._written_bytes = index.used_bytes() + local.used_bytes
         self.last_error = ""
 
     def start(self) -> None:
@@ -78,9 +103,43 @@ class Disk:
         if self._thread.ident is not None:
             self._thread.join()
 
+    def takes(self, size: int, *, is_trust: bool) -> bool:
+        """Whether a content of this size may come."""
+        return self._space.takes(size, self._usage(), is_trust=is_trust)
+
+    def look(self, now: Instant) -> SpaceState:
+        """How much space there is, and whether it fails."""
+        failures, self._failures = self._failures, 0
+        self._space.on_failures(failures, now)
+        return self._space.look(self._usage(), now)
+
+    def _usage(self) -> DiskUsage:
+        try:
+            free_bytes, free_inodes = self.files.free()
+        except OSError as error:
+            self._on_error(error)
+            free_bytes = free_inodes = 0
+        used = self._written_bytes + self._queued_bytes + self.files.reserved_bytes
+        return DiskUsage(used_bytes=used, free_bytes=free_bytes, free_inodes=free_inodes)
+
+    def is_news(self, state: SpaceState) -> bool:
+        """Whether the node has to hear of it."""
+        return self._space.is_news(state)
+
+    def on_error(self, error: OSError) -> FetchFailure:
+        """A content could not be written, or not even begun; what that is called."""
+        self._on_error(error)
+        return FetchFailure.STORAGE if error.errno in _NO_SPACE else FetchFailure.DISK
+
+    def _on_error(self, error: OSError | StorageError) -> None:
+        """That space is lacking is not the disk's fault."""
+        self.last_error = str(error)
+        if not isinstance(error, OSError) or error.errno not in _NO_SPACE:
+            self._failures += 1
+
     def persist(self, effect: Persist, done: Callable[[bool], None]) -> None:
         """Make a `Persist` durable."""
-        self._put(_Job(done, rows=effect.changes))
+        self._put(_Job(done, extent_of_persist(effect), rows=effect.changes))
 
     def store_small(
         self, content_hash: ContentHash, data: bytes, done: Callable[[bool], None]
@@ -88,19 +147,19 @@ class Disk:
         """Make a verified content of up to 1 MiB durable: inline to 16 KiB, above as a file."""
         if len(data) <= INLINE_BYTES_MAX:
             row = PutContent(content_hash=content_hash, size=len(data), inline=data)
-            self._put(_Job(done, rows=(row,)))
+            self._put(_Job(done, Extent(size=len(data)), rows=(row,)))
             return
         try:
             incoming = self.files.open_incoming(content_hash, len(data))
         except OSError as error:
-            self.last_error = f"content: {error.strerror}"
+            self._on_error(error)
             done(False)  # noqa: FBT003  # the outcome of one disk job, given by position
             return
         try:
             incoming.write_at(0, data)
         except OSError as error:
             incoming.drop()
-            self.last_error = f"content: {error.strerror}"
+            self._on_error(error)
             done(False)  # noqa: FBT003  # the outcome of one disk job, given by position
             return
         self.store_file(content_hash, incoming, len(data), done)
@@ -114,19 +173,29 @@ class Disk:
     ) -> None:
         """Make a verified, written file durable under its name."""
         row = PutContent(content_hash=content_hash, size=size, inline=None)
-        self._put(_Job(done, rows=(row,), incoming=((incoming, content_hash),)))
+        job = _Job(done, Extent(size=size), rows=(row,), incoming=(incoming, content_hash))
+        self._put(job)
 
-    def remove(self, content_hash: ContentHash) -> None:
-        """Drop a content: its row, then its bytes."""
+    def remove(self, effect: Remove) -> None:
+        """Drop a content: its row, then its bytes; those of a damaged one are set aside."""
+        content_hash = effect.content_hash
         row = DropContent(content_hash=content_hash)
-        self._put(_Job(_unheard, rows=(row,), removed=(content_hash,)))
+        job = _Job(_unheard, Extent(removes=content_hash), rows=(row,))
+        job.is_damaged = effect.is_damaged
+        self._put(job)
+
+    def note_verified(self, effect: Scrub, done: Callable[[bool], None]) -> None:
+        """Note durably that a content was sound."""
+        row = PutVerified(content_hash=effect.content_hash, at=effect.at)
+        self._put(_Job(done, Extent(), rows=(row,)))
 
     def materialize(self, effect: Materialize, done: Callable[[bool], None]) -> None:
         """Switch the local state of a namespace, or withdraw it."""
-        self._put(_Job(done, alone=lambda: self._materialize(effect)))
+        self._put(_Job(done, extent_of(effect), local=effect))
 
     def _put(self, job: _Job) -> None:
         with self._wake:
+            self._queued_bytes += job.extent.size
             self._jobs.append(job)
             self._wake.notify()
 
@@ -155,13 +224,18 @@ class Disk:
         """Whether a content has a row, and its bytes are gone or not what its name says. Where they
         cannot be read for another reason, as in a process out of descriptors, nothing is lost.
         Blocks."""
+        return self.is_sound(content_hash) is False
+
+    def is_sound(self, content_hash: ContentHash) -> bool | None:
+        """Whether a content is what its name says, also where there is none any more; None where
+        that cannot be told now. Blocks."""
         try:
             content = self._bytes(self._reader, content_hash)
         except OSError as error:
-            return error.errno in _GONE
+            return False if error.errno in _GONE else None
         except StorageError:
-            return False
-        return content is not None and sha256(content).digest() != content_hash
+            return None
+        return content is None or sha256(content).digest() == content_hash
 
     def _stored(self, index: NodeIndex, content_hash: ContentHash) -> bytes | None:
         try:
@@ -181,9 +255,9 @@ class Disk:
     def _work(self) -> None:
         while True:
             with self._wake:
-                while not self._jobs and not self._stopping:
+                while self.is_idle and not self._stopping:
                     self._wake.wait()
-                if not self._jobs:
+                if self.is_idle:
                     return
             try:
                 results = self.write_next()
@@ -195,43 +269,64 @@ class Disk:
     def write_next(self) -> list[tuple[Callable[[bool], None], bool]]:
         """Make what is next in line durable; gives whom to tell, and whether it is. Called by the
         writing thread, and by nobody else while that runs. Blocks."""
-        with self._wake:
-            group = self._next_group()
-        return [(job.done, ok) for job, ok in self._carry_out(group)]
+        results = self._write_next()
+        with suppress(StorageError):  # whoever asks for something hears of it
+            self._written_bytes = self._index.used_bytes() + self._local.used_bytes
+        return [(job.done, ok) for job, ok in results]
+
+    def _write_next(self) -> list[tuple[_Job, bool]]:
+        if not self._next_local:
+            with self._wake:
+                group = next_group(self._jobs, lambda job: job.extent)
+                self._queued_bytes -= sum(job.extent.size for job in group)
+            self._next_local = [job for job in group if job.local is not None]
+            commits = [job for job in group if job.local is None]
+            if commits:
+                return self._commit(commits)
+        local, self._next_local = self._next_local, []
+        return self._change_local(local)
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits to be written."""
-        return not self._jobs
+        return not self._jobs and not self._next_local
 
-    def _next_group(self) -> list[_Job]:
-        """The commits at the head of the queue together, or one job that runs alone."""
-        group = [self._jobs.popleft()]
-        if group[0].alone is not None:
-            return group
-        while self._jobs and self._jobs[0].alone is None and len(group) < GROUP_MAX:
-            group.append(self._jobs.popleft())
-        return group
-
-    def _carry_out(self, group: list[_Job]) -> list[tuple[_Job, bool]]:
-        coming = [content_hash for job in group for _, content_hash in job.incoming]
-        moving = [*coming, *(one for job in group for one in job.removed)]
+    def _commit(self, group: list[_Job]) -> list[tuple[_Job, bool]]:
+        """Files first, then one transaction of all whose files are durable."""
+        moving = [job for job in group if job.moves is not None]
+        failed = self._move(moving)
         try:
-            if group[0].alone is not None:
-                group[0].alone()
-            else:
-                self.files.mark(moving)
-                self.files.adopt(row for job in group for row in job.incoming)
-                self._index.commit(row for job in group for row in job.rows)
+            self._index.commit(row for job in group if job not in failed for row in job.rows)
         except (OSError, StorageError) as error:
-            self.last_error = str(error)
-            for job in group:
-                for incoming, _ in job.incoming:
-                    incoming.drop()
-            self._tidy_up(coming)
-            return [(job, False) for job in group]
-        self._tidy_up(moving)
-        return [(job, True) for job in group]
+            self._on_error(error)
+            failed = group
+        for job in failed:
+            if job.incoming is not None:
+                job.incoming[0].drop()
+        self._tidy_up([job.moves for job in moving if job.moves is not None])
+        return [(job, job not in failed) for job in group]
+
+    def _move(self, moving: list[_Job]) -> list[_Job]:
+        """Mark what comes and goes, and have it come; gives those that may not be committed."""
+        try:
+            self.files.mark(job.moves for job in moving if job.moves is not None)
+        except OSError as error:
+            self._on_error(error)
+            return moving
+        # Before a sound one takes its name: where the commit fails, the row has no file, which is
+        # found by the next look at it.
+        for job in moving:
+            if job.is_damaged and job.moves is not None:
+                with suppress(OSError):  # then it leaves for good with its row
+                    self.files.set_aside(job.moves)
+        coming = [job for job in moving if job.incoming is not None]
+        faults = self.files.adopt(job.incoming for job in coming if job.incoming is not None)
+        failed = []
+        for job, fault in zip(coming, faults, strict=True):
+            if fault is not None:
+                self._on_error(fault)
+                failed.append(job)
+        return failed
 
     def _tidy_up(self, contents: list[ContentHash]) -> None:
         """Remove the bytes that have no row; where that fails they stay marked, and go when the
@@ -273,31 +368,51 @@ class Disk:
         assert self._fault is not None
         raise self._fault
 
-    def _materialize(self, effect: Materialize) -> None:
+    def _change_local(self, jobs: list[_Job]) -> list[tuple[_Job, bool]]:
+        """Switch all together, then withdraw, each namespace once."""
+        faults: dict[int, Fault | None] = {}
+        with ExitStack() as opened:
+            versions = {}
+            for place, job in enumerate(jobs):
+                assert job.local is not None
+                try:
+                    versions[place] = self._local_version(job.local, opened)
+                except (OSError, StorageError) as error:
+                    faults[place] = error
+            switches = {place: one for place, one in versions.items() if one is not None}
+            switched = self._local.switch(tuple(switches.values()))
+            faults |= zip(switches, switched, strict=True)
+        for fault in faults.values():
+            self.last_error = self.last_error if fault is None else str(fault)
+        return [(job, faults.get(place) is None) for place, job in enumerate(jobs)]
+
+    def _local_version(self, effect: Materialize, opened: ExitStack) -> LocalVersion | None:
+        """What to switch to, its content open; None: it was a withdrawal, and is done."""
         if effect.order is None or effect.manifest is None:
             self._local.withdraw(effect.namespace, purge=effect.purge)
-            return
+            return None
         manifest = effect.manifest
-        version = LocalVersion(
-            manifest=manifest,
-            envelope=effect.envelope,
-            keep_versions=effect.keep_versions,
-            activate=effect.activate,
-        )
         row = self._index.content(manifest.content_hash)
         if row is None:
             raise StorageError(f"{effect.namespace}: its content is not held")
+        settings: bytes | None = None
+        source: bytes | int | None
         if row.inline is not None or TYPE_RULES[manifest.artifact_type].is_read:
-            content = self._read(self._index, manifest.content_hash)
-            if content is None:
+            source = self._read(self._index, manifest.content_hash)
+            if source is None:
                 raise StorageError(f"{effect.namespace}: its content is gone from the disk")
-            self._local.switch(version, content, _settings(effect, content))
-            return
-        descriptor = self.files.open_content(manifest.content_hash)
-        try:
-            self._local.switch(version, descriptor, None)
-        finally:
-            os.close(descriptor)
+            settings = _settings(effect, source)
+        else:
+            source = self.files.open_content(manifest.content_hash)
+            opened.callback(os.close, source)
+        return LocalVersion(
+            manifest=manifest,
+            envelope=effect.envelope,
+            source=source,
+            settings=settings,
+            keep_versions=effect.keep_versions,
+            activate=effect.activate,
+        )
 
 
 def drop_loose(index: NodeIndex, files: ContentFiles, marked: Iterable[ContentHash]) -> None:

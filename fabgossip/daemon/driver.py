@@ -28,6 +28,7 @@ from fabgossip.core.effects import (
     ReceiveGranted,
     Record,
     Remove,
+    Scrub,
     Send,
     ServeContent,
     SetTimer,
@@ -37,6 +38,7 @@ from fabgossip.core.events import (
     AuditState,
     CheckpointSigned,
     ClockChanged,
+    ContentLost,
     Event,
     LinkId,
     LinkSlow,
@@ -48,6 +50,7 @@ from fabgossip.core.events import (
     Request,
     RequestId,
     RequestMade,
+    SpaceChanged,
     Timer,
     TimerFired,
     Token,
@@ -56,6 +59,7 @@ from fabgossip.core.events import (
 )
 from fabgossip.core.node import Node
 from fabgossip.core.setup import NodeSetup
+from fabgossip.core.space import AMPLE
 from fabgossip.daemon.admission import Handshakes, Slot
 from fabgossip.daemon.assembling import Assemblies
 from fabgossip.daemon.audit import Audit
@@ -78,6 +82,8 @@ from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.codec import parse_message
 from fabgossip.wire.framing import EARLY_KINDS, Frame, FrameKind
 
+SPACE_LOOK_S: Final = 1.0
+"""How often the disk is looked at: a few system calls (*start*)."""
 EVENTS_KEPT: Final = 4_096
 """Facts kept for who asks later (*start*)."""
 
@@ -129,6 +135,8 @@ class Driver:
         self.granted = GrantedTransfers(world.disk.files, nursery, self.post, trio.current_time)
         self.facts: deque[tuple[UnixTime, Record]] = deque(maxlen=EVENTS_KEPT)
         self.refused_connections = 0
+        self.space = AMPLE
+        """How much space there is, as it was looked at last."""
 
     @property
     def node(self) -> Node:
@@ -174,7 +182,9 @@ class Driver:
             case Materialize():
                 self._world.disk.materialize(effect, self._persisted(effect.token))
             case Remove():
-                self._world.disk.remove(effect.content_hash)
+                self._world.disk.remove(effect)
+            case Scrub():
+                self._nursery.start_soon(self._scrub, effect, name="scrub")
             case Answer():
                 self._answer(effect)
             case Record():
@@ -196,6 +206,16 @@ class Driver:
             connection.close(
                 Bye(reason=effect.bye, retry_after_s=effect.retry_after_s), effect.lost
             )
+
+    async def _scrub(self, effect: Scrub) -> None:
+        disk = self._world.disk
+        is_sound = await trio.to_thread.run_sync(disk.is_sound, effect.content_hash)
+        if is_sound is None:
+            self.post(Persisted(token=effect.token, ok=False))
+        elif is_sound:
+            disk.note_verified(effect, self._persisted(effect.token))
+        else:
+            self.post(ContentLost(content_hash=effect.content_hash))
 
     def _persisted(self, token: Token) -> Callable[[bool], None]:
         def done(ok: bool) -> None:  # noqa: FBT001  # the outcome of one disk job, given by position
@@ -227,6 +247,15 @@ class Driver:
         event, level, detail = _audit_line(state)
         said = self._world.audit.last_error
         self._world.log.emit(event, level, (("detail", f"{said}: {detail}" if said else detail),))
+
+    async def watch_space(self) -> None:
+        """Look at the disk, for ever: others fill it too, and make room again."""
+        disk = self._world.disk
+        while True:
+            self.space = disk.look(read_clocks().instant)
+            if disk.is_news(self.space):
+                self.post(SpaceChanged(space=self.space))
+            await trio.sleep(SPACE_LOOK_S)
 
     def on_clock_changed(self, is_synchronized: bool) -> None:  # noqa: FBT001  # given by position
         """The kernel says something else of its clock than before."""

@@ -9,13 +9,25 @@ from typing import Final
 import trio
 
 from fabgossip.core.effects import Answer, Outcome
-from fabgossip.core.events import FetchRequest, GrantedRequest, SubmitRequest
+from fabgossip.core.events import (
+    FetchRequest,
+    GrantedRequest,
+    PinRequest,
+    SubmitRequest,
+    UnpinRequest,
+)
 from fabgossip.daemon.conversations import RefusedError, Reply, Request
 from fabgossip.daemon.driver import Driver
 from fabgossip.daemon.submissions import SubmitBody, length_in, submit_s
+from fabgossip.daemon.views import pin as pin_view
 from fabgossip.model.envelope import ENVELOPE_BYTES_MAX
 
 FETCH_TIMEOUT_MS_MAX: Final = 600_000
+REASON_MAX: Final = 200
+PIN_S: Final = 86_400
+PIN_S_MAX: Final = 90 * 86_400
+"""A pin that is needed longer is made again: whoever made it may be gone (*start*)."""
+PIN_ID_MAX: Final = 1 << 53
 ENVELOPE_HEADER: Final = b"fabgossip-envelope-bytes"
 GRANT_HEADER: Final = b"fabgossip-grant-bytes"
 
@@ -39,6 +51,29 @@ class Orders:
         )
         answer = await self._driver.ask(self._driver.next_request(), body)
         return _reply(answer)
+
+    async def on_pin(self, request: Request) -> Reply:
+        """`POST /v1/pins?content_hash=|namespace=&reason=&seconds=`."""
+        namespace = request.namespace(self._driver.node.view.trust.bundle.prefix)
+        content_hash = request.content_hash()
+        if (content_hash is None) == (namespace is None):
+            raise RefusedError(400, "query", "exactly one of content_hash and namespace is needed")
+        reason = request.query.get("reason", "")
+        if not 0 < len(reason) <= REASON_MAX or not reason.isprintable():
+            raise RefusedError(400, "reason", f"a reason of at most {REASON_MAX} characters")
+        body = PinRequest(
+            owner=_owner(request),
+            reason=reason,
+            seconds=request.number("seconds", PIN_S, PIN_S_MAX),
+            content_hash=content_hash,
+            namespace=namespace,
+        )
+        return _pin_reply(await self._driver.ask(self._driver.next_request(), body))
+
+    async def on_unpin(self, request: Request) -> Reply:
+        """`DELETE /v1/pins?pin=`."""
+        body = UnpinRequest(pin_id=request.number("pin", 0, PIN_ID_MAX))
+        return _pin_reply(await self._driver.ask(self._driver.next_request(), body))
 
     async def on_granted(self, request: Request) -> Reply:
         """`POST /v1/granted?timeout_ms=`: grant, then envelope of the artifact; the header says
@@ -97,10 +132,17 @@ class Orders:
         return _reply(answer)
 
 
+def _owner(request: Request) -> str:
+    """Who asks, as the kernel says."""
+    return f"uid:{request.caller.uid}"
+
+
 _CODES: Final = {
     Outcome.ADMITTED: 200,
     Outcome.ALREADY_CURRENT: 200,
     Outcome.HELD: 200,
+    Outcome.PINNED: 200,
+    Outcome.UNPINNED: 200,
     Outcome.DELIVERED: 200,
     Outcome.DECIDED: 200,
     Outcome.REFUSED: 422,
@@ -108,6 +150,11 @@ _CODES: Final = {
     Outcome.TIMED_OUT: 504,
     Outcome.FAILED: 503,
 }
+
+
+def _pin_reply(answer: Answer) -> Reply:
+    reply = _reply(answer)
+    return reply if answer.pin is None else replace(reply, body=reply.body | pin_view(answer.pin))
 
 
 def _reply(answer: Answer) -> Reply:

@@ -1,6 +1,7 @@
 """The routes of the status socket that only look: each answer is made from one snapshot."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import trio
@@ -36,7 +37,9 @@ class Questions:
 
     async def on_status(self, _: Request) -> Reply:
         """`GET /v1/status`."""
-        snapshot = self._driver.node.view.snapshot(read_clocks())
+        seen = self._driver.node.view.snapshot(read_clocks())
+        retention = replace(seen.retention, space=self._driver.space)
+        snapshot = replace(seen, retention=retention)
         body = views.status(snapshot, self._about, self._driver.audit.view())
         return Reply(code=200, body=body)
 
@@ -73,6 +76,11 @@ class Questions:
         ]
         more = heads[limit - 1].manifest.namespace.text if len(heads) > limit else None
         return Reply(code=200, body={"items": items, "next": more})
+
+    async def on_pins(self, _: Request) -> Reply:
+        """`GET /v1/pins`."""
+        items = [views.pin(one) for one in self._driver.node.view.pins()]
+        return Reply(code=200, body={"items": items})
 
     async def on_peers(self, _: Request) -> Reply:
         """`GET /v1/peers`."""

@@ -43,6 +43,7 @@ from fabgossip.model.authority import TrustBundle
 from fabgossip.model.ids import BOOT_ID_BYTES, BootId
 from fabgossip.model.messages import Bye, ByeReason
 from fabgossip.storage.index import NodeIndex
+from fabgossip.storage.syncing import SYNC_THREADS, Syncing
 from fabgossip.trust.identity import certificate_end
 
 UMASK: Final = 0o026
@@ -99,7 +100,7 @@ async def open_daemon(config: Config, environment: Environment) -> AsyncIterator
     papers = load_papers(config, read_clocks().unix)
     first_contexts = check_tls(config, papers)
     notifier.status("opening the state folder")
-    state = StateFolder(config.storage, papers.node_id)
+    state = StateFolder(config.storage, papers.node_id, Syncing(SYNC_THREADS))
     for name in state.foreign:
         log.emit("foreign_file_removed", LogLevel.WARNING, (("file", f"incoming/{name}"),))
     try:
@@ -153,7 +154,7 @@ async def _serving(
         bootstrap=config.bootstrap,
         seed=node_seed(parts.own.node_id, environment.entropy(16)),
     )
-    disk, audit = parts.state.new_disk(), _audit(config, parts, boot_id)
+    disk, audit = parts.state.new_disk(config.space), _audit(config, parts, boot_id)
     audit.open()
     try:
         async with trio.open_nursery() as nursery:
@@ -173,6 +174,7 @@ async def _serving(
             async with _status_socket(config.socket) as listener:
                 await nursery.start(server.serve, listener, name="status")
                 nursery.start_soon(driver.run_timers, name="timers")
+                nursery.start_soon(driver.watch_space, name="space")
                 nursery.start_soon(driver.transfers.watch, name="transfer watch")
                 nursery.start_soon(driver.sending.watch, name="sending watch")
                 nursery.start_soon(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from fabgossip.core.events import Started
+from fabgossip.core.space import USUAL_LIMITS, SpaceLimits
 from fabgossip.daemon.disk import Disk, drop_loose
 from fabgossip.errors import ServiceError, StorageError
 from fabgossip.model.ids import NodeId
@@ -13,6 +14,7 @@ from fabgossip.storage.contents import ContentFiles
 from fabgossip.storage.index import INDEX_NAME, NodeIndex
 from fabgossip.storage.materialized import LocalState
 from fabgossip.storage.rows import DropContent
+from fabgossip.storage.syncing import Syncing
 
 STATE_MODE: Final = 0o751
 
@@ -26,12 +28,12 @@ class LockedError(ServiceError):
 class StateFolder:
     """The state folder, locked, with its parts open."""
 
-    def __init__(self, folder: Path, node_id: NodeId) -> None:
-        self._lock = _lock(folder)
+    def __init__(self, folder: Path, node_id: NodeId, syncing: Syncing) -> None:
+        self._lock = lock(folder)
         self.index = NodeIndex(folder / INDEX_NAME)
         self.reader = NodeIndex(folder / INDEX_NAME)
-        self.files = ContentFiles(folder)
-        self.local = LocalState(folder)
+        self.files = ContentFiles(folder, syncing)
+        self.local = LocalState(folder, syncing)
         try:
             self.index.open(node_id)
             self.foreign = self.files.prepare()
@@ -46,21 +48,25 @@ class StateFolder:
         """Contents whose head a crash replaced before they were removed, rows whose files are gone,
         which the core then wants again, and bytes a crash left without a row: rows first, then
         bytes."""
+        # An index made anew knows contents by their files alone: what names them is yet to come.
+        orphans = () if self.index.is_rebuilt() else self.index.orphans()
         filed = self.index.filed()
         lost = (one for one, size in filed.items() if self.files.lacks(one, size))
-        dropped = tuple(dict.fromkeys((*self.index.orphans(), *lost)))
+        dropped = tuple(dict.fromkeys((*orphans, *lost)))
         self.files.mark(dropped)
         self.index.commit(DropContent(content_hash=one) for one in dropped)
         drop_loose(self.index, self.files, self.files.marked())
 
-    def new_disk(self) -> Disk:
+    def new_disk(self, limits: SpaceLimits = USUAL_LIMITS) -> Disk:
         """A writing thread over these parts, not started; a daemon has one."""
-        return Disk(self.index, self.reader, self.files, self.local)
+        return Disk(self.index, self.reader, self.files, self.local, limits)
 
     def begin(self, disk: Disk) -> Started:
         """Count this start, durably, and give what the disk says, for the core; once a start.
         Raises `StorageError`."""
+        loose = self.index.loose() if self.index.is_rebuilt() else ()
         return Started(
+            loose=loose,
             trust=self.index.trust_chain(),
             heads=self.index.heads(disk.read),
             floors=self.index.floors(),
@@ -70,6 +76,7 @@ class StateFolder:
             checkpoints=self.index.checkpoints(),
             visible=self.local.visible(),
             put_away=self.local.put_away(),
+            pins=self.index.pins(),
         )
 
     def close(self) -> None:
@@ -79,7 +86,7 @@ class StateFolder:
         os.close(self._lock)
 
 
-def _lock(folder: Path) -> int:
+def lock(folder: Path) -> int:
     """Hold the folder for this process; raises `LockedError` naming the holder."""
     try:
         folder.mkdir(mode=STATE_MODE, parents=True, exist_ok=True)

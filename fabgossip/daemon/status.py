@@ -121,6 +121,13 @@ def _routes(questions: Questions, orders: Orders) -> _Routes:
         ("GET", "/v1/checkpoints"): _Route(
             questions.on_checkpoints, is_operate=True, query=("node",)
         ),
+        ("GET", "/v1/pins"): _Route(questions.on_pins),
+        ("POST", "/v1/pins"): _Route(
+            orders.on_pin,
+            is_operate=True,
+            query=("content_hash", "namespace", "reason", "seconds"),
+        ),
+        ("DELETE", "/v1/pins"): _Route(orders.on_unpin, is_operate=True, query=("pin",)),
         ("POST", "/v1/fetch"): _Route(
             orders.on_fetch, is_operate=True, query=("content_hash", "namespace", "timeout_ms")
         ),

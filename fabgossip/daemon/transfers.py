@@ -6,6 +6,7 @@ several chunks are outstanding so that neither end waits for the other, and the 
 order as the chunks pass.
 """
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -126,11 +127,15 @@ class Transfers:
 
     def open_incoming(self, content_hash: ContentHash, size: int) -> IncomingContent:
         """A file for a content that comes with a request; raises `OSError`."""
+        if not self._disk.takes(size, is_trust=False):
+            raise OSError(errno.ENOSPC, "storage takes no more: fabgossip status says why")
         return self._disk.files.open_incoming(content_hash, size)
 
     def receive(self, effect: ReceiveContent, connection: Connection | None) -> None:
         """Carry out a `ReceiveContent`."""
-        if effect.request is not None:
+        if self._must_refuse(effect):
+            self._refuse_for_space(effect)
+        elif effect.request is not None:
             self._take(effect.wanted, effect.request)
         elif effect.content is not None:
             done = self._stored_callback(effect.wanted, None, None, effect.content)
@@ -141,6 +146,24 @@ class Transfers:
             self._post(_failed(effect.wanted, effect.link, FetchFailure.LOST, 0))
         else:
             self._ask(effect, connection)
+
+    def _must_refuse(self, effect: ReceiveContent) -> bool:
+        """Whether bytes would come for which there is no space."""
+        is_here = effect.link is None and effect.request is None and effect.content is None
+        is_trust = effect.traffic is TrafficClass.TRUST
+        return not is_here and not self._disk.takes(effect.wanted.size, is_trust=is_trust)
+
+    def _refuse_for_space(self, effect: ReceiveContent) -> None:
+        if effect.request is not None:
+            self.on_request_over(effect.request)
+        failed = ContentFailed(
+            wanted=effect.wanted,
+            link=effect.link,
+            request=effect.request,
+            reason=FetchFailure.STORAGE,
+            received=0,
+        )
+        self._post(failed)
 
     async def _read_again(self, wanted: ContentWanted) -> None:
         content = await trio.to_thread.run_sync(self._disk.read, wanted.content_hash)
@@ -228,8 +251,9 @@ class Transfers:
                 receiving.incoming = self._disk.files.open_incoming(
                     wanted.content_hash, wanted.size
                 )
-            except OSError:
-                self._post(_failed(wanted, connection.link, FetchFailure.DISK, 0))
+            except OSError as error:
+                reason = self._disk.on_error(error)
+                self._post(_failed(wanted, connection.link, reason, 0))
                 return
         self._ask_more(receiving)
 

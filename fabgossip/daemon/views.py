@@ -13,8 +13,11 @@ from fabgossip.core.effects import Record
 from fabgossip.core.events import AuditState
 from fabgossip.core.fetching import FetchingSnapshot
 from fabgossip.core.granted import GrantedFetch
-from fabgossip.core.health import NodeSnapshot, Problem, state_of
+from fabgossip.core.health import NodeSnapshot, state_of
 from fabgossip.core.neighbors import NeighborsSnapshot
+from fabgossip.core.problems import Problem
+from fabgossip.core.retention import RetentionSnapshot
+from fabgossip.core.scrubbing import ScrubbingSnapshot
 from fabgossip.core.sessions import Session
 from fabgossip.core.wants import EndedWant, Want, WantState
 from fabgossip.daemon.audit import AuditView
@@ -24,7 +27,7 @@ from fabgossip.model.ids import BootId
 from fabgossip.model.messages import PROTOCOL
 from fabgossip.model.mode import Permit
 from fabgossip.model.moment import Now, UnixTime, elapsed
-from fabgossip.model.persistence import KeptCheckpoint
+from fabgossip.model.persistence import KeptCheckpoint, Pin
 from fabgossip.storage.records import parse_line
 
 
@@ -73,6 +76,7 @@ def status(snapshot: NodeSnapshot, about: About, audit: AuditView) -> dict[str, 
         "namespaces": _namespaces(snapshot),
         "neighbors": _neighbors(snapshot.neighbors),
         "recovery": _recovery(snapshot.fetching),
+        "storage": _storage(snapshot.retention, snapshot.scrubbing),
         "chains": _chains(snapshot.chains),
         "limits": {"reduced": dict(policing.reduced), "cut": policing.cut},
         "config": {"path": about.config_path, "storage": about.storage_path},
@@ -135,11 +139,28 @@ def _recovery(fetching: FetchingSnapshot) -> dict[str, object]:
         "in_flight": fetching.in_flight,
         "dialing": fetching.dialing,
         "parked": fetching.parked,
+        "out_of_space": fetching.out_of_space,
         "last_good": fetching.last_good,
         "step": fetching.highest_step,
         "shut_out": fetching.shut_out,
         "fetched": fetching.fetched,
         "failed": fetching.failed,
+    }
+
+
+def _storage(retention: RetentionSnapshot, scrubbing: ScrubbingSnapshot) -> dict[str, object]:
+    space = retention.space
+    return {
+        "verified": scrubbing.verified,
+        "damaged": scrubbing.damaged,
+        "oldest_verified_at": rfc3339(scrubbing.oldest_at),
+        "pins": retention.pins,
+        "evicted": retention.evicted,
+        "evicted_bytes": retention.evicted_bytes,
+        "trouble": None if space.trouble is None else space.trouble.value,
+        "used_bytes": space.used_bytes,
+        "quota_bytes": space.quota_bytes,
+        "free_bytes": space.free_bytes,
     }
 
 
@@ -200,6 +221,7 @@ def artifact(driver: Driver, head: Head, now: Now) -> dict[str, object]:
         "size": manifest.content_size,
         "audience": [scope.text for scope in manifest.audience.scope_ids],
         "held": head.is_held,
+        "pins": [one.pin_id for one in driver.node.view.pins_of(manifest.content_hash)],
         "increment_held": head.increment is not None and head.increment.is_held,
         "issued_at": rfc3339(manifest.issued_at),
         "refresh_by": rfc3339(manifest.refresh_by),
@@ -218,6 +240,18 @@ def _last_good(last_good: LastGood) -> dict[str, object]:
         "reason": last_good.reason,
         "refresh_by": rfc3339(manifest.refresh_by),
         "expires_at": rfc3339(manifest.expires_at),
+    }
+
+
+def pin(one: Pin) -> dict[str, object]:
+    """One item of `GET /v1/pins`."""
+    return {
+        "pin": one.pin_id,
+        "content_hash": one.content_hash.hex(),
+        "namespace": one.namespace,
+        "owner": one.owner,
+        "reason": one.reason,
+        "until": rfc3339(one.until),
     }
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from fabgossip.model.artifact import Order, VerifiedManifest
-from fabgossip.model.ids import ManifestHash, NodeId
+from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.moment import NEVER, UnixTime
 
 
@@ -23,6 +23,8 @@ class StoredHead:
     """Whether it is a trust bundle or a revocation list."""
     content: bytes | None
     """The content of a type fabgossip reads, where held."""
+    verified_at: UnixTime = NEVER
+    """When its content was hashed at rest last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +204,43 @@ class StoredMemory:
     """Envelopes of statements that contradict heads."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """Somebody wants a content to stay on this disk until a time."""
+
+    pin_id: int
+    content_hash: ContentHash
+    namespace: str
+    """Of the artifact when it was pinned."""
+    owner: str
+    reason: str
+    until: UnixTime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutPin:
+    """Keep a pin."""
+
+    pin: Pin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropPin:
+    """Forget a pin."""
+
+    pin_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPin:
+    """A row of the pins."""
+
+    pin: Pin
+    held_bytes: int | None
+    """How many bytes of its content are held, None where none are."""
+    verified_at: UnixTime = NEVER
+
+
 WHOLE_MEMORY: Final = StoredMemory()
 """Of a node that starts anew and has forgotten nothing."""
 
@@ -220,4 +259,6 @@ Change: TypeAlias = (
     | PutClockDoubt
     | PutMemory
     | PutCheckpoints
+    | PutPin
+    | DropPin
 )

@@ -22,7 +22,12 @@ class Assemblies:
         self._bench = bench
 
     def begin(self, effect: Assemble) -> None:
-        """Read the base and every increment, then make the result."""
+        """Read the base and every increment, then make the result, if there is space for it."""
+        if not self._bench.disk.takes(effect.wanted.size, is_trust=False):
+            self._bench.post(
+                _failed(effect, Broken(AssemblyFault.DISK, len(effect.increments) - 1))
+            )
+            return
         reads = 1 + len(effect.increments)
         at = self._bench.now_ns() + reads * self._bench.disk.read_ns
         self._bench.wait(at, lambda: self._make(effect))
@@ -47,8 +52,11 @@ class Assemblies:
         return world_event(Kind.DISK, "assembled")
 
     def _fail(self, effect: Assemble, broken: Broken) -> Happened:
-        failed = AssemblyFailed(wanted=effect.wanted, fault=broken.fault, place=broken.place)
-        return self._bench.step(failed)
+        return self._bench.step(_failed(effect, broken))
+
+
+def _failed(effect: Assemble, broken: Broken) -> AssemblyFailed:
+    return AssemblyFailed(wanted=effect.wanted, fault=broken.fault, place=broken.place)
 
 
 def _hashed(effect: Assemble) -> list[int]:

@@ -8,13 +8,15 @@ Must not know: why something is written.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from typing import Final, Protocol, TypeAlias
 
-from fabgossip.core.effects import Materialize, Persist
+from fabgossip.core.effects import Materialize, Persist, Remove, Scrub
 from fabgossip.core.events import Started
+from fabgossip.core.grouping import Extent, extent_of, extent_of_persist, next_group
+from fabgossip.core.space import USUAL_LIMITS, DiskUsage, Space, SpaceState
 from fabgossip.model.artifact import (
     NO_ORDER,
     TRUST_TYPES,
@@ -25,12 +27,14 @@ from fabgossip.model.artifact import (
 )
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.messages import INLINE_BYTES_MAX
-from fabgossip.model.moment import UnixTime
+from fabgossip.model.moment import NEVER, Instant, UnixTime
 from fabgossip.model.persistence import (
     Change,
     DropHead,
     DropIncrement,
+    DropPin,
     KeptCheckpoint,
+    Pin,
     PutCheckpoints,
     PutClaimsSeen,
     PutClockDoubt,
@@ -40,6 +44,7 @@ from fabgossip.model.persistence import (
     PutHead,
     PutIncrement,
     PutMemory,
+    PutPin,
     PutRevoked,
     PutTimeFloor,
     PutTrust,
@@ -47,15 +52,20 @@ from fabgossip.model.persistence import (
     StoredGrantUse,
     StoredHead,
     StoredMemory,
+    StoredPin,
     StoredTrust,
 )
 from fabgossip.sim.streams import Stream
 from fabgossip.sim.trace import Happened, Kind, world_event
-from fabgossip.sim.world import World
+from fabgossip.sim.world import NS_PER_MS, World
 
+ROOMY_BYTES: Final = 1 << 50
+FULL_BYTES: Final = USUAL_LIMITS.free_bytes_min
+"""What others leave of a full one: trust has it."""
+ROOMY_INODES: Final = 1 << 30
+LOOK_NS: Final = 1_000 * NS_PER_MS
+"""As the daemon looks at its disk."""
 Done: TypeAlias = Callable[[bool], Happened]
-GROUP_MAX: Final = 256
-"""Jobs per commit, as the daemon's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +121,10 @@ class _Job:
 
     write: Callable[[], bool]
     done: Done | None
-    size: int
-    is_alone: bool = False
-    is_file: bool = False
-    """A content is a file of its own; all else is one transaction of the index."""
+    extent: Extent
+    is_apart: bool = False
+    """A content is a file of its own, and so is what local software reads; all else is one
+    transaction of the index."""
 
 
 class SimDisk:
@@ -138,6 +148,18 @@ class SimDisk:
         self._shared = shared
         self._jobs: deque[_Job] = deque()
         self._group: list[_Job] = []
+        self._next_local: list[_Job] = []
+        """Changes of the local state that follow the commits of their group."""
+        self._space = Space(USUAL_LIMITS)
+        self.free_bytes = ROOMY_BYTES
+        """What others leave of it."""
+        self.is_failing = False
+        """Whether every write fails."""
+        self._failures = 0
+        self._is_looked_at = False
+        """Whether the next look is planned."""
+        self.on_space: Callable[[SpaceState], None] | None = None
+        """The process that is to hear of it."""
         self._epoch = 0
         """Counts crashes: what belongs to an earlier one is void."""
         self.wipe()
@@ -159,34 +181,92 @@ class SimDisk:
         self.contents: dict[ContentHash, bytes] = {}
         self.trust: dict[int, StoredTrust] = {}
         self.local: dict[str, Local] = {}
+        self.rotten: set[ContentHash] = set()
+        """What the index says is held, and is gone."""
+        self.pins: dict[int, Pin] = {}
+        self.verified: dict[ContentHash, UnixTime] = {}
+        """When a content was found sound, if it was looked at since it came."""
         self.checkpoints: dict[NodeId, tuple[KeptCheckpoint, ...]] = {}
 
     def persist(self, effect: Persist, done: Done) -> None:
         """Make a `Persist` durable."""
-        self._put(_Job(lambda: self._commit(effect.changes), done, size=4_096))
+        extent = replace(extent_of_persist(effect), size=4_096)
+        self._put(_Job(lambda: self._commit(effect.changes), done, extent))
 
     def store(self, content_hash: ContentHash, data: bytes, done: Done) -> None:
         """Make a verified content durable."""
-        self._put(_Job(lambda: self._store(content_hash, data), done, size=len(data), is_file=True))
+        extent = Extent(size=len(data))
+        self._put(_Job(lambda: self._store(content_hash, data), done, extent, is_apart=True))
 
-    def remove(self, content_hash: ContentHash) -> None:
-        """Drop a content."""
+    def remove(self, effect: Remove) -> None:
+        """Drop a content; of a damaged one nothing is kept that anybody looks at."""
+        content_hash = effect.content_hash
 
         def drop() -> bool:
             self.contents.pop(content_hash, None)
+            self.verified.pop(content_hash, None)
+            self.rotten.discard(content_hash)
             return True
 
-        self._put(_Job(drop, None, size=0))
+        self._put(_Job(drop, None, Extent(removes=content_hash)))
+
+    def is_sound(self, content_hash: ContentHash) -> bool:
+        """Whether a content is what its name says, also where there is none any more."""
+        content = self.contents.get(content_hash)
+        if content is None:
+            return content_hash not in self.rotten
+        return sha256(content).digest() == content_hash
+
+    def note_verified(self, effect: Scrub, done: Done) -> None:
+        """Note durably that a content was sound."""
+
+        def note() -> bool:
+            self.verified[effect.content_hash] = effect.at
+            return True
+
+        self._put(_Job(note, done, Extent()))
 
     def materialize(self, effect: Materialize, done: Done) -> None:
         """Switch a namespace, or withdraw it."""
-        size = 0 if effect.manifest is None else effect.manifest.content_size
-        self._put(_Job(lambda: self._materialize(effect), done, size=size, is_alone=True))
+        extent = extent_of(effect)
+        self._put(_Job(lambda: self._materialize(effect), done, extent, is_apart=True))
+
+    def takes(self, size: int, *, is_trust: bool) -> bool:
+        """Whether a content of this size may come."""
+        is_taken = self._space.takes(size, self._usage(), is_trust=is_trust)
+        if not is_taken:
+            self._look_later()
+        return is_taken
+
+    def _usage(self) -> DiskUsage:
+        used = sum(map(len, self.contents.values()))
+        free = max(0, self.free_bytes - used)
+        return DiskUsage(used_bytes=used, free_bytes=free, free_inodes=ROOMY_INODES)
+
+    def _look_later(self) -> None:
+        """While something is amiss the daemon's look of each second matters."""
+        if not self._is_looked_at:
+            self._is_looked_at = True
+            at = self._world.now_ns + LOOK_NS
+            self._world.schedule(at, self._index, self._index, self._look)
+
+    def _look(self) -> Happened:
+        self._is_looked_at = False
+        failures, self._failures = self._failures, 0
+        now = Instant(self._world.now_ns // NS_PER_MS)
+        self._space.on_failures(failures, now)
+        state = self._space.look(self._usage(), now)
+        if self._space.is_news(state) and self.on_space is not None:
+            self.on_space(state)
+        if state.trouble is not None or state.excess_bytes:
+            self._look_later()
+        return world_event(Kind.DISK, "look")
 
     def rot(self) -> bool:
         """Contents kept in files are gone, and the index does not know; whether there were any."""
         kept = {key: data for key, data in self.contents.items() if len(data) <= INLINE_BYTES_MAX}
         is_rotten = len(kept) < len(self.contents)
+        self.rotten |= self.contents.keys() - kept.keys()
         self.contents = kept
         return is_rotten
 
@@ -205,17 +285,17 @@ class SimDisk:
             self._begin()
 
     def _begin(self) -> None:
-        """Start on the commits at the head of the queue together, or on one that runs alone."""
-        group = [self._jobs.popleft()]
-        while (
-            not group[0].is_alone
-            and self._jobs
-            and not self._jobs[0].is_alone
-            and len(group) < GROUP_MAX
-        ):
-            group.append(self._jobs.popleft())
+        """Start on what is at the head of the queue, and may be written together: first what is
+        committed, then the local state."""
+        group, self._next_local = self._next_local, []
+        if not group:
+            taken = next_group(self._jobs, lambda job: job.extent)
+            self._next_local = [job for job in taken if job.extent.namespace is not None]
+            group = [job for job in taken if job.extent.namespace is None]
+        if not group:
+            group, self._next_local = self._next_local, []
         self._group = group
-        size = sum(job.size for job in group)
+        size = sum(job.extent.size for job in group)
         cost = self._costs.sync_ns + size * self._costs.ns_per_kib // 1_024
         self._world.schedule(
             self._world.now_ns + cost,
@@ -229,10 +309,17 @@ class SimDisk:
             return world_event(Kind.DROP, "written by nobody")
         group, self._group = self._group, []
         for job in group:
-            self._report(job, ok=job.write())
-        if self._jobs:
+            self._report(job, ok=self._write(job))
+        if self._jobs or self._next_local:
             self._begin()
         return world_event(Kind.DISK, f"commit {len(group)}")
+
+    def _write(self, job: _Job) -> bool:
+        if not self.is_failing:
+            return job.write()
+        self._failures += 1
+        self._look_later()
+        return False
 
     def _report(self, job: _Job, *, ok: bool) -> None:
         if job.done is not None:
@@ -249,12 +336,13 @@ class SimDisk:
         index as a whole; the rest never began."""
         group, self._group = self._group, []
         self._jobs.clear()
+        self._next_local.clear()
         self._epoch += 1
         if not group:
             return
         is_committed = self._stream.below(2)
         for job in group:
-            if self._stream.below(2) if job.is_file else is_committed:
+            if self._stream.below(2) if job.is_apart else is_committed:
                 job.write()
 
     def started(self) -> Started:
@@ -263,6 +351,7 @@ class SimDisk:
         rows = [*(self.heads[name] for name in sorted(self.heads)), *kept]
         named = {verified.manifest.content_hash for verified in rows}
         named |= set(self._evidence_named())
+        named |= {one.content_hash for one in self.pins.values()}
         named |= {ContentHash(sha256(step.content).digest()) for step in self.trust.values()}
         self.contents = {key: data for key, data in self.contents.items() if key in named}
         return Started(
@@ -275,12 +364,19 @@ class SimDisk:
                 for one in sorted(self.checkpoints)
             ),
             memory=self._begin_start(),
+            pins=tuple(self._stored_pin(self.pins[one]) for one in sorted(self.pins)),
             evidence_contents=tuple(
                 self.contents[one]
                 for one in sorted(set(self._evidence_named()))
                 if one in self.contents
             ),
         )
+
+    def _stored_pin(self, pin: Pin) -> StoredPin:
+        content = self.contents.get(pin.content_hash)
+        size = None if content is None else len(content)
+        verified_at = self.verified.get(pin.content_hash, NEVER)
+        return StoredPin(pin=pin, held_bytes=size, verified_at=verified_at)
 
     def _evidence_named(self) -> list[ContentHash]:
         manifests = [one.manifest for one in self.evidence.values()]
@@ -310,6 +406,7 @@ class SimDisk:
             is_increment=kind is ArtifactType.SNAPSHOT_INCREMENT,
             is_trust=kind in TRUST_TYPES,
             content=content if TYPE_RULES[kind].is_read else None,
+            verified_at=self.verified.get(verified.manifest.content_hash, NEVER),
         )
 
     def _commit(self, changes: tuple[Change, ...]) -> bool:
@@ -338,6 +435,10 @@ class SimDisk:
                 case PutMemory():
                     self.is_whole = change.is_whole
                     self.generation = max(self.generation, change.generation)
+                case PutPin():
+                    self.pins[change.pin.pin_id] = change.pin
+                case DropPin():
+                    self.pins.pop(change.pin_id, None)
                 case PutCheckpoints():
                     self.checkpoints[change.node_id] = change.kept
                 case PutHead():
@@ -390,6 +491,8 @@ class SimDisk:
     def _store(self, content_hash: ContentHash, data: bytes) -> bool:
         known = self._shared.setdefault(content_hash, data)
         self.contents[content_hash] = known if known == data else data
+        self.verified.pop(content_hash, None)
+        self.rotten.discard(content_hash)
         self._tap.durable_content(self._index, content_hash)
         return True
 

@@ -31,6 +31,8 @@ KINDS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "crash": ("processes end at once and start again at the end", frozenset({"disk"})),
     "kill": ("machines lose their power, for good", frozenset()),
     "rot": ("contents kept in files vanish from the targets, found when one is read", frozenset()),
+    "disk_full": ("others fill the disks of the targets until the end", frozenset()),
+    "disk_error": ("every write of the targets fails until the end", frozenset()),
     "pause": ("processes stand still; their kernels do not", frozenset()),
     "mass_restart": ("all end at once and start again within a while", frozenset({"within"})),
     "wall_step": ("wall clocks are off until the end", frozenset({"by"})),

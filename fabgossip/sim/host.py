@@ -27,11 +27,13 @@ from fabgossip.core.effects import (
     ReceiveGranted,
     Record,
     Remove,
+    Scrub,
     Send,
     ServeContent,
     SetTimer,
 )
 from fabgossip.core.events import (
+    ContentLost,
     Event,
     LinkId,
     LinkSlow,
@@ -42,6 +44,7 @@ from fabgossip.core.events import (
     Persisted,
     RequestId,
     RequestMade,
+    SpaceChanged,
     Started,
     SubmitRequest,
     Timer,
@@ -211,11 +214,13 @@ class Process:
         started = self._disk.started()
         self._around.watch.started(self._index, started)
         self._around.network.listen(self._index, self)
+        self._disk.on_space = lambda space: self._post(SpaceChanged(space=space))
         return self._step(Kind.RESTART, started)
 
     def die(self) -> None:
         """The process ends at once; its kernel closes what was open."""
         self.is_dead = True
+        self._disk.on_space = None
         self._around.network.vanish(self._index, tuple(self._ends.values()))
         self._ends.clear()
         answers, self._answers = self._answers, {}
@@ -315,7 +320,10 @@ class Process:
             case Materialize():
                 self._disk.materialize(effect, self._persisted(effect.token))
             case Remove():
-                self._disk.remove(effect.content_hash)
+                self._disk.remove(effect)
+            case Scrub():
+                at = self._around.world.now_ns + self._disk.read_ns
+                self._wait(at, partial(self._scrub, effect))
             case Answer():
                 on_answer = self._answers.pop(effect.request, None)
                 self._transfers.on_request_over(effect.request)
@@ -369,6 +377,14 @@ class Process:
         if self.is_dead:
             return _OF_THE_DEAD
         return self._step(Kind.TIMER, TimerFired(timer=timer))
+
+    def _scrub(self, effect: Scrub) -> Happened:
+        content = self._disk.read(effect.content_hash)
+        self._labor.hashed(0 if content is None else len(content))
+        if not self._disk.is_sound(effect.content_hash):
+            return self._step(Kind.DISK, ContentLost(content_hash=effect.content_hash))
+        self._disk.note_verified(effect, self._persisted(effect.token))
+        return world_event(Kind.DISK, "sound")
 
     def _persisted(self, token: Token) -> Done:
         return lambda ok: self._step(Kind.DISK, Persisted(token=token, ok=ok))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from fabgossip.sim.disk import FULL_BYTES, ROOMY_BYTES
 from fabgossip.sim.faults import Fault
 from fabgossip.sim.machine import Host
 from fabgossip.sim.network import Barrier, Network, Strain
@@ -57,6 +58,8 @@ class Injection:
             "crash": self._crash,
             "kill": self._crash,
             "rot": self._rot,
+            "disk_full": self._fill,
+            "disk_error": self._fail_writes,
             "pause": self._pause,
             "mass_restart": self._mass_restart,
             "wall_step": self._wall_step,
@@ -165,6 +168,26 @@ class Injection:
         for index in fault.targets:
             if self._hosts[index].disk.rot():
                 self._mattered.add(fault.number)
+
+    def _fill(self, fault: Fault) -> None:
+        for index in fault.targets:
+            self._hosts[index].disk.free_bytes = FULL_BYTES
+        self._mattered.add(fault.number)
+        self._later(fault, partial(self._empty, fault))
+
+    def _empty(self, fault: Fault) -> None:
+        for index in fault.targets:
+            self._hosts[index].disk.free_bytes = ROOMY_BYTES
+
+    def _fail_writes(self, fault: Fault) -> None:
+        for index in fault.targets:
+            self._hosts[index].disk.is_failing = True
+        self._mattered.add(fault.number)
+        self._later(fault, partial(self._write_again, fault))
+
+    def _write_again(self, fault: Fault) -> None:
+        for index in fault.targets:
+            self._hosts[index].disk.is_failing = False
 
     def _pause(self, fault: Fault) -> None:
         for index in fault.targets:

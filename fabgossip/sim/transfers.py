@@ -136,7 +136,19 @@ class Transfers:
     def receive(self, effect: ReceiveContent, end: End | None) -> None:
         """Carry out a `ReceiveContent`."""
         wanted = effect.wanted
-        if effect.request is not None:
+        if self._must_refuse(effect):
+            if effect.request is not None:
+                self.on_request_over(effect.request)
+            self._bench.post(
+                ContentFailed(
+                    wanted=wanted,
+                    link=effect.link,
+                    request=effect.request,
+                    reason=FetchFailure.STORAGE,
+                    received=0,
+                )
+            )
+        elif effect.request is not None:
             self._take(wanted, effect.request)
         elif effect.content is not None:
             self._store(wanted, None, effect.content)
@@ -147,6 +159,11 @@ class Transfers:
             self._bench.post(_failed(wanted, effect.link, FetchFailure.LOST, 0))
         else:
             self._ask(effect, end)
+
+    def _must_refuse(self, effect: ReceiveContent) -> bool:
+        is_here = effect.link is None and effect.request is None and effect.content is None
+        is_trust = effect.traffic is TrafficClass.TRUST
+        return not is_here and not self._bench.disk.takes(effect.wanted.size, is_trust=is_trust)
 
     def _read_again(self, wanted: ContentWanted) -> Event:
         content = self._bench.disk.read(wanted.content_hash)

@@ -15,8 +15,8 @@ from typing import Final
 
 from fabgossip.errors import StorageError
 from fabgossip.model.persistence import KeptCheckpoint
-from fabgossip.storage.contents import sync_folder
 from fabgossip.storage.records import FILE_MODE, packed_line, write_at
+from fabgossip.storage.syncing import sync_folder
 
 FILE_NAME: Final = "checkpoints.jsonl"
 KEPT: Final = 512

@@ -13,19 +13,27 @@ the file is dropped.
 
 import os
 import re
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from fabgossip.errors import StorageError
 from fabgossip.model.ids import ContentHash
+from fabgossip.storage.syncing import Syncing
 
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o400
 SHARDS: Final = 256
+BLOCK_BYTES: Final = 4_096
+"""Of the file systems this runs on."""
 OBJECTS: Final = "objects"
 INCOMING: Final = "incoming"
+QUARANTINE: Final = "quarantine"
+QUARANTINED_MAX: Final = 64
+QUARANTINE_BYTES_MAX: Final = 256 << 20
+"""Damaged files kept for who looks into it; the oldest leave (*start*)."""
 _MARK: Final = ".mark"
 _INCOMING_NAME: Final = re.compile(r"[0-9a-f]{64}\.[0-9]+")
 _MARK_NAME: Final = re.compile(r"([0-9a-f]{64})\.mark")
@@ -34,12 +42,18 @@ _MARK_NAME: Final = re.compile(r"([0-9a-f]{64})\.mark")
 class IncomingContent:
     """A file being written; `write_at` in any order, then `finish` or `drop`."""
 
-    __slots__ = ("_descriptor", "_path")
+    __slots__ = ("_descriptor", "_on_over", "_path")
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, size: int, on_over: Callable[[], None]) -> None:
+        """`on_over` hears once that it is written or dropped."""
         self._path = path
+        self._on_over = on_over
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._descriptor = os.open(path, flags, FILE_MODE)
+        try:
+            self._descriptor = os.open(path, flags, FILE_MODE)
+        except OSError:
+            on_over()
+            raise
         try:
             if size:
                 os.posix_fallocate(self._descriptor, 0, size)
@@ -58,14 +72,16 @@ class IncomingContent:
         """At most `count` bytes of what was written, from `offset` on; raises `OSError`."""
         return os.pread(self._descriptor, count, offset)
 
-    def sync(self) -> None:
-        """Make the bytes durable; raises `OSError`, after which only `drop` makes sense."""
-        os.fsync(self._descriptor)
+    @property
+    def descriptor(self) -> int:
+        """Of the open file."""
+        return self._descriptor
 
     def close(self) -> Path:
         """Close the file and give its path."""
         os.close(self._descriptor)
         self._descriptor = -1
+        self._on_over()
         return self._path
 
     def drop(self) -> None:
@@ -73,6 +89,7 @@ class IncomingContent:
         descriptor, self._descriptor = self._descriptor, -1
         with suppress(OSError):
             if descriptor >= 0:
+                self._on_over()
                 os.close(descriptor)
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
@@ -81,10 +98,14 @@ class IncomingContent:
 class ContentFiles:
     """The folder `objects/`, its 256 shards, and `incoming/` beside it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, syncing: Syncing) -> None:
+        self._syncing = syncing
         self._objects = folder / OBJECTS
         self._incoming = folder / INCOMING
+        self._quarantine = folder / QUARANTINE
         self._count = 0
+        self._reserved_bytes = 0
+        self._lock = threading.Lock()
 
     def prepare(self) -> tuple[str, ...]:
         """Make the folders and remove what an earlier process left half-written, but for its marks;
@@ -92,7 +113,7 @@ class ContentFiles:
         `StorageError`."""
         foreign = []
         try:
-            for one in (self._objects, self._incoming):
+            for one in (self._objects, self._incoming, self._quarantine):
                 one.mkdir(mode=FOLDER_MODE, exist_ok=True)
             for number in range(SHARDS):
                 (self._objects / f"{number:02x}").mkdir(mode=FOLDER_MODE, exist_ok=True)
@@ -140,46 +161,72 @@ class ContentFiles:
     def open_incoming(self, content_hash: ContentHash, size: int) -> IncomingContent:
         """Reserve the exact size under a temporary name; raises `OSError` (no space, no inodes)."""
         self._count += 1
-        return IncomingContent(self._incoming / f"{content_hash.hex()}.{self._count}", size)
+        path = self._incoming / f"{content_hash.hex()}.{self._count}"
+        self._reserve(size)
+        return IncomingContent(path, size, lambda: self._reserve(-size))
 
-    def adopt(self, finished: Iterable[tuple[IncomingContent, ContentHash]]) -> None:
-        """Make whole, hashed files durable under their names: fsync each, rename each, fsync each
-        folder once.
+    def _reserve(self, size: int) -> None:
+        """Files are begun in the loop, and end wherever their last byte is written."""
+        with self._lock:
+            self._reserved_bytes += size
 
-        Raises:
-            OSError: none of them may be counted as held.
-        """
+    @property
+    def reserved_bytes(self) -> int:
+        """Of files on their way."""
+        return self._reserved_bytes
+
+    def free(self) -> tuple[int, int]:
+        """Bytes and inodes the file system has left for this process; raises `OSError`."""
+        found = os.statvfs(self._objects)
+        return found.f_bavail * found.f_frsize, found.f_favail
+
+    def adopt(
+        self, finished: Iterable[tuple[IncomingContent, ContentHash]]
+    ) -> tuple[OSError | None, ...]:
+        """Make whole, hashed files durable under their names: all synced, all renamed, each folder
+        synced once. Gives what went wrong with each: it may not be counted as held, and what lies
+        under its name has no row."""
         rows = tuple(finished)
-        for incoming, _ in rows:
-            incoming.sync()
-        folders = []
-        for incoming, content_hash in rows:
-            path = self.path_of(content_hash)
-            incoming.close().rename(path)
-            if path.parent not in folders:
-                folders.append(path.parent)
-        for folder in folders:
-            sync_folder(folder)
+        faults = list(self._syncing.sync([incoming.descriptor for incoming, _ in rows]))
+        for place, (incoming, content_hash) in enumerate(rows):
+            if faults[place] is None:
+                try:
+                    incoming.close().rename(self.path_of(content_hash))
+                except OSError as error:
+                    faults[place] = error
+        paths = [self.path_of(content_hash).parent for _, content_hash in rows]
+        renamed = [path for path, fault in zip(paths, faults, strict=True) if fault is None]
+        failed = self._syncing.sync_folders(renamed)
+        return tuple(fault or failed.get(path) for path, fault in zip(paths, faults, strict=True))
 
     def open_content(self, content_hash: ContentHash) -> int:
         """A descriptor to read a content with `os.pread`; raises `OSError` if it is not there."""
         return os.open(self.path_of(content_hash), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def set_aside(self, content_hash: ContentHash) -> None:
+        """Take the damaged file of a content away from its name, and keep it for a while; raises
+        `OSError`. A content that rests in the index, or is gone, has none."""
+        with suppress(FileNotFoundError):
+            self.path_of(content_hash).rename(self._quarantine / content_hash.hex())
+        found = [(one.stat(), one) for one in self._quarantine.iterdir()]
+        found.sort(key=lambda row: (row[0].st_ctime_ns, row[1].name), reverse=True)
+        size = 0
+        for number, (stat, path) in enumerate(found, 1):
+            size += rounded(stat.st_size)
+            if number > QUARANTINED_MAX or size > QUARANTINE_BYTES_MAX:
+                path.unlink()
 
     def remove(self, content_hash: ContentHash) -> None:
         """Remove the bytes of a content whose row is gone."""
         self.path_of(content_hash).unlink(missing_ok=True)
 
 
+def rounded(size: int) -> int:
+    """What a file of this size takes on a disk."""
+    return -(-size // BLOCK_BYTES) * BLOCK_BYTES
+
+
 def _marked_by(path: Path) -> ContentHash | None:
     """The content a file in `incoming/` marks; None if it is none of our marks."""
     name = _MARK_NAME.fullmatch(path.name)
     return None if name is None else ContentHash(bytes.fromhex(name[1]))
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and removals inside a folder durable; raises `OSError`."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,7 +24,9 @@ from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
     DropHead,
     DropIncrement,
+    DropPin,
     KeptCheckpoint,
+    Pin,
     PutCheckpoints,
     PutClaimsSeen,
     PutClockDoubt,
@@ -34,6 +36,7 @@ from fabgossip.model.persistence import (
     PutHead,
     PutIncrement,
     PutMemory,
+    PutPin,
     PutRevoked,
     PutTimeFloor,
     PutTrust,
@@ -41,10 +44,19 @@ from fabgossip.model.persistence import (
     StoredGrantUse,
     StoredHead,
     StoredMemory,
+    StoredPin,
     StoredTrust,
 )
-from fabgossip.storage.rows import ContentRow, DropContent, PinRow, PutContent, Row
-from fabgossip.storage.schema import FROM_FIRST, FROM_SECOND, SCHEMA, SCHEMA_VERSION
+from fabgossip.storage.contents import BLOCK_BYTES, rounded
+from fabgossip.storage.rows import (
+    ContentRow,
+    DropContent,
+    PinRow,
+    PutContent,
+    PutVerified,
+    Row,
+)
+from fabgossip.storage.schema import FROM_FIRST, FROM_SECOND, FROM_THIRD, SCHEMA, SCHEMA_VERSION
 
 CHECKPOINT_BYTES: Final = 16 << 20
 COMMITS_PER_LOOK: Final = 64
@@ -63,6 +75,9 @@ INSERT INTO claims_seen VALUES (?, ?, ?)
 ON CONFLICT (node_id) DO UPDATE SET epoch = excluded.epoch, version = excluded.version
 WHERE (excluded.epoch, excluded.version) >= (epoch, version)
 """
+_PUT_CONTENT: Final = """
+INSERT OR REPLACE INTO content (content_hash, size, inline) VALUES (?, ?, ?)
+"""
 _RAISE_USES: Final = """
 INSERT INTO grant_use VALUES (?, ?, ?)
 ON CONFLICT (grant_id) DO UPDATE SET uses = excluded.uses, forget_at = excluded.forget_at
@@ -70,17 +85,22 @@ WHERE excluded.uses >= uses
 """
 _HEADS: Final = """
 SELECT head.namespace, head.epoch, head.version, head.is_increment, head.artifact_type,
-    head.envelope, head.content_hash, content.size
+    head.envelope, head.content_hash, content.size, content.verified_at
 FROM head LEFT JOIN content USING (content_hash)
 ORDER BY head.namespace
 """
 _INCREMENTS: Final = """
 SELECT increment.namespace, increment.epoch, increment.version, 1, 'snapshot_increment',
-    increment.envelope, increment.content_hash, content.size
+    increment.envelope, increment.content_hash, content.size, content.verified_at
 FROM increment LEFT JOIN content USING (content_hash)
 ORDER BY increment.namespace, increment.epoch, increment.version, increment.manifest_hash
 """
-_STEPS: Final = {0: SCHEMA, 1: FROM_FIRST + FROM_SECOND, 2: FROM_SECOND}
+_STEPS: Final = {
+    0: SCHEMA,
+    1: FROM_FIRST + FROM_SECOND + FROM_THIRD,
+    2: FROM_SECOND + FROM_THIRD,
+    3: FROM_THIRD,
+}
 """What makes today's tables of those of an earlier schema."""
 
 
@@ -99,6 +119,7 @@ class NodeIndex:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._commits = 0
+        self._filed_bytes = 0
 
     @property
     def _db(self) -> sqlite3.Connection:
@@ -123,6 +144,7 @@ class NodeIndex:
             self._migrate()
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._own(node_id)
+            self._filed_bytes = self._count_filed()
         except sqlite3.Error as error:
             raise StorageError(
                 f"{self._path}: {error}; set the folder aside to start from peers again"
@@ -215,6 +237,7 @@ class NodeIndex:
             self._checkpoint_if_large()
         except sqlite3.Error as error:
             self._roll_back()
+            self._filed_bytes = self._count_filed()
             raise StorageError(f"{self._path}: {error}") from error
 
     def _roll_back(self) -> None:
@@ -274,11 +297,68 @@ class NodeIndex:
                 self._put_meta("generation", generation)
             case PutCheckpoints():
                 self._put_checkpoints(row)
+            case PutPin():
+                self._put_pin(row.pin)
+            case DropPin():
+                self._db.execute("DELETE FROM pin WHERE pin_id = ?", (row.pin_id,))
             case PutContent():
+                self._filed_bytes -= self._filed_bytes_of(row.content_hash)
                 entry = (row.content_hash, row.size, row.inline)
-                self._db.execute("INSERT OR REPLACE INTO content VALUES (?, ?, ?)", entry)
+                self._db.execute(_PUT_CONTENT, entry)
+                self._filed_bytes += rounded(row.size) if row.inline is None else 0
+            case PutVerified():
+                question = "UPDATE content SET verified_at = ? WHERE content_hash = ?"
+                self._db.execute(question, (row.at, row.content_hash))
             case DropContent():
+                self._filed_bytes -= self._filed_bytes_of(row.content_hash)
                 self._db.execute("DELETE FROM content WHERE content_hash = ?", (row.content_hash,))
+
+    def _put_pin(self, pin: Pin) -> None:
+        row = (pin.pin_id, pin.content_hash, pin.namespace, pin.owner, pin.reason, pin.until)
+        self._db.execute("INSERT OR REPLACE INTO pin VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def pins(self) -> tuple[StoredPin, ...]:
+        """All pins in order of their numbers, and whether their contents are held."""
+        columns = (
+            "pin_id, pin.content_hash, namespace, owner, reason, until, content.size, verified_at"
+        )
+        tables = "pin LEFT JOIN content USING (content_hash)"
+        rows = self._rows(f"SELECT {columns} FROM {tables} ORDER BY pin_id")  # noqa: S608  # no input in it
+        return tuple(
+            StoredPin(
+                pin=Pin(
+                    pin_id=row[0],
+                    content_hash=ContentHash(row[1]),
+                    namespace=row[2],
+                    owner=row[3],
+                    reason=row[4],
+                    until=UnixTime(row[5]),
+                ),
+                held_bytes=row[6],
+                verified_at=UnixTime(row[7] or 0),
+            )
+            for row in rows
+        )
+
+    def _count_filed(self) -> int:
+        found = self._rows(
+            f"SELECT sum((size + {BLOCK_BYTES - 1}) / {BLOCK_BYTES}) FROM content "  # noqa: S608  # no input in it
+            "WHERE inline IS NULL"
+        )
+        return int(found[0][0] or 0) * BLOCK_BYTES
+
+    def _filed_bytes_of(self, content_hash: ContentHash) -> int:
+        question = "SELECT size FROM content WHERE content_hash = ? AND inline IS NULL"
+        row = self._db.execute(question, (content_hash,)).fetchone()
+        return 0 if row is None else rounded(row[0])
+
+    def used_bytes(self) -> int:
+        """What its pages, and the files its rows stand for, take. Pages that are free inside the
+        file are used by what comes next. Cost: a few microseconds."""
+        ((pages,),) = self._rows("PRAGMA page_count")
+        ((free,),) = self._rows("PRAGMA freelist_count")
+        ((page_bytes,),) = self._rows("PRAGMA page_size")
+        return int(pages - free) * int(page_bytes) + self._filed_bytes
 
     def _put_evidence(self, verified: VerifiedManifest) -> None:
         """Of what fabgossip reads the content is kept too: it binds although it is disputed."""
@@ -383,10 +463,37 @@ class NodeIndex:
             "WHERE content_hash NOT IN (SELECT content_hash FROM head) "
             "AND content_hash NOT IN (SELECT content_hash FROM increment) "
             "AND content_hash NOT IN (SELECT content_hash FROM trust) "
+            "AND content_hash NOT IN (SELECT content_hash FROM pin) "
             "AND content_hash NOT IN "
             "(SELECT content_hash FROM evidence WHERE content_hash IS NOT NULL)"
         )
         return tuple(ContentHash(row[0]) for row in rows)
+
+    def loose(self) -> tuple[tuple[ContentHash, int], ...]:
+        """The same, with their sizes."""
+        orphans = set(self.orphans())
+        rows = self._rows("SELECT content_hash, size FROM content ORDER BY content_hash")
+        return tuple((ContentHash(row[0]), row[1]) for row in rows if row[0] in orphans)
+
+    def is_rebuilt(self) -> bool:
+        """Whether it was made anew from files, and no node has started with it."""
+        return bool(self._meta("is_rebuilt", 0))
+
+    def mark_rebuilt(self) -> None:
+        """Say so; raises `StorageError`."""
+        try:
+            self._put_meta("is_rebuilt", 1)
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path}: {error}") from error
+
+    def fault(self) -> str | None:
+        """What SQLite finds wrong with the file, None if nothing. Reads all of it."""
+        ((found,),) = self._rows("PRAGMA quick_check(1)")
+        return None if found == "ok" else f"{self._path}: {found}"
+
+    def count_inline(self) -> int:
+        """Contents that rest in it."""
+        return int(self._rows("SELECT count(*) FROM content WHERE inline IS NOT NULL")[0][0])
 
     def filed(self) -> dict[ContentHash, int]:
         """Contents that rest in files, and their sizes."""
@@ -470,6 +577,7 @@ class NodeIndex:
             generation = self._meta("generation", 0) + 1
             self._db.execute("BEGIN IMMEDIATE")
             self._put_meta("generation", generation)
+            self._put_meta("is_rebuilt", 0)
             if generation == 1:
                 self._put_meta("is_whole", 0)
             self._db.execute(
@@ -516,7 +624,7 @@ class NodeIndex:
         heads = []
         for row in (*self._rows(_HEADS), *self._rows(_INCREMENTS)):
             namespace, epoch, version, is_increment, artifact_type = row[:5]
-            envelope, content_hash, held_bytes = row[5:]
+            envelope, content_hash, held_bytes, verified_at = row[5:]
             is_read = held_bytes is not None and artifact_type in _READ_TYPES
             content = content_of(ContentHash(content_hash)) if is_read else None
             heads.append(
@@ -528,6 +636,7 @@ class NodeIndex:
                     is_increment=bool(is_increment),
                     is_trust=artifact_type in _TRUST_NAMES,
                     content=content,
+                    verified_at=UnixTime(verified_at or 0),
                 )
             )
         return tuple(heads)

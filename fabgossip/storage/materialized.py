@@ -1,6 +1,7 @@
 """The node's local state: versioned folders and one atomic `current` link per namespace.
 
-Decides: names and modes below `local/`, and the order of steps of a switch.
+Decides: names and modes below `local/`, and the order of steps of a switch: files, synced; version
+folders under their names, synced; links, synced; what is too old. Each for a whole group.
 Keeps: a reader of `current` sees one whole verified version or no link; the link is the truth; a
 version folder is whole and never changes under its name while a link points to it.
 Must not know: who may apply what, where content comes from.
@@ -19,15 +20,17 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from fabgossip.errors import StorageError
 from fabgossip.model.artifact import ArtifactType, Manifest, Order
-from fabgossip.storage.contents import sync_folder
+from fabgossip.storage.contents import rounded
+from fabgossip.storage.syncing import Syncing, sync_folder
 
 LOCAL: Final = "local"
 TOP_MODE: Final = 0o751
@@ -46,55 +49,126 @@ class LocalVersion:
 
     manifest: Manifest
     envelope: bytes
+    source: int | bytes
+    """A descriptor of the content, or its bytes."""
+    settings: bytes | None
+    """The opaque part of a snapshot, a file of its own."""
     keep_versions: int
     activate: bool
+
+    @property
+    def namespace(self) -> str:
+        """Whose local state it is to become."""
+        return self.manifest.namespace.text
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"v{self.manifest.order}"
+
+    @property
+    def link(self) -> str:
+        """What points to it."""
+        return "current" if self.activate else "staged"
+
+
+Fault: TypeAlias = OSError | StorageError
+"""Why a version could not be switched to: the disk, or a content that is not the one signed."""
+
+
+@dataclass(slots=True)
+class _Switch:
+    """A version on its way into its namespace's folder."""
+
+    version: LocalVersion
+    folder: Path
+    fault: Fault | None = None
+    is_over: bool = False
+    """It stood there already."""
+    files: list[int] = field(default_factory=list)
+    """Descriptors of what was written and is not durable yet."""
+    unsynced: list[Path] = field(default_factory=list)
+    """Folders in which something was made."""
+    building: Path | None = None
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether there is another step to take."""
+        return self.fault is None and not self.is_over
+
+    def close(self) -> None:
+        """Its files stay open until they are durable, no longer."""
+        while self.files:
+            os.close(self.files.pop())
 
 
 class LocalState:
     """The folder `local/` of one node."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, syncing: Syncing) -> None:
         self._local = folder / LOCAL
+        self._syncing = syncing
+        self.used_bytes = 0
+        """What lies in the versions of all namespaces."""
 
     def prepare(self) -> None:
         """Make the folder, unless the packaging made it with a group of its own."""
         self._local.mkdir(mode=TOP_MODE, exist_ok=True)
+        self.used_bytes = _bytes_in(self._local)
 
     def folder_of(self, namespace: str) -> Path:
         """Where a namespace's versions lie."""
         return self._local.joinpath(*namespace.split("/"))
 
-    def switch(self, version: LocalVersion, source: int | bytes, settings: bytes | None) -> None:
-        """Build the version's folder and point the link at it; does nothing where that is done
-        already.
+    def switch(self, versions: Sequence[LocalVersion]) -> tuple[Fault | None, ...]:
+        """Build the folder of each version and point the link of its namespace at it; nothing is
+        done where that is done already. Gives what went wrong with each: its link still points at
+        the version before. Of a namespace there is one version at most. Blocks."""
+        switches = [_Switch(one, self.folder_of(one.namespace)) for one in versions]
+        try:
+            _each(switches, self._build)
+            self._sync_built(switches)
+        finally:
+            for one in switches:
+                one.close()
+        _each(switches, self._name)
+        self._sync_folders(switches)
+        _each(switches, _link)
+        self._sync_folders(switches)
+        _each(switches, self._drop_old)
+        return tuple(one.fault for one in switches)
 
-        `source` is a descriptor of the content or its bytes; `settings` the opaque part of a
-        snapshot, as a file of its own.
-
-        Raises:
-            StorageError: the content is not the one that was signed.
-            OSError: it could not be written. The link still points at the version before.
-        """
-        manifest = version.manifest
-        folder = self.folder_of(manifest.namespace.text)
-        name = f"v{manifest.order}"
+    def _build(self, switch: _Switch) -> None:
+        version, folder = switch.version, switch.folder
+        name = version.name
         self._refuse_links(folder / name)
-        link = "current" if version.activate else "staged"
         is_built = _is_built(folder / name, version.envelope)
-        if _target(folder / link) == name and is_built:
+        if _target(folder / version.link) == name and is_built:
+            switch.is_over = True
             return
-        self._make_folder(folder)
+        switch.unsynced = self._make_folder(folder)
         if not is_built:
             # Another statement of the same order lost its trust: nobody may read it meanwhile.
-            self._unlink(folder, name)
-            _remove(folder / name)
-            self._build(folder, name, version, source, settings)
-        before = _target(folder / link)
-        _point(folder, link, name)
-        if before is not None and before != name:
-            _point(folder, "previous", before)
-        sync_folder(folder)
-        self._drop_old(folder, version.keep_versions)
+            _unlink(folder, name)
+            self._remove(folder / name)
+            _write_version(switch)
+
+    def _sync_built(self, switches: list[_Switch]) -> None:
+        """All that was written, and the folders on the way to it."""
+        owners = [one for one in switches if one.is_under_way for _ in one.files]
+        files = [file for one in switches if one.is_under_way for file in one.files]
+        for one, fault in zip(owners, self._syncing.sync(files), strict=True):
+            one.fault = one.fault or fault
+        under_way = [one for one in switches if one.is_under_way]
+        failed = self._syncing.sync_folders(path for one in under_way for path in one.unsynced)
+        for one in under_way:
+            one.fault = next((failed[path] for path in one.unsynced if path in failed), None)
+
+    def _sync_folders(self, switches: list[_Switch]) -> None:
+        under_way = [one for one in switches if one.is_under_way]
+        failed = self._syncing.sync_folders(one.folder for one in under_way)
+        for one in under_way:
+            one.fault = failed.get(one.folder)
 
     def visible(self) -> tuple[tuple[str, bytes], ...]:
         """Namespace and envelope of everything `current` and `staged` point to, in order; an empty
@@ -132,7 +206,8 @@ class LocalState:
             if one != self._local and one.is_relative_to(self._local) and one.is_symlink():
                 raise NotADirectoryError(errno.ENOTDIR, "a link stands where a folder should", one)
 
-    def _make_folder(self, folder: Path) -> None:
+    def _make_folder(self, folder: Path) -> list[Path]:
+        """Gives the folders in which one was made."""
         missing = [
             one
             for one in (folder, *folder.parents)
@@ -140,34 +215,19 @@ class LocalState:
         ]
         for one in reversed(missing):
             one.mkdir(mode=NAMESPACE_MODE if one == folder else TOP_MODE)
-            sync_folder(one.parent)
+        return [one.parent for one in missing]
 
-    @staticmethod
-    def _build(
-        folder: Path, name: str, version: LocalVersion, source: int | bytes, settings: bytes | None
-    ) -> None:
-        building = folder / f"{_TEMPORARY}{name}"
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(mode=NAMESPACE_MODE)
-        if _write_hashed(building / "content", source) != version.manifest.content_hash:
-            shutil.rmtree(building)
-            raise StorageError(f"{folder}: its content is damaged on the disk")
-        _write(building / "envelope", version.envelope)
-        _write(building / "manifest.json", _manifest_json(version.manifest))
-        if settings is not None:
-            _write(building / "settings", settings)
-        sync_folder(building)
-        building.rename(folder / name)
-        sync_folder(folder)
+    def _name(self, switch: _Switch) -> None:
+        if switch.building is not None:
+            self.used_bytes += _bytes_in(switch.building)
+            switch.building.rename(switch.folder / switch.version.name)
 
-    @staticmethod
-    def _unlink(folder: Path, name: str) -> None:
-        for link in _LINKS:
-            if _target(folder / link) == name:
-                (folder / link).unlink()
+    def _remove(self, version: Path) -> None:
+        self.used_bytes -= _bytes_in(version)
+        _remove(version)
 
-    @staticmethod
-    def _drop_old(folder: Path, keep: int) -> None:
+    def _drop_old(self, switch: _Switch) -> None:
+        folder = switch.folder
         _remove_leavings(folder)
         linked = {_target(folder / link) for link in _LINKS}
         versions = sorted(
@@ -176,9 +236,9 @@ class LocalState:
             if (found := _VERSION.fullmatch(one.name)) and not one.is_symlink()
         )
         unlinked = [one for _, one in versions if one.name not in linked]
-        spare = max(0, keep - sum(name is not None for name in linked) + 1)
+        spare = max(0, switch.version.keep_versions - sum(name is not None for name in linked) + 1)
         for one in unlinked[: len(unlinked) - spare] if spare else unlinked:
-            _remove(one)
+            self._remove(one)
 
     def withdraw(self, namespace: str, *, purge: bool = False) -> None:
         """Take the links of a namespace away; its versions stay for whoever has them open, unless
@@ -193,8 +253,58 @@ class LocalState:
             (folder / "previous").unlink(missing_ok=True)
             _remove_leavings(folder)
             for one in [one for one in folder.iterdir() if _VERSION.fullmatch(one.name)]:
-                _remove(one)
+                self._remove(one)
         sync_folder(folder)
+
+
+def _each(switches: list[_Switch], step: Callable[[_Switch], None]) -> None:
+    """Take a step with all that are under way."""
+    for one in switches:
+        if one.is_under_way:
+            try:
+                step(one)
+            except (OSError, StorageError) as error:
+                one.fault = error
+
+
+def _write_version(switch: _Switch) -> None:
+    version, folder = switch.version, switch.folder
+    building = folder / f"{_TEMPORARY}{version.name}"
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(mode=NAMESPACE_MODE)
+    switch.building = building
+    switch.unsynced.append(building)
+    if _write_hashed(switch, "content", version.source) != version.manifest.content_hash:
+        shutil.rmtree(building)
+        raise StorageError(f"{folder}: its content is damaged on the disk")
+    _write_hashed(switch, "envelope", version.envelope)
+    _write_hashed(switch, "manifest.json", _manifest_json(version.manifest))
+    if version.settings is not None:
+        _write_hashed(switch, "settings", version.settings)
+
+
+def _link(switch: _Switch) -> None:
+    folder, version = switch.folder, switch.version
+    before = _target(folder / version.link)
+    _point(folder, version.link, version.name)
+    if before is not None and before != version.name:
+        _point(folder, "previous", before)
+
+
+def _unlink(folder: Path, name: str) -> None:
+    for link in _LINKS:
+        if _target(folder / link) == name:
+            (folder / link).unlink()
+
+
+def _bytes_in(folder: Path) -> int:
+    """What the files below a folder take; of one that leaves meanwhile, nothing."""
+    found = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                found += rounded(os.lstat(os.path.join(place, name)).st_size)
+    return found
 
 
 def _is_built(folder: Path, envelope: bytes) -> bool:
@@ -239,23 +349,16 @@ def _point(folder: Path, link: str, name: str) -> None:
     fresh.rename(folder / link)
 
 
-def _write(path: Path, data: bytes) -> None:
-    _write_hashed(path, data)
-
-
-def _write_hashed(path: Path, source: int | bytes) -> bytes:
-    """Write a file, durably, and give the hash of what was written."""
+def _write_hashed(switch: _Switch, name: str, source: int | bytes) -> bytes:
+    """Write a file of a version that is being built, and give the hash of what was written."""
+    assert switch.building is not None
     digest = sha256()
-    descriptor = os.open(
-        path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
-    )
-    try:
-        for part in (source,) if isinstance(source, bytes) else _parts_of(source):
-            digest.update(part)
-            _write_all(descriptor, part)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(switch.building / name, flags, FILE_MODE)
+    switch.files.append(descriptor)
+    for part in (source,) if isinstance(source, bytes) else _parts_of(source):
+        digest.update(part)
+        _write_all(descriptor, part)
     return digest.digest()
 
 

@@ -26,7 +26,8 @@ from typing import Final
 
 from fabgossip.errors import StorageError
 from fabgossip.model.ids import HASH_BYTES
-from fabgossip.storage.contents import FOLDER_MODE, sync_folder
+from fabgossip.storage.contents import FOLDER_MODE
+from fabgossip.storage.syncing import sync_folder
 
 LEDGER_FOLDER: Final = "ledger"
 """Of an authority folder: the control plane's chain."""

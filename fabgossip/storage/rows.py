@@ -8,6 +8,7 @@ Must not know: tables, files.
 from dataclasses import dataclass
 
 from fabgossip.model.ids import ContentHash
+from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import Change
 
 
@@ -27,7 +28,15 @@ class DropContent:
     content_hash: ContentHash
 
 
-Row = Change | PutContent | DropContent
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutVerified:
+    """A content was sound when it was hashed at rest."""
+
+    content_hash: ContentHash
+    at: UnixTime
+
+
+Row = Change | PutContent | DropContent | PutVerified
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

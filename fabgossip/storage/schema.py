@@ -7,7 +7,7 @@ Must not know: who writes a row, what it means.
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE head (
@@ -38,8 +38,14 @@ CREATE TABLE grant_use (
     grant_id BLOB PRIMARY KEY, uses INTEGER NOT NULL, forget_at INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE content (
-    content_hash BLOB PRIMARY KEY, size INTEGER NOT NULL, inline BLOB
+    content_hash BLOB PRIMARY KEY, size INTEGER NOT NULL, inline BLOB,
+    verified_at INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
+CREATE INDEX content_filed ON content (size) WHERE inline IS NULL;
+CREATE TABLE pin (
+    pin_id INTEGER PRIMARY KEY, content_hash BLOB NOT NULL, namespace TEXT NOT NULL,
+    owner TEXT NOT NULL, reason TEXT NOT NULL, until INTEGER NOT NULL
+);
 CREATE TABLE revoked (
     kind INTEGER NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, value)
 ) WITHOUT ROWID;
@@ -68,3 +74,13 @@ DELETE FROM head WHERE is_increment = 1;
 """
 """What schema 2 lacks: it kept one increment of a namespace, beside its head, and nobody applied
 it. `is_increment` is 0 everywhere since."""
+FROM_THIRD: Final = """
+ALTER TABLE content ADD COLUMN verified_at INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX content_filed ON content (size) WHERE inline IS NULL;
+CREATE TABLE pin (
+    pin_id INTEGER PRIMARY KEY, content_hash BLOB NOT NULL, namespace TEXT NOT NULL,
+    owner TEXT NOT NULL, reason TEXT NOT NULL, until INTEGER NOT NULL
+);
+"""
+"""What schema 3 lacks: when contents were hashed at rest, the sizes of files without a look at
+every row, and pins."""

@@ -21,8 +21,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from fabgossip.control.enrollment import certificate_der, node_certificate
 from fabgossip.core.effects import Disconnect, Fact, Persist, Record
 from fabgossip.core.events import LinkId, LostReason, PeerLost, Persisted
-from fabgossip.core.health import Level, ProblemCode
+from fabgossip.core.health import Level
 from fabgossip.core.node import Node
+from fabgossip.core.problems import ProblemCode
 from fabgossip.core.standing import BOOT_CHANGES_SPAN
 from fabgossip.daemon.driver import Driver, read_clocks
 from fabgossip.daemon.endpoints import ALPN, dial

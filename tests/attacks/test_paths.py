@@ -15,6 +15,7 @@ import pytest
 from fabgossip.core.effects import Materialize
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.storage.materialized import LocalState, LocalVersion
+from fabgossip.storage.syncing import Syncing
 from fabgossip.wire.packing import Value
 from tests.attacks.powers import resealed
 from tests.attacks.scene import ATTACKER, Scene
@@ -101,7 +102,7 @@ class World:
         (self.outside / "secret").write_text("secret")
         self.state = folder / "state"
         self.state.mkdir()
-        self.local = LocalState(self.state)
+        self.local = LocalState(self.state, Syncing())
         self.local.prepare()
         self.scene = Scene()
 
@@ -111,7 +112,7 @@ class World:
         self.scene.offer(one)
         for effect in self.scene.caused:
             if isinstance(effect, Materialize) and effect.manifest is not None:
-                self.local.switch(version_of(one), one.content, None)
+                self.local.switch((version_of(one),))
 
     def files(self) -> dict[str, str]:
         """Every name below the root, with what a link points at and a file holds."""
@@ -126,7 +127,12 @@ def shown(path: Path) -> str:
 
 def version_of(one: Artifact) -> LocalVersion:
     return LocalVersion(
-        manifest=one.manifest, envelope=one.envelope, keep_versions=0, activate=True
+        manifest=one.manifest,
+        envelope=one.envelope,
+        source=one.content,
+        settings=None,
+        keep_versions=0,
+        activate=True,
     )
 
 
@@ -200,8 +206,8 @@ def test_a_link_on_the_way_is_not_followed(world: World, trap: Trap) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     place.symlink_to(world.outside / ("gone" if trap.is_dangling else ""))
     before = shown_below(world.outside)
-    with pytest.raises(OSError, match=r".*"):
-        world.local.switch(version_of(routes(7)), routes(7).content, None)
+    (fault,) = world.local.switch((version_of(routes(7)),))
+    assert isinstance(fault, OSError)
     assert shown_below(world.outside) == before
     assert not (world.state / "local" / NAME / "current").exists()
 
@@ -232,6 +238,6 @@ def test_a_link_laid_where_a_content_is_written_is_not_followed(world: World) ->
     folder.mkdir(parents=True)
     (folder / "current").symlink_to(world.outside)
     before = shown_below(world.outside)
-    world.local.switch(version_of(routes(7)), routes(7).content, None)
+    assert world.local.switch((version_of(routes(7)),)) == (None,)
     assert os.readlink(folder / "current") == "v2.7"
     assert shown_below(world.outside) == before

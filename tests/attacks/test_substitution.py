@@ -120,7 +120,7 @@ def test_who_merely_does_not_bring_it_is_not_blamed(reason: FetchFailure) -> Non
     scene.announce(routes(8), scene.attacker).persisted()
     brings_other_bytes(scene, routes(8), reason, scene.attacker)
     assert scene.codes == []
-    is_ours = reason in (FetchFailure.DISK, FetchFailure.CANCELLED)
+    is_ours = reason in (FetchFailure.DISK, FetchFailure.STORAGE, FetchFailure.CANCELLED)
     assert scene.audited == [("fetch_failed", reason.value, "" if is_ours else ATTACKER)]
 
 

@@ -60,3 +60,73 @@ async def test_what_a_person_types_and_reads(tmp_path: Path, capsys: Output) -> 
         (namespaces,) = (one for one in out.splitlines() if one.startswith("  namespaces"))
         assert " fresh   last change " in namespaces
         assert "in 0 failure domains" in out
+
+
+async def test_a_pin_is_made_shown_and_ended_as_typed(tmp_path: Path, capsys: Output) -> None:
+    """Exit codes: 2 for what can be no pin, whatever the reason."""
+    folder = enrolled.make(tmp_path)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "fabric.toml").write_text(FABRIC)
+    (source / "routes").write_text("routes")
+
+    async def typed(*words: str | Path) -> tuple[int, str, str]:
+        return await trio.to_thread.run_sync(outcome, capsys, *words)
+
+    socket = ("--socket", folder / "status.sock")
+    authority = ("--authority", tmp_path / "authority")
+    pin = ("artifacts", "pin", *socket, "--reason", "a drill")
+    async with enrolled.served(folder):
+        assert (await typed("control", "compile", source, *authority))[0] == 0
+        assert (await typed("control", "publish", *authority, *socket))[0] == 0
+        code, out, _ = await typed(*pin, "routes/edge", "--for", "7d")
+        assert (code, out.split()[:2]) == (0, ["pinned", "1"])
+        assert FULL in out
+        code, out, _ = await typed("artifacts", "pins", *socket)
+        assert (code, out.count("a drill")) == (0, 1)
+        assert "1 pinned" in (await typed("status", *socket))[1]
+        for words in (
+            (*pin, "routes/egde"),
+            (*pin, "routes/edge", "--for", "91d"),
+            (*pin, "routes/edge", "--for", "soon"),
+            ("artifacts", "pin", *socket, "--reason", "", "routes/edge"),
+            ("artifacts", "pin", *socket, "routes/edge"),
+            ("artifacts", "unpin", *socket, "7"),
+            ("artifacts", "unpin", *socket, "first"),
+        ):
+            assert (await typed(*words))[0] == 2, words
+        code, out, _ = await typed("artifacts", "unpin", *socket, "1")
+        assert (code, out.split()[:2]) == (0, ["unpinned", "1"])
+        code, out, _ = await typed("artifacts", "pins", *socket)
+        assert (code, out.count("\n")) == (0, 1)
+
+
+async def test_a_full_disk_takes_nothing_but_trust_and_says_so(
+    tmp_path: Path, capsys: Output
+) -> None:
+    """Revocations arrive; what did not fit is told by its code, and is a problem of its own."""
+    folder = enrolled.make(tmp_path)
+    config = folder / "fabgossip.toml"
+    text = config.read_text()
+    storage = next(line for line in text.splitlines() if line.startswith("[storage]"))
+    full = f"{storage}\ndisk_free_min = {{ bytes = {1 << 50} }}"
+    config.write_text(text.replace(storage, full))
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "fabric.toml").write_text(FABRIC)
+    (source / "routes").write_text("routes")
+
+    async def typed(*words: str | Path) -> tuple[int, str, str]:
+        return await trio.to_thread.run_sync(outcome, capsys, *words)
+
+    socket = ("--socket", folder / "status.sock")
+    authority = ("--authority", tmp_path / "authority")
+    async with enrolled.served(folder):
+        assert (await typed("control", "compile", source, *authority))[0] == 0
+        assert (await typed("control", "publish", *authority, *socket))[0] != 0
+        _, out, _ = await typed("artifacts", "--family", "revocation_list", *socket)
+        assert " held " in out
+        with trio.fail_after(HANG_S):
+            while "disk_full" not in (await typed("status", *socket))[1]:
+                pass
+        assert (await typed("status", "--check", *socket))[0] == 4

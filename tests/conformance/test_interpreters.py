@@ -26,6 +26,7 @@ from fabgossip.core.effects import (
     ReceiveGranted,
     Record,
     Remove,
+    Scrub,
     Send,
     ServeContent,
     SetTimer,
@@ -156,6 +157,10 @@ CASES: dict[str, tuple[Script, tuple[Event, ...]]] = {
     "a dial without an address": (
         lambda _: (Dial(node_id=NodeId("nobody"), addresses=()),),
         (PeerLost(link=None, node_id=NodeId("nobody"), reason=LostReason.CONNECT_FAILED),),
+    ),
+    "a content that left while it was to be hashed is no damage": (
+        lambda now: (Scrub(token=TOKEN, content_hash=WANTED.content_hash, at=now.unix),),
+        (Persisted(token=TOKEN, ok=True),),
     ),
     "a timer that is due already": (
         lambda now: (SetTimer(timer=RefreshDue(), at=now.instant),),

@@ -19,11 +19,14 @@ from fabgossip.core.events import (
     Persisted,
     RequestId,
     RequestMade,
+    SpaceChanged,
     TimerFired,
     WantDue,
 )
 from fabgossip.core.fetching import Fetching
+from fabgossip.core.problems import ProblemCode
 from fabgossip.core.sources import Supply
+from fabgossip.core.space import SpaceState, SpaceTrouble
 from fabgossip.core.wants import (
     SOURCES_PER_WANT_MAX,
     EndedWant,
@@ -481,7 +484,7 @@ def test_a_content_found_lost_when_it_is_served_is_wanted_again() -> None:
     advertise(story, origin, routes())
     story.when(ContentLost(content_hash=routes().content_hash))
     assert story.find(ReceiveContent)[0].link == origin
-    assert Fact.STORAGE_FAILED in story.facts()
+    assert Fact.CONTENT_DAMAGED in story.facts()
     assert story.trusted == {routes().tail: (Order(2, 7), "behind")}
     story.stored(routes(), origin)
     assert story.trusted == {routes().tail: (Order(2, 7), "applying")}
@@ -502,3 +505,72 @@ def test_what_cannot_be_applied_is_read_again_and_wanted_again_if_it_is_damaged(
     )
     story.when(failed)
     assert story.only(ReceiveContent).link == origin
+
+
+def disk_takes(story: Story, trouble: SpaceTrouble | None) -> Story:
+    return story.when(SpaceChanged(space=SpaceState(trouble=trouble)))
+
+
+def refused(story: Story, reason: FetchFailure) -> Story:
+    """The own disk does not take what was asked for."""
+    asked = story.find(ReceiveContent)[-1]
+    failed = ContentFailed(
+        wanted=asked.wanted, link=asked.link, request=None, reason=reason, received=0
+    )
+    return story.when(failed)
+
+
+@pytest.mark.parametrize(
+    ("reason", "wait_ms"), [(FetchFailure.STORAGE, 60_000), (FetchFailure.DISK, 30_000)]
+)
+def test_what_the_own_disk_does_not_take_is_asked_of_nobody_for_a_while(
+    reason: FetchFailure, wait_ms: int
+) -> None:
+    """Whoever is asked next brings bytes that cannot be kept; and nothing is held against who
+    was."""
+    story = Story()
+    links = [story.link(name) for name in ("n2", "n3")]
+    story.announce(routes(), links[0]).persisted()
+    refused(story, reason)
+    assert story.find(ReceiveContent) == []
+    for link in links:
+        advertise(story, link, routes())
+    story.link("n4")
+    assert story.find(ReceiveContent) == []
+    assert story.node.view.snapshot(story.now).fetching.out_of_space == 1
+    story.due(WantDue)
+    assert story.now.instant == wait_ms
+    assert len(story.find(ReceiveContent)) == 1
+    story.stored(routes(), story.only(ReceiveContent).link)
+    assert story.node.view.snapshot(story.now).fetching.out_of_space == 0
+
+
+def test_what_found_no_space_is_asked_for_once_there_is_some() -> None:
+    story = Story()
+    origin = story.link("n2")
+    story.announce(routes(), origin).persisted()
+    refused(story, FetchFailure.STORAGE)
+    disk_takes(story, SpaceTrouble.QUOTA)
+    assert story.facts() == [Fact.STORAGE_REFUSES]
+    assert story.find(ReceiveContent) == []
+    disk_takes(story, None)
+    assert Fact.STORAGE_TAKES in story.facts()
+    assert story.only(ReceiveContent).link == origin
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"),
+    [
+        (SpaceTrouble.QUOTA, ProblemCode.STORAGE_FULL),
+        (SpaceTrouble.DISK, ProblemCode.DISK_FULL),
+        (SpaceTrouble.READ_ONLY, ProblemCode.STORAGE_READ_ONLY),
+    ],
+)
+def test_trouble_with_the_disk_is_a_problem_while_it_lasts(
+    trouble: SpaceTrouble, code: ProblemCode
+) -> None:
+    story = Story()
+    disk_takes(story, trouble)
+    assert code in {one.code for one in story.node.view.snapshot(story.now).problems}
+    disk_takes(story, None)
+    assert code not in {one.code for one in story.node.view.snapshot(story.now).problems}

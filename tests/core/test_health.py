@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from fabgossip.core.events import AuditChanged, AuditState, ContentFailed, FetchFailure, LinkId
-from fabgossip.core.health import BEHIND_GRACE_MS, PROBLEMS_MAX, Level, NodeSnapshot, ProblemCode
+from fabgossip.core.health import BEHIND_GRACE_MS, PROBLEMS_MAX, Level, NodeSnapshot
+from fabgossip.core.problems import ProblemCode
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.mode import Mode
 from tests.core.artifacts import Artifact, artifact, revocations, routes, sealed, tombstone, trust

@@ -15,7 +15,7 @@ from fabgossip.core.events import (
     RequestMade,
     TimerFired,
 )
-from fabgossip.core.health import ProblemCode
+from fabgossip.core.problems import ProblemCode
 from fabgossip.core.requests import UNKNOWN_ACTION
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.mode import RISKS, Permit, PermitCode, Risk

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from fabgossip.core.effects import Fact, Record
+from fabgossip.core.effects import Fact, Materialize, ReceiveContent, Record
 from fabgossip.core.events import Started
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import NodeClaims
@@ -11,7 +11,7 @@ from fabgossip.model.persistence import StoredTrust
 from fabgossip.model.policy import DegradedPolicy
 from fabgossip.model.topology import Snapshot
 from fabgossip.wire.contents import bundle_bytes, snapshot_bytes
-from tests.core.artifacts import sealed, stored_head, trust
+from tests.core.artifacts import routes, sealed, stored_head, trust
 from tests.core.story import NOTHING_STORED, Story
 from tests.trust import factory
 
@@ -57,3 +57,13 @@ def test_without_newer_ones_they_are_told_and_no_peer_is_blamed() -> None:
     (told,) = refusals(story)
     assert told["code"] == "CLAIMS_INVALID"
     assert (told["source"], told["blame"]) == ("disk", "none")
+
+
+def test_what_lies_on_the_disk_without_a_name_is_not_fetched_once_it_has_one() -> None:
+    """An index made anew knows the bytes and nothing else; what is read is hashed first."""
+    one = routes()
+    started = replace(NOTHING_STORED, loose=((one.content_hash, len(one.content)),))
+    story = Story(started=started)
+    story.announce(one, story.link("n2")).persisted()
+    assert story.find(ReceiveContent) == []
+    assert story.only(Materialize).namespace == one.manifest.namespace.text

@@ -6,7 +6,8 @@ from typing import Final
 import pytest
 
 from fabgossip.core.effects import Fact, Record
-from fabgossip.core.health import NodeSnapshot, ProblemCode
+from fabgossip.core.health import NodeSnapshot
+from fabgossip.core.problems import ProblemCode
 from fabgossip.model.authority import KeyStatus, NodeCa, Revocation, RevokedKind
 from fabgossip.model.ids import NodeId, short_hash
 from fabgossip.model.mode import Mode

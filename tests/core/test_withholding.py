@@ -17,7 +17,8 @@ from fabgossip.core.events import (
     RequestMade,
     TimerFired,
 )
-from fabgossip.core.health import ProblemCode, state_of
+from fabgossip.core.health import state_of
+from fabgossip.core.problems import ProblemCode
 from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.mode import Mode, PermitCode
 from fabgossip.model.policy import DegradedPolicy, DegradedRule

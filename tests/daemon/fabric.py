@@ -25,6 +25,7 @@ from fabgossip.core.config import NodeConfig
 from fabgossip.core.effects import ReceiveContent
 from fabgossip.core.events import ContentStored, ContentWanted, Event, LinkId, RequestId
 from fabgossip.core.setup import NodeSetup, OwnIdentity
+from fabgossip.core.space import SpaceLimits
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.driver import Driver, World, read_clocks
@@ -39,6 +40,7 @@ from fabgossip.model.moment import seconds_after
 from fabgossip.storage.contents import ContentFiles, IncomingContent
 from fabgossip.storage.index import NodeIndex
 from fabgossip.storage.materialized import LocalState
+from fabgossip.storage.syncing import Syncing
 from fabgossip.trust.identity import verify_leaf
 from fabgossip.trust.rejections import Rejection
 from fabgossip.trust.revocation import NOTHING_REVOKED
@@ -149,12 +151,12 @@ class End:
         folder.mkdir()
         self.folder = folder
         self.index, self.reader = (NodeIndex(folder / "index") for _ in range(2))
-        self.files, local = ContentFiles(folder), LocalState(folder)
+        self.files, local = ContentFiles(folder, Syncing()), LocalState(folder, Syncing())
         for index in (self.index, self.reader):
             index.open(NodeId("n1"))
         self.files.prepare()
         local.prepare()
-        self.disk = Disk(self.index, self.reader, self.files, local)
+        self.disk = Disk(self.index, self.reader, self.files, local, SpaceLimits())
         self.events: list[Event] = []
         self.event_times: list[float] = []
         """When each event came."""

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 import trio
 
-from fabgossip.core.effects import Materialize, Persist
+from fabgossip.core.effects import Materialize, Persist, Remove
 from fabgossip.core.events import Token
+from fabgossip.core.space import SpaceLimits
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.state import StateFolder
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.persistence import PutHead
 from fabgossip.storage.contents import ContentFiles, IncomingContent
+from fabgossip.storage.syncing import Syncing
 from tests.core.artifacts import Artifact, routes
 
 OWN = NodeId("n1")
@@ -83,7 +85,9 @@ class PowerCutError(BaseException):
 class CutOnAdoption(ContentFiles):
     """The power goes once the files lie under their names, before any row of them."""
 
-    def adopt(self, finished: Iterable[tuple[IncomingContent, ContentHash]]) -> None:
+    def adopt(
+        self, finished: Iterable[tuple[IncomingContent, ContentHash]]
+    ) -> tuple[OSError | None, ...]:
         super().adopt(finished)
         raise PowerCutError
 
@@ -102,21 +106,21 @@ def shorten(path: Path) -> None:
 
 def cut(state: StateFolder, files: ContentFiles) -> Disk:
     """The disk of a node whose power is about to go."""
-    return Disk(state.index, state.reader, files, state.local)
+    return Disk(state.index, state.reader, files, state.local, SpaceLimits())
 
 
 def test_a_content_whose_row_was_refused_leaves_no_file(tmp_path: Path) -> None:
     """Bytes nobody knows of would lie there for ever: revoked, withdrawn and purged in vain."""
-    with closing(StateFolder(tmp_path, OWN)) as state, no_room_for_contents(tmp_path):
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state, no_room_for_contents(tmp_path):
         assert store(state.new_disk(), LARGE) == [False, False]
         assert contents_in(tmp_path) == []
 
 
 def test_a_content_that_came_as_the_power_went_is_gone_after_the_start(tmp_path: Path) -> None:
-    with closing(StateFolder(tmp_path, OWN)) as state, pytest.raises(PowerCutError):
-        store(cut(state, CutOnAdoption(tmp_path)), LARGE)
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state, pytest.raises(PowerCutError):
+        store(cut(state, CutOnAdoption(tmp_path, Syncing())), LARGE)
     assert LARGE.content_hash.hex() in contents_in(tmp_path)
-    with closing(StateFolder(tmp_path, OWN)):
+    with closing(StateFolder(tmp_path, OWN, Syncing())):
         assert contents_in(tmp_path) == []
 
 
@@ -124,25 +128,25 @@ def test_a_content_that_was_to_go_as_the_power_went_is_gone_after_the_start(
     tmp_path: Path,
 ) -> None:
     """Its row goes first: without the mark nothing would ever name the bytes again."""
-    with closing(StateFolder(tmp_path, OWN)) as state:
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
         assert store(state.new_disk(), LARGE) == [True, True]
-        disk = cut(state, CutOnRemoval(tmp_path))
-        disk.remove(LARGE.content_hash)
+        disk = cut(state, CutOnRemoval(tmp_path, Syncing()))
+        disk.remove(Remove(content_hash=LARGE.content_hash))
         with pytest.raises(PowerCutError):
             written(disk)
     assert LARGE.content_hash.hex() in contents_in(tmp_path)
-    with closing(StateFolder(tmp_path, OWN)):
+    with closing(StateFolder(tmp_path, OWN, Syncing())):
         assert contents_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("artifact", [LARGE, routes(7)], ids=["a file", "inline"])
 def test_a_content_no_head_names_goes_at_the_start(tmp_path: Path, artifact: Artifact) -> None:
     """A newer head was durable, and the power went before the old content did."""
-    with closing(StateFolder(tmp_path, OWN)) as state:
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
         newer = routes(8, content=b"newer routes " * 2_000)
         assert store(state.new_disk(), artifact) == [True, True]
         assert store(state.new_disk(), newer) == [True, True]
-    with closing(StateFolder(tmp_path, OWN)) as state:
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
         assert state.index.content(artifact.content_hash) is None
         assert contents_in(tmp_path) == [newer.content_hash.hex()]
         assert state.new_disk().read(newer.content_hash) == newer.content
@@ -154,10 +158,10 @@ def test_a_row_without_its_file_is_not_held_after_the_start(
 ) -> None:
     """Row and file agree or the content is not held: the core hears nothing of it, and wants it
     again."""
-    with closing(StateFolder(tmp_path, OWN)) as state:
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
         assert store(state.new_disk(), LARGE) == [True, True]
         spoil(state.files.path_of(LARGE.content_hash))
-    with closing(StateFolder(tmp_path, OWN)) as state:
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
         assert [one.held_bytes for one in state.begin(state.new_disk()).heads] == [None]
         assert contents_in(tmp_path) == []
 
@@ -174,7 +178,7 @@ def test_only_bytes_that_are_gone_are_lost(
     def fail(_: ContentHash) -> int:
         raise OSError(error, os.strerror(error))
 
-    with closing(StateFolder(tmp_path, OWN)) as state:
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
         disk = state.new_disk()
         assert store(disk, LARGE) == [True, True]
         assert not disk.has_lost(LARGE.content_hash)
@@ -184,16 +188,16 @@ def test_only_bytes_that_are_gone_are_lost(
 
 def test_a_content_that_is_marked_and_has_its_row_stays(tmp_path: Path) -> None:
     """The power went between the commit and the end of the mark."""
-    with closing(StateFolder(tmp_path, OWN)) as state:
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
         assert store(state.new_disk(), LARGE) == [True, True]
         state.files.mark((LARGE.content_hash,))
-    with closing(StateFolder(tmp_path, OWN)) as state:
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
         assert contents_in(tmp_path) == [LARGE.content_hash.hex()]
         assert state.new_disk().read(LARGE.content_hash) == LARGE.content
 
 
 def test_a_content_that_rotted_is_not_switched_to(tmp_path: Path) -> None:
-    with closing(StateFolder(tmp_path, OWN)) as state:
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
         disk = state.new_disk()
         assert store(disk, LARGE) == [True, True]
         path = state.files.path_of(LARGE.content_hash)
@@ -205,10 +209,28 @@ def test_a_content_that_rotted_is_not_switched_to(tmp_path: Path) -> None:
         assert state.local.visible() == ()
 
 
+def test_a_file_that_fails_takes_nobody_with_it(tmp_path: Path) -> None:
+    """Of one group: what waited beside it is durable all the same."""
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
+        disk, said = state.new_disk(), list[bool]()
+        disk.persist(put(LARGE), said.append)
+        disk.store_small(LARGE.content_hash, LARGE.content, said.append)
+        other = routes(9, content=b"other routes " * 2_000)
+        disk.store_small(other.content_hash, other.content, said.append)
+        (left,) = tmp_path.glob(f"incoming/{other.content_hash.hex()}.*")
+        left.unlink()
+        for done, ok in disk.write_next():
+            done(ok)
+        assert disk.is_idle
+        assert said == [True, True, False]
+        assert disk.read(LARGE.content_hash) == LARGE.content
+        assert contents_in(tmp_path) == [LARGE.content_hash.hex()]
+
+
 async def test_no_error_of_the_disk_ends_the_writing_thread(tmp_path: Path) -> None:
     """Refused by the index, by a content file, by the local state: whoever asked hears no, and what
     comes after is written."""
-    with closing(StateFolder(tmp_path, OWN)) as state, trio.fail_after(HANG_S):
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state, trio.fail_after(HANG_S):
         async with trio.open_nursery() as nursery:
             disk = state.new_disk()
             disk.start()

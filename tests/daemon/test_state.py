@@ -10,6 +10,7 @@ import pytest
 from fabgossip.daemon.state import LockedError, StateFolder
 from fabgossip.errors import StorageError
 from fabgossip.model.ids import NodeId
+from fabgossip.storage.syncing import Syncing
 
 OWN = NodeId("n1")
 
@@ -50,12 +51,12 @@ def test_what_stands_in_the_way_is_a_storage_error(
     folder = tmp_path / "state"
     obstruct(folder)
     with pytest.raises(StorageError, match=str(folder)):
-        StateFolder(folder, OWN)
+        StateFolder(folder, OWN, Syncing())
 
 
 def test_a_second_process_is_told_who_has_the_folder(tmp_path: Path) -> None:
     with (
-        closing(StateFolder(tmp_path, OWN)),
+        closing(StateFolder(tmp_path, OWN, Syncing())),
         pytest.raises(LockedError, match=f"in use by process {os.getpid()}"),
     ):
-        StateFolder(tmp_path, OWN)
+        StateFolder(tmp_path, OWN, Syncing())

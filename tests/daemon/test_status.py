@@ -12,6 +12,7 @@ from fabgossip.daemon.status import StatusServer
 from fabgossip.daemon.status_socket import open_status_socket
 from fabgossip.model.ids import ContentHash
 from fabgossip.storage.contents import ContentFiles, IncomingContent
+from fabgossip.storage.syncing import Syncing
 from tests.fuzzing.local import ABOUT
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Incoming:
     """All of a driver that a submit asks before its body is whole."""
 
     def __init__(self, folder: Path) -> None:
-        self._files = ContentFiles(folder)
+        self._files = ContentFiles(folder, Syncing())
         self._files.prepare()
         self.transfers = self
         self.opened = trio.Event()

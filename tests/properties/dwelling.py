@@ -152,7 +152,7 @@ class Dwelling:
             case Materialize():
                 self.disk.materialize(effect, self._answer(effect.token))
             case Remove():
-                self.disk.remove(effect.content_hash)
+                self.disk.remove(effect)
             case ReceiveContent():
                 self.receiving.append(effect)
             case Disconnect() if effect.link in self.links:

@@ -4,9 +4,9 @@ import pytest
 
 from fabgossip.sim.faults import KINDS, Fault, expand
 from fabgossip.sim.run import RunOutcome
-from fabgossip.sim.scenario import Scenario
+from fabgossip.sim.scenario import Scenario, parse_scenario
 from fabgossip.sim.streams import Streams
-from tests.sim.factory import OFTEN, SEVEN, TOPOLOGY, run_of, scenario
+from tests.sim.factory import HEAD, OFTEN, SEVEN, TOPOLOGY, run_of, scenario
 from tests.sim.test_scenario import problems
 
 PHASES = 'phases = { start = "10s", quiet = "5s", faults = "10s", heal = "5s", liveness = "20s" }'
@@ -126,7 +126,8 @@ def test_each_nemesis_fires_matters_and_leaves_a_whole_fabric(kind: str) -> None
     assert faults.fired == faults.planned > 0
     assert faults.mattered > 0
     assert [one.detail for one in outcome.violations] == []
-    if kind != "kill":
+    # Whose disk failed takes nothing but trust for ten minutes after.
+    if kind not in ("kill", "disk_error"):
         assert [one.detail for one in outcome.failures] == []
         assert (outcome.over_all.missed, outcome.behind) == (0, ())
 
@@ -198,3 +199,55 @@ def test_of_a_half_open_link_one_end_does_not_learn_until_it_misses_a_sign_of_li
     assert believed_in("reset", 15) == 0
     assert believed_in("half_open", 15) > 2
     assert believed_in("half_open", 30) == 0
+
+
+def disk_trouble(kind: str) -> RunOutcome:
+    nemesis = f'{{ kind = "{kind}", at = "12s", for = "8s", select = {{ nodes = ["edge-1"] }} }}'
+    return run_of(made(nemesis), 1).run()
+
+
+@pytest.mark.slow
+def test_a_disk_that_was_full_for_a_while_has_everything_after() -> None:
+    """No process started again."""
+    outcome = disk_trouble("disk_full")
+    assert (outcome.violations, outcome.failures, outcome.behind) == ((), (), ())
+    assert outcome.over_all.missed == 0
+
+
+@pytest.mark.slow
+def test_a_disk_that_fails_holds_nobody_else_up_and_nothing_wrong_is_applied() -> None:
+    """Its own node takes nothing but trust for ten minutes after."""
+    outcome = disk_trouble("disk_error")
+    assert outcome.violations == ()
+    assert {one.detail.split()[3] for one in outcome.failures} == {"edge-1"}
+
+
+@pytest.mark.slow
+def test_what_rots_is_found_and_repaired_though_nobody_asks_for_it() -> None:
+    """The edges serve nobody and their consumers read copies: only a scrub can find it."""
+    often = 'config = { "scrubbing.interval_ms" = 20000 }'
+    phases = PHASES.replace('liveness = "20s"', 'liveness = "100s"')
+    rot = '{ kind = "rot", at = "24s", for = "0s", select = { nodes = ["edge-0"] } }'
+    text = "\n".join(
+        (
+            *HEAD.strip().splitlines()[:3],
+            often,
+            phases,
+            OFTEN,
+            f"nemesis = [{rot}]",
+            TOPOLOGY,
+            SEVEN,
+        )
+    )
+    run = run_of(parse_scenario(text, "test.toml"), 1)
+    edge = next(node.index for node in run.scenario.nodes if node.node_id == "edge-0")
+    run.run(25 * 10**9)
+    disk = run.hosts[edge].disk
+    lost = set(disk.rotten)
+    assert lost
+    run = run_of(parse_scenario(text, "test.toml"), 1)
+    outcome = run.run()
+    disk = run.hosts[edge].disk
+    assert outcome.violations == ()
+    assert disk.rotten == set()
+    assert lost <= set(disk.contents)

@@ -9,7 +9,8 @@ import pytest
 
 from fabgossip.errors import StorageError
 from fabgossip.model.ids import ContentHash
-from fabgossip.storage.contents import ContentFiles
+from fabgossip.storage.contents import QUARANTINED_MAX, ContentFiles
+from fabgossip.storage.syncing import Syncing
 
 DATA = b"some content " * 2_000
 HASH = ContentHash(sha256(DATA).digest())
@@ -18,7 +19,7 @@ OTHER = ContentHash(sha256(b"another").digest())
 
 @pytest.fixture
 def files(tmp_path: Path) -> ContentFiles:
-    made = ContentFiles(tmp_path)
+    made = ContentFiles(tmp_path, Syncing())
     made.prepare()
     return made
 
@@ -30,7 +31,7 @@ def left_behind(folder: Path) -> list[Path]:
 def store(files: ContentFiles, content_hash: ContentHash, data: bytes) -> None:
     incoming = files.open_incoming(content_hash, len(data))
     incoming.write_at(0, data)
-    files.adopt([(incoming, content_hash)])
+    assert files.adopt([(incoming, content_hash)]) == (None,)
 
 
 def test_nothing_stands_under_the_final_name_before_it_is_adopted(files: ContentFiles) -> None:
@@ -111,19 +112,21 @@ def test_a_link_laid_under_the_final_name_is_not_followed(
         files.open_content(HASH)
 
 
-def test_nothing_is_renamed_where_one_of_them_cannot_be_made_durable(
-    files: ContentFiles,
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_cannot_be_made_durable_is_not_renamed_and_holds_up_nothing_else(
+    tmp_path: Path, threads: int
 ) -> None:
-    """All are synced before the first is renamed: a failure leaves no final name at all."""
+    files = ContentFiles(tmp_path, Syncing(threads))
+    files.prepare()
     good, bad = files.open_incoming(HASH, len(DATA)), files.open_incoming(OTHER, 7)
     good.write_at(0, DATA)
     os.close(bad._descriptor)  # noqa: SLF001 - stands for a disk that fails at fsync
-    with pytest.raises(OSError, match="descriptor"):
-        files.adopt([(good, HASH), (bad, OTHER)])
-    assert not files.path_of(HASH).exists()
+    fault, none = files.adopt([(bad, OTHER), (good, HASH)])
+    assert isinstance(fault, OSError)
+    assert none is None
+    assert files.path_of(HASH).read_bytes() == DATA
     assert not files.path_of(OTHER).exists()
     bad._descriptor = -1  # noqa: SLF001
-    good.drop()
     bad.drop()
 
 
@@ -131,9 +134,32 @@ def test_a_failed_rename_leaves_no_final_name(files: ContentFiles) -> None:
     incoming = files.open_incoming(HASH, len(DATA))
     incoming.write_at(0, DATA)
     files.path_of(HASH).mkdir()
-    with pytest.raises(OSError, match=r"\[Errno"):
-        files.adopt([(incoming, HASH)])
+    (fault,) = files.adopt([(incoming, HASH)])
+    assert isinstance(fault, OSError)
     assert files.path_of(HASH).is_dir()
+
+
+def test_all_are_synced_before_the_first_has_its_name_and_each_folder_once(
+    files: ContentFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In turn they would share no commit of the file system."""
+    done: list[str] = []
+    real_sync, real_rename = os.fsync, Path.rename
+
+    def sync(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        real_sync(descriptor)
+
+    def rename(path: Path, target: Path) -> Path:
+        done.append("rename")
+        return real_rename(path, target)
+
+    neighbor = ContentHash(HASH[:1] + OTHER[1:])
+    group = [(files.open_incoming(one, 1), one) for one in (HASH, neighbor, OTHER)]
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(Path, "rename", rename)
+    assert files.adopt(group) == (None, None, None)
+    assert done == ["file"] * 3 + ["rename"] * 3 + ["folder"] * 2
 
 
 def test_what_an_earlier_process_left_half_written_is_removed(
@@ -141,7 +167,7 @@ def test_what_an_earlier_process_left_half_written_is_removed(
 ) -> None:
     store(files, OTHER, b"another")
     files.open_incoming(HASH, len(DATA)).close()
-    ContentFiles(tmp_path).prepare()
+    ContentFiles(tmp_path, Syncing()).prepare()
     assert left_behind(tmp_path) == [files.path_of(OTHER)]
 
 
@@ -152,7 +178,7 @@ def test_what_somebody_else_put_there_goes_and_is_named(
     """No mark of ours, so no content: it must not stop the start, nor touch what is marked."""
     files.mark([HASH])
     (tmp_path / "incoming" / name).touch()
-    again = ContentFiles(tmp_path)
+    again = ContentFiles(tmp_path, Syncing())
     assert again.prepare() == (name,)
     assert again.marked() == (HASH,)
     assert left_behind(tmp_path) == [tmp_path / "incoming" / f"{HASH.hex()}.mark"]
@@ -169,7 +195,7 @@ def test_a_file_of_another_size_is_lacking_as_one_that_is_gone(files: ContentFil
 def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "objects").write_bytes(b"")
     with pytest.raises(StorageError, match="content folders"):
-        ContentFiles(tmp_path).prepare()
+        ContentFiles(tmp_path, Syncing()).prepare()
 
 
 def test_removing_twice_is_no_fault(files: ContentFiles) -> None:
@@ -178,3 +204,18 @@ def test_removing_twice_is_no_fault(files: ContentFiles) -> None:
     files.remove(HASH)
     with pytest.raises(FileNotFoundError):
         files.open_content(HASH)
+
+
+def test_a_damaged_file_is_set_aside_and_so_many_of_them_at_most(
+    files: ContentFiles, tmp_path: Path
+) -> None:
+    """The newest stay; what rests in the index, or is gone, has no file."""
+    files.set_aside(OTHER)
+    names = [ContentHash(sha256(b"%d" % number).digest()) for number in range(QUARANTINED_MAX + 3)]
+    for one in names:
+        store(files, one, b"damaged")
+        files.set_aside(one)
+        assert not files.path_of(one).exists()
+    left = {one.name for one in (tmp_path / "quarantine").iterdir()}
+    assert len(left) == QUARANTINED_MAX
+    assert names[-1].hex() in left

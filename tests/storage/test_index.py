@@ -29,7 +29,7 @@ from fabgossip.model.persistence import (
     StoredTrust,
 )
 from fabgossip.storage.index import NodeIndex
-from fabgossip.storage.rows import DropContent, PutContent, Row
+from fabgossip.storage.rows import DropContent, PutContent, PutVerified, Row
 from fabgossip.storage.schema import SCHEMA_VERSION
 from tests.core.artifacts import Artifact, increment, node_snapshot, peers, record, routes
 
@@ -328,6 +328,9 @@ def test_an_index_of_schema_1_is_carried_over_with_its_evidence(tmp_path: Path) 
     with closing(sqlite3.connect(path)) as db:
         db.execute("ALTER TABLE evidence DROP COLUMN content_hash")
         db.execute("DROP TABLE increment")
+        db.execute("DROP TABLE pin")
+        db.execute("DROP INDEX content_filed")
+        db.execute("ALTER TABLE content DROP COLUMN verified_at")
         db.execute("INSERT INTO evidence VALUES ('a', x'00', x'01')")
         db.execute("PRAGMA user_version=1")
         db.commit()
@@ -350,6 +353,9 @@ def test_an_index_of_schema_2_loses_the_one_increment_it_kept_of_a_namespace(
     values = (one.manifest.namespace.text, 1, 2, 7, "snapshot_increment", b"hash", one.envelope)
     with closing(sqlite3.connect(tmp_path / "index.db")) as db:
         db.execute("DROP TABLE increment")
+        db.execute("DROP TABLE pin")
+        db.execute("DROP INDEX content_filed")
+        db.execute("ALTER TABLE content DROP COLUMN verified_at")
         db.execute("INSERT INTO head VALUES (?, ?, ?, ?, ?, ?, ?)", values)
         db.execute("PRAGMA user_version=2")
         db.commit()
@@ -359,3 +365,44 @@ def test_an_index_of_schema_2_loses_the_one_increment_it_kept_of_a_namespace(
         index.commit([PutIncrement(verified=one.verified)])
         assert [row.is_increment for row in index.heads(nothing)] == [False, True]
         index.close()
+
+
+def test_what_is_used_follows_every_row_and_a_failed_commit_changes_nothing(
+    index: NodeIndex,
+) -> None:
+    """Files count by their blocks; of a content that came twice one file lies there."""
+    empty = index.used_bytes()
+    one = PutContent(content_hash=ContentHash(b"1" * 32), size=20_000, inline=None)
+    other = PutContent(content_hash=ContentHash(b"2" * 32), size=20_481, inline=None)
+    index.commit([one, other, one])
+    assert index.used_bytes() - empty == 20_480 + 24_576
+    broken = PutContent(content_hash=ContentHash(b"3" * 32), size=None, inline=None)  # type: ignore[arg-type]  # no row
+    with pytest.raises(StorageError):
+        index.commit([DropContent(content_hash=one.content_hash), broken])
+    assert index.used_bytes() - empty == 20_480 + 24_576
+    index.commit([DropContent(content_hash=one.content_hash)])
+    assert index.used_bytes() - empty == 24_576
+
+
+def test_an_index_of_schema_3_is_carried_over_with_what_it_holds(tmp_path: Path) -> None:
+    one = routes(7, content=b"large routes " * 2_000)
+    index = opened(tmp_path)
+    row = PutContent(content_hash=one.content_hash, size=len(one.content), inline=None)
+    index.commit([put(one), row])
+    index.close()
+    with closing(sqlite3.connect(tmp_path / "index.db")) as db:
+        db.execute("DROP TABLE pin")
+        db.execute("DROP INDEX content_filed")
+        db.execute("ALTER TABLE content DROP COLUMN verified_at")
+        db.execute("PRAGMA user_version=3")
+        db.commit()
+    for _ in range(2):
+        index = opened(tmp_path)
+        assert index.pins() == ()
+        assert [head.verified_at for head in index.heads(nothing)] == [0]
+        index.close()
+    index = opened(tmp_path)
+    index.commit([PutVerified(content_hash=one.content_hash, at=UnixTime(77))])
+    assert [head.verified_at for head in index.heads(nothing)] == [77]
+    index.commit([row])
+    assert [head.verified_at for head in index.heads(nothing)] == [0]

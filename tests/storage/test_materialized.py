@@ -1,7 +1,9 @@
 """The local state: a reader of `current` sees one whole version, and foreign files stay."""
 
 import contextlib
+import errno
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -11,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from fabgossip.errors import StorageError
+from fabgossip.model.artifact import ArtifactType
 from fabgossip.storage.materialized import LocalState, LocalVersion
-from tests.core.artifacts import Artifact, routes
+from fabgossip.storage.syncing import Syncing
+from tests.core.artifacts import Artifact, artifact, routes
 
 SETTINGS = b"settings"
 LARGE = routes(7, content=b"x" * 3_000_000)
@@ -24,24 +28,40 @@ def local(tmp_path: Path) -> Iterator[LocalState]:
     before = os.umask(0o026)
     # Packaging makes the folder with a group of its own, which whatever is made below inherits.
     tmp_path.chmod(0o2751)
-    state = LocalState(tmp_path)
+    state = LocalState(tmp_path, Syncing())
     state.prepare()
     yield state
     os.umask(before)
 
 
-def version(artifact: Artifact, *, keep: int = 0, activate: bool = True) -> LocalVersion:
+def version(
+    artifact: Artifact,
+    source: int | bytes | None = None,
+    settings: bytes | None = None,
+    *,
+    keep: int = 0,
+    activate: bool = True,
+) -> LocalVersion:
     return LocalVersion(
         manifest=artifact.manifest,
         envelope=artifact.envelope,
+        source=artifact.content if source is None else source,
+        settings=settings,
         keep_versions=keep,
         activate=activate,
     )
 
 
+def switch_to(local: LocalState, one: LocalVersion) -> None:
+    """Switch a namespace alone; raises what went wrong."""
+    (fault,) = local.switch((one,))
+    if fault is not None:
+        raise fault
+
+
 def switch(local: LocalState, number: int, *, keep: int = 0, activate: bool = True) -> Path:
     artifact = routes(number)
-    local.switch(version(artifact, keep=keep, activate=activate), artifact.content, None)
+    switch_to(local, version(artifact, keep=keep, activate=activate))
     return local.folder_of(artifact.manifest.namespace.text)
 
 
@@ -49,7 +69,7 @@ def copy_from(local: LocalState, source: Path) -> None:
     """Switch to the large content, which rests in a file."""
     descriptor = os.open(source, os.O_RDONLY)
     try:
-        local.switch(version(LARGE), descriptor, None)
+        switch_to(local, version(LARGE, descriptor))
     finally:
         os.close(descriptor)
 
@@ -69,7 +89,7 @@ def test_a_version_is_the_content_the_envelope_and_a_page_for_people(local: Loca
 
 
 def test_a_snapshot_s_settings_are_a_file_of_their_own(local: LocalState) -> None:
-    local.switch(version(routes(7)), routes(7).content, SETTINGS)
+    switch_to(local, version(routes(7), settings=SETTINGS))
     folder = local.folder_of(routes(7).manifest.namespace.text)
     assert (folder / "current" / "settings").read_bytes() == SETTINGS
 
@@ -107,7 +127,7 @@ def test_a_content_that_rotted_on_the_disk_reaches_no_consumer(
 
 def test_bytes_from_memory_are_hashed_as_well(local: LocalState) -> None:
     with pytest.raises(StorageError, match="damaged"):
-        local.switch(version(routes(7)), b"other bytes", None)
+        switch_to(local, version(routes(7), b"other bytes"))
     assert local.visible() == ()
 
 
@@ -189,7 +209,7 @@ def test_another_statement_of_the_same_order_is_built_anew(local: LocalState) ->
     content too, and must not be taken for the other's."""
     folder = switch(local, 7)
     other = routes(7, content=b"the other side")
-    local.switch(version(other), other.content, None)
+    switch_to(local, version(other))
     assert os.readlink(folder / "current") == "v2.7"
     assert (folder / "current" / "content").read_bytes() == other.content
     assert (folder / "current" / "envelope").read_bytes() == other.envelope
@@ -248,12 +268,65 @@ def test_a_failed_switch_leaves_the_link_where_it_was(local: LocalState) -> None
     folder = switch(local, 7)
     bad = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
     with pytest.raises(OSError, match=r"\[Errno"):
-        local.switch(version(routes(8)), bad, None)
+        switch_to(local, version(routes(8), bad))
     os.close(bad)
     assert os.readlink(folder / "current") == "v2.7"
     assert (folder / "current" / "content").read_bytes() == routes(7).content
     switch(local, 8)
     assert os.readlink(folder / "current") == "v2.8"
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_goes_wrong_with_one_of_a_group_is_its_own(tmp_path: Path, threads: int) -> None:
+    """A content that rotted, a link on the way, a file where a folder should be: the others are
+    switched to."""
+    local = LocalState(tmp_path, Syncing(threads))
+    local.prepare()
+    names = [f"routes/r{number}" for number in range(6)]
+    group = [artifact(ArtifactType.ROUTE_POLICY_BUNDLE, name) for name in names]
+    folders = [local.folder_of(one.manifest.namespace.text) for one in group]
+    folders[2].parent.mkdir(parents=True)
+    folders[2].symlink_to(tmp_path)
+    folders[4].touch()
+    versions = [version(one) for one in group]
+    versions[0] = version(group[0], b"rotten")
+    faults = local.switch(versions)
+    assert [fault is None for fault in faults] == [False, True, False, True, False, True]
+    assert [namespace for namespace, _ in local.visible()] == [
+        one.manifest.namespace.text for one in (group[1], group[3], group[5])
+    ]
+    assert {(folders[place] / "current" / "content").read_bytes() for place in (1, 3, 5)} == {
+        group[1].content
+    }
+
+
+def test_a_version_has_its_name_only_once_all_of_it_is_durable(
+    local: LocalState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever fsync fails: what failed after the rename too is not pointed at."""
+    folder = switch(local, 6)
+    real, left = os.fsync, [0]
+
+    def failing(descriptor: int) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise OSError(errno.EIO, "no")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    for number in range(1, 8):
+        left[0] = number
+        (fault,) = local.switch((version(routes(7)),))
+        if fault is None:
+            break
+        assert isinstance(fault, OSError)
+        is_linked = os.readlink(folder / "current") == "v2.7"
+        assert is_linked is (number == 6)
+        assert (folder / "v2.7").exists() is (number >= 5)
+        shutil.rmtree(folder / "v2.7", ignore_errors=True)
+        if is_linked:
+            switch(local, 6)
+    assert number == 7
 
 
 def test_what_lost_its_links_is_found_by_its_newest_version(local: LocalState) -> None:

@@ -61,6 +61,7 @@ from fabgossip.model.persistence import (
     Change,
     DropHead,
     DropIncrement,
+    DropPin,
     PutCheckpoints,
     PutClaimsSeen,
     PutClockDoubt,
@@ -70,10 +71,12 @@ from fabgossip.model.persistence import (
     PutHead,
     PutIncrement,
     PutMemory,
+    PutPin,
     PutRevoked,
     PutTimeFloor,
     PutTrust,
 )
+from fabgossip.storage.syncing import Syncing
 from tests.core.artifacts import Artifact
 from tests.core.story import VERIFIER, boot_id, claims_of, identity, pinned
 from tests.system.accepting.stories import (
@@ -116,7 +119,7 @@ class Life:
         self._contents: Mapping[ContentHash, bytes] = {
             one.content_hash: one.content for one in story.artifacts().values()
         }
-        self.state = StateFolder(folder, factory.NODE)
+        self.state = StateFolder(folder, factory.NODE, Syncing())
         self.disk = self.state.new_disk()
         self.node = Node(_setup(), VERIFIER)
         self._events: deque[Event] = deque()
@@ -217,7 +220,7 @@ class Life:
             case Materialize():
                 self.disk.materialize(effect, self._materialized(effect))
             case Remove():
-                self.disk.remove(effect.content_hash)
+                self.disk.remove(effect)
             case ReceiveContent():
                 self._receive(effect)
             case ServeContent():
@@ -362,6 +365,10 @@ def word_of(change: Change) -> Word:
             return ("drop increment", change.namespace, change.manifest_hash.hex())
         case PutCheckpoints():
             return ("checkpoints", change.node_id)
+        case PutPin():
+            return ("pin", change.pin.pin_id)
+        case DropPin():
+            return ("unpin", change.pin_id)
 
 
 def line_of(word: Word) -> bytes:

@@ -1,0 +1,74 @@
+"""`fabgossip artifacts pin`, `unpin` and `pins`: what is to stay on this node's disk."""
+
+import argparse
+from contextlib import closing
+from urllib.parse import urlencode
+
+from fabgossip.cli.client import Reply, StatusClient, ask
+from fabgossip.cli.output import EXIT_OK, EXIT_USAGE, print_json, print_table, safe
+from fabgossip.cli.replies import command, refused, rows_in, subject_of
+from fabgossip.errors import UsageError
+
+_SPANS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def register_pins(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", socket: str
+) -> None:
+    """Add the verbs; `socket` is the default path."""
+    pin = command(verbs, "pin", socket, run_pin)
+    pin.add_argument("subject", metavar="NAMESPACE|HASH", help="whose content is to stay")
+    pin.add_argument("--reason", required=True, help="for whoever wonders why it is still here")
+    pin.add_argument("--for", dest="span", default="24h", help="how long: 90m, 24h, 7d (24h)")
+    unpin = command(verbs, "unpin", socket, run_unpin)
+    unpin.add_argument("pin", metavar="PIN", help="the number of a pin")
+    command(verbs, "pins", socket, run_pins)
+
+
+def run_pin(arguments: argparse.Namespace) -> int:
+    """`fabgossip artifacts pin`: what is not known, or for too long, is a usage error."""
+    query = dict((subject_of(arguments.subject),))
+    query |= {"reason": arguments.reason, "seconds": str(_seconds(arguments.span))}
+    with closing(StatusClient(arguments.socket)) as client:
+        reply = client.post(f"/v1/pins?{urlencode(query)}")
+    return _print_pin(reply, as_json=arguments.json)
+
+
+def _seconds(span: str) -> int:
+    number, unit = span[:-1], span[-1:]
+    if unit not in _SPANS or not (number.isascii() and number.isdigit() and len(number) < 6):
+        raise UsageError(f"--for {span}: expected a number and one of {', '.join(_SPANS)}")
+    return int(number) * _SPANS[unit]
+
+
+def run_unpin(arguments: argparse.Namespace) -> int:
+    """`fabgossip artifacts unpin`."""
+    with closing(StatusClient(arguments.socket)) as client:
+        reply = client.delete(f"/v1/pins?{urlencode({'pin': arguments.pin})}")
+    return _print_pin(reply, as_json=arguments.json)
+
+
+def _print_pin(reply: Reply, *, as_json: bool) -> int:
+    if reply.code == 404:
+        refused(reply, as_json=as_json)
+        return EXIT_USAGE
+    if reply.code != 200:
+        return refused(reply, as_json=as_json)
+    if as_json:
+        print_json(reply.body)
+    else:
+        words = [safe(reply.body[key]) for key in ("outcome", "pin", "content_hash", "namespace")]
+        print(f"{' '.join(words)} until {safe(reply.body['until'])}")
+    return EXIT_OK
+
+
+def run_pins(arguments: argparse.Namespace) -> int:
+    """`fabgossip artifacts pins`."""
+    reply = ask(arguments.socket, "/v1/pins")
+    if arguments.json:
+        print_json(reply.body)
+        return EXIT_OK
+    keys = ("pin", "namespace", "owner", "until", "reason", "content_hash")
+    rows = [tuple(one[key] for key in keys) for one in rows_in(reply.body, "items")]
+    print_table(("PIN", "NAMESPACE", "OWNER", "UNTIL", "REASON", "CONTENT"), rows)
+    return EXIT_OK

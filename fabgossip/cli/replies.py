@@ -1,0 +1,90 @@
+"""What all commands share that ask a daemon: how they begin, and how an answer is taken apart."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import Final
+
+from fabgossip.cli.client import Reply
+from fabgossip.cli.output import (
+    EXIT_FAILURE,
+    EXIT_REFUSED,
+    EXIT_TRY_AGAIN,
+    EXIT_USAGE,
+    print_json,
+    safe,
+    say,
+)
+from fabgossip.errors import UsageError
+
+EXITS: Final = {
+    400: EXIT_USAGE,
+    404: EXIT_FAILURE,
+    422: EXIT_REFUSED,
+    403: EXIT_REFUSED,
+    503: EXIT_TRY_AGAIN,
+    504: EXIT_TRY_AGAIN,
+}
+"""Of a code of HTTP."""
+_WORD_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-:/")
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+def command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    socket: str,
+    run: object,
+) -> argparse.ArgumentParser:
+    """Add a command that asks a daemon; `socket` is the default path."""
+    parser = commands.add_parser(name)
+    parser.add_argument(
+        "--socket", type=Path, default=Path(socket), help=f"the daemon's status socket ({socket})"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def subject_of(text: str) -> tuple[str, str]:
+    """What is asked about, as a parameter of the query; raises `UsageError` where it can be
+    nothing: that it is unknown would send a person looking for it."""
+    strange = next((one for one in text if one not in _WORD_CHARACTERS), None)
+    if strange is not None:
+        raise UsageError(
+            f"{text!a}: {strange!a} (U+{ord(strange):04X}) stands in no namespace: "
+            "a-z 0-9 . _ - : /"
+        )
+    if "/" in text:
+        return "namespace", text
+    if _HASH.fullmatch(text) is None:
+        raise UsageError(
+            f"{text!r}: expected a namespace, such as routes/edge, or the 64 hexadecimal digits of "
+            "a content hash"
+        )
+    return "content_hash", text
+
+
+def refused(reply: Reply, *, as_json: bool) -> int:
+    """Show why an answer is none; gives the exit code."""
+    if as_json:
+        print_json(reply.body)
+    else:
+        say(f"fabgossip: {safe(reply.body.get('detail') or reply.body.get('code'))}")
+        if reply.code == 404:
+            say("     fabgossip artifacts lists what this node knows")
+    return EXITS.get(reply.code, EXIT_FAILURE)
+
+
+def table_in(body: dict[str, object], key: str) -> dict[str, object]:
+    """The object under a key."""
+    value = body[key]
+    assert isinstance(value, dict)
+    return value
+
+
+def rows_in(body: dict[str, object], key: str) -> list[dict[str, object]]:
+    """The objects under a key."""
+    value = body[key]
+    assert isinstance(value, list)
+    return value

@@ -1,0 +1,125 @@
+"""What `status` calls wrong, and the words for what is wrong with the machine under a node.
+
+Decides: the words, and what to type next.
+Keeps: the list of codes is closed; each has a page of its own.
+Must not know: heads, sources, trust.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fabgossip.core.events import AuditState
+from fabgossip.core.space import SpaceState, SpaceTrouble
+from fabgossip.model.ids import NodeId
+
+
+class ProblemCode(StrEnum):
+    """A closed list."""
+
+    NO_NEIGHBORS = "no_neighbors"
+    TRUST_STALE = "trust_stale"
+    NOTHING_NEW = "nothing_new"
+    REFRESH_OVERDUE = "refresh_overdue"
+    CONTENT_MISSING = "content_missing"
+    CONTENT_INVALID = "content_invalid"
+    NOT_MATERIALIZED = "not_materialized"
+    EXPIRED = "expired"
+    NO_CLAIMS = "no_claims"
+    CLOCK_SUSPECT = "clock_suspect"
+    AMNESIA = "amnesia"
+    REVOKED = "revoked"
+    TRUST_FORKED = "trust_forked"
+    DISPUTED = "disputed"
+    UNLISTED = "unlisted"
+    REFUSED = "refused"
+    OUTDATED = "outdated"
+    WITHHELD = "withheld"
+    AUDIT_STOPPED = "audit_stopped"
+    AUDIT_DAMAGED = "audit_damaged"
+    IDENTITY_CLONED = "identity_cloned"
+    STORAGE_FULL = "storage_full"
+    DISK_FULL = "disk_full"
+    STORAGE_READ_ONLY = "storage_read_only"
+    EVICTION_STUCK = "eviction_stuck"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What is wrong, why, and what to type next."""
+
+    code: ProblemCode
+    namespace: str
+    because: str
+    next_step: str
+
+
+def problem(code: ProblemCode, namespace: str, because: str, next_step: str) -> Problem:
+    """What is wrong with a namespace, or (empty) with the node."""
+    return Problem(code=code, namespace=namespace, because=because, next_step=next_step)
+
+
+def clone_problem(node_id: NodeId) -> Problem:
+    """Somebody else has a peer's key."""
+    because = f"{node_id} says hello from changing processes: two machines may hold its key"
+    return problem(ProblemCode.IDENTITY_CLONED, "", because, "fabgossip peers")
+
+
+def audit_problem(state: AuditState) -> Problem | None:
+    """The audit log is not what it should be."""
+    match state:
+        case AuditState.INTACT:
+            return None
+        case AuditState.STOPPED:
+            return problem(
+                ProblemCode.AUDIT_STOPPED,
+                "",
+                "the disk refuses the audit log: records wait in memory, and nothing of high risk "
+                "is allowed until it takes them; it is tried again by itself",
+                "df, and what audit_stopped says in the log of the daemon",
+            )
+        case AuditState.DAMAGED:
+            return problem(
+                ProblemCode.AUDIT_DAMAGED,
+                "",
+                "the audit log was cut or changed while the daemon was down: records go on behind "
+                "the damage, and nothing of high risk is allowed until the next start",
+                "copy the folder audit/ away as evidence; fabgossip audit verify says what is "
+                "missing; then restart",
+            )
+
+
+def space_problem(space: SpaceState) -> Problem | None:
+    """The disk takes nothing but trust."""
+    next_step = "df, and storage.quota_bytes of the configuration"
+    match space.trouble:
+        case None:
+            return None
+        case SpaceTrouble.QUOTA:
+            because = (
+                f"{space.used_bytes} of {space.quota_bytes} bytes of the quota are used: nothing "
+                "but trust is stored until there is space again"
+            )
+            return problem(ProblemCode.STORAGE_FULL, "", because, next_step)
+        case SpaceTrouble.DISK:
+            because = (
+                f"{space.free_bytes} bytes are free on the file system of the state folder, or too "
+                "few inodes: nothing but trust is stored until more are"
+            )
+            return problem(ProblemCode.DISK_FULL, "", because, next_step)
+        case SpaceTrouble.READ_ONLY:
+            because = (
+                "the disk failed three times within ten minutes: what is here is served, nothing "
+                "but trust is stored until it has not failed for a while"
+            )
+            step = "dmesg, and what storage_failed says in the log of the daemon"
+            return problem(ProblemCode.STORAGE_READ_ONLY, "", because, step)
+
+
+def stuck_problem(space: SpaceState) -> Problem:
+    """There is too much, and all of it is needed."""
+    because = (
+        f"{space.used_bytes} of {space.quota_bytes} bytes of the quota are used, and what is here "
+        "is applied, held by duty, pinned, or held by nobody else"
+    )
+    next_step = "fabgossip artifacts pins, and storage.quota_bytes of the configuration"
+    return problem(ProblemCode.EVICTION_STUCK, "", because, next_step)

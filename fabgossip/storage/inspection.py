@@ -1,0 +1,265 @@
+"""What is wrong with a state folder nobody serves, and an index made anew from its files.
+
+Decides: what a fault is, and how grave.
+Keeps: looking changes nothing but a file of its own, which goes again; an index that is replaced is
+kept beside the new one; a file is taken up only if it is what its name says.
+Must not know: who asks, what a content means.
+"""
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from fabgossip.errors import StorageError
+from fabgossip.model.ids import ContentHash, NodeId
+from fabgossip.storage.contents import INCOMING, OBJECTS, QUARANTINE, ContentFiles
+from fabgossip.storage.index import INDEX_NAME, NodeIndex, OtherSchemaError
+from fabgossip.storage.materialized import LOCAL
+from fabgossip.storage.rows import PutContent
+from fabgossip.storage.syncing import Syncing
+
+NAMED_MAX: Final = 10
+"""Names of one fault that are listed; of the others their number is told."""
+SLOW_SYNC_MS: Final = 100
+"""A disk that needs longer for 4 KiB holds up every publication (*start*)."""
+_READ_BYTES: Final = 1 << 20
+_ROWS_AT_ONCE: Final = 256
+
+
+class Grade(StrEnum):
+    """How grave a finding is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What was looked at, what was found, and what to do."""
+
+    subject: str
+    grade: Grade
+    detail: str
+    next_step: str = ""
+
+
+def inspect(folder: Path, *, hashes: bool) -> tuple[Finding, ...]:
+    """Look at a state folder; with `hashes`, at every byte of its contents. Blocks."""
+    if not folder.is_dir():
+        detail = f"{folder} is no folder"
+        step = "storage.path of the configuration; the daemon makes the folder"
+        return (Finding(subject="state folder", grade=Grade.FAIL, detail=detail, next_step=step),)
+    return (
+        _folder(folder),
+        *_contents(folder, hashes=hashes),
+        *_leavings(folder),
+        _local(folder),
+        _sync(folder),
+    )
+
+
+def _ok(subject: str, detail: str) -> Finding:
+    return Finding(subject=subject, grade=Grade.OK, detail=detail)
+
+
+def _folder(folder: Path) -> Finding:
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & 0o022:
+        detail = f"{folder} has mode {mode:04o}: others can change what the daemon believes"
+        step = f"chmod go-w {folder}"
+        return Finding(subject="state folder", grade=Grade.FAIL, detail=detail, next_step=step)
+    return _ok("state folder", f"{folder}, mode {mode:04o}")
+
+
+def _contents(folder: Path, *, hashes: bool) -> list[Finding]:
+    index = NodeIndex(folder / INDEX_NAME)
+    try:
+        with index.reading():
+            fault = index.fault()
+            if fault is not None:
+                raise StorageError(fault)
+            filed, inline = index.filed(), index.count_inline()
+    except OtherSchemaError as error:
+        step = "start its daemon once, which carries it over"
+        return [Finding(subject="index", grade=Grade.WARN, detail=str(error), next_step=step)]
+    except StorageError as error:
+        step = "fabgossip doctor --rebuild-index"
+        return [Finding(subject="index", grade=Grade.FAIL, detail=str(error), next_step=step)]
+    found = [_ok("index", f"sound; {len(filed)} contents in files, {inline} inside")]
+    return found + _files(folder, filed, hashes=hashes)
+
+
+def _files(folder: Path, filed: dict[ContentHash, int], *, hashes: bool) -> list[Finding]:
+    files = ContentFiles(folder, Syncing())
+    lacking = [one.hex() for one, size in filed.items() if files.lacks(one, size)]
+    loose, foreign, damaged = [], [], []
+    for path in objects_in(folder):
+        content_hash = _name_of(path)
+        if content_hash is None:
+            foreign.append(path.name)
+        elif content_hash not in filed:
+            loose.append(path.name)
+        elif hashes and path.name not in lacking and not is_sound(path):
+            damaged.append(path.name)
+    told = "the daemon finds it by itself, and fetches it again"
+    return [
+        _some("files that are gone or cut short", Grade.WARN, lacking, told),
+        _some("damaged files", Grade.WARN, damaged, told),
+        _some("files nothing names", Grade.WARN, loose, "fabgossip doctor --rebuild-index"),
+        _some("foreign files in objects/", Grade.FAIL, foreign, "find out who put them there"),
+    ]
+
+
+def _some(subject: str, grade: Grade, names: list[str], step: str) -> Finding:
+    if not names:
+        return _ok(subject, "none")
+    rest = len(names) - NAMED_MAX
+    more = f" and {rest} more" if rest > 0 else ""
+    detail = f"{len(names)}: {', '.join(sorted(names)[:NAMED_MAX])}{more}"
+    return Finding(subject=subject, grade=grade, detail=detail, next_step=step)
+
+
+def _leavings(folder: Path) -> Iterator[Finding]:
+    incoming, aside = _count(folder / INCOMING), _count(folder / QUARANTINE)
+    yield _ok(INCOMING, f"{incoming} files on their way, or left by a crash: gone at the start")
+    if aside:
+        detail = f"{aside} damaged files were set aside"
+        step = "look after the disk: dmesg, its SMART values"
+        yield Finding(subject=QUARANTINE, grade=Grade.WARN, detail=detail, next_step=step)
+    else:
+        yield _ok(QUARANTINE, "none set aside")
+
+
+def _count(folder: Path) -> int:
+    return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
+
+
+def _local(folder: Path) -> Finding:
+    broken = []
+    for place, folders, names in os.walk(folder / LOCAL):
+        for name in (*folders, *names):
+            link = Path(place, name)
+            if link.is_symlink() and not link.exists():
+                broken.append(str(link.relative_to(folder)))
+    return _some("links to nothing in local/", Grade.WARN, broken, "the daemon lays them again")
+
+
+def _sync(folder: Path) -> Finding:
+    """One fsync, timed."""
+    path = folder / f".doctor-{os.getpid()}"
+    try:
+        with path.open("xb", buffering=0) as file:
+            file.write(bytes(4_096))
+            begun = time.perf_counter()
+            os.fsync(file.fileno())
+            took_ms = (time.perf_counter() - begun) * 1_000
+        path.unlink()
+    except OSError as error:
+        detail = f"cannot be written: {error.strerror}"
+        step = "df and the mount options; as root, or as the daemon's user"
+        return Finding(subject="disk", grade=Grade.FAIL, detail=detail, next_step=step)
+    detail = f"4 KiB were durable after {took_ms:.1f} ms"
+    if took_ms > SLOW_SYNC_MS:
+        step = "another disk, or fewer who write to this one"
+        return Finding(subject="disk", grade=Grade.WARN, detail=detail, next_step=step)
+    return _ok("disk", detail)
+
+
+def objects_in(folder: Path) -> Iterator[Path]:
+    """Everything that lies where contents lie, in order."""
+    for shard in sorted((folder / OBJECTS).glob("*")):
+        yield from sorted(shard.iterdir()) if shard.is_dir() else (shard,)
+
+
+def _name_of(path: Path) -> ContentHash | None:
+    """The content a file is named by, None of a foreign one."""
+    try:
+        found = bytes.fromhex(path.name)
+    except ValueError:
+        return None
+    is_ours = len(found) == sha256().digest_size and path.name == found.hex()
+    is_there = path.parent.name == path.name[:2] and stat.S_ISREG(path.lstat().st_mode)
+    return ContentHash(found) if is_ours and is_there else None
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a file is what its name says. Blocks."""
+    digest = sha256()
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            while part := file.read(_READ_BYTES):
+                digest.update(part)
+    except OSError:
+        return False
+    return digest.hexdigest() == path.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """What became of a state folder whose index was made anew."""
+
+    aside: str
+    """The name of the old index."""
+    adopted: int
+    damaged: int
+    foreign: int
+
+
+def rebuild_index(folder: Path, node_id: NodeId) -> Rebuilt:
+    """Set the index aside and make one that knows the files that are sound, and nothing else; the
+    caller holds the lock. Manifests, floors and trust are in no file: the node starts in amnesia,
+    hears of them from its peers, and finds their contents here. Blocks.
+
+    Raises:
+        StorageError: it could not be made.
+    """
+    path = folder / INDEX_NAME
+    number = next(one for one in range(1, 1 << 20) if not _aside(path, one).exists())
+    try:
+        for suffix in ("", "-wal", "-shm"):
+            old = path.with_name(path.name + suffix)
+            if old.exists():
+                old.rename(_aside(path, number).with_name(f"{_aside(path, number).name}{suffix}"))
+        files = ContentFiles(folder, Syncing())
+        files.prepare()
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}") from error
+    index = NodeIndex(path)
+    index.open(node_id)
+    index.mark_rebuilt()
+    adopted = damaged = foreign = 0
+    rows: list[PutContent] = []
+    try:
+        for file in objects_in(folder):
+            content_hash = _name_of(file)
+            if content_hash is None:
+                foreign += 1
+            elif not is_sound(file):
+                files.set_aside(content_hash)
+                damaged += 1
+            else:
+                size = file.stat().st_size
+                rows.append(PutContent(content_hash=content_hash, size=size, inline=None))
+                adopted += 1
+            if len(rows) == _ROWS_AT_ONCE:
+                index.commit(rows)
+                rows.clear()
+        index.commit(rows)
+    except OSError as error:
+        raise StorageError(f"{folder / OBJECTS}: {error.strerror}") from error
+    finally:
+        index.close()
+    name = _aside(path, number).name
+    return Rebuilt(aside=name, adopted=adopted, damaged=damaged, foreign=foreign)
+
+
+def _aside(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.aside-{number}")

@@ -1,0 +1,62 @@
+"""`fabgossip doctor`, as typed: beside a daemon, after it, and where its index is lost."""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import trio
+
+from fabgossip.daemon.config import read_config
+from fabgossip.storage.index import INDEX_NAME
+from tests.cli.test_asking import FABRIC, FULL
+from tests.cli.test_commands import Output, outcome
+from tests.daemon import enrolled
+
+HANG_S = 60
+LARGE = "large routes " * 4_000
+
+
+async def test_a_folder_is_looked_at_and_its_index_made_anew(
+    tmp_path: Path, capsys: Output
+) -> None:
+    folder = enrolled.make(tmp_path)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "fabric.toml").write_text(FABRIC)
+    (source / "routes").write_text(LARGE)
+    config = read_config(folder / "fabgossip.toml", None)
+
+    async def typed(*words: str | Path) -> tuple[int, str, str]:
+        return await trio.to_thread.run_sync(outcome, capsys, *words)
+
+    socket = ("--socket", folder / "status.sock")
+    authority = ("--authority", tmp_path / "authority")
+    doctor = ("doctor", "--config", folder / "fabgossip.toml")
+    async with enrolled.served(folder):
+        assert (await typed("control", "compile", source, *authority))[0] == 0
+        assert (await typed("control", "publish", *authority, *socket))[0] == 0
+        code, out, _ = await typed(*doctor, "--json")
+        found = {one["subject"]: one for one in json.loads(out)["items"]}
+        assert f"in use by process {os.getpid()}" in found["daemon"]["detail"]
+        assert found["index"]["grade"] == "ok"
+        assert (await typed(*doctor, "--rebuild-index"))[0] == 75
+    code, out, _ = await typed(*doctor, "--hash")
+    assert "fail" not in out
+    (config.storage / INDEX_NAME).write_bytes(b"no database at all " * 300)
+    code, out, err = await typed(*doctor)
+    assert code == 1
+    assert "fabgossip doctor --rebuild-index" in err
+    code, out, _ = await typed(*doctor, "--rebuild-index")
+    assert (code, out) == (0, "1 contents taken up, 0 damaged ones set aside\n")
+    # What names it comes once more; its bytes were here all the time.
+    with suppress(FileNotFoundError):
+        (folder / "status.sock").unlink()
+    async with enrolled.served(folder):
+        (path,) = (one for one in (config.storage / "objects").rglob("*") if one.is_file())
+        before = path.stat().st_ino
+        assert (await typed("control", "publish", "--all", *authority, *socket))[0] == 0
+        with trio.fail_after(HANG_S):
+            while "state    current" not in (await typed("why", FULL, *socket))[1]:
+                pass
+        assert path.stat().st_ino == before

@@ -1,0 +1,121 @@
+"""A state folder nobody serves: each fault is named, looking changes nothing, and what is sound is
+taken up by a new index."""
+
+from collections.abc import Callable
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from fabgossip.model.ids import ContentHash, NodeId
+from fabgossip.storage.contents import ContentFiles
+from fabgossip.storage.index import INDEX_NAME, NodeIndex
+from fabgossip.storage.inspection import Grade, inspect, rebuild_index
+from fabgossip.storage.rows import PutContent
+from fabgossip.storage.syncing import Syncing
+
+OWN = NodeId("n1")
+DATA = [b"some content %d " % number * 2_000 for number in range(3)]
+HASHES = [ContentHash(sha256(one).digest()) for one in DATA]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with three contents in files."""
+    files, index = ContentFiles(tmp_path, Syncing()), NodeIndex(tmp_path / INDEX_NAME)
+    files.prepare()
+    index.open(OWN)
+    with closing(index):
+        for content_hash, data in zip(HASHES, DATA, strict=True):
+            incoming = files.open_incoming(content_hash, len(data))
+            incoming.write_at(0, data)
+            files.adopt([(incoming, content_hash)])
+            index.commit([PutContent(content_hash=content_hash, size=len(data), inline=None)])
+    tmp_path.chmod(0o751)
+    return tmp_path
+
+
+def path_of(folder: Path, number: int = 0) -> Path:
+    return ContentFiles(folder, Syncing()).path_of(HASHES[number])
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {
+        str(one.relative_to(folder)): one.read_bytes()
+        for one in sorted(folder.rglob("*"))
+        if one.is_file() and "sqlite-" not in one.name
+    }
+
+
+def change(folder: Path) -> None:
+    path = path_of(folder)
+    path.chmod(0o600)
+    path.write_bytes(b"x" + DATA[0][1:])
+
+
+def overwrite_index(folder: Path) -> None:
+    (folder / INDEX_NAME).write_bytes(b"no database at all " * 300)
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str, Grade]] = {
+    "a file is gone": (lambda one: path_of(one).unlink(), "files that are gone", Grade.WARN),
+    "a file is damaged": (change, "damaged files", Grade.WARN),
+    "a file nothing names": (
+        lambda one: (one / "objects" / "ab" / ("ab" * 32)).touch(),
+        "files nothing names",
+        Grade.WARN,
+    ),
+    "a foreign file": (
+        lambda one: (one / "objects" / "ab" / "notes").touch(), "foreign files", Grade.FAIL,
+    ),
+    "a link": (
+        lambda one: (one / "objects" / "ab" / ("ab" * 32)).symlink_to(one),
+        "foreign files",
+        Grade.FAIL,
+    ),
+    "the index is none": (overwrite_index, "index", Grade.FAIL),
+    "others may write": (lambda one: one.chmod(0o777), "state folder", Grade.FAIL),
+    "something was set aside": (
+        lambda one: (one / "quarantine" / "x").touch(), "quarantine", Grade.WARN,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_is_named_with_what_to_do_and_looking_changes_nothing(
+    folder: Path, name: str
+) -> None:
+    spoil, subject, grade = FAULTS[name]
+    spoil(folder)
+    before = everything(folder)
+    wrong = [one for one in inspect(folder, hashes=True) if one.grade is not Grade.OK]
+    assert [(one.subject.startswith(subject), one.grade) for one in wrong] == [(True, grade)]
+    assert wrong[0].next_step
+    assert everything(folder) == before
+
+
+def test_a_sound_folder_has_no_fault_and_only_hashing_finds_a_changed_byte(folder: Path) -> None:
+    assert {one.grade for one in inspect(folder, hashes=True)} == {Grade.OK}
+    change(folder)
+    assert {one.grade for one in inspect(folder, hashes=False)} == {Grade.OK}
+
+
+def test_a_new_index_knows_what_is_sound_and_the_old_one_is_kept(folder: Path) -> None:
+    overwrite_index(folder)
+    change(folder)
+    (folder / "objects" / "ab" / "notes").touch()
+    rebuilt = rebuild_index(folder, OWN)
+    assert (rebuilt.adopted, rebuilt.damaged, rebuilt.foreign) == (2, 1, 1)
+    assert (folder / rebuilt.aside).read_bytes().startswith(b"no database")
+    index = NodeIndex(folder / INDEX_NAME)
+    index.open(OWN)
+    with closing(index):
+        assert {one for one, _ in index.loose()} == set(HASHES[1:])
+        assert index.is_rebuilt()
+        index.begin()
+        assert not index.is_rebuilt()
+    assert not path_of(folder).exists()
+    again = rebuild_index(folder, OWN)
+    assert again.aside != rebuilt.aside
+    assert again.adopted == 2
