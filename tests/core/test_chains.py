@@ -10,7 +10,7 @@ from fabgossip.model.scope import parse_namespace
 from tests.core.chained import snapshot_of, step
 from tests.trust import factory
 
-BASE = snapshot_of(5).content_hash
+BASE = snapshot_of(5).manifest
 START = Instant(0)
 
 
