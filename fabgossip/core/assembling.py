@@ -1,10 +1,10 @@
 """Snapshots assembled from increments instead of fetched whole: the way from an older one to a
 newer, and back to the full snapshot wherever it breaks.
 
-Decides: whom to ask for a chain; what of an answer links; what each fault means.
-Keeps: every increment passes the gate before its content is wanted; nobody is asked who may not
-know of both ends; whatever breaks ends in the full snapshot; a peer is blamed for what it sent, never for a chain that does not link.
-Must not know: how a result is made, which source brings a content.
+Decides: where a chain begins; what of an answer links; what each fault means.
+Keeps: every increment passes the gate before its content is wanted; whatever breaks ends in the
+full snapshot; a peer is blamed for what it sent, never for a chain that does not link.
+Must not know: whom to ask, how a result is made, which source brings a content.
 """
 
 from typing import Final
@@ -13,18 +13,17 @@ from fabgossip.core.accepting import Accepting
 from fabgossip.core.breaking import Breaking, fields_of_attempt
 from fabgossip.core.catalog import Head, prefix_of
 from fabgossip.core.chains import (
-    ANSWER_WITHIN,
     FETCHED_WITHIN,
-    QUESTIONS_MAX,
     Attempt,
     Gap,
     Stage,
     fault_of,
 )
 from fabgossip.core.durability import Durability, Provenance
-from fabgossip.core.effects import Assemble, Fact, Record, SetTimer
-from fabgossip.core.events import AssemblyFailed, ChainDue, LinkId
+from fabgossip.core.effects import Assemble, Fact, Record
+from fabgossip.core.events import AssemblyFailed, LinkId
 from fabgossip.core.history import KEPT_MAX, base_of, chain_between
+from fabgossip.core.inquiring import Inquiring
 from fabgossip.core.lasting import is_for_lack_of_claims, is_good
 from fabgossip.core.lines import Lines
 from fabgossip.core.machines import Machines
@@ -37,13 +36,9 @@ from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.increments import AssemblyFault, has_mark
 from fabgossip.model.messages import (
     CHAIN_STEPS_MAX,
-    FEATURE_CHAINS,
     Chain,
-    GetChain,
-    TrafficClass,
 )
-from fabgossip.model.moment import Duration, Now, later
-from fabgossip.trust.authorization import may_disclose
+from fabgossip.model.moment import Now
 from fabgossip.trust.facts import Asked
 from fabgossip.trust.rejections import Blame, Rejection, RejectionCode
 
@@ -62,7 +57,15 @@ _OTHER_EPOCH: Final = frozenset({RejectionCode.EPOCH_STALE, RejectionCode.EPOCH_
 class Assembling:
     """Goes from a snapshot that is held to the one that is wanted."""
 
-    __slots__ = ("_accepting", "_breaking", "_contents", "_durability", "_failed", "_lines", "_m")
+    __slots__ = (
+        "_accepting",
+        "_breaking",
+        "_contents",
+        "_durability",
+        "_inquiring",
+        "_lines",
+        "_m",
+    )
 
     def __init__(
         self,
@@ -76,10 +79,9 @@ class Assembling:
         self._durability = durability
         self._contents = contents
         self._breaking = Breaking(machines, durability, contents)
+        self._inquiring = Inquiring(machines, self._breaking)
         self._accepting = accepting
         self._lines = lines
-        self._failed: NodeId | None = None
-        """Whose answer came to nothing last."""
 
     # Where a chain begins.
 
@@ -95,9 +97,6 @@ class Assembling:
         attempt = self._m.chains.begin(head.verified, base.manifest, origin, now.instant)
         if attempt is None:
             return False
-        if before is not None and before.head.manifest_hash == head.verified.manifest_hash:
-            attempt.origin = origin or before.origin
-            attempt.announcers = before.announcers
         self._set_out(attempt, head, now)
         return True
 
@@ -110,7 +109,7 @@ class Assembling:
         elif (steps := self._own_steps(head, attempt)) is not None:
             self._use_own(attempt, steps, now)
         else:
-            self._ask(attempt, Gap.BASE_UNKNOWN, now, detail="nobody linked can be asked")
+            self._inquiring.ask(attempt, Gap.BASE_UNKNOWN, now, detail="nobody linked can be asked")
 
     def _base_of(self, head: Head) -> Head | None:
         """The newest version before it whose content is here."""
@@ -125,64 +124,6 @@ class Assembling:
         """The chain, where all increments of it are kept here."""
         found = chain_between(head.kept, attempt.base.content_hash, head.manifest.content_hash)
         return None if found is None else tuple(one.verified for one in found)
-
-    def _ask(self, attempt: Attempt, gap: Gap, now: Now, *, detail: str = "") -> None:
-        """Ask the next one for the chain; where nobody is left, it broke for this cause."""
-        session = self._next_asked(attempt)
-        if session is None:
-            self._breaking.gap(attempt, gap, now, detail=detail)
-            return
-        attempt.link = session.link
-        attempt.asked.append(session.node_id)
-        self._m.chains.enter(attempt, Stage.ASKED)
-        manifest = attempt.head.manifest
-        question = GetChain(
-            namespace=attempt.namespace,
-            base=attempt.base.content_hash,
-            head=manifest.content_hash,
-        )
-        self._m.disclosure.send(
-            session.link, question, TrafficClass.SNAPSHOT, audience=manifest.audience
-        )
-        self._look_again(attempt, ANSWER_WITHIN, now)
-
-    def _next_asked(self, attempt: Attempt) -> Session | None:
-        """Of all who may know of both versions and do not say that they lack the newer one: who
-        told of it first, then who told of it too; rather anybody than who failed last."""
-        if len(attempt.asked) >= QUESTIONS_MAX:
-            return None
-        manifest, prefix = attempt.head.manifest, prefix_of(attempt.head.manifest_hash)
-        able = [
-            one
-            for one in self._m.sessions.open_sessions()
-            if one.hello is not None
-            and one.hello.features & FEATURE_CHAINS
-            and one.node_id not in attempt.asked
-            and may_disclose(one.claims, manifest.audience)
-            and may_disclose(one.claims, attempt.base.audience)
-            and self._m.holdings.says(one.link, manifest.audience, prefix) is not False
-        ]
-        return min(
-            able,
-            key=lambda one: (
-                one.node_id == self._failed,
-                one.link != attempt.origin,
-                one.node_id not in attempt.announcers,
-            ),
-            default=None,
-        )
-
-    def _on_vain(self, attempt: Attempt, gap: Gap, now: Now, *, detail: str = "") -> None:
-        """A question came to nothing: what one peer does not say, another may."""
-        attempt.link, self._failed = None, attempt.peer
-        if self._breaking.stands(attempt):
-            self._ask(attempt, gap, now, detail=detail)
-        else:
-            self._breaking.gap(attempt, gap, now, detail=detail)
-
-    def _look_again(self, attempt: Attempt, within: Duration, now: Now) -> None:
-        timer = ChainDue(namespace=attempt.namespace, generation=attempt.generation)
-        self._m.out.append(SetTimer(timer=timer, at=later(now.instant, within)))
 
     # What comes.
 
@@ -221,7 +162,7 @@ class Assembling:
             return
         steps = self._judge(attempt, session, message, now)
         if isinstance(steps, Gap):
-            self._on_vain(attempt, steps, now)
+            self._inquiring.on_vain(attempt, steps, now)
         else:
             self._use(attempt, steps, now)
 
@@ -295,7 +236,7 @@ class Assembling:
         self._m.chains.enter(attempt, Stage.FETCHING)
         self._make_room(attempt.namespace, steps)
         attempt.steps = tuple(self._keep(one, link, attempt.peer or "") for one in steps)
-        self._look_again(attempt, FETCHED_WITHIN, now)
+        self._inquiring.look_again(attempt, FETCHED_WITHIN, now)
         for one in attempt.steps:
             # What is on its way to the disk is wanted once it is there, or came along.
             is_coming = one is coming or self._m.catalog.is_on_its_way(one.manifest_hash)
@@ -407,7 +348,7 @@ class Assembling:
         if attempt is None or attempt.generation != generation:
             return
         if attempt.stage is Stage.ASKED:
-            self._on_vain(attempt, Gap.TIMEOUT, now)
+            self._inquiring.on_vain(attempt, Gap.TIMEOUT, now)
         else:
             self._breaking.gap(attempt, Gap.TIMEOUT, now)
 
@@ -415,4 +356,4 @@ class Assembling:
         """A link ended: what was asked of it is not answered any more."""
         for attempt in self._m.chains.attempts():
             if attempt.link == link:
-                self._on_vain(attempt, Gap.TIMEOUT, now, detail="the link ended")
+                self._inquiring.on_vain(attempt, Gap.TIMEOUT, now, detail="the link ended")

@@ -1,8 +1,9 @@
 """What follows where a chain of increments breaks: the full snapshot.
 
 Decides: what is left of a chain that broke.
-Keeps: a snapshot that is still wanted is fetched whole, from whoever told of it; what only was to lead there is wanted no
-more; an increment that makes something else than was signed is its signer's fault, and is gone.
+Keeps: a snapshot that is still wanted is fetched whole, from whoever told of it; what only was
+to lead there is wanted no more; an increment that makes something else than was signed is its
+signer's fault, and is gone.
 Must not know: why a chain broke.
 """
 
