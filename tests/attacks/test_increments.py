@@ -285,7 +285,7 @@ def test_the_version_held_is_not_told_to_who_may_not_know_of_it() -> None:
     scene.due(ChainDue)
     for one in scene.caused:
         if isinstance(one, Send) and one.link == stranger:
-            assert HELD.content_hash not in message_body(one.message)[1]
+            assert bytes(HELD.content_hash) not in message_body(one.message)[1]
     assert scene.requests[-1] == asks_content(NEXT)
 
 

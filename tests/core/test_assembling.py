@@ -23,6 +23,7 @@ from fabgossip.core.events import (
     FetchFailure,
     LostReason,
     PeerLost,
+    Persisted,
     TimerFired,
 )
 from fabgossip.model.artifact import Tombstone
@@ -461,3 +462,24 @@ def test_who_tells_of_another_version_is_not_asked_for_this_one() -> None:
     story.due(ChainDue)
     (want,) = story.node.view.wants_of(snapshot_of(8).content_hash)
     assert list(want.announcers) == ["n2"]
+
+
+def test_what_today_s_trust_refuses_is_not_taken_from_who_brings_it_along() -> None:
+    story = tried("asked")
+    listed = revocations(9, revoked(RevokedKind.CONTENT, snapshot_of(8).content_hash))
+    story.announce(listed, story.peer).persisted().stored(listed, story.peer)
+    story.told_again(snapshot_of(8), story.join("n3"), snapshot_of(8).content)
+    assert story.find(ReceiveContent) == []
+
+
+def test_increments_of_a_chain_that_a_newer_one_goes_on_from_stay_wanted() -> None:
+    """The newer snapshot is not durable yet, and its chain does not begin before."""
+    story = tried("fetching")
+    story.announce(snapshot_of(9), story.peer)
+    token = story.only(Persist).token
+    story.bring(step(6))
+    assert story.node.view.wants_of(step(7).content_hash)
+    story.when(Persisted(token=token, ok=True))
+    story.hear_of(step(9)).bring(step(7), step(8), step(9))
+    made = story.only(Assemble)
+    assert made.increments == tuple(step(one).manifest for one in (6, 7, 8, 9))

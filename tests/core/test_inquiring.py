@@ -8,10 +8,16 @@ import pytest
 
 from fabgossip.core.chains import ANSWER_WITHIN
 from fabgossip.core.effects import SetTimer
-from fabgossip.core.events import ChainDue, LinkId, LostReason, PeerLost, TimerFired
+from fabgossip.core.events import ChainDue, LostReason, PeerLost, TimerFired
 from fabgossip.model.ids import NodeId
-from fabgossip.model.messages import FEATURE_CHAINS, GetChain
-from tests.core.artifacts import sealed
+from fabgossip.model.messages import (
+    FEATURE_CHAINS,
+    GetChain,
+    Holdings,
+    HoldingsEntry,
+    HoldingsMode,
+)
+from tests.core.artifacts import Artifact, sealed
 from tests.core.chain_story import Chained
 from tests.core.chained import NAME, snapshot_of, step
 from tests.core.story import Peer, Story
@@ -111,21 +117,60 @@ def test_a_snapshot_that_is_not_wanted_any_more_is_asked_of_nobody_else() -> Non
     story.announce(snapshot_of(9), story.peer)
     story.due(ChainDue)
     assert (story.questions(other), story.wanted) == ([], [])
+    assert story.node.view.wants_of(snapshot_of(8).content_hash) == ()
 
 
-@pytest.mark.parametrize("told_by", ["the outsider", "another"])
-def test_who_may_not_know_of_the_version_held_is_not_asked(told_by: str) -> None:
-    """The version before was for fewer: its content hash is not told, not even to who told of the
-    new one."""
+def test_contents_that_do_not_come_are_no_reason_to_ask_again() -> None:
+    """Every increment is asked of all who have it already."""
+    story = Chained()
+    other = story.join("n3")
+    story.hear_of(snapshot_of(8)).answer(step(6), step(7), step(8), head=8)
+    story.due(ChainDue)
+    assert (story.questions(other), story.gaps) == ([], {"timeout": 1})
+
+
+def test_who_told_first_is_asked_first() -> None:
+    story = Chained()
+    teller = story.join("n3")
+    story.told_again(snapshot_of(8), teller)
+    assert (story.questions(story.peer), story.questions(teller)) == ([], [QUESTION])
+
+
+def test_who_says_that_he_lacks_it_is_not_asked() -> None:
+    story = Chained()
+    other = story.join("n3")
+    audience = snapshot_of(8).manifest.audience
+    lacks = HoldingsEntry(audience=audience, mode=HoldingsMode.ONLY, prefixes=())
+    story.hear(other, Holdings(sequence=1, is_whole=True, entries=(lacks,)))
+    story.hear_of(snapshot_of(8)).due(ChainDue)
+    assert (story.questions(other), story.gaps) == ([], {"timeout": 1})
+
+
+def narrow(version: int) -> Artifact:
+    """A version for one organization only."""
+    wide = snapshot_of(version)
+    scopes = (one.text for one in wide.manifest.audience.scope_ids)
+    audience = factory.audience(*scopes, "org:acme")
+    return sealed(replace(wide.manifest, audience=audience), wide.content)
+
+
+@pytest.mark.parametrize(
+    ("held", "told", "is_told_by_outsider"),
+    [
+        (narrow(5), snapshot_of(6), True),
+        (narrow(5), snapshot_of(6), False),
+        (snapshot_of(5), narrow(6), False),
+    ],
+    ids=["told by the outsider", "the version held", "the next one"],
+)
+def test_who_may_not_know_of_both_versions_is_not_asked(
+    held: Artifact, told: Artifact, *, is_told_by_outsider: bool
+) -> None:
+    """A question names both contents. Nor is its answer waited for."""
     story = Story()
     insider = story.link(Peer(name="n2"))
     outsider = story.link(Peer(name="n3", features=FEATURE_CHAINS, holds=(), shows=()))
-    narrow = factory.audience(
-        *(one.text for one in snapshot_of(5).manifest.audience.scope_ids), "org:acme"
-    )
-    five = snapshot_of(5)
-    story.accept(sealed(replace(five.manifest, audience=narrow), five.content), insider)
-    teller: LinkId = outsider if told_by == "the outsider" else insider
-    story.announce(snapshot_of(6), teller).persisted()
+    story.accept(held, insider)
+    story.announce(told, outsider if is_told_by_outsider else insider).persisted()
     assert not [one for one in story.sent(outsider) if isinstance(one, GetChain)]
     assert dict(story.node.view.snapshot(story.now).chains.gaps) == {"base_unknown": 1}
