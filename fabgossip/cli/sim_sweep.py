@@ -88,8 +88,8 @@ def add_many(sweep: argparse.ArgumentParser) -> None:
     sweep.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (cores)")
     sweep.add_argument("--resume", action="store_true", help="skip what DIR/sweep.jsonl has")
     sweep.add_argument("--stop-after", type=int, metavar="N", help="stop after N failures")
-    sweep.add_argument("--wall-limit", type=int, metavar="S",
-                       help=f"seconds a seed may take ({WALL_LIMIT_S}, or a campaign's)")  # fmt: skip
+    limit = f"seconds a seed may take ({WALL_LIMIT_S}, or a campaign's own)"
+    sweep.add_argument("--wall-limit", type=int, metavar="S", help=limit)
     sweep.add_argument("--out", type=Path, metavar="DIR", help="results and replay files go here")
     sweep.add_argument("--json", action="store_true", help="JSON on standard output")
 
