@@ -88,8 +88,8 @@ def add_many(sweep: argparse.ArgumentParser) -> None:
     sweep.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (cores)")
     sweep.add_argument("--resume", action="store_true", help="skip what DIR/sweep.jsonl has")
     sweep.add_argument("--stop-after", type=int, metavar="N", help="stop after N failures")
-    sweep.add_argument("--wall-limit", type=int, default=WALL_LIMIT_S, metavar="S",
-                       help=f"seconds a seed may take ({WALL_LIMIT_S})")  # fmt: skip
+    limit = f"seconds a seed may take ({WALL_LIMIT_S}, or a campaign's own)"
+    sweep.add_argument("--wall-limit", type=int, metavar="S", help=limit)
     sweep.add_argument("--out", type=Path, metavar="DIR", help="results and replay files go here")
     sweep.add_argument("--json", action="store_true", help="JSON on standard output")
 
@@ -114,7 +114,7 @@ def scenario_hash(path: Path) -> str:
 
 def run_sweep(arguments: argparse.Namespace, doors: Doors) -> int:
     """`fabgossip sim sweep`."""
-    jobs, is_campaign = _jobs(arguments, doors)
+    jobs, is_campaign, limit_s = _jobs(arguments, doors)
     out: Path | None = arguments.out
     log = None if out is None else Log(out / "sweep.jsonl")
     done: list[Result] = []
@@ -129,7 +129,7 @@ def run_sweep(arguments: argparse.Namespace, doors: Doors) -> int:
     wanted = {job.key for job in jobs}
     done = [one for one in done if tuple(cast("list[object]", one["key"])) in wanted]
     progress = _Progress()
-    work = partial(_work, doors.work, arguments.wall_limit, out)
+    work = partial(_work, doors.work, arguments.wall_limit or limit_s, out)
     executor = partial(_pool, max(1, arguments.jobs))
     failures = 0
     for job, result in run_all(left, executor, work, _given_up):
@@ -148,20 +148,21 @@ def run_sweep(arguments: argparse.Namespace, doors: Doors) -> int:
     return _conclude(done, arguments, hashes, doors.again)
 
 
-def _jobs(arguments: argparse.Namespace, doors: Doors) -> tuple[list[Job], bool]:
-    """What is to be run, and whether a campaign says so."""
+def _jobs(arguments: argparse.Namespace, doors: Doors) -> tuple[list[Job], bool, int]:
+    """What is to be run, whether a campaign says so, and for how many seconds each."""
     try:
         given = parse_seeds(arguments.seeds) if arguments.seeds else ()
     except ValueError as error:
         raise UsageError(f"--seeds: {error}") from error
     planned: list[tuple[str, tuple[int, ...]]] = []
-    is_campaign = False
+    is_campaign, limit_s = False, WALL_LIMIT_S
     for name in arguments.scenario:
         path = doors.find(name)
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         if "[[run]]" in text:
-            is_campaign = True
-            planned += [(one.scenario, one.seeds) for one in parse_campaign(text, str(path)).run]
+            campaign = parse_campaign(text, str(path))
+            is_campaign, limit_s = True, max(limit_s, campaign.wall_limit_s)
+            planned += [(one.scenario, one.seeds) for one in campaign.run]
         else:
             planned.append((name, ()))
     jobs = []
@@ -172,7 +173,7 @@ def _jobs(arguments: argparse.Namespace, doors: Doors) -> tuple[list[Job], bool]
             Job(str(path), scenario_hash(path), seed, code_hash())
             for seed in given or seeds or scenario.seeds
         ]
-    return jobs, is_campaign
+    return jobs, is_campaign, limit_s
 
 
 def _work(work: Work, wall_limit_s: int, out: Path | None, job: Job) -> Result:

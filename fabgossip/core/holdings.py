@@ -119,6 +119,16 @@ class NeighborHoldings:
             return None
         return prefix not in word.prefixes if word.all_except else prefix in word.prefixes
 
+    def names(self, link: LinkId, audience: Audience, prefix: bytes) -> bool:
+        """Whether a link named exactly this as held. Who holds all but a few of what it knew said
+        nothing of what came into the world since."""
+        said = self._said.get(link)
+        word = None if said is None else said.words.get(audience)
+        if said is None or word is None:
+            return False
+        is_listed = word.is_whole and not word.all_except and prefix in word.prefixes
+        return is_listed or said.since.get(prefix) == audience
+
     def check(self) -> None:
         """Assert the limits, and that the count equals a recount."""
         for said in self._said.values():

@@ -62,9 +62,15 @@ class News:
             row = self._rows.setdefault(prefix, {}).get(audience)
             if row is None:
                 row = self._rows[prefix][audience] = self._new((prefix, audience), later(now, wait))
-            if link not in row.links:
+            if link in row.links:
+                continue
+            told[(prefix, audience)] = None
+            if row.asked or later(now, wait) >= row.due[0]:
                 row.links.append(link)
-                told[(prefix, audience)] = None
+            else:
+                # How long one teller takes is no reason to wait where another is faster.
+                row.links.insert(0, link)
+                self._move((prefix, audience), row, later(now, wait))
 
     def _new(self, name: _Name, at: Instant) -> _Awaited:
         self._number += 1
@@ -88,9 +94,8 @@ class News:
         """What to ask for now, by link and audience, in the order it comes due; the next link is
         asked after another `wait`. Cost: what is due."""
         asks: dict[tuple[LinkId, Audience], list[bytes]] = {}
-        for due, (prefix, audience) in self._by_due.items_up_to(
-            (now, self._number), len(self._by_due)
-        ):
+        due = self._by_due.items_up_to((now, self._number), len(self._by_due))
+        for _, (prefix, audience) in due:
             row = self._rows[prefix][audience]
             if not row.links or row.asked >= GRAFTS_MAX:
                 self._end((prefix, audience))
@@ -98,11 +103,14 @@ class News:
             link = row.links.pop(0)
             del self._by_link[link][(prefix, audience)]
             row.asked += 1
-            self._by_due.discard(due)
-            row.due = (later(now, wait), due[1])
-            self._by_due[row.due] = (prefix, audience)
+            self._move((prefix, audience), row, later(now, wait))
             asks.setdefault((link, audience), []).append(prefix)
         return [(link, audience, tuple(run)) for (link, audience), run in asks.items()]
+
+    def _move(self, name: _Name, row: _Awaited, at: Instant) -> None:
+        self._by_due.discard(row.due)
+        row.due = (at, row.due[1])
+        self._by_due[row.due] = name
 
     def _end(self, name: _Name) -> None:
         prefix, audience = name

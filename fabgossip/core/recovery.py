@@ -122,6 +122,7 @@ class Recovery:
                     link=session.link,
                     verified=known,
                     says=self._holdings.says(session.link, audience, prefix),
+                    is_named=self._holdings.names(session.link, audience, prefix),
                     is_mute=is_new and known.manifest.artifact_type in TRUST_TYPES,
                 )
                 sources.append(source)

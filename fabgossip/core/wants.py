@@ -115,6 +115,8 @@ class Source:
     """Its own word: holds it, does not, or said nothing."""
     is_mute: bool = False
     """Whether it cannot say so, as we share no audience yet."""
+    is_named: bool = False
+    """Whether it named this very content as held."""
     addresses: tuple[str, ...] = ()
     origin: Origin | None = None
     is_control: bool = False
@@ -297,10 +299,10 @@ class Want:
         _note(self.tried, source.node_id, tried)
 
     def is_contradicted(self, source: Source, reason: FetchFailure) -> bool:
-        """Whether the try under way was made on the word of its source, which lacks it."""
+        """Whether the source of the try under way lacks what it named itself."""
         tried = self.tried.get(source.node_id)
         is_by_word = tried is not None and tried.is_by_word
-        return reason is FetchFailure.MISSING and (source.says is True or is_by_word)
+        return reason is FetchFailure.MISSING and (source.is_named or is_by_word)
 
     def bar(self, source: Source, now: Instant) -> None:
         """A source sent a wrong byte."""

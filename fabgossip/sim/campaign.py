@@ -10,6 +10,8 @@ from typing import Annotated
 
 from fabgossip.errors import ScenarioError
 from fabgossip.model.bounds import Bounds
+from fabgossip.sim.quantities import parse_duration
+from fabgossip.sim.world import NS_PER_S
 from fabgossip.wire.tables import TableError, parse_toml, structure_table
 
 
@@ -29,13 +31,25 @@ class Campaign:
     schema: Annotated[int, Bounds(1, 1)]
     name: str
     title: str
+    wall_limit: str = "120s"
+    """What a run may take, where nobody says otherwise; large fabrics need more."""
     run: tuple[CampaignRun, ...]
+
+    @property
+    def wall_limit_s(self) -> int:
+        """The same in whole seconds."""
+        return parse_duration(self.wall_limit) // NS_PER_S
 
 
 def parse_campaign(text: str, origin: str) -> Campaign:
     """The campaign of a file's text; raises `ScenarioError` with all problems, a line each."""
     try:
-        return structure_table(parse_toml(text), Campaign)
+        campaign = structure_table(parse_toml(text), Campaign)
     except TableError as error:
         lines = [f"{origin}: {one.key}: {one.detail} {one.suggestion}" for one in error.problems]
         raise ScenarioError("\n".join(line.rstrip() for line in lines)) from error
+    try:
+        parse_duration(campaign.wall_limit)
+    except ValueError as error:
+        raise ScenarioError(f"{origin}: wall_limit: {error}") from error
+    return campaign

@@ -36,6 +36,7 @@ def linked(name: str, verified: VerifiedManifest, *, says: bool | None = None) -
         distance=0,
         verified=verified,
         says=says,
+        is_named=says is True,
     )
 
 

@@ -574,3 +574,19 @@ def test_trouble_with_the_disk_is_a_problem_while_it_lasts(
     assert code in {one.code for one in story.node.view.snapshot(story.now).problems}
     disk_takes(story, None)
     assert code not in {one.code for one in story.node.view.snapshot(story.now).problems}
+
+
+def test_who_holds_all_it_knows_of_said_nothing_of_what_it_never_heard_of() -> None:
+    """Or whoever announces what nobody else has yet could have honest neighbours ignored."""
+    story = Story()
+    hostile, honest = story.link("m1"), story.link("n3")
+    entry = HoldingsEntry(EVERYBODY, HoldingsMode.ALL_EXCEPT, ())
+    story.hear(honest, Holdings(sequence=1, is_whole=True, entries=(entry,)))
+    fresh = [routes(7, f"r{number}", content=b"routes %d" % number) for number in range(4)]
+    for one in fresh:
+        story.announce(one, hostile).persisted()
+        fail(story, one, FetchFailure.STALLED)
+        assert story.only(ReceiveContent).link == honest
+        fail(story, one, FetchFailure.MISSING)
+        assert story.find(ReceiveContent) == []
+    assert advertise(story, honest, fresh[-1]).only(ReceiveContent).link == honest

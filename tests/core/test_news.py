@@ -69,6 +69,17 @@ def test_an_earlier_prefix_is_not_kept_waiting_by_a_timer_set_for_a_later_one() 
     assert news.next_due(NOW) == DUE
 
 
+def test_a_faster_link_that_tells_as_well_is_asked_first_and_when_its_time_comes() -> None:
+    news = News()
+    news.on_told(A, EVERYBODY, (ONE,), Duration(3_000), NOW)
+    assert news.next_due(NOW) == later(NOW, Duration(3_000))
+    news.on_told(B, EVERYBODY, (ONE,), WAIT, NOW)
+    news.check()
+    assert news.next_due(NOW) == DUE
+    assert news.next_grafts(WAIT, DUE) == [(B, EVERYBODY, (ONE,))]
+    assert news.next_grafts(WAIT, later(DUE, WAIT)) == [(A, EVERYBODY, (ONE,))]
+
+
 def test_at_its_limit_a_link_takes_nobody_elses_room() -> None:
     news = told(B)
     for number in range(2 * NEWS_PER_LINK_MAX):

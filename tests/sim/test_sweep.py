@@ -155,3 +155,11 @@ def test_a_campaign_names_its_problems() -> None:
     assert parse_campaign(text, "c.toml").run[0].seeds == (1, 2)
     with pytest.raises(ScenarioError, match=r"run\[0\]\.seed:"):
         parse_campaign(text.replace("seeds", "seed"), "c.toml")
+
+
+def test_a_campaign_says_how_long_a_run_may_take() -> None:
+    text = 'schema = 1\nname = "c"\ntitle = "two"\n%s\n[[run]]\nscenario = "first-light"\n'
+    assert parse_campaign(text % 'wall_limit = "30m"', "c.toml").wall_limit_s == 1_800
+    assert parse_campaign(text % "", "c.toml").wall_limit_s == 120
+    with pytest.raises(ScenarioError, match=r"c\.toml: wall_limit: .*a duration"):
+        parse_campaign(text % 'wall_limit = "soon"', "c.toml")
