@@ -1,10 +1,10 @@
 """Snapshots assembled from increments instead of fetched whole: the way from an older one to a
 newer, and back to the full snapshot wherever it breaks.
 
-Decides: whom to ask for a chain; what of an answer links; what each fault means.
+Decides: where a chain begins; what of an answer links; what each fault means.
 Keeps: every increment passes the gate before its content is wanted; whatever breaks ends in the
 full snapshot; a peer is blamed for what it sent, never for a chain that does not link.
-Must not know: how a result is made, which source brings a content.
+Must not know: whom to ask, how a result is made, which source brings a content.
 """
 
 from typing import Final
@@ -13,7 +13,6 @@ from fabgossip.core.accepting import Accepting
 from fabgossip.core.breaking import Breaking, fields_of_attempt
 from fabgossip.core.catalog import Head, prefix_of
 from fabgossip.core.chains import (
-    ANSWER_WITHIN,
     FETCHED_WITHIN,
     Attempt,
     Gap,
@@ -21,9 +20,10 @@ from fabgossip.core.chains import (
     fault_of,
 )
 from fabgossip.core.durability import Durability, Provenance
-from fabgossip.core.effects import Assemble, Fact, Record, SetTimer
-from fabgossip.core.events import AssemblyFailed, ChainDue, LinkId
+from fabgossip.core.effects import Assemble, Fact, Record
+from fabgossip.core.events import AssemblyFailed, LinkId
 from fabgossip.core.history import KEPT_MAX, base_of, chain_between
+from fabgossip.core.inquiring import Inquiring
 from fabgossip.core.lasting import is_for_lack_of_claims, is_good
 from fabgossip.core.lines import Lines
 from fabgossip.core.machines import Machines
@@ -32,17 +32,13 @@ from fabgossip.core.recording import rejected
 from fabgossip.core.sessions import Session
 from fabgossip.core.wants import wanted_from
 from fabgossip.model.artifact import ArtifactType, VerifiedManifest
-from fabgossip.model.ids import ContentHash
+from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.increments import AssemblyFault, has_mark
 from fabgossip.model.messages import (
     CHAIN_STEPS_MAX,
-    FEATURE_CHAINS,
     Chain,
-    GetChain,
-    TrafficClass,
 )
-from fabgossip.model.moment import Duration, Now, later
-from fabgossip.trust.authorization import may_disclose
+from fabgossip.model.moment import Now
 from fabgossip.trust.facts import Asked
 from fabgossip.trust.rejections import Blame, Rejection, RejectionCode
 
@@ -61,7 +57,15 @@ _OTHER_EPOCH: Final = frozenset({RejectionCode.EPOCH_STALE, RejectionCode.EPOCH_
 class Assembling:
     """Goes from a snapshot that is held to the one that is wanted."""
 
-    __slots__ = ("_accepting", "_breaking", "_contents", "_durability", "_lines", "_m")
+    __slots__ = (
+        "_accepting",
+        "_breaking",
+        "_contents",
+        "_durability",
+        "_inquiring",
+        "_lines",
+        "_m",
+    )
 
     def __init__(
         self,
@@ -75,32 +79,37 @@ class Assembling:
         self._durability = durability
         self._contents = contents
         self._breaking = Breaking(machines, durability, contents)
+        self._inquiring = Inquiring(machines, self._breaking)
         self._accepting = accepting
         self._lines = lines
 
     # Where a chain begins.
 
     def begin(self, head: Head, origin: LinkId | None, now: Now) -> bool:
-        """A durable head's content is wanted: whether it comes as a chain, at least for now."""
+        """A durable head's content is wanted: whether that is seen to here, as a chain or as the
+        whole."""
         before = self._m.chains.find(head.manifest.namespace.text)
         if before is not None:
             self._m.chains.on_overtaken(before)
         base = self._base_of(head)
         if base is None or (head.increment is None and not has_mark(head.manifest)):
             return False
-        attempt = self._m.chains.begin(
-            head.verified, base.manifest.content_hash, origin, now.instant
-        )
+        attempt = self._m.chains.begin(head.verified, base.manifest, origin, now.instant)
         if attempt is None:
             return False
-        if base.manifest.authority_epoch != head.manifest.authority_epoch:
-            return self._breaking.gap(attempt, Gap.EPOCH_CHANGED, now, wants_full=False)
-        if head.manifest.config_version - base.manifest.config_version > CHAIN_STEPS_MAX:
-            return self._breaking.gap(attempt, Gap.TOO_LONG, now, wants_full=False)
-        steps = self._own_steps(head, attempt)
-        if steps is not None:
-            return self._use(attempt, steps, now, wants_full=False)
-        return self._ask(attempt, now)
+        self._set_out(attempt, head, now)
+        return True
+
+    def _set_out(self, attempt: Attempt, head: Head, now: Now) -> None:
+        manifest, base = head.manifest, attempt.base
+        if base.authority_epoch != manifest.authority_epoch:
+            self._breaking.gap(attempt, Gap.EPOCH_CHANGED, now)
+        elif manifest.config_version - base.config_version > CHAIN_STEPS_MAX:
+            self._breaking.gap(attempt, Gap.TOO_LONG, now)
+        elif (steps := self._own_steps(head, attempt)) is not None:
+            self._use_own(attempt, steps, now)
+        else:
+            self._inquiring.ask(attempt, Gap.BASE_UNKNOWN, now, detail="nobody linked can be asked")
 
     def _base_of(self, head: Head) -> Head | None:
         """The newest version before it whose content is here."""
@@ -113,47 +122,24 @@ class Assembling:
 
     def _own_steps(self, head: Head, attempt: Attempt) -> tuple[VerifiedManifest, ...] | None:
         """The chain, where all increments of it are kept here."""
-        found = chain_between(head.kept, attempt.base, head.manifest.content_hash)
+        found = chain_between(head.kept, attempt.base.content_hash, head.manifest.content_hash)
         return None if found is None else tuple(one.verified for one in found)
 
-    def _ask(self, attempt: Attempt, now: Now) -> bool:
-        session = self._asked(attempt)
-        if session is None:
-            detail = "nobody linked can be asked"
-            return self._breaking.gap(
-                attempt, Gap.BASE_UNKNOWN, now, detail=detail, wants_full=False
-            )
-        attempt.link, attempt.peer = session.link, session.node_id
-        manifest = attempt.head.manifest
-        question = GetChain(
-            namespace=attempt.namespace, base=attempt.base, head=manifest.content_hash
-        )
-        self._m.disclosure.send(
-            session.link, question, TrafficClass.SNAPSHOT, audience=manifest.audience
-        )
-        self._look_again(attempt, ANSWER_WITHIN, now)
-        return True
-
-    def _asked(self, attempt: Attempt) -> Session | None:
-        """Who told of the snapshot, else whoever may know of it and does not say that he lacks
-        it."""
-        manifest, prefix = attempt.head.manifest, prefix_of(attempt.head.manifest_hash)
-        able = [
-            one
-            for one in self._m.sessions.open_sessions()
-            if one.hello is not None
-            and one.hello.features & FEATURE_CHAINS
-            and may_disclose(one.claims, manifest.audience)
-            and self._m.holdings.says(one.link, manifest.audience, prefix) is not False
-        ]
-        first = next((one for one in able if one.link == attempt.origin), None)
-        return first or next(iter(able), None)
-
-    def _look_again(self, attempt: Attempt, within: Duration, now: Now) -> None:
-        timer = ChainDue(namespace=attempt.namespace, generation=attempt.generation)
-        self._m.out.append(SetTimer(timer=timer, at=later(now.instant, within)))
-
     # What comes.
+
+    def on_announced(self, verified: VerifiedManifest, announcer: NodeId) -> bool:
+        """One more tells of what a chain is tried for, and is asked where that breaks: whether the
+        content, if it came along, is taken at once."""
+        attempt = self._m.chains.find(verified.manifest.namespace.text)
+        if (
+            attempt is None
+            or attempt.head.manifest_hash != verified.manifest_hash
+            or not self._breaking.stands(attempt)
+        ):
+            return False
+        attempt.on_announced(announcer)
+        # What is being made is here as soon.
+        return attempt.stage is not Stage.ASSEMBLING
 
     def on_kept(self, head: Head, increment: VerifiedManifest, now: Now) -> None:
         """An increment of a head is durable, and its content on its way: it may be what its chain
@@ -167,19 +153,16 @@ class Assembling:
             return
         steps = self._own_steps(head, attempt)
         if steps is not None:
-            self._use(attempt, steps, now, coming=increment)
+            self._use_own(attempt, steps, now, coming=increment)
 
     def on_chain(self, session: Session, message: Chain, now: Now) -> None:
         """The answer to a question; to nothing that is asked, or not any more, it is nothing."""
         attempt = self._m.chains.asked(session.link, message.head)
         if attempt is None or not self._breaking.stands(attempt):
             return
-        if not message.envelopes:
-            self._breaking.gap(attempt, Gap.BASE_UNKNOWN, now)
-            return
         steps = self._judge(attempt, session, message, now)
         if isinstance(steps, Gap):
-            self._breaking.gap(attempt, steps, now)
+            self._inquiring.on_vain(attempt, steps, now)
         else:
             self._use(attempt, steps, now)
 
@@ -188,6 +171,8 @@ class Assembling:
     ) -> tuple[VerifiedManifest, ...] | Gap:
         """Every increment passes the gate, the last one first: each must make what the one after it
         starts from."""
+        if not message.envelopes:
+            return Gap.BASE_UNKNOWN
         steps: list[VerifiedManifest] = []
         result = attempt.head.manifest.content_hash
         for envelope in reversed(message.envelopes):
@@ -200,9 +185,19 @@ class Assembling:
                 return Gap.LINK_MISSING
             steps.append(verdict)
             result = base_of(verdict).content_hash
-        if result != attempt.base:
+        if result != attempt.base.content_hash:
             return Gap.LINK_MISSING
-        return tuple(reversed(steps))
+        chain = tuple(reversed(steps))
+        return self._fault_of(attempt, chain, now) or chain
+
+    def _fault_of(
+        self, attempt: Attempt, steps: tuple[VerifiedManifest, ...], now: Now
+    ) -> Gap | None:
+        """Why a chain that links is of no use; None if it is."""
+        fault = fault_of(attempt.head, steps)
+        if fault is None and not all(is_good(self._m.beliefs, one, now) for one in steps):
+            return Gap.WITHDRAWN
+        return fault
 
     def _refused(self, session: Session, verdict: Rejection, now: Now) -> Gap:
         self._m.out.append(rejected(verdict, source=session.node_id))
@@ -213,6 +208,21 @@ class Assembling:
             return Gap.WITHDRAWN
         return Gap.EPOCH_CHANGED if verdict.code in _OTHER_EPOCH else Gap.LINK_MISSING
 
+    def _use_own(
+        self,
+        attempt: Attempt,
+        steps: tuple[VerifiedManifest, ...],
+        now: Now,
+        *,
+        coming: VerifiedManifest | None = None,
+    ) -> None:
+        """What is kept here is no better elsewhere: nobody is asked for another chain."""
+        fault = self._fault_of(attempt, steps, now)
+        if fault is None:
+            self._use(attempt, steps, now, coming=coming)
+        else:
+            self._breaking.gap(attempt, fault, now)
+
     def _use(
         self,
         attempt: Attempt,
@@ -220,26 +230,19 @@ class Assembling:
         now: Now,
         *,
         coming: VerifiedManifest | None = None,
-        wants_full: bool = True,
-    ) -> bool:
-        """A chain that links: its contents are wanted, all at once, unless it is not worth it."""
-        fault = fault_of(attempt.head, steps)
-        if fault is None and not all(is_good(self._m.beliefs, one, now) for one in steps):
-            fault = Gap.WITHDRAWN
-        if fault is not None:
-            return self._breaking.gap(attempt, fault, now, wants_full=wants_full)
+    ) -> None:
+        """The contents of a chain are wanted, all at once."""
         link, attempt.link = attempt.link, None
         self._m.chains.enter(attempt, Stage.FETCHING)
         self._make_room(attempt.namespace, steps)
         attempt.steps = tuple(self._keep(one, link, attempt.peer or "") for one in steps)
-        self._look_again(attempt, FETCHED_WITHIN, now)
+        self._inquiring.look_again(attempt, FETCHED_WITHIN, now)
         for one in attempt.steps:
             # What is on its way to the disk is wanted once it is there, or came along.
             is_coming = one is coming or self._m.catalog.is_on_its_way(one.manifest_hash)
             if not self._contents.is_held(one.manifest) and not is_coming:
                 self._contents.want(one, link or attempt.origin, now)
         self.on_content(now)
-        return True
 
     def _make_room(self, namespace: str, steps: tuple[VerifiedManifest, ...]) -> None:
         """Increments beside a chain are kept as far as there is room beside it."""
@@ -272,9 +275,12 @@ class Assembling:
         """A content came: chains whose increments are all here wait for their assembly, and
         snapshots that came otherwise for none."""
         for attempt in self._m.chains.attempts():
-            if self._contents.is_held(attempt.head.manifest) or not self._breaking.stands(attempt):
+            is_here = self._contents.is_held(attempt.head.manifest)
+            if is_here or not self._breaking.stands(attempt):
                 if attempt.stage is not Stage.ASSEMBLING:
                     self._m.chains.on_overtaken(attempt)
+                    if is_here:
+                        self._breaking.let_go(attempt)
             elif attempt.stage is Stage.FETCHING and all(
                 self._contents.is_held(one.manifest) for one in attempt.steps
             ):
@@ -314,7 +320,7 @@ class Assembling:
         step = attempt.steps[event.place]
         match event.fault:
             case AssemblyFault.BASE:
-                self._breaking.on_damage(attempt.base, now)
+                self._breaking.on_damage(attempt.base.content_hash, now)
                 self._breaking.gap(attempt, Gap.BASE_DAMAGED, now)
             case AssemblyFault.INCREMENT:
                 self._breaking.on_damage(step.manifest.content_hash, now)
@@ -339,11 +345,15 @@ class Assembling:
     def on_due(self, namespace: str, generation: int, now: Now) -> None:
         """An attempt took as long as it may."""
         attempt = self._m.chains.find(namespace)
-        if attempt is not None and attempt.generation == generation:
+        if attempt is None or attempt.generation != generation:
+            return
+        if attempt.stage is Stage.ASKED:
+            self._inquiring.on_vain(attempt, Gap.TIMEOUT, now)
+        else:
             self._breaking.gap(attempt, Gap.TIMEOUT, now)
 
     def on_lost(self, link: LinkId, now: Now) -> None:
         """A link ended: what was asked of it is not answered any more."""
         for attempt in self._m.chains.attempts():
             if attempt.link == link:
-                self._breaking.gap(attempt, Gap.TIMEOUT, now, detail="the link ended")
+                self._inquiring.on_vain(attempt, Gap.TIMEOUT, now, detail="the link ended")

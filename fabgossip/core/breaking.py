@@ -1,8 +1,9 @@
 """What follows where a chain of increments breaks: the full snapshot.
 
 Decides: what is left of a chain that broke.
-Keeps: a snapshot that is still wanted is fetched whole; what only was to lead there is wanted no
-more; an increment that makes something else than was signed is its signer's fault, and is gone.
+Keeps: a snapshot that is still wanted is fetched whole, from whoever told of it; what only was
+to lead there is wanted no more; an increment that makes something else than was signed is its
+signer's fault, and is gone.
 Must not know: why a chain broke.
 """
 
@@ -39,29 +40,26 @@ class Breaking:
             and head.state is HeadState.BEHIND
         )
 
-    def gap(
-        self,
-        attempt: Attempt,
-        gap: Gap,
-        now: Now,
-        *,
-        detail: str = "",
-        wants_full: bool = True,
-    ) -> bool:
-        """The full snapshot is fetched; increments that only were to lead to it are not. False, for
-        there is no chain."""
+    def gap(self, attempt: Attempt, gap: Gap, now: Now, *, detail: str = "") -> None:
+        """The full snapshot is fetched; increments that only were to lead to it are not."""
         attempt.link = None
         self._m.chains.on_gap(attempt, gap, detail)
         self._tell_gap(attempt, gap, detail)
-        if not self.stands(attempt) and wants_full:
-            return False
+        if not self.stands(attempt):
+            return
+        self.let_go(attempt)
+        want = self._contents.want(attempt.head, attempt.origin, now)
+        if want is not None:
+            for announcer in attempt.announcers:
+                self._m.fetching.on_announced(want, announcer, now.instant)
+
+    def let_go(self, attempt: Attempt) -> None:
+        """Increments that only were to lead to a snapshot, and are not here yet, are of no use any
+        more."""
         for one in attempt.steps:
             is_newest = one.manifest.order == attempt.head.manifest.order
             if not is_newest and not self._contents.is_held(one.manifest):
                 self.forget(one)
-        if wants_full:
-            self._contents.want(attempt.head, attempt.origin, now)
-        return False
 
     def _tell_gap(self, attempt: Attempt, gap: Gap, detail: str) -> None:
         fields = (*fields_of_attempt(attempt), ("outcome", gap.value), ("detail", detail))
@@ -103,7 +101,7 @@ def fields_of_attempt(attempt: Attempt) -> Fields:
     return (
         ("namespace", attempt.namespace),
         ("content_hash", attempt.head.manifest.content_hash.hex()),
-        ("base", attempt.base.hex()),
+        ("base", attempt.base.content_hash.hex()),
         ("peer", attempt.peer or ""),
         ("steps", len(attempt.steps)),
         ("bytes", attempt.step_bytes),

@@ -7,20 +7,20 @@ Must not know: who is asked, how increments are judged, how a result is made.
 
 | stage | ends when |
 |---|---|
-| asked | the chain comes, or `ANSWER_WITHIN` is over |
+| asked | the chain comes, or nobody brought it of `QUESTIONS_MAX` who had `ANSWER_WITHIN` each |
 | fetching | the content of every increment is here, or `FETCHED_WITHIN` is over |
 | waiting | no other assembly is under way |
 | assembling | the result is here, or it is known why not |
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
 from fabgossip.core.events import LinkId
 from fabgossip.core.history import CHAIN_SHARE
-from fabgossip.model.artifact import VerifiedManifest
+from fabgossip.model.artifact import Manifest, VerifiedManifest
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.messages import CHAIN_STEPS_MAX
 from fabgossip.model.moment import Duration, Instant
@@ -33,6 +33,11 @@ SET_ASIDE_MAX: Final = 1_024
 """Increments remembered because they did not make what they name; the oldest leaves."""
 ANSWER_WITHIN: Final = Duration(2_000)
 """A chain is answered from memory: three round trips of the longest paths (*start*)."""
+QUESTIONS_MAX: Final = 2
+"""Peers asked for one chain: whoever told first and does not answer is not enough to have the whole
+fetched, and what many would cost the whole costs no more (*start*)."""
+ANNOUNCERS_MAX: Final = 64
+"""Remembered of an attempt, as many as a want remembers; the oldest leaves (*start*)."""
 FETCHED_WITHIN: Final = Duration(10_000)
 """The increments of a chain are at most half of the snapshot that is fetched instead (*start*)."""
 
@@ -75,7 +80,8 @@ class Attempt:
     """One snapshot that is to be assembled."""
 
     head: VerifiedManifest
-    base: ContentHash
+    base: Manifest
+    """Of the version that is here."""
     origin: LinkId | None
     """Who told of the snapshot."""
     began_at: Instant
@@ -83,7 +89,10 @@ class Attempt:
     stage: Stage = Stage.ASKED
     link: LinkId | None = None
     """Who was asked for the chain, while that is waited for."""
-    peer: NodeId | None = None
+    asked: list[NodeId] = field(default_factory=list)
+    """Everybody who was."""
+    announcers: OrderedDict[NodeId, None] = field(default_factory=OrderedDict)
+    """Who told of the snapshot as well: where the chain breaks, the whole may be had there."""
     steps: tuple[VerifiedManifest, ...] = ()
     """In the order they are applied."""
 
@@ -91,6 +100,17 @@ class Attempt:
     def namespace(self) -> str:
         """Of the snapshot."""
         return self.head.manifest.namespace.text
+
+    @property
+    def peer(self) -> NodeId | None:
+        """Who was asked last."""
+        return self.asked[-1] if self.asked else None
+
+    def on_announced(self, node_id: NodeId) -> None:
+        """One more tells of the snapshot: newest last; the oldest leaves at the limit."""
+        self.announcers.setdefault(node_id)
+        if len(self.announcers) > ANNOUNCERS_MAX:
+            self.announcers.popitem(last=False)
 
     @property
     def step_bytes(self) -> int:
@@ -144,7 +164,7 @@ class Chains:
         self._saved_bytes = 0
 
     def begin(
-        self, head: VerifiedManifest, base: ContentHash, origin: LinkId | None, now: Instant
+        self, head: VerifiedManifest, base: Manifest, origin: LinkId | None, now: Instant
     ) -> Attempt | None:
         """A snapshot is to be assembled from what an older one has; None if too many are."""
         namespace = head.manifest.namespace.text
@@ -249,6 +269,8 @@ class Chains:
             assert attempt.namespace == namespace
             assert attempt.link is None or attempt.stage is Stage.ASKED
             assert len(attempt.steps) <= CHAIN_STEPS_MAX
+            assert len(attempt.asked) <= QUESTIONS_MAX
+            assert len(attempt.announcers) <= ANNOUNCERS_MAX
 
 
 def fault_of(head: VerifiedManifest, steps: tuple[VerifiedManifest, ...]) -> Gap | None:
@@ -262,7 +284,7 @@ def fault_of(head: VerifiedManifest, steps: tuple[VerifiedManifest, ...]) -> Gap
 def _told(attempt: Attempt) -> ChainTold:
     return ChainTold(
         manifest_hash=attempt.head.manifest_hash,
-        base=attempt.base,
+        base=attempt.base.content_hash,
         peer=attempt.peer,
         steps=len(attempt.steps),
         step_bytes=attempt.step_bytes,

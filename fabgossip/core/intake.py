@@ -11,6 +11,7 @@ from hashlib import sha256
 from fabgossip.core.accepting import Accepting
 from fabgossip.core.activation import Activation
 from fabgossip.core.announcing import Announcing
+from fabgossip.core.assembling import Assembling
 from fabgossip.core.catalog import Head, prefix_of
 from fabgossip.core.disputes import Disputes
 from fabgossip.core.durability import Durability, Provenance
@@ -43,6 +44,7 @@ class Intake:
         "_accepting",
         "_activation",
         "_announcing",
+        "_assembling",
         "_contents",
         "_disputes",
         "_durability",
@@ -57,6 +59,7 @@ class Intake:
         durability: Durability,
         contents: OwnContents,
         announcing: Announcing,
+        assembling: Assembling,
         activation: Activation,
         disputes: Disputes,
         accepting: Accepting,
@@ -67,6 +70,7 @@ class Intake:
         self._durability = durability
         self._contents = contents
         self._announcing = announcing
+        self._assembling = assembling
         self._activation = activation
         self._disputes = disputes
         self._accepting = accepting
@@ -209,9 +213,10 @@ class Intake:
         if found is None or announcer is None:
             return
         want = self._m.fetching.find(found[1])
-        if want is None:
+        if want is not None:
+            self._m.fetching.on_announced(want, announcer, now.instant)
+        elif not self._assembling.on_announced(found[1], announcer):
             return
-        self._m.fetching.on_announced(want, announcer, now.instant)
         fitting = self._fitting(found[1], content, origin, now)
         if fitting is not None:
             self._contents.store(found[1], fitting)

@@ -78,6 +78,7 @@ def rooms_of(m: Machines) -> Rooms:
             durability=durability,
             contents=contents,
             announcing=announcing,
+            assembling=assembling,
             activation=activation,
             disputes=disputes,
             accepting=accepting,

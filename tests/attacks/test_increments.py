@@ -15,13 +15,29 @@ from typing import Final
 import pytest
 from backports import zstd
 
-from fabgossip.core.effects import Assemble, ServeContent
-from fabgossip.core.events import AnswersDue, AssemblyFailed, ContentStored, Event, LinkId
+from fabgossip.core.effects import Assemble, Send, ServeContent
+from fabgossip.core.events import (
+    AnswersDue,
+    AssemblyFailed,
+    ChainDue,
+    ContentStored,
+    Event,
+    LinkId,
+)
 from fabgossip.model.artifact import Order, Tombstone, VerifiedManifest
 from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import NOTHING_HASH, ContentHash
 from fabgossip.model.increments import Broken
-from fabgossip.model.messages import Chain, ContentAsk, GetChain, GetContent, NotAvailable
+from fabgossip.model.messages import (
+    FEATURE_CHAINS,
+    Announce,
+    Announced,
+    Chain,
+    ContentAsk,
+    GetChain,
+    GetContent,
+    NotAvailable,
+)
 from fabgossip.model.persistence import PutIncrement
 from fabgossip.wire.codec import message_body
 from fabgossip.wire.envelopes import envelope_bytes
@@ -243,6 +259,34 @@ def test_a_stolen_compiler_key_makes_no_bytes_but_those_of_the_snapshot(bytes_ma
     again = envelope_bytes(read.kind, read.payload, (*read.signatures, junk))
     scene.offer(replace(lie, envelope=again))
     assert (scene.fetched, scene.codes, scene.durable) == ([], ["CONTENT_INVALID"], [])
+
+
+# Telling of a snapshot, and no more.
+
+
+def test_telling_first_and_being_silent_keeps_a_snapshot_from_nobody() -> None:
+    """Whoever has it brings it, and is heard while the attacker lets the question run out."""
+    scene = asking()
+    scene.hear(scene.bystander, Announce(entries=(Announced(NEXT.envelope, 1, NEXT.content),)))
+    scene.carry_out(NEXT)
+    assert scene.state.heads["snapshots/role/edge"].contents == (NEXT.content_hash,)
+    assert [order for _, order in scene.switched] == [Order(2, 7)]
+
+
+def test_the_version_held_is_not_told_to_who_may_not_know_of_it() -> None:
+    """It was for one organization, the next is for the whole cluster: an attacker of another one
+    tells of the next to learn the hash of what was before."""
+    narrow = f.audience(*(one.text for one in HELD.manifest.audience.scope_ids), "org:acme")
+    scene = Scene().publish(sealed(replace(HELD.manifest, audience=narrow), HELD.content))
+    stranger = scene.link(Peer(name="n7", holds=(), shows=(), features=FEATURE_CHAINS))
+    scene.announce(NEXT, stranger)
+    scene.carry_out()
+    assert scene.requests[-1] == ASKED
+    scene.due(ChainDue)
+    for one in scene.caused:
+        if isinstance(one, Send) and one.link == stranger:
+            assert bytes(HELD.content_hash) not in message_body(one.message)[1]
+    assert scene.requests[-1] == asks_content(NEXT)
 
 
 # Questions for a chain.

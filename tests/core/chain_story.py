@@ -15,6 +15,7 @@ from fabgossip.model.messages import (
     Announce,
     Announced,
     Chain,
+    GetChain,
 )
 from tests.core.artifacts import (
     Artifact,
@@ -62,11 +63,22 @@ class Chained(Story):
         self.effects = effects
         return self
 
-    def answer(self, *steps: Artifact, head: int) -> "Chained":
-        """The peer answers for a chain."""
+    def told_again(
+        self, artifact: Artifact, link: LinkId, content: bytes | None = None
+    ) -> "Chained":
+        """Another peer announces what is known here already, perhaps with its content."""
+        self.hear(link, Announce(entries=(Announced(artifact.envelope, 1, content),)))
+        return self.all_persisted()
+
+    def questions(self, link: LinkId) -> list[GetChain]:
+        """The chains a link was asked for, in the last step."""
+        return [one for one in self.sent(link) if isinstance(one, GetChain)]
+
+    def answer(self, *steps: Artifact, head: int, link: LinkId | None = None) -> "Chained":
+        """A peer answers for a chain."""
         envelopes = tuple(one.envelope for one in steps)
         chain = Chain(head=snapshot_of(head).content_hash, envelopes=envelopes)
-        self.hear(self.peer, chain)
+        self.hear(self.peer if link is None else link, chain)
         return self.all_persisted()
 
     def bring(self, *contents: Artifact) -> "Chained":

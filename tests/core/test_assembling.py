@@ -23,6 +23,7 @@ from fabgossip.core.events import (
     FetchFailure,
     LostReason,
     PeerLost,
+    Persisted,
     TimerFired,
 )
 from fabgossip.model.artifact import Tombstone
@@ -310,8 +311,8 @@ def test_a_withdrawal_of_the_snapshot_ends_its_chain_and_fetches_nothing() -> No
 
 def test_gap_the_link_ends() -> None:
     story = Chained()
-    other = story.join("n3")
     story.hear_of(snapshot_of(8))
+    other = story.link("n3")
     story.when(PeerLost(link=story.peer, node_id=N2, reason=LostReason.EOF))
     story.peer = other
     effects = story.effects
@@ -385,3 +386,100 @@ def test_a_gap_to_a_snapshot_that_is_not_wanted_any_more_fetches_nothing() -> No
     story.answer(head=8)
     assert story.wanted == []
     assert story.gaps == {}
+
+
+# The snapshot is told of while its chain is tried.
+
+
+def tried(stage: str) -> Chained:
+    """A silent or slow peer, and a chain to version 8 that is this far."""
+    story = Chained().hear_of(snapshot_of(8))
+    if stage != "asked":
+        story.answer(step(6), step(7), step(8), head=8)
+    if stage == "assembling":
+        story.bring(step(6), step(7), step(8))
+    return story
+
+
+@pytest.mark.parametrize("stage", ["asked", "fetching"])
+def test_who_brings_the_snapshot_along_ends_its_chain(stage: str) -> None:
+    """Whoever told first and is silent holds nobody up who has it."""
+    whole = snapshot_of(8)
+    story = tried(stage)
+    story.told_again(whole, story.join("n3"), whole.content)
+    assert [(one.link, one.content) for one in story.find(ReceiveContent)] == [
+        (None, whole.content)
+    ]
+    story.stored(whole, None)
+    assert story.state == "applying"
+    told = story.node.view.chain_of(NAME)
+    assert told is not None
+    assert (told.outcome, story.gaps) == ("overtaken", {})
+    # Of the chain only what was told of as the newest is still to come.
+    wants = {n: story.node.view.wants_of(step(n).content_hash) for n in (6, 7, 8)}
+    assert [n for n, one in wants.items() if one] == ([8] if stage == "fetching" else [])
+
+
+def test_what_is_being_made_is_not_stored_beside_it() -> None:
+    story = tried("assembling")
+    n3 = story.join("n3")
+    story.told_again(snapshot_of(8), n3, snapshot_of(8).content)
+    assert story.find(ReceiveContent) == []
+
+
+def test_who_brings_something_else_along_is_blamed() -> None:
+    story = tried("asked")
+    story.told_again(snapshot_of(8), story.join("n3"), snapshot_of(7).content)
+    assert story.find(ReceiveContent) == []
+    (record,) = [one for one in story.find(Record) if one.fact is Fact.ARTIFACT_REJECTED]
+    fields = dict(record.fields)
+    assert (fields["code"], fields["blame"], fields["source"]) == ("HASH_MISMATCH", "peer", "n3")
+
+
+@pytest.mark.parametrize("stage", ["asked", "fetching", "assembling"])
+def test_where_the_chain_breaks_everybody_who_told_of_it_is_asked(stage: str) -> None:
+    """Whoever told first keeps the whole from nobody either."""
+    story = tried(stage)
+    for name in ("n3", "n4"):
+        story.told_again(snapshot_of(8), story.link(name))
+    if stage == "assembling":
+        wanted = replace(snapshot_of(8).wanted, is_read=True)
+        story.when(AssemblyFailed(wanted=wanted, fault=AssemblyFault.RESULT, place=1))
+    else:
+        story.due(ChainDue)
+    (want,) = story.node.view.wants_of(snapshot_of(8).content_hash)
+    assert list(want.announcers) == ["n2", "n3", "n4"]
+
+
+def test_who_tells_of_another_version_is_not_asked_for_this_one() -> None:
+    """Of an increment that is here, or of what was newest before."""
+    story = Chained().hear_of(snapshot_of(8)).hear_of(step(8), content=True)
+    story.stored(step(8), None)
+    n3 = story.link("n3")
+    for told in (step(8), snapshot_of(5)):
+        story.told_again(told, n3, told.content)
+        assert story.find(ReceiveContent) == []
+    story.due(ChainDue)
+    (want,) = story.node.view.wants_of(snapshot_of(8).content_hash)
+    assert list(want.announcers) == ["n2"]
+
+
+def test_what_today_s_trust_refuses_is_not_taken_from_who_brings_it_along() -> None:
+    story = tried("asked")
+    listed = revocations(9, revoked(RevokedKind.CONTENT, snapshot_of(8).content_hash))
+    story.announce(listed, story.peer).persisted().stored(listed, story.peer)
+    story.told_again(snapshot_of(8), story.join("n3"), snapshot_of(8).content)
+    assert story.find(ReceiveContent) == []
+
+
+def test_increments_of_a_chain_that_a_newer_one_goes_on_from_stay_wanted() -> None:
+    """The newer snapshot is not durable yet, and its chain does not begin before."""
+    story = tried("fetching")
+    story.announce(snapshot_of(9), story.peer)
+    token = story.only(Persist).token
+    story.bring(step(6))
+    assert story.node.view.wants_of(step(7).content_hash)
+    story.when(Persisted(token=token, ok=True))
+    story.hear_of(step(9)).bring(step(7), step(8), step(9))
+    made = story.only(Assemble)
+    assert made.increments == tuple(step(one).manifest for one in (6, 7, 8, 9))

@@ -2,15 +2,23 @@
 
 from dataclasses import replace
 
-from fabgossip.core.chains import ATTEMPTS_MAX, ENDED_MAX, SET_ASIDE_MAX, Chains, Gap, Stage
+from fabgossip.core.chains import (
+    ANNOUNCERS_MAX,
+    ATTEMPTS_MAX,
+    ENDED_MAX,
+    SET_ASIDE_MAX,
+    Chains,
+    Gap,
+    Stage,
+)
 from fabgossip.model.artifact import VerifiedManifest
-from fabgossip.model.ids import ManifestHash
+from fabgossip.model.ids import ManifestHash, NodeId
 from fabgossip.model.moment import Instant
 from fabgossip.model.scope import parse_namespace
 from tests.core.chained import snapshot_of, step
 from tests.trust import factory
 
-BASE = snapshot_of(5).content_hash
+BASE = snapshot_of(5).manifest
 START = Instant(0)
 
 
@@ -87,3 +95,14 @@ def test_what_was_set_aside_is_remembered_up_to_a_limit() -> None:
         for number in range(SET_ASIDE_MAX + 1)
     ]
     assert kept == [False] + [True] * SET_ASIDE_MAX
+
+
+def test_who_told_is_remembered_up_to_a_limit() -> None:
+    chains = Chains()
+    attempt = chains.begin(head(1), BASE, None, START)
+    assert attempt is not None
+    names = [NodeId(f"n{number}") for number in range(ANNOUNCERS_MAX + 1)]
+    for name in (*names, names[-1]):
+        attempt.on_announced(name)
+    assert list(attempt.announcers) == names[1:]
+    chains.check()
