@@ -17,6 +17,7 @@ import trio
 from fabgossip.core.effects import Answer, Outcome, Record
 from fabgossip.core.events import AuditState, GateRequest, Request, RequestId, RequestMade
 from fabgossip.core.node import Node
+from fabgossip.core.space import AMPLE
 from fabgossip.daemon.audit import AuditView
 from fabgossip.daemon.driver import Driver
 from fabgossip.daemon.status import StatusServer
@@ -70,6 +71,7 @@ class _Driver:
         self.transfers = _Full()
         self.audit = _Audit()
         self.refused_connections = 0
+        self.space = AMPLE
         self.faults: list[Exception] = []
 
     def next_request(self) -> RequestId:

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import blake2b
-from random import Random
 
 import pytest
 
 from fabgossip.cli.sim_authority import SeededAuthority
 from fabgossip.core.effects import Effect, Persist, Send, SetTimer
-from fabgossip.core.events import AnswersDue, Event, MessageReceived
+from fabgossip.core.events import AdvertiseDue, AnswersDue, Event, MessageReceived
 from fabgossip.core.node import Node
 from fabgossip.core.setup import NodeSetup
 from fabgossip.errors import ScenarioError
@@ -45,6 +44,7 @@ group = [
 ]
 """  # noqa: E501  # a row of a scenario
 SEEDS = (1, 2)
+LATE_MS = 50
 
 
 def both_of(seed: int, make_node: NodeMaker = default_node) -> TwoWorlds:
@@ -116,12 +116,11 @@ class WideRoot(Knowing):
 
 
 class OneStream(Knowing):
-    """What it keeps and when it pings draw from one stream of chance."""
+    """What it keeps and when it advertises draw from one stream of chance."""
 
     def __init__(self, setup: NodeSetup, verifier: Verifier) -> None:
-        shared = setup.chance("shared")
-        super().__init__(_OneChance.of(setup, shared), verifier)
-        self._shared = shared
+        super().__init__(setup, verifier)
+        self._shared = setup.chance("shared")
 
     def handle(self, event: Event, now: Now) -> list[Effect]:
         """As the node does, and a draw for each thing it keeps."""
@@ -132,25 +131,10 @@ class OneStream(Knowing):
         return effects
 
     def leaking(self, event: Event, effect: Effect) -> Effect:
-        """Nothing else."""
+        """What it holds is told a little later, as that stream has it."""
+        if isinstance(effect, SetTimer) and isinstance(effect.timer, AdvertiseDue):
+            return replace(effect, at=later(effect.at, Duration(self._shared.randrange(LATE_MS))))
         return effect
-
-
-class _OneChance(NodeSetup):
-    """Every machine is given the same stream."""
-
-    shared: Random
-
-    @classmethod
-    def of(cls, setup: NodeSetup, shared: Random) -> "_OneChance":
-        fields = {name: getattr(setup, name) for name in NodeSetup.__dataclass_fields__}
-        made = cls(**fields)
-        object.__setattr__(made, "shared", shared)
-        return made
-
-    def chance(self, machine: str) -> Random:
-        """One for all."""
-        return self.shared
 
 
 @pytest.mark.slow
