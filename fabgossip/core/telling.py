@@ -7,6 +7,7 @@ Must not know: how an artifact came here.
 """
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import groupby
 from typing import TypeAlias
 
@@ -100,7 +101,7 @@ class Telling:
             and self._disclosure.may_know(one, verified, now)
         ]
         shared = tuple(one.link for one in peers if may_disclose(one.claims, audience))
-        eager, _ = self.trees.split(audience, shared)
+        eager, _ = self.trees.split(audience, shared, self._lot)
         for session in peers:
             if session.link == untold.origin:
                 continue
@@ -112,6 +113,10 @@ class Telling:
             else:
                 news = (audience, prefix_of(verified.manifest_hash), untold.is_late)
                 self._tell_news(session, news, now)
+
+    def _lot(self, link: LinkId) -> bytes:
+        pair = f"{self._sessions.own_id}/{self._sessions.of(link).node_id}"
+        return blake2b(pair.encode("ascii"), digest_size=8).digest()
 
     def _is_told(self, session: Session, verified: VerifiedManifest, untold: Untold) -> bool:
         """Neighbours hear of everything, guests of what restricts. A thin node tells only what

@@ -7,13 +7,16 @@ every audience with a link has an eager one; the link that brought something fir
 pruned for it; what is decided for one audience depends on that audience alone.
 Must not know: what is announced, who may know of what, what a message looks like.
 
-- A new link starts eager while its audience has fewer than `eager_links` eager ones.
+- A new link starts eager while its audience has fewer than `eager_links` eager ones; of several new
+  ones the lot of this node and its peer decides, not age: else whoever came last would be lazy to
+  all its neighbours.
 - A duplicate on an eager link makes it lazy at both ends: what remains is the tree along which the
   news came first, so along the fastest links there are.
 - A graft makes a link eager again at both ends.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fabgossip.core.config import DisseminationConfig
@@ -57,16 +60,15 @@ class Trees:
         self._trees: OrderedDict[Audience, _Tree] = OrderedDict()
 
     def split(
-        self, audience: Audience, links: tuple[LinkId, ...]
+        self, audience: Audience, links: tuple[LinkId, ...], lot: Callable[[LinkId], bytes]
     ) -> tuple[tuple[LinkId, ...], tuple[LinkId, ...]]:
         """The eager and the lazy ones of all links that may know an audience now."""
         tree = self._tree(audience)
         for gone in [link for link in tree.branches if link not in links]:
             del tree.branches[gone]
-        for link in links:
-            if link not in tree.branches:
-                room = len(tree.eager()) < self._config.eager_links
-                tree.branches[link] = _Branch(is_eager=room)
+        for link in sorted((one for one in links if one not in tree.branches), key=lot):
+            room = len(tree.eager()) < self._config.eager_links
+            tree.branches[link] = _Branch(is_eager=room)
         if links and not tree.eager():
             tree.branches[links[0]].is_eager = True
         return (
