@@ -1,7 +1,7 @@
 """The tables of rates and limits say what the code holds to."""
 
 from fabgossip.core.answers import ANSWERS_MAX, GRID_MS
-from fabgossip.core.chains import ANSWER_WITHIN, ATTEMPTS_MAX, FETCHED_WITHIN
+from fabgossip.core.chains import ANSWER_WITHIN, ATTEMPTS_MAX, FETCHED_WITHIN, QUESTIONS_MAX
 from fabgossip.core.chunks import OUTSTANDING_BYTES, OUTSTANDING_CHUNKS
 from fabgossip.core.config import (
     ConnectionsConfig,
@@ -102,7 +102,8 @@ def limits() -> dict[str, str]:
         ),
         "increments of a chain, and what they cost": f"{CHAIN_STEPS_MAX}, half of the snapshot",
         "a chain, from the question to its last increment": (
-            f"{seconds(ANSWER_WITHIN)} for the answer, {seconds(FETCHED_WITHIN)} for the contents"
+            f"{seconds(ANSWER_WITHIN)} for the answer, of {QUESTIONS_MAX} peers at most; "
+            f"{seconds(FETCHED_WITHIN)} for the contents"
         ),
         "snapshots on their way as chains": f"{ATTEMPTS_MAX}, one assembled at a time",
         "pace of a reader, all it is served over one link together": (

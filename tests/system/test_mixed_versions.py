@@ -26,6 +26,7 @@ from tests.system.fabrics import (
     RecordedDaemon,
     daemon_of,
     enrolled,
+    until,
     write_source,
 )
 
@@ -103,9 +104,12 @@ def test_the_next_build_speaks_the_version_before_with_todays(mixed: Fabric) -> 
 
 
 def test_builds_without_a_version_in_common_say_so_and_nothing_else(mixed: Fabric) -> None:
-    links = [words for node in TODAY for peer, words in heard(mixed, node) if peer == "late-1"]
-    said = {type(one) for words in links for one in words}
-    reasons = {one.reason for words in links for one in words if isinstance(one, Bye)}
+    def links() -> list[list[Message | None]]:
+        return [words for node in TODAY for peer, words in heard(mixed, node) if peer == "late-1"]
+
+    until(lambda: bool(links()), "the late build was heard", HANG_S)
+    said = {type(one) for words in links() for one in words}
+    reasons = {one.reason for words in links() for one in words if isinstance(one, Bye)}
     assert Hello in said
     assert said <= {Hello, Bye}
     assert reasons <= {ByeReason.VERSION}
