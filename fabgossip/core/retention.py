@@ -134,7 +134,7 @@ class Retention:
     ) -> tuple[ContentHash, ...]:
         """The contents that are to leave now for the disk to be below its target. Cost: at most
         `LOOKS_MAX` looks; what is left is for the next time."""
-        excess, found = self.space.excess_bytes, list[ContentHash]()
+        excess, found = self.space.excess_bytes, dict[ContentHash, None]()
         for _ in range(min(LOOKS_MAX, 2 * len(self._queue))):
             if excess <= 0:
                 break
@@ -144,7 +144,7 @@ class Retention:
                 del self._touched[content_hash]
             elif content_hash not in found and may_leave(content_hash):
                 self._barren = 0
-                found.append(content_hash)
+                found[content_hash] = None
                 excess -= size_of(content_hash)
         self.evicted += len(found)
         self.evicted_bytes += sum(map(size_of, found))

@@ -138,9 +138,10 @@ class Space:
         )
 
     def is_news(self, state: SpaceState) -> bool:
-        """Whether the core has to hear of it: something else comes than before, or there is still
-        too much."""
-        is_news = state.trouble is not self._told.trouble or state.excess_bytes > 0
+        """Whether the core has to hear of it: something else comes than before, or there is too
+        much, or was when it heard of it last."""
+        has_excess = state.excess_bytes > 0 or self._told.excess_bytes > 0
+        is_news = has_excess or state.trouble is not self._told.trouble
         if is_news:
             self._told = state
         return is_news

@@ -97,3 +97,5 @@ def test_the_core_hears_of_trouble_once_and_of_too_much_until_it_is_gone() -> No
     assert [space.is_news(space.look(EMPTY, NOW)) for _ in range(3)] == [True, False, False]
     much = replace(EMPTY, used_bytes=QUOTA)
     assert [space.is_news(space.look(much, NOW)) for _ in range(2)] == [True, True]
+    # That it is gone is news once: else it would count as too much of which nothing may leave.
+    assert [space.is_news(space.look(EMPTY, NOW)) for _ in range(2)] == [True, False]
