@@ -10,6 +10,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -52,17 +53,21 @@ class Finding:
 
 def inspect(folder: Path, *, hashes: bool) -> tuple[Finding, ...]:
     """Look at a state folder; with `hashes`, at every byte of its contents. Blocks."""
-    if not folder.is_dir():
+    try:
+        if folder.is_dir():
+            return (
+                _folder(folder),
+                *_contents(folder, hashes=hashes),
+                *_leavings(folder),
+                _local(folder),
+                _sync(folder),
+            )
         detail = f"{folder} is no folder"
         step = "storage.path of the configuration; the daemon makes the folder"
-        return (Finding(subject="state folder", grade=Grade.FAIL, detail=detail, next_step=step),)
-    return (
-        _folder(folder),
-        *_contents(folder, hashes=hashes),
-        *_leavings(folder),
-        _local(folder),
-        _sync(folder),
-    )
+    except OSError as error:
+        detail = f"{error.filename} cannot be read: {error.strerror}"
+        step = "as root, or as the daemon's user"
+    return (Finding(subject="state folder", grade=Grade.FAIL, detail=detail, next_step=step),)
 
 
 def _ok(subject: str, detail: str) -> Finding:
@@ -160,11 +165,13 @@ def _sync(folder: Path) -> Finding:
             begun = time.perf_counter()
             os.fsync(file.fileno())
             took_ms = (time.perf_counter() - begun) * 1_000
-        path.unlink()
     except OSError as error:
         detail = f"cannot be written: {error.strerror}"
         step = "df and the mount options; as root, or as the daemon's user"
         return Finding(subject="disk", grade=Grade.FAIL, detail=detail, next_step=step)
+    finally:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
     detail = f"4 KiB were durable after {took_ms:.1f} ms"
     if took_ms > SLOW_SYNC_MS:
         step = "another disk, or fewer who write to this one"

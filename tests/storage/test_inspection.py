@@ -1,15 +1,17 @@
 """A state folder nobody serves: each fault is named, looking changes nothing, and what is sound is
 taken up by a new index."""
 
-from collections.abc import Callable
-from contextlib import closing
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from fabgossip.model.ids import ContentHash, NodeId
-from fabgossip.storage.contents import ContentFiles
+from fabgossip.storage.contents import INCOMING, OBJECTS, ContentFiles
 from fabgossip.storage.index import INDEX_NAME, NodeIndex
 from fabgossip.storage.inspection import Grade, inspect, rebuild_index
 from fabgossip.storage.rows import PutContent
@@ -119,3 +121,29 @@ def test_a_new_index_knows_what_is_sound_and_the_old_one_is_kept(folder: Path) -
     again = rebuild_index(folder, OWN)
     assert again.aside != rebuilt.aside
     assert again.adopted == 2
+
+
+NOBODY: Final = 65_534
+
+
+@contextmanager
+def unprivileged(folder: Path) -> Iterator[None]:
+    """As somebody else than the daemon's user: what root may, nobody may not."""
+    before, mode = os.geteuid(), folder.stat().st_mode
+    folder.chmod(0)
+    if before == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+        folder.chmod(mode)
+
+
+@pytest.mark.parametrize("place", ["", OBJECTS, INCOMING])
+def test_who_may_not_read_a_folder_is_told_so(place: str, folder: Path) -> None:
+    with unprivileged(folder / place):
+        (found,) = inspect(folder, hashes=False)
+    assert found.grade is Grade.FAIL
+    assert "cannot be read: Permission denied" in found.detail
+    assert found.next_step == "as root, or as the daemon's user"
