@@ -71,15 +71,18 @@ def test_who_follows_needs_the_increments_and_who_slept_the_chain(four: Fabric) 
     sleeper, awake = four.node("edge-2"), four.node("edge-1")
     (four.source / SNAPSHOT.file).write_bytes(versions[0])
     four.wait_for(four.publish("first"), HANG_S)
+    before, assembled_before = received(awake), assembled(awake)
     sleeper.stop()
-    before = received(awake)
-    for version in versions[1:]:
-        (four.source / SNAPSHOT.file).write_bytes(version)
-        publication = four.publish("next")
-        four.wait_for(publication, HANG_S, except_for=("edge-2",))
-    assert received(awake) - before < len(versions[0]) // 2
-    assert (awake.chains()["assembled"], awake.chains()["gaps"]) == (VERSIONS - 1, {})
-    sleeper.start()
+    try:
+        for version in versions[1:]:
+            (four.source / SNAPSHOT.file).write_bytes(version)
+            publication = four.publish("next")
+            four.wait_for(publication, HANG_S, except_for=("edge-2",))
+        assert received(awake) - before < len(versions[0]) // 2
+        assert assembled(awake) - assembled_before == VERSIONS - 1
+        assert awake.chains()["gaps"] == {}
+    finally:
+        sleeper.start()
     sleeper.wait_ready(HANG_S)
     wait_until_equal([sleeper.local(namespace) / "settings"], versions[-1])
     why = sleeper.get(f"/v1/why?namespace={quote(namespace)}")["chain"]
@@ -89,6 +92,13 @@ def test_who_follows_needs_the_increments_and_who_slept_the_chain(four: Fabric) 
     assert isinstance(saved, int)
     assert saved > len(versions[-1]) // 2
     assert awake.local(namespace).joinpath("settings").read_bytes() == versions[-1]
+
+
+def assembled(node: Node) -> int:
+    """How many versions it has made of an increment since its start."""
+    count = node.chains()["assembled"]
+    assert isinstance(count, int)
+    return count
 
 
 def received(node: Node) -> int:
