@@ -176,7 +176,7 @@ class Asking:
             else one
             for one in supply.linked
         )
-        return Supply(linked, supply.absent)
+        return replace(supply, linked=linked)
 
     def _is_full(self, want: Want, source: Source) -> bool:
         if source.link is None:

@@ -94,7 +94,8 @@ class Recovery:
         """Everybody who may be asked for a content. Cost: O(open links), and O(storage nodes) once
         somebody without a link is needed."""
         stores = self._stores_of(want)
-        return Supply(self._linked(want, stores), cache(lambda: self._absent(stores)))
+        absent = cache(lambda: self._absent(stores))
+        return Supply(self._sessions.own_id, self._linked(want, stores), absent)
 
     def _stores_of(self, want: Want) -> _Stores:
         domains = self._placement.stores_of(want.verified.manifest)

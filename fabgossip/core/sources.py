@@ -35,6 +35,8 @@ UPCOMING_MAX: Final = 8
 class Supply:
     """Who may be asked for one content."""
 
+    asker: NodeId
+    """This node."""
     linked: tuple[Source, ...]
     absent: Callable[[], tuple[Source, ...]] = tuple
     """Who has no link; looked for only once the linked ones do not do."""
@@ -218,7 +220,7 @@ def is_of(want: Want, step: Step, source: Source) -> bool:
 def ranked_sources(want: Want, step: Step, supply: Supply) -> list[Source]:
     """The sources of a step, best first, whether or not they were tried."""
     found = [one for one in supply.of(step) if is_of(want, step, one)]
-    found.sort(key=lambda one: _rank(want, step, one))
+    found.sort(key=lambda one: _rank(want, step, one, supply.asker))
     if step is not Step.NORMAL:
         return found
     # One announcer, then the home endpoint; further announcers where there is none.
@@ -232,17 +234,17 @@ def _home(want: Want, supply: Supply) -> list[Source]:
     near = [one for one in supply.linked if is_of(want, Step.RUNG_1, one)]
     if not near and not any(is_of(want, Step.RUNG_1, one) for one in supply.absent()):
         near = [one for one in supply.linked if one.is_storage and is_of(want, Step.RUNG_3, one)]
-    return sorted(near, key=lambda one: _rank(want, Step.RUNG_1, one))[:1]
+    return sorted(near, key=lambda one: _rank(want, Step.RUNG_1, one, supply.asker))[:1]
 
 
 def _rank(
-    want: Want, step: Step, source: Source
+    want: Want, step: Step, source: Source, asker: NodeId
 ) -> tuple[int, int, int, bool, int, bool, bytes, str]:
     """Who was asked in vain less often for this content, and failed less often; who says it has it;
-    who is near, who is linked; then a lot per content and source, so that nodes spread over sources
-    of one rank."""
+    who is near, who is linked; then a lot per content, source and asker, so that contents and nodes
+    spread over sources of one rank."""
     kind = _kind(source) if step is Step.RUNG_3 else 0
-    seed = want.wanted.content_hash + source.node_id.encode("ascii")
+    seed = want.wanted.content_hash + f"{asker} {source.node_id}".encode("ascii")
     return (
         *want.vain_before(source.node_id),
         kind,

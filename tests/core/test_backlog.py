@@ -25,6 +25,7 @@ from tests.core.story import Story
 from tests.core.test_fetching import advertise, fail
 
 STUCK: Final = 300
+ASKER: Final = NodeId("asker")
 
 
 def linked(name: str, verified: VerifiedManifest, *, says: bool | None = None) -> Source:
@@ -100,12 +101,14 @@ class Wanting:
 
 def of_announcers(want: Want) -> Supply:
     """Whoever announced it is linked."""
-    return Supply(tuple(linked(one, want.verified) for one in want.announcers))
+    return Supply(ASKER, tuple(linked(one, want.verified) for one in want.announcers))
 
 
 def only_endpoint(want: Want) -> Supply:
     """Everybody who announced it, and an endpoint that everybody turns to."""
-    return Supply(of_announcers(want).linked, lambda: (absent("b1", origin=Origin.CONFIGURED),))
+    return Supply(
+        ASKER, of_announcers(want).linked, lambda: (absent("b1", origin=Origin.CONFIGURED),)
+    )
 
 
 def stuck(node: Wanting) -> list[Want]:
@@ -199,7 +202,7 @@ def test_who_has_its_fill_keeps_nobody_from_another_neighbor_that_has_it() -> No
     """The first one holds its slots; after the time of the step the other one is asked."""
 
     def supply(want: Want) -> Supply:
-        return Supply((*of_announcers(want).linked, linked("n3", want.verified, says=True)))
+        return Supply(ASKER, (*of_announcers(want).linked, linked("n3", want.verified, says=True)))
 
     node = Wanting(supply, FetchingConfig(per_link_max=1))
     wants = [node.want(routes(name=f"r{n}", content=b"%d" % n), "n2") for n in range(2)]
@@ -213,7 +216,7 @@ def test_who_has_its_fill_keeps_nobody_from_another_neighbor_that_has_it() -> No
 
 
 def test_without_room_to_dial_a_step_ends_all_the_same() -> None:
-    node = Wanting(lambda _: Supply((), lambda: (absent("s1"),)))
+    node = Wanting(lambda _: Supply(ASKER, (), lambda: (absent("s1"),)))
     node.may_dial = 0
     want = node.want(routes())
     assert node.step().look_at == later(node.now, Duration(1_000))
@@ -231,7 +234,7 @@ def test_the_turn_of_a_dialed_node_ends_for_each_want_on_its_own() -> None:
         patient.content_hash: absent("x", origin=Origin.SNAPSHOT),
         hasty.content_hash: absent("x"),
     }
-    node = Wanting(lambda want: Supply((), lambda: (sources[want.goal.content_hash],)))
+    node = Wanting(lambda want: Supply(ASKER, (), lambda: (sources[want.goal.content_hash],)))
     node.want(patient)
     node.step()
     node.wait(100)

@@ -6,7 +6,7 @@ from fabgossip.core.sources import Supply
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Instant
 from tests.core.artifacts import routes
-from tests.core.test_backlog import Wanting, linked
+from tests.core.test_backlog import ASKER, Wanting, linked
 
 LIAR = NodeId("liar")
 
@@ -42,7 +42,7 @@ def test_of_many_liars_the_one_contradicted_longest_ago_is_forgotten() -> None:
 
 def test_an_advertisement_that_counts_for_nothing_makes_nobody_a_source() -> None:
     """Three that were contradicted: the node is asked no more on its word, until they are over."""
-    node = Wanting(lambda want: Supply((linked("liar", want.verified, says=True),)))
+    node = Wanting(lambda want: Supply(ASKER, (linked("liar", want.verified, says=True),)))
     want = node.want(routes())
     for _ in range(3):
         assert node.step().started == (want,)

@@ -411,7 +411,7 @@ def test_beyond_the_limit_of_wants_duty_is_dropped_requests_are_refused_and_trus
 
 def only(source: Source) -> Callable[[Want], Supply]:
     """The one source of every want."""
-    return lambda _: Supply(linked=(source,))
+    return lambda _: Supply(NodeId("n0"), (source,))
 
 
 def test_of_many_tries_the_first_and_the_last_are_kept() -> None:
