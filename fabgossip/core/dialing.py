@@ -8,6 +8,8 @@ Must not know: what becomes of a link once it is open.
 - *Seek*: as long as no live neighbour stands before this node in an audience where somebody does,
   three that do are dialled every 8 s, whatever failed before. A fabric cut in two settles to one
   seeker per audience and part, so it heals without anybody being told.
+- Members of an organisation that the cluster's directory does not list hear what is for everybody
+  over those that it lists. Where none of these is left, the first of the others visits them.
 - A part of the fabric out of reach for a minute is dialled anew once the first link into it opens.
 """
 
@@ -185,7 +187,8 @@ class Dialing:
             for seat in self._directories.seats
             if seat.earlier and not any(seat.is_earlier(one) for one in live)
         ]
-        if not lacking:
+        is_cut_off = self._is_cut_off(live)
+        if not lacking and not is_cut_off:
             self._seek_at = None
             return []
         if self._seek_at is not None and not is_due(self._seek_at, now):
@@ -200,7 +203,30 @@ class Dialing:
             for node_id in self._choice.drawn(seat.circle.members, seat.earlier)
             if self._is_free(node_id) and self._failures.may_seek(node_id, now)
         }
+        if is_cut_off:
+            drawn |= dict.fromkeys(self._doors(now))
         return self._rng.sample(list(drawn), min(SEEK_DIALS, len(drawn)))
+
+    def _is_cut_off(self, live: list[NodeId]) -> bool:
+        """Whether nobody between this node and those the cluster's directory lists is left: it is
+        not listed itself, is the first one alive in all its audiences, and has no link to any that
+        is."""
+        if self._directories.is_settled or not self._directories.seats:
+            return False
+        is_led = any(seat.is_earlier(one) for seat in self._directories.seats for one in live)
+        is_linked = any(
+            tie.is_open and self._directories.is_public(tie.node_id)
+            for tie in self._company.ties.counted()
+        )
+        return not is_led and not is_linked
+
+    def _doors(self, now: Instant) -> list[NodeId]:
+        """Whom to visit for what is for everybody."""
+        core = self._directories.public_core()
+        names = dict.fromkeys(
+            (*self._choice.drawn(core, len(core)), *(one.node_id for one in self._bootstrap))
+        )
+        return [one for one in names if self._is_free(one) and self._failures.may_seek(one, now)]
 
     def candidate(self, node_id: NodeId) -> Candidate:
         """Where a node is dialled, by a held directory or the configuration."""

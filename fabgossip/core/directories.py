@@ -49,10 +49,7 @@ class Directories:
         self.revision += 1
         self._own_record = self.record_of(self.own_id)
         self.seats = seats_of(self.own_id, tuple(self._rosters.values()))
-        self.is_settled = any(
-            one.scope.kind is ScopeKind.CLUSTER and self.own_id in one.records
-            for one in self._rosters.values()
-        )
+        self.is_settled = self.is_public(self.own_id)
 
     def on_expired(self, namespace: str) -> None:
         """The directory of a namespace is past its time."""
@@ -75,6 +72,17 @@ class Directories:
             for namespace, one in self._rosters.items()
             if namespace not in self._expired
         )
+
+    def is_public(self, node_id: NodeId) -> bool:
+        """Whether the cluster's own directory lists a node."""
+        return any(node_id in one.records for one in self._public())
+
+    def public_core(self) -> tuple[NodeId, ...]:
+        """The core nodes of the cluster's own directory, in its order."""
+        return tuple(node_id for one in self._public() for node_id in one.core)
+
+    def _public(self) -> tuple[Roster, ...]:
+        return tuple(one for one in self._rosters.values() if one.scope.kind is ScopeKind.CLUSTER)
 
     def shared(self, node_id: NodeId) -> int:
         """In how many of our audiences another node is, thin or not."""

@@ -45,6 +45,8 @@ class Roster:
     ranks: Mapping[NodeId, int]
     """The place of each member in the order; thin ones have none."""
     circles: tuple[Circle, ...]
+    core: tuple[NodeId, ...]
+    """The core nodes, in the order."""
 
     def is_member(self, node_id: NodeId, circle: Circle) -> bool:
         """Whether a node, thin or not, is in an audience."""
@@ -101,6 +103,7 @@ def roster_from(cluster_id: ClusterId, directory: PeerDirectory) -> Roster:
             )
             for index, audience in enumerate(directory.audiences)
         ),
+        core=tuple(peer.node_id for peer in counted if peer.peer_class is PeerClass.CORE),
     )
 
 
