@@ -76,6 +76,8 @@ Found: TypeAlias = tuple[Head | None, VerifiedManifest] | None
 HOPS_MAX = 255
 CLOSED_RETRY_S: Final = 600
 """One constant for every reason of trust, authority or scope, so it tells nothing."""
+NARROWED_RETRY_S: Final = 1
+"""When a link may be made anew over which less may pass than over the one before."""
 REACHES_MAX: Final = 4_096
 """Audiences of a link whose reach is remembered (*start*); beyond, all are looked at again."""
 _ALL_TYPES: Final = frozenset(COMPARED_TYPES)
@@ -143,6 +145,11 @@ class Disclosure:
         self._out.append(
             Disconnect(link=session.link, bye=bye, retry_after_s=retry_after_s, lost=lost)
         )
+
+    def narrowed(self, session: Session) -> None:
+        """End a link over which less may pass than before, so that nothing leaves that waits in its
+        queues; the next one, which may follow at once, begins with what may pass now."""
+        self.goodbye(session, ByeReason.CLOSED, LostReason.NARROWED, NARROWED_RETRY_S)
 
     def decide(self, request: Subject, found: Found, verb: Verb, now: Now) -> Decision:
         """Whether a peer may know of, or fetch, an artifact; `found` None for one we know nothing

@@ -246,6 +246,13 @@ class PartingDue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LifeDue:
+    """What a link rests on may be over: its own time, the peer's certificate, or its claims."""
+
+    link: LinkId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestDue:
     """A local request has waited as long as it wanted to."""
 
@@ -275,6 +282,7 @@ Timer: TypeAlias = (
     | AnswersDue
     | RequestDue
     | PartingDue
+    | LifeDue
     | AnnounceDue
     | PairDue
     | HaveDue

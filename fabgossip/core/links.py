@@ -14,6 +14,7 @@ from fabgossip.core.effects import Dial, Fact, Record, SetTimer
 from fabgossip.core.events import (
     DialDue,
     HelloDue,
+    LifeDue,
     LinkId,
     LostReason,
     PartingDue,
@@ -42,7 +43,7 @@ from fabgossip.model.messages import (
     Pong,
     Welcome,
 )
-from fabgossip.model.moment import Duration, Instant, Now, is_due, is_past, later
+from fabgossip.model.moment import Duration, Instant, Now, instant_of, is_due, is_past, later
 
 LINK_LIFE_MS: Final = 3_600_000
 """A link is made anew after this (*start*), give or take a tenth, so not all at once."""
@@ -197,6 +198,11 @@ class Links:
             self._m.disclosure.goodbye(session, ByeReason.FULL, LostReason.FULL, FULL_RETRY_S)
             return
         self._ping_later(session.link, now)
+        certificate_ends = instant_of(session.identity.expires_at, now)
+        self._timer(
+            LifeDue(link=session.link),
+            min(later(session.since, session.life), certificate_ends),
+        )
         self._m.disclosure.show_claims(session, now)
         self._m.disclosure.ask_heads(session, self._m.beliefs.lane_namespaces())
         if not self._m.neighbors.is_thin:
@@ -337,8 +343,10 @@ class Links:
                     )
                     continue
                 self._claims.judge_again(session, now)
+            if session.is_ended:
+                continue
             if session.is_open and self._m.disclosure.has_narrowed(session):
-                self._m.disclosure.goodbye(session, ByeReason.CLOSED, LostReason.NARROWED, 1)
+                self._m.disclosure.narrowed(session)
             elif session.is_open and self._m.disclosure.show_claims(session, now):
                 self._comparing.look(session, now)
 
@@ -367,16 +375,27 @@ class Links:
         self._m.out.append(Record(fact=Fact.SESSION_CUT, fields=fields))
 
     def end_expired(self, now: Now) -> None:
-        """An expired certificate or claims end a link, without grace: an outage grants nothing."""
+        """Look at all links whether they are over: a clock that was set forward made no timer
+        due."""
         for session in self._m.sessions.all_sessions():
-            claims = session.claims
-            is_old = is_due(later(session.since, session.life), now.instant)
-            if (
-                is_old
-                or is_past(session.identity.expires_at, now.unix)
-                or (claims is not None and is_past(claims.claims.expires_at, now.unix))
-            ):
-                self._m.disclosure.goodbye(session, ByeReason.LIFE_OVER, LostReason.LIFE)
+            self._end_if_expired(session, now)
+
+    def on_life_due(self, link: LinkId, now: Now) -> None:
+        """Something a link rests on ends about now."""
+        session = self._m.sessions.find(link)
+        if session is not None:
+            self._end_if_expired(session, now)
+
+    def _end_if_expired(self, session: Session, now: Now) -> None:
+        """An expired certificate or claims end a link, without grace: an outage grants nothing."""
+        claims = session.claims
+        is_old = is_due(later(session.since, session.life), now.instant)
+        if (
+            is_old
+            or is_past(session.identity.expires_at, now.unix)
+            or (claims is not None and is_past(claims.claims.expires_at, now.unix))
+        ):
+            self._m.disclosure.goodbye(session, ByeReason.LIFE_OVER, LostReason.LIFE)
 
     def _timer(self, timer: Timer, at: Instant) -> None:
         self._m.out.append(SetTimer(timer=timer, at=at))

@@ -33,6 +33,7 @@ from fabgossip.core.events import (
     HaveDue,
     HelloDue,
     LadderDue,
+    LifeDue,
     LinkSlow,
     MessageReceived,
     PairDue,
@@ -404,6 +405,8 @@ class Node:
                 self._links.on_hello_due(timer.link)
             case PartingDue():
                 self._links.on_parting_due(timer.link)
+            case LifeDue():
+                self._links.on_life_due(timer.link, now)
             case WantDue():
                 self._m.fetching.on_due(timer.content_hash, timer.generation)
             case ChainDue():

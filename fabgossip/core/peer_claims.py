@@ -7,17 +7,21 @@ more.
 Must not know: how a link opens or ends.
 """
 
+from typing import Final
+
 from fabgossip.core.comparing import Comparing
 from fabgossip.core.durability import Durability
-from fabgossip.core.effects import Fact, Persist, Record
-from fabgossip.core.events import LinkId, Token
+from fabgossip.core.effects import Fact, Persist, Record, SetTimer
+from fabgossip.core.events import LifeDue, LinkId, Token
 from fabgossip.core.machines import Machines
 from fabgossip.core.sessions import Session
 from fabgossip.model.authority import COMMITMENTS_MAX, VerifiedClaims
 from fabgossip.model.messages import Claims
-from fabgossip.model.moment import Now
+from fabgossip.model.moment import Now, instant_of
 from fabgossip.model.persistence import PutClaimsSeen
-from fabgossip.trust.rejections import Rejection
+from fabgossip.trust.rejections import Rejection, RejectionCode
+
+_OF_AN_EPOCH: Final = (RejectionCode.EPOCH_STALE, RejectionCode.EPOCH_UNKNOWN)
 
 
 class PeerClaims:
@@ -68,7 +72,7 @@ class PeerClaims:
         of an epoch we do not know yet are judged again once we do."""
         session.claims_envelope, session.openings = message.claims, message.openings
         self.judge(session, now)
-        if session.claims is not None:
+        if session.claims is not None and not session.is_ended:
             self._show_all(session, now)
 
     def judge(self, session: Session, now: Now) -> None:
@@ -90,6 +94,11 @@ class PeerClaims:
             if self._m.beliefs.may_accept(claims.claims.issued_at, now).allowed:
                 self._take_up(session, claims)
         self._m.recovery.on_claims(session)
+        if session.claims is not None and before != session.claims:
+            ends = instant_of(session.claims.claims.expires_at, now)
+            self._m.out.append(SetTimer(timer=LifeDue(link=session.link), at=ends))
+        if before is not None and _is_narrowed(before, claims):
+            self._m.disclosure.narrowed(session)
         if before is not None and session.claims is None:
             # What the peer was told rested on claims that count no more.
             self._m.dissemination.on_lost(session.link)
@@ -127,7 +136,7 @@ class PeerClaims:
         if not ok or session is None or session.offered is None:
             return
         self.judge(session, now)
-        if session.claims is None:
+        if session.claims is None or session.is_ended:
             return
         fields = (("peer", session.node_id), ("version", claims.claims.claims_version))
         self._m.out.append(Record(fact=Fact.CLAIMS_ACCEPTED, fields=fields))
@@ -147,3 +156,12 @@ class PeerClaims:
         self.judge(session, now)
         if had is None and session.claims is not None and session.is_open:
             self._show_all(session, now)
+
+
+def _is_narrowed(before: VerifiedClaims, after: VerifiedClaims | Rejection) -> bool:
+    """Whether a peer is entitled to less than before. A change of epoch is no such loss: it lasts
+    until the peer's claims are issued anew, over this very link."""
+    if isinstance(after, Rejection):
+        return after.code not in _OF_AN_EPOCH
+    had, has = before.entitlements, after.entitlements
+    return not (had.scope_ids <= has.scope_ids and set(had.assignments) <= set(has.assignments))

@@ -54,6 +54,11 @@ def is_past(moment: UnixTime, now: UnixTime) -> bool:
     return moment <= now
 
 
+def instant_of(moment: UnixTime, now: Now) -> Instant:
+    """When `moment` will have come, as long as nobody sets the clock; `now` if it has."""
+    return later(now.instant, Duration(max(0, seconds_between(now.unix, moment)) * 1_000))
+
+
 def seconds_between(start: UnixTime, end: UnixTime) -> int:
     """Seconds from `start` to `end`, negative if `end` is earlier."""
     return end - start
