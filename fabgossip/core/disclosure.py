@@ -421,28 +421,38 @@ class Disclosure:
 
     def heads(self, session: Session, known: tuple[HeadKnown, ...], now: Now) -> int:
         """Envelopes above what the peer knows, of namespaces it may know; the others lack. Gives
-        how many there were."""
+        how many there were. Trust travels as such: it waits behind nothing, and finds room."""
         denied: list[Decision] = []
         found = self._above(session, known, denied, now)
         self.deny_all(session, denied)
+        trust = [one for one in found if one.manifest.artifact_type in TRUST_TYPES]
+        others = [one for one in found if one.manifest.artifact_type not in TRUST_TYPES]
+        if trust:
+            self._send_heads(session, trust, TrafficClass.TRUST)
+        if others or not trust:
+            self._send_heads(session, others, TrafficClass.SNAPSHOT)
+        return len(found)
+
+    def _send_heads(
+        self, session: Session, found: list[VerifiedManifest], traffic: TrafficClass
+    ) -> None:
         envelopes: list[bytes] = []
         size = 0
-        for envelope in found:
-            is_full = size + len(envelope) > MANIFESTS_BYTES_MAX
+        for one in found:
+            is_full = size + len(one.envelope) > MANIFESTS_BYTES_MAX
             if is_full or len(envelopes) >= HEADS_ENTRIES_MAX:
-                self.send(session.link, Heads(envelopes=tuple(envelopes)), TrafficClass.SNAPSHOT)
+                self.send(session.link, Heads(envelopes=tuple(envelopes)), traffic)
                 envelopes, size = [], 0
-            envelopes.append(envelope)
-            size += len(envelope) + 8
-        self.send(session.link, Heads(envelopes=tuple(envelopes)), TrafficClass.SNAPSHOT)
-        return len(found)
+            envelopes.append(one.envelope)
+            size += len(one.envelope) + 8
+        self.send(session.link, Heads(envelopes=tuple(envelopes)), traffic)
 
     def _above(
         self, session: Session, known: tuple[HeadKnown, ...], denied: list[Decision], now: Now
-    ) -> list[bytes]:
+    ) -> list[VerifiedManifest]:
         """What fits into one answer, each namespace from where the asker is: asked again from what
         it has by then, the rest follows."""
-        found: list[bytes] = []
+        found: list[VerifiedManifest] = []
         room = HEADS_BYTES_MAX
         for one in known:
             for verified in self._newer(one):
@@ -451,7 +461,7 @@ class Disclosure:
                 room -= len(verified.envelope)
                 if room < 0:
                     return found
-                found.append(verified.envelope)
+                found.append(verified)
         return found
 
     def may_learn_all(self, session: Session, about: tuple[Found, ...], now: Now) -> bool:

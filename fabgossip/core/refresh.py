@@ -17,9 +17,9 @@ from fabgossip.model.moment import Duration, Instant, UnixTime, later, seconds_b
 
 REFRESH_SHARE: Final = 5
 """A namespace is asked for once a fifth of its refresh span is left."""
-DUE_MAX: Final = 1_024
-"""Namespaces asked for at a turn beside trust (*start*): question and answer stay below what a link
-may say at once."""
+DUE_MAX: Final = 250
+"""Namespaces asked for at a turn beside trust (*start*): one question, whose answer finds room in
+the queue of its class."""
 JITTER_DIVISOR: Final = 5
 """Jitter of 20 %."""
 

@@ -37,7 +37,7 @@ GRAFT_PREFIXES_MAX: Final = 64
 HOLDINGS_ENTRIES_MAX: Final = 64
 HOLDINGS_PREFIXES_MAX: Final = 1_024
 HEADS_ENTRIES_MAX: Final = 256
-HEADS_BYTES_MAX: Final = 4 * 1024 * 1024
+HEADS_BYTES_MAX: Final = 128 * 1024
 """What one question for heads is answered with (*start*), over as many frames as it takes."""
 MANIFESTS_BYTES_MAX: Final = 60 * 1024
 MANIFESTS_ENTRIES_MAX: Final = 256

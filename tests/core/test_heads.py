@@ -8,12 +8,18 @@ import pytest
 
 from fabgossip.core import disclosure
 from fabgossip.core.config import RefreshConfig
+from fabgossip.core.effects import Send
 from fabgossip.core.events import LinkId
 from fabgossip.core.rates import RATES, Kind
 from fabgossip.core.refresh import DUE_MAX, Refresh
-from fabgossip.model.messages import GetHeads, HeadKnown, Heads
+from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.messages import GetHeads, HeadKnown, Heads, TrafficClass
 from fabgossip.model.persistence import StoredTrust
+from fabgossip.wire.codec import message_body
 from fabgossip.wire.contents import bundle_bytes
+from fabgossip.wire.framing import frame_bytes
+from fabgossip.wire.outbox import Outbox
+from tests.core.artifacts import CLUSTER_SCOPE, Artifact, artifact, routes
 from tests.core.story import NOTHING_STORED, Story
 from tests.trust import factory
 
@@ -91,3 +97,43 @@ def test_of_all_that_is_due_so_much_is_asked_at_a_turn_and_everything_in_turn() 
     assert {name for one in turns for name in one} == set(due)
     assert turns[0] == tuple(due[:DUE_MAX])
     assert refresh.next_names(due[:DUE_MAX], after) == tuple(due[:DUE_MAX])
+
+
+def test_what_a_turn_asks_for_finds_room_on_the_link_of_who_answers() -> None:
+    """Of a dropped answer nobody is told, and the turn would be for nothing."""
+    story = Story()
+    origin = story.link("n2")
+    for number in range(DUE_MAX):
+        story.wait(100).announce(_large(number), origin).persisted()
+    story.wait(60_000)
+    link = story.link("n3")
+    outbox: Outbox[bytes] = Outbox()
+    known = tuple(HeadKnown(_large(n).manifest.namespace.text, 0, 0) for n in range(DUE_MAX))
+    story.hear(link, GetHeads(known=known))
+    answers = [one for one in story.find(Send) if one.link == link]
+    given = [len(one.message.envelopes) for one in answers if isinstance(one.message, Heads)]
+    assert 0 < sum(given) < DUE_MAX
+    for one in answers:
+        kind, body = message_body(one.message)
+        frame = frame_bytes(kind, one.traffic, one.stream, body)
+        assert outbox.offer(one.traffic, frame, len(frame))
+
+
+@cache
+def _large(number: int) -> Artifact:
+    """An artifact whose envelope is large: it names many roles."""
+    roles = ("role:edge", *(f"role:{one * 30}" for one in "hijklmnopq"))
+    return artifact(
+        ArtifactType.ROUTE_POLICY_BUNDLE,
+        f"routes/r{number:04}",
+        audience=factory.audience(CLUSTER_SCOPE, *roles),
+    )
+
+
+def test_trust_is_answered_in_a_class_of_its_own(story: Story) -> None:
+    link = story.link("n2")
+    story.accept(routes(), story.link("n3"))
+    names = (BUNDLES, routes().manifest.namespace.text)
+    story.hear(link, GetHeads(known=tuple(HeadKnown(one, 0, 0) for one in names)))
+    answers = [one for one in story.find(Send) if isinstance(one.message, Heads)]
+    assert [one.traffic for one in answers] == [TrafficClass.TRUST, TrafficClass.SNAPSHOT]
