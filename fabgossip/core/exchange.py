@@ -107,7 +107,7 @@ class Exchange:
         self._look_again(now)
 
     def _graft_wait(self, session: Session) -> Duration:
-        rtt = self._m.neighbors.liveness.rtt_ms(session.link) or 0
+        rtt = self._m.neighbors.liveness.slow_rtt_ms(session.link) or 0
         return Duration(max(GRAFT_MIN, 2 * rtt))
 
     def _look_again(self, now: Now) -> None:
@@ -117,7 +117,7 @@ class Exchange:
 
     def on_graft_due(self, now: Now) -> None:
         """What the tree did not bring is asked of who told of it, which joins the tree."""
-        for link, audience, prefixes in self._m.news.next_grafts(GRAFT_MIN, now.instant):
+        for link, audience, prefixes in self._m.news.next_grafts(now.instant):
             session = self._m.sessions.find(link)
             missing = self._m.dissemination.unseen(audience, prefixes)
             if session is None or not missing:

@@ -149,6 +149,7 @@ class Links:
                 self._on_hello(session, message, now)
             case Welcome() if session.welcome is None:
                 session.welcome = message
+                self._m.neighbors.liveness.on_welcome(session.link, now.instant)
                 self._open(session, now)
             case _:
                 self._break_early(session, now)

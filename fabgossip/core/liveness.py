@@ -11,7 +11,8 @@ Must not know: who is at the other end, what a link is for.
 - Deadlines are multiplied by 1 + the lag score; from score 3 on no suspect goes down.
 """
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 from typing import Final
@@ -31,6 +32,8 @@ THIN_SILENCE_MS: Final = 75_000
 LAG_MAX: Final = 3
 PING_JITTER_DIVISOR: Final = 20
 SEQUENCE_MASK: Final = 0xFFFFFFFF
+RTTS_MAX: Final = 20
+"""Round trips remembered of a link: some minutes (*start*)."""
 
 
 class Life(Enum):
@@ -48,12 +51,14 @@ class Life(Enum):
 class _Pulse:
     node_id: NodeId
     is_dialer: bool
+    since: Instant
     heard_at: Instant
     is_thin: bool = False
     sequence: int = 0
     asked_at: Instant | None = None
     """When the newest question went out, as long as it is not answered."""
-    rtt_ms: int | None = None
+    rtts_ms: deque[int] = field(default_factory=lambda: deque(maxlen=RTTS_MAX))
+    """The newest round trips, oldest first."""
     suspect_since: Instant | None = None
     ping_at: Instant | None = None
     look_at: Instant | None = None
@@ -72,7 +77,7 @@ class Liveness:
 
     def on_connected(self, link: LinkId, node_id: NodeId, now: Instant, *, is_dialer: bool) -> None:
         """A link passed TLS."""
-        self._pulses[link] = _Pulse(node_id, is_dialer, now)
+        self._pulses[link] = _Pulse(node_id, is_dialer, now, now)
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended."""
@@ -89,11 +94,18 @@ class Liveness:
             pulse.heard_at = now
             pulse.suspect_since = None
 
+    def on_welcome(self, link: LinkId, now: Instant) -> None:
+        """The peer answered the hello, which left as soon as there was a link: both ends measure
+        one round trip before the first ping."""
+        pulse = self._pulses.get(link)
+        if pulse is not None:
+            pulse.rtts_ms.append(elapsed(pulse.since, now))
+
     def on_pong(self, link: LinkId, sequence: int, now: Instant) -> None:
         """The peer answered; only the newest question measures the round trip."""
         pulse = self._pulses.get(link)
         if pulse is not None and sequence == pulse.sequence and pulse.asked_at is not None:
-            pulse.rtt_ms = elapsed(pulse.asked_at, now)
+            pulse.rtts_ms.append(elapsed(pulse.asked_at, now))
             pulse.asked_at = None
 
     def on_ping_due(self, link: LinkId, now: Instant) -> None:
@@ -174,9 +186,16 @@ class Liveness:
         return pulse is not None and pulse.suspect_since is not None
 
     def rtt_ms(self, link: LinkId) -> int | None:
-        """Round trip of the newest answered ping."""
+        """The newest round trip, of a ping or of the hello."""
         pulse = self._pulses.get(link)
-        return None if pulse is None else pulse.rtt_ms
+        return None if pulse is None or not pulse.rtts_ms else pulse.rtts_ms[-1]
+
+    def slow_rtt_ms(self, link: LinkId) -> int | None:
+        """What 95 in 100 of the newest round trips do not exceed."""
+        pulse = self._pulses.get(link)
+        if pulse is None or not pulse.rtts_ms:
+            return None
+        return sorted(pulse.rtts_ms)[-(-95 * len(pulse.rtts_ms) // 100) - 1]
 
     def heard_at(self, link: LinkId) -> Instant | None:
         """When a link last gave a sign of life."""

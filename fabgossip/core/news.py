@@ -28,8 +28,9 @@ _Name: TypeAlias = tuple[bytes, Audience]
 class _Awaited:
     due: tuple[Instant, int]
     """The number makes it one of its kind."""
-    links: list[LinkId] = field(default_factory=list)
-    """Who told of it and was not asked yet, first told first."""
+    tellers: dict[LinkId, Duration] = field(default_factory=dict)
+    """Who told of it and was not asked yet, and how long each may take to answer: in the order in
+    which they are asked."""
     asked: int = 0
 
 
@@ -62,14 +63,14 @@ class News:
             row = self._rows.setdefault(prefix, {}).get(audience)
             if row is None:
                 row = self._rows[prefix][audience] = self._new((prefix, audience), later(now, wait))
-            if link in row.links:
+            if link in row.tellers:
                 continue
             told[(prefix, audience)] = None
             if row.asked or later(now, wait) >= row.due[0]:
-                row.links.append(link)
+                row.tellers[link] = wait
             else:
                 # How long one teller takes is no reason to wait where another is faster.
-                row.links.insert(0, link)
+                row.tellers = {link: wait, **row.tellers}
                 self._move((prefix, audience), row, later(now, wait))
 
     def _new(self, name: _Name, at: Instant) -> _Awaited:
@@ -86,21 +87,20 @@ class News:
     def on_lost(self, link: LinkId) -> None:
         """A link ended: it is asked for nothing any more."""
         for prefix, audience in self._by_link.pop(link, {}):
-            self._rows[prefix][audience].links.remove(link)
+            del self._rows[prefix][audience].tellers[link]
 
-    def next_grafts(
-        self, wait: Duration, now: Instant
-    ) -> list[tuple[LinkId, Audience, tuple[bytes, ...]]]:
+    def next_grafts(self, now: Instant) -> list[tuple[LinkId, Audience, tuple[bytes, ...]]]:
         """What to ask for now, by link and audience, in the order it comes due; the next link is
-        asked after another `wait`. Cost: what is due."""
+        asked once this one had its time to answer. Cost: what is due."""
         asks: dict[tuple[LinkId, Audience], list[bytes]] = {}
         due = self._by_due.items_up_to((now, self._number), len(self._by_due))
         for _, (prefix, audience) in due:
             row = self._rows[prefix][audience]
-            if not row.links or row.asked >= GRAFTS_MAX:
+            if not row.tellers or row.asked >= GRAFTS_MAX:
                 self._end((prefix, audience))
                 continue
-            link = row.links.pop(0)
+            link = next(iter(row.tellers))
+            wait = row.tellers.pop(link)
             del self._by_link[link][(prefix, audience)]
             row.asked += 1
             self._move((prefix, audience), row, later(now, wait))
@@ -118,7 +118,7 @@ class News:
         if not self._rows[prefix]:
             del self._rows[prefix]
         self._by_due.discard(row.due)
-        for link in row.links:
+        for link in row.tellers:
             del self._by_link[link][name]
 
     def next_due(self, now: Instant) -> Instant | None:
@@ -140,6 +140,6 @@ class News:
         }
         assert dict(self._by_due.items()) == {row.due: name for name, row in rows.items()}
         assert all(row.asked <= GRAFTS_MAX for row in rows.values())
-        told = {(link, name) for name, row in rows.items() for link in row.links}
+        told = {(link, name) for name, row in rows.items() for link in row.tellers}
         assert told == {(link, name) for link, names in self._by_link.items() for name in names}
         assert all(len(names) <= NEWS_PER_LINK_MAX for names in self._by_link.values())

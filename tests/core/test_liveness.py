@@ -43,6 +43,25 @@ def test_only_the_answer_to_the_newest_ping_measures_the_round_trip() -> None:
     assert liveness.rtt_ms(A) == 7
 
 
+def test_both_ends_know_a_round_trip_before_the_first_ping() -> None:
+    for liveness in (dialed(), accepted()):
+        liveness.on_welcome(A, Instant(300))
+        assert (liveness.rtt_ms(A), liveness.slow_rtt_ms(A)) == (300, 300)
+
+
+def test_a_slow_round_trip_is_one_that_few_exceed() -> None:
+    """Of the last twenty: one in twenty counts for nothing, and what was long ago."""
+    liveness = dialed()
+    assert liveness.slow_rtt_ms(A) is None
+    for took in (9_000, *range(100, 119), 5_000):
+        now = Instant(2_000)
+        sequence = liveness.next_ping(A, now)
+        assert sequence is not None
+        liveness.on_pong(A, sequence, Instant(now + took))
+    assert liveness.slow_rtt_ms(A) == 118
+    assert liveness.rtt_ms(A) == 5_000
+
+
 def test_the_side_that_was_dialed_does_not_ask() -> None:
     liveness = accepted()
     assert liveness.next_ping(A, Instant(0)) is None

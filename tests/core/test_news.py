@@ -26,38 +26,38 @@ def test_the_tree_is_given_time_and_then_who_told_first_is_asked() -> None:
     news = told(A, B)
     assert news.next_due(NOW) == DUE
     assert news.next_due(NOW) is None
-    assert news.next_grafts(WAIT, later(NOW, Duration(WAIT - 1))) == []
-    assert news.next_grafts(WAIT, DUE) == [(A, EVERYBODY, (ONE,))]
+    assert news.next_grafts(later(NOW, Duration(WAIT - 1))) == []
+    assert news.next_grafts(DUE) == [(A, EVERYBODY, (ONE,))]
     assert news.next_due(DUE) == later(DUE, WAIT)
 
 
 def test_the_next_one_is_asked_only_after_another_while() -> None:
     news = told(A, B)
-    news.next_grafts(WAIT, DUE)
-    assert news.next_grafts(WAIT, DUE) == []
-    assert news.next_grafts(WAIT, later(DUE, WAIT)) == [(B, EVERYBODY, (ONE,))]
+    news.next_grafts(DUE)
+    assert news.next_grafts(DUE) == []
+    assert news.next_grafts(later(DUE, WAIT)) == [(B, EVERYBODY, (ONE,))]
 
 
 def test_what_came_is_asked_of_nobody() -> None:
     news = told(A)
     news.on_seen(ONE)
-    assert news.next_grafts(WAIT, DUE) == []
+    assert news.next_grafts(DUE) == []
     assert news.next_due(DUE) is None
 
 
 def test_a_lost_link_is_asked_for_nothing() -> None:
     news = told(A, B)
     news.on_lost(A)
-    assert news.next_grafts(WAIT, DUE) == [(B, EVERYBODY, (ONE,))]
+    assert news.next_grafts(DUE) == [(B, EVERYBODY, (ONE,))]
 
 
 def test_after_so_many_tries_comparing_sets_must_find_it() -> None:
     news = told(*(LinkId(number) for number in range(GRAFTS_MAX + 1)))
     at = DUE
     for number in range(GRAFTS_MAX):
-        assert news.next_grafts(WAIT, at) == [(LinkId(number), EVERYBODY, (ONE,))]
+        assert news.next_grafts(at) == [(LinkId(number), EVERYBODY, (ONE,))]
         at = later(at, WAIT)
-    assert news.next_grafts(WAIT, at) == []
+    assert news.next_grafts(at) == []
     assert news.next_due(at) is None
 
 
@@ -76,8 +76,8 @@ def test_a_faster_link_that_tells_as_well_is_asked_first_and_when_its_time_comes
     news.on_told(B, EVERYBODY, (ONE,), WAIT, NOW)
     news.check()
     assert news.next_due(NOW) == DUE
-    assert news.next_grafts(WAIT, DUE) == [(B, EVERYBODY, (ONE,))]
-    assert news.next_grafts(WAIT, later(DUE, WAIT)) == [(A, EVERYBODY, (ONE,))]
+    assert news.next_grafts(DUE) == [(B, EVERYBODY, (ONE,))]
+    assert news.next_grafts(later(DUE, WAIT)) == [(A, EVERYBODY, (ONE,))]
 
 
 def test_at_its_limit_a_link_takes_nobody_elses_room() -> None:
@@ -86,7 +86,7 @@ def test_at_its_limit_a_link_takes_nobody_elses_room() -> None:
         news.on_told(A, EVERYBODY, (b"%016d" % number,), WAIT, NOW)
     news.on_told(B, EVERYBODY, (TWO,), WAIT, NOW)
     news.check()
-    asked = {link: prefixes for link, _, prefixes in news.next_grafts(WAIT, DUE)}
+    asked = {link: prefixes for link, _, prefixes in news.next_grafts(DUE)}
     assert len(asked[A]) == NEWS_PER_LINK_MAX
     assert asked[A][0] == b"%016d" % 0
     assert asked[B] == (ONE, TWO)
@@ -98,7 +98,7 @@ def test_who_names_it_in_another_audience_keeps_nobody_from_being_asked() -> Non
     news = News()
     news.on_told(A, IN_ACME, (ONE,), WAIT, NOW)
     news.on_told(B, EVERYBODY, (ONE,), WAIT, NOW)
-    assert news.next_grafts(WAIT, DUE) == [(A, IN_ACME, (ONE,)), (B, EVERYBODY, (ONE,))]
+    assert news.next_grafts(DUE) == [(A, IN_ACME, (ONE,)), (B, EVERYBODY, (ONE,))]
     news.on_seen(ONE)
     news.check()
     assert news.next_due(DUE) is None
@@ -110,8 +110,8 @@ def test_what_ended_leaves_room_again() -> None:
     for ended in ("seen", "asked", "lost"):
         news.on_told(A, EVERYBODY, many, WAIT, NOW)
         if ended == "asked":
-            news.next_grafts(WAIT, DUE)
-            news.next_grafts(WAIT, later(DUE, WAIT))
+            news.next_grafts(DUE)
+            news.next_grafts(later(DUE, WAIT))
         elif ended == "lost":
             news.on_lost(A)
         else:
@@ -119,5 +119,16 @@ def test_what_ended_leaves_room_again() -> None:
                 news.on_seen(one)
         news.check()
         news.on_told(A, EVERYBODY, (ONE,), WAIT, NOW)
-        assert [prefixes for _, _, prefixes in news.next_grafts(WAIT, DUE)] == [(ONE,)]
+        assert [prefixes for _, _, prefixes in news.next_grafts(DUE)] == [(ONE,)]
         news.on_seen(ONE)
+
+
+def test_who_is_asked_has_its_own_time_to_answer_before_the_next_one_is() -> None:
+    """A slow teller is not taken for a silent one, or all would be asked before it can answer."""
+    news, slow = News(), Duration(600)
+    news.on_told(A, EVERYBODY, (ONE,), slow, NOW)
+    news.on_told(B, EVERYBODY, (ONE,), slow, NOW)
+    due = later(NOW, slow)
+    assert news.next_grafts(due) == [(A, EVERYBODY, (ONE,))]
+    assert news.next_grafts(later(due, Duration(slow - 1))) == []
+    assert news.next_grafts(later(due, slow)) == [(B, EVERYBODY, (ONE,))]
