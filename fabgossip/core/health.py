@@ -7,6 +7,7 @@ Must not know: how a snapshot is shown.
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import Catalog, Head, HeadState
@@ -40,6 +41,8 @@ from fabgossip.model.moment import Now, UnixTime, elapsed, is_past, seconds_betw
 from fabgossip.trust.modes import conditions_of
 
 PROBLEMS_MAX = 50
+NEIGHBORS_MIN: Final = 2
+"""Neighbours, and zones they stand in, so that the loss of one leaves another."""
 BEHIND_GRACE_MS = 5_000
 """A content wanted for less long is under way, not a problem (*start*)."""
 
@@ -204,11 +207,22 @@ def _problems(
     if not is_revoked and seen.active == 0 and (seen.target > 0 or not heads):
         because = "no link is open; dialling the signed directories' peers and the bootstrap"
         problems.append(problem(ProblemCode.NO_NEIGHBORS, "", because, "fabgossip peers"))
+    elif not is_revoked and (few := _thin_company(seen)) is not None:
+        problems.append(problem(ProblemCode.FEW_NEIGHBORS, "", few, "fabgossip peers"))
     for head in heads:
         found = _head_problem(head, fetching, now)
         if found is not None:
             problems.append(found)
     return tuple(problems)
+
+
+def _thin_company(seen: NeighborsSnapshot) -> str | None:
+    """Why one failure more would leave this node alone, where the directory has more to offer."""
+    if seen.active < min(NEIGHBORS_MIN, seen.target):
+        return f"{seen.active} neighbour, {seen.target} wanted: one more lost, and none is left"
+    if seen.active and seen.zones < min(NEIGHBORS_MIN, seen.zones_there):
+        return f"all neighbours stand in one zone, of {seen.zones_there} there are"
+    return None
 
 
 def _trust_problems(beliefs: Beliefs, now: Now) -> list[Problem]:

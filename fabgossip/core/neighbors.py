@@ -25,7 +25,7 @@ from fabgossip.core.events import LinkId, LostReason
 from fabgossip.core.failures import Failures
 from fabgossip.core.far import Far
 from fabgossip.core.liveness import Liveness
-from fabgossip.core.rosters import Roster
+from fabgossip.core.rosters import Roster, zone_of
 from fabgossip.core.rules import THIN_LINKS, Rule
 from fabgossip.core.seats import Seat
 from fabgossip.core.ties import Standing, Tie
@@ -57,6 +57,11 @@ class NeighborsSnapshot:
     """Links to neighbours, and those that are not open yet."""
     target: int
     failure_domains: int
+    zones: int
+    """In how many zones the neighbours stand."""
+    zones_there: int
+    """In how many zones the members of the widest audience do; 0 for a thin node, which is content
+    with whom it has."""
     guests: int
     suspects: int
 
@@ -245,12 +250,14 @@ class Neighbors:
 
     def snapshot(self) -> NeighborsSnapshot:
         """Counts for status."""
-        neighbors = self._company.neighbors()
+        neighbors, widest = self._company.neighbors(), self._directories.widest
         records = [self.record_of(tie.node_id) for tie in neighbors]
         return NeighborsSnapshot(
             active=len(self._company.ties) - len(self._company.guests()),
             target=max((self._wanted(seat) for seat in self._directories.seats), default=0),
             failure_domains=len({one.domain for one in records if one is not None}),
+            zones=len({zone_of(one.domain) for one in records if one is not None}),
+            zones_there=0 if widest is None or widest.rank is None else len(widest.circle.zones),
             guests=len(self._company.guests()),
             suspects=sum(self.liveness.is_suspect(tie.link) for tie in neighbors),
         )

@@ -17,6 +17,7 @@ class ProblemCode(StrEnum):
     """A closed list."""
 
     NO_NEIGHBORS = "no_neighbors"
+    FEW_NEIGHBORS = "few_neighbors"
     TRUST_STALE = "trust_stale"
     NOTHING_NEW = "nothing_new"
     REFRESH_OVERDUE = "refresh_overdue"

@@ -8,8 +8,19 @@ from fabgossip.core.events import AuditChanged, AuditState, ContentFailed, Fetch
 from fabgossip.core.health import BEHIND_GRACE_MS, PROBLEMS_MAX, Level, NodeSnapshot
 from fabgossip.core.problems import ProblemCode
 from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.messages import NeighborAsk, NeighborPurpose
 from fabgossip.model.mode import Mode
-from tests.core.artifacts import Artifact, artifact, revocations, routes, sealed, tombstone, trust
+from tests.core.artifacts import (
+    Artifact,
+    artifact,
+    peers,
+    record,
+    revocations,
+    routes,
+    sealed,
+    tombstone,
+    trust,
+)
 from tests.core.story import Story
 from tests.trust import factory
 
@@ -154,3 +165,34 @@ def test_the_list_of_problems_is_cut_and_says_by_how_many() -> None:
     story.step_clock(60)
     snapshot = seen(story)
     assert (len(snapshot.problems), snapshot.problems_omitted) == (PROBLEMS_MAX, 2)
+
+
+def few(story: Story) -> list[str]:
+    """Why one failure more would leave the node alone."""
+    problems = story.node.view.snapshot(story.now).problems
+    return [one.because for one in problems if one.code is ProblemCode.FEW_NEIGHBORS]
+
+
+def test_one_neighbor_of_several_there_are_is_a_problem() -> None:
+    story = Story()
+    story.accept(peers(record("n1"), record("n2"), record("n3")), story.link("n2"))
+    assert few(story) == ["1 neighbour, 2 wanted: one more lost, and none is left"]
+    story.link("n3")
+    assert not few(story)
+
+
+def test_one_neighbor_where_there_is_one_is_none() -> None:
+    story = Story()
+    story.accept(peers(record("n1"), record("n2")), story.link("n2"))
+    assert not few(story)
+
+
+def test_neighbors_of_one_zone_where_there_are_two_are_a_problem() -> None:
+    story = Story()
+    there = [record(one) for one in ("n1", "n2", "n3")]
+    first, _ = story.link("n2"), story.link("n3")
+    story.accept(peers(*there, record("n4", place="r1/z2/k1")), first)
+    assert few(story) == ["all neighbours stand in one zone, of 2 there are"]
+    ask = NeighborAsk(purpose=NeighborPurpose.QUOTA, is_needed=False)
+    story.hear(story.link("n4"), ask)
+    assert not few(story)
