@@ -490,6 +490,9 @@ class Comparing:
         for start in range(0, len(entries), ROOTS_ENTRIES_MAX):
             run = tuple(entries[start : start + ROOTS_ENTRIES_MAX])
             self._m.disclosure.roots(session, salt_id, run)
+        if owed:
+            # Whatever it was that was dropped: of holdings nothing stands until they come whole.
+            self._m.disclosure.whole_holdings(session, now)
         self._go_on(session, now)
 
     def check(self) -> None:

@@ -321,8 +321,10 @@ class Disclosure:
         self.send(session.link, message, TrafficClass.SNAPSHOT)
 
     def whole_holdings(self, session: Session, now: Now) -> None:
-        """Our own word about our holdings: everything current in each shared audience but what we
-        lack."""
+        """Our own word about our holdings, to a neighbour: everything current in each shared
+        audience but what we lack."""
+        if self._neighbors.is_thin or not self._neighbors.is_neighbor(session.link):
+            return
         is_whole = True
         run: list[HoldingsEntry] = []
         room = HOLDINGS_PREFIXES_MAX
@@ -342,7 +344,8 @@ class Disclosure:
     ) -> None:
         session.holdings_sequence += 1
         message = Holdings(sequence=session.holdings_sequence, is_whole=is_whole, entries=entries)
-        self.send(session.link, message, TrafficClass.POLICY)
+        first = entries[0].audience if entries else None
+        self.send(session.link, message, TrafficClass.POLICY, audience=first)
 
     def _holdings_entry(self, session: Session, audience: Audience, now: Now) -> HoldingsEntry:
         lacking = tuple(

@@ -2,7 +2,7 @@
 
 Decides: whether a neighbour is worth asking for a content.
 Keeps: an advertisement is the neighbour's own word on its own link, grants nothing and ends with
-the link.
+the link; where a part of it was lost, what was said before decides nothing.
 Must not know: what this node holds or wants.
 """
 
@@ -33,6 +33,8 @@ class _Word:
 class _Said:
     """All one link said."""
 
+    sequence: int | None = None
+    """Of the newest message; None before the first."""
     words: dict[Audience, _Word] = field(default_factory=dict)
     listed: int = 0
     """Prefixes in all words."""
@@ -56,8 +58,11 @@ class NeighborHoldings:
         """Take a neighbour's word about the audiences we may know; gives the prefixes newly
         advertised."""
         said = self._said.setdefault(link, _Said())
-        if holdings.is_whole:
+        is_gap = said.sequence is not None and holdings.sequence > said.sequence + 1
+        if holdings.is_whole or is_gap:
+            # What was lost may have taken something back.
             said = self._said[link] = _Said()
+        said.sequence = holdings.sequence
         fresh: list[bytes] = []
         for entry in holdings.entries:
             if entry.audience not in allowed:

@@ -206,8 +206,7 @@ class Links:
         )
         self._m.disclosure.show_claims(session, now)
         self._m.disclosure.ask_heads(session, self._m.beliefs.lane_namespaces())
-        if not self._m.neighbors.is_thin:
-            self._m.disclosure.whole_holdings(session, now)
+        self._m.disclosure.whole_holdings(session, now)
         self._ping(session, now)
         self._ask(now)
         self._m.fetching.on_opened(session.node_id, now.instant)
@@ -261,6 +260,7 @@ class Links:
 
     def on_ask(self, session: Session, ask: NeighborAsk, now: Now) -> None:
         """A peer wants to be a neighbour."""
+        was_neighbor = self._m.neighbors.is_neighbor(session.link)
         reply = self._m.neighbors.on_ask(session.link, ask, now.instant)
         if reply.bye is not None:
             lost = LostReason.FULL if reply.bye is ByeReason.FULL else LostReason.PROTOCOL
@@ -271,14 +271,17 @@ class Links:
             self._evict(evicted)
         answer = NeighborAnswer(is_yes=reply.is_yes, retry_after_s=reply.retry_after_s)
         self._m.disclosure.send(session.link, answer)
+        if reply.is_yes and not was_neighbor:
+            self._m.disclosure.whole_holdings(session, now)
 
     def on_answer(self, session: Session, answer: NeighborAnswer, now: Now) -> None:
         """A peer said whether we are neighbours. What was told to neighbours before the yes is
-        found by comparing sets."""
+        found by comparing sets; what we hold is told now."""
         is_fresh = self._m.neighbors.on_answer(
             session.link, answer.retry_after_s, now.instant, is_yes=answer.is_yes
         )
         if is_fresh:
+            self._m.disclosure.whole_holdings(session, now)
             self._ping(session, now)
         elif not answer.is_yes:
             self.dial(now)

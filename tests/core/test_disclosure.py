@@ -378,8 +378,7 @@ def test_what_a_full_queue_dropped_is_found_by_the_root_of_its_set() -> None:
     story.wait(999).when(TimerFired(timer=ComparisonDue(link=link)))
     assert story.find(Send) == []
     story.wait(1).when(TimerFired(timer=ComparisonDue(link=link)))
-    (roots,) = story.sent(link)
-    assert isinstance(roots, Roots)
+    (roots,) = [one for one in story.sent(link) if isinstance(one, Roots)]
     assert [(one.audience, one.count) for one in roots.entries] == [(IN_ACME, 2)]
     story.when(TimerFired(timer=ComparisonDue(link=outsider)))
     assert [one.entries for one in story.sent(outsider) if isinstance(one, Roots)] == [()]

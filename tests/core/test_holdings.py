@@ -1,5 +1,7 @@
 """A neighbour's word about what it holds: advice, about shared audiences, while linked."""
 
+from dataclasses import replace
+
 import pytest
 
 from fabgossip.core.config import HoldingsConfig
@@ -124,3 +126,15 @@ def test_a_link_may_speak_of_so_many_audiences_and_of_no_further_one() -> None:
         holdings.on_holdings(A, Holdings(sequence=1, is_whole=False, entries=(entry,)), audiences)
     holdings.check()
     assert holdings.says(A, audiences[-1], P) is None
+
+
+def test_where_a_part_was_lost_nothing_said_before_decides_anything() -> None:
+    """What was lost may have taken something back, and an honest neighbour would seem to lie."""
+    holdings = NeighborHoldings(HoldingsConfig())
+    holdings.on_holdings(A, whole(HoldingsMode.ALL_EXCEPT), BOTH)
+    holdings.on_holdings(A, also(Q), BOTH)
+    assert (holdings.says(A, EVERYBODY, P), holdings.says(A, EVERYBODY, Q)) == (True, True)
+    holdings.on_holdings(A, replace(also(), sequence=4), BOTH)
+    assert (holdings.says(A, EVERYBODY, P), holdings.says(A, EVERYBODY, Q)) == (None, None)
+    holdings.on_holdings(A, replace(whole(HoldingsMode.ALL_EXCEPT), sequence=5), BOTH)
+    assert holdings.says(A, EVERYBODY, P) is True
