@@ -145,7 +145,11 @@ class Node:
             self._rooms.activation,
         )
         self._requests = Requests(
-            self._m, self._rooms.intake, self._rooms.contents, self._rooms.keeping
+            self._m,
+            self._rooms.intake,
+            self._rooms.contents,
+            self._rooms.keeping,
+            self._rooms.activation,
         )
         self._replication = Replication(self._m, self._rooms.contents)
         self.view = View(self._m)

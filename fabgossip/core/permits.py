@@ -3,7 +3,8 @@
 Decides: whether mode, signed policy and the state of the artifact named allow a consumer's action,
 by its risk.
 Keeps: each action rests on one internal action and is never wider; a fact that is missing denies;
-what is absent, forbidden or revoked gets the same words.
+what is absent, forbidden or revoked gets the same words; a newer version that is announced and not
+here takes nothing from who goes on with the one before.
 Must not know: who asks.
 
 | action | risk | rests on |
@@ -19,6 +20,7 @@ from typing import Final
 
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import Head, HeadState
+from fabgossip.model.artifact import Manifest, VerifiedManifest
 from fabgossip.model.mode import (
     RISKS,
     Action,
@@ -43,6 +45,8 @@ _USABLE: Final = frozenset(
     {HeadState.CURRENT, HeadState.APPLYING, HeadState.HELD, HeadState.WITHHELD}
 )
 """What was put away for its age is judged by that, like any other."""
+_NOT_HERE: Final = frozenset({HeadState.BEHIND, HeadState.UNAPPLIED, HeadState.INVALID})
+"""Consumers read the version before, if there is one."""
 _POLICY_MODES: Final = {
     Mode.PARTITIONED: DegradedMode.PARTITIONED,
     Mode.STALE: DegradedMode.STALE,
@@ -58,22 +62,36 @@ class Permits:
     def __init__(self, beliefs: Beliefs) -> None:
         self._beliefs = beliefs
 
-    def decide(self, action: str, head: Head | None, now: Now, *, names_artifact: bool) -> Permit:
-        """Whether `action` may be done now, on the artifact named (`head` None: not known here)."""
+    def decide(
+        self,
+        action: str,
+        head: Head | None,
+        shown: VerifiedManifest | None,
+        now: Now,
+        *,
+        names_artifact: bool,
+    ) -> Permit:
+        """Whether `action` may be done now, on the artifact named (`head` None: not known here), of
+        which consumers read `shown`."""
         risk = risk_of(action)
         if names_artifact and not self._is_ours(head):
             return self._not_ours(action, now)
-        fault = self._artifact_fault(head, risk, now)
+        last_good = _last_good(head, shown, risk)
+        fault = self._artifact_fault(head, last_good, risk, now)
         if fault is not None:
             return self._no(action, now, *fault)
         permission = self._permission(action, risk, head, now)
         if not permission.allowed:
             return self._no(action, now, _CODES[permission.cause], permission.reason)
-        is_degraded = permission.mode is not Mode.FRESH or (
-            head is not None and is_past(head.manifest.refresh_by, now.unix)
-        )
-        code = PermitCode.ALLOWED_STALE if is_degraded else PermitCode.ALLOWED
-        return self._permit(action, now, code, permission.reason, head)
+        manifest = _judged(head, last_good)
+        is_degraded = permission.mode is not Mode.FRESH or last_good is not None
+        if is_degraded or (manifest is not None and is_past(manifest.refresh_by, now.unix)):
+            reason = permission.reason
+            if last_good is not None and head is not None:
+                # Not a fault of this node alone: the newer one is announced, and not here yet.
+                reason = f"{reason}; {last_good.order} is in use, {head.manifest.order} not here"
+            return self._permit(action, now, PermitCode.ALLOWED_STALE, reason, manifest)
+        return self._permit(action, now, PermitCode.ALLOWED, permission.reason, manifest)
 
     def _not_ours(self, action: str, now: Now) -> Permit:
         """Without claims nothing is known to be for this node: said of every name alike, it tells
@@ -95,30 +113,32 @@ class Permits:
         return is_for_us and head.state not in gone
 
     def _artifact_fault(
-        self, head: Head | None, risk: Risk, now: Now
+        self, head: Head | None, last_good: Manifest | None, risk: Risk, now: Now
     ) -> tuple[PermitCode, str] | None:
         """Why the artifact itself forbids the action, whatever the mode."""
-        if head is None:
+        manifest = _judged(head, last_good)
+        if head is None or manifest is None:
             return None
-        manifest, is_low = head.manifest, risk is Risk.LOW
+        is_low = risk is Risk.LOW
         if is_past(manifest.expires_at, now.unix):
             return PermitCode.TOO_OLD, "it has expired"
-        if head.state not in _USABLE and not (is_low and head.state is HeadState.OUTDATED):
+        is_usable = last_good is not None or head.state in _USABLE
+        if not is_usable and not (is_low and head.state is HeadState.OUTDATED):
             return PermitCode.NOT_USABLE, f"it is {head.state.value}"
         if (head.is_disputed or head.is_unlisted) and not is_low:
             return PermitCode.NOT_USABLE, "it is disputed, or not listed as current"
         if is_past(manifest.refresh_by, now.unix):
-            return self._age_fault(head, risk, now)
+            return self._age_fault(manifest, risk, now)
         return None
 
-    def _age_fault(self, head: Head, risk: Risk, now: Now) -> tuple[PermitCode, str] | None:
+    def _age_fault(self, manifest: Manifest, risk: Risk, now: Now) -> tuple[PermitCode, str] | None:
         """Past its refresh time only the signed policy says for how long it may still be used."""
         if risk in (Risk.HIGH, Risk.AUTHORITY):
             return PermitCode.TOO_OLD, "it is past its refresh time"
-        rule = self._beliefs.policy.rule_for(head.manifest.artifact_type)
+        rule = self._beliefs.policy.rule_for(manifest.artifact_type)
         if rule is None:
             return PermitCode.POLICY, "past its refresh time, and no policy speaks of its type"
-        if is_past(seconds_after(head.manifest.refresh_by, rule.max_age_s), now.unix):
+        if is_past(seconds_after(manifest.refresh_by, rule.max_age_s), now.unix):
             return PermitCode.TOO_OLD, "older than the signed policy allows"
         return None
 
@@ -156,7 +176,7 @@ class Permits:
         return self._permit(action, now, code, reason, None)
 
     def _permit(
-        self, action: str, now: Now, code: PermitCode, reason: str, head: Head | None
+        self, action: str, now: Now, code: PermitCode, reason: str, manifest: Manifest | None
     ) -> Permit:
         facts = self._beliefs.facts
         if action not in RISKS:
@@ -172,18 +192,31 @@ class Permits:
             help=_HELP[code],
             trust_version=facts.bundle.bundle_version,
             revocation_version=facts.revoked.version,
-            valid_until=self._valid_until(head, now),
+            valid_until=self._valid_until(manifest, now),
         )
 
-    def _valid_until(self, head: Head | None, now: Now) -> UnixTime:
+    def _valid_until(self, manifest: Manifest | None, now: Now) -> UnixTime:
         """At most ten seconds, and no longer than the next signed time it rests on."""
         until = [seconds_after(now.unix, VALID_FOR_S)]
         fresh = self._beliefs.freshness
         times = [fresh.bundle_refresh_by, fresh.revocations_refresh_by, fresh.snapshot_refresh_by]
-        if head is not None:
-            times += [head.manifest.refresh_by, head.manifest.expires_at]
+        if manifest is not None:
+            times += [manifest.refresh_by, manifest.expires_at]
         until += [one for one in times if one is not None and not is_past(one, now.unix)]
         return min(until)
+
+
+def _last_good(head: Head | None, shown: VerifiedManifest | None, risk: Risk) -> Manifest | None:
+    """What consumers go on reading while a newer version is not here: for actions that continue
+    what is in use. For all others the newest counts, as the control plane means it to."""
+    if head is None or shown is None or risk not in (Risk.LOW, Risk.MEDIUM):
+        return None
+    is_other = shown.manifest_hash != head.verified.manifest_hash
+    return shown.manifest if is_other and head.state in _NOT_HERE else None
+
+
+def _judged(head: Head | None, last_good: Manifest | None) -> Manifest | None:
+    return head.manifest if head is not None and last_good is None else last_good
 
 
 _CODES: Final = {

@@ -8,6 +8,7 @@ Must not know: who asks, over what.
 
 from typing import Final, assert_never
 
+from fabgossip.core.activation import Activation
 from fabgossip.core.catalog import GONE_STATES, prefix_of
 from fabgossip.core.effects import Answer, Fact, Outcome, Record, SetTimer
 from fabgossip.core.events import (
@@ -41,15 +42,30 @@ UNKNOWN_ACTION: Final = "unknown action"
 class Requests:
     """Takes requests of local software and owes each an answer."""
 
-    __slots__ = ("_contents", "_intake", "_keeping", "_m", "_permits", "_requests", "_submits")
+    __slots__ = (
+        "_activation",
+        "_contents",
+        "_intake",
+        "_keeping",
+        "_m",
+        "_permits",
+        "_requests",
+        "_submits",
+    )
 
     def __init__(
-        self, machines: Machines, intake: Intake, contents: OwnContents, keeping: Keeping
+        self,
+        machines: Machines,
+        intake: Intake,
+        contents: OwnContents,
+        keeping: Keeping,
+        activation: Activation,
     ) -> None:
         self._m = machines
         self._intake = intake
         self._contents = contents
         self._keeping = keeping
+        self._activation = activation
         self._permits = Permits(machines.beliefs)
         self._submits: dict[RequestId, tuple[VerifiedManifest, Outcome]] = {}
         self._requests: dict[RequestId, ContentHash] = {}
@@ -79,7 +95,8 @@ class Requests:
             named = self._m.catalog.by_content(body.content_hash)
             head = next((one for one, verified in named if verified is one.verified), None)
         names_artifact = body.namespace is not None or body.content_hash is not None
-        permit = self._permits.decide(body.action, head, now, names_artifact=names_artifact)
+        shown = None if head is None else self._activation.shown(head.manifest.namespace.text)
+        permit = self._permits.decide(body.action, head, shown, now, names_artifact=names_artifact)
         is_known = permit.action in RISKS
         fields = (
             # Names nobody knows are one subject: whoever makes them up would fill the log.

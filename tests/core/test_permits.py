@@ -21,7 +21,7 @@ from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.mode import RISKS, Permit, PermitCode, Risk
 from fabgossip.model.moment import UnixTime
 from fabgossip.trust.modes import PARTITIONED_AFTER_S
-from tests.core.artifacts import artifact
+from tests.core.artifacts import artifact, sealed
 from tests.core.story import Story
 from tests.trust import factory
 
@@ -119,3 +119,44 @@ def test_names_made_up_by_a_caller_are_one_subject_of_the_audit() -> None:
         fields = dict(record.fields)
         subjects.append((fields["action"], fields["asked"]))
     assert subjects == [(UNKNOWN_ACTION, "frobnicate"), (UNKNOWN_ACTION, "rout")]
+
+
+def newer(story: Story) -> Story:
+    """A newer version of the routes is announced, and its content not here."""
+    statement = replace(LASTING.manifest, config_version=LASTING.manifest.config_version + 1)
+    story.announce(sealed(statement, b"not here"), story.link("n3")).persisted()
+    return story
+
+
+@pytest.mark.parametrize("action", ["read-config", "keep-running", "route", "start-service"])
+def test_a_newer_version_that_is_not_here_takes_nothing_from_who_goes_on(
+    action: str, story: Story
+) -> None:
+    """Every publication would stop every consumer, until its content has come."""
+    permit = gate(newer(story), action)
+    assert (permit.allowed, permit.code) == (True, PermitCode.ALLOWED_STALE)
+    assert permit.reason == "fresh allows it; 2.7 is in use, 2.8 not here"
+
+
+@pytest.mark.parametrize("action", ["activate-update", "widen-scope", "admit-peer", "use-grant"])
+def test_for_what_is_of_high_risk_or_authority_the_newest_version_counts(
+    action: str, story: Story
+) -> None:
+    permit = gate(newer(story), action)
+    assert (permit.allowed, permit.code) == (False, PermitCode.NOT_USABLE)
+    assert permit.reason == "it is behind"
+
+
+def test_without_a_version_before_there_is_nothing_to_go_on_with() -> None:
+    story = Story()
+    story.announce(LASTING, story.link("n2")).persisted()
+    assert gate(story, "read-config").reason == "it is behind"
+
+
+def test_the_version_in_use_is_judged_by_its_own_age(story: Story) -> None:
+    """The newer one is in time; what is read is not, and no policy speaks of it."""
+    newer(story)
+    past = LASTING.manifest.refresh_by - factory.NOW
+    assert gate(story, "read-config").valid_until <= LASTING.manifest.refresh_by
+    story.wait((past + 1) * 1_000)
+    assert gate(story, "read-config").code in (PermitCode.POLICY, PermitCode.MODE)
