@@ -179,6 +179,9 @@ class Acquisition:
         """A content is here; the wants it ends, if anybody waited for it."""
         stored = event.wanted
         ended = self._m.fetching.on_stored(stored, event.link, now.instant)
+        for want in ended:
+            if want.state is WantState.SATISFIED:
+                self._following.on_superseded(want.verified, now)
         self._following.on_content(stored.content_hash, stored.size, event.content, now)
         self._assembling.on_stored(stored.content_hash, now)
         for want in ended:
@@ -209,6 +212,9 @@ class Acquisition:
         elif event.reason is FetchFailure.CONTRADICTED:
             self._on_contradicted(want)
             self._assembling.on_stuck(want.verified, now)
+        if not self._m.catalog.is_named(content_hash):
+            self._contents.void(content_hash)  # superseded meanwhile: this was the try it had left
+            return
         self._announcing.on_stuck(want.verified, now)
 
     def on_granted(self, event: GrantedReceived, now: Now) -> None:

@@ -86,6 +86,27 @@ class Activation:
         head.state = HeadState.APPLYING
         self._switch(verified)
 
+    def apply_superseded(self, head: Head, verified: VerifiedManifest, now: Now) -> None:
+        """Switch to a version although a newer one is known: it came while that one is still on
+        its way. Where versions follow each other faster than their contents come, consumers would
+        else never get a newer one."""
+        if self._may_apply_superseded(head, verified, now):
+            self._switch(verified)
+
+    def _may_apply_superseded(self, head: Head, verified: VerifiedManifest, now: Now) -> bool:
+        """As strict as for a head, and only forward."""
+        beliefs, manifest = self._m.beliefs, verified.manifest
+        if head.state is not HeadState.BEHIND or is_past(manifest.refresh_by, now.unix):
+            return False
+        if not is_good(beliefs, verified, now) or not beliefs.may(Action.APPLY, now).allowed:
+            return False
+        namespace = manifest.namespace.text
+        last = self._shown.get(namespace) or self._m.withholding.away(namespace)
+        if last is not None and last.manifest.order >= manifest.order:
+            return False
+        is_wider = last is None or not is_narrower(manifest, last.manifest)
+        return not is_wider or beliefs.may(Action.HIGH_RISK, now).allowed
+
     def _may_apply(self, head: Head, now: Now) -> bool:
         """Only what is for this node, undisputed, listed where it must be, within its refresh time,
         in a mode that allows it; what widens an audience only while everything is fresh."""
@@ -154,6 +175,9 @@ class Activation:
         self._m.withholding.on_over(namespace)
         self._unwithdrawn.pop(namespace, None)
         self._take_away_if_bad(namespace, verified, now)
+        if head is not None and verified.manifest.order < head.manifest.order:
+            late = Record(fact=Fact.ARTIFACT_CURRENT, fields=fields_of(verified, "superseded"))
+            self._m.out.append(late)
         if head is None or head.verified is not verified or head.state is not HeadState.APPLYING:
             return
         head.state = HeadState.CURRENT

@@ -357,6 +357,11 @@ class Fetching:
             for want in self._wants.all()
         )
 
+    def is_under_way(self, verified: VerifiedManifest) -> bool:
+        """Whether the content a manifest names is on its way."""
+        want = self.find(verified)
+        return want is not None and want.state is WantState.FETCHING
+
     def is_asked(self, node_id: NodeId) -> bool:
         """Whether a content is on its way from a node."""
         return self._asking.is_asked(node_id)

@@ -158,13 +158,26 @@ class Following:
         if verified.manifest.artifact_type is not ArtifactType.TRUST_BUNDLE:
             self._announcing.tell(verified, now)
 
+    def on_superseded(self, verified: VerifiedManifest, now: Now) -> None:
+        """The content of a version came after a newer one was known, which is still on its way."""
+        manifest = verified.manifest
+        head, before = (
+            self._m.catalog.find(manifest.namespace.text), self._withdrawing.superseded(verified),
+        )  # fmt: skip
+        if head is None or before is None or self._m.catalog.is_named(manifest.content_hash):
+            return
+        self._contents.on_held(manifest.content_hash, manifest.content_size, now.unix)
+        self._withdrawing.supersede_late(head, before)
+        self._activation.apply_superseded(head, verified, now)
+
     def on_content(
         self, content_hash: ContentHash, size: int, content: bytes | None, now: Now
     ) -> None:
         """A content is durable here: apply it to every head that names it, and say that we hold
         it."""
         if not self._m.catalog.is_named(content_hash):
-            self._m.out.append(Remove(content_hash=content_hash))
+            if not self._contents.size_of(content_hash):
+                self._m.out.append(Remove(content_hash=content_hash))
             return
         self._contents.on_held(content_hash, size, now.unix)
         for head, verified in self._m.catalog.by_content(content_hash):
