@@ -98,11 +98,11 @@ class Fetching:
         *,
         is_read: bool,
     ) -> Want | None:
-        """There is a reason to get this content; None if the limit of wants is reached (trust is
-        never refused)."""
+        """There is a reason to get this content; None if the limit of wants is reached. Trust is
+        never refused, and what is more urgent takes the place of something that waits."""
         want = self.find(verified)
         if want is None:
-            if len(self._wants) >= self._config.wants_max and traffic is not TrafficClass.TRUST:
+            if self.is_full and traffic is not TrafficClass.TRUST and not self._make_room(traffic):
                 return None
             wanted = wanted_from(verified, is_read=is_read)
             want = Want(goal_of(verified), wanted, verified, traffic, now, now)
@@ -111,6 +111,25 @@ class Fetching:
         if announcer is not None:
             self.on_announced(want, announcer, now)
         return want
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the limit of wants is reached."""
+        return len(self._wants) >= self._config.wants_max
+
+    def _make_room(self, traffic: TrafficClass) -> bool:
+        """Give up the youngest want of the least urgent class that waits, if it is less urgent than
+        this: it is wanted again once there is room."""
+        idle = (WantState.QUEUED, WantState.PARKED)
+        last = max(
+            (one for one in self._wants.all() if one.state in idle and not one.requests),
+            key=lambda one: one.key,
+            default=None,
+        )
+        if last is None or last.traffic <= traffic:
+            return False
+        self._end(last, WantState.VOID)
+        return True
 
     def on_announced(self, want: Want, announcer: NodeId, now: Instant) -> None:
         """A node announced what a want is for: whether it had it before or not, it may have it

@@ -341,6 +341,9 @@ def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
         return problem(ProblemCode.WITHHELD, namespace, because, step)
     if head.state is HeadState.BEHIND:
         want = fetching.find(head.verified)
+        if want is None and fetching.is_full:
+            because = "as many contents are wanted as may be at once; it is wanted in its turn"
+            return problem(ProblemCode.CONTENT_MISSING, namespace, because, step)
         if want is not None and elapsed(want.since, now.instant) >= BEHIND_GRACE_MS:
             return problem(ProblemCode.CONTENT_MISSING, namespace, _tries(want), step)
     if state_of(head, now) == "stale":

@@ -64,6 +64,16 @@ class OwnContents:
             verified, traffic_of(verified), announcer, now.instant, is_read=is_read
         )
 
+    def want_again(self, now: Now) -> None:
+        """Want what is behind and not wanted: it was refused when too much was. Cost: O(heads),
+        once there is room."""
+        for head in self._m.catalog.heads():
+            if self._m.fetching.is_full:
+                return
+            is_lost = head.state is HeadState.BEHIND and head.is_durable
+            if is_lost and self._m.chains.find(head.manifest.namespace.text) is None:
+                self.want(head.verified, None, now)
+
     def take(self, verified: VerifiedManifest, request: RequestId) -> None:
         """Take a submitted content from the request that brought it."""
         wanted = wanted_from(verified, is_read=TYPE_RULES[verified.manifest.artifact_type].is_read)

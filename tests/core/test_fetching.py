@@ -17,6 +17,7 @@ from fabgossip.core.events import (
     LostReason,
     PeerLost,
     Persisted,
+    RefreshDue,
     RequestId,
     RequestMade,
     SpaceChanged,
@@ -38,6 +39,7 @@ from fabgossip.model.artifact import Order
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import Holdings, HoldingsEntry, HoldingsMode, TrafficClass
 from fabgossip.model.moment import Instant
+from fabgossip.model.policy import DegradedPolicy
 from tests.core.artifacts import (
     EVERYBODY,
     Artifact,
@@ -590,3 +592,45 @@ def test_who_holds_all_it_knows_of_said_nothing_of_what_it_never_heard_of() -> N
         fail(story, one, FetchFailure.MISSING)
         assert story.find(ReceiveContent) == []
     assert advertise(story, honest, fresh[-1]).only(ReceiveContent).link == honest
+
+
+def full(*artifacts: Artifact) -> tuple[Story, LinkId]:
+    """A node that wants two contents at most, and was told of these."""
+    story = Story(config=NodeConfig(fetching=FetchingConfig(wants_max=2)))
+    link = story.link("n2")
+    for one in artifacts:
+        story.announce(one, link).persisted()
+    return story, link
+
+
+def test_what_was_too_much_is_wanted_in_its_turn_and_said_to_be_missing_until_then() -> None:
+    """Nobody would announce it again."""
+    all_routes = [routes(name=f"r{number}", content=b"%d" % number) for number in range(5)]
+    story, link = full(*all_routes)
+    problems = story.node.view.snapshot(story.now).problems
+    missing = [one for one in problems if one.code is ProblemCode.CONTENT_MISSING]
+    assert len(missing) == 3
+    assert "in its turn" in missing[0].because
+    came = 0
+    for _ in range(4):
+        for one in all_routes:
+            if isinstance(story.node.view.want_of(one.verified), Want):
+                story.stored(one, link)
+                came += 1
+        story.due(RefreshDue)
+        story.node.check()
+    assert came == 5
+
+
+def test_what_is_more_urgent_takes_the_place_of_what_waits() -> None:
+    config = NodeConfig(fetching=FetchingConfig(wants_max=2, transfers_max=1))
+    story = Story(config=config)
+    link = story.link("n2")
+    under_way, waits = (routes(name=one, content=one.encode()) for one in ("r1", "r2"))
+    for one in (under_way, waits, node_snapshot(degraded=DegradedPolicy())):
+        story.announce(one, link).persisted()
+    wanted = [isinstance(story.node.view.want_of(one.verified), Want) for one in (under_way, waits)]
+    assert wanted == [True, False]
+    assert isinstance(
+        story.node.view.want_of(node_snapshot(degraded=DegradedPolicy()).verified), Want
+    )

@@ -65,7 +65,7 @@ def test_bytes_that_nobody_wants_any_more_leave_with_the_next_version() -> None:
 
 
 def test_of_versions_that_never_came_nothing_is_remembered() -> None:
-    """The last one that is here stays until a newer one is; of those between, the one on its way."""
+    """The last one here stays until a newer one is; of those between, the one on its way."""
     story = Story()
     origin = story.link("n2")
     story.accept(routes(7), origin)
