@@ -92,19 +92,31 @@ class Exchange:
         for prefix in message.prefixes:
             self._m.telling.on_peer_has(session.link, prefix)
         if message.is_late:
-            self._m.dissemination.on_listed(session.link, message.audience, message.prefixes)
+            lacking = self._lacking(message.audience, message.prefixes)
+            self._m.dissemination.on_listed(session.link, message.audience, lacking)
             self.graft(session)
         else:
             self._on_news(session, message, now)
 
     def _on_news(self, session: Session, message: Have, now: Now) -> None:
         """The tree is given a moment to bring it."""
-        unseen = self._m.dissemination.unseen(message.audience, message.prefixes)
+        unseen = self._m.dissemination.unseen(
+            message.audience, self._lacking(message.audience, message.prefixes)
+        )
         if not unseen:
             return
         wait = self._graft_wait(session)
         self._m.news.on_told(session.link, message.audience, unseen, wait, now.instant)
         self._look_again(now)
+
+    def _lacking(self, audience: Audience, prefixes: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """Those that stand for nothing known here in an audience. What was seen is remembered for
+        all audiences together, and how much others hear of must not show in what is asked of this
+        peer."""
+        found = {one: self._m.catalog.by_prefix(one) for one in prefixes}
+        return tuple(
+            one for one, row in found.items() if row is None or row[1].manifest.audience != audience
+        )
 
     def _graft_wait(self, session: Session) -> Duration:
         rtt = self._m.neighbors.liveness.slow_rtt_ms(session.link) or 0
@@ -119,7 +131,7 @@ class Exchange:
         """What the tree did not bring is asked of who told of it, which joins the tree."""
         for link, audience, prefixes in self._m.news.next_grafts(now.instant):
             session = self._m.sessions.find(link)
-            missing = self._m.dissemination.unseen(audience, prefixes)
+            missing = self._m.dissemination.unseen(audience, self._lacking(audience, prefixes))
             if session is None or not missing:
                 continue
             self._m.telling.trees.on_grafted(audience, link)

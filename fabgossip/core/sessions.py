@@ -17,9 +17,12 @@ from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import NodeIdentity, Opening, VerifiedClaims
 from fabgossip.model.ids import BootId, NodeId
 from fabgossip.model.messages import Hello, Protocols, Welcome
-from fabgossip.model.moment import Duration, Instant
+from fabgossip.model.moment import Duration, Instant, elapsed
 from fabgossip.model.scope import Audience
 
+CROSSING: Final = Duration(15_000)
+"""Dials that cross each other are made within this: a dial may take 3 s, a handshake and a hello
+5 s each (*start*)."""
 NAMED_MAX: Final = 1_024
 """Audiences a peer is remembered to have named (*start*); beyond, the oldest is named again."""
 
@@ -189,8 +192,9 @@ class Sessions:
         """Of `fresh`, which just said hello, and the other link to the same node that did and was
         not given up: the one that stays and the one to give up. None if there is no other.
 
-        Another process at the other end: the older link is dead. The same process, so crossing
-        dials: the link dialled by the smaller node id stays. A link that has said nothing yet is
+        Another process at the other end: the older link is dead. So it is where it was made long
+        before: nobody dials whom it is linked to. Else these are crossing dials of one process: the
+        link dialled by the smaller node id stays. A link that has said nothing yet is
         judged when it does, so both ends give up the same one whatever arrives first.
         """
         other = next(
@@ -204,6 +208,8 @@ class Sessions:
         if other is None:
             return None
         if other.boot_id != fresh.boot_id or other.is_dialer == fresh.is_dialer:
+            return fresh, other
+        if elapsed(other.since, fresh.since) > CROSSING:
             return fresh, other
         smaller_dialed = fresh.is_dialer == (self.own_id < fresh.node_id)
         return (fresh, other) if smaller_dialed else (other, fresh)

@@ -7,7 +7,7 @@ import pytest
 
 from fabgossip.core.effects import Dial, Disconnect, Fact, Send
 from fabgossip.core.events import DialDue, HelloDue, LinkId, LostReason, PeerLost, TimerFired
-from fabgossip.core.sessions import shared_protocol
+from fabgossip.core.sessions import CROSSING, shared_protocol
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import (
     Announce,
@@ -253,6 +253,20 @@ def test_another_process_at_the_other_end_replaces_the_older_link() -> None:
     story.when(lost).hear(new, WELCOME)
     assert [one.link for one in story.node.view.sessions()] == [new]
     assert Fact.NEIGHBOR_CONNECTED in story.facts()
+
+
+@pytest.mark.parametrize("is_dialer", [True, False])
+@pytest.mark.parametrize(("own", "other"), [("n1", "n2"), ("n2", "n1")])
+def test_who_dials_anew_long_after_the_link_was_made_has_lost_it(
+    own: str, other: str, *, is_dialer: bool
+) -> None:
+    """It would be turned away for as long as this end believes in the old link."""
+    story = Story(name=own)
+    old = story.link(Peer(name=other), is_dialer=is_dialer)
+    story.wait(CROSSING + 1)
+    new = story.connect(other, is_dialer=not is_dialer)
+    story.hear(new, Peer(name=other).hello())
+    assert (story.only(Disconnect).link, story.only(Disconnect).bye) == (old, ByeReason.DUPLICATE)
 
 
 def test_claims_of_another_node_leave_the_trust_lane_only() -> None:

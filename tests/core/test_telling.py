@@ -7,7 +7,7 @@ import pytest
 
 from fabgossip.core.config import DisseminationConfig, NodeConfig
 from fabgossip.core.effects import Fact, ReceiveContent, Record
-from fabgossip.core.events import AnnounceDue, GraftDue, HaveDue, LinkId, LinkSlow
+from fabgossip.core.events import AnnounceDue, GraftDue, HaveDue, LinkId, LinkSlow, TimerFired
 from fabgossip.model.authority import RevokedKind
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import Announce, Announced, Graft, Have, Prune
@@ -186,3 +186,20 @@ def test_what_was_learned_from_a_list_is_told_as_late_news_to_everybody() -> Non
     late = Have(audience=EVERYBODY, prefixes=(routes().prefix,), is_late=True)
     assert story.due(HaveDue).sent(other) == [late]
     assert replace(late, is_late=False) != late
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+def test_what_is_known_here_is_not_asked_for_however_much_was_heard_of_since(
+    *, is_late: bool
+) -> None:
+    """What was seen is forgotten by number, over all audiences; what is at the head is not."""
+    story = Story(config=NodeConfig(dissemination=DisseminationConfig(seen_max=16)))
+    origin, other = story.link("n2"), story.link("n3")
+    story.accept(routes(), origin)
+    for number in range(20):
+        story.accept(routes(name=f"x{number}"), origin)
+    have = Have(audience=EVERYBODY, prefixes=(routes().prefix,), is_late=is_late)
+    story.hear(other, have)
+    assert not [one for one in story.sent(other) if isinstance(one, Graft)]
+    story.wait(1_000).when(TimerFired(timer=GraftDue()))
+    assert not [one for one in story.sent(other) if isinstance(one, Graft)]
