@@ -9,6 +9,7 @@ Must not know: trio, sockets, disks, clocks, logs.
 from typing import Final, assert_never
 
 from fabgossip.core.acquisition import Acquisition
+from fabgossip.core.awaiting import Awaiting
 from fabgossip.core.comparing import Comparing
 from fabgossip.core.effects import Effect, Fact, Record, SetTimer
 from fabgossip.core.events import (
@@ -117,7 +118,7 @@ class Node:
 
     __slots__ = (
         "_acquisition", "_claims", "_comparing", "_exchange", "_links", "_m",
-        "_replication", "_requests", "_rooms", "_serving", "_witnessing", "view",
+        "_replication", "_requests", "_rooms", "_serving", "_witnessing", "awaiting", "view",
     )  # fmt: skip
 
     def __init__(self, setup: NodeSetup, verifier: Verifier) -> None:
@@ -153,6 +154,7 @@ class Node:
         )
         self._replication = Replication(self._m, self._rooms.contents)
         self.view = View(self._m)
+        self.awaiting = Awaiting(self._m, self._rooms.activation)
         """What readers may see."""
 
     def handle(self, event: Event, now: Now) -> list[Effect]:

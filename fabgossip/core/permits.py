@@ -74,7 +74,7 @@ class Permits:
         """Whether `action` may be done now, on the artifact named (`head` None: not known here), of
         which consumers read `shown`."""
         risk = risk_of(action)
-        if names_artifact and not self._is_ours(head):
+        if names_artifact and not self.is_ours(head):
             return self._not_ours(action, now)
         last_good = _last_good(head, shown, risk)
         fault = self._artifact_fault(head, last_good, risk, now)
@@ -102,7 +102,7 @@ class Permits:
             return replace(permit, help="fabgossip status")
         return self._no(action, now, PermitCode.UNKNOWN, "no artifact here that this node uses")
 
-    def _is_ours(self, head: Head | None) -> bool:
+    def is_ours(self, head: Head | None) -> bool:
         """Whether this node may use the artifact: held, for it, and nothing took it away."""
         if head is None or not head.is_durable:
             return False

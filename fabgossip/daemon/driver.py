@@ -134,6 +134,7 @@ class Driver:
         self.sending = Sending(world.disk, nursery, self.post, trio.current_time)
         self.granted = GrantedTransfers(world.disk.files, nursery, self.post, trio.current_time)
         self.facts: deque[tuple[UnixTime, Record]] = deque(maxlen=EVENTS_KEPT)
+        self._fact_recorded = trio.Event()
         self.refused_connections = 0
         self.space = AMPLE
         """How much space there is, as it was looked at last."""
@@ -228,8 +229,14 @@ class Driver:
 
     def _record(self, effect: Record) -> None:
         self.facts.append((read_clocks().unix, effect))
+        self._fact_recorded.set()
+        self._fact_recorded = trio.Event()
         self._world.audit.record(effect)
         self._world.log.emit(effect.fact.value, RULES[effect.fact].level, effect.fields)
+
+    async def next_fact(self) -> None:
+        """Wait until something is recorded."""
+        await self._fact_recorded.wait()
 
     @property
     def audit(self) -> Audit:

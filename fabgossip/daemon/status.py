@@ -19,6 +19,7 @@ from fabgossip.daemon.driver import Driver
 from fabgossip.daemon.orders import Orders
 from fabgossip.daemon.questions import Questions
 from fabgossip.daemon.views import About
+from fabgossip.daemon.waits import Waits
 
 
 class StatusServer:
@@ -28,7 +29,7 @@ class StatusServer:
         self._driver = driver
         self._callers = Callers(os.geteuid(), operator_group)
         questions = Questions(driver, about, lambda: self.is_ready)
-        self._routes = _routes(questions, Orders(driver))
+        self._routes = _routes(questions, Waits(driver), Orders(driver))
         self._scope = trio.CancelScope()
         self._has_ended = trio.Event()
         self.is_ready = False
@@ -101,7 +102,7 @@ class _Route:
 _Routes: TypeAlias = dict[tuple[str, str], _Route]
 
 
-def _routes(questions: Questions, orders: Orders) -> _Routes:
+def _routes(questions: Questions, waits: Waits, orders: Orders) -> _Routes:
     """Method and path of every question and order."""
     return {
         ("GET", "/v1/status"): _Route(questions.on_status),
@@ -116,6 +117,9 @@ def _routes(questions: Questions, orders: Orders) -> _Routes:
         ("GET", "/v1/events"): _Route(questions.on_events),
         ("GET", "/v1/gate"): _Route(
             questions.on_gate, query=("action", "namespace", "content_hash")
+        ),
+        ("GET", "/v1/wait"): _Route(
+            waits.on_wait, query=("namespace", "min_version", "usable", "wait_ms")
         ),
         ("GET", "/v1/audit"): _Route(questions.on_audit, is_operate=True, query=("after",)),
         ("GET", "/v1/checkpoints"): _Route(

@@ -6,8 +6,17 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from fabgossip.errors import ModelError
 from fabgossip.model.envelope import PayloadKind
-from fabgossip.model.ids import ArtifactId, ClusterId, ContentHash, KeyId, ManifestHash, NodeId
+from fabgossip.model.ids import (
+    ArtifactId,
+    ClusterId,
+    ContentHash,
+    KeyId,
+    ManifestHash,
+    NodeId,
+    shown,
+)
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import Audience, Family, Namespace
 from fabgossip.model.words import Word
@@ -165,6 +174,10 @@ TYPE_RULES: Final[dict[ArtifactType, TypeRule]] = {
 TRUST_TYPES: Final = frozenset({ArtifactType.TRUST_BUNDLE, ArtifactType.REVOCATION_LIST})
 
 
+ORDER_DIGITS_MAX: Final = 16
+"""Of an epoch or a version, as text."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Order:
     """(authority epoch, config version), compared left to right."""
@@ -174,6 +187,19 @@ class Order:
 
     def __str__(self) -> str:
         return f"{self.epoch}.{self.version}"
+
+
+def parse_order(text: str) -> Order:
+    """An order as `str` writes it, such as `1.42`; raises `ModelError`."""
+    epoch, dot, version = text.partition(".")
+    parts = (epoch, version)
+    if not dot or not all(_is_number(one) for one in parts):
+        raise ModelError(f"{shown(text)}: expected EPOCH.VERSION, such as 1.42")
+    return Order(int(epoch), int(version))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= ORDER_DIGITS_MAX
 
 
 NO_ORDER: Final = Order(0, 0)

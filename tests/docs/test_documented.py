@@ -82,7 +82,7 @@ def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
         module = importlib.import_module(f"fabgossip.cli.{module_info.name}")
         register = getattr(module, "register", None)
         if register is not None:
-            asks = module_info.name in ("query", "audit")
+            asks = module_info.name in ("query", "audit", "waiting")
             register(commands, DEFAULT_SOCKET) if asks else register(commands)
     for name, parser in commands.choices.items():
         verbs = [

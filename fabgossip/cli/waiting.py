@@ -1,0 +1,98 @@
+"""`fabgossip wait`: until consumers on this node may read what they need."""
+
+import argparse
+import time
+from contextlib import closing
+from typing import Final
+from urllib.parse import urlencode
+
+from fabgossip.cli.client import Reply, StatusClient
+from fabgossip.cli.output import (
+    EXIT_OK,
+    EXIT_REFUSED,
+    EXIT_TRY_AGAIN,
+    EXIT_USAGE,
+    print_json,
+    safe,
+    say,
+)
+from fabgossip.cli.replies import command, refused, rows_in, subject_of
+from fabgossip.errors import UsageError
+
+REQUEST_S: Final = 20.0
+"""How long one request waits at the daemon."""
+TIMEOUT_S_MAX: Final = 86_400.0
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", socket: str) -> None:
+    """Add the command; `socket` is the default path."""
+    wait = command(commands, "wait", socket, run_wait)
+    wait.add_argument(
+        "namespace", metavar="NAMESPACE", nargs="?", help="only this one; else all this node uses"
+    )
+    wait.add_argument("--min-version", metavar="E.V", help="this version of it or a later one")
+    wait.add_argument(
+        "--usable", action="store_true", help="mode and age must allow it to be read as well"
+    )
+    wait.add_argument(
+        "--timeout", type=float, default=60.0, metavar="S", help="seconds to wait (60)"
+    )
+
+
+def run_wait(arguments: argparse.Namespace) -> int:
+    """`fabgossip wait`: 0 reached, 75 not yet, 5 withdrawn or revoked."""
+    query = _query(arguments)
+    ends_at = time.monotonic() + arguments.timeout
+    with closing(StatusClient(arguments.socket, REQUEST_S + 10.0)) as client:
+        while True:
+            left_s = max(0.0, ends_at - time.monotonic())
+            query["wait_ms"] = str(max(1, int(1_000 * min(left_s, REQUEST_S))))
+            reply = client.get(f"/v1/wait?{urlencode(query)}")
+            is_busy = reply.code == 503 and left_s > 1.0
+            if is_busy:
+                time.sleep(1.0)
+            elif reply.code != 200 or reply.body["arrival"] != "not_yet" or not left_s:
+                return _print(reply, as_json=arguments.json)
+
+
+def _query(arguments: argparse.Namespace) -> dict[str, str]:
+    if not 0.0 <= arguments.timeout <= TIMEOUT_S_MAX:
+        limit = f"expected 0 to {TIMEOUT_S_MAX:.0f} seconds"
+        raise UsageError(f"--timeout {arguments.timeout}: {limit}")
+    if arguments.namespace is None:
+        if arguments.min_version is not None:
+            raise UsageError("--min-version: name the namespace it is a version of")
+        return {}
+    key, value = subject_of(arguments.namespace)
+    if key != "namespace":
+        raise UsageError(f"{value}: is a content hash; wait for a namespace")
+    query = {key: value, "usable": str(int(arguments.usable))}
+    if arguments.min_version is not None:
+        query["min_version"] = arguments.min_version
+    return query
+
+
+def _print(reply: Reply, *, as_json: bool) -> int:
+    if reply.code != 200:
+        refused(reply, as_json=as_json)
+        return EXIT_USAGE if reply.code == 400 else EXIT_TRY_AGAIN
+    body, arrival = reply.body, reply.body["arrival"]
+    if as_json:
+        print_json(body)
+    elif arrival == "reached":
+        print(f"{body['namespaces']} in use")
+    else:
+        _print_missing(body)
+    if arrival == "reached":
+        return EXIT_OK
+    return EXIT_REFUSED if arrival == "gone" else EXIT_TRY_AGAIN
+
+
+def _print_missing(body: dict[str, object]) -> None:
+    if not body["namespaces"]:
+        say("nothing that this node uses has come here; fabgossip status says why")
+        return
+    say(f"{body['missing']} of {body['namespaces']} not usable")
+    for item in rows_in(body, "items"):
+        say(f"  {safe(item['namespace'])}  {safe(item['reason'])}")
+    say("fabgossip why NAMESPACE says what was tried")
