@@ -55,6 +55,10 @@ class StorageError(FabgossipError):
     family = "storage"
 
 
+class NoSpaceError(StorageError):
+    """There was no space for it, which is no failure of the disk."""
+
+
 class ServiceError(FabgossipError):
     """The daemon cannot start or cannot be reached."""
 

@@ -23,7 +23,7 @@ from fabgossip.core.effects import Materialize, Persist, Remove, Scrub
 from fabgossip.core.events import FetchFailure
 from fabgossip.core.grouping import Extent, extent_of, extent_of_persist, next_group
 from fabgossip.core.space import DiskUsage, Space, SpaceLimits, SpaceState
-from fabgossip.errors import StorageError, WireError
+from fabgossip.errors import NoSpaceError, StorageError, WireError
 from fabgossip.model.artifact import INLINE_BYTES_MAX, TYPE_RULES
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.moment import Instant
@@ -134,7 +134,8 @@ class Disk:
     def _on_error(self, error: OSError | StorageError) -> None:
         """That space is lacking is not the disk's fault."""
         self.last_error = str(error)
-        if not isinstance(error, OSError) or error.errno not in _NO_SPACE:
+        is_full = isinstance(error, OSError) and error.errno in _NO_SPACE
+        if not is_full and not isinstance(error, NoSpaceError):
             self._failures += 1
 
     def persist(self, effect: Persist, done: Callable[[bool], None]) -> None:

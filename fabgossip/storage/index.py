@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self
 
-from fabgossip.errors import StorageError
+from fabgossip.errors import NoSpaceError, StorageError
 from fabgossip.model.artifact import TRUST_TYPES, TYPE_RULES, ArtifactType, Order, VerifiedManifest
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
@@ -227,7 +227,8 @@ class NodeIndex:
         """Write all rows in one transaction; durable when it returns.
 
         Raises:
-            StorageError: nothing of it is durable; the caller must not go on as if it were.
+            StorageError: nothing of it is durable; the caller must not go on as if it were;
+                `NoSpaceError` where space is all that lacked.
         """
         try:
             self._db.execute("BEGIN IMMEDIATE")
@@ -238,7 +239,9 @@ class NodeIndex:
         except sqlite3.Error as error:
             self._roll_back()
             self._filed_bytes = self._count_filed()
-            raise StorageError(f"{self._path}: {error}") from error
+            is_full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
+            kind = NoSpaceError if is_full else StorageError
+            raise kind(f"{self._path}: {error}") from error
 
     def _roll_back(self) -> None:
         """Leave the transaction, unless SQLite left it by itself; raises `StorageError`."""

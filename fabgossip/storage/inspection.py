@@ -104,8 +104,11 @@ def _contents(folder: Path, *, hashes: bool) -> list[Finding]:
 def _files(folder: Path, filed: dict[ContentHash, int], *, hashes: bool) -> list[Finding]:
     files = ContentFiles(folder, Syncing())
     lacking = [one.hex() for one, size in filed.items() if files.lacks(one, size)]
-    loose, foreign, damaged = [], [], []
+    loose, foreign, damaged, owned = [], [], [], []
+    owner = folder.stat().st_uid
     for path in objects_in(folder):
+        if path.lstat().st_uid != owner:
+            owned.append(path.name)
         content_hash = _name_of(path)
         if content_hash is None:
             foreign.append(path.name)
@@ -119,6 +122,13 @@ def _files(folder: Path, filed: dict[ContentHash, int], *, hashes: bool) -> list
         _some("damaged files", Grade.WARN, damaged, told),
         _some("files nothing names", Grade.WARN, loose, "fabgossip doctor --rebuild-index"),
         _some("foreign files in objects/", Grade.FAIL, foreign, "find out who put them there"),
+        _some(
+            "files of another user in objects/",
+            Grade.FAIL,
+            owned,
+            f"chown -R --reference={folder} {folder / OBJECTS}: the daemon may not be able to read "
+            "them",
+        ),
     ]
 
 

@@ -5,6 +5,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ import trio
 
 from fabgossip.core.effects import Materialize, Persist, Remove
 from fabgossip.core.events import Token
-from fabgossip.core.space import SpaceLimits
+from fabgossip.core.space import SpaceLimits, SpaceTrouble
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.state import StateFolder
 from fabgossip.model.ids import ContentHash, NodeId
+from fabgossip.model.moment import Instant
 from fabgossip.model.persistence import PutHead
 from fabgossip.storage.contents import ContentFiles, IncomingContent
 from fabgossip.storage.syncing import Syncing
@@ -275,3 +277,32 @@ async def outcome_of(ask: Callable[[Callable[[bool], None]], None]) -> bool:
     ask(done)
     await heard.wait()
     return said == [True]
+
+
+def test_an_index_that_finds_no_space_is_no_failing_disk(tmp_path: Path) -> None:
+    """Space that is there again would not end what a failing disk is kept read-only for."""
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
+        disk = state.new_disk()
+        assert store(disk, LARGE) == [True, True]
+        limit_pages(state)
+        refused = [store_small(disk, bytes([one]) * 16_000) for one in range(4)]
+        assert refused == [False] * 4
+        assert "full" in disk.last_error
+        assert disk.look(Instant(0)).trouble is not SpaceTrouble.READ_ONLY
+
+
+def limit_pages(state: StateFolder) -> None:
+    """SQLite takes no more pages, as on a full file system."""
+    database = state.index._db  # noqa: SLF001  # the limit is one of the connection
+    (pages,) = database.execute("PRAGMA page_count").fetchone()
+    database.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def store_small(disk: Disk, content: bytes) -> bool:
+    """Whether it became durable."""
+    said: list[bool] = []
+    disk.store_small(ContentHash(sha256(content).digest()), content, said.append)
+    while not disk.is_idle:
+        for done, ok in disk.write_next():
+            done(ok)
+    return said[0]
