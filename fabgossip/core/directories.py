@@ -77,6 +77,11 @@ class Directories:
         """Whether the cluster's own directory lists a node."""
         return any(node_id in one.records for one in self._public())
 
+    @property
+    def public_count(self) -> int:
+        """How many nodes the cluster's own directory lists."""
+        return max((len(one.records) for one in self._public()), default=0)
+
     def public_core(self) -> tuple[NodeId, ...]:
         """The core nodes of the cluster's own directory, in its order."""
         return tuple(node_id for one in self._public() for node_id in one.core)

@@ -5,7 +5,9 @@ Keeps: no node is dialled in a tight loop; what a peer told us to wait is waited
 reason to dial it; bounded.
 Must not know: why a node is wanted.
 
-- After a failure or a loss 1 s (`redial_min_ms`), doubling to `redial_max_ms`; once ten minutes of
+- After a first failure or loss a moment by lot, up to 0.1 s times the root of the members there
+  are: 1 s of a hundred, 10 s of ten thousand, for all of these may have lost the same node.
+- After the next ones 2 s (twice `redial_min_ms`), doubling to `redial_max_ms`; once ten minutes of
   failures have passed, to five minutes.
 - Where one end does not take the other for what it says it is, 60 s doubling to an hour.
 """
@@ -13,6 +15,7 @@ Must not know: why a node is wanted.
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isqrt
 from random import Random
 from typing import Final
 
@@ -32,6 +35,8 @@ IDENTITY_WAIT_MAX_MS: Final = 3_600_000
 """An expired certificate must not fill an uplink with handshakes (*start*)."""
 TOLD_MAX: Final = Duration(3_600_000)
 """A peer that asks for a longer wait is heard as if it had said an hour."""
+FIRST_WAIT_MS: Final = 100
+"""Times the root of the number of members: the longest first wait (*start*)."""
 JITTER_DIVISOR: Final = 5
 """Jitter of 20 %."""
 
@@ -47,10 +52,11 @@ class _Failure:
 class Failures:
     """What is remembered of nodes that could not be reached or did not want a link."""
 
-    __slots__ = ("_by_node", "_config", "_lots")
+    __slots__ = ("_by_node", "_config", "_lots", "_members")
 
-    def __init__(self, config: NeighborsConfig, rng: Random) -> None:
+    def __init__(self, config: NeighborsConfig, members: Callable[[], int], rng: Random) -> None:
         self._config = config
+        self._members = members
         self._lots = Lots(rng)
         self._by_node: OrderedDict[NodeId, _Failure] = OrderedDict()
 
@@ -66,9 +72,16 @@ class Failures:
         if is_identity:
             shortest, longest = IDENTITY_WAIT_MS, IDENTITY_WAIT_MAX_MS
         wait = min(shortest << min(known.count - 1, 16), longest)
-        known.until = later(now, self._lots.around(wait, JITTER_DIVISOR, node_id, now))
+        if known.count == 1 and not is_identity:
+            known.until = later(now, self._first_wait(node_id, now))
+        else:
+            known.until = later(now, self._lots.around(wait, JITTER_DIVISOR, node_id, now))
         if len(self._by_node) > FAILURES_MAX:
             self._by_node.popitem(last=False)
+
+    def _first_wait(self, node_id: NodeId, now: Instant) -> Duration:
+        longest = max(self._config.redial_min_ms, FIRST_WAIT_MS * isqrt(self._members()))
+        return Duration(self._lots.below(longest + 1, node_id, now))
 
     def on_told(self, node_id: NodeId, wait_s: int, now: Instant) -> None:
         """A peer asked not to be dialled, or asked, for so long."""

@@ -82,7 +82,7 @@ class Neighbors:
     ) -> None:
         self._config, connections = configs
         self._directories = Directories(own_id)
-        self._failures = Failures(self._config, rng)
+        self._failures = Failures(self._config, lambda: self._directories.public_count, rng)
         self._far = Far(self._config, self._directories, rng)
         self.liveness = Liveness(connections, rng)
         choice, memory = Choice(self._config, self._directories, rng), (self._failures, self._far)

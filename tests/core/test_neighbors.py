@@ -250,9 +250,10 @@ def test_failed_dials_wait_twice_as_long_each_time_up_to_a_limit() -> None:
         )
         waits.append(wait)
         now = later(now, Duration(wait))
-    limits = (1_000, 2_000, 4_000, 8_000, 8_000, 8_000)
+    limits = (2_000, 4_000, 8_000, 8_000, 8_000)
+    assert waits[0] <= 1_000
     assert all(
-        0.8 * limit <= wait <= 1.2 * limit for wait, limit in zip(waits, limits, strict=True)
+        0.8 * limit <= wait <= 1.2 * limit for wait, limit in zip(waits[1:], limits, strict=True)
     )
 
 
@@ -330,6 +331,6 @@ def test_a_node_dials_its_directory_and_redials_who_was_lost() -> None:
     assert story.find(Dial) == [Dial(node_id=NodeId("n3"), addresses=("n3.example:7420",))]
     story.when(PeerLost(link=link, node_id=NodeId("n2"), reason=LostReason.RESET))
     assert story.find(Dial) == []
-    assert 800 <= story.newest(DialDue) <= 1_200
+    assert 0 <= story.newest(DialDue) <= 1_000
     story.due(DialDue)
     assert [one.node_id for one in story.find(Dial)] == ["n2"]
