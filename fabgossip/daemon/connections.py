@@ -64,6 +64,7 @@ class Connection:
         self._written = trio.Event()
         self._slow_batch: trio.Event | None = None
         self._drain = DrainRate()
+        self._unsent_bytes = 0
         self._next_stream = 1 if is_dialer else 2
         self._scope = trio.CancelScope()
         self._farewell: Bye | BadRequest | None = None
@@ -190,6 +191,7 @@ class Connection:
 
     async def _write(self) -> None:
         while True:
+            self._limit_unsent()
             batch = self._next_batch()
             if not batch:
                 self._wake = trio.Event()
@@ -208,6 +210,14 @@ class Connection:
             self._drain.on_written(len(batch), trio.current_time() - began_at)
             self._written.set()
             self._began, self._written = trio.Event(), trio.Event()
+
+    def _limit_unsent(self) -> None:
+        """The kernel holds one content frame at a time: the next one is encrypted while this one
+        travels, and trust waits behind no more than that."""
+        size = self.content_frame_bytes
+        if size != self._unsent_bytes:
+            self._unsent_bytes = size
+            self._stream.limit_unsent(size)
 
     async def wait_slow(self) -> None:
         """Until a batch has waited for the peer for `SLOW_S`; once for each batch."""

@@ -31,10 +31,6 @@ BACKLOG: Final = 128
 USER_TIMEOUT_MS: Final = 10_000
 """The kernel gives up a link whose data stays unacknowledged for so long."""
 
-UNSENT_BYTES: Final = 256 << 10
-"""The kernel asks for more when less than this is unsent: one content frame, so a trust frame waits
-behind no more than that, and the next frame is encrypted while this one travels."""
-
 LeafJudge = Callable[[bytes], NodeIdentity | Rejection]
 
 
@@ -151,7 +147,6 @@ async def _dial_one(
 def _tune(stream: trio.SocketStream) -> None:
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 async def handshake(

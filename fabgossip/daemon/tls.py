@@ -6,13 +6,23 @@ anybody is woken: on loopback a content moved twice as fast (decision 0007). One
 writes; what the record layer wants to send by itself goes out in order.
 """
 
+import socket
 import ssl
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import trio
 
 READ_BYTES: Final = 256 << 10
 """Taken from the socket at once."""
+
+
+@runtime_checkable
+class _Socket(Protocol):
+    """What a stream over memory is not."""
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """See `socket.setsockopt`."""
+        ...
 
 
 class TlsStream:
@@ -118,6 +128,12 @@ class TlsStream:
         async with self._sending:
             if self._outgoing.pending:
                 await self._transport.send_all(self._outgoing.read())
+
+    def limit_unsent(self, size: int) -> None:
+        """Let the kernel ask for more only once less than `size` bytes are unsent: what it has
+        taken leaves before anything more urgent that is written later."""
+        if isinstance(self._transport, _Socket):
+            self._transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
 
     async def aclose_forcefully(self) -> None:
         """Close the socket, without a word: the last frame was the farewell."""

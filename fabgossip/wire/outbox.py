@@ -37,7 +37,10 @@ QUANTUM: Final = 16 * KIB
 """Credit of a share of one at its turn: no frame waits for more than a few turns (*start*)."""
 CONTENT_FRAME_BYTES_MIN: Final = 16 * KIB
 DRAIN_BYTES: Final = 1_024 * KIB
-"""What was written longer ago than this counts half (*start*)."""
+"""What was written longer ago than this counts half; so much taken at once, one write after the
+other, makes a measurement void (*start*)."""
+PROMPT_S: Final = 0.001
+"""A write that took less did not wait for the peer (*start*)."""
 CONTENT_FRAME_MS: Final = 20
 """A content frame is no longer than the link takes in so long: so long trust may wait behind it."""
 
@@ -138,17 +141,25 @@ class Outbox(Generic[F]):
 
 
 class DrainRate:
-    """How fast the kernel takes what is written, by the last MiB or two: the first bytes of a
-    burst go to its buffer at once and say little."""
+    """How fast a link takes what is written, by the last MiB or two that had to wait. What the
+    kernel's buffer takes at once says how much room there was, not how fast the peer reads; only
+    when it goes on, the link is faster than it was measured."""
 
-    __slots__ = ("_bytes", "_seconds")
+    __slots__ = ("_bytes", "_prompt_bytes", "_seconds")
 
     def __init__(self) -> None:
         self._bytes = 0
         self._seconds = 0.0
+        self._prompt_bytes = 0
 
     def on_written(self, size: int, took_s: float) -> None:
         """So many bytes took so long."""
+        if took_s < PROMPT_S:
+            self._prompt_bytes += size
+            if self._prompt_bytes > DRAIN_BYTES:
+                self._bytes, self._seconds, self._prompt_bytes = 0, 0.0, 0
+            return
+        self._prompt_bytes = 0
         self._bytes += size
         self._seconds += took_s
         if self._bytes > DRAIN_BYTES:
@@ -157,7 +168,7 @@ class DrainRate:
     @property
     def bytes_per_s(self) -> int | None:
         """None before anything worth measuring was written."""
-        if self._bytes < CONTENT_FRAME_BYTES_MIN or not self._seconds:
+        if self._bytes < CONTENT_FRAME_BYTES_MIN:
             return None
         return int(self._bytes / self._seconds)
 

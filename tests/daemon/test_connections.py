@@ -1,23 +1,80 @@
 """One link: frames in order and by class, and never a wait for one peer."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from fabgossip.core.events import LostReason
 from fabgossip.daemon import connections
 from fabgossip.daemon.connections import Connection
 from fabgossip.model.messages import Bye, ByeReason, Ping, TrafficClass
 from fabgossip.wire.codec import parse_message
-from fabgossip.wire.framing import Frame, FrameKind, frame_bytes
-from fabgossip.wire.outbox import QUEUE_BYTES_MAX
-from tests.daemon.fabric import HANG_S, linked, uncounted
+from fabgossip.wire.framing import CONTENT_FRAME_BYTES_MAX, Frame, FrameKind, frame_bytes
+from fabgossip.wire.outbox import CONTENT_FRAME_BYTES_MIN, QUEUE_BYTES_MAX
+from tests.daemon.fabric import HANG_S, linked, linked_over, uncounted
 from tests.wire.samples import ping
 
 BULK = b"x" * (64 << 10)
+
+
+class Kernel(trio.abc.Stream):
+    """A stream over memory with a socket's send buffer: it takes bytes while fewer than its limit
+    are unsent, and the peer takes them at a constant rate."""
+
+    def __init__(self, inner: trio.abc.Stream) -> None:
+        self._inner = inner
+        self._unsent = bytearray()
+        self._changed = trio.Event()
+        self.limit = 16 << 10
+        self.bytes_per_s = 1 << 30
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+        self.limit = value
+
+    async def pump(self) -> None:
+        """Let the peer take what is here, for ever."""
+        while True:
+            while not self._unsent:
+                await self._change()
+            piece = bytes(self._unsent[:4_096])
+            await trio.sleep(len(piece) / self.bytes_per_s)
+            del self._unsent[: len(piece)]
+            await self._inner.send_all(piece)
+            self._say()
+
+    async def _change(self) -> None:
+        self._changed = trio.Event()
+        await self._changed.wait()
+
+    def _say(self) -> None:
+        self._changed.set()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        rest = memoryview(data)
+        while rest:
+            room = self.limit - len(self._unsent)
+            if room <= 0:
+                await self._change()
+                continue
+            self._unsent += rest[:room]
+            rest = rest[room:]
+            self._say()
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._inner.receive_some(max_bytes)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        raise AssertionError("nobody asks")
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 class Reader:
@@ -38,7 +95,11 @@ class Reader:
 
     @property
     def pings(self) -> list[int]:
-        found = [parse_message(kind, body) for kind, _, body in self.frames]
+        found = [
+            parse_message(kind, body)
+            for kind, _, body in self.frames
+            if kind is not FrameKind.CONTENT
+        ]
         return [one.sequence for one in found if isinstance(one, Ping)]
 
 
@@ -91,6 +152,46 @@ async def test_trust_overtakes_what_was_queued_before_it(tmp_path: Path) -> None
         arrived = [traffic.name for _, traffic, _ in reader.frames]
         assert arrived[:6] == ["LINK", "LINK", "TRUST", "TRUST", "TOMBSTONE", "TOMBSTONE"]
         assert arrived[6:] == ["SNAPSHOT", "SNAPSHOT", "POLICY", "POLICY", "BULK", "BULK"]
+
+
+async def test_behind_bulk_for_a_slow_reader_trust_waits_for_two_small_frames(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """One the kernel has and one it is being given, however much the kernel would take."""
+    rate = 128 << 10
+    near, far = trio.testing.memory_stream_pair()
+    kernel = Kernel(near)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kernel.pump)
+        one, other = await linked_over(tmp_path, kernel, far)
+        kernel.bytes_per_s = rate
+        reader = Reader()
+        nursery.start_soon(other.serve, reader, uncounted)
+        nursery.start_soon(one.serve, unread, uncounted)
+
+        async def feed() -> None:
+            while True:
+                frame = have(b"x" * one.content_frame_bytes, TrafficClass.BULK)
+                await one.send_bulk(frame, TrafficClass.BULK)
+
+        nursery.start_soon(feed)
+        await trio.sleep(10)
+        began_at = trio.current_time()
+        assert one.send(ping(7), TrafficClass.TRUST, 0)
+        while 7 not in reader.pings:  # noqa: ASYNC110  # the clock jumps
+            await trio.sleep(0.01)
+        assert trio.current_time() - began_at <= 2.1 * CONTENT_FRAME_BYTES_MIN / rate
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_kernel_of_a_socket_is_told_how_much_it_may_hold(tmp_path: Path) -> None:
+    async with served(tmp_path) as (one, _, __, nursery):
+        nursery.start_soon(one.serve, unread, uncounted)
+        await trio.testing.wait_all_tasks_blocked()
+        transport = one._stream._transport  # noqa: SLF001 - only the socket knows
+        assert isinstance(transport, trio.SocketStream)
+        option = transport.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+        assert option == one.content_frame_bytes == CONTENT_FRAME_BYTES_MAX
 
 
 async def test_a_full_queue_drops_and_says_so_but_one_that_carries_trust_closes(
