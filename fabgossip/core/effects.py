@@ -207,6 +207,7 @@ class Fact(StrEnum):
     """Names of what happened, shared by log, trace and audit."""
 
     STARTED = "started"
+    ENVELOPE_SHUNNED = "envelope_shunned"
     BUNDLE_ACCEPTED = "bundle_accepted"
     REVOCATION_ACCEPTED = "revocation_accepted"
     ARTIFACT_ACCEPTED = "artifact_accepted"

@@ -15,6 +15,7 @@ from fabgossip.model.authority import NodeIdentity
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.increments import AssemblyFault
 from fabgossip.model.messages import Message
+from fabgossip.model.moment import Duration
 from fabgossip.model.persistence import (
     WHOLE_MEMORY,
     PutCheckpoints,
@@ -100,6 +101,9 @@ class Started:
     """Contents that are held and their sizes, of which the disk does not say what they are."""
     put_away: tuple[tuple[str, bytes], ...] = ()
     """The same of the newest version where the local state has versions and no link to any."""
+    shunned: tuple[tuple[bytes, Duration], ...] = ()
+    """SHA-256 of envelopes over which processes before this one ended, and for how long they are
+    not to be looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from fabgossip.core.problems import (
     audit_problem,
     clone_problem,
     problem,
+    shunned_problem,
     space_problem,
     stuck_problem,
 )
@@ -113,6 +114,7 @@ def node_snapshot(
     audit: AuditState,
     retention: RetentionSnapshot,
     scrubbing: ScrubbingSnapshot,
+    shunned: tuple[bytes, ...],
     now: Now,
 ) -> NodeSnapshot:
     """The node as it is now. Cost: O(heads)."""
@@ -123,8 +125,9 @@ def node_snapshot(
         seen = replace(seen, target=0)
     clones = tuple(clone_problem(node_id) for node_id in policing.clones)
     stuck = stuck_problem(retention.space) if retention.is_stuck else None
+    avoided = tuple(shunned_problem(digest) for digest in shunned)
     damage = (audit_problem(audit), space_problem(retention.space), stuck)
-    alarms = (*clones, *(one for one in damage if one is not None))
+    alarms = (*clones, *avoided, *(one for one in damage if one is not None))
     problems = alarms + _problems(heads, beliefs, seen, fetching, now)
     facts, counts = beliefs.facts, _counts(heads, now)
     return NodeSnapshot(

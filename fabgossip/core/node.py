@@ -267,6 +267,10 @@ class Node:
     def _on_started(self, event: Started, now: Now) -> None:
         fields = (("node", self._m.sessions.own_id),)
         self._m.out.append(Record(fact=Fact.STARTED, fields=fields))
+        self._m.shunned.on_started(event.shunned, now.instant)
+        for digest, wait in event.shunned:
+            named = (("envelope", digest.hex()), ("seconds", wait // 1_000))
+            self._m.out.append(Record(fact=Fact.ENVELOPE_SHUNNED, fields=named))
         self._m.uses.on_started(event.memory.grant_uses)
         self._m.audits.on_started(event.checkpoints)
         self._rooms.recalling.on_started(event, now)

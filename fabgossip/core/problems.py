@@ -41,6 +41,7 @@ class ProblemCode(StrEnum):
     DISK_FULL = "disk_full"
     STORAGE_READ_ONLY = "storage_read_only"
     EVICTION_STUCK = "eviction_stuck"
+    ENVELOPE_SHUNNED = "envelope_shunned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,16 @@ def clone_problem(node_id: NodeId) -> Problem:
     """Somebody else has a peer's key."""
     because = f"{node_id} says hello from changing processes: two machines may hold its key"
     return problem(ProblemCode.IDENTITY_CLONED, "", because, "fabgossip peers")
+
+
+def shunned_problem(digest: bytes) -> Problem:
+    """The daemon ended over an envelope, again and again."""
+    because = (
+        f"the daemon ended while it handled envelope {digest.hex()}, again and again: it is "
+        "not looked at for an hour"
+    )
+    next_step = "what step_failed says in the log of the daemon, and a newer fabgossip"
+    return problem(ProblemCode.ENVELOPE_SHUNNED, "", because, next_step)
 
 
 def audit_problem(state: AuditState) -> Problem | None:

@@ -39,6 +39,7 @@ from fabgossip.core.events import (
     CheckpointSigned,
     ClockChanged,
     ContentLost,
+    ContentStored,
     Event,
     LinkId,
     LinkSlow,
@@ -51,6 +52,7 @@ from fabgossip.core.events import (
     RequestId,
     RequestMade,
     SpaceChanged,
+    Started,
     Timer,
     TimerFired,
     Token,
@@ -64,6 +66,14 @@ from fabgossip.daemon.admission import Handshakes, Slot
 from fabgossip.daemon.assembling import Assemblies
 from fabgossip.daemon.audit import Audit
 from fabgossip.daemon.connections import Connection
+from fabgossip.daemon.crash_marks import (
+    CrashMarks,
+    digests_of,
+    envelopes_in,
+    envelopes_kept,
+    envelopes_of,
+    one_by_one,
+)
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.endpoints import DialError, LinkNumbers, TlsContexts, accept_tls, dial
 from fabgossip.daemon.facts import RULES
@@ -74,7 +84,7 @@ from fabgossip.daemon.tls import TlsStream
 from fabgossip.daemon.transfers import Submission, Transfers
 from fabgossip.model.authority import NodeIdentity, TrustBundle
 from fabgossip.model.ids import NodeId
-from fabgossip.model.messages import BadRequest, BadRequestCode, Busy, Bye, NotAvailable
+from fabgossip.model.messages import BadRequest, BadRequestCode, Busy, Bye, Message, NotAvailable
 from fabgossip.model.moment import Instant, Now, UnixTime
 from fabgossip.trust.identity import verify_leaf
 from fabgossip.trust.rejections import Rejection, RejectionCode
@@ -101,6 +111,7 @@ class World:
     disk: Disk
     audit: Audit
     log: Log
+    marks: CrashMarks
     tls: Callable[[TrustBundle], TlsContexts]
     """The contexts of the trust bundle in force."""
     connections_max: int
@@ -117,6 +128,8 @@ class Driver:
         self._nursery = nursery
         self._events: deque[Event] = deque()
         self._is_stepping = False
+        self._kept: dict[Token, tuple[bytes, ...]] = {}
+        """Envelopes on their way to the disk."""
         self._connections: dict[LinkId, Connection] = {}
         self._links = LinkNumbers()
         self._handshakes = Handshakes(
@@ -149,12 +162,56 @@ class Driver:
         if self._is_stepping:
             return
         self._is_stepping = True
+        while self._events:
+            self._step(self._events.popleft())
+        # Not after a step that raised: that node is as the step left it, and handles nothing more.
+        self._is_stepping = False
+
+    def _step(self, event: Event) -> None:
+        """One event and its effects, noted while that lasts where it is about envelopes."""
+        now = read_clocks()
+        digests = self._handled(event)
+        if digests:
+            self._world.marks.note(digests, now.unix)
         try:
-            while self._events:
-                for effect in self._node.handle(self._events.popleft(), read_clocks()):
-                    self._carry_out(effect)
-        finally:
-            self._is_stepping = False
+            for effect in self._node.handle(event, now):
+                self._carry_out(effect)
+        except Exception as error:
+            self._on_raised(event, digests, error)
+            raise
+        if digests:
+            self._world.marks.take_back()
+
+    def _handled(self, event: Event) -> tuple[bytes, ...]:
+        """What a step is about: envelopes that come, that are durable now, whose content is here,
+        and with the start those over which a process ended of late."""
+        match event:
+            case Started():
+                return tuple(self._world.marks.suspects)
+            case Persisted(token=token):
+                return digests_of(self._kept.pop(token, ()))
+            case ContentStored(wanted=wanted):
+                heads = self._node.view.heads_of(wanted.content_hash)
+                return digests_of(head.verified.envelope for head in heads)
+            case _:
+                return digests_of(envelopes_in(event))
+
+    def _on_raised(self, event: Event, digests: tuple[bytes, ...], error: Exception) -> None:
+        """The process ends, and the next one is told over what."""
+        judging = self._node.view.judging
+        if judging is not None:
+            digests = digests_of((judging,))
+        if digests:
+            self._world.marks.note(digests, read_clocks().unix, is_raised=True)
+        link = event.link if isinstance(event, MessageReceived) else None
+        connection = None if link is None else self._connections.get(link)
+        fields = (
+            ("peer", "" if connection is None else connection.identity.node_id),
+            ("envelopes", " ".join(one.hex() for one in digests[:4])),
+            ("error", type(error).__name__),
+            ("detail", str(error)),
+        )
+        self._world.log.emit("step_failed", LogLevel.ERROR, fields)
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
@@ -178,8 +235,12 @@ class Driver:
                 if served is not None:
                     self.sending.serve(effect, served)
             case Persist():
+                if kept := envelopes_kept(effect):
+                    self._kept[effect.token] = kept
                 self._world.disk.persist(effect, self._persisted(effect.token))
             case Materialize():
+                if effect.envelope:
+                    self._kept[effect.token] = (effect.envelope,)
                 self._world.disk.materialize(effect, self._persisted(effect.token))
             case Remove():
                 self._world.disk.remove(effect)
@@ -446,7 +507,15 @@ class Driver:
             ) or self.transfers.on_not_available(connection, frame.stream, message)
             connection.unwanted += not asked
             return
-        self.post(MessageReceived(link=connection.link, stream=frame.stream, message=message))
+        for part in self._parts(message):
+            self.post(MessageReceived(link=connection.link, stream=frame.stream, message=part))
+
+    def _parts(self, message: Message) -> tuple[Message, ...]:
+        """Several steps where one may end the process."""
+        suspects = self._world.marks.suspects
+        if not suspects or suspects.isdisjoint(digests_of(envelopes_of(message))):
+            return (message,)
+        return one_by_one(message)
 
     def _on_unwanted(self, connection: Connection, count: int) -> None:
         """Frames that lead to nothing: before a link is open, whoever sends them is no peer."""

@@ -41,6 +41,7 @@ class Rule:
 
 RULES: Final[dict[Fact, Rule]] = {
     Fact.STARTED: Rule(LogLevel.INFO, Keep.EACH),
+    Fact.ENVELOPE_SHUNNED: Rule(LogLevel.WARNING, Keep.EACH, "alarm"),
     Fact.BUNDLE_ACCEPTED: Rule(LogLevel.INFO, Keep.EACH, "accept"),
     Fact.REVOCATION_ACCEPTED: Rule(LogLevel.INFO, Keep.EACH, "accept"),
     Fact.ARTIFACT_REJECTED: Rule(LogLevel.WARNING, Keep.FOLDED, "reject"),

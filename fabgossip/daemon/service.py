@@ -19,6 +19,7 @@ import trio
 from fabgossip.core.setup import NodeSetup, OwnIdentity
 from fabgossip.daemon.audit import FOLDER, Audit
 from fabgossip.daemon.config import Config
+from fabgossip.daemon.crash_marks import CrashMarks
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.driver import Driver, World, node_seed, read_clocks
 from fabgossip.daemon.endpoints import TlsContexts, serve_listener
@@ -39,6 +40,7 @@ from fabgossip.daemon.status_socket import open_status_socket
 from fabgossip.daemon.systemd import Notifier, NotifyEnvironment
 from fabgossip.daemon.transfers import WATCH_S
 from fabgossip.daemon.views import About
+from fabgossip.errors import StorageError
 from fabgossip.model.authority import TrustBundle
 from fabgossip.model.ids import BOOT_ID_BYTES, BootId
 from fabgossip.model.messages import Bye, ByeReason
@@ -155,19 +157,21 @@ async def _serving(
         seed=node_seed(parts.own.node_id, environment.entropy(16)),
     )
     disk, audit = parts.state.new_disk(config.space), _audit(config, parts, boot_id)
+    marks = _marks(config)
     audit.open()
     try:
         async with trio.open_nursery() as nursery:
             disk.start()
             nursery.start_soon(disk.report_faults, name="disk faults")
-            driver = Driver(setup, _world(config, parts, disk, audit), nursery)
+            driver = Driver(setup, _world(config, parts, disk, audit, marks), nursery)
             audit.start(driver.on_checkpoint_signed, driver.on_audit_state)
             nursery.start_soon(audit.run, name="audit")
             vouches = _voucher(config, environment)
             is_vouched = vouches()
             if not is_vouched:
                 driver.log_clock(is_synchronized=False)
-            driver.post(replace(parts.state.begin(disk), is_synchronized=is_vouched))
+            started = replace(parts.state.begin(disk), is_synchronized=is_vouched)
+            driver.post(replace(started, shunned=marks.shunned))
             listening = await _listen(config, driver, nursery)
             about = _about(config, parts, setup, listening)
             server = StatusServer(driver, about, config.table.status.operator_group)
@@ -191,6 +195,14 @@ async def _serving(
     finally:
         audit.stop()
         disk.stop()
+        marks.close()
+
+
+def _marks(config: Config) -> CrashMarks:
+    try:
+        return CrashMarks(config.storage, read_clocks().unix)
+    except OSError as error:
+        raise StorageError(f"storage.path: {config.storage}: {error.strerror}") from error
 
 
 def _voucher(config: Config, environment: Environment) -> Callable[[], bool]:
@@ -233,7 +245,7 @@ def _tell_ready(parts: _Parts, about: About) -> None:
     parts.log.emit("ready", LogLevel.INFO, (("node", about.node_id), ("listening", where)))
 
 
-def _world(config: Config, parts: _Parts, disk: Disk, audit: Audit) -> World:
+def _world(config: Config, parts: _Parts, disk: Disk, audit: Audit, marks: CrashMarks) -> World:
     contexts = {parts.papers.pinned.bundle: parts.contexts}
 
     def tls(bundle: TrustBundle) -> TlsContexts:
@@ -246,6 +258,7 @@ def _world(config: Config, parts: _Parts, disk: Disk, audit: Audit) -> World:
         disk=disk,
         audit=audit,
         log=parts.log,
+        marks=marks,
         tls=tls,
         connections_max=config.table.listen.connections_max,
         handshakes_in_flight_max=config.table.listen.handshakes_in_flight_max,

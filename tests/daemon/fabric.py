@@ -27,6 +27,7 @@ from fabgossip.core.events import ContentStored, ContentWanted, Event, LinkId, R
 from fabgossip.core.setup import NodeSetup, OwnIdentity
 from fabgossip.core.space import SpaceLimits
 from fabgossip.daemon.connections import Connection
+from fabgossip.daemon.crash_marks import CrashMarks
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.driver import Driver, World, read_clocks
 from fabgossip.daemon.endpoints import TlsContexts, accept_tls, dial, handshake
@@ -156,6 +157,7 @@ class End:
             index.open(NodeId("n1"))
         self.files.prepare()
         local.prepare()
+        self.marks = CrashMarks(folder, read_clocks().unix)
         self.disk = Disk(self.index, self.reader, self.files, local, SpaceLimits())
         self.events: list[Event] = []
         self.event_times: list[float] = []
@@ -184,6 +186,7 @@ class End:
         self.disk.stop()
         self.index.close()
         self.reader.close()
+        self.marks.close()
 
 
 def wanted(content: bytes, *, is_read: bool = False) -> ContentWanted:
@@ -247,6 +250,7 @@ def driver_of(
         disk=end.disk,
         audit=audit_in(end.folder / "audit"),
         log=Log(LogLevel.ERROR, lambda: 0.0, as_json=True, write=lambda _: None),
+        marks=end.marks,
         tls=lambda _: tls,
         connections_max=connections_max,
         handshakes_in_flight_max=handshakes_in_flight_max,
