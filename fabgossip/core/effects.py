@@ -250,6 +250,8 @@ class Fact(StrEnum):
     CONTENT_PURGED = "content_purged"
     IDENTITY_REFUSED = "identity_refused"
     IDENTITY_CLONED = "identity_cloned"
+    IDENTITY_RENEWED = "identity_renewed"
+    RENEWAL_REFUSED = "renewal_refused"
     AUDIT_FORKED = "audit_forked"
     CRITICAL_UNDER_REPLICATED = "critical_under_replicated"
     CRITICAL_REPLICATION_RESTORED = "critical_replication_restored"

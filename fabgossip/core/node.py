@@ -36,6 +36,7 @@ from fabgossip.core.events import (
     LinkSlow,
     MessageReceived,
     PairDue,
+    PapersRead,
     PartingDue,
     PeerConnected,
     PeerLost,
@@ -207,6 +208,8 @@ class Node:
                 self._m.beliefs.on_clock(now, is_synchronized=event.is_synchronized)
             case RequestMade():
                 self._requests.on_request(event, now)
+            case PapersRead():
+                self._on_papers(event, now)
             case CheckpointSigned():
                 self._m.audits.on_signed(event.envelope)
                 self._witnessing.show_head()
@@ -277,6 +280,22 @@ class Node:
         self._rooms.mending.look(later(now.instant, FIRST_SCRUB))
         self._timer(RefreshDue(), self._m.refresh.next_at(now.instant))
         self._links.dial(now)
+
+    def _on_papers(self, event: PapersRead, now: Now) -> None:
+        self._m.beliefs.renewal_fault = event.fault
+        if event.fault:
+            fields: tuple[tuple[str, str | int], ...] = (("detail", event.fault),)
+            self._m.out.append(Record(fact=Fact.RENEWAL_REFUSED, fields=fields))
+        if event.papers is None:
+            return
+        shown = event.papers.certificate
+        fields = (
+            ("certificate", short_hash(shown.certificate_hash)),
+            ("expires_at", shown.expires_at),
+        )
+        self._m.out.append(Record(fact=Fact.IDENTITY_RENEWED, fields=fields))
+        self._m.unsettled.facts_changed = True
+        self._m.unsettled.own_claims_changed |= self._m.beliefs.on_papers(event.papers, now)
 
     def _on_space(self, event: SpaceChanged, now: Now) -> None:
         before, space = self._m.retention.space.trouble, event.space

@@ -30,7 +30,7 @@ from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.crash_marks import CrashMarks
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.driver import Driver, World, read_clocks
-from fabgossip.daemon.endpoints import TlsContexts, accept_tls, dial, handshake
+from fabgossip.daemon.endpoints import KeyPair, TlsContexts, accept_tls, dial, handshake
 from fabgossip.daemon.logs import Log, LogLevel
 from fabgossip.daemon.sending import Sending
 from fabgossip.daemon.transfers import Submission, Transfers
@@ -74,10 +74,8 @@ def contexts(folder: Path, name: str, *, ca: str = "CA", believes: str = "CA") -
     certificate = node_certificate(
         NodeId(name), key.public_key(), bundle_of(ca), factory.p256_key(ca), times
     )
-    paths = folder / f"{name}.{ca}.crt", folder / f"{name}.{ca}.key"
-    paths[0].write_bytes(certificate_pem(certificate))
-    paths[1].write_bytes(private_pem(key, None))
-    return TlsContexts(bundle_of(believes), *paths)
+    pair = KeyPair(certificate_pem(certificate), private_pem(key, None))
+    return TlsContexts(bundle_of(believes), pair)
 
 
 @asynccontextmanager
@@ -268,7 +266,6 @@ def about(folder: Path) -> About:
         cluster_id=factory.CLUSTER,
         boot_id=boot_id("n1"),
         started_at=factory.NOW,
-        certificate_expires_at=factory.NOW,
         config_path=str(folder / "config"),
         listening=(),
         storage_path=str(folder),
