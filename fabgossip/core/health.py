@@ -125,7 +125,7 @@ def node_snapshot(
     """The node as it is now. Cost: O(heads)."""
     heads = catalog.heads()
     mode = beliefs.mode(now)
-    seen = neighbors.snapshot()
+    seen = neighbors.snapshot(now.instant)
     if beliefs.freshness.is_revoked:
         seen = replace(seen, target=0)
     clones = tuple(clone_problem(node_id) for node_id in policing.clones)

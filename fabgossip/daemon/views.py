@@ -129,6 +129,13 @@ def _neighbors(neighbors: NeighborsSnapshot) -> dict[str, object]:
         "failure_domains": neighbors.failure_domains,
         "guests": neighbors.guests,
         "suspects": neighbors.suspects,
+        "last_ended": None
+        if neighbors.last_ended is None
+        else {
+            "node_id": neighbors.last_ended.node_id,
+            "reason": neighbors.last_ended.reason,
+            "ago_ms": neighbors.last_ended.ago_ms,
+        },
     }
 
 
