@@ -144,7 +144,7 @@ class Unsent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkSlow:
-    """What was to leave on a link has waited for its peer for a second."""
+    """Something has waited for a second to leave on a link, after nothing had for so long."""
 
     link: LinkId
 

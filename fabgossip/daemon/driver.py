@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Final, assert_never
 
@@ -84,13 +85,22 @@ from fabgossip.daemon.tls import TlsStream
 from fabgossip.daemon.transfers import Submission, Transfers
 from fabgossip.model.authority import NodeIdentity, TrustBundle
 from fabgossip.model.ids import NodeId
-from fabgossip.model.messages import BadRequest, BadRequestCode, Busy, Bye, Message, NotAvailable
+from fabgossip.model.messages import (
+    BadRequest,
+    BadRequestCode,
+    Busy,
+    Bye,
+    Cancel,
+    Message,
+    NotAvailable,
+)
 from fabgossip.model.moment import Instant, Now, UnixTime
 from fabgossip.trust.identity import verify_leaf
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.codec import parse_message
 from fabgossip.wire.framing import EARLY_KINDS, Frame, FrameKind
+from fabgossip.wire.outbox import Budget
 
 SPACE_LOOK_S: Final = 1.0
 """How often the disk is looked at: a few system calls (*start*)."""
@@ -130,6 +140,7 @@ class Driver:
         self._is_stepping = False
         self._kept: dict[Token, tuple[bytes, ...]] = {}
         """Envelopes on their way to the disk."""
+        self._budget = Budget()
         self._connections: dict[LinkId, Connection] = {}
         self._links = LinkNumbers()
         self._handshakes = Handshakes(
@@ -448,13 +459,14 @@ class Driver:
     ) -> None:
         """One link from its first event to its last."""
         link = self._links.next()
-        connection = Connection(link, stream, identity, is_dialer=is_dialer)
+        connection = Connection(link, stream, identity, is_dialer=is_dialer, budget=self._budget)
         self._connections[link] = connection
         self.post(PeerConnected(link=link, identity=identity, is_dialer=is_dialer))
         reason = LostReason.LOCAL
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._mind, connection)
+                on_slow = partial(self.post, LinkSlow(link=link))
+                nursery.start_soon(connection.mind, on_slow, name="mind")
                 reason = await connection.serve(self._on_frame, self._on_unwanted)
                 nursery.cancel_scope.cancel()
         finally:
@@ -467,12 +479,6 @@ class Driver:
             self.post(PeerLost(link=link, node_id=identity.node_id, reason=connection.lost))
             if not self._connections:
                 self._all_closed.set()
-
-    async def _mind(self, connection: Connection) -> None:
-        """A peer that does not take what is sent carries no tree for others."""
-        while True:
-            await connection.wait_slow()
-            self.post(LinkSlow(link=connection.link))
 
     def _record_fault(self, connection: Connection) -> None:
         """Bytes no node of ours sends, from somebody with a good certificate."""
@@ -494,6 +500,7 @@ class Driver:
         if frame.kind not in EARLY_KINDS and not self._node.view.is_open(connection.link):
             self._on_unwanted(connection, 1)
             return
+        connection.peer_streams.check(frame.kind, frame.stream)
         if frame.kind is FrameKind.CONTENT:
             asked = self.granted.on_content(
                 connection, frame.stream, frame.body
@@ -507,6 +514,8 @@ class Driver:
             ) or self.transfers.on_not_available(connection, frame.stream, message)
             connection.unwanted += not asked
             return
+        if isinstance(message, Cancel):
+            self.sending.on_cancelled(connection.link, frame.stream)
         for part in self._parts(message):
             self.post(MessageReceived(link=connection.link, stream=frame.stream, message=part))
 

@@ -75,6 +75,8 @@ def contexts(folder: Path, name: str, *, ca: str = "CA", believes: str = "CA") -
         NodeId(name), key.public_key(), bundle_of(ca), factory.p256_key(ca), times
     )
     pair = KeyPair(certificate_pem(certificate), private_pem(key, None))
+    (folder / f"{name}.{ca}.crt").write_bytes(pair.certificate)
+    (folder / f"{name}.{ca}.key").write_bytes(pair.private_key)
     return TlsContexts(bundle_of(believes), pair)
 
 

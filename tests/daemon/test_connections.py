@@ -10,11 +10,10 @@ import trio
 import trio.testing
 
 from fabgossip.core.events import LostReason
-from fabgossip.daemon import connections
 from fabgossip.daemon.connections import Connection
 from fabgossip.model.messages import Bye, ByeReason, Ping, TrafficClass
 from fabgossip.wire.codec import parse_message
-from fabgossip.wire.framing import CONTENT_FRAME_BYTES_MAX, Frame, FrameKind, frame_bytes
+from fabgossip.wire.framing import Frame, FrameKind, frame_bytes
 from fabgossip.wire.outbox import CONTENT_FRAME_BYTES_MIN, QUEUE_BYTES_MAX
 from tests.daemon.fabric import HANG_S, linked, linked_over, uncounted
 from tests.wire.samples import ping
@@ -45,7 +44,10 @@ class Kernel(trio.abc.Stream):
             piece = bytes(self._unsent[:4_096])
             await trio.sleep(len(piece) / self.bytes_per_s)
             del self._unsent[: len(piece)]
-            await self._inner.send_all(piece)
+            try:
+                await self._inner.send_all(piece)
+            except trio.ClosedResourceError:
+                return
             self._say()
 
     async def _change(self) -> None:
@@ -191,7 +193,7 @@ async def test_the_kernel_of_a_socket_is_told_how_much_it_may_hold(tmp_path: Pat
         transport = one._stream._transport  # noqa: SLF001 - only the socket knows
         assert isinstance(transport, trio.SocketStream)
         option = transport.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
-        assert option == one.content_frame_bytes == CONTENT_FRAME_BYTES_MAX
+        assert option == one.content_frame_bytes == CONTENT_FRAME_BYTES_MIN
 
 
 async def test_a_full_queue_drops_and_says_so_but_one_that_carries_trust_closes(
@@ -243,31 +245,92 @@ async def test_a_stalled_peer_holds_up_nobody_else(tmp_path: Path) -> None:
         await silent.serve(unread, uncounted)
 
 
-async def test_a_peer_that_takes_nothing_is_slow_once_for_what_it_does_not_take(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@asynccontextmanager
+async def narrow(folder: Path, bytes_per_s: int) -> AsyncIterator[tuple[Connection, Reader]]:
+    """A link to a peer that reads at this rate, and is minded."""
+    near, far = trio.testing.memory_stream_pair()
+    kernel = Kernel(near)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kernel.pump)
+        one, other = await linked_over(folder, kernel, far)
+        kernel.bytes_per_s = bytes_per_s
+        reader = Reader()
+        nursery.start_soon(other.serve, reader, uncounted)
+        nursery.start_soon(one.serve, unread, uncounted)
+        yield one, reader
+        nursery.cancel_scope.cancel()
+
+
+class Slow:
+    """When somebody was told that a peer is slow."""
+
+    def __init__(self) -> None:
+        self.at: list[int] = []
+        self._began_at = trio.current_time()
+
+    def __call__(self) -> None:
+        self.at.append(round(trio.current_time() - self._began_at))
+
+
+async def test_a_peer_is_slow_once_as_long_as_something_waits_and_bulk_may_wait(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    monkeypatch.setattr(connections, "SLOW_S", 0.05)
-    folders = tmp_path / "1", tmp_path / "2"
-    for folder in folders:
-        folder.mkdir()
-    async with (
-        served(folders[0]) as (good, _, reader, nursery),
-        linked(folders[1]) as (stalled, silent),
-    ):
-        nursery.start_soon(stalled.serve, unread, uncounted)
-        nursery.start_soon(good.serve, unread, uncounted)
-        assert good.send(ping(1), TrafficClass.LINK, 0)
-        while stalled.send_frame(have(BULK, TrafficClass.BULK), TrafficClass.BULK):
-            await trio.lowlevel.checkpoint()
-        await stalled.wait_slow()
-        for waiting in (stalled, good):
-            with trio.move_on_after(0.2) as scope:
-                await waiting.wait_slow()
-            assert scope.cancelled_caught
-        await reader.until(1)
-        stalled.close(None, LostReason.LOCAL)
-        silent.close(None, LostReason.LOCAL)
-        await silent.serve(unread, uncounted)
+    """Each batch is taken within its second: by that nothing would be slow."""
+    async with narrow(tmp_path, 16 << 10) as (one, _), trio.open_nursery() as nursery:
+        slow = Slow()
+        nursery.start_soon(one.mind, slow)
+        for _ in range(4):
+            assert one.send_frame(have(BULK, TrafficClass.BULK), TrafficClass.BULK)
+        await trio.sleep(60)
+        assert slow.at == []
+        for _ in range(2):
+            for _ in range(3):
+                assert one.send_frame(
+                    have(BULK[: 16 << 10], TrafficClass.POLICY), TrafficClass.POLICY
+                )
+            await trio.sleep(20)
+        assert slow.at == [61, 81]
+        assert one.lost is None
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_peer_for_whom_anything_waits_for_ten_seconds_is_lost(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """However little it takes of each batch: the queue is as long as ever."""
+    async with narrow(tmp_path, 4 << 10) as (one, _), trio.open_nursery() as nursery:
+        slow = Slow()
+        nursery.start_soon(one.mind, slow)
+
+        async def feed() -> None:
+            while one.lost is None:
+                frame = have(BULK[: 16 << 10], TrafficClass.POLICY)
+                while one.offer_bulk(frame, TrafficClass.POLICY):
+                    pass
+                await trio.sleep(0.1)
+
+        nursery.start_soon(feed)
+        while one.lost is None:  # noqa: ASYNC110  # the clock jumps
+            await trio.sleep(0.1)
+        assert one.lost is LostReason.BACKPRESSURE
+        assert 10 <= trio.current_time() <= 15
+        assert slow.at == [1]
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_last_word_reaches_a_peer_in_the_middle_of_a_record(tmp_path: Path) -> None:
+    """What was encrypted and not yet taken by the kernel goes before it."""
+    with trio.fail_after(HANG_S):
+        async with linked(tmp_path) as (one, other), trio.open_nursery() as nursery:
+            nursery.start_soon(one.serve, unread, uncounted)
+            while one.send_frame(have(BULK, TrafficClass.BULK), TrafficClass.BULK):
+                await trio.testing.wait_all_tasks_blocked()
+            one.close(Bye(reason=ByeReason.SLOW, retry_after_s=60), LostReason.BACKPRESSURE)
+            await trio.testing.wait_all_tasks_blocked()
+            reader = Reader()
+            await other.serve(reader, uncounted)
+            kind, _, body = reader.frames[-1]
+            assert parse_message(kind, body) == Bye(reason=ByeReason.SLOW, retry_after_s=60)
 
 
 async def test_a_link_cancelled_from_outside_gives_its_descriptor_back(tmp_path: Path) -> None:
