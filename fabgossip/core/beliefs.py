@@ -12,6 +12,7 @@ from hashlib import sha256
 
 from fabgossip.core.claims_seen import ClaimsSeen
 from fabgossip.core.clock_watch import ClockWatch
+from fabgossip.core.events import OwnPapers
 from fabgossip.core.own_claims import OwnClaims
 from fabgossip.core.own_trust import OwnRevocation, OwnTrust
 from fabgossip.core.recovering import Recovering
@@ -84,6 +85,7 @@ class Beliefs:
         "generation",
         "own_claims",
         "policy",
+        "renewal_fault",
     )
 
     def __init__(self, own: OwnIdentity, verifier: Verifier) -> None:
@@ -108,6 +110,8 @@ class Beliefs:
         self.policy = DegradedPolicy()
         """Of the node's own snapshot; without one nothing degraded is allowed."""
         self.audit_is_writable = True
+        self.renewal_fault = ""
+        """What is wrong with the files that were to renew this node's identity, if anything."""
         self.own_claims = OwnClaims(own, verifier)
         self.claims_seen = ClaimsSeen()
         self.facts = TrustFacts(
@@ -328,6 +332,28 @@ class Beliefs:
     def _look_at_self(self) -> None:
         """Whether this node, its certificate or the CA of that lost its trust."""
         self._put_freshness(is_revoked=self.own_revocation() is not None)
+
+    def on_papers(self, papers: OwnPapers, now: Now) -> bool:
+        """Another certificate, or other claims, are this node's from now on; whether its claims
+        changed by it."""
+        self._own = replace(
+            self._own,
+            certificate=papers.certificate,
+            certificate_times=papers.certificate_times,
+            claims=papers.claims,
+            openings=papers.openings,
+        )
+        self._own_trust.on_papers(self._own)
+        self.own_claims.on_papers(self._own)
+        self._look_at_self()
+        before = (self.own_claims.envelope, self.facts.own)
+        self.on_own_claims(now)
+        return (self.own_claims.envelope, self.facts.own) != before
+
+    @property
+    def certificate_times(self) -> tuple[UnixTime, UnixTime] | None:
+        """From when until when the own certificate is good."""
+        return self._own.certificate_times
 
     def own_revocation(self) -> OwnRevocation | None:
         """What of this node lost its trust, the gravest; None: nothing."""

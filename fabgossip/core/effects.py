@@ -207,6 +207,7 @@ class Fact(StrEnum):
     """Names of what happened, shared by log, trace and audit."""
 
     STARTED = "started"
+    ENVELOPE_SHUNNED = "envelope_shunned"
     BUNDLE_ACCEPTED = "bundle_accepted"
     REVOCATION_ACCEPTED = "revocation_accepted"
     ARTIFACT_ACCEPTED = "artifact_accepted"
@@ -249,6 +250,8 @@ class Fact(StrEnum):
     CONTENT_PURGED = "content_purged"
     IDENTITY_REFUSED = "identity_refused"
     IDENTITY_CLONED = "identity_cloned"
+    IDENTITY_RENEWED = "identity_renewed"
+    RENEWAL_REFUSED = "renewal_refused"
     AUDIT_FORKED = "audit_forked"
     CRITICAL_UNDER_REPLICATED = "critical_under_replicated"
     CRITICAL_REPLICATION_RESTORED = "critical_replication_restored"

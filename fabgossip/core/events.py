@@ -11,10 +11,11 @@ from enum import StrEnum
 from typing import NewType, TypeAlias
 
 from fabgossip.core.space import SpaceState
-from fabgossip.model.authority import NodeIdentity
+from fabgossip.model.authority import NodeIdentity, Opening
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.increments import AssemblyFault
 from fabgossip.model.messages import Message
+from fabgossip.model.moment import Duration, UnixTime
 from fabgossip.model.persistence import (
     WHOLE_MEMORY,
     PutCheckpoints,
@@ -100,6 +101,9 @@ class Started:
     """Contents that are held and their sizes, of which the disk does not say what they are."""
     put_away: tuple[tuple[str, bytes], ...] = ()
     """The same of the newest version where the local state has versions and no link to any."""
+    shunned: tuple[tuple[bytes, Duration], ...] = ()
+    """SHA-256 of envelopes over which processes before this one ended, and for how long they are
+    not to be looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +144,7 @@ class Unsent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkSlow:
-    """What was to leave on a link has waited for its peer for a second."""
+    """Something has waited for a second to leave on a link, after nothing had for so long."""
 
     link: LinkId
 
@@ -423,6 +427,27 @@ class ClockChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnPapers:
+    """What a node shows of itself: its certificate, and the claims it was enrolled with."""
+
+    certificate: NodeIdentity
+    certificate_times: tuple[UnixTime, UnixTime]
+    """From when until when it is good, as it says itself."""
+    claims: bytes
+    openings: tuple[Opening, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PapersRead:
+    """The files of the own identity are others than before: what is in them is shown from now on,
+    or (`papers` None) is not fit to be, and what was shown stays. Without a fault either, they are
+    again what is shown."""
+
+    papers: OwnPapers | None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointSigned:
     """The own audit log has a new checkpoint, durable and ready to be shown to others."""
 
@@ -517,4 +542,5 @@ Event: TypeAlias = (
     | ClockChanged
     | RequestMade
     | CheckpointSigned
+    | PapersRead
 )

@@ -20,9 +20,13 @@ from fabgossip.core.policing import PolicingSnapshot
 from fabgossip.core.problems import (
     Problem,
     ProblemCode,
+    age,
     audit_problem,
+    certificate_problem,
     clone_problem,
     problem,
+    renewal_problem,
+    shunned_problem,
     space_problem,
     stuck_problem,
 )
@@ -91,6 +95,8 @@ class NodeSnapshot:
     scrubbing: ScrubbingSnapshot
     problems: tuple[Problem, ...]
     problems_omitted: int
+    certificate_expires_at: UnixTime | None
+    """As it says itself; None where none is shown."""
 
 
 def state_of(head: Head, now: Now) -> str:
@@ -116,18 +122,26 @@ def node_snapshot(
     audit: AuditState,
     retention: RetentionSnapshot,
     scrubbing: ScrubbingSnapshot,
+    shunned: tuple[bytes, ...],
     now: Now,
 ) -> NodeSnapshot:
     """The node as it is now. Cost: O(heads)."""
     heads = catalog.heads()
     mode = beliefs.mode(now)
-    seen = neighbors.snapshot()
+    seen = neighbors.snapshot(now.instant)
     if beliefs.freshness.is_revoked:
         seen = replace(seen, target=0)
     clones = tuple(clone_problem(node_id) for node_id in policing.clones)
     stuck = stuck_problem(retention.space) if retention.is_stuck else None
-    damage = (audit_problem(audit), space_problem(retention.space), stuck)
-    alarms = (*clones, *(one for one in damage if one is not None))
+    avoided = tuple(shunned_problem(digest) for digest in shunned)
+    damage = (
+        certificate_problem(beliefs.certificate_times, now.unix),
+        renewal_problem(beliefs.renewal_fault),
+        audit_problem(audit),
+        space_problem(retention.space),
+        stuck,
+    )
+    alarms = (*clones, *avoided, *(one for one in damage if one is not None))
     problems = alarms + _problems(heads, beliefs, seen, fetching, now)
     facts, counts = beliefs.facts, _counts(heads, now)
     return NodeSnapshot(
@@ -151,6 +165,7 @@ def node_snapshot(
         scrubbing=scrubbing,
         problems=problems[:PROBLEMS_MAX],
         problems_omitted=max(0, len(problems) - PROBLEMS_MAX),
+        certificate_expires_at=times[1] if (times := beliefs.certificate_times) else None,
     )
 
 
@@ -173,7 +188,7 @@ def _counts(heads: tuple[Head, ...], now: Now) -> NamespaceCounts:
 def _summary(
     mode: Mode, problems: tuple[Problem, ...], counts: NamespaceCounts, beliefs: Beliefs, now: Now
 ) -> str:
-    age = seconds_between(beliefs.freshness.newest_issued_at, now.unix)
+    silent = seconds_between(beliefs.freshness.newest_issued_at, now.unix)
     match mode:
         case Mode.REVOKED:
             return "this node is revoked: it has left the fabric and serves nobody"
@@ -186,7 +201,7 @@ def _summary(
         case Mode.STALE:
             return "trust is past its refresh time; what is here is the last valid configuration"
         case Mode.PARTITIONED:
-            return f"nothing newly signed for {_age(age)}; the last valid configuration is in use"
+            return f"nothing newly signed for {age(silent)}; the last valid configuration is in use"
         case Mode.FRESH:
             if problems:
                 return _count(problems)
@@ -285,16 +300,8 @@ def _why_revoked(beliefs: Beliefs, now: UnixTime) -> tuple[str, str]:
     entry = None if found is None else found.entry
     if entry is None:
         return f"{what} is revoked", step
-    age, name = seconds_between(entry.since, now), short_hash(entry.value)
-    return f'{what} was revoked {_age(age)} ago: "{entry.reason}" (entry {name})', step
-
-
-def _age(seconds: int) -> str:
-    """In the unit that leaves a number a person can compare."""
-    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
+    since, name = seconds_between(entry.since, now), short_hash(entry.value)
+    return f'{what} was revoked {age(since)} ago: "{entry.reason}" (entry {name})', step
 
 
 def _why_stale(beliefs: Beliefs) -> str:
@@ -336,7 +343,7 @@ def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
     if head.state is HeadState.WITHHELD:
         overdue = seconds_between(head.manifest.refresh_by, now.unix)
         because = (
-            f"{_age(overdue)} past its refresh time, more than the signed policy lets it be used"
+            f"{age(overdue)} past its refresh time, more than the signed policy lets it be used"
         )
         return problem(ProblemCode.WITHHELD, namespace, because, step)
     if head.state is HeadState.BEHIND:
@@ -348,7 +355,7 @@ def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
             return problem(ProblemCode.CONTENT_MISSING, namespace, _tries(want), step)
     if state_of(head, now) == "stale":
         overdue = seconds_between(head.manifest.refresh_by, now.unix)
-        because = f"{_age(overdue)} past its refresh time, and nothing newer was announced"
+        because = f"{age(overdue)} past its refresh time, and nothing newer was announced"
         return problem(ProblemCode.REFRESH_OVERDUE, namespace, because, step)
     return None
 

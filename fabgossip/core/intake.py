@@ -90,7 +90,37 @@ class Intake:
         is_late: bool = False,
     ) -> VerifiedManifest | Rejection | None:
         """Judge an envelope, and the content that came with it; None if exactly these bytes were
-        judged before. What is late is no news: no tree carries it on."""
+        judged before, or are left alone. What is late is no news: no tree carries it on."""
+        if self._m.shunned.is_shunned(raw, now.instant):
+            return None if request is None else self._shunned()
+        outer, self._m.shunned.judging = self._m.shunned.judging, raw
+        verdict = self._judge(
+            raw, origin, hops, now, source=source, request=request, content=content, is_late=is_late
+        )
+        # Not where it raised: whoever catches that is to see over what.
+        self._m.shunned.judging = outer
+        return verdict
+
+    def _shunned(self) -> Rejection:
+        verdict = Rejection(
+            code=RejectionCode.SHUNNED,
+            detail="the daemon ended over this envelope: it is not looked at for an hour",
+        )
+        self._m.out.append(rejected(verdict, source="submit"))
+        return verdict
+
+    def _judge(
+        self,
+        raw: bytes,
+        origin: LinkId | None,
+        hops: int,
+        now: Now,
+        *,
+        source: str,
+        request: RequestId | None,
+        content: bytes | None,
+        is_late: bool,
+    ) -> VerifiedManifest | Rejection | None:
         m = self._m
         prefix = m.dissemination.seen_prefix(raw)
         if prefix is not None and request is None:

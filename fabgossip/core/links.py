@@ -126,10 +126,12 @@ class Links:
             # The end of a link that was open says nothing of how well its peer serves.
             self._m.fetching.on_unreached(event.node_id, now.instant)
         self.dial(now)
-        fields = (("peer", event.node_id), ("reason", event.reason.value))
+        reason = _reason_of(event, lost)
+        fields = (("peer", event.node_id), ("reason", reason))
         if event.link is None:
             self._m.out.append(Record(fact=Fact.NEIGHBOR_LOST, fields=fields))
             return
+        self._m.neighbors.on_ended(event.node_id, reason, now.instant)
         session = self._m.sessions.on_lost(event.link)
         self._m.dissemination.on_lost(event.link)
         self._m.telling.on_lost(event.link)
@@ -326,6 +328,7 @@ class Links:
 
     def on_bye(self, session: Session, bye: Bye, now: Now) -> None:
         """The peer ends the link, and says when to come back."""
+        session.bye = bye.reason
         self._m.neighbors.on_told(session.node_id, bye.retry_after_s, now.instant)
         self._m.disclosure.goodbye(session, ByeReason.DRAIN, LostReason.BYE, 0)
 
@@ -408,3 +411,11 @@ class Links:
 def _welcome(protocol: int, hello: Hello) -> Welcome:
     """In force is what both ends have."""
     return Welcome(protocol=protocol, features=hello.features & FEATURES)
+
+
+def _reason_of(event: PeerLost, session: Session | None) -> str:
+    """Why a link ended: a peer that said so is named with its word."""
+    said = None if session is None else session.bye
+    if said is None or event.reason is not LostReason.BYE:
+        return event.reason.value
+    return f"{event.reason.value}_{said.name.lower()}"

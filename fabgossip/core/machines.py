@@ -33,6 +33,7 @@ from fabgossip.core.scrubbing import Scrubbing
 from fabgossip.core.sessions import Sessions
 from fabgossip.core.sets import Sets
 from fabgossip.core.setup import NodeSetup
+from fabgossip.core.shunned import Shunned
 from fabgossip.core.slots import Slots
 from fabgossip.core.telling import Telling
 from fabgossip.core.unsettled import Unsettled
@@ -69,6 +70,7 @@ class Machines:
     scrubbing: Scrubbing
     sessions: Sessions
     sets: Sets
+    shunned: Shunned
     slots: Slots
     telling: Telling
     unsettled: Unsettled
@@ -126,6 +128,7 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         scrubbing=Scrubbing(config.scrubbing),
         sessions=sessions,
         sets=Sets(),
+        shunned=Shunned(),
         slots=Slots(config.fetching.serve_streams_max),
         telling=Telling(
             config.dissemination, config.holdings, disclosure, sessions, neighbors, out

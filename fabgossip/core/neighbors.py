@@ -31,7 +31,7 @@ from fabgossip.core.seats import Seat
 from fabgossip.core.ties import Standing, Tie
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import ByeReason, Message, NeighborAsk, Ping, Pong
-from fabgossip.model.moment import Duration, Instant, is_due, later
+from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
 from fabgossip.model.scope import Audience, ScopeId
 from fabgossip.model.topology import Endpoint, FailureDomain, PeerRecord
 
@@ -49,6 +49,15 @@ class Parting:
     retry_after_s: int
 
 
+@dataclass(frozen=True, slots=True)
+class EndedLink:
+    """Why a link ended, and how long ago."""
+
+    node_id: NodeId
+    reason: str
+    ago_ms: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeighborsSnapshot:
     """Counts for status."""
@@ -64,13 +73,16 @@ class NeighborsSnapshot:
     with whom it has."""
     guests: int
     suspects: int
+    last_ended: EndedLink | None
+    """Of all links, those that were not open yet among them."""
 
 
 class Neighbors:
     """The view of this node: directories held, links, who to dial, ask and let go next."""
 
     __slots__ = (
-        "_company", "_config", "_dialing", "_directories", "_failures", "_far", "liveness",
+        "_company", "_config", "_dialing", "_directories", "_ended", "_failures", "_far",
+        "liveness",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +92,7 @@ class Neighbors:
         bootstrap: tuple[Endpoint, ...],
         rng: Random,
     ) -> None:
+        self._ended: tuple[NodeId, str, Instant] | None = None
         self._config, connections = configs
         self._directories = Directories(own_id)
         self._failures = Failures(self._config, lambda: self._directories.public_count, rng)
@@ -145,6 +158,10 @@ class Neighbors:
             is_lost = self._company.ties.on_lost(link)
         if is_lost:
             self._dialing.on_failed(node_id, reason, now)
+
+    def on_ended(self, node_id: NodeId, reason: str, now: Instant) -> None:
+        """A link is gone, for this reason."""
+        self._ended = (node_id, reason, now)
 
     def on_told(self, node_id: NodeId, retry_after_s: int, now: Instant) -> None:
         """A peer that ended a link said when to come back."""
@@ -248,8 +265,12 @@ class Neighbors:
         """The rules the live neighbours there are do not meet."""
         return self._company.open_rules()
 
-    def snapshot(self) -> NeighborsSnapshot:
+    def snapshot(self, now: Instant) -> NeighborsSnapshot:
         """Counts for status."""
+        ended = None
+        if self._ended is not None:
+            node_id, reason, at = self._ended
+            ended = EndedLink(node_id, reason, elapsed(at, now))
         neighbors, widest = self._company.neighbors(), self._directories.widest
         records = [self.record_of(tie.node_id) for tie in neighbors]
         return NeighborsSnapshot(
@@ -260,6 +281,7 @@ class Neighbors:
             zones_there=0 if widest is None or widest.rank is None else len(widest.circle.zones),
             guests=len(self._company.guests()),
             suspects=sum(self.liveness.is_suspect(tie.link) for tie in neighbors),
+            last_ended=ended,
         )
 
     def _wanted(self, seat: Seat) -> int:

@@ -38,6 +38,7 @@ from fabgossip.core.events import (
     LinkSlow,
     MessageReceived,
     PairDue,
+    PapersRead,
     PartingDue,
     PeerConnected,
     PeerLost,
@@ -214,6 +215,8 @@ class Node:
                 self._m.beliefs.on_clock(now, is_synchronized=event.is_synchronized)
             case RequestMade():
                 self._requests.on_request(event, now)
+            case PapersRead():
+                self._on_papers(event, now)
             case CheckpointSigned():
                 self._m.audits.on_signed(event.envelope)
                 self._witnessing.show_head()
@@ -274,12 +277,32 @@ class Node:
     def _on_started(self, event: Started, now: Now) -> None:
         fields = (("node", self._m.sessions.own_id),)
         self._m.out.append(Record(fact=Fact.STARTED, fields=fields))
+        self._m.shunned.on_started(event.shunned, now.instant)
+        for digest, wait in event.shunned:
+            named = (("envelope", digest.hex()), ("seconds", wait // 1_000))
+            self._m.out.append(Record(fact=Fact.ENVELOPE_SHUNNED, fields=named))
         self._m.uses.on_started(event.memory.grant_uses)
         self._m.audits.on_started(event.checkpoints)
         self._rooms.recalling.on_started(event, now)
         self._rooms.mending.look(later(now.instant, FIRST_SCRUB))
         self._timer(RefreshDue(), self._m.refresh.next_at(now.instant))
         self._links.dial(now)
+
+    def _on_papers(self, event: PapersRead, now: Now) -> None:
+        self._m.beliefs.renewal_fault = event.fault
+        if event.fault:
+            fields: tuple[tuple[str, str | int], ...] = (("detail", event.fault),)
+            self._m.out.append(Record(fact=Fact.RENEWAL_REFUSED, fields=fields))
+        if event.papers is None:
+            return
+        shown = event.papers.certificate
+        fields = (
+            ("certificate", short_hash(shown.certificate_hash)),
+            ("expires_at", shown.expires_at),
+        )
+        self._m.out.append(Record(fact=Fact.IDENTITY_RENEWED, fields=fields))
+        self._m.unsettled.facts_changed = True
+        self._m.unsettled.own_claims_changed |= self._m.beliefs.on_papers(event.papers, now)
 
     def _on_space(self, event: SpaceChanged, now: Now) -> None:
         before, space = self._m.retention.space.trouble, event.space

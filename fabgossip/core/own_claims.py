@@ -67,6 +67,10 @@ class OwnClaims:
         """The newest claims of its own snapshot that a process before this one took up."""
         self._kept = self._version = kept
 
+    def on_papers(self, own: OwnIdentity) -> None:
+        """The node was enrolled anew: other claims may be there."""
+        self._own = own
+
     def next_kept(self) -> Order | None:
         """What the disk must know of claims taken up since, if anything; once. Those it was
         enrolled with a node finds again without."""

@@ -42,6 +42,10 @@ class OwnTrust:
         self._own = own
         self._entries: dict[tuple[RevokedKind, bytes], Revocation] = {}
 
+    def on_papers(self, own: OwnIdentity) -> None:
+        """Another certificate is shown."""
+        self._own = own
+
     def on_list(self, listed: RevocationList, facts: TrustFacts) -> None:
         """Of what was revoked only kinds and values are durable: the reason is kept here."""
         names = frozenset(self._names(facts).values())

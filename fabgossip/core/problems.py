@@ -7,10 +7,16 @@ Must not know: heads, sources, trust.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from fabgossip.core.events import AuditState
 from fabgossip.core.space import SpaceState, SpaceTrouble
 from fabgossip.model.ids import NodeId
+from fabgossip.model.moment import UnixTime, seconds_between
+
+CERTIFICATE_SHARE_LEFT: Final = 3
+"""A certificate with this share of its life left is to be renewed (*start*): it is told of a third
+of its life before nobody speaks to the node any more."""
 
 
 class ProblemCode(StrEnum):
@@ -26,6 +32,8 @@ class ProblemCode(StrEnum):
     NOT_MATERIALIZED = "not_materialized"
     EXPIRED = "expired"
     NO_CLAIMS = "no_claims"
+    CERTIFICATE_ENDING = "certificate_ending"
+    RENEWAL_REFUSED = "renewal_refused"
     CLOCK_SUSPECT = "clock_suspect"
     AMNESIA = "amnesia"
     REVOKED = "revoked"
@@ -42,6 +50,7 @@ class ProblemCode(StrEnum):
     DISK_FULL = "disk_full"
     STORAGE_READ_ONLY = "storage_read_only"
     EVICTION_STUCK = "eviction_stuck"
+    ENVELOPE_SHUNNED = "envelope_shunned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +72,47 @@ def clone_problem(node_id: NodeId) -> Problem:
     """Somebody else has a peer's key."""
     because = f"{node_id} says hello from changing processes: two machines may hold its key"
     return problem(ProblemCode.IDENTITY_CLONED, "", because, "fabgossip peers")
+
+
+def shunned_problem(digest: bytes) -> Problem:
+    """The daemon ended over an envelope, again and again."""
+    because = (
+        f"the daemon ended while it handled envelope {digest.hex()}, again and again: it is "
+        "not looked at for an hour"
+    )
+    next_step = "what step_failed says in the log of the daemon, and a newer fabgossip"
+    return problem(ProblemCode.ENVELOPE_SHUNNED, "", because, next_step)
+
+
+def certificate_problem(times: tuple[UnixTime, UnixTime] | None, now: UnixTime) -> Problem | None:
+    """The last third of the own certificate has begun, or it has ended."""
+    if times is None:
+        return None
+    begins_at, ends_at = times
+    left, life = seconds_between(now, ends_at), seconds_between(begins_at, ends_at)
+    if CERTIFICATE_SHARE_LEFT * left > life:
+        return None
+    because = f"the certificate ends in {age(left)}, and no peer speaks to this node after that"
+    if left <= 0:
+        because = f"the certificate ended {age(-left)} ago: no peer speaks to this node"
+    step = "fabgossip control enroll NODE --renew"
+    return problem(ProblemCode.CERTIFICATE_ENDING, "", because, step)
+
+
+def renewal_problem(fault: str) -> Problem | None:
+    """The files of the own identity were changed, and not for the better."""
+    if not fault:
+        return None
+    because = f"{fault}; the certificate and claims of before stay in use"
+    return problem(ProblemCode.RENEWAL_REFUSED, "", because, "fabgossip check-config")
+
+
+def age(seconds: int) -> str:
+    """In the unit that leaves a number a person can compare."""
+    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
 
 
 def audit_problem(state: AuditState) -> Problem | None:

@@ -68,7 +68,10 @@ class Recalling:
         broken = m.beliefs.on_started(started.trust, started.revoked, started.memory, now)
         if broken is not None:
             self._m.out.append(rejected(broken, source="disk"))
-        accepted = {(one.namespace, one.order) for one in started.heads if not one.is_increment}
+        heads = tuple(
+            one for one in started.heads if not m.shunned.is_shunned(one.envelope, now.instant)
+        )
+        accepted = {(one.namespace, one.order) for one in heads if not one.is_increment}
         for row in started.floors:
             # What was only listed contradicts nobody; what lists it says so itself.
             stood = row.manifest_hash if (row.namespace, row.order) in accepted else None
@@ -82,8 +85,8 @@ class Recalling:
             self._contents.on_held(content_hash, held_bytes, NEVER)
         evidence, sides = started.memory.evidence, list[VerifiedManifest]()
         contents = {sha256(one).digest(): one for one in started.evidence_contents}
-        visible = list(started.visible)
-        for group in _what_judges_first(started.heads):
+        visible = self._looked_at(started.visible, now)
+        for group in _what_judges_first(heads):
             visible = self._recall_shown(visible, group, now)
             found, evidence = self._recall_evidence(evidence, now)
             # A list of the group before may have taken the trust of a side already found.
@@ -101,7 +104,7 @@ class Recalling:
             self._recall_side(side)
         for namespace, envelope in visible:
             self._activation.on_recalled(namespace, envelope, now)
-        for namespace, envelope in started.put_away:
+        for namespace, envelope in self._looked_at(started.put_away, now):
             self._activation.on_recalled_away(namespace, envelope, now)
         # Only now: after a new epoch the claims a node was enrolled with are of the past, and those
         # of its own snapshot count.
@@ -109,6 +112,10 @@ class Recalling:
         if refused is not None:
             self._m.out.append(rejected(refused, source="disk"))
         m.beliefs.on_recalled()
+
+    def _looked_at(self, rows: tuple[tuple[str, bytes], ...], now: Now) -> list[tuple[str, bytes]]:
+        """Without what brought a process down: in `local/` it stays as it is."""
+        return [row for row in rows if not self._m.shunned.is_shunned(row[1], now.instant)]
 
     def _recall_shown(
         self, visible: list[tuple[str, bytes]], group: list[StoredHead], now: Now

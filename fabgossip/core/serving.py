@@ -35,6 +35,9 @@ from fabgossip.model.moment import Now
 from fabgossip.trust.authorization import Decision, Subject
 from fabgossip.trust.rejections import Rejection
 
+BULK_ABOVE_BYTES: Final = 64 << 10
+"""Contents of more than this are bulk on their link (*start*): more than a frame or two of what a
+slow one takes in a second."""
 TWICE_RETRY_S: Final = 60
 """When to come back, for a peer that asks for the same bytes twice at once: no honest one does."""
 
@@ -177,14 +180,14 @@ class Serving:
         )
         items = []
         denied: list[Decision] = []
-        traffic = TrafficClass.POLICY
+        traffic = TrafficClass.BULK
         for number, ask in enumerate(message.items):
             served = self._served(session, request, ask, denied, now)
             if served is None:
                 self._m.policing.not_available(session, stream, number, now.instant)
                 continue
             self._m.retention.on_touched(ask.content_hash)
-            traffic = min(traffic, traffic_of(served))
+            traffic = min(traffic, _content_traffic(served))
             items.append(
                 ServeItem(
                     item=number,
@@ -247,6 +250,13 @@ class Serving:
             ask.content_hash,
         )
         return found if same else None
+
+
+def _content_traffic(verified: VerifiedManifest) -> TrafficClass:
+    """A large content holds up nothing that is small, but for trust."""
+    traffic = traffic_of(verified)
+    is_large = verified.manifest.content_size > BULK_ABOVE_BYTES
+    return TrafficClass.BULK if is_large and traffic is not TrafficClass.TRUST else traffic
 
 
 def _asks_twice(message: GetContent) -> bool:

@@ -16,7 +16,7 @@ from fabgossip.core.sets import Reach, set_id_of
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import NodeIdentity, Opening, VerifiedClaims
 from fabgossip.model.ids import BootId, NodeId
-from fabgossip.model.messages import Hello, Protocols, Welcome
+from fabgossip.model.messages import ByeReason, Hello, Protocols, Welcome
 from fabgossip.model.moment import Duration, Instant, elapsed
 from fabgossip.model.scope import Audience
 
@@ -67,6 +67,8 @@ class Session:
     link ends in a moment."""
     is_ended: bool = False
     """Goodbye was said: what comes until the link is lost opens nothing."""
+    bye: ByeReason | None = None
+    """Why the peer ended it, in its own word."""
     is_refused: bool = False
     """Whether the claims shown last are not good, as far as we know."""
     protocol: int | None = None

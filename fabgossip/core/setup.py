@@ -14,6 +14,7 @@ from fabgossip.core.rosters import Rosters
 from fabgossip.model.authority import NodeIdentity, Opening
 from fabgossip.model.ids import BootId, NodeId
 from fabgossip.model.messages import SPOKEN, Protocols
+from fabgossip.model.moment import UnixTime
 from fabgossip.model.topology import Endpoint
 from fabgossip.trust.bundle import PinnedTrust
 
@@ -29,6 +30,8 @@ class OwnIdentity:
     pinned: PinnedTrust
     certificate: NodeIdentity | None = None
     """What peers see of it; None while it is out of its time."""
+    certificate_times: tuple[UnixTime, UnixTime] | None = None
+    """From when until when the certificate is good, as it says itself; None where none is shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,8 @@ SLOW_READER: Final = Duration(60_000)
 """A node that took a content too slowly counts as slow for so long (*start*)."""
 BARRED: Final = Duration(60_000)
 """A node that was cut off gets no new link for so long (*start*)."""
+BARRED_MAX: Final = Duration(3_600_000)
+"""The longest, and how long after the last time the next one is longer (*start*)."""
 BOOT_CHANGES_MAX: Final = 3
 BOOT_CHANGES_SPAN: Final = Duration(600_000)
 """A node that changes its process so often within so long may be two machines with one key
@@ -69,6 +71,7 @@ class _Standing:
     slow_until: Instant | None = None
     boot_id: BootId | None = None
     barred_until: Instant | None = None
+    barred_for: Duration = BARRED
     cloned_at: Instant | None = None
 
 
@@ -140,8 +143,17 @@ class Standings:
         self._bar(self._of(node_id), now)
 
     def _bar(self, standing: _Standing, now: Instant) -> None:
-        standing.barred_until = later(now, BARRED)
+        """The next time soon after the last lasts twice as long; what more came meanwhile, over
+        another link, does not."""
         self._cut += 1
+        if self._is_out(standing, now):
+            return
+        before = standing.barred_until
+        goes_on = before is not None and elapsed(before, now) < BARRED_MAX
+        standing.barred_for = (
+            Duration(min(2 * standing.barred_for, BARRED_MAX)) if goes_on else BARRED
+        )
+        standing.barred_until = later(now, standing.barred_for)
 
     def on_boot(self, node_id: NodeId, boot_id: BootId, now: Instant) -> bool:
         """A node said hello from a process; whether it changed too often. Restarts count too: from

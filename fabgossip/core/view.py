@@ -46,6 +46,7 @@ class View:
             self._m.audits.own_state,
             self._m.retention.snapshot(),
             self._m.scrubbing.snapshot(),
+            self._m.shunned.digests(now.instant),
             now,
         )
 
@@ -53,6 +54,11 @@ class View:
     def trust(self) -> TrustFacts:
         """What the node believes at this moment."""
         return self._m.beliefs.facts
+
+    @property
+    def judging(self) -> bytes | None:
+        """The envelope over which a step raised, where it was one envelope."""
+        return self._m.shunned.judging
 
     def find(self, namespace: str) -> Head | None:
         """The head of a namespace, to read and not to keep."""

@@ -17,20 +17,21 @@ from fabgossip.errors import WireError
 from fabgossip.model.authority import NodeIdentity
 from fabgossip.model.messages import (
     BadRequest,
-    BadRequestCode,
     Bye,
     ByeReason,
     Message,
     TrafficClass,
 )
 from fabgossip.wire.codec import message_body
-from fabgossip.wire.framing import STREAM_MAX, Frame, FrameReader, frame_bytes
+from fabgossip.wire.framing import STREAM_MAX, Frame, FrameReader, broken_rule, frame_bytes
 from fabgossip.wire.outbox import (
+    JUDGED,
     NEVER_DROPPED,
+    Budget,
     DrainRate,
     Outbox,
-    content_frame_bytes,
 )
+from fabgossip.wire.streams import PeerStreams
 
 KIB: Final = 1024
 BATCH_BYTES: Final = 64 * KIB
@@ -42,29 +43,42 @@ CLEANUP_S: Final = 2.0
 FRAME_S: Final = 10.0
 """Longest time between the first and the last byte of a frame (*start*)."""
 SLOW_S: Final = 1.0
-"""A peer that takes nothing for so long is slow (*start*)."""
-WRITE_TIMEOUT_S: Final = 10.0
-"""Longest time to hand one batch to the kernel."""
+"""A peer is slow while something for it has waited for so long (*start*)."""
+TOO_SLOW_S: Final = 10.0
+"""Longest time anything may wait for a peer, and longest time to hand one batch to the kernel
+(*start*)."""
+SLOW_RETRY_S: Final = 60
+LAST_WORD_BYTES: Final = 1 << 20
+"""Unsent bytes the kernel may hold for the last word of a link: it need not wait any more."""
 
 
 class Connection:
     """A link after TLS and the leaf rules."""
 
     def __init__(
-        self, link: LinkId, stream: TlsStream, identity: NodeIdentity, *, is_dialer: bool
+        self,
+        link: LinkId,
+        stream: TlsStream,
+        identity: NodeIdentity,
+        *,
+        is_dialer: bool,
+        budget: Budget | None = None,
     ) -> None:
+        """`budget`: of all links of the node."""
         self.link = link
         self.identity = identity
         self.is_dialer = is_dialer
         self._stream = stream
-        self._outbox: Outbox[bytes] = Outbox()
+        self._outbox: Outbox[bytes] = Outbox(budget)
         self._wake = trio.Event()
         self._drained = trio.Event()
-        self._began = trio.Event()
-        self._written = trio.Event()
-        self._slow_batch: trio.Event | None = None
+        self._queued = trio.Event()
+        self._writing_since: float | None = None
+        """Since when the oldest frame of the batch under way waits, of those that are judged."""
         self._drain = DrainRate()
+        self._unsent_bytes = 0
         self._next_stream = 1 if is_dialer else 2
+        self.peer_streams = PeerStreams(is_dialer=not is_dialer)
         self._scope = trio.CancelScope()
         self._farewell: Bye | BadRequest | None = None
         self.lost: LostReason | None = None
@@ -83,19 +97,16 @@ class Connection:
     @property
     def content_frame_bytes(self) -> int:
         """How much content a frame should carry, so that trust waits for none of them long."""
-        return content_frame_bytes(self._drain.bytes_per_s)
+        return self._drain.content_frame_bytes
 
     def next_stream(self) -> int | None:
-        """A request number never used on this link, None once they are used up."""
+        """A request number never used on this link; None once they are used up, which ends it."""
         stream = self._next_stream
         if stream > STREAM_MAX:
+            self.close(Bye(reason=ByeReason.LIFE_OVER, retry_after_s=0), LostReason.LIFE)
             return None
         self._next_stream += 2
         return stream
-
-    def is_own_stream(self, stream: int) -> bool:
-        """Whether this end opened a stream."""
-        return stream % 2 == (1 if self.is_dialer else 0) and 0 < stream < self._next_stream
 
     def send(self, message: Message, traffic: TrafficClass, stream: int) -> bool:
         """Queue a message; False if the queue of its class is full and the message was dropped."""
@@ -104,20 +115,31 @@ class Connection:
 
     def send_frame(self, frame: bytes, traffic: TrafficClass) -> bool:
         """Queue a whole frame; see `send`."""
-        if not self._outbox.offer(traffic, frame, len(frame)):
+        if self.lost is not None:
+            return True  # gone with all that waits
+        if not self._outbox.offer(traffic, frame, len(frame), trio.current_time()):
             if traffic in NEVER_DROPPED:
-                self.close(Bye(reason=ByeReason.SLOW, retry_after_s=60), LostReason.BACKPRESSURE)
+                self._close_slow(LostReason.BACKPRESSURE)
             return False
-        self._wake.set()
+        self._wake_all()
         return True
 
     def offer_bulk(self, frame: bytes, traffic: TrafficClass) -> bool:
         """Queue a content frame if there is room for it."""
+        if self.lost is not None:
+            return True
         if not self._outbox.has_room(traffic, len(frame)):
             return False
-        self._outbox.put(traffic, frame, len(frame))
-        self._wake.set()
+        self._outbox.put(traffic, frame, len(frame), trio.current_time())
+        self._wake_all()
         return True
+
+    def _wake_all(self) -> None:
+        self._wake.set()
+        self._queued.set()
+
+    def _close_slow(self, lost: LostReason) -> None:
+        self.close(Bye(reason=ByeReason.SLOW, retry_after_s=SLOW_RETRY_S), lost)
 
     async def send_bulk(self, frame: bytes, traffic: TrafficClass) -> None:
         """Queue a content frame, waiting for room: content is never dropped."""
@@ -152,6 +174,7 @@ class Connection:
                     self.fault = next(_leaves(faults))
         finally:
             # Cancelled from outside as well: the descriptor is this task's to give back.
+            self._outbox.clear()
             await self._say_goodbye()
         return self.lost or LostReason.EOF
 
@@ -166,7 +189,7 @@ class Connection:
             with trio.move_on_at(under_way.deadline):
                 data = await self._stream.receive_some()
             if data is None:
-                self.close(Bye(reason=ByeReason.SLOW, retry_after_s=60), LostReason.TIMEOUT)
+                self._close_slow(LostReason.TIMEOUT)
                 return
             if not data:
                 self.lost = self.lost or LostReason.EOF
@@ -179,8 +202,8 @@ class Connection:
                     if number % FRAMES_PER_TURN == 0:
                         # A peer that sends many small frames must not keep the others waiting.
                         await trio.lowlevel.checkpoint()
-            except WireError:
-                self.close(BadRequest(code=BadRequestCode.BODY), LostReason.PROTOCOL)
+            except WireError as error:
+                self.close(BadRequest(code=broken_rule(error)), LostReason.PROTOCOL)
                 raise
             unwanted = self.unwanted + reader.skipped_frames - skipped
             self.unwanted, skipped = 0, reader.skipped_frames
@@ -190,6 +213,7 @@ class Connection:
 
     async def _write(self) -> None:
         while True:
+            self._limit_unsent()
             batch = self._next_batch()
             if not batch:
                 self._wake = trio.Event()
@@ -199,28 +223,49 @@ class Connection:
             self._drained.set()
             self._drained = trio.Event()
             began_at = trio.current_time()
-            self._began.set()
-            with trio.move_on_after(WRITE_TIMEOUT_S) as scope:
+            with trio.move_on_after(TOO_SLOW_S) as scope:
                 await self._stream.send_all(batch)
             if scope.cancelled_caught:
-                self.close(None, LostReason.WRITE_TIMEOUT)
+                self._close_slow(LostReason.WRITE_TIMEOUT)
                 await trio.lowlevel.checkpoint()
+            self._writing_since = None
             self._drain.on_written(len(batch), trio.current_time() - began_at)
-            self._written.set()
-            self._began, self._written = trio.Event(), trio.Event()
 
-    async def wait_slow(self) -> None:
-        """Until a batch has waited for the peer for `SLOW_S`; once for each batch."""
-        if self._slow_batch is not None:
-            await self._slow_batch.wait()
-        while True:
-            await self._began.wait()
-            written = self._written
-            with trio.move_on_after(SLOW_S):
-                await written.wait()
+    def _limit_unsent(self) -> None:
+        """The kernel holds one content frame at a time: the next one is encrypted while this one
+        travels, and trust waits behind no more than that."""
+        size = self.content_frame_bytes
+        if size != self._unsent_bytes:
+            self._unsent_bytes = size
+            self._stream.limit_unsent(size)
+
+    async def mind(self, on_slow: Callable[[], None]) -> None:
+        """Tell once whenever something has begun to wait for too long, and end the link if it goes
+        on; bulk may wait."""
+        is_told = False
+        while self.lost is None:
+            since = self._waits_since
+            if since is None:
+                is_told, self._queued = False, trio.Event()
+                await self._queued.wait()
                 continue
-            self._slow_batch = written
-            return
+            waited_s = trio.current_time() - since
+            if waited_s >= TOO_SLOW_S:
+                self._close_slow(LostReason.BACKPRESSURE)
+            elif waited_s < SLOW_S:
+                is_told = False
+                await trio.sleep(SLOW_S - waited_s)
+            else:
+                if not is_told:
+                    is_told = True
+                    on_slow()
+                await trio.sleep(min(SLOW_S, TOO_SLOW_S - waited_s))
+
+    @property
+    def _waits_since(self) -> float | None:
+        """Since when the oldest frame waits that is judged, in a queue or the batch under way."""
+        both = (self._outbox.oldest, self._writing_since)
+        return min((one for one in both if one is not None), default=None)
 
     def _next_batch(self) -> bytes:
         """The next frames to encrypt together: a large one alone, small ones of one or more
@@ -230,8 +275,12 @@ class Connection:
         while (following := self._outbox.next_size()) is not None:
             if frames and size + following > size_max:
                 break
-            frames.append(self._outbox.take())
+            taken = self._outbox.take()
+            frames.append(taken.frame)
             size += following
+            if taken.traffic in JUDGED:
+                before = self._writing_since
+                self._writing_since = taken.since if before is None else min(before, taken.since)
         self.frames_sent += len(frames)
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
@@ -240,6 +289,8 @@ class Connection:
         with trio.move_on_after(CLEANUP_S, shield=True):
             try:
                 if self._farewell is not None:
+                    # The kernel delivers it after the close, to a peer that reads at all.
+                    self._stream.limit_unsent(LAST_WORD_BYTES)
                     kind, body = message_body(self._farewell)
                     await self._stream.send_all(frame_bytes(kind, TrafficClass.LINK, 0, body))
             except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):

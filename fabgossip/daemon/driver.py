@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Final, assert_never
 
@@ -39,6 +40,7 @@ from fabgossip.core.events import (
     CheckpointSigned,
     ClockChanged,
     ContentLost,
+    ContentStored,
     Event,
     LinkId,
     LinkSlow,
@@ -51,6 +53,7 @@ from fabgossip.core.events import (
     RequestId,
     RequestMade,
     SpaceChanged,
+    Started,
     Timer,
     TimerFired,
     Token,
@@ -64,6 +67,14 @@ from fabgossip.daemon.admission import Handshakes, Slot
 from fabgossip.daemon.assembling import Assemblies
 from fabgossip.daemon.audit import Audit
 from fabgossip.daemon.connections import Connection
+from fabgossip.daemon.crash_marks import (
+    CrashMarks,
+    digests_of,
+    envelopes_in,
+    envelopes_kept,
+    envelopes_of,
+    one_by_one,
+)
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.endpoints import DialError, LinkNumbers, TlsContexts, accept_tls, dial
 from fabgossip.daemon.facts import RULES
@@ -74,13 +85,22 @@ from fabgossip.daemon.tls import TlsStream
 from fabgossip.daemon.transfers import Submission, Transfers
 from fabgossip.model.authority import NodeIdentity, TrustBundle
 from fabgossip.model.ids import NodeId
-from fabgossip.model.messages import BadRequest, BadRequestCode, Busy, Bye, NotAvailable
+from fabgossip.model.messages import (
+    BadRequest,
+    BadRequestCode,
+    Busy,
+    Bye,
+    Cancel,
+    Message,
+    NotAvailable,
+)
 from fabgossip.model.moment import Instant, Now, UnixTime
 from fabgossip.trust.identity import verify_leaf
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.codec import parse_message
 from fabgossip.wire.framing import EARLY_KINDS, Frame, FrameKind
+from fabgossip.wire.outbox import Budget
 
 SPACE_LOOK_S: Final = 1.0
 """How often the disk is looked at: a few system calls (*start*)."""
@@ -101,6 +121,7 @@ class World:
     disk: Disk
     audit: Audit
     log: Log
+    marks: CrashMarks
     tls: Callable[[TrustBundle], TlsContexts]
     """The contexts of the trust bundle in force."""
     connections_max: int
@@ -117,6 +138,9 @@ class Driver:
         self._nursery = nursery
         self._events: deque[Event] = deque()
         self._is_stepping = False
+        self._kept: dict[Token, tuple[bytes, ...]] = {}
+        """Envelopes on their way to the disk."""
+        self._budget = Budget()
         self._connections: dict[LinkId, Connection] = {}
         self._links = LinkNumbers()
         self._handshakes = Handshakes(
@@ -150,12 +174,56 @@ class Driver:
         if self._is_stepping:
             return
         self._is_stepping = True
+        while self._events:
+            self._step(self._events.popleft())
+        # Not after a step that raised: that node is as the step left it, and handles nothing more.
+        self._is_stepping = False
+
+    def _step(self, event: Event) -> None:
+        """One event and its effects, noted while that lasts where it is about envelopes."""
+        now = read_clocks()
+        digests = self._handled(event)
+        if digests:
+            self._world.marks.note(digests, now.unix)
         try:
-            while self._events:
-                for effect in self._node.handle(self._events.popleft(), read_clocks()):
-                    self._carry_out(effect)
-        finally:
-            self._is_stepping = False
+            for effect in self._node.handle(event, now):
+                self._carry_out(effect)
+        except Exception as error:
+            self._on_raised(event, digests, error)
+            raise
+        if digests:
+            self._world.marks.take_back()
+
+    def _handled(self, event: Event) -> tuple[bytes, ...]:
+        """What a step is about: envelopes that come, that are durable now, whose content is here,
+        and with the start those over which a process ended of late."""
+        match event:
+            case Started():
+                return tuple(self._world.marks.suspects)
+            case Persisted(token=token):
+                return digests_of(self._kept.pop(token, ()))
+            case ContentStored(wanted=wanted):
+                heads = self._node.view.heads_of(wanted.content_hash)
+                return digests_of(head.verified.envelope for head in heads)
+            case _:
+                return digests_of(envelopes_in(event))
+
+    def _on_raised(self, event: Event, digests: tuple[bytes, ...], error: Exception) -> None:
+        """The process ends, and the next one is told over what."""
+        judging = self._node.view.judging
+        if judging is not None:
+            digests = digests_of((judging,))
+        if digests:
+            self._world.marks.note(digests, read_clocks().unix, is_raised=True)
+        link = event.link if isinstance(event, MessageReceived) else None
+        connection = None if link is None else self._connections.get(link)
+        fields = (
+            ("peer", "" if connection is None else connection.identity.node_id),
+            ("envelopes", " ".join(one.hex() for one in digests[:4])),
+            ("error", type(error).__name__),
+            ("detail", str(error)),
+        )
+        self._world.log.emit("step_failed", LogLevel.ERROR, fields)
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
@@ -179,8 +247,12 @@ class Driver:
                 if served is not None:
                     self.sending.serve(effect, served)
             case Persist():
+                if kept := envelopes_kept(effect):
+                    self._kept[effect.token] = kept
                 self._world.disk.persist(effect, self._persisted(effect.token))
             case Materialize():
+                if effect.envelope:
+                    self._kept[effect.token] = (effect.envelope,)
                 self._world.disk.materialize(effect, self._persisted(effect.token))
             case Remove():
                 self._world.disk.remove(effect)
@@ -394,13 +466,14 @@ class Driver:
     ) -> None:
         """One link from its first event to its last."""
         link = self._links.next()
-        connection = Connection(link, stream, identity, is_dialer=is_dialer)
+        connection = Connection(link, stream, identity, is_dialer=is_dialer, budget=self._budget)
         self._connections[link] = connection
         self.post(PeerConnected(link=link, identity=identity, is_dialer=is_dialer))
         reason = LostReason.LOCAL
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._mind, connection)
+                on_slow = partial(self.post, LinkSlow(link=link))
+                nursery.start_soon(connection.mind, on_slow, name="mind")
                 reason = await connection.serve(self._on_frame, self._on_unwanted)
                 nursery.cancel_scope.cancel()
         finally:
@@ -413,12 +486,6 @@ class Driver:
             self.post(PeerLost(link=link, node_id=identity.node_id, reason=connection.lost))
             if not self._connections:
                 self._all_closed.set()
-
-    async def _mind(self, connection: Connection) -> None:
-        """A peer that does not take what is sent carries no tree for others."""
-        while True:
-            await connection.wait_slow()
-            self.post(LinkSlow(link=connection.link))
 
     def _record_fault(self, connection: Connection) -> None:
         """Bytes no node of ours sends, from somebody with a good certificate."""
@@ -440,6 +507,7 @@ class Driver:
         if frame.kind not in EARLY_KINDS and not self._node.view.is_open(connection.link):
             self._on_unwanted(connection, 1)
             return
+        connection.peer_streams.check(frame.kind, frame.stream)
         if frame.kind is FrameKind.CONTENT:
             asked = self.granted.on_content(
                 connection, frame.stream, frame.body
@@ -453,7 +521,17 @@ class Driver:
             ) or self.transfers.on_not_available(connection, frame.stream, message)
             connection.unwanted += not asked
             return
-        self.post(MessageReceived(link=connection.link, stream=frame.stream, message=message))
+        if isinstance(message, Cancel):
+            self.sending.on_cancelled(connection.link, frame.stream)
+        for part in self._parts(message):
+            self.post(MessageReceived(link=connection.link, stream=frame.stream, message=part))
+
+    def _parts(self, message: Message) -> tuple[Message, ...]:
+        """Several steps where one may end the process."""
+        suspects = self._world.marks.suspects
+        if not suspects or suspects.isdisjoint(digests_of(envelopes_of(message))):
+            return (message,)
+        return one_by_one(message)
 
     def _on_unwanted(self, connection: Connection, count: int) -> None:
         """Frames that lead to nothing: before a link is open, whoever sends them is no peer."""

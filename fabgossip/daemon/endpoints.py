@@ -6,10 +6,12 @@ handshake. A new context per trust bundle: CAs cannot be taken out of one.
 """
 
 import errno
+import os
 import socket
 import ssl
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final, Never
 
 import trio
@@ -31,10 +33,6 @@ BACKLOG: Final = 128
 USER_TIMEOUT_MS: Final = 10_000
 """The kernel gives up a link whose data stays unacknowledged for so long."""
 
-UNSENT_BYTES: Final = 256 << 10
-"""The kernel asks for more when less than this is unsent: one content frame, so a trust frame waits
-behind no more than that, and the next frame is encrypted while this one travels."""
-
 LeafJudge = Callable[[bytes], NodeIdentity | Rejection]
 
 
@@ -46,18 +44,24 @@ class DialError(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate and its private key, both in PEM."""
+
+    certificate: bytes
+    private_key: bytes = field(repr=False)
+
+
 class TlsContexts:
     """The two contexts of a node, for one trust bundle."""
 
-    def __init__(self, bundle: TrustBundle, certificate: Path, private_key: Path) -> None:
-        self.server = self._context(ssl.PROTOCOL_TLS_SERVER, bundle, certificate, private_key)
+    def __init__(self, bundle: TrustBundle, pair: KeyPair) -> None:
+        self.server = self._context(ssl.PROTOCOL_TLS_SERVER, bundle, pair)
         self.server.num_tickets = 0
-        self.client = self._context(ssl.PROTOCOL_TLS_CLIENT, bundle, certificate, private_key)
+        self.client = self._context(ssl.PROTOCOL_TLS_CLIENT, bundle, pair)
 
     @staticmethod
-    def _context(
-        purpose: int, bundle: TrustBundle, certificate: Path, private_key: Path
-    ) -> ssl.SSLContext:
+    def _context(purpose: int, bundle: TrustBundle, pair: KeyPair) -> ssl.SSLContext:
         context = ssl.SSLContext(purpose)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.check_hostname = False
@@ -67,8 +71,22 @@ class TlsContexts:
         for ca in bundle.node_cas:
             if ca.status is KeyStatus.ACTIVE:
                 context.load_verify_locations(cadata=ca.der)
-        context.load_cert_chain(certificate, private_key)
+        with _as_file(pair.certificate) as certificate, _as_file(pair.private_key) as private_key:
+            # An empty password fails a key that needs one: without it, a terminal would be asked.
+            context.load_cert_chain(certificate, private_key, password="")
         return context
+
+
+@contextmanager
+def _as_file(data: bytes) -> Iterator[str]:
+    """A path in memory: the library reads certificates and keys of our own from files alone."""
+    descriptor = os.memfd_create("identity", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 async def serve_listener(
@@ -151,7 +169,6 @@ async def _dial_one(
 def _tune(stream: trio.SocketStream) -> None:
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 async def handshake(

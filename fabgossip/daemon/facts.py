@@ -41,6 +41,7 @@ class Rule:
 
 RULES: Final[dict[Fact, Rule]] = {
     Fact.STARTED: Rule(LogLevel.INFO, Keep.EACH),
+    Fact.ENVELOPE_SHUNNED: Rule(LogLevel.WARNING, Keep.EACH, "alarm"),
     Fact.BUNDLE_ACCEPTED: Rule(LogLevel.INFO, Keep.EACH, "accept"),
     Fact.REVOCATION_ACCEPTED: Rule(LogLevel.INFO, Keep.EACH, "accept"),
     Fact.ARTIFACT_REJECTED: Rule(LogLevel.WARNING, Keep.FOLDED, "reject"),
@@ -70,6 +71,8 @@ RULES: Final[dict[Fact, Rule]] = {
     Fact.SILENT_REMOVAL: Rule(LogLevel.WARNING, Keep.EACH, "alarm"),
     Fact.IDENTITY_REFUSED: Rule(LogLevel.WARNING, Keep.FOLDED, "reject"),
     Fact.IDENTITY_CLONED: Rule(LogLevel.WARNING, Keep.FOLDED, "alarm"),
+    Fact.IDENTITY_RENEWED: Rule(LogLevel.INFO, Keep.EACH, "accept"),
+    Fact.RENEWAL_REFUSED: Rule(LogLevel.ERROR, Keep.FOLDED, "reject"),
     Fact.GRANT_USED: Rule(LogLevel.INFO, Keep.EACH, ALLOW),
     Fact.GRANT_ACCEPTED: Rule(LogLevel.INFO, Keep.EACH, "accept"),
     Fact.GRANT_REFUSED: Rule(LogLevel.WARNING, Keep.FOLDED, "reject"),

@@ -27,7 +27,14 @@ from fabgossip.core.pace import Pace
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.transfers import WATCH_S
 from fabgossip.model.artifact import WHOLE_BYTES_MAX
-from fabgossip.model.messages import Busy, ContentAsk, GetContent, NotAvailable
+from fabgossip.model.messages import (
+    Busy,
+    Cancel,
+    ContentAsk,
+    GetContent,
+    NotAvailable,
+    TrafficClass,
+)
 from fabgossip.model.moment import Duration, Instant
 from fabgossip.storage.contents import ContentFiles, IncomingContent
 from fabgossip.wire.codec import parse_content_header
@@ -38,13 +45,24 @@ class _Receiving:
     """One content being received for one request."""
 
     request: RequestId
-    link: LinkId
+    connection: Connection
     stream: int
+    traffic: TrafficClass
     pace: Pace
     spool: "Spool"
     plan: Chunks
     chunk: Arriving
     """The one under way: they come one after the other."""
+
+    @property
+    def link(self) -> LinkId:
+        """Where it comes from."""
+        return self.connection.link
+
+    def cancel(self) -> None:
+        """Tell the peer to send no more of it."""
+        if self.connection.lost is None:
+            self.connection.send(Cancel(), self.traffic, self.stream)
 
     @property
     def received(self) -> int:
@@ -124,14 +142,16 @@ class GrantedTransfers:
         pace = Pace(Duration(effect.idle_ms), self._now())
         plan = Chunks(effect.wanted)
         first = Arriving(0, plan.size_of(0))
-        receiving = _Receiving(effect.request, effect.link, stream, pace, spool, plan, first)
+        receiving = _Receiving(
+            effect.request, connection, stream, effect.traffic, pace, spool, plan, first
+        )
         self._receiving[(effect.link, stream)] = receiving
         self._nursery.start_soon(self._watch, receiving, name="watch a granted content")
         wanted = effect.wanted
         ask = ContentAsk(wanted.manifest_hash, wanted.content_hash, 0, plan.count)
         message = GetContent(items=(ask,), grant=effect.grant, narrowing=effect.narrowing)
         if not connection.send(message, effect.traffic, stream):
-            self._fail(receiving, FetchFailure.LOST)
+            self._end(receiving, FetchFailure.LOST)
 
     def on_content(self, connection: Connection, stream: int, body: memoryview) -> bool:
         """A content frame came; whether it was for a request under a grant.
@@ -183,19 +203,20 @@ class GrantedTransfers:
         if receiving is None:
             return False
         is_missing = isinstance(message, NotAvailable)
-        self._fail(receiving, FetchFailure.MISSING if is_missing else FetchFailure.BUSY)
+        self._end(receiving, FetchFailure.MISSING if is_missing else FetchFailure.BUSY)
         return True
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended with all that came over it."""
         for receiving in [one for one in self._receiving.values() if one.link == link]:
-            self._fail(receiving, FetchFailure.LOST)
+            self._end(receiving, FetchFailure.LOST)
 
     def on_request_over(self, request: RequestId) -> None:
         """A request was answered, and its content read or given up: what is left of it goes."""
         for receiving in [one for one in self._receiving.values() if one.request == request]:
             del self._receiving[(receiving.link, receiving.stream)]
             receiving.spool.drop()
+            receiving.cancel()
         spool = self._spools.pop(request, None)
         if spool is not None:
             spool.drop()
@@ -205,6 +226,11 @@ class GrantedTransfers:
         return self._spools[request]
 
     def _fail(self, receiving: _Receiving, failure: FetchFailure) -> None:
+        """It is given up while the peer sends, or may send."""
+        receiving.cancel()
+        self._end(receiving, failure)
+
+    def _end(self, receiving: _Receiving, failure: FetchFailure) -> None:
         received = receiving.received
         del self._receiving[(receiving.link, receiving.stream)]
         receiving.spool.drop()

@@ -17,7 +17,7 @@ from typing import Final
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.setup import OwnIdentity
 from fabgossip.daemon.config import Config
-from fabgossip.daemon.endpoints import TlsContexts
+from fabgossip.daemon.endpoints import KeyPair, TlsContexts
 from fabgossip.errors import ConfigError, TrustError, WireError
 from fabgossip.model.authority import NodeClaims, NodeIdentity, Opening, TrustBundle
 from fabgossip.model.envelope import PayloadKind
@@ -27,7 +27,13 @@ from fabgossip.model.persistence import WHOLE_MEMORY
 from fabgossip.storage.index import NodeIndex
 from fabgossip.trust.bundle import PinnedTrust, bundle_from_pinned
 from fabgossip.trust.checkpoints import CheckpointSigner
-from fabgossip.trust.identity import ClaimsTrust, LeafFault, good_signers, verify_leaf
+from fabgossip.trust.identity import (
+    ClaimsTrust,
+    LeafFault,
+    certificate_times,
+    good_signers,
+    verify_leaf,
+)
 from fabgossip.trust.revocation import NOTHING_REVOKED
 from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.contents import parse_bundle, parse_pinned
@@ -58,6 +64,7 @@ class Papers:
     certificate: bytes
     """In DER; of the node the claims are of."""
     certificate_path: Path
+    pair: KeyPair
     read_at: UnixTime
     signer: CheckpointSigner
 
@@ -73,6 +80,7 @@ class Papers:
             claims=self.claims_envelope,
             openings=self.openings,
             pinned=self.pinned,
+            certificate_times=certificate_times(self.certificate),
         )
 
 
@@ -97,7 +105,8 @@ def load_papers(config: Config, now: UnixTime) -> Papers:
     with _noted(faults):
         pinned = _pinned(config)
     with _noted(faults):
-        certificate = _der(config)
+        pair = KeyPair(_bytes(config.certificate), _bytes(config.private_key))
+        certificate = _der(config, pair)
     with _noted(faults):
         envelope, openings, claims = _own_claims(config)
         signer = _signer(config, claims)
@@ -110,6 +119,7 @@ def load_papers(config: Config, now: UnixTime) -> Papers:
         openings=openings,
         certificate=certificate,
         certificate_path=config.certificate,
+        pair=pair,
         read_at=now,
         signer=signer,
     )
@@ -230,18 +240,18 @@ def _bytes(path: Path) -> bytes:
         raise ConfigError(f"{path}: {error.strerror}") from error
 
 
-def _der(config: Config) -> bytes:
+def _der(config: Config, pair: KeyPair) -> bytes:
     try:
-        return ssl.PEM_cert_to_DER_cert(_bytes(config.certificate).decode("ascii"))
+        return ssl.PEM_cert_to_DER_cert(pair.certificate.decode("ascii"))
     except ValueError as error:
         raise ConfigError(
             f"identity.certificate: {config.certificate}: not a certificate in PEM"
         ) from error
 
 
-def check_tls(config: Config, papers: Papers) -> TlsContexts:
+def check_tls(papers: Papers) -> TlsContexts:
     """The contexts of the pinned bundle; raises `ConfigError` if key and certificate do not fit."""
     try:
-        return TlsContexts(papers.pinned.bundle, config.certificate, config.private_key)
+        return TlsContexts(papers.pinned.bundle, papers.pair)
     except (ssl.SSLError, OSError) as error:
         raise ConfigError(f"identity.private_key: does not fit the certificate: {error}") from error

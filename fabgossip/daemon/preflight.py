@@ -41,7 +41,7 @@ def start_problems(config: Config, now: Now) -> tuple[Problem, ...]:
         papers = load_papers(config, now.unix)
     if papers is not None:
         with _noted(problems, "key_mismatch"):
-            check_tls(config, papers)
+            check_tls(papers)
     problems += _folder_faults("storage.path", config.storage)
     for name in _PARTS:
         if os.path.lexists(config.storage / name):

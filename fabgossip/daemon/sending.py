@@ -73,6 +73,8 @@ class Sending:
         self._post = post
         self._clock = clock
         self._readers: dict[LinkId, _Reader] = {}
+        self._serving: dict[tuple[LinkId, int], trio.CancelScope] = {}
+        """By link and stream."""
         self._busy = trio.Event()
 
     def serve(self, effect: ServeContent, connection: Connection) -> None:
@@ -85,17 +87,22 @@ class Sending:
                 if connection.offer_bulk(frame, effect.traffic):
                     self._post(ContentServed(link=effect.link, stream=effect.stream))
                     return
-        self._nursery.start_soon(self._serve, effect, connection, name="serve content")
+        scope = self._serving[(effect.link, effect.stream)] = trio.CancelScope()
+        self._nursery.start_soon(self._serve, effect, connection, scope, name="serve content")
 
-    async def _serve(self, effect: ServeContent, connection: Connection) -> None:
+    async def _serve(
+        self, effect: ServeContent, connection: Connection, scope: trio.CancelScope
+    ) -> None:
         reader = self._readers.setdefault(connection.link, _Reader(Pace(WINDOW, self._now())))
         self._busy.set()
         reader.serving += 1
         try:
-            for item in effect.items:
-                if not await self._serve_item(effect, item, connection, reader):
-                    break
+            with scope:
+                for item in effect.items:
+                    if not await self._serve_item(effect, item, connection, reader):
+                        break
         finally:
+            del self._serving[(effect.link, effect.stream)]
             reader.serving -= 1
             if not reader.serving:
                 del self._readers[connection.link]
@@ -144,6 +151,12 @@ class Sending:
             now = self._now()
             for reader in self._readers.values():
                 reader.look(now)
+
+    def on_cancelled(self, link: LinkId, stream: int) -> None:
+        """The peer gave up what it had asked for, if that is still on its way."""
+        scope = self._serving.get((link, stream))
+        if scope is not None:
+            scope.cancel()
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended with all that went over it."""

@@ -19,9 +19,10 @@ import trio
 from fabgossip.core.setup import NodeSetup, OwnIdentity
 from fabgossip.daemon.audit import FOLDER, Audit
 from fabgossip.daemon.config import Config
+from fabgossip.daemon.crash_marks import CrashMarks
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.driver import Driver, World, node_seed, read_clocks
-from fabgossip.daemon.endpoints import TlsContexts, serve_listener
+from fabgossip.daemon.endpoints import serve_listener
 from fabgossip.daemon.kernel_clock import watch_clock
 from fabgossip.daemon.logs import Log, LogLevel
 from fabgossip.daemon.papers import (
@@ -33,18 +34,18 @@ from fabgossip.daemon.papers import (
 )
 from fabgossip.daemon.pinning import settle_pin
 from fabgossip.daemon.recorder import LogOwner
+from fabgossip.daemon.renewal import Renewal, Shown
 from fabgossip.daemon.state import StateFolder
 from fabgossip.daemon.status import StatusServer
 from fabgossip.daemon.status_socket import open_status_socket
 from fabgossip.daemon.systemd import Notifier, NotifyEnvironment
 from fabgossip.daemon.transfers import WATCH_S
 from fabgossip.daemon.views import About
-from fabgossip.model.authority import TrustBundle
+from fabgossip.errors import StorageError
 from fabgossip.model.ids import BOOT_ID_BYTES, BootId
 from fabgossip.model.messages import Bye, ByeReason
 from fabgossip.storage.index import NodeIndex
 from fabgossip.storage.syncing import SYNC_THREADS, Syncing
-from fabgossip.trust.identity import certificate_end
 
 UMASK: Final = 0o026
 """Leaves others the x of the folders on the way to `local/`, and nothing else."""
@@ -98,7 +99,7 @@ async def open_daemon(config: Config, environment: Environment) -> AsyncIterator
     notifier = Notifier(environment.notify)
     notifier.status("checking identity and trust")
     papers = load_papers(config, read_clocks().unix)
-    first_contexts = check_tls(config, papers)
+    shown = Shown(papers, check_tls(papers))
     notifier.status("opening the state folder")
     state = StateFolder(config.storage, papers.node_id, Syncing(SYNC_THREADS))
     for name in state.foreign:
@@ -111,7 +112,7 @@ async def open_daemon(config: Config, environment: Environment) -> AsyncIterator
                 LogLevel.WARNING,
                 (("bootstrap", config.table.trust.bootstrap_sha256),),
             )
-        parts = _Parts(papers, own, first_contexts, state, log, notifier)
+        parts = _Parts(shown, own, state, log, notifier)
         async with _serving(config, environment, parts) as driver:
             yield driver
     finally:
@@ -124,9 +125,8 @@ async def open_daemon(config: Config, environment: Environment) -> AsyncIterator
 class _Parts:
     """What was made before the loop serves."""
 
-    papers: Papers
+    shown: Shown
     own: OwnIdentity
-    contexts: TlsContexts
     state: StateFolder
     log: Log
     notifier: Notifier
@@ -155,19 +155,21 @@ async def _serving(
         seed=node_seed(parts.own.node_id, environment.entropy(16)),
     )
     disk, audit = parts.state.new_disk(config.space), _audit(config, parts, boot_id)
+    marks = _marks(config)
     audit.open()
     try:
         async with trio.open_nursery() as nursery:
             disk.start()
             nursery.start_soon(disk.report_faults, name="disk faults")
-            driver = Driver(setup, _world(config, parts, disk, audit), nursery)
+            driver = Driver(setup, _world(config, parts, disk, audit, marks), nursery)
             audit.start(driver.on_checkpoint_signed, driver.on_audit_state)
             nursery.start_soon(audit.run, name="audit")
             vouches = _voucher(config, environment)
             is_vouched = vouches()
             if not is_vouched:
                 driver.log_clock(is_synchronized=False)
-            driver.post(replace(parts.state.begin(disk), is_synchronized=is_vouched))
+            started = replace(parts.state.begin(disk), is_synchronized=is_vouched)
+            driver.post(replace(started, shunned=marks.shunned))
             listening = await _listen(config, driver, nursery)
             about = _about(config, parts, setup, listening)
             server = StatusServer(driver, about, config.table.status.operator_group)
@@ -180,6 +182,9 @@ async def _serving(
                 nursery.start_soon(
                     watch_clock, vouches, driver.on_clock_changed, is_vouched, name="clock"
                 )
+                renewal = _renewal(config, parts, driver)
+                nursery.start_soon(renewal.watch, name="renewal")
+                await nursery.start(_hear_hangups, renewal, name="hangups")
                 nursery.start_soon(_ping_watchdog, parts.notifier, name="watchdog")
                 server.is_ready = True
                 _tell_ready(parts, about)
@@ -191,6 +196,32 @@ async def _serving(
     finally:
         audit.stop()
         disk.stop()
+        marks.close()
+
+
+def _marks(config: Config) -> CrashMarks:
+    try:
+        return CrashMarks(config.storage, read_clocks().unix)
+    except OSError as error:
+        raise StorageError(f"storage.path: {config.storage}: {error.strerror}") from error
+
+
+def _renewal(config: Config, parts: _Parts, driver: Driver) -> Renewal:
+    return Renewal(
+        config,
+        parts.shown,
+        lambda: driver.node.view.trust,
+        lambda: read_clocks().unix,
+        driver.post,
+    )
+
+
+async def _hear_hangups(renewal: Renewal, *, task_status: trio.TaskStatus[None]) -> None:
+    """`systemctl reload`: somebody has put other files there."""
+    with trio.open_signal_receiver(signal.SIGHUP) as hangups:
+        task_status.started()
+        async for _ in hangups:
+            renewal.ask()
 
 
 def _voucher(config: Config, environment: Environment) -> Callable[[], bool]:
@@ -202,10 +233,10 @@ def _voucher(config: Config, environment: Environment) -> Callable[[], bool]:
 
 def _audit(config: Config, parts: _Parts, boot_id: BootId) -> Audit:
     owner = LogOwner(
-        cluster_id=parts.papers.claims.cluster_id,
-        node_id=parts.papers.node_id,
+        cluster_id=parts.shown.papers.claims.cluster_id,
+        node_id=parts.shown.papers.node_id,
         boot_id=boot_id,
-        signer=parts.papers.signer,
+        signer=parts.shown.papers.signer,
     )
     folder = config.storage / FOLDER
     return Audit(folder, owner, config.table.audit.segments_max, read_clocks)
@@ -233,20 +264,13 @@ def _tell_ready(parts: _Parts, about: About) -> None:
     parts.log.emit("ready", LogLevel.INFO, (("node", about.node_id), ("listening", where)))
 
 
-def _world(config: Config, parts: _Parts, disk: Disk, audit: Audit) -> World:
-    contexts = {parts.papers.pinned.bundle: parts.contexts}
-
-    def tls(bundle: TrustBundle) -> TlsContexts:
-        if bundle not in contexts:
-            contexts.clear()
-            contexts[bundle] = TlsContexts(bundle, config.certificate, config.private_key)
-        return contexts[bundle]
-
+def _world(config: Config, parts: _Parts, disk: Disk, audit: Audit, marks: CrashMarks) -> World:
     return World(
         disk=disk,
         audit=audit,
         log=parts.log,
-        tls=tls,
+        marks=marks,
+        tls=parts.shown.tls,
         connections_max=config.table.listen.connections_max,
         handshakes_in_flight_max=config.table.listen.handshakes_in_flight_max,
         handshakes_per_second_max=config.table.listen.handshakes_per_second_max,
@@ -260,7 +284,6 @@ def _about(config: Config, parts: _Parts, setup: NodeSetup, listening: tuple[str
         cluster_id=own.pinned.bundle.cluster_id,
         boot_id=setup.boot_id,
         started_at=read_clocks().unix,
-        certificate_expires_at=certificate_end(parts.papers.certificate),
         config_path=str(config.path),
         listening=listening,
         storage_path=str(config.storage),

@@ -6,13 +6,23 @@ anybody is woken: on loopback a content moved twice as fast (decision 0007). One
 writes; what the record layer wants to send by itself goes out in order.
 """
 
+import socket
 import ssl
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import trio
 
 READ_BYTES: Final = 256 << 10
 """Taken from the socket at once."""
+
+
+@runtime_checkable
+class _Socket(Protocol):
+    """What a stream over memory is not."""
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """See `socket.setsockopt`."""
+        ...
 
 
 class TlsStream:
@@ -27,6 +37,8 @@ class TlsStream:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
         self._plain = memoryview(bytearray(READ_BYTES))
         self._sending = trio.Lock()
+        self._unsent = memoryview(b"")
+        """Encrypted and not handed to the kernel, because whoever did so was cancelled."""
         self._is_over = False
 
     async def do_handshake(self) -> None:
@@ -112,12 +124,35 @@ class TlsStream:
                 self._tls.write(data)
             except ssl.SSLError as error:
                 raise trio.BrokenResourceError(f"TLS: {error}") from error
-            await self._transport.send_all(self._outgoing.read())
+            await self._hand_over()
 
     async def _flush(self) -> None:
         async with self._sending:
             if self._outgoing.pending:
-                await self._transport.send_all(self._outgoing.read())
+                await self._hand_over()
+
+    async def _hand_over(self) -> None:
+        """Give the kernel what is encrypted, behind what is left of a record somebody gave up."""
+        fresh = self._outgoing.read()
+        self._unsent = memoryview(bytes(self._unsent) + fresh if self._unsent else fresh)
+        if not isinstance(self._transport, trio.SocketStream):
+            data, self._unsent = self._unsent, memoryview(b"")
+            await self._transport.send_all(data)
+            return
+        try:
+            while self._unsent:
+                # Cancelled, this call has sent nothing.
+                self._unsent = self._unsent[await self._transport.socket.send(self._unsent) :]
+        except OSError as error:
+            if self._transport.socket.fileno() < 0:
+                raise trio.ClosedResourceError("this end is closed") from error
+            raise trio.BrokenResourceError(f"socket: {error}") from error
+
+    def limit_unsent(self, size: int) -> None:
+        """Let the kernel ask for more only once less than `size` bytes are unsent: what it has
+        taken leaves before anything more urgent that is written later."""
+        if isinstance(self._transport, _Socket):
+            self._transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
 
     async def aclose_forcefully(self) -> None:
         """Close the socket, without a word: the last frame was the farewell."""

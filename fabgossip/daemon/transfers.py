@@ -33,6 +33,7 @@ from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import (
     INLINE_BYTES_MAX,
     Busy,
+    Cancel,
     ContentAsk,
     GetContent,
     NotAvailable,
@@ -370,6 +371,7 @@ class Transfers:
         receiving = self._receiving.get((connection.link, stream))
         if receiving is None:
             return False
+        self._forget(receiving, stream)
         missing = isinstance(message, NotAvailable)
         self._fail(receiving, FetchFailure.MISSING if missing else FetchFailure.BUSY)
         return True
@@ -385,6 +387,8 @@ class Transfers:
         receiving.over = True
         for stream in list(receiving.chunks):
             self._forget(receiving, stream)
+            if receiving.connection.lost is None:
+                receiving.connection.send(Cancel(), receiving.traffic, stream)
         if receiving.incoming is not None and not receiving.verifying:
             # While a worker thread writes, the descriptor is its own: it drops the file when it
             # comes back.

@@ -39,7 +39,6 @@ class About:
     cluster_id: str
     boot_id: BootId
     started_at: UnixTime
-    certificate_expires_at: UnixTime
     config_path: str
     listening: tuple[str, ...]
     storage_path: str
@@ -72,7 +71,7 @@ def status(snapshot: NodeSnapshot, about: About, audit: AuditView) -> dict[str, 
             "mode": snapshot.mode.value,
             "summary": snapshot.summary,
         },
-        "trust": _trust(snapshot, about),
+        "trust": _trust(snapshot),
         "namespaces": _namespaces(snapshot),
         "neighbors": _neighbors(snapshot.neighbors),
         "recovery": _recovery(snapshot.fetching),
@@ -97,13 +96,13 @@ def _node(about: About) -> dict[str, object]:
     }
 
 
-def _trust(snapshot: NodeSnapshot, about: About) -> dict[str, object]:
+def _trust(snapshot: NodeSnapshot) -> dict[str, object]:
     return {
         "bundle_version": snapshot.bundle_version,
         "epoch": snapshot.epoch,
         "revocation_version": snapshot.revocation_version,
         "refresh_due_at": rfc3339(snapshot.revocations_refresh_by),
-        "certificate_expires_at": rfc3339(about.certificate_expires_at),
+        "certificate_expires_at": rfc3339(snapshot.certificate_expires_at),
     }
 
 
@@ -130,6 +129,13 @@ def _neighbors(neighbors: NeighborsSnapshot) -> dict[str, object]:
         "failure_domains": neighbors.failure_domains,
         "guests": neighbors.guests,
         "suspects": neighbors.suspects,
+        "last_ended": None
+        if neighbors.last_ended is None
+        else {
+            "node_id": neighbors.last_ended.node_id,
+            "reason": neighbors.last_ended.reason,
+            "ago_ms": neighbors.last_ended.ago_ms,
+        },
     }
 
 

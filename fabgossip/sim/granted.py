@@ -15,7 +15,14 @@ from fabgossip.core.chunks import Arriving, Chunks
 from fabgossip.core.effects import ReceiveGranted
 from fabgossip.core.events import ContentWanted, FetchFailure, GrantedReceived, LinkId, RequestId
 from fabgossip.core.pace import Pace
-from fabgossip.model.messages import Busy, ContentAsk, GetContent, NotAvailable
+from fabgossip.model.messages import (
+    Busy,
+    Cancel,
+    ContentAsk,
+    GetContent,
+    NotAvailable,
+    TrafficClass,
+)
 from fabgossip.model.moment import Duration, Instant
 from fabgossip.sim.network import End, SentFrame
 from fabgossip.sim.trace import Happened, Kind, world_event
@@ -30,13 +37,19 @@ class _Receiving:
 
     request: RequestId
     wanted: ContentWanted
-    place: tuple[LinkId, int]
-    """Link and stream."""
+    end: End
+    stream: int
+    traffic: TrafficClass
     pace: Pace
     plan: Chunks
     chunk: Arriving
     """The one under way: they come one after the other."""
     content: bytearray = field(default_factory=bytearray)
+
+    @property
+    def place(self) -> tuple[LinkId, int]:
+        """Link and stream."""
+        return self.end.link, self.stream
 
 
 class GrantedTransfers:
@@ -54,13 +67,15 @@ class GrantedTransfers:
         wanted, stream = effect.wanted, end.take_stream()
         pace = Pace(Duration(effect.idle_ms), self._now())
         plan = Chunks(wanted)
-        place, first = (effect.link, stream), Arriving(0, plan.size_of(0))
-        receiving = _Receiving(effect.request, wanted, place, pace, plan, first)
+        first = Arriving(0, plan.size_of(0))
+        receiving = _Receiving(
+            effect.request, wanted, end, stream, effect.traffic, pace, plan, first
+        )
         self._receiving[receiving.place] = receiving
         ask = ContentAsk(wanted.manifest_hash, wanted.content_hash, 0, plan.count)
         message = GetContent(items=(ask,), grant=effect.grant, narrowing=effect.narrowing)
         if not self._bench.send(end, message, effect.traffic, stream):
-            self._fail(receiving, FetchFailure.LOST)
+            self._end(receiving, FetchFailure.LOST)
             return
         self._watch(receiving)
 
@@ -118,20 +133,30 @@ class GrantedTransfers:
         if receiving is None:
             return False
         is_missing = isinstance(message, NotAvailable)
-        self._fail(receiving, FetchFailure.MISSING if is_missing else FetchFailure.BUSY)
+        self._end(receiving, FetchFailure.MISSING if is_missing else FetchFailure.BUSY)
         return True
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended with all that came over it."""
         for receiving in [one for one in self._receiving.values() if one.place[0] == link]:
-            self._fail(receiving, FetchFailure.LOST)
+            self._end(receiving, FetchFailure.LOST)
 
     def on_request_over(self, request: RequestId) -> None:
         """A request was answered: what is on its way for it is for nobody."""
         for receiving in [one for one in self._receiving.values() if one.request == request]:
             del self._receiving[receiving.place]
+            self._cancel(receiving)
+
+    def _cancel(self, receiving: _Receiving) -> None:
+        if receiving.end.lost is None:
+            self._bench.send(receiving.end, Cancel(), receiving.traffic, receiving.stream)
 
     def _fail(self, receiving: _Receiving, failure: FetchFailure) -> None:
+        """It is given up while the peer sends, or may send."""
+        self._cancel(receiving)
+        self._end(receiving, failure)
+
+    def _end(self, receiving: _Receiving, failure: FetchFailure) -> None:
         del self._receiving[receiving.place]
         self._report(receiving.request, receiving.place[0], failure, len(receiving.content))
 

@@ -66,6 +66,7 @@ from fabgossip.model.messages import (
     Busy,
     Bye,
     ByeReason,
+    Cancel,
     Message,
     NotAvailable,
     TrafficClass,
@@ -86,8 +87,8 @@ from fabgossip.sim.watch import Watch
 from fabgossip.sim.world import SpinError, World
 from fabgossip.trust.membership import may_link
 from fabgossip.trust.signatures import Verifier
-from fabgossip.wire.framing import EARLY_KINDS, FrameKind
-from fabgossip.wire.outbox import NEVER_DROPPED
+from fabgossip.wire.framing import EARLY_KINDS, FrameKind, broken_rule
+from fabgossip.wire.outbox import NEVER_DROPPED, Budget
 
 STEP_EVENTS_MAX: Final = 100_000
 """Events a node may cause itself within one step."""
@@ -148,6 +149,7 @@ class Process:
         self._clock = clock
         self._incarnation = around.watch.begun(index)
         self.identity = papers.certificate
+        self.budget = Budget()
         self.is_dead = False
         self._ends: dict[LinkId, End] = {}
         self._dialed: set[LinkId] = set()
@@ -419,6 +421,7 @@ class Process:
             self._close(end, BadRequest(code=BadRequestCode.KIND), LostReason.PROTOCOL)
             return self._step(Kind.DELIVER, Unwanted(link=end.link, count=1))
         try:
+            end.peer_streams.check(frame.kind, frame.stream)
             if frame.kind is FrameKind.CONTENT:
                 if not (
                     self._granted.on_content(end, frame) or self._transfers.on_content(end, frame)
@@ -430,7 +433,7 @@ class Process:
             message = codec.decode(frame.kind, frame.traffic, frame.stream, frame.body)
         except WireError as error:
             self._around.watch.garbled(self._index, end.peer.index, error)
-            self._close(end, BadRequest(code=BadRequestCode.BODY), LostReason.PROTOCOL)
+            self._close(end, BadRequest(code=broken_rule(error)), LostReason.PROTOCOL)
             return world_event(Kind.DROP, error.code)
         self._around.watch.delivered(self._index, end.peer.index, message)
         if isinstance(message, NotAvailable | Busy):
@@ -440,13 +443,21 @@ class Process:
             ):
                 self._post(Unwanted(link=end.link, count=1))
             return Kind.DELIVER, digest8(frame.body), digest8(b"content")
+        if isinstance(message, Cancel):
+            self._transfers.on_cancelled(end.link, frame.stream)
         self._described.update(b"%d %d " % (end.link, frame.kind) + frame.body)
         event = MessageReceived(link=end.link, stream=frame.stream, message=message)
         return self._step(Kind.DELIVER, event)
 
     def slow(self, link: LinkId) -> Happened:
-        """What was to leave on a link has waited for a second."""
+        """Something has begun to wait for more than a second to leave on a link."""
         return self._step(Kind.LOCAL, LinkSlow(link=link))
+
+    def too_slow(self, link: LinkId) -> Happened:
+        """It has waited as long as anything may."""
+        bye = Bye(reason=ByeReason.SLOW, retry_after_s=60)
+        self._close(self._ends[link], bye, LostReason.BACKPRESSURE)
+        return world_event(Kind.LOCAL, "a peer that takes nothing")
 
     def lost(self, link: LinkId | None, node_id: NodeId, reason: LostReason) -> Happened:
         """A link ended, or a dial failed."""

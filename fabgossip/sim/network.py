@@ -29,7 +29,8 @@ from fabgossip.sim.paths import RETRY_NS, Paths
 from fabgossip.sim.trace import Happened, Kind, world_event
 from fabgossip.sim.world import NS_PER_S, World
 from fabgossip.wire.framing import HEADER_BYTES, FrameKind
-from fabgossip.wire.outbox import Outbox, content_frame_bytes
+from fabgossip.wire.outbox import Budget, Outbox, content_frame_bytes
+from fabgossip.wire.streams import PeerStreams
 
 KIB: Final = 1 << 10
 NO_LINK: Final = LinkId(0)
@@ -43,6 +44,7 @@ DIAL_NS: Final = 3 * NS_PER_S
 HANDSHAKE_NS: Final = 5 * NS_PER_S
 USER_TIMEOUT_NS: Final = 10 * NS_PER_S
 SLOW_NS: Final = NS_PER_S
+TOO_SLOW_NS: Final = 10 * NS_PER_S
 """The daemon's limits: a dial, a handshake, data unacknowledged."""
 
 
@@ -50,6 +52,8 @@ class Port(Protocol):
     """One process as the network sees it."""
 
     identity: NodeIdentity
+    budget: Budget
+    """Of what waits on all its links."""
 
     def accepts(self, identity: NodeIdentity) -> bool:
         """Whether a peer's certificate passes."""
@@ -68,7 +72,11 @@ class Port(Protocol):
         ...
 
     def slow(self, link: LinkId) -> Happened:
-        """What was to leave on a link has waited for a second."""
+        """Something has begun to wait for more than a second to leave on a link."""
+        ...
+
+    def too_slow(self, link: LinkId) -> Happened:
+        """It has waited as long as anything may."""
         ...
 
 
@@ -117,6 +125,8 @@ class End:
     lost: LostReason | None = None
     next_stream: int = 0
     outbox: Outbox[SentFrame] = field(default_factory=Outbox)
+    is_minded: bool = False
+    """Whether somebody looks how long what waits has waited."""
     is_writing: bool = False
     """Whether what waits leaves when the path has taken what left before."""
     parcels: int = 0
@@ -134,15 +144,15 @@ class End:
     """Whether the other end will hear, or has heard, that this one is gone."""
     peer: "End" = field(init=False, repr=False)
     """The other end."""
+    peer_streams: PeerStreams = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.peer_streams = PeerStreams(is_dialer=not self.is_dialer)
 
     def take_stream(self) -> int:
         """A request number never used on this link."""
         self.next_stream += 2
         return self.next_stream - 2
-
-    def is_own_stream(self, stream: int) -> bool:
-        """Whether this end opened a stream."""
-        return stream % 2 == self.next_stream % 2 and 0 < stream < self.next_stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +177,8 @@ class Strain:
 def _ends(dialer: tuple[int, Port], dialed: tuple[int, Port]) -> tuple[End, End]:
     one = End(dialer[0], dialer[1], dialed[1].identity, is_dialer=True, next_stream=1)
     other = End(dialed[0], dialed[1], dialer[1].identity, is_dialer=False, next_stream=2)
+    for end in (one, other):
+        end.outbox = Outbox(end.port.budget)
     one.peer, other.peer = other, one
     return one, other
 
@@ -458,7 +470,7 @@ class Network:
 
     def send(self, end: End, frame: SentFrame) -> bool:
         """Queue a frame; False if its class is full: see `drops`."""
-        return end.outbox.offer(frame.traffic, frame, frame.queued_bytes)
+        return end.outbox.offer(frame.traffic, frame, frame.queued_bytes, self._world.now_ns)
 
     def room_at(self, end: End, frame: SentFrame) -> int:
         """When there is room for a content frame, or it is worth while to look again."""
@@ -493,11 +505,11 @@ class Network:
             if taken_ns > self._world.now_ns:
                 end.is_writing = True
                 self._world.schedule(taken_ns, end.index, end.index, partial(self._go_on, end))
-                if taken_ns - self._world.now_ns > SLOW_NS:
-                    slow_ns = self._world.now_ns + SLOW_NS
-                    self._world.schedule(slow_ns, end.index, end.index, partial(self._on_slow, end))
+                if not end.is_minded:
+                    end.is_minded = True
+                    self._mind(end, is_told=False)
                 return
-            self._send_frame(end, end.outbox.take())
+            self._send_frame(end, end.outbox.take().frame)
 
     def _go_on(self, end: End) -> Happened:
         """The path took what left before."""
@@ -507,10 +519,30 @@ class Network:
         self._write(end)
         return world_event(Kind.WRITE, "")
 
-    def _on_slow(self, end: End) -> Happened:
+    def _mind(self, end: End, *, is_told: bool) -> None:
+        """Look again when what waits could have waited for too long."""
+        now_ns, since = self._world.now_ns, end.outbox.oldest
+        if since is None:
+            end.is_minded = False
+            return
+        look_ns = int(since) + SLOW_NS
+        if look_ns <= now_ns:
+            look_ns = min(now_ns + SLOW_NS, int(since) + TOO_SLOW_NS)
+        look = partial(self._on_mind, end, is_told=is_told)
+        self._world.schedule(max(look_ns, now_ns), end.index, end.index, look)
+
+    def _on_mind(self, end: End, *, is_told: bool) -> Happened:
         if end.lost is not None or self._ports.get(end.index) is not end.port:
             return world_event(Kind.DROP, "the link is over")
-        return end.port.slow(end.link)
+        since = end.outbox.oldest
+        waited_ns = 0 if since is None else self._world.now_ns - int(since)
+        if waited_ns >= TOO_SLOW_NS:
+            return end.port.too_slow(end.link)
+        is_slow = waited_ns >= SLOW_NS
+        self._mind(end, is_told=is_slow)
+        if is_slow and not is_told:
+            return end.port.slow(end.link)
+        return world_event(Kind.TIMER, "mind")
 
     def _send_frame(self, end: End, frame: SentFrame) -> None:
         size = frame.wire_bytes

@@ -33,6 +33,7 @@ from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import (
     INLINE_BYTES_MAX,
     Busy,
+    Cancel,
     ContentAsk,
     GetContent,
     Message,
@@ -109,6 +110,7 @@ class _Served:
     end: End
     pieces: deque[tuple[ServeItem, int]]
     frames: deque[SentFrame] = field(default_factory=deque)
+    is_over: bool = False
 
     @property
     def has_more(self) -> bool:
@@ -123,6 +125,7 @@ class Transfers:
         self._bench = bench
         self._receiving: dict[tuple[LinkId, int], _Receiving] = {}
         self._readers: dict[LinkId, _Reader] = {}
+        self._serving: dict[tuple[LinkId, int], _Served] = {}
         self._submissions: dict[RequestId, bytes] = {}
 
     def on_submission(self, request: RequestId, content: bytes) -> None:
@@ -298,6 +301,7 @@ class Transfers:
         receiving = self._receiving.get((end.link, stream))
         if receiving is None:
             return False
+        self._forget(receiving, stream)
         missing = isinstance(message, NotAvailable)
         self._fail(receiving, FetchFailure.MISSING if missing else FetchFailure.BUSY)
         return True
@@ -313,6 +317,8 @@ class Transfers:
         receiving.over = True
         for stream in list(receiving.chunks):
             self._forget(receiving, stream)
+            if receiving.end.lost is None:
+                self._bench.send(receiving.end, Cancel(), receiving.traffic, stream)
         self._bench.post(
             _failed(receiving.wanted, receiving.end.link, reason, receiving.received_bytes)
         )
@@ -323,10 +329,19 @@ class Transfers:
         reader.serving += 1
         pieces = deque((item, number) for item in effect.items for number in chunks_asked(item))
         at = self._bench.now_ns() + self._bench.disk.read_ns
-        self._bench.wait(at, partial(self._serve, _Served(effect, end, pieces)))
+        served = self._serving[(effect.link, effect.stream)] = _Served(effect, end, pieces)
+        self._bench.wait(at, partial(self._serve, served))
+
+    def on_cancelled(self, link: LinkId, stream: int) -> None:
+        """The peer gave up what it had asked for, if that is still on its way."""
+        served = self._serving.get((link, stream))
+        if served is not None:
+            self._bench.post(self._ended(served))
 
     def _serve(self, served: _Served) -> Happened:
-        effect, end = served.effect, served.end
+        if served.is_over:
+            return world_event(Kind.DISK, "given up")
+        end = served.end
         reader = self._readers[end.link]
         while served.has_more and end.lost is None and not reader.is_too_slow:
             if not served.frames:
@@ -343,15 +358,19 @@ class Transfers:
                 self._bench.wait(again_ns, partial(self._serve, served))
                 return world_event(Kind.DISK, "waits for room")
             served.frames.popleft()
-            end.outbox.put(frame.traffic, frame, frame.queued_bytes)
+            end.outbox.put(frame.traffic, frame, frame.queued_bytes, self._bench.now_ns())
             self._bench.network.flush(end)
             reader.pace.on_bytes(len(frame.body), self._now())
+        return self._bench.step(self._ended(served))
+
+    def _ended(self, served: _Served) -> Event:
+        effect, reader = served.effect, self._readers[served.end.link]
+        served.is_over = True
+        del self._serving[(effect.link, effect.stream)]
         reader.serving -= 1
         if not reader.serving:
-            del self._readers[end.link]
-        return self._bench.step(
-            ContentServed(link=effect.link, stream=effect.stream, is_too_slow=reader.is_too_slow)
-        )
+            del self._readers[served.end.link]
+        return ContentServed(link=effect.link, stream=effect.stream, is_too_slow=reader.is_too_slow)
 
     def _read_piece(self, served: _Served) -> None:
         """One chunk, or a whole small content; damaged or vanished is answered like absent."""

@@ -244,10 +244,10 @@ def _check_times(
     return None
 
 
-def certificate_end(der: bytes) -> UnixTime:
-    """Until when a certificate says it is good, whatever else is wrong with it; raises `ValueError`
-    where it cannot be read."""
-    return _window(x509.load_der_x509_certificate(der))[1]
+def certificate_times(der: bytes) -> tuple[UnixTime, UnixTime]:
+    """From when until when a certificate says it is good, whatever else is wrong with it; raises
+    `ValueError` where it cannot be read."""
+    return _window(x509.load_der_x509_certificate(der))
 
 
 def _window(certificate: x509.Certificate) -> tuple[UnixTime, UnixTime]:

@@ -84,6 +84,7 @@ class RejectionCode(StrEnum):
     GRANT_INVALID = "GRANT_INVALID"
     STORE_FULL = "STORE_FULL"
     MODE_DENIED = "MODE_DENIED"
+    SHUNNED = "SHUNNED"
     DENY_INTERNAL = "DENY_INTERNAL"
 
 
@@ -149,7 +150,7 @@ _RETRY: Final[dict[RejectionCode, Retry]] = {
         ),
         Retry.AFTER_TRUST,
     ),
-    **dict.fromkeys((_C.STORE_FULL, _C.MODE_DENIED), Retry.LATER),
+    **dict.fromkeys((_C.STORE_FULL, _C.MODE_DENIED, _C.SHUNNED), Retry.LATER),
     _C.FUTURE_ISSUED: Retry.AFTER_CLOCK,
 }
 

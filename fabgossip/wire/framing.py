@@ -19,7 +19,7 @@ from typing import Final
 
 from fabgossip.errors import WireError
 from fabgossip.model.envelope import ENVELOPE_BYTES_MAX
-from fabgossip.model.messages import TrafficClass
+from fabgossip.model.messages import BadRequestCode, TrafficClass
 from fabgossip.model.words import Number
 from fabgossip.wire.packing import FRAME_TOO_LARGE, MALFORMED, UNSUPPORTED
 
@@ -117,6 +117,19 @@ class Frame:
     body: memoryview
 
 
+class FrameError(WireError):
+    """A frame that is against a rule of the connection, told to the peer before the link ends."""
+
+    def __init__(self, rule: BadRequestCode, code: str, detail: str) -> None:
+        super().__init__(code, detail)
+        self.rule = rule
+
+
+def broken_rule(error: WireError) -> BadRequestCode:
+    """Which rule the peer is told it broke."""
+    return error.rule if isinstance(error, FrameError) else BadRequestCode.BODY
+
+
 def frame_header(kind: FrameKind, traffic: TrafficClass, stream: int, body_bytes: int) -> bytes:
     """The 8 bytes before a body. Our own mistake is an assertion: lengths and streams are the
     caller's to keep.
@@ -164,7 +177,7 @@ class FrameReader:
         """Every frame that is complete.
 
         Raises:
-            WireError: FRAME_TOO_LARGE, UNSUPPORTED (kind) or MALFORMED (class). The connection
+            FrameError: FRAME_TOO_LARGE, UNSUPPORTED (kind) or MALFORMED (class). The connection
                 cannot go on after it.
         """
         consumed = 0
@@ -203,10 +216,11 @@ class FrameReader:
         length = int.from_bytes(header[:3], "big")
         kind = _KINDS.get(header[3])
         if kind is None and header[3] < SKIPPABLE_FROM:
-            raise WireError(UNSUPPORTED, f"frame kind {header[3]}")
+            raise FrameError(BadRequestCode.KIND, UNSUPPORTED, f"frame kind {header[3]}")
         if length > (CONTENT_FRAME_BYTES_MAX if kind is None else BODY_BYTES_MAX[kind]):
-            raise WireError(FRAME_TOO_LARGE, f"a body of {length} bytes for kind {header[3]}")
+            detail = f"a body of {length} bytes for kind {header[3]}"
+            raise FrameError(BadRequestCode.LENGTH, FRAME_TOO_LARGE, detail)
         traffic = _CLASSES.get(header[4])
         if traffic is None:
-            raise WireError(MALFORMED, f"frame class {header[4]}")
+            raise FrameError(BadRequestCode.CLASS, MALFORMED, f"frame class {header[4]}")
         return kind, traffic, int.from_bytes(header[5:8], "big"), length

@@ -108,7 +108,7 @@ async def test_cut_at_signed_size(content: bytes, tmp_path: Path) -> None:
 
 def files_of(end: End) -> list[Path]:
     """The contents that rest in files, and what is on its way there."""
-    known = {"index", "index-wal", "index-shm"}
+    known = {"index", "index-wal", "index-shm", "handling"}
     return [one for one in end.folder.rglob("*") if one.is_file() and one.name not in known]
 
 

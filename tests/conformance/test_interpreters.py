@@ -259,6 +259,7 @@ async def driven(
                     disk=end.disk,
                     audit=audit,
                     log=log,
+                    marks=end.marks,
                     tls=lambda _: tls,
                     connections_max=8,
                     handshakes_in_flight_max=8,

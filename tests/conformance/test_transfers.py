@@ -38,6 +38,7 @@ from fabgossip.sim.transfers import Bench, Transfers
 from fabgossip.sim.world import NS_PER_MS, World
 from fabgossip.wire.codec import ContentHeader, content_header_bytes
 from fabgossip.wire.framing import FrameKind
+from fabgossip.wire.outbox import Budget
 from tests.core.story import identity
 from tests.daemon import fabric as daemon
 from tests.daemon.fabric import in_memory
@@ -121,6 +122,7 @@ class Nobody:
     """A port and a disk's tap that nothing reaches in these scripts."""
 
     identity = identity("n1")
+    budget = Budget()
 
     def accepts(self, identity: NodeIdentity) -> bool:
         raise AssertionError(identity)
@@ -135,6 +137,9 @@ class Nobody:
         raise AssertionError(reason)
 
     def slow(self, link: LinkId) -> Happened:
+        raise AssertionError(link)
+
+    def too_slow(self, link: LinkId) -> Happened:
         raise AssertionError(link)
 
     def durable_manifest(self, index: int, verified: VerifiedManifest, floor: Order) -> None:
@@ -155,6 +160,9 @@ class Taker(Nobody):
 
     def slow(self, link: LinkId) -> Happened:
         return world_event(Kind.LOCAL, "slow")
+
+    def too_slow(self, link: LinkId) -> Happened:
+        return world_event(Kind.LOCAL, "too slow")
 
     def durable_content(self, index: int, content_hash: ContentHash) -> None:
         """What is to be served is here."""

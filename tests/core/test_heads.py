@@ -116,7 +116,7 @@ def test_what_a_turn_asks_for_finds_room_on_the_link_of_who_answers() -> None:
     for one in answers:
         kind, body = message_body(one.message)
         frame = frame_bytes(kind, one.traffic, one.stream, body)
-        assert outbox.offer(one.traffic, frame, len(frame))
+        assert outbox.offer(one.traffic, frame, len(frame), story.now.instant)
 
 
 @cache

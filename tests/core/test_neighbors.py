@@ -175,7 +175,7 @@ def test_a_neighbor_too_many_is_let_go_once_a_minute_and_stays_away() -> None:
         one.on_open(link, NOW)
         ask = NeighborAsk(purpose=NeighborPurpose.QUOTA, is_needed=number < 9)
         one.on_ask(link, ask, NOW)
-    assert one.snapshot().active == 8
+    assert one.snapshot(NOW).active == 8
     assert one.next_partings(lambda _: False, NOW) == (), "all of them are needed"
     one.on_ask(LinkId(8), NeighborAsk(purpose=NeighborPurpose.KEEP, is_needed=False), NOW)
     later_on = Instant(60_000)
@@ -310,7 +310,7 @@ def test_a_node_that_heals_two_audiences_is_dialled_first() -> None:
 def test_a_node_no_directory_lists_belongs_to_no_circle() -> None:
     neighbors = machine("stranger", directory_of([PeerClass.FULL] * 3))
     assert neighbors.next_dials(NOW) == ()
-    assert neighbors.snapshot().target == 0
+    assert neighbors.snapshot(NOW).target == 0
 
 
 def test_a_directory_that_goes_takes_its_members_along() -> None:

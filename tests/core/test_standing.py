@@ -4,6 +4,7 @@ import pytest
 
 from fabgossip.core.standing import (
     BARRED,
+    BARRED_MAX,
     BOOT_CHANGES_MAX,
     BOOT_CHANGES_SPAN,
     FAILURES_MAX,
@@ -48,6 +49,24 @@ def test_the_last_one_within_the_span_cuts_a_node_off_and_no_other(
     assert not any(count(slow, START) for _ in range(most - 1))
     assert not count(slow, after(span))
     assert not slow.is_barred(N, after(span))
+
+
+def test_who_is_cut_off_again_and_again_waits_twice_as_long_each_time_up_to_an_hour() -> None:
+    standings, now, waits = Standings(), START, []
+    for _ in range(8):
+        standings.on_flood(N, now)
+        standings.on_flood(N, now)
+        waited = next(
+            one
+            for one in range(0, 2 * BARRED_MAX, BARRED)
+            if not standings.is_barred(N, later(now, Duration(one)))
+        )
+        waits.append(waited // BARRED)
+        now = later(now, Duration(waited + BARRED_MAX - 1))
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    standings.on_flood(N, later(now, Duration(1)))
+    assert not standings.is_barred(N, later(now, Duration(1 + BARRED)))
+    assert standings.cut == 17
 
 
 def test_a_node_that_was_cut_off_waits_once_and_starts_anew() -> None:

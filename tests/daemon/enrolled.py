@@ -35,7 +35,7 @@ def make(folder: Path, age_s: int = 0) -> Path:
 
 def copied(source: Path, target: Path) -> Path:
     """A copy with the same modes, to be spoilt."""
-    return shutil.copytree(source, target / "n1", symlinks=True)
+    return shutil.copytree(source, target / source.name, symlinks=True)
 
 
 @asynccontextmanager

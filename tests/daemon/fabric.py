@@ -27,9 +27,10 @@ from fabgossip.core.events import ContentStored, ContentWanted, Event, LinkId, R
 from fabgossip.core.setup import NodeSetup, OwnIdentity
 from fabgossip.core.space import SpaceLimits
 from fabgossip.daemon.connections import Connection
+from fabgossip.daemon.crash_marks import CrashMarks
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.driver import Driver, World, read_clocks
-from fabgossip.daemon.endpoints import TlsContexts, accept_tls, dial, handshake
+from fabgossip.daemon.endpoints import KeyPair, TlsContexts, accept_tls, dial, handshake
 from fabgossip.daemon.logs import Log, LogLevel
 from fabgossip.daemon.sending import Sending
 from fabgossip.daemon.transfers import Submission, Transfers
@@ -73,10 +74,10 @@ def contexts(folder: Path, name: str, *, ca: str = "CA", believes: str = "CA") -
     certificate = node_certificate(
         NodeId(name), key.public_key(), bundle_of(ca), factory.p256_key(ca), times
     )
-    paths = folder / f"{name}.{ca}.crt", folder / f"{name}.{ca}.key"
-    paths[0].write_bytes(certificate_pem(certificate))
-    paths[1].write_bytes(private_pem(key, None))
-    return TlsContexts(bundle_of(believes), *paths)
+    pair = KeyPair(certificate_pem(certificate), private_pem(key, None))
+    (folder / f"{name}.{ca}.crt").write_bytes(pair.certificate)
+    (folder / f"{name}.{ca}.key").write_bytes(pair.private_key)
+    return TlsContexts(bundle_of(believes), pair)
 
 
 @asynccontextmanager
@@ -156,6 +157,7 @@ class End:
             index.open(NodeId("n1"))
         self.files.prepare()
         local.prepare()
+        self.marks = CrashMarks(folder, read_clocks().unix)
         self.disk = Disk(self.index, self.reader, self.files, local, SpaceLimits())
         self.events: list[Event] = []
         self.event_times: list[float] = []
@@ -184,6 +186,7 @@ class End:
         self.disk.stop()
         self.index.close()
         self.reader.close()
+        self.marks.close()
 
 
 def wanted(content: bytes, *, is_read: bool = False) -> ContentWanted:
@@ -247,6 +250,7 @@ def driver_of(
         disk=end.disk,
         audit=audit_in(end.folder / "audit"),
         log=Log(LogLevel.ERROR, lambda: 0.0, as_json=True, write=lambda _: None),
+        marks=end.marks,
         tls=lambda _: tls,
         connections_max=connections_max,
         handshakes_in_flight_max=handshakes_in_flight_max,
@@ -264,7 +268,6 @@ def about(folder: Path) -> About:
         cluster_id=factory.CLUSTER,
         boot_id=boot_id("n1"),
         started_at=factory.NOW,
-        certificate_expires_at=factory.NOW,
         config_path=str(folder / "config"),
         listening=(),
         storage_path=str(folder),

@@ -45,7 +45,7 @@ def test_a_folder_as_it_was_enrolled_is_good(folder: Path) -> None:
     assert config.storage == folder / "state"
     loaded = load_papers(config, read_clocks().unix)
     assert loaded.node_id == "n1"
-    check_tls(config, loaded)
+    check_tls(loaded)
 
 
 def test_an_unknown_key_is_named_with_what_was_meant(folder: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_key_of_another_node_does_not_fit(folder: Path, tmp_path: Path) -> Non
     (folder / "identity" / "node.key").write_bytes(other.read_bytes())
     config = read_config(folder / "fabgossip.toml", None)
     with pytest.raises(ConfigError, match="does not fit the certificate"):
-        check_tls(config, load_papers(config, read_clocks().unix))
+        check_tls(load_papers(config, read_clocks().unix))
 
 
 def test_a_credential_may_be_read_by_its_group(folder: Path, tmp_path: Path) -> None:

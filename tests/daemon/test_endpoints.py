@@ -20,6 +20,7 @@ from fabgossip.daemon.endpoints import (
 )
 from fabgossip.errors import ServiceError
 from fabgossip.model.ids import NodeId
+from fabgossip.wire.framing import FrameKind
 from tests.daemon.fabric import HANG_S, bundle_of, contexts, judge_by, linked, listening
 
 Outcome = tuple[LostReason | str, LostReason | str]
@@ -204,9 +205,8 @@ async def test_both_ends_of_a_link_know_their_part(tmp_path: Path) -> None:
         assert (dialled.identity.node_id, accepted.identity.node_id) == ("b", "a")
         assert [dialled.next_stream() for _ in range(2)] == [1, 3]
         assert [accepted.next_stream() for _ in range(2)] == [2, 4]
-        assert dialled.is_own_stream(3)
-        assert not dialled.is_own_stream(5)
-        assert not dialled.is_own_stream(2)
+        dialled.peer_streams.check(FrameKind.GET_CONTENT, 2)
+        accepted.peer_streams.check(FrameKind.GET_CONTENT, 1)
         for one in (dialled, accepted):
             await one._stream.aclose_forcefully()  # noqa: SLF001 - never served, so nobody closes it
 

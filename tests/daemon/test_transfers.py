@@ -26,7 +26,14 @@ from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.transfers import Submission
 from fabgossip.model.artifact import chunk_size_of
 from fabgossip.model.ids import ContentHash
-from fabgossip.model.messages import INLINE_BYTES_MAX, Busy, GetContent, NotAvailable, TrafficClass
+from fabgossip.model.messages import (
+    INLINE_BYTES_MAX,
+    Busy,
+    Cancel,
+    GetContent,
+    NotAvailable,
+    TrafficClass,
+)
 from fabgossip.wire.codec import ContentHeader, content_header_bytes, parse_message
 from fabgossip.wire.framing import Frame, FrameKind, frame_bytes
 from tests.daemon.fabric import HANG_S, End, linked, store, uncounted, wanted
@@ -61,6 +68,9 @@ class Link:
 
     def on_far(self, connection: Connection, frame: Frame) -> None:
         message = parse_message(frame.kind, bytes(frame.body))
+        if isinstance(message, Cancel):
+            self.there.sending.on_cancelled(connection.link, frame.stream)
+            return
         assert isinstance(message, GetContent)
         self.asked.append(message)
         answer = self.spoil.get("answer")
@@ -278,7 +288,9 @@ async def test_a_damaged_content_is_not_served(
         failed = await one.here.event()
         assert isinstance(failed, ContentFailed)
         assert failed.reason is FetchFailure.MISSING
-        assert await one.there.event() == ContentLost(content_hash=wanted(LARGE).content_hash)
+        lost = ContentLost(content_hash=wanted(LARGE).content_hash)
+        # The peer that was told is done may be heard before the thread that looked.
+        assert lost in [await one.there.event(), await one.there.event()]
 
 
 async def test_a_sector_that_cannot_be_read_ends_one_answer_and_not_the_process(

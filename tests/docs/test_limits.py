@@ -43,8 +43,9 @@ from fabgossip.daemon.config import ListenTable
 from fabgossip.model.authority import REVOCATIONS_MAX
 from fabgossip.model.messages import CHAIN_STEPS_MAX, TrafficClass
 from fabgossip.model.topology import DIRECTORY_PEERS_MAX, LISTINGS_MAX
-from fabgossip.wire.outbox import QUEUE_BYTES_MAX
+from fabgossip.wire.outbox import QUEUE_BYTES_MAX, SEND_BYTES_MAX
 from fabgossip.wire.packing import DEPTH_MAX, ELEMENTS_MAX
+from fabgossip.wire.streams import AHEAD_MAX
 from tests.docs.pages import REFERENCE, rows
 
 PROTOCOL = REFERENCE / "protocol.md"
@@ -80,17 +81,22 @@ def limits() -> dict[str, str]:
         "a TLS handshake": f"{endpoints.HANDSHAKE_S:g} s",
         "hello and welcome": seconds(links.hello_ms),
         "a frame, from its first byte to its last": f"{connections.FRAME_S:g} s",
-        "handing a batch to the kernel": f"{connections.WRITE_TIMEOUT_S:g} s",
+        "handing a batch to the kernel": f"{connections.TOO_SLOW_S:g} s",
+        "anything waiting for its peer, but bulk and the link itself": (
+            f"{connections.SLOW_S:g} s, {connections.TOO_SLOW_S:g} s"
+        ),
         "the last word of a link": f"{connections.CLEANUP_S:g} s",
         "silence of a link": seconds(links.silence_max_ms),
         "an answer to a ping": seconds(links.pong_deadline_ms),
         "guests": f"{NeighborsConfig().guests_max}",
         "nodes whose failed dials are remembered": f"{DIALS_FAILED_MAX:,}",
+        "numbers of requests remembered above one that did not come": f"{AHEAD_MAX:,}",
         "bytes queued per link": (
             f"{queues[TrafficClass.LINK]} link, {queues[TrafficClass.TRUST]} trust, "
             f"{queues[TrafficClass.TOMBSTONE]} tombstones, {queues[TrafficClass.SNAPSHOT]} "
             f"snapshots, {queues[TrafficClass.POLICY]} policies, {queues[TrafficClass.BULK]} bulk"
         ),
+        "bytes queued on all links": kib(SEND_BYTES_MAX),
         "refused envelopes that are a peer's fault": f"{FAILURES_MAX} per node and minute",
         "links of a node": f"{LINKS_MAX} per minute, whoever dialled",
         "words about audiences a node may not share": f"{PROBES_MAX} per node and 10 minutes",

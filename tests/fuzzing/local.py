@@ -36,7 +36,6 @@ ABOUT: Final = About(
     cluster_id=factory.CLUSTER,
     boot_id=boot_id("n1 first"),
     started_at=factory.NOW,
-    certificate_expires_at=UnixTime(factory.NOW + factory.DAY),
     config_path="fabgossip.toml",
     listening=("127.0.0.1:7420",),
     storage_path="state",

@@ -495,6 +495,7 @@ REACHABLE_ELSEWHERE = {
     Code.SILENT_REMOVAL,  # by `core/`: nothing was sent, something is missing
     Code.STORE_FULL,
     Code.MODE_DENIED,
+    Code.SHUNNED,  # by `core/`, before the gate
     Code.DENY_INTERNAL,
     Code.TOO_SLOW,
     Code.IDENTITY_CLONED,
