@@ -48,7 +48,7 @@ from fabgossip.model.messages import (
 )
 from fabgossip.model.scope import Audience
 from fabgossip.sim.authority import Issued
-from fabgossip.sim.disk import Local
+from fabgossip.sim.kept import Local
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.network import Books
 from fabgossip.sim.places import Places

@@ -30,6 +30,7 @@ from fabgossip.core.effects import (
     Scrub,
     Send,
     ServeContent,
+    ServeItem,
     SetTimer,
 )
 from fabgossip.core.events import (
@@ -179,8 +180,9 @@ class Process:
     def _bench(self) -> Bench:
         watch, index = self._around.watch, self._index
 
-        def content_sent(end: End, content_hash: ContentHash) -> None:
-            watch.content_sent(index, end.peer.index, content_hash)
+        def piece_sent(end: End, item: ServeItem, number: int, piece: bytes) -> None:
+            watch.content_sent(index, end.peer.index, item.content_hash)
+            watch.piece_sent(index, item, number, piece)
 
         def content_received(content_hash: ContentHash, size: int) -> None:
             self._labor.hashed(size)
@@ -195,7 +197,9 @@ class Process:
             post=self._post,
             send=self._send_on,
             on_hashed=self._labor.hashed,
-            on_content_sent=content_sent,
+            on_unpacked=self._labor.unpacked,
+            on_piece_sent=piece_sent,
+            on_damaged=partial(watch.damaged, index),
             on_content_received=content_received,
         )
 
@@ -212,7 +216,7 @@ class Process:
     def start(self) -> Happened:
         """Read the disk and begin."""
         started = self._disk.started()
-        self._around.watch.started(self._index, started)
+        self._around.watch.started(self._index, started, self._disk.local)
         self._around.network.listen(self._index, self)
         self._disk.on_space = lambda space: self._post(SpaceChanged(space=space))
         return self._step(Kind.RESTART, started)
@@ -381,7 +385,11 @@ class Process:
     def _scrub(self, effect: Scrub) -> Happened:
         content = self._disk.read(effect.content_hash)
         self._labor.hashed(0 if content is None else len(content))
-        if not self._disk.is_sound(effect.content_hash):
+        is_sound = self._disk.is_sound(effect.content_hash)
+        if is_sound is None:
+            return self._step(Kind.DISK, Persisted(token=effect.token, ok=False))
+        if not is_sound:
+            self._around.watch.damaged(self._index, effect.content_hash)
             return self._step(Kind.DISK, ContentLost(content_hash=effect.content_hash))
         self._disk.note_verified(effect, self._persisted(effect.token))
         return world_event(Kind.DISK, "sound")

@@ -27,7 +27,7 @@ from typing import TypeAlias
 from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.messages import Announce, Heads, Manifests, Message
 from fabgossip.sim.authority import Issued
-from fabgossip.sim.disk import Local
+from fabgossip.sim.kept import Local
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.places import Places
 

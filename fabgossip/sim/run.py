@@ -23,10 +23,11 @@ from fabgossip.sim.authority import Authority, AuthorityMaker, Draft, Issued
 from fabgossip.sim.checkers import Count, Violation
 from fabgossip.sim.clock import FIRST_UNIX, TRUE, Clock
 from fabgossip.sim.codec import Codec
-from fabgossip.sim.disk import COSTS, Local, SimDisk
+from fabgossip.sim.disk import COSTS, SimDisk
 from fabgossip.sim.faults import Fault, expand
 from fabgossip.sim.host import NodeMaker, Surroundings
 from fabgossip.sim.injection import FaultCounts, Injection
+from fabgossip.sim.kept import Local
 from fabgossip.sim.leaks import Leaks
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.machine import Host

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fabgossip.core.chains import Gap
-from fabgossip.core.effects import Fact, Record
+from fabgossip.core.effects import Fact, Record, ServeItem
 from fabgossip.core.events import ContentWanted, LostReason, Started
 from fabgossip.core.view import View
 from fabgossip.core.wants import Want
 from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import Message, TrafficClass
+from fabgossip.model.persistence import Change
 from fabgossip.sim.agreement import Agreement
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.checkers import (
@@ -30,9 +31,10 @@ from fabgossip.sim.checkers import (
     Floors,
     Sound,
 )
-from fabgossip.sim.disk import Local
 from fabgossip.sim.excuses import Excuses
 from fabgossip.sim.faults import Fault
+from fabgossip.sim.intact import Served, Survived
+from fabgossip.sim.kept import Kept, Local
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.liveness import Calm, Dropped, Whole
 from fabgossip.sim.measures import Measures
@@ -92,6 +94,8 @@ class Watch:
         self._revoked = Revoked(ledger, docket)
         self._withdrawn = Withdrawn(ledger, docket)
         self._bounded = Bounded(ledger, docket, limits.links_max)
+        self._survived = Survived(ledger, docket)
+        self._served = Served(ledger, docket)
         self._alive = Alive(ledger, docket)
         self.climbed = Climbed(ledger, docket)
         self.counted = Counted(docket)
@@ -111,6 +115,7 @@ class Watch:
         self._durable.on_sent(sender, message)
         self._revoked.on_sent(sender, receiver, message)
         self._withdrawn.on_sent(sender, message)
+        self._served.on_sent(sender, message)
         self.measures.on_sent(message)
 
     def content_sent(self, sender: int, receiver: int, content_hash: ContentHash) -> None:
@@ -122,6 +127,16 @@ class Watch:
         self._durable.on_content_sent(sender, content_hash)
         self._revoked.on_content_sent(sender, receiver, content_hash)
         self._withdrawn.on_content_sent(sender, content_hash)
+
+    def piece_sent(self, sender: int, item: ServeItem, number: int, piece: bytes) -> None:
+        """A chunk of a content, or a whole small one, left a node."""
+        if sender not in self._hostile:
+            self._served.on_piece_sent(sender, item, number, piece)
+
+    def damaged(self, index: int, content_hash: ContentHash) -> None:
+        """A node read a content that is not what its name says."""
+        self.docket.now_ns = self._world.now_ns
+        self._served.on_damaged(index, content_hash)
 
     def arrived(self, index: int, sender: int, frame: SentFrame) -> None:
         """A frame came to a node, whatever it is."""
@@ -189,6 +204,25 @@ class Watch:
         self.docket.now_ns = self._world.now_ns
         self._durable.on_durable_content(index, content_hash)
         self._revoked.on_durable_content(index, content_hash)
+        self._served.on_durable_content(index, content_hash)
+
+    def committed(self, index: int, changes: tuple[Change, ...]) -> None:
+        """See `DiskTap`."""
+        if index not in self._hostile:
+            self.docket.now_ns = self._world.now_ns
+            self._survived.on_committed(index, changes)
+
+    def fell_back(self, index: int, kept: Kept) -> None:
+        """See `DiskTap`: what it says it has is held against it, and what it said before is not."""
+        if index in self._hostile:
+            return
+        self.wiped(index)
+        self._survived.on_fell_back(index, kept)
+        for verified in (*kept.heads.values(), *kept.increments.values()):
+            self.durable_manifest(index, verified, kept.floor_of(verified.manifest.namespace.text))
+        for content_hash in kept.contents:
+            self._durable.on_durable_content(index, content_hash)
+            self._revoked.on_durable_content(index, content_hash)
 
     def materialized(self, index: int, namespace: str, local: Local) -> None:
         """See `DiskTap`."""
@@ -196,14 +230,17 @@ class Watch:
             return
         self.docket.now_ns = self._world.now_ns
         self._applied.on_materialized(index, namespace, local)
+        self._survived.on_materialized(index, namespace, local)
         self._floors.on_materialized(index, namespace, local)
         self._revoked.on_materialized(index, namespace, local)
         self._withdrawn.on_materialized(index, namespace, local)
         self.measures.on_materialized(index, namespace, local, self._world.now_ns)
 
-    def started(self, index: int, started: Started) -> None:
-        """A process read its disk."""
+    def started(self, index: int, started: Started, local: dict[str, Local]) -> None:
+        """A process read its disk; local software reads this."""
         self.docket.now_ns = self._world.now_ns
+        if index not in self._hostile:
+            self._survived.on_started(index, started, local)
         self._floors.on_started(index, started)
 
     def crashed(self, index: int) -> None:
@@ -211,6 +248,7 @@ class Watch:
         self.liveness.now_ns = self._world.now_ns
         self.measures.on_crashed(index)
         self._alive.on_crashed(index)
+        self._served.on_crashed(index)
         self.dropped.on_crashed(index)
 
     def begun(self, index: int) -> int:
@@ -227,6 +265,7 @@ class Watch:
         self.agreement.on_wiped(index)
         self._floors.on_wiped(index)
         self._durable.on_wiped(index)
+        self._survived.on_wiped(index)
         self._revoked.on_wiped(index)
         self._withdrawn.on_wiped(index)
 

@@ -10,7 +10,7 @@ from fabgossip.model.authority import RevokedKind
 from fabgossip.model.messages import Announce, Announced, Have, Heads, Message
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.checkers import Docket
-from fabgossip.sim.disk import Local
+from fabgossip.sim.kept import Local
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.restrictions import CLOSE_WITHIN_NS, Revoked, Withdrawn
 from fabgossip.sim.run import Run

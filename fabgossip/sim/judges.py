@@ -1,0 +1,13 @@
+"""All modules with checkers: each opens with the table of its own.
+
+Decides: nothing.
+Keeps: whoever lists checkers lists these.
+Must not know: what a checker judges.
+"""
+
+from types import ModuleType
+from typing import Final
+
+from fabgossip.sim import checkers, intact, liveness, restrictions
+
+JUDGES: Final[tuple[ModuleType, ...]] = (checkers, restrictions, intact, liveness)
