@@ -25,9 +25,9 @@ from fabgossip.core.events import LinkId, LostReason
 from fabgossip.model.authority import NodeIdentity
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import TrafficClass
-from fabgossip.sim.paths import RETRY_NS, Paths
+from fabgossip.sim.paths import PATIENCE_NS, RETRY_NS, Paths
 from fabgossip.sim.trace import Happened, Kind, world_event
-from fabgossip.sim.world import NS_PER_S, World
+from fabgossip.sim.world import NS_PER_MS, NS_PER_S, World
 from fabgossip.wire.framing import HEADER_BYTES, FrameKind
 from fabgossip.wire.outbox import Outbox, content_frame_bytes
 
@@ -41,9 +41,12 @@ HANDSHAKE_BYTES: Final = 2_700
 """Of one end (measured)."""
 DIAL_NS: Final = 3 * NS_PER_S
 HANDSHAKE_NS: Final = 5 * NS_PER_S
-USER_TIMEOUT_NS: Final = 10 * NS_PER_S
 SLOW_NS: Final = NS_PER_S
-"""The daemon's limits: a dial, a handshake, data unacknowledged."""
+"""The daemon's limits: a dial, a handshake, data that waits to leave."""
+INBOX_MAX: Final = 10_000
+"""Of what waits at a node that works: more is not read, and waits where it comes from (*start*)."""
+FULL_NS: Final = 10 * NS_PER_MS
+"""How often a sender looks whether a full inbox has room."""
 
 
 class Port(Protocol):
@@ -474,9 +477,11 @@ class Network:
         return content_frame_bytes(slowest // 8 if slowest else None)
 
     def _taken_at(self, end: End) -> int:
-        """When the path has taken all that left."""
+        """When the path has taken all that left, and the other end reads."""
         uplink = self._uplinks.get(end.index)
         taken_ns = end.free_ns if self._rate_bps(end) else 0
+        if self._world.waiting_at(end.peer.index) >= INBOX_MAX:
+            taken_ns = max(taken_ns, self._world.now_ns + FULL_NS)
         return taken_ns if uplink is None else max(taken_ns, uplink.free_ns)
 
     def flush(self, end: End, work_ns: int = 0) -> None:
@@ -605,7 +610,7 @@ class Network:
             end.held = []
             end.held_since_ns = self._world.now_ns
             self._world.schedule(
-                self._world.now_ns + USER_TIMEOUT_NS,
+                self._world.now_ns + PATIENCE_NS,
                 end.index,
                 end.index,
                 partial(self._give_up, end, self._world.now_ns),
@@ -616,7 +621,7 @@ class Network:
         """What is sent arrives, but nothing that comes back."""
         end.unheard_ns = self._world.now_ns
         self._world.schedule(
-            end.unheard_ns + USER_TIMEOUT_NS,
+            end.unheard_ns + PATIENCE_NS,
             end.index,
             end.index,
             partial(self._give_up, end, end.unheard_ns),
