@@ -33,31 +33,41 @@ class Ailments:
 
     def __init__(self) -> None:
         self._ailments: dict[int, Ailment] = {}
+        self._felt: set[int] = set()
+        """Which changed anything."""
 
     def begin(self, number: int, ailment: Ailment) -> None:
         """A fault is on."""
         self._ailments[number] = ailment
 
-    def end(self, number: int) -> None:
-        """It is undone."""
+    def end(self, number: int) -> bool:
+        """It is undone; gives whether it changed anything."""
         self._ailments.pop(number, None)
+        is_felt = number in self._felt
+        self._felt.discard(number)
+        return is_felt
 
     def fails(self, operation: str) -> bool:
         """Whether an operation fails this time."""
-        drawn = [
-            one.chance.below(PPM) < one.fails_ppm
-            for one in self._ailments.values()
-            if one.operation == operation
+        failed = [
+            number
+            for number, one in self._ailments.items()
+            if one.operation == operation and one.chance.below(PPM) < one.fails_ppm
         ]
-        return any(drawn)
+        self._felt.update(failed)
+        return bool(failed)
 
     def lasts_ns(self, usual_ns: int) -> int:
         """How long it takes."""
-        for one in self._ailments.values():
+        for number, one in self._ailments.items():
             usual_ns *= one.slower
+            if one.slower > 1:
+                self._felt.add(number)
         return usual_ns
 
     @property
     def is_stalled(self) -> bool:
         """Whether nothing comes to an end."""
-        return any(one.is_stalled for one in self._ailments.values())
+        stalled = [number for number, one in self._ailments.items() if one.is_stalled]
+        self._felt.update(stalled)
+        return bool(stalled)

@@ -125,6 +125,8 @@ class SimDisk(Kept):
         self.is_failing = False
         """Whether every write fails."""
         self.ailments = Ailments()
+        self.traps: dict[int, tuple[str, Callable[[], None]]] = {}
+        """Whom to tell when a write comes to a point, by fault."""
         self._lied_since: Kept | None = None
         """What the disk had when it began to say that all is durable."""
         self._lies_of_files = False
@@ -228,6 +230,11 @@ class SimDisk(Kept):
         self.contents = kept
         return is_rotten
 
+    def limit(self, quota_bytes: int) -> None:
+        """The next process may use so much."""
+        self._space = Space(replace(USUAL_LIMITS, quota_bytes=quota_bytes))
+        self._look_later()
+
     def flip_bits(self, share_ppm: int, chance: Stream) -> int:
         """In a share of the contents kept in files a bit is another; gives how many."""
         filed = [key for key, data in self.contents.items() if len(data) > INLINE_BYTES_MAX]
@@ -276,6 +283,7 @@ class SimDisk(Kept):
         if not group:
             group, self._next_local = self._next_local, []
         self._group = group
+        self._come_to("begun", group)
         size = sum(job.extent.size for job in group)
         usual = self._costs.sync_ns + size * self._costs.ns_per_kib // 1_024
         self._world.schedule(
@@ -296,9 +304,18 @@ class SimDisk(Kept):
         is_synced = not self.ailments.fails("sync")
         for job in group:
             self._report(job, ok=self._write(job) if is_synced else self._fail())
+        self._come_to("written", group)
         if self._jobs or self._next_local:
             self._begin()
         return world_event(Kind.DISK, f"commit {len(group)}")
+
+    def _come_to(self, point: str, group: list[_Job]) -> None:
+        if not self.traps:
+            return
+        what = "local" if any(job.is_apart for job in group) else "commit"
+        for place, on_point in list(self.traps.values()):
+            if place == f"{what}_{point}":
+                on_point()
 
     def _write(self, job: _Job) -> bool:
         if self.is_failing or self.ailments.fails("write"):

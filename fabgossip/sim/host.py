@@ -9,7 +9,7 @@ Must not know: the truth about entitlements; it only tells of facts.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Final, Protocol, assert_never
@@ -34,6 +34,7 @@ from fabgossip.core.effects import (
     SetTimer,
 )
 from fabgossip.core.events import (
+    ClockChanged,
     ContentLost,
     Event,
     LinkId,
@@ -213,9 +214,9 @@ class Process:
     def _post(self, event: Event) -> None:
         self._step(Kind.LOCAL, event)
 
-    def start(self) -> Happened:
+    def start(self, *, is_synchronized: bool = True) -> Happened:
         """Read the disk and begin."""
-        started = self._disk.started()
+        started = replace(self._disk.started(), is_synchronized=is_synchronized)
         self._around.watch.started(self._index, started, self._disk.local)
         self._around.network.listen(self._index, self)
         self._disk.on_space = lambda space: self._post(SpaceChanged(space=space))
@@ -374,13 +375,21 @@ class Process:
 
     def _set_timer(self, effect: SetTimer) -> None:
         world, at_ns = self._around.world, self._clock.true_ns_of(effect.at)
-        fire = partial(self._on_timer, effect.timer)
+        fire = partial(self._on_timer, effect)
         world.schedule(max(at_ns, world.now_ns), self._index, self._index, fire)
 
-    def _on_timer(self, timer: Timer) -> Happened:
+    def _on_timer(self, effect: SetTimer) -> Happened:
         if self.is_dead:
             return _OF_THE_DEAD
-        return self._step(Kind.TIMER, TimerFired(timer=timer))
+        if self._now().instant < effect.at:
+            self._set_timer(effect)  # the clock has become slower since
+            return world_event(Kind.TIMER, "not due yet")
+        return self._step(Kind.TIMER, TimerFired(timer=effect.timer))
+
+    def hear_of_clock(self, *, is_synchronized: bool) -> None:
+        """The kernel has a word about its clock."""
+        event = ClockChanged(is_synchronized=is_synchronized)
+        self._wait(self._around.world.now_ns, partial(self._step, Kind.CLOCK, event))
 
     def _scrub(self, effect: Scrub) -> Happened:
         content = self._disk.read(effect.content_hash)

@@ -8,7 +8,8 @@ from fabgossip.core.events import LinkId, LostReason
 from fabgossip.model.authority import NodeIdentity
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import TrafficClass
-from fabgossip.sim.network import INBOX_MAX, Barrier, End, Network, SentFrame, Strain
+from fabgossip.sim.network import INBOX_MAX, End, Network, SentFrame
+from fabgossip.sim.obstacles import Barrier, Strain
 from fabgossip.sim.paths import PATIENCE_NS, LinkRule, Paths, Place
 from fabgossip.sim.streams import Streams
 from fabgossip.sim.trace import Happened, Kind, world_event
@@ -117,7 +118,7 @@ def test_nothing_comes_later_than_a_kernel_waits_for_its_word() -> None:
     for seed in range(40):
         pair = Pair(seed=seed)
         end = pair.connect()
-        pair.network.strain(1, Strain(frozenset({HERE, THERE}), loss_ppm=900_000))
+        pair.network.strain(1, Strain(nodes=frozenset({HERE, THERE}), loss_ppm=900_000))
         sent_ns = pair.world.now_ns
         pair.send(end, b"late")
         pair.run(60 * NS_PER_S)
