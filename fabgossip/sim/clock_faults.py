@@ -79,6 +79,7 @@ class ClockFaults:
         for index in fault.targets:
             host = self._stage.hosts[index]
             host.is_synchronized = is_synchronized
+            self._stage.watch.clock_word(index, is_synchronized=is_synchronized)
             if host.process is not None:
                 self._stage.matters(fault)
                 host.process.hear_of_clock(is_synchronized=is_synchronized)

@@ -406,6 +406,11 @@ class Process:
     def _persisted(self, token: Token) -> Done:
         return lambda ok: self._step(Kind.DISK, Persisted(token=token, ok=ok))
 
+    @property
+    def links(self) -> frozenset[LinkId]:
+        """What the node was told of and not that it is lost."""
+        return frozenset(self._ends)
+
     def accepts(self, identity: NodeIdentity) -> bool:
         """What the leaf rules leave to judge: revocation and expiry."""
         facts = self.node.view.trust

@@ -8,6 +8,22 @@ Must not know: what a checker judges.
 from types import ModuleType
 from typing import Final
 
-from fabgossip.sim import checkers, intact, liveness, restrictions
+from fabgossip.sim import (
+    checkers,
+    intact,
+    landing,
+    liveness,
+    permitted,
+    reporting,
+    restrictions,
+)
 
-JUDGES: Final[tuple[ModuleType, ...]] = (checkers, restrictions, intact, liveness)
+JUDGES: Final[tuple[ModuleType, ...]] = (
+    checkers,
+    restrictions,
+    intact,
+    permitted,
+    reporting,
+    liveness,
+    landing,
+)

@@ -28,6 +28,7 @@ from fabgossip.sim.faults import Fault, expand
 from fabgossip.sim.host import NodeMaker, Surroundings
 from fabgossip.sim.injection import FaultCounts, Injection
 from fabgossip.sim.kept import Local
+from fabgossip.sim.landing import Deadlines
 from fabgossip.sim.leaks import Leaks
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.machine import Host
@@ -176,6 +177,8 @@ class Run:
                 links_max=scenario.config.neighbors.links_max,
                 is_up=self._is_judged,
                 hostile=self._hostile,
+                deadlines=_deadlines(scenario),
+                now_at=lambda index: self.hosts[index].clock.at(self.world.now_ns),
             ),
             engine.observers,
         )
@@ -252,7 +255,16 @@ class Run:
         if self.faults is None:
             self.faults = expand(scenario.nemeses, self._streams, heal_ns, scenario.swarm_ppm)
         self._injection.plan(self.faults)
+        for at_ns in sorted({phases.quiet_ns, phases.faults_ns, phases.heal_ns}):
+            self._at(at_ns, self._audit)
         self._plan_counts()
+
+    def _audit(self) -> Happened:
+        for index, host in self.hosts.items():
+            if host.process is not None:
+                node, links = host.process.node, host.process.links
+                self.watch.audit(index, node.view, host.disk, links)
+        return world_event(Kind.CHECK, "audit")
 
     def _plan_counts(self) -> None:
         """When traffic is counted: the quiet phase, its idle part, the end of the liveness
@@ -453,9 +465,11 @@ class Run:
         watch.docket.now_ns = watch.liveness.now_ns = self.world.now_ns
         watch.counted.on_audit(self.network.books, self.network.waiting())
         watch.whole.on_newest(self.measures.behind(self.local_of))
+        self._audit()
         if end_ns < phases.end_ns or phases.end_ns == phases.heal_ns:
             return
         watch.whole.on_pieces(watch.agreement)
+        watch.landed.on_end()
         watch.dropped.on_end(
             [
                 (index, other)
@@ -520,6 +534,18 @@ def _check_every(scenario: Scenario) -> int:
     if scenario.is_uncoupled:
         return EVENTS_MAX
     return 1 if len(scenario.nodes) <= SMALL_NODES_MAX else len(scenario.nodes)
+
+
+def _deadlines(scenario: Scenario) -> Deadlines:
+    phases = scenario.phases
+    longest_ns = max((one.rtt_ns + one.rtt_spread_ns for one in scenario.links), default=0)
+    hops = len(scenario.nodes).bit_length()
+    pings_ns = 2 * scenario.config.connections.ping_interval_ms * NS_PER_MS
+    return Deadlines(
+        judged_ns=phases.heal_ns if phases.end_ns > phases.heal_ns else phases.end_ns + 1,
+        end_ns=phases.end_ns,
+        within_ns=pings_ns + 8 * longest_ns * hops,
+    )
 
 
 def _planned(

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from fabgossip.core.chains import Gap
 from fabgossip.core.effects import Fact, Record, ServeItem
-from fabgossip.core.events import ContentWanted, LostReason, Started
+from fabgossip.core.events import ContentWanted, LinkId, LostReason, Started
 from fabgossip.core.view import View
 from fabgossip.core.wants import Want
 from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import Message, TrafficClass
+from fabgossip.model.moment import Now
 from fabgossip.model.persistence import Change
 from fabgossip.sim.agreement import Agreement
 from fabgossip.sim.authority import Issued
@@ -31,16 +32,20 @@ from fabgossip.sim.checkers import (
     Floors,
     Sound,
 )
+from fabgossip.sim.disk import SimDisk
 from fabgossip.sim.excuses import Excuses
 from fabgossip.sim.faults import Fault
 from fabgossip.sim.intact import Served, Survived
 from fabgossip.sim.kept import Kept, Local
+from fabgossip.sim.landing import Deadlines, Landed, Lasting
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.liveness import Calm, Dropped, Whole
 from fabgossip.sim.measures import Measures
 from fabgossip.sim.naming import Named
 from fabgossip.sim.network import End, SentFrame
 from fabgossip.sim.observing import CONNECTED, LOST, Observers
+from fabgossip.sim.permitted import Permitted
+from fabgossip.sim.reporting import Reported, Wanting
 from fabgossip.sim.restrictions import Revoked, Withdrawn
 from fabgossip.sim.world import World
 
@@ -54,6 +59,9 @@ class Limits:
     is_up: Callable[[int], bool]
     """And honest: a hostile node is judged by nobody."""
     hostile: frozenset[int]
+    deadlines: Deadlines
+    now_at: Callable[[int], Now]
+    """By the clocks of a node."""
 
 
 class Chained:
@@ -96,6 +104,12 @@ class Watch:
         self._bounded = Bounded(ledger, docket, limits.links_max)
         self._survived = Survived(ledger, docket)
         self._served = Served(ledger, docket)
+        self._permitted = Permitted(ledger, docket)
+        self._reported = Reported(ledger, docket)
+        self._wanting = Wanting(ledger, self.liveness)
+        self._now_at = limits.now_at
+        self.landed = Landed(ledger, self.liveness, limits.is_up, limits.deadlines)
+        self._lasting = Lasting(ledger, self.liveness, lambda index: limits.now_at(index).unix)
         self._alive = Alive(ledger, docket)
         self.climbed = Climbed(ledger, docket)
         self.counted = Counted(docket)
@@ -127,6 +141,7 @@ class Watch:
         self._durable.on_content_sent(sender, content_hash)
         self._revoked.on_content_sent(sender, receiver, content_hash)
         self._withdrawn.on_content_sent(sender, content_hash)
+        self._permitted.on_content_sent(sender, content_hash)
 
     def piece_sent(self, sender: int, item: ServeItem, number: int, piece: bytes) -> None:
         """A chunk of a content, or a whole small one, left a node."""
@@ -198,6 +213,8 @@ class Watch:
         issued = self.ledger.by_envelope(verified.envelope)
         if issued is not None and issued.manifest.base is None:
             self.agreement.on_durable(index, issued, self._world.now_ns)
+            self.liveness.now_ns = self._world.now_ns
+            self.landed.on_durable(index, verified, issued)
 
     def durable_content(self, index: int, content_hash: ContentHash) -> None:
         """See `DiskTap`."""
@@ -211,6 +228,7 @@ class Watch:
         if index not in self._hostile:
             self.docket.now_ns = self._world.now_ns
             self._survived.on_committed(index, changes)
+            self._permitted.on_committed(index, changes)
 
     def fell_back(self, index: int, kept: Kept) -> None:
         """See `DiskTap`: what it says it has is held against it, and what it said before is not."""
@@ -218,6 +236,7 @@ class Watch:
             return
         self.wiped(index)
         self._survived.on_fell_back(index, kept)
+        self._permitted.on_fell_back(index, kept)
         for verified in (*kept.heads.values(), *kept.increments.values()):
             self.durable_manifest(index, verified, kept.floor_of(verified.manifest.namespace.text))
         for content_hash in kept.contents:
@@ -234,6 +253,9 @@ class Watch:
         self._floors.on_materialized(index, namespace, local)
         self._revoked.on_materialized(index, namespace, local)
         self._withdrawn.on_materialized(index, namespace, local)
+        self._permitted.on_materialized(index, namespace, local)
+        self.liveness.now_ns = self._world.now_ns
+        self._lasting.on_materialized(index, namespace, local)
         self.measures.on_materialized(index, namespace, local, self._world.now_ns)
 
     def started(self, index: int, started: Started, local: dict[str, Local]) -> None:
@@ -254,6 +276,8 @@ class Watch:
     def begun(self, index: int) -> int:
         """A process began; gives the number of its incarnation."""
         self.dropped.on_begun(index)
+        self.liveness.now_ns = self._world.now_ns
+        self.landed.on_begun(index)
         return self._alive.on_begun(index)
 
     def dismissed(self, index: int) -> None:
@@ -266,6 +290,8 @@ class Watch:
         self._floors.on_wiped(index)
         self._durable.on_wiped(index)
         self._survived.on_wiped(index)
+        self._permitted.on_wiped(index)
+        self.landed.on_wiped(index)
         self._revoked.on_wiped(index)
         self._withdrawn.on_wiped(index)
 
@@ -303,10 +329,27 @@ class Watch:
     def fault_on(self, fault: Fault) -> None:
         """A fault began."""
         self.excuses.on_fault(fault)
+        if fault.kind == "control_plane_dark":
+            self._lasting.on_dark(fault.number, is_dark=True)
 
     def fault_off(self, fault: Fault) -> None:
         """It is undone."""
         self.excuses.on_undone(fault)
+        self._lasting.on_dark(fault.number, is_dark=False)
+
+    def clock_word(self, index: int, *, is_synchronized: bool) -> None:
+        """The kernel of a machine said something of its clock."""
+        self.docket.now_ns = self._world.now_ns
+        self._permitted.on_clock_word(index, is_synchronized=is_synchronized)
+
+    def audit(self, index: int, view: View, disk: SimDisk, links: frozenset[LinkId]) -> None:
+        """A phase of the run is over; a node that is up is asked for all it shows."""
+        if index in self._hostile:
+            return
+        self.docket.now_ns = self.liveness.now_ns = self._world.now_ns
+        now = self._now_at(index)
+        self._reported.on_audit(index, view, disk, links, now)
+        self._wanting.on_audit(index, view, now.instant)
 
     def mended(self) -> None:
         """No cut is left."""

@@ -126,8 +126,8 @@ WITH = {
     "freeze": "",
 }
 LASTING = ("kill", "disk_error", "io_error", "expiry_edge")
-"""Whose disk failed takes nothing but trust for ten minutes after, whose clock jumped applies none
-of it until something newly signed agrees."""
+"""Whose disk failed takes nothing but trust for ten minutes; whose clock jumped applies nothing
+until something newly signed agrees."""
 RARE = ("refuse", "accept_stall")
 """What matters only to who dials: together with what makes them dial."""
 
