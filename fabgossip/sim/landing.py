@@ -110,7 +110,7 @@ class Landed:
         """A version came: whoever was up as long as it takes has the one three before."""
         if self._docket.now_ns < self._given.judged_ns + self._given.within_ns:
             return
-        if len(landings) <= BEHIND_MAX + 1:
+        if len(landings) <= BEHIND_MAX:
             return
         owed = landings[-BEHIND_MAX - 1]
         for index in self._ledger.indices():
@@ -118,8 +118,8 @@ class Landed:
                 continue
             self._even.checks += 1
             held = self._held.get((index, name), NO_ORDER)
-            is_settled = self._docket.now_ns > self._due_ns(index, landings[-BEHIND_MAX - 2])
-            if is_settled and held < landings[-BEHIND_MAX - 2].issued.manifest.order:
+            is_due = self._docket.now_ns > self._due_ns(index, owed)
+            if is_due and held < owed.issued.manifest.order:
                 self._violated("L8", "behind", index, owed.issued)
 
     def on_end(self) -> None:

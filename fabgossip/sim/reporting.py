@@ -61,8 +61,8 @@ class Reported:
         if head.state in HOLDING_STATES and head.manifest.content_hash not in disk.sizes:
             self._violated("holding", index, f"{name} {order} is {head.state.value}, and not here")
         local = disk.local.get(name)
-        shown = None if local is None else max(local.current or order, local.staged or order)
-        if head.state is HeadState.CURRENT and shown != order:
+        shown = () if local is None else (local.current, local.staged)
+        if head.state is HeadState.CURRENT and order not in shown:
             self._violated("current", index, f"{name} {order} told, {shown} shown")
 
     def _violated(self, what: str, index: int, detail: str) -> None:
