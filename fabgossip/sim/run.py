@@ -302,7 +302,8 @@ class Run:
                 return self._take_away(act)
 
     def _take_away(self, act: Act) -> Happened:
-        """The control plane revokes or withdraws; in the dark it waits, as it does to publish."""
+        """The control plane revokes, withdraws or rotates; in the dark it waits, as it does to
+        publish."""
         if self._injection.is_dark:
             self._at(self.world.now_ns + RETRY_NS, partial(self._take_away, act))
             return world_event(Kind.PUBLISH, "dark")
@@ -313,6 +314,11 @@ class Run:
                 self._revoked.add(index)
                 self.watch.dismissed(index)
                 return self._issue(self._authority.revoke_node(act.node_id, now), "")
+            case "rotate_key" | "retire_key" | "revoke_key":
+                old_keys = _OLD_KEYS[act.kind]
+                return self._issue(self._authority.rotate(act.role, old_keys, now), "")
+            case "open_epoch":
+                return self._issue(self._authority.open_epoch(now), "")
             case "revoke":
                 return self._issue(self._authority.revoke(act.namespace, now), "")
             case _:
@@ -527,6 +533,10 @@ class Run:
         self.trace.add(key, happened)
         if self.trace.events % 1_000 == 0:
             self._engine.on_progress(self.trace.events, key[0])
+
+
+_OLD_KEYS: Final = {"rotate_key": "keep", "retire_key": "retire", "revoke_key": "revoke"}
+"""What becomes of the keys there were."""
 
 
 def _check_every(scenario: Scenario) -> int:

@@ -170,10 +170,11 @@ class ActTable:
 
     kind: str
     """`crash`, `restart` or `revoke_node`, of a `node`; `revoke` or `tombstone`, of a
-    `publication`."""
+    `publication`; `rotate_key`, `retire_key` or `revoke_key`, of a `role`; `open_epoch`."""
     at: str
     node: str = ""
     publication: str = ""
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
