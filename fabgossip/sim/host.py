@@ -321,6 +321,7 @@ class Process:
                 if served is not None:
                     self._transfers.serve(effect, served)
             case Persist():
+                self._around.watch.asked_to_keep(self._index, effect.changes)
                 self._disk.persist(effect, self._persisted(effect.token))
             case Materialize():
                 self._disk.materialize(effect, self._persisted(effect.token))

@@ -13,6 +13,7 @@ Must not know: what a node decides, or why.
 from enum import Enum, auto
 from typing import Final
 
+from fabgossip.core.events import Started
 from fabgossip.model.artifact import Order
 from fabgossip.model.authority import RevokedKind
 from fabgossip.model.ids import ClusterId, ContentHash
@@ -79,6 +80,24 @@ class Permitted:
                         self._note(index, Condition.REVOKED, is_on=True)
                 case _:
                     continue
+
+    def on_asked(self, index: int, changes: tuple[Change, ...]) -> None:
+        """A process wants this to be durable: a condition ends with the wish, for whoever crashes
+        before finds itself in it again."""
+        for change in changes:
+            match change:
+                case PutMemory() if change.is_whole:
+                    self._note(index, Condition.AMNESIA, is_on=False)
+                case PutClockDoubt() if not change.is_doubted:
+                    self._note(index, Condition.CLOCK_DOUBTED, is_on=False)
+                case _:
+                    continue
+
+    def on_started(self, index: int, started: Started) -> None:
+        """A process found this on its disk."""
+        memory = started.memory
+        self._note(index, Condition.AMNESIA, is_on=not memory.is_whole)
+        self._note(index, Condition.CLOCK_DOUBTED, is_on=memory.is_clock_doubted)
 
     def _names(self, index: int, entries: tuple[tuple[int, bytes], ...]) -> bool:
         return (RevokedKind.NODE.value, self._tokens[index]) in entries

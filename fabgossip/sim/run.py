@@ -215,6 +215,8 @@ class Run:
         self._queue: deque[tuple[Issued, str]] = deque()
         self._deferred: deque[tuple[Issued, str]] = deque()
         self._is_handing_out = False
+        self._is_renewal_late = False
+        """Whether a renewal waits for the light."""
         self._counts: dict[str, Traffic] = {}
         self._plan()
 
@@ -353,10 +355,18 @@ class Run:
     def _publish(self, drafts: tuple[Draft, ...], through: str) -> Happened:
         """Compile and sign at once; hand out one after the other."""
         if self._injection.is_dark:
-            self._at(self.world.now_ns + RETRY_NS, partial(self._publish, drafts, through))
+            if drafts or not self._is_renewal_late:
+                self._is_renewal_late |= not drafts  # one that is late is enough for all
+                self._at(self.world.now_ns + RETRY_NS, partial(self._publish_late, drafts, through))
             return world_event(Kind.PUBLISH, "dark")
         now = TRUE.at(self.world.now_ns).unix
         return self._issue(self._authority.publish(drafts, now), through)
+
+    def _publish_late(self, drafts: tuple[Draft, ...], through: str) -> Happened:
+        """What could not be published when it was due."""
+        if not drafts:
+            self._is_renewal_late = False
+        return self._publish(drafts, through)
 
     def _issue(self, issued: tuple[Issued, ...], through: str) -> Happened:
         for one in issued:

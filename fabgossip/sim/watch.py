@@ -263,6 +263,7 @@ class Watch:
         self.docket.now_ns = self._world.now_ns
         if index not in self._hostile:
             self._survived.on_started(index, started, local)
+            self._permitted.on_started(index, started)
         self._floors.on_started(index, started)
 
     def crashed(self, index: int) -> None:
@@ -336,6 +337,10 @@ class Watch:
         """It is undone."""
         self.excuses.on_undone(fault)
         self._lasting.on_dark(fault.number, is_dark=False)
+
+    def asked_to_keep(self, index: int, changes: tuple[Change, ...]) -> None:
+        """A node wants something to be durable."""
+        self._permitted.on_asked(index, changes)
 
     def clock_word(self, index: int, *, is_synchronized: bool) -> None:
         """The kernel of a machine said something of its clock."""

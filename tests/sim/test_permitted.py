@@ -74,6 +74,14 @@ def test_a_new_disk_remembers_nothing(truth: Truth) -> None:
     assert truth.found() == AMNESIA
 
 
+def test_a_condition_ends_with_the_wish_and_is_back_for_who_crashes_before(truth: Truth) -> None:
+    truth.checker.on_wiped(EDGE)
+    truth.checker.on_asked(EDGE, (PutMemory(is_whole=True),))
+    assert truth.found() == []
+    truth.checker.on_started(EDGE, Kept(is_whole=False).started())
+    assert truth.found() == AMNESIA
+
+
 def test_a_disk_of_an_earlier_moment_is_what_it_says(truth: Truth) -> None:
     truth.checker.on_fell_back(EDGE, Kept(is_whole=True, is_clock_doubted=True))
     assert truth.found() == ["S22/apply/clock_doubted"]
