@@ -178,6 +178,18 @@ class SeededAuthority:
         )
         return (*self._issued((signed,)), *self.publish((), now))
 
+    def change_claims(
+        self, node_id: NodeId, orgs: tuple[str, ...], services: tuple[str, ...], now: UnixTime
+    ) -> tuple[Issued, ...]:
+        """See `Authority`."""
+        before = self._rows[node_id]
+        row = replace(
+            before, orgs=orgs, services=services, claims_version=before.claims_version + 1
+        )
+        entropy = self._streams.of(f"authority/salts/{node_id}/{row.claims_version}").bytes
+        self._rows[node_id] = replace(row, salts=salts_for(row, CLUSTER, entropy))
+        return self.publish((), now)
+
     def withdraw(self, namespace: str, now: UnixTime) -> tuple[Issued, ...]:
         """See `Authority`."""
         del self._documents[namespace]

@@ -96,6 +96,12 @@ class Authority(Protocol):
         """A trust bundle that opens an epoch, and everything in it."""
         ...
 
+    def change_claims(
+        self, node_id: NodeId, orgs: tuple[str, ...], services: tuple[str, ...], now: UnixTime
+    ) -> tuple[Issued, ...]:
+        """What says that a node is of these organisations and services from now on."""
+        ...
+
     def withdraw(self, namespace: str, now: UnixTime) -> tuple[Issued, ...]:
         """The tombstone of a namespace, and what changes by it."""
         ...

@@ -16,6 +16,7 @@ from fabgossip.sim import (
     permitted,
     reporting,
     restrictions,
+    scoped,
 )
 
 JUDGES: Final[tuple[ModuleType, ...]] = (
@@ -23,6 +24,7 @@ JUDGES: Final[tuple[ModuleType, ...]] = (
     restrictions,
     intact,
     permitted,
+    scoped,
     reporting,
     liveness,
     landing,

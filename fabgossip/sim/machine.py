@@ -56,6 +56,12 @@ class Host:
             self._around.watch.crashed(self.index)
         return world_event(Kind.CRASH, self.papers.own.node_id)
 
+    def enroll(self, papers: Papers) -> Happened:
+        """Somebody carries new papers to the machine, and starts it again."""
+        self.crash()
+        self.papers = papers
+        return self.start()
+
     def wipe(self) -> None:
         """The disk of a machine that is down is exchanged for an empty one."""
         assert self.process is None, "a running process keeps its disk"

@@ -300,6 +300,8 @@ class Run:
                 return self._host(act.node_id).crash()
             case "restart":
                 return self._host(act.node_id).start()
+            case "enroll":
+                return self._host(act.node_id).enroll(self._authority.papers(act.node_id))
             case _:
                 return self._take_away(act)
 
@@ -316,6 +318,8 @@ class Run:
                 self._revoked.add(index)
                 self.watch.dismissed(index)
                 return self._issue(self._authority.revoke_node(act.node_id, now), "")
+            case "change_claims":
+                return self._change_claims(act, now)
             case "rotate_key" | "retire_key" | "revoke_key":
                 old_keys = _OLD_KEYS[act.kind]
                 return self._issue(self._authority.rotate(act.role, old_keys, now), "")
@@ -325,6 +329,13 @@ class Run:
                 return self._issue(self._authority.revoke(act.namespace, now), "")
             case _:
                 return self._issue(self._authority.withdraw(act.namespace, now), "")
+
+    def _change_claims(self, act: Act, now: UnixTime) -> Happened:
+        issued = self._authority.change_claims(act.node_id, act.orgs, act.services, now)
+        own = next(one.manifest for one in issued if one.manifest.namespace.node_id == act.node_id)
+        held = self._authority.papers(act.node_id).entitlements
+        self.watch.claims_changed(self._host(act.node_id).index, held, own.order)
+        return self._issue(issued, "")
 
     def _publish_all(self, due: tuple[tuple[Publication, int], ...]) -> Happened:
         drafts = tuple(self._draft(one, version) for one, version in due)

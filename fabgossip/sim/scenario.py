@@ -49,7 +49,7 @@ PUBLISHED_TYPES: Final = (
     ArtifactType.UPDATE_MANIFEST,
 )
 """The other types are the control plane's own."""
-NODE_ACTS: Final = ("crash", "restart", "revoke_node")
+NODE_ACTS: Final = ("crash", "restart", "revoke_node", "change_claims", "enroll")
 PUBLICATION_ACTS: Final = ("revoke", "tombstone")
 ROLE_ACTS: Final = ("rotate_key", "retire_key", "revoke_key")
 CLUSTER_ACTS: Final = ("open_epoch",)
@@ -94,6 +94,9 @@ class Act:
     """Of the publication it befalls."""
     role: str
     """Whose keys it befalls."""
+    orgs: tuple[str, ...]
+    services: tuple[str, ...]
+    """What a node is of from then on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -468,6 +471,8 @@ def _act(
         problems.add(f"{path}.node", f"{one.node!r} is no node of the topology")
     if one.publication and one.publication not in named:
         problems.add(f"{path}.publication", f"{one.publication!r} is no publication")
+    if (one.orgs or one.services) and one.kind != "change_claims":
+        problems.add(path, f"{one.kind} has neither orgs nor services")
     if one.role and one.role not in KEY_ROLES:
         problems.add(f"{path}.role", f"{one.role!r} is none of {', '.join(KEY_ROLES)}")
     for key, value, meant in (
@@ -483,4 +488,6 @@ def _act(
         node_id=NodeId(one.node),
         namespace=named.get(one.publication, ""),
         role=one.role,
+        orgs=one.orgs,
+        services=one.services,
     )

@@ -169,12 +169,15 @@ class ActTable:
     """`act`: something done once, to a node or to what a publication published last."""
 
     kind: str
-    """`crash`, `restart` or `revoke_node`, of a `node`; `revoke` or `tombstone`, of a
-    `publication`; `rotate_key`, `retire_key` or `revoke_key`, of a `role`; `open_epoch`."""
+    """`crash`, `restart`, `revoke_node`, `change_claims` or `enroll`, of a `node`; `revoke` or
+    `tombstone`, of a `publication`; `rotate_key`, `retire_key` or `revoke_key`, of a `role`;
+    `open_epoch`."""
     at: str
     node: str = ""
     publication: str = ""
     role: str = ""
+    orgs: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

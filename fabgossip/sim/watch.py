@@ -17,7 +17,8 @@ from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import Message, TrafficClass
 from fabgossip.model.moment import Now
-from fabgossip.model.persistence import Change
+from fabgossip.model.persistence import Change, PutClaimsSeen
+from fabgossip.model.scope import Entitlements
 from fabgossip.sim.agreement import Agreement
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.checkers import (
@@ -47,6 +48,7 @@ from fabgossip.sim.observing import CONNECTED, LOST, Observers
 from fabgossip.sim.permitted import Permitted
 from fabgossip.sim.reporting import Reported, Wanting
 from fabgossip.sim.restrictions import Revoked, Withdrawn
+from fabgossip.sim.scoped import Scoped
 from fabgossip.sim.world import World
 
 
@@ -105,6 +107,7 @@ class Watch:
         self._survived = Survived(ledger, docket)
         self._served = Served(ledger, docket)
         self._permitted = Permitted(ledger, docket)
+        self._scoped = Scoped(ledger, docket)
         self._reported = Reported(ledger, docket)
         self._wanting = Wanting(ledger, self.liveness)
         self._now_at = limits.now_at
@@ -129,6 +132,7 @@ class Watch:
         self._durable.on_sent(sender, message)
         self._revoked.on_sent(sender, receiver, message)
         self._withdrawn.on_sent(sender, message)
+        self._scoped.on_sent(sender, message)
         self._served.on_sent(sender, message)
         self.measures.on_sent(message)
 
@@ -142,6 +146,7 @@ class Watch:
         self._revoked.on_content_sent(sender, receiver, content_hash)
         self._withdrawn.on_content_sent(sender, content_hash)
         self._permitted.on_content_sent(sender, content_hash)
+        self._scoped.on_content_sent(sender, content_hash)
 
     def piece_sent(self, sender: int, item: ServeItem, number: int, piece: bytes) -> None:
         """A chunk of a content, or a whole small one, left a node."""
@@ -209,6 +214,7 @@ class Watch:
         self._floors.on_durable_manifest(index, verified, floor)
         self._durable.on_durable_manifest(index, verified)
         self._withdrawn.on_durable_manifest(index, verified)
+        self._scoped.on_durable_manifest(index, verified)
         self.measures.on_durable_manifest(index, verified, self._world.now_ns)
         issued = self.ledger.by_envelope(verified.envelope)
         if issued is not None and issued.manifest.base is None:
@@ -229,6 +235,9 @@ class Watch:
             self.docket.now_ns = self._world.now_ns
             self._survived.on_committed(index, changes)
             self._permitted.on_committed(index, changes)
+            for change in changes:
+                if isinstance(change, PutClaimsSeen):
+                    self.ledger.on_claims_seen(index, change.node_id, change.version)
 
     def fell_back(self, index: int, kept: Kept) -> None:
         """See `DiskTap`: what it says it has is held against it, and what it said before is not."""
@@ -254,6 +263,7 @@ class Watch:
         self._revoked.on_materialized(index, namespace, local)
         self._withdrawn.on_materialized(index, namespace, local)
         self._permitted.on_materialized(index, namespace, local)
+        self._scoped.on_materialized(index, namespace, local)
         self.liveness.now_ns = self._world.now_ns
         self._lasting.on_materialized(index, namespace, local)
         self.measures.on_materialized(index, namespace, local, self._world.now_ns)
@@ -292,6 +302,7 @@ class Watch:
         self._durable.on_wiped(index)
         self._survived.on_wiped(index)
         self._permitted.on_wiped(index)
+        self._scoped.on_wiped(index)
         self.landed.on_wiped(index)
         self._revoked.on_wiped(index)
         self._withdrawn.on_wiped(index)
@@ -341,6 +352,12 @@ class Watch:
     def asked_to_keep(self, index: int, changes: tuple[Change, ...]) -> None:
         """A node wants something to be durable."""
         self._permitted.on_asked(index, changes)
+
+    def claims_changed(self, index: int, held: Entitlements, snapshot: Order) -> None:
+        """A node is entitled to other things; its snapshot of this order says so."""
+        self.ledger.on_claims(index, held, snapshot)
+        self.agreement.on_claims(index)
+        self._named.on_claims(index)
 
     def clock_word(self, index: int, *, is_synchronized: bool) -> None:
         """The kernel of a machine said something of its clock."""
