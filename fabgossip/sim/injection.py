@@ -72,6 +72,11 @@ class Injection:
         self._mattered |= self._dark
         return bool(self._dark)
 
+    @property
+    def light_ns(self) -> int:
+        """When it can do something again."""
+        return max((one.off_ns for one in self._planned if one.number in self._dark), default=0)
+
     def counts(self) -> FaultCounts:
         """So far."""
         return FaultCounts(

@@ -291,6 +291,10 @@ class Run:
     def _at(self, at_ns: int, action: Callable[[], Happened]) -> None:
         self.world.schedule(at_ns, WORLD, WORLD, action)
 
+    def _once_light(self, action: Callable[[], Happened]) -> None:
+        """Once the control plane is not dark any more."""
+        self._at(max(self._injection.light_ns, self.world.now_ns) + RETRY_NS, action)
+
     def _host(self, node_id: NodeId) -> Host:
         return next(one for one in self.hosts.values() if one.papers.own.node_id == node_id)
 
@@ -309,7 +313,7 @@ class Run:
         """The control plane revokes, withdraws or rotates; in the dark it waits, as it does to
         publish."""
         if self._injection.is_dark:
-            self._at(self.world.now_ns + RETRY_NS, partial(self._take_away, act))
+            self._once_light(partial(self._take_away, act))
             return world_event(Kind.PUBLISH, "dark")
         now = TRUE.at(self.world.now_ns).unix
         match act.kind:
@@ -368,7 +372,7 @@ class Run:
         if self._injection.is_dark:
             if drafts or not self._is_renewal_late:
                 self._is_renewal_late |= not drafts  # one that is late is enough for all
-                self._at(self.world.now_ns + RETRY_NS, partial(self._publish_late, drafts, through))
+                self._once_light(partial(self._publish_late, drafts, through))
             return world_event(Kind.PUBLISH, "dark")
         now = TRUE.at(self.world.now_ns).unix
         return self._issue(self._authority.publish(drafts, now), through)
@@ -394,7 +398,10 @@ class Run:
         if not self._queue:
             return
         issued, through = self._queue[0]
-        host = None if self._injection.is_dark else self._first_up(through)
+        if self._injection.is_dark:
+            self._once_light(self._try_again)
+            return
+        host = self._first_up(through)
         if host is None or host.process is None:
             self._at(self.world.now_ns + RETRY_NS, self._try_again)
             return

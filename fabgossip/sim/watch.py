@@ -20,6 +20,7 @@ from fabgossip.model.moment import Now
 from fabgossip.model.persistence import Change, PutClaimsSeen
 from fabgossip.model.scope import Entitlements
 from fabgossip.sim.agreement import Agreement
+from fabgossip.sim.anchored import Anchored
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.checkers import (
     Alive,
@@ -108,6 +109,7 @@ class Watch:
         self._served = Served(ledger, docket)
         self._permitted = Permitted(ledger, docket)
         self._scoped = Scoped(ledger, docket)
+        self._anchored = Anchored(ledger, docket)
         self._reported = Reported(ledger, docket)
         self._wanting = Wanting(ledger, self.liveness)
         self._now_at = limits.now_at
@@ -133,6 +135,7 @@ class Watch:
         self._revoked.on_sent(sender, receiver, message)
         self._withdrawn.on_sent(sender, message)
         self._scoped.on_sent(sender, message)
+        self._anchored.on_sent(sender, message)
         self._served.on_sent(sender, message)
         self.measures.on_sent(message)
 
@@ -147,6 +150,7 @@ class Watch:
         self._withdrawn.on_content_sent(sender, content_hash)
         self._permitted.on_content_sent(sender, content_hash)
         self._scoped.on_content_sent(sender, content_hash)
+        self._anchored.on_content_sent(sender, content_hash)
 
     def piece_sent(self, sender: int, item: ServeItem, number: int, piece: bytes) -> None:
         """A chunk of a content, or a whole small one, left a node."""
@@ -215,6 +219,7 @@ class Watch:
         self._durable.on_durable_manifest(index, verified)
         self._withdrawn.on_durable_manifest(index, verified)
         self._scoped.on_durable_manifest(index, verified)
+        self._anchored.on_durable_manifest(index, verified, floor)
         self.measures.on_durable_manifest(index, verified, self._world.now_ns)
         issued = self.ledger.by_envelope(verified.envelope)
         if issued is not None and issued.manifest.base is None:
@@ -235,6 +240,7 @@ class Watch:
             self.docket.now_ns = self._world.now_ns
             self._survived.on_committed(index, changes)
             self._permitted.on_committed(index, changes)
+            self._anchored.on_committed(index, changes)
             for change in changes:
                 if isinstance(change, PutClaimsSeen):
                     self.ledger.on_claims_seen(index, change.node_id, change.version)
@@ -246,6 +252,7 @@ class Watch:
         self.wiped(index)
         self._survived.on_fell_back(index, kept)
         self._permitted.on_fell_back(index, kept)
+        self._anchored.on_fell_back(index, kept)
         for verified in (*kept.heads.values(), *kept.increments.values()):
             self.durable_manifest(index, verified, kept.floor_of(verified.manifest.namespace.text))
         for content_hash in kept.contents:
@@ -264,6 +271,7 @@ class Watch:
         self._withdrawn.on_materialized(index, namespace, local)
         self._permitted.on_materialized(index, namespace, local)
         self._scoped.on_materialized(index, namespace, local)
+        self._anchored.on_materialized(index, namespace, local)
         self.liveness.now_ns = self._world.now_ns
         self._lasting.on_materialized(index, namespace, local)
         self.measures.on_materialized(index, namespace, local, self._world.now_ns)
@@ -303,6 +311,7 @@ class Watch:
         self._survived.on_wiped(index)
         self._permitted.on_wiped(index)
         self._scoped.on_wiped(index)
+        self._anchored.on_wiped(index)
         self.landed.on_wiped(index)
         self._revoked.on_wiped(index)
         self._withdrawn.on_wiped(index)
