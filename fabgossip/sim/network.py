@@ -566,7 +566,8 @@ class Network:
 
     def _arrive(self, end: End, parcel: _Parcel) -> Happened:
         self.books.in_the_air -= 1
-        if end.held is not None or self.obstacles.is_cut(end.index, end.peer.index):
+        is_behind = any(one.number < parcel.number for one in end.held or ())
+        if is_behind or self.obstacles.is_cut(end.index, end.peer.index):
             self._hold(end, parcel)
             return world_event(Kind.DROP, "waits behind a cut")
         if parcel.size and self.obstacles.is_spoiled(end.index, end.peer.index):

@@ -11,7 +11,7 @@ from fabgossip.model.messages import TrafficClass
 from fabgossip.sim.network import INBOX_MAX, End, Network, SentFrame
 from fabgossip.sim.obstacles import Barrier, Strain
 from fabgossip.sim.paths import PATIENCE_NS, LinkRule, Paths, Place
-from fabgossip.sim.streams import Streams
+from fabgossip.sim.streams import Stream, Streams
 from fabgossip.sim.trace import Happened, Kind, world_event
 from fabgossip.sim.world import NS_PER_MS, NS_PER_S, World
 from fabgossip.wire.framing import FrameKind
@@ -154,3 +154,64 @@ def test_behind_a_cut_it_is_given_up_after_ten_seconds() -> None:
     pair.run(PATIENCE_NS + NS_PER_S)
     assert [reason for _, reason in pair.here.losses] == [LostReason.RESET]
     assert pair.there.bodies == []
+
+
+def strained(pair: Pair, **kind: int) -> None:
+    strain = Strain(nodes=frozenset({HERE}), chance=Stream(1), **kind)
+    pair.network.strain(1, strain)
+
+
+def test_a_damaged_frame_ends_the_connection_at_both_ends_and_is_given_to_nobody() -> None:
+    pair = Pair()
+    end = pair.connect()
+    strained(pair, spoils_ppm=1_000_000)
+    pair.send(end, b"damaged")
+    pair.run(NS_PER_S)
+    assert pair.there.bodies == []
+    assert [row[1] for row in (*pair.here.losses, *pair.there.losses)] == [LostReason.RESET] * 2
+    assert pair.network.obstacles.mattered == {1}
+    books = pair.network.books
+    assert books.sent == books.arrived + books.dropped + books.in_the_air
+
+
+def test_behind_a_large_frame_that_never_passes_nothing_does() -> None:
+    pair = Pair()
+    end = pair.connect()
+    strained(pair, passes_bytes=1_400)
+    for body in (b"small", b"large" * 400, b"after"):
+        pair.send(end, body)
+    pair.run(NS_PER_S)
+    assert pair.there.bodies == [b"small"]
+    pair.network.relieve(1)
+    pair.run(4 * NS_PER_S)
+    assert pair.there.bodies == [b"small", b"large" * 400, b"after"]
+    strained(pair, passes_bytes=1_400)
+    pair.send(end, b"large" * 400)
+    pair.run(PATIENCE_NS + NS_PER_S)
+    assert [reason for _, reason in pair.here.losses] == [LostReason.RESET]
+    pair.dial()
+    pair.run(10 * NS_PER_S)
+    assert pair.here.losses[-1] == (0, LostReason.HANDSHAKE_FAILED), "certificates are large"
+
+
+@pytest.mark.parametrize(
+    ("is_silent", "reason", "after_ms"),
+    [
+        (False, LostReason.CONNECT_FAILED, (20, 30)),
+        (True, LostReason.HANDSHAKE_FAILED, (4_990, 5_010)),
+    ],
+)
+def test_who_lets_nobody_in_says_so_or_says_nothing(
+    is_silent: bool,  # noqa: FBT001  # a row of the table
+    reason: LostReason,
+    after_ms: tuple[int, int],
+) -> None:
+    pair = Pair()
+    pair.network.obstacles.bar(1, frozenset({THERE}), is_silent=is_silent)
+    pair.dial()
+    pair.run(after_ms[0] * NS_PER_MS - 1)
+    assert pair.here.losses == []
+    pair.run((after_ms[1] - after_ms[0]) * NS_PER_MS)
+    assert pair.here.losses == [(0, reason)]
+    pair.network.obstacles.unbar(1)
+    assert pair.connect().lost is None
