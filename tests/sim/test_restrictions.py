@@ -113,7 +113,7 @@ def test_acts_take_away_what_they_name(truth: Truth) -> None:
     process = truth.run.hosts[GONE].process
     assert process is not None
     assert truth.run.local_of(OTHER, f"{PREFIX}/qos/old") == Local(
-        versions={Order(1, 1): truth.old.content}
+        versions={Order(1, 1): truth.old.content}, envelopes={Order(1, 1): truth.old.envelope}
     )
 
 
