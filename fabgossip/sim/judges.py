@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Final
 
 from fabgossip.sim import (
+    anchored,
     checkers,
     intact,
     landing,
@@ -21,6 +22,7 @@ from fabgossip.sim import (
 
 JUDGES: Final[tuple[ModuleType, ...]] = (
     checkers,
+    anchored,
     restrictions,
     intact,
     permitted,
