@@ -350,14 +350,14 @@ def _selectors() -> list[dict[str, object]]:
 
 
 def _checkers() -> list[dict[str, object]]:
-    """From the tables that open the modules of the checkers."""
-    rows: list[dict[str, object]] = []
+    """From the tables that open the modules of the checkers; one may have a row in several."""
+    titles: dict[str, list[str]] = {}
     for text in (one.__doc__ for one in JUDGES):
         for line in (text or "").splitlines():
             cells = [cell.strip() for cell in line.split("|")]
             if len(cells) == 4 and cells[1][1:].isdigit():
-                rows.append({"name": cells[1], "title": cells[2]})
-    return rows
+                titles.setdefault(cells[1], []).append(cells[2])
+    return [{"name": name, "title": "; ".join(told)} for name, told in titles.items()]
 
 
 def _measures() -> list[dict[str, object]]:
