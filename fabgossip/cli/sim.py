@@ -36,10 +36,10 @@ from fabgossip.cli.sim_verdict import (
 )
 from fabgossip.cli.sim_worlds import WORLDS_AGAIN, add_worlds, run_worlds
 from fabgossip.errors import ScenarioError, UsageError
-from fabgossip.sim import checkers, liveness, restrictions
 from fabgossip.sim.faults import KINDS, PICKS, Fault
 from fabgossip.sim.host import default_node
 from fabgossip.sim.hostility import SCRIPTS
+from fabgossip.sim.judges import JUDGES
 from fabgossip.sim.quantities import parse_duration
 from fabgossip.sim.replay import Replay, read_replay, write_replay
 from fabgossip.sim.run import Engine, Run, RunOutcome
@@ -350,14 +350,14 @@ def _selectors() -> list[dict[str, object]]:
 
 
 def _checkers() -> list[dict[str, object]]:
-    """From the tables that open the modules of the checkers."""
-    rows: list[dict[str, object]] = []
-    for text in (checkers.__doc__, restrictions.__doc__, liveness.__doc__):
+    """From the tables that open the modules of the checkers; one may have a row in several."""
+    titles: dict[str, list[str]] = {}
+    for text in (one.__doc__ for one in JUDGES):
         for line in (text or "").splitlines():
             cells = [cell.strip() for cell in line.split("|")]
             if len(cells) == 4 and cells[1][1:].isdigit():
-                rows.append({"name": cells[1], "title": cells[2]})
-    return rows
+                titles.setdefault(cells[1], []).append(cells[2])
+    return [{"name": name, "title": "; ".join(told)} for name, told in titles.items()]
 
 
 def _measures() -> list[dict[str, object]]:

@@ -3,7 +3,15 @@
 from dataclasses import replace
 from typing import Final
 
-from fabgossip.control.bundles import KEY_ROLES, ROOTS, first_bundle
+from fabgossip.control.bundles import (
+    KEY_ROLES,
+    ROOTS,
+    OldKeys,
+    Rotation,
+    first_bundle,
+    key_role,
+    next_bundle,
+)
 from fabgossip.control.compiler import (
     bundle_step,
     compile_artifacts,
@@ -19,7 +27,7 @@ from fabgossip.control.enrollment import (
     salts_for,
 )
 from fabgossip.control.keystore import ArtifactKey, KeyRing, artifact_key_from_seed
-from fabgossip.control.signing import SignedArtifact, sign_artifact
+from fabgossip.control.signing import SignedArtifact, sign_artifact, sign_successor
 from fabgossip.control.sources.folder import Document, Source
 from fabgossip.core.setup import OwnIdentity
 from fabgossip.model.artifact import ArtifactType, Tombstone
@@ -62,6 +70,7 @@ class SeededAuthority:
         self._bundle = first_bundle(
             PlatformId(PLATFORM), ClusterId(CLUSTER), self._keys, NODE_CA, now
         )
+        self._streams = streams
         self._rows = {node.node_id: _row(node, streams) for node in scenario.nodes}
         self._now = now
         self._documents: dict[str, Document] = {}
@@ -145,6 +154,40 @@ class SeededAuthority:
         entry = self._entry(kind, value, now)
         entries = sorted((*self._revocations.entries, entry), key=lambda one: one.value)
         self._revocations = RevocationList(entries=tuple(entries))
+        return self.publish((), now)
+
+    def rotate(self, role: str, old_keys: str, now: UnixTime) -> tuple[Issued, ...]:
+        """See `Authority`."""
+        number = self._bundle.bundle_version
+        fresh = tuple(
+            _key(self._streams, f"{role}/{number}/{one}") for one in range(key_role(role).count)
+        )
+        self._ring = self._ring.with_keys(((role, fresh),))
+        self._keys[role] = fresh
+        return self._step(Rotation(keys=((role, fresh),), old_keys=OldKeys(old_keys)), now)
+
+    def open_epoch(self, now: UnixTime) -> tuple[Issued, ...]:
+        """See `Authority`."""
+        return self._step(Rotation(opens_epoch=True), now)
+
+    def _step(self, rotation: Rotation, now: UnixTime) -> tuple[Issued, ...]:
+        before, self._bundle = self._bundle, next_bundle(self._bundle, rotation, now)
+        unsigned = bundle_step(before, self._bundle, now)
+        signed = sign_successor(
+            (before, self._bundle), self._ring, unsigned.manifest, unsigned.content
+        )
+        return (*self._issued((signed,)), *self.publish((), now))
+
+    def change_claims(
+        self, node_id: NodeId, orgs: tuple[str, ...], services: tuple[str, ...], now: UnixTime
+    ) -> tuple[Issued, ...]:
+        """See `Authority`."""
+        before = self._rows[node_id]
+        row = replace(
+            before, orgs=orgs, services=services, claims_version=before.claims_version + 1
+        )
+        entropy = self._streams.of(f"authority/salts/{node_id}/{row.claims_version}").bytes
+        self._rows[node_id] = replace(row, salts=salts_for(row, CLUSTER, entropy))
         return self.publish((), now)
 
     def withdraw(self, namespace: str, now: UnixTime) -> tuple[Issued, ...]:

@@ -61,10 +61,10 @@ class Adversary(Process):
         self.chance = around.streams.of(f"adversary/{papers.own.node_id}")
         self._script: Script = SCRIPTS[hostility.script](self, hostility.count)
 
-    def start(self) -> Happened:
+    def start(self, *, is_synchronized: bool = True) -> Happened:
         """See `Process`; the first turn comes after one interval."""
         self._await_turn()
-        return super().start()
+        return super().start(is_synchronized=is_synchronized)
 
     def _await_turn(self) -> None:
         self._wait(self._around.world.now_ns + self._every_ns, self._turn)

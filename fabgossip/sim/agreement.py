@@ -56,6 +56,15 @@ class Agreement:
             if self._ledger.applies(index, issued):
                 self._lacking[name].add(index)
 
+    def on_claims(self, index: int) -> None:
+        """A node is entitled to other things than before."""
+        for name, issued in self._newest.items():
+            held = self._held.get((index, name), NO_ORDER)
+            if not self._ledger.applies(index, issued):
+                self._lacking[name].discard(index)
+            elif held < issued.manifest.order:
+                self._lacking[name].add(index)
+
     def on_mended(self, now_ns: int) -> None:
         """The last cut is gone."""
         self._mended_ns, self.heal_ms = now_ns, None

@@ -40,6 +40,7 @@ class Assemblies:
         if isinstance(made, Broken):
             return self._fail(effect, made)
         self._bench.on_hashed(sum(_hashed(effect)))
+        self._bench.on_unpacked(sum(_made(effect)))
         content = made
 
         def done(ok: bool) -> Happened:  # noqa: FBT001  # the outcome of one disk job, given by position
@@ -59,8 +60,12 @@ def _failed(effect: Assemble, broken: Broken) -> AssemblyFailed:
     return AssemblyFailed(wanted=effect.wanted, fault=broken.fault, place=broken.place)
 
 
+def _made(effect: Assemble) -> list[int]:
+    """Bytes of every result."""
+    return [one.base.result_size for one in effect.increments if one.base is not None]
+
+
 def _hashed(effect: Assemble) -> list[int]:
     """Bytes of every increment and every result; the base is about as large as the first one."""
-    bases = [one.base for one in effect.increments if one.base is not None]
-    results = [one.result_size for one in bases]
+    results = _made(effect)
     return [results[0], *results, *(one.content_size for one in effect.increments)]

@@ -87,6 +87,21 @@ class Authority(Protocol):
         documents become without it."""
         ...
 
+    def rotate(self, role: str, old_keys: str, now: UnixTime) -> tuple[Issued, ...]:
+        """A trust bundle with new keys of a role, its old ones as said (`keep`, `retire`,
+        `revoke`), and what is signed anew because of it."""
+        ...
+
+    def open_epoch(self, now: UnixTime) -> tuple[Issued, ...]:
+        """A trust bundle that opens an epoch, and everything in it."""
+        ...
+
+    def change_claims(
+        self, node_id: NodeId, orgs: tuple[str, ...], services: tuple[str, ...], now: UnixTime
+    ) -> tuple[Issued, ...]:
+        """What says that a node is of these organisations and services from now on."""
+        ...
+
     def withdraw(self, namespace: str, now: UnixTime) -> tuple[Issued, ...]:
         """The tombstone of a namespace, and what changes by it."""
         ...

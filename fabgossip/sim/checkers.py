@@ -48,7 +48,7 @@ from fabgossip.model.messages import (
 )
 from fabgossip.model.scope import Audience
 from fabgossip.sim.authority import Issued
-from fabgossip.sim.disk import Local
+from fabgossip.sim.kept import Local
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.network import Books
 from fabgossip.sim.places import Places
@@ -132,13 +132,13 @@ class Disclosed:
             self._count.checks += 1
             prefix = issued.prefix
             self._note(sender, receiver, prefix)
-            if self._ledger.may_know(receiver, issued):
+            if self._ledger.may_know_by(sender, receiver, issued):
                 continue
             if not self._has_named(receiver, sender, prefix):
                 self._violated(what, sender, receiver, issued.manifest.namespace.text)
         for audience, what in _audiences(message):
             self._count.checks += 1
-            if not self._ledger.may_share(receiver, audience):
+            if not self._ledger.may_share_by(sender, receiver, audience):
                 names = " ".join(scope.text for scope in audience.scope_ids)
                 self._violated(what, sender, receiver, names)
 
@@ -164,7 +164,7 @@ class Disclosed:
         """Bytes of a content left."""
         self._count.checks += 1
         named = self._ledger.by_content(content_hash)
-        if not any(self._ledger.may_know(receiver, one) for one in named):
+        if not any(self._ledger.may_know_by(sender, receiver, one) for one in named):
             names = " ".join(one.manifest.namespace.text for one in named)
             self._violated("content", sender, receiver, names)
 
@@ -243,7 +243,7 @@ class Applied:
         issued = self._ledger.by_order(namespace, order)
         node_id = self._ledger.node_id(index)
         self._entitled.checks += 1
-        if issued is not None and not self._ledger.applies(index, issued):
+        if issued is not None and not self._ledger.might_apply(index, issued):
             detail = f"{node_id} applies {namespace} {order}"
             self._docket.violated("S2", "materialized", index, detail)
         self._bytes.checks += 1

@@ -18,35 +18,61 @@ FIRST_UNIX: Final = 1_800_000_000
 
 
 class Clock:
-    """Of one machine."""
+    """Of one machine; both clocks are straight lines from one moment to the next."""
 
-    __slots__ = ("_ahead_ns", "_drift_ppm")
+    __slots__ = ("_ahead_ns", "_boot_ns", "_drift_ppm", "_since_ns", "_slides")
 
     def __init__(self, skew_ns: int = 0, drift_ppm: int = 0) -> None:
         self._ahead_ns = skew_ns
+        """The wall clock's, of the boot clock, faults that last left out."""
         self._drift_ppm = drift_ppm
+        self._since_ns = 0
+        """True time of the newest bend, and what the boot clock had counted."""
+        self._boot_ns = 0
+        self._slides: dict[int, tuple[int, int]] = {}
+        """How fast the wall clock runs away, and since when, by fault."""
 
     def step(self, by_s: int) -> None:
         """The wall clock jumps."""
         self._ahead_ns += by_s * NS_PER_S
 
+    def drift(self, true_ns: int, by_ppm: int) -> None:
+        """From now on both clocks run faster by so much, or slower."""
+        self._boot_ns, self._since_ns = self._passed_ns(true_ns), true_ns
+        self._drift_ppm += by_ppm
+
+    def run_wall(self, true_ns: int, fault: int, ppm: int) -> None:
+        """From now on the wall clock runs away from the boot clock; at a million behind it stands
+        still."""
+        self._slides[fault] = (ppm, true_ns)
+
+    def set_wall(self, fault: int) -> None:
+        """The wall clock is set to where it would be without a fault."""
+        self._slides.pop(fault, None)
+
     def _passed_ns(self, true_ns: int) -> int:
-        return true_ns + true_ns * self._drift_ppm // PPM
+        since = true_ns - self._since_ns
+        return self._boot_ns + since + since * self._drift_ppm // PPM
 
     def at(self, true_ns: int) -> Now:
         """What both clocks show."""
         passed = self._passed_ns(true_ns)
+        ahead = self._ahead_ns
+        for ppm, since_ns in self._slides.values():
+            ahead += (true_ns - since_ns) * ppm // PPM
         return Now(
             instant=Instant(FIRST_INSTANT + passed // NS_PER_MS),
-            unix=UnixTime(FIRST_UNIX + (passed + self._ahead_ns) // NS_PER_S),
+            unix=UnixTime(FIRST_UNIX + (passed + ahead) // NS_PER_S),
         )
 
     def true_ns_of(self, instant: Instant) -> int:
-        """The first true time at which the boot clock shows an instant."""
+        """The first true time from the newest bend on at which the boot clock shows an instant, if
+        it does not bend again."""
         passed = (instant - FIRST_INSTANT) * NS_PER_MS
-        if not self._drift_ppm:
+        if not self._drift_ppm and not self._since_ns:
             return passed
-        true_ns = passed * PPM // (PPM + self._drift_ppm)
+        left = max(0, passed - self._boot_ns)
+        true_ns = self._since_ns + left * PPM // (PPM + self._drift_ppm)
         while self._passed_ns(true_ns) < passed:
             true_ns += 1
         return true_ns

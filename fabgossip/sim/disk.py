@@ -8,53 +8,22 @@ Must not know: why something is written.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from typing import Final, Protocol, TypeAlias
 
 from fabgossip.core.effects import Materialize, Persist, Remove, Scrub
-from fabgossip.core.events import Started
 from fabgossip.core.grouping import Extent, extent_of, extent_of_persist, next_group
 from fabgossip.core.space import USUAL_LIMITS, DiskUsage, Space, SpaceState
-from fabgossip.model.artifact import (
-    NO_ORDER,
-    TRUST_TYPES,
-    TYPE_RULES,
-    ArtifactType,
-    Order,
-    VerifiedManifest,
-)
-from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
+from fabgossip.model.artifact import Order, VerifiedManifest
+from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import INLINE_BYTES_MAX
-from fabgossip.model.moment import NEVER, Instant, UnixTime
-from fabgossip.model.persistence import (
-    Change,
-    DropHead,
-    DropIncrement,
-    DropPin,
-    KeptCheckpoint,
-    Pin,
-    PutCheckpoints,
-    PutClaimsSeen,
-    PutClockDoubt,
-    PutEvidence,
-    PutFloor,
-    PutGrantUse,
-    PutHead,
-    PutIncrement,
-    PutMemory,
-    PutPin,
-    PutRevoked,
-    PutTimeFloor,
-    PutTrust,
-    StoredFloor,
-    StoredGrantUse,
-    StoredHead,
-    StoredMemory,
-    StoredPin,
-    StoredTrust,
-)
+from fabgossip.model.moment import Instant
+from fabgossip.model.persistence import Change
+from fabgossip.sim.ailments import Ailments
+from fabgossip.sim.kept import Kept, Local
+from fabgossip.sim.quantities import PPM
 from fabgossip.sim.streams import Stream
 from fabgossip.sim.trace import Happened, Kind, world_event
 from fabgossip.sim.world import NS_PER_MS, World
@@ -63,6 +32,10 @@ ROOMY_BYTES: Final = 1 << 50
 FULL_BYTES: Final = USUAL_LIMITS.free_bytes_min
 """What others leave of a full one: trust has it."""
 ROOMY_INODES: Final = 1 << 30
+SECTOR_BYTES: Final = 4_096
+"""What a disk writes whole or not at all."""
+STALL_NS: Final = 100 * NS_PER_MS
+"""How often one that stalls is looked at."""
 LOOK_NS: Final = 1_000 * NS_PER_MS
 """As the daemon looks at its disk."""
 Done: TypeAlias = Callable[[bool], Happened]
@@ -92,27 +65,21 @@ class DiskTap(Protocol):
         """A manifest and its namespace's floor."""
         ...
 
+    def committed(self, index: int, changes: tuple[Change, ...]) -> None:
+        """A transaction of the index."""
+        ...
+
     def durable_content(self, index: int, content_hash: ContentHash) -> None:
         """A content."""
         ...
 
-    def materialized(self, index: int, namespace: str, local: "Local") -> None:
+    def materialized(self, index: int, namespace: str, local: Local) -> None:
         """A namespace was switched."""
         ...
 
-
-@dataclass(slots=True)
-class Local:
-    """The local state of one namespace."""
-
-    versions: dict[Order, bytes] = field(default_factory=dict)
-    current: Order | None = None
-    staged: Order | None = None
-
-    @property
-    def newest(self) -> Order | None:
-        """What consumers see, or may start."""
-        return self.staged if self.current is None else self.current
+    def fell_back(self, index: int, kept: Kept) -> None:
+        """What lies on the disk is of an earlier moment, though it said otherwise."""
+        ...
 
 
 @dataclass(slots=True)
@@ -122,12 +89,13 @@ class _Job:
     write: Callable[[], bool]
     done: Done | None
     extent: Extent
+    file: tuple[ContentHash, bytes] | None = None
+    """A content that is to lie under its name before the index has its row."""
     is_apart: bool = False
-    """A content is a file of its own, and so is what local software reads; all else is one
-    transaction of the index."""
+    """What local software reads is no part of the one transaction of the index."""
 
 
-class SimDisk:
+class SimDisk(Kept):
     """One node's disk; it outlives the node's processes."""
 
     def __init__(
@@ -140,6 +108,7 @@ class SimDisk:
         shared: dict[ContentHash, bytes],
     ) -> None:
         """`shared`: the contents of all disks of a run, so that equal ones are in memory once."""
+        super().__init__()
         self._world = world
         self._index = index
         self._costs = costs
@@ -155,6 +124,13 @@ class SimDisk:
         """What others leave of it."""
         self.is_failing = False
         """Whether every write fails."""
+        self.ailments = Ailments()
+        self.traps: dict[int, tuple[str, Callable[[], None]]] = {}
+        """Whom to tell when a write comes to a point, by fault."""
+        self._lied_since: Kept | None = None
+        """What the disk had when it began to say that all is durable."""
+        self._lies_of_files = False
+        """Whether it lies of contents in files alone."""
         self._failures = 0
         self._is_looked_at = False
         """Whether the next look is planned."""
@@ -162,31 +138,10 @@ class SimDisk:
         """The process that is to hear of it."""
         self._epoch = 0
         """Counts crashes: what belongs to an earlier one is void."""
-        self.wipe()
 
     def wipe(self) -> None:
         """All that was kept is gone."""
-        self.heads: dict[str, VerifiedManifest] = {}
-        self.increments: dict[tuple[str, ManifestHash], VerifiedManifest] = {}
-        self.floors: dict[str, StoredFloor] = {}
-        self.revoked: set[tuple[int, bytes]] = set()
-        self.evidence: dict[tuple[str, bytes], VerifiedManifest] = {}
-        self.claims_seen: dict[NodeId, tuple[int, int]] = {}
-        self.grant_uses: dict[bytes, StoredGrantUse] = {}
-        self.generation = 0
-        self.is_whole = False
-        self.time_floor = UnixTime(0)
-        self.is_clock_doubted = False
-        self.revoked_epoch = 0
-        self.contents: dict[ContentHash, bytes] = {}
-        self.trust: dict[int, StoredTrust] = {}
-        self.local: dict[str, Local] = {}
-        self.rotten: set[ContentHash] = set()
-        """What the index says is held, and is gone."""
-        self.pins: dict[int, Pin] = {}
-        self.verified: dict[ContentHash, UnixTime] = {}
-        """When a content was found sound, if it was looked at since it came."""
-        self.checkpoints: dict[NodeId, tuple[KeptCheckpoint, ...]] = {}
+        self.restore(Kept())
 
     def persist(self, effect: Persist, done: Done) -> None:
         """Make a `Persist` durable."""
@@ -196,7 +151,8 @@ class SimDisk:
     def store(self, content_hash: ContentHash, data: bytes, done: Done) -> None:
         """Make a verified content durable."""
         extent = Extent(size=len(data))
-        self._put(_Job(lambda: self._store(content_hash, data), done, extent, is_apart=True))
+        job = _Job(lambda: self._store(content_hash, data), done, extent, (content_hash, data))
+        self._put(job)
 
     def remove(self, effect: Remove) -> None:
         """Drop a content; of a damaged one nothing is kept that anybody looks at."""
@@ -204,14 +160,18 @@ class SimDisk:
 
         def drop() -> bool:
             self.contents.pop(content_hash, None)
+            self.sizes.pop(content_hash, None)
             self.verified.pop(content_hash, None)
             self.rotten.discard(content_hash)
             return True
 
         self._put(_Job(drop, None, Extent(removes=content_hash)))
 
-    def is_sound(self, content_hash: ContentHash) -> bool:
-        """Whether a content is what its name says, also where there is none any more."""
+    def is_sound(self, content_hash: ContentHash) -> bool | None:
+        """Whether a content is what its name says, also where there is none any more; None where
+        that cannot be told now."""
+        if self.ailments.fails("read"):
+            return None
         content = self.contents.get(content_hash)
         if content is None:
             return content_hash not in self.rotten
@@ -270,14 +230,42 @@ class SimDisk:
         self.contents = kept
         return is_rotten
 
+    def limit(self, quota_bytes: int) -> None:
+        """The next process may use so much."""
+        self._space = Space(replace(USUAL_LIMITS, quota_bytes=quota_bytes))
+        self._look_later()
+
+    def flip_bits(self, share_ppm: int, chance: Stream) -> int:
+        """In a share of the contents kept in files a bit is another; gives how many."""
+        filed = [key for key, data in self.contents.items() if len(data) > INLINE_BYTES_MAX]
+        struck = [key for key in filed if chance.below(PPM) < share_ppm]
+        for key in struck:
+            spoiled = bytearray(self.contents[key])
+            spoiled[chance.below(len(spoiled))] ^= 1 << chance.below(8)
+            self.contents[key] = bytes(spoiled)
+        return len(struck)
+
+    def lie(self, *, is_of_files: bool) -> None:
+        """From now on nothing is durable that is said to be; or of contents in files nothing is."""
+        self._lied_since, self._lies_of_files = self.image(), is_of_files
+
+    def lie_no_more(self) -> None:
+        """All that was said to be durable is."""
+        self._lied_since = None
+
+    def roll_back(self, image: Kept) -> None:
+        """The disk of a machine that is down is that of an earlier moment."""
+        self.restore(image)
+        self._tap.fell_back(self._index, self)
+
     @property
     def read_ns(self) -> int:
         """How long a read takes."""
-        return self._costs.read_ns
+        return self.ailments.lasts_ns(self._costs.read_ns)
 
     def read(self, content_hash: ContentHash) -> bytes | None:
-        """A whole content, None if it is not held."""
-        return self.contents.get(content_hash)
+        """What lies under the name of a content, None if it is not held or cannot be read."""
+        return None if self.ailments.fails("read") else self.contents.get(content_hash)
 
     def _put(self, job: _Job) -> None:
         self._jobs.append(job)
@@ -295,10 +283,11 @@ class SimDisk:
         if not group:
             group, self._next_local = self._next_local, []
         self._group = group
+        self._come_to("begun", group)
         size = sum(job.extent.size for job in group)
-        cost = self._costs.sync_ns + size * self._costs.ns_per_kib // 1_024
+        usual = self._costs.sync_ns + size * self._costs.ns_per_kib // 1_024
         self._world.schedule(
-            self._world.now_ns + cost,
+            self._world.now_ns + self.ailments.lasts_ns(usual),
             self._index,
             self._index,
             partial(self._on_written, self._epoch),
@@ -307,16 +296,33 @@ class SimDisk:
     def _on_written(self, epoch: int) -> Happened:
         if epoch != self._epoch:
             return world_event(Kind.DROP, "written by nobody")
+        if self.ailments.is_stalled:
+            again = partial(self._on_written, epoch)
+            self._world.schedule(self._world.now_ns + STALL_NS, self._index, self._index, again)
+            return world_event(Kind.DISK, "stalled")
         group, self._group = self._group, []
+        is_synced = not self.ailments.fails("sync")
         for job in group:
-            self._report(job, ok=self._write(job))
+            self._report(job, ok=self._write(job) if is_synced else self._fail())
+        self._come_to("written", group)
         if self._jobs or self._next_local:
             self._begin()
         return world_event(Kind.DISK, f"commit {len(group)}")
 
+    def _come_to(self, point: str, group: list[_Job]) -> None:
+        if not self.traps:
+            return
+        what = "local" if any(job.is_apart for job in group) else "commit"
+        for place, on_point in list(self.traps.values()):
+            if place == f"{what}_{point}":
+                on_point()
+
     def _write(self, job: _Job) -> bool:
-        if not self.is_failing:
-            return job.write()
+        if self.is_failing or self.ailments.fails("write"):
+            return self._fail()
+        return job.write()
+
+    def _fail(self) -> bool:
         self._failures += 1
         self._look_later()
         return False
@@ -332,194 +338,79 @@ class SimDisk:
         return done(ok)
 
     def crash(self) -> None:
-        """The process is gone: what was under way landed or did not, each file by itself and the
-        index as a whole; the rest never began."""
+        """The machine is without power. Of the writes under way the index has all or none; a
+        content it has was whole before, one it has not is absent, cut after some sector, or whole,
+        and of no use; each namespace local software reads is the old or the new; the rest never
+        began."""
         group, self._group = self._group, []
         self._jobs.clear()
         self._next_local.clear()
         self._epoch += 1
-        if not group:
-            return
-        is_committed = self._stream.below(2)
+        is_committed = bool(group) and self._stream.below(2)
         for job in group:
             if self._stream.below(2) if job.is_apart else is_committed:
                 job.write()
+            elif job.file is not None:
+                self._tear(*job.file)
+        if self._lied_since is not None:
+            self._fall_back(self._lied_since)
 
-    def started(self) -> Started:
-        """What a new process finds; contents nobody names are dropped."""
-        kept = sorted(self.increments.values(), key=_place)
-        rows = [*(self.heads[name] for name in sorted(self.heads)), *kept]
-        named = {verified.manifest.content_hash for verified in rows}
-        named |= set(self._evidence_named())
-        named |= {one.content_hash for one in self.pins.values()}
-        named |= {ContentHash(sha256(step.content).digest()) for step in self.trust.values()}
-        self.contents = {key: data for key, data in self.contents.items() if key in named}
-        return Started(
-            trust=tuple(self.trust[version] for version in sorted(self.trust)),
-            heads=tuple(map(self._stored, rows)),
-            floors=tuple(self.floors[name] for name in sorted(self.floors)),
-            revoked=tuple(sorted(self.revoked)),
-            checkpoints=tuple(
-                PutCheckpoints(node_id=one, kept=self.checkpoints[one])
-                for one in sorted(self.checkpoints)
-            ),
-            memory=self._begin_start(),
-            pins=tuple(self._stored_pin(self.pins[one]) for one in sorted(self.pins)),
-            evidence_contents=tuple(
-                self.contents[one]
-                for one in sorted(set(self._evidence_named()))
-                if one in self.contents
-            ),
-        )
+    def _tear(self, content_hash: ContentHash, data: bytes) -> None:
+        """What lies under a name after a write that was not synced."""
+        if content_hash in self.sizes:
+            return  # the same, whole, was there before, and no name was given to what came
+        left = self._left_of(data)
+        if left is not None:
+            self.contents[content_hash] = left
 
-    def _stored_pin(self, pin: Pin) -> StoredPin:
-        content = self.contents.get(pin.content_hash)
-        size = None if content is None else len(content)
-        verified_at = self.verified.get(pin.content_hash, NEVER)
-        return StoredPin(pin=pin, held_bytes=size, verified_at=verified_at)
+    def _left_of(self, data: bytes) -> bytes | None:
+        drawn = self._stream.below(3)
+        if drawn == 0:
+            return None
+        sectors = -(-len(data) // SECTOR_BYTES)
+        return data if drawn == 1 else data[: SECTOR_BYTES * self._stream.below(sectors + 1)]
 
-    def _evidence_named(self) -> list[ContentHash]:
-        manifests = [one.manifest for one in self.evidence.values()]
-        return [one.content_hash for one in manifests if TYPE_RULES[one.artifact_type].is_read]
+    def _fall_back(self, before: Kept) -> None:
+        """It had lied: of all it took since, what lies here is by chance."""
+        if self._lies_of_files:
+            for content_hash, data in list(self.contents.items()):
+                if content_hash not in before.contents and len(data) > INLINE_BYTES_MAX:
+                    self._lose(content_hash, data)
+        else:
+            shown = {name: local for name, local in self.local.items() if self._stream.below(2)}
+            self.restore(before)
+            self.local |= shown
+        self._tap.fell_back(self._index, self)
+        self._lied_since = self.image()
 
-    def _begin_start(self) -> StoredMemory:
-        self.generation += 1
-        return StoredMemory(
-            generation=self.generation,
-            is_whole=self.is_whole,
-            time_floor=self.time_floor,
-            is_clock_doubted=self.is_clock_doubted,
-            revoked_epoch=self.revoked_epoch,
-            claims_seen=tuple((name, *self.claims_seen[name]) for name in sorted(self.claims_seen)),
-            grant_uses=tuple(self.grant_uses[key] for key in sorted(self.grant_uses)),
-            evidence=tuple(self.evidence[key].envelope for key in sorted(self.evidence)),
-        )
-
-    def _stored(self, verified: VerifiedManifest) -> StoredHead:
-        kind = verified.manifest.artifact_type
-        content = self.contents.get(verified.manifest.content_hash)
-        return StoredHead(
-            namespace=verified.manifest.namespace.text,
-            envelope=verified.envelope,
-            order=verified.manifest.order,
-            held_bytes=None if content is None else len(content),
-            is_increment=kind is ArtifactType.SNAPSHOT_INCREMENT,
-            is_trust=kind in TRUST_TYPES,
-            content=content if TYPE_RULES[kind].is_read else None,
-            verified_at=self.verified.get(verified.manifest.content_hash, NEVER),
-        )
-
-    def _commit(self, changes: tuple[Change, ...]) -> bool:
-        for change in changes:
-            match change:
-                case PutRevoked():
-                    if change.epoch != self.revoked_epoch:
-                        self.revoked.clear()
-                        self.revoked_epoch = change.epoch
-                    self.revoked |= set(change.entries)
-                case PutFloor():
-                    self._raise_floor(change.namespace, change.order, change.manifest_hash)
-                case PutEvidence():
-                    one = change.verified
-                    key = (one.manifest.namespace.text, bytes(one.manifest_hash))
-                    self.evidence[key] = one
-                case PutClaimsSeen():
-                    seen = self.claims_seen.get(change.node_id, (0, 0))
-                    self.claims_seen[change.node_id] = max(seen, (change.epoch, change.version))
-                case PutGrantUse():
-                    self._put_grant_use(change)
-                case PutTimeFloor():
-                    self.time_floor = max(change.unix, self.time_floor)
-                case PutClockDoubt():
-                    self.is_clock_doubted = change.is_doubted
-                case PutMemory():
-                    self.is_whole = change.is_whole
-                    self.generation = max(self.generation, change.generation)
-                case PutPin():
-                    self.pins[change.pin.pin_id] = change.pin
-                case DropPin():
-                    self.pins.pop(change.pin_id, None)
-                case PutCheckpoints():
-                    self.checkpoints[change.node_id] = change.kept
-                case PutHead():
-                    self._put_head(change.verified)
-                case DropHead():
-                    self.heads.pop(change.namespace, None)
-                    floor = self.floors.get(change.namespace)
-                    if floor is not None and floor.manifest_hash == change.manifest_hash:
-                        del self.floors[change.namespace]
-                case PutIncrement():
-                    self._put_increment(change.verified)
-                case DropIncrement():
-                    self.increments.pop((change.namespace, change.manifest_hash), None)
-                case PutTrust():
-                    self.trust[change.version] = StoredTrust(
-                        version=change.version, envelope=change.envelope, content=change.content
-                    )
-        return True
-
-    def _put_grant_use(self, row: PutGrantUse) -> None:
-        known = self.grant_uses.get(row.grant_id)
-        if known is None or row.uses >= known.uses:
-            self.grant_uses[row.grant_id] = StoredGrantUse(
-                grant_id=row.grant_id, uses=row.uses, forget_at=row.forget_at
-            )
-
-    def _put_head(self, verified: VerifiedManifest) -> None:
-        namespace, order = verified.manifest.namespace.text, verified.manifest.order
-        if verified.manifest.artifact_type is not ArtifactType.TRUST_BUNDLE:
-            self.evidence = {key: row for key, row in self.evidence.items() if key[0] != namespace}
-        self._raise_floor(namespace, order, verified.manifest_hash)
-        self.heads[namespace] = verified
-        self._tap.durable_manifest(self._index, verified, self._floor(namespace))
-
-    def _put_increment(self, verified: VerifiedManifest) -> None:
-        namespace = verified.manifest.namespace.text
-        self.increments[(namespace, verified.manifest_hash)] = verified
-        self._tap.durable_manifest(self._index, verified, self._floor(namespace))
-
-    def _raise_floor(self, namespace: str, order: Order, manifest_hash: ManifestHash) -> None:
-        if order >= self._floor(namespace):
-            self.floors[namespace] = StoredFloor(
-                namespace=namespace, order=order, manifest_hash=manifest_hash
-            )
-
-    def _floor(self, namespace: str) -> Order:
-        floor = self.floors.get(namespace)
-        return NO_ORDER if floor is None else floor.order
+    def _lose(self, content_hash: ContentHash, data: bytes) -> None:
+        """A file the index has, and that was never synced."""
+        left = self._left_of(data)
+        if left is None:
+            del self.contents[content_hash]
+            self.rotten.add(content_hash)
+            return
+        is_reserved = self._stream.below(2)  # what was not written of it is zero
+        self.contents[content_hash] = left + bytes(len(data) - len(left)) * is_reserved
 
     def _store(self, content_hash: ContentHash, data: bytes) -> bool:
         known = self._shared.setdefault(content_hash, data)
         self.contents[content_hash] = known if known == data else data
+        self.sizes[content_hash] = len(data)
         self.verified.pop(content_hash, None)
         self.rotten.discard(content_hash)
         self._tap.durable_content(self._index, content_hash)
         return True
 
     def _materialize(self, effect: Materialize) -> bool:
-        local = self.local.setdefault(effect.namespace, Local())
-        if effect.order is None or effect.manifest is None:
-            local.current = local.staged = None
-            if effect.purge:
-                local.versions.clear()
-            self._tap.materialized(self._index, effect.namespace, local)
-            return True
-        content = self.contents.get(effect.manifest.content_hash)
-        if content is None:
-            return False
-        local.versions[effect.order] = content
-        if effect.activate:
-            local.current = effect.order
-        else:
-            local.staged = effect.order
-        spare = sorted(one for one in local.versions if one not in (local.current, local.staged))
-        for order in spare[: max(0, len(spare) - effect.keep_versions)]:
-            del local.versions[order]
-        self._tap.materialized(self._index, effect.namespace, local)
+        is_done = self.switch(effect)
+        if is_done:
+            self._tap.materialized(self._index, effect.namespace, self.local[effect.namespace])
+        return is_done
+
+    def _commit(self, changes: tuple[Change, ...]) -> bool:
+        for verified in self.commit(changes):
+            floor = self.floor_of(verified.manifest.namespace.text)
+            self._tap.durable_manifest(self._index, verified, floor)
+        self._tap.committed(self._index, changes)
         return True
-
-
-def _place(increment: VerifiedManifest) -> tuple[str, Order, ManifestHash]:
-    """As the index of a daemon gives them back."""
-    manifest = increment.manifest
-    return manifest.namespace.text, manifest.order, increment.manifest_hash

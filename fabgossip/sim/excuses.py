@@ -14,7 +14,8 @@ TRACES_NS: Final = 20 * NS_PER_S
 """What waited behind a fault is late, and who gave up is late to say so (*start*)."""
 EXCUSING: Final = frozenset(
     {"cut", "clog", "latency", "loss", "half_open", "pause", "crash", "kill", "mass_restart",
-     "slow_reader", "wall_step"}
+     "slow_reader", "wall_step", "suspend", "rolling_restart", "churn", "crash_at", "mtu_hole",
+     "torn_write", "sync_lies", "disk_rollback", "quota_cut", "drift"}
 )  # fmt: skip
 """A reset excuses nothing: both ends hear of it."""
 

@@ -5,16 +5,20 @@ Keeps: flat rows in time order, each frozen; one more nemesis leaves every other
 Must not know: how a fault is carried out, what it does to a node.
 
 - A nemesis is a kind of fault as the scenario names it; a fault is one planned occurrence of it.
-- When the heal phase begins every fault is undone, but for `kill` and `rot`.
+- When the heal phase begins every fault is undone, but for `kill`, `rot` and `bit_rot`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from fabgossip.sim.fault_kinds import CLOCK_KINDS, DISK_KINDS, LINK_KINDS, PROCESS_KINDS
+from fabgossip.sim.partitions import SHAPES, Shape, pieces_of
 from fabgossip.sim.quantities import PPM
 from fabgossip.sim.streams import Stream, Streams
 
-CUTTING: Final = frozenset({"cut", "partition", "isolate", "region_cut"})
+CUTTING: Final = frozenset(
+    {"cut", "partition", "isolate", "region_cut", *SHAPES} - {"swizzle_clog"}
+)
 """No packet passes between the targets and the others."""
 KINDS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "cut": ("no packet passes between two sides named by `between`", frozenset({"direction"})),
@@ -37,6 +41,11 @@ KINDS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "mass_restart": ("all end at once and start again within a while", frozenset({"within"})),
     "wall_step": ("wall clocks are off until the end", frozenset({"by"})),
     "control_plane_dark": ("nothing is published or renewed", frozenset()),
+    **SHAPES,
+    **LINK_KINDS,
+    **PROCESS_KINDS,
+    **DISK_KINDS,
+    **CLOCK_KINDS,
 }
 """Each kind: what it does, and its parameters."""
 FLAPS_MAX: Final = 10_000
@@ -50,12 +59,24 @@ class Parameters:
     direction: str = "both"
     disk: str = "keep"
     add_ns: int = 0
-    loss_ppm: int = 0
+    p_ppm: int = 0
     up_ns: int = 0
     down_ns: int = 0
     within_ns: int = 0
     rate_bps: int = 0
     by_s: int = 0
+    offset_s: int = 0
+    ppm: int = 0
+    op: str = ""
+    point: str = ""
+    factor: int = 1
+    count: int = 0
+    batch: int = 0
+    gap_ns: int = 0
+    lag_ns: int = 0
+    age_ns: int = 0
+    quota_bytes: int = 0
+    passes_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +150,8 @@ def _faults(nemesis: Nemesis, at_ns: int, heal_ns: int, chance: Stream) -> list[
     if nemesis.kind == "flap":
         times = _flaps(nemesis.parameters, *times[0])
     everybody = frozenset(nemesis.domains)
+    if nemesis.kind in SHAPES:
+        return _shaped(nemesis, times[0], targets, chance)
     sides = [(one,) for one in targets] if nemesis.kind == "isolate" else [targets]
     return [
         Fault(
@@ -143,6 +166,33 @@ def _faults(nemesis: Nemesis, at_ns: int, heal_ns: int, chance: Stream) -> list[
         )
         for on_ns, off_ns in times
         for side in sides
+    ]
+
+
+def _shaped(
+    nemesis: Nemesis, times: tuple[int, int], targets: tuple[int, ...], chance: Stream
+) -> list[Fault]:
+    shape = Shape(
+        kind=nemesis.kind,
+        on_ns=times[0],
+        off_ns=times[1],
+        targets=targets,
+        everybody=frozenset(nemesis.domains),
+        count=nemesis.parameters.count,
+        lag_ns=nemesis.parameters.lag_ns,
+    )
+    return [
+        Fault(
+            number=0,
+            nemesis=nemesis.name,
+            kind=piece.kind,
+            on_ns=piece.on_ns,
+            off_ns=piece.off_ns,
+            targets=piece.targets,
+            others=piece.others,
+            parameters=replace(nemesis.parameters, direction=piece.direction),
+        )
+        for piece in pieces_of(shape, chance)
     ]
 
 

@@ -9,7 +9,7 @@ Must not know: the truth about entitlements; it only tells of facts.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Final, Protocol, assert_never
@@ -30,9 +30,11 @@ from fabgossip.core.effects import (
     Scrub,
     Send,
     ServeContent,
+    ServeItem,
     SetTimer,
 )
 from fabgossip.core.events import (
+    ClockChanged,
     ContentLost,
     Event,
     LinkId,
@@ -181,8 +183,9 @@ class Process:
     def _bench(self) -> Bench:
         watch, index = self._around.watch, self._index
 
-        def content_sent(end: End, content_hash: ContentHash) -> None:
-            watch.content_sent(index, end.peer.index, content_hash)
+        def piece_sent(end: End, item: ServeItem, number: int, piece: bytes) -> None:
+            watch.content_sent(index, end.peer.index, item.content_hash)
+            watch.piece_sent(index, item, number, piece)
 
         def content_received(content_hash: ContentHash, size: int) -> None:
             self._labor.hashed(size)
@@ -197,7 +200,9 @@ class Process:
             post=self._post,
             send=self._send_on,
             on_hashed=self._labor.hashed,
-            on_content_sent=content_sent,
+            on_unpacked=self._labor.unpacked,
+            on_piece_sent=piece_sent,
+            on_damaged=partial(watch.damaged, index),
             on_content_received=content_received,
         )
 
@@ -211,10 +216,10 @@ class Process:
     def _post(self, event: Event) -> None:
         self._step(Kind.LOCAL, event)
 
-    def start(self) -> Happened:
+    def start(self, *, is_synchronized: bool = True) -> Happened:
         """Read the disk and begin."""
-        started = self._disk.started()
-        self._around.watch.started(self._index, started)
+        started = replace(self._disk.started(), is_synchronized=is_synchronized)
+        self._around.watch.started(self._index, started, self._disk.local)
         self._around.network.listen(self._index, self)
         self._disk.on_space = lambda space: self._post(SpaceChanged(space=space))
         return self._step(Kind.RESTART, started)
@@ -318,6 +323,7 @@ class Process:
                 if served is not None:
                     self._transfers.serve(effect, served)
             case Persist():
+                self._around.watch.asked_to_keep(self._index, effect.changes)
                 self._disk.persist(effect, self._persisted(effect.token))
             case Materialize():
                 self._disk.materialize(effect, self._persisted(effect.token))
@@ -372,24 +378,41 @@ class Process:
 
     def _set_timer(self, effect: SetTimer) -> None:
         world, at_ns = self._around.world, self._clock.true_ns_of(effect.at)
-        fire = partial(self._on_timer, effect.timer)
+        fire = partial(self._on_timer, effect)
         world.schedule(max(at_ns, world.now_ns), self._index, self._index, fire)
 
-    def _on_timer(self, timer: Timer) -> Happened:
+    def _on_timer(self, effect: SetTimer) -> Happened:
         if self.is_dead:
             return _OF_THE_DEAD
-        return self._step(Kind.TIMER, TimerFired(timer=timer))
+        if self._now().instant < effect.at:
+            self._set_timer(effect)  # the clock has become slower since
+            return world_event(Kind.TIMER, "not due yet")
+        return self._step(Kind.TIMER, TimerFired(timer=effect.timer))
+
+    def hear_of_clock(self, *, is_synchronized: bool) -> None:
+        """The kernel has a word about its clock."""
+        event = ClockChanged(is_synchronized=is_synchronized)
+        self._wait(self._around.world.now_ns, partial(self._step, Kind.CLOCK, event))
 
     def _scrub(self, effect: Scrub) -> Happened:
         content = self._disk.read(effect.content_hash)
         self._labor.hashed(0 if content is None else len(content))
-        if not self._disk.is_sound(effect.content_hash):
+        is_sound = self._disk.is_sound(effect.content_hash)
+        if is_sound is None:
+            return self._step(Kind.DISK, Persisted(token=effect.token, ok=False))
+        if not is_sound:
+            self._around.watch.damaged(self._index, effect.content_hash)
             return self._step(Kind.DISK, ContentLost(content_hash=effect.content_hash))
         self._disk.note_verified(effect, self._persisted(effect.token))
         return world_event(Kind.DISK, "sound")
 
     def _persisted(self, token: Token) -> Done:
         return lambda ok: self._step(Kind.DISK, Persisted(token=token, ok=ok))
+
+    @property
+    def links(self) -> frozenset[LinkId]:
+        """What the node was told of and not that it is lost."""
+        return frozenset(self._ends)
 
     def accepts(self, identity: NodeIdentity) -> bool:
         """What the leaf rules leave to judge: revocation and expiry."""

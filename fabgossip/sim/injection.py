@@ -10,10 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from fabgossip.sim.disk import FULL_BYTES, ROOMY_BYTES
+from fabgossip.sim.clock_faults import ClockFaults
+from fabgossip.sim.disk_faults import DiskFaults
 from fabgossip.sim.faults import Fault
+from fabgossip.sim.link_faults import LinkFaults
 from fabgossip.sim.machine import Host
-from fabgossip.sim.network import Barrier, Network, Strain
+from fabgossip.sim.network import Network
+from fabgossip.sim.process_faults import ProcessFaults
+from fabgossip.sim.staging import Carrier, Stage
 from fabgossip.sim.streams import Streams
 from fabgossip.sim.trace import Happened, Kind, world_event
 from fabgossip.sim.watch import Watch
@@ -38,31 +42,27 @@ class Injection:
     ) -> None:
         self._world = world
         self._network = network
-        self._hosts = hosts
         self._watch = watch
-        self._streams = streams
         self._planned: tuple[Fault, ...] = ()
         self._fired: set[int] = set()
         self._mattered: set[int] = set()
         self._skipped = 0
-        self._cuts: set[int] = set()
         self._dark: set[int] = set()
-        self._kinds: dict[str, Callable[[Fault], None]] = {
-            "cut": self._cut,
-            "clog": self._cut,
-            "latency": self._strain,
-            "loss": self._strain,
-            "reset": self._reset,
-            "half_open": self._half_open,
-            "slow_reader": self._slow_reader,
-            "crash": self._crash,
-            "kill": self._crash,
-            "rot": self._rot,
-            "disk_full": self._fill,
-            "disk_error": self._fail_writes,
-            "pause": self._pause,
-            "mass_restart": self._mass_restart,
-            "wall_step": self._wall_step,
+        stage = Stage(
+            world=world,
+            network=network,
+            hosts=hosts,
+            watch=watch,
+            streams=streams,
+            undo_later=self._later,
+            matters=lambda fault: self._mattered.add(fault.number),
+        )
+        self._disks = DiskFaults(stage)
+        self._kinds: dict[str, Carrier] = {
+            **LinkFaults(stage).carriers(),
+            **ProcessFaults(stage).carriers(),
+            **self._disks.carriers(),
+            **ClockFaults(stage).carriers(),
             "control_plane_dark": self._darken,
         }
 
@@ -72,12 +72,17 @@ class Injection:
         self._mattered |= self._dark
         return bool(self._dark)
 
+    @property
+    def light_ns(self) -> int:
+        """When it can do something again."""
+        return max((one.off_ns for one in self._planned if one.number in self._dark), default=0)
+
     def counts(self) -> FaultCounts:
         """So far."""
         return FaultCounts(
             planned=len(self._planned),
             fired=len(self._fired),
-            mattered=len(self._mattered | self._network.mattered),
+            mattered=len(self._mattered | self._network.obstacles.mattered),
             skipped=self._skipped,
         )
 
@@ -85,6 +90,7 @@ class Injection:
         """Let all of these come."""
         self._planned = faults
         for fault in faults:
+            self._disks.plan(fault)
             self._world.schedule(fault.on_ns, WORLD, WORLD, partial(self._on, fault))
 
     def _on(self, fault: Fault) -> Happened:
@@ -104,116 +110,6 @@ class Injection:
 
         self._world.schedule(max(fault.off_ns, self._world.now_ns), WORLD, WORLD, off)
 
-    def _cut(self, fault: Fault) -> None:
-        out, back = _both_ways(fault)
-        ways = {"both": (out, back), "out": (out,), "in": (back,)}
-        self._network.cut(fault.number, ways[fault.parameters.direction])
-        self._cuts.add(fault.number)
-        self._later(fault, partial(self._mend, fault))
-
-    def _mend(self, fault: Fault) -> None:
-        self._network.mend(fault.number)
-        self._cuts.discard(fault.number)
-        if not self._cuts:
-            self._watch.mended()
-
-    def _strain(self, fault: Fault) -> None:
-        given = fault.parameters
-        strain = Strain(frozenset(fault.targets), given.add_ns, given.loss_ppm)
-        self._network.strain(fault.number, strain)
-        self._later(fault, partial(self._network.relieve, fault.number))
-
-    def _reset(self, fault: Fault) -> None:
-        if self._network.reset(frozenset(fault.targets)):
-            self._mattered.add(fault.number)
-
-    def _half_open(self, fault: Fault) -> None:
-        if self._network.forget(frozenset(fault.targets)):
-            self._mattered.add(fault.number)
-
-    def _slow_reader(self, fault: Fault) -> None:
-        for index in fault.targets:
-            self._network.slow_reading(index, fault.parameters.rate_bps)
-        self._mattered.add(fault.number)
-        self._later(fault, partial(self._read_freely, fault))
-
-    def _read_freely(self, fault: Fault) -> None:
-        for index in fault.targets:
-            self._network.slow_reading(index, 0)
-
-    def _crash(self, fault: Fault) -> None:
-        if fault.kind == "kill":
-            # A machine without power says no word: its neighbors find out by themselves.
-            self._network.cut(fault.number, _both_ways(fault))
-        for index in fault.targets:
-            self._end(fault, index)
-            if fault.parameters.disk == "wipe":
-                self._hosts[index].wipe()
-        if fault.kind == "crash":
-            self._later(fault, partial(self._start, fault))
-
-    def _end(self, fault: Fault, index: int) -> None:
-        if self._hosts[index].process is not None:
-            self._mattered.add(fault.number)
-        self._hosts[index].crash()
-
-    def _start(self, fault: Fault) -> None:
-        for index in fault.targets:
-            self._at(self._world.now_ns, index)
-
-    def _at(self, time_ns: int, index: int) -> None:
-        self._world.schedule(time_ns, index, WORLD, self._hosts[index].start)
-
-    def _rot(self, fault: Fault) -> None:
-        for index in fault.targets:
-            if self._hosts[index].disk.rot():
-                self._mattered.add(fault.number)
-
-    def _fill(self, fault: Fault) -> None:
-        for index in fault.targets:
-            self._hosts[index].disk.free_bytes = FULL_BYTES
-        self._mattered.add(fault.number)
-        self._later(fault, partial(self._empty, fault))
-
-    def _empty(self, fault: Fault) -> None:
-        for index in fault.targets:
-            self._hosts[index].disk.free_bytes = ROOMY_BYTES
-
-    def _fail_writes(self, fault: Fault) -> None:
-        for index in fault.targets:
-            self._hosts[index].disk.is_failing = True
-        self._mattered.add(fault.number)
-        self._later(fault, partial(self._write_again, fault))
-
-    def _write_again(self, fault: Fault) -> None:
-        for index in fault.targets:
-            self._hosts[index].disk.is_failing = False
-
-    def _pause(self, fault: Fault) -> None:
-        for index in fault.targets:
-            self._world.pause(index, fault.off_ns)
-        self._mattered.add(fault.number)
-
-    def _mass_restart(self, fault: Fault) -> None:
-        chance = self._streams.of(f"fault/{fault.nemesis}/{fault.number}")
-        for index in fault.targets:
-            self._end(fault, index)
-            self._at(self._world.now_ns + chance.below(fault.parameters.within_ns + 1), index)
-
-    def _wall_step(self, fault: Fault) -> None:
-        self._step(fault, fault.parameters.by_s)
-        self._mattered.add(fault.number)
-        self._later(fault, partial(self._step, fault, -fault.parameters.by_s))
-
-    def _step(self, fault: Fault, by_s: int) -> None:
-        for index in fault.targets:
-            self._hosts[index].clock.step(by_s)
-
     def _darken(self, fault: Fault) -> None:
         self._dark.add(fault.number)
         self._later(fault, partial(self._dark.discard, fault.number))
-
-
-def _both_ways(fault: Fault) -> tuple[Barrier, Barrier]:
-    targets, is_patient = frozenset(fault.targets), fault.kind == "clog"
-    return Barrier(targets, fault.others, is_patient), Barrier(fault.others, targets, is_patient)

@@ -20,6 +20,8 @@ HANDSHAKE_NS: Final = 1_500_000
 """One end of a handshake (*start*)."""
 HASH_PS_PER_BYTE: Final = 2_000
 """SHA-256 (*start*)."""
+ZSTD_PS_PER_BYTE: Final = 5_000
+"""What an increment makes of its base (*start*)."""
 
 
 class Labor:
@@ -51,6 +53,10 @@ class Labor:
     def hashed(self, size: int) -> None:
         """So many bytes were hashed."""
         self._done_ns += size * HASH_PS_PER_BYTE // 1_000
+
+    def unpacked(self, size: int) -> None:
+        """So many bytes were made of increments."""
+        self._done_ns += size * ZSTD_PS_PER_BYTE // 1_000
 
     def take(self) -> int:
         """Nanoseconds of work since this was last asked."""

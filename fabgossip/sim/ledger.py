@@ -29,6 +29,12 @@ class Ledger:
         self._newest: dict[str, Issued] = {}
         self._may_know: dict[tuple[int, bytes], bool] = {}
         self._may_share: dict[tuple[int, Audience], bool] = {}
+        self._formerly: dict[int, list[Entitlements]] = {}
+        """What nodes were entitled to before their claims changed."""
+        self._own_snapshots: dict[int, Order] = {}
+        """Of the snapshot that told a node of its newest claims."""
+        self._seen: dict[int, set[int]] = {}
+        """Who durably has the newest claims of a node."""
 
     def on_issued(self, issued: Issued) -> None:
         """The control plane signed this."""
@@ -39,6 +45,29 @@ class Ledger:
         if manifest.base is None:
             self._by_order[(manifest.namespace.text, manifest.order)] = issued
             self._newest[manifest.namespace.text] = issued
+
+    def on_claims(self, index: int, held: Entitlements, snapshot: Order) -> None:
+        """The control plane changed what a node is entitled to, and said so in its snapshot."""
+        self._formerly.setdefault(index, []).append(self._held[index])
+        self._held[index] = held
+        self._own_snapshots[index] = snapshot
+        self._seen[index] = set()
+        self._may_know = {key: one for key, one in self._may_know.items() if key[0] != index}
+        self._may_share = {key: one for key, one in self._may_share.items() if key[0] != index}
+
+    def on_own_snapshot(self, index: int, order: Order) -> bool:
+        """A node has a snapshot of its own on its disk; whether it learned of its claims by it."""
+        due = self._own_snapshots.get(index)
+        is_news = due is not None and order >= due
+        if is_news:
+            self._seen[index].add(index)
+        return is_news
+
+    def on_claims_seen(self, index: int, node_id: NodeId, version: int) -> None:
+        """A node durably has claims of another."""
+        other = next(one for one, name in self._node_ids.items() if name == node_id)
+        if other in self._formerly and version > len(self._formerly[other]):
+            self._seen[other].add(index)
 
     def by_envelope(self, envelope: bytes) -> Issued | None:
         """The artifact of exactly these bytes."""
@@ -85,20 +114,36 @@ class Ledger:
         key = (index, issued.envelope)
         found = self._may_know.get(key)
         if found is None:
-            manifest = issued.manifest
-            namespace = manifest.namespace
-            found = (
-                namespace.family in _TRUST
-                or namespace.node_id == self._node_ids[index]
-                or may_hold(
-                    manifest.audience,
-                    manifest.artifact_type.value,
-                    namespace.text,
-                    self._held[index],
-                )
-            )
+            is_own = issued.manifest.namespace.node_id == self._node_ids[index]
+            found = is_own or _may_know(self._held[index], issued)
             self._may_know[key] = found
         return found
+
+    def may_know_by(self, sender: int, index: int, issued: Issued) -> bool:
+        """The same as far as another node can tell: whoever has not got its newest claims goes by
+        those before."""
+        if self.may_know(index, issued):
+            return True
+        return sender not in self._seen.get(index, ()) and self.might_know(index, issued)
+
+    def might_know(self, index: int, issued: Issued) -> bool:
+        """Whether a node may know that an artifact exists, or ever might."""
+        return self.may_know(index, issued) or any(
+            _may_know(held, issued) for held in self._formerly.get(index, ())
+        )
+
+    def may_share_by(self, sender: int, index: int, audience: Audience) -> bool:
+        """Whether a node may know that an audience exists, as far as another can tell."""
+        if self.may_share(index, audience):
+            return True
+        is_behind = sender not in self._seen.get(index, ())
+        return is_behind and any(
+            may_share(audience, held) for held in self._formerly.get(index, ())
+        )
+
+    def ever(self, index: int) -> tuple[Entitlements, ...]:
+        """All a node is or was entitled to."""
+        return (self._held[index], *self._formerly.get(index, ()))
 
     def may_share(self, index: int, audience: Audience) -> bool:
         """Whether a node may know that an audience exists."""
@@ -112,3 +157,20 @@ class Ledger:
     def applies(self, index: int, issued: Issued) -> bool:
         """Whether a node is in the audience of an artifact."""
         return matches(issued.manifest.audience, self._held[index])
+
+    def might_apply(self, index: int, issued: Issued) -> bool:
+        """The same as far as the node can tell by what is on its disk."""
+        if self.applies(index, issued):
+            return True
+        is_behind = index not in self._seen.get(index, ())
+        return is_behind and any(
+            matches(issued.manifest.audience, held) for held in self._formerly.get(index, ())
+        )
+
+
+def _may_know(held: Entitlements, issued: Issued) -> bool:
+    manifest = issued.manifest
+    namespace = manifest.namespace
+    return namespace.family in _TRUST or may_hold(
+        manifest.audience, manifest.artifact_type.value, namespace.text, held
+    )

@@ -35,6 +35,8 @@ class Host:
         self.papers = papers
         self.disk = disk
         self.process: Process | None = None
+        self.is_synchronized = True
+        """The kernel's word about its clock."""
 
     def start(self) -> Happened:
         """Start a process, unless one runs."""
@@ -43,7 +45,7 @@ class Host:
         self.process = self._make_process(
             self._around, self.index, self.papers, self.disk, self.clock
         )
-        return self.process.start()
+        return self.process.start(is_synchronized=self.is_synchronized)
 
     def crash(self) -> Happened:
         """End the process at once, if one runs."""
@@ -53,6 +55,12 @@ class Host:
             self.disk.crash()
             self._around.watch.crashed(self.index)
         return world_event(Kind.CRASH, self.papers.own.node_id)
+
+    def enroll(self, papers: Papers) -> Happened:
+        """Somebody carries new papers to the machine, and starts it again."""
+        self.crash()
+        self.papers = papers
+        return self.start()
 
     def wipe(self) -> None:
         """The disk of a machine that is down is exchanged for an empty one."""

@@ -27,7 +27,7 @@ from typing import TypeAlias
 from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.messages import Announce, Heads, Manifests, Message
 from fabgossip.sim.authority import Issued
-from fabgossip.sim.disk import Local
+from fabgossip.sim.kept import Local
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.places import Places
 
@@ -184,13 +184,13 @@ class Measures:
 
     def on_stored(self, index: int, issued: tuple[Issued, ...]) -> None:
         """A whole content arrived: it counts for whichever artifact entitles to it."""
-        entitled = [one for one in issued if self._ledger.may_know(index, one)]
+        entitled = [one for one in issued if self._ledger.might_know(index, one)]
         for one in entitled or issued:
             self._on_delivered(index, one)
 
     def _on_delivered(self, index: int, issued: Issued) -> None:
         self._delivered[issued.prefix].add(index)
-        if not self._ledger.may_know(index, issued):
+        if not self._ledger.might_know(index, issued):
             self._unentitled.add((index, issued.prefix))
 
     @property

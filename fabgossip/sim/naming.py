@@ -19,11 +19,15 @@ class Named:
         self._docket = docket
         self._count = docket.open("S4")
         orgs = {index: _orgs(ledger, index) for index in ledger.indices()}
-        known = sorted({one for names in orgs.values() for one in names})
-        self._canaries = {
-            index: tuple(word for one in known if one not in names for word in _words(one))
-            for index, names in orgs.items()
-        }
+        self._known = sorted({one for names in orgs.values() for one in names})
+        self._canaries = {index: self._foreign(names) for index, names in orgs.items()}
+
+    def on_claims(self, index: int) -> None:
+        """A node has to do with others; what it had to do with it knows."""
+        self._canaries[index] = self._foreign(_orgs(self._ledger, index))
+
+    def _foreign(self, names: frozenset[str]) -> tuple[bytes, ...]:
+        return tuple(word for one in self._known if one not in names for word in _words(one))
 
     def on_frame(self, index: int, sender: int, frame: SentFrame) -> None:
         """A frame came to a node."""
@@ -37,9 +41,10 @@ class Named:
 
 def _orgs(ledger: Ledger, index: int) -> frozenset[str]:
     """The organisations a node is in or stores for."""
-    held = ledger.entitlements(index)
-    stored = [one for each in held.assignments for one in each.scope_ids]
-    return frozenset(one.name for one in (*held.scope_ids, *stored) if one.kind is ScopeKind.ORG)
+    ever = ledger.ever(index)
+    stored = [one for held in ever for each in held.assignments for one in each.scope_ids]
+    scopes = [one for held in ever for one in held.scope_ids]
+    return frozenset(one.name for one in (*scopes, *stored) if one.kind is ScopeKind.ORG)
 
 
 def _words(org: str) -> tuple[bytes, bytes]:

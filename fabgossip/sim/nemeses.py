@@ -9,13 +9,17 @@ from collections import Counter
 from dataclasses import fields
 from typing import Final
 
+from fabgossip.sim.ailments import OPERATIONS
+from fabgossip.sim.fault_kinds import POINTS
 from fabgossip.sim.faults import FLAPS_MAX, KINDS, PICKS, Nemesis, Parameters, is_pick
 from fabgossip.sim.problems import Problems
-from fabgossip.sim.quantities import parse_duration, parse_share
+from fabgossip.sim.quantities import parse_duration, parse_share, parse_size
 from fabgossip.sim.tables import NemesisTable, SelectTable, WithTable
 from fabgossip.sim.topology import SimNode
 
 _NOTHING: Final = WithTable()
+MAY_BE_LEFT_OUT: Final = frozenset({"direction", "disk", "offset"})
+"""Of the parameters; all others a kind that takes them needs."""
 
 
 def read_nemesis(
@@ -66,13 +70,16 @@ def _check_given(path: str, table: NemesisTable, problems: Problems) -> None:
         is_given = getattr(table.with_, field.name) != getattr(_NOTHING, field.name)
         if is_given and field.name not in known:
             problems.add(f"{path}.with.{field.name}", f"{table.kind} takes none")
-    for name in known - {"direction", "disk"}:
+    for name in sorted(known - MAY_BE_LEFT_OUT):
         if getattr(table.with_, name) == getattr(_NOTHING, name):
             problems.add(f"{path}.with.{name}", f"{table.kind} needs it")
     if table.with_.direction not in ("both", "out", "in"):
         problems.add(f"{path}.with.direction", "is none of both, out, in")
     if table.with_.disk not in ("keep", "wipe"):
         problems.add(f"{path}.with.disk", "is none of keep, wipe")
+    for name, words in (("op", OPERATIONS), ("point", POINTS)):
+        if name in known and getattr(table.with_, name) not in words:
+            problems.add(f"{path}.with.{name}", f"is none of {', '.join(words)}")
 
 
 def _sides(
@@ -135,14 +142,29 @@ def _parameters(path: str, given: WithTable, problems: Problems) -> Parameters:
     def duration(name: str, text: str) -> int:
         return problems.read(f"{path}.with.{name}", parse_duration, text, 0)
 
+    def size(name: str, text: str) -> int:
+        return problems.read(f"{path}.with.{name}", parse_size, text, 0)
+
     return Parameters(
         direction=given.direction,
         disk=given.disk,
         add_ns=duration("add", given.add),
-        loss_ppm=problems.read(f"{path}.with.p", lambda _: parse_share(given.p), "", 0),
+        p_ppm=problems.read(f"{path}.with.p", lambda _: parse_share(given.p), "", 0),
         up_ns=duration("up", given.up),
         down_ns=duration("down", given.down),
         within_ns=duration("within", given.within),
         rate_bps=given.rate_kbit * 1_000,
         by_s=given.by,
+        offset_s=given.offset,
+        ppm=given.ppm,
+        op=given.op,
+        point=given.point,
+        factor=given.factor,
+        count=given.count,
+        batch=given.batch,
+        gap_ns=duration("gap", given.gap),
+        lag_ns=duration("lag", given.lag),
+        age_ns=duration("age", given.age),
+        quota_bytes=size("quota", given.quota),
+        passes_bytes=size("passes", given.passes),
     )

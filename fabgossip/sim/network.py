@@ -25,9 +25,10 @@ from fabgossip.core.events import LinkId, LostReason
 from fabgossip.model.authority import NodeIdentity
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import TrafficClass
-from fabgossip.sim.paths import RETRY_NS, Paths
+from fabgossip.sim.obstacles import Barrier, Obstacles, Strain
+from fabgossip.sim.paths import PATIENCE_NS, RETRY_NS, Paths
 from fabgossip.sim.trace import Happened, Kind, world_event
-from fabgossip.sim.world import NS_PER_S, World
+from fabgossip.sim.world import NS_PER_MS, NS_PER_S, World
 from fabgossip.wire.framing import HEADER_BYTES, FrameKind
 from fabgossip.wire.outbox import Budget, Outbox, content_frame_bytes
 from fabgossip.wire.streams import PeerStreams
@@ -42,10 +43,13 @@ HANDSHAKE_BYTES: Final = 2_700
 """Of one end (measured)."""
 DIAL_NS: Final = 3 * NS_PER_S
 HANDSHAKE_NS: Final = 5 * NS_PER_S
-USER_TIMEOUT_NS: Final = 10 * NS_PER_S
 SLOW_NS: Final = NS_PER_S
 TOO_SLOW_NS: Final = 10 * NS_PER_S
-"""The daemon's limits: a dial, a handshake, data unacknowledged."""
+"""The daemon's limits: a dial, a handshake, data that waits to leave."""
+INBOX_MAX: Final = 10_000
+"""Of what waits at a node that works: more is not read, and waits where it comes from (*start*)."""
+FULL_NS: Final = 10 * NS_PER_MS
+"""How often a sender looks whether a full inbox has room."""
 
 
 class Port(Protocol):
@@ -155,25 +159,6 @@ class End:
         return self.next_stream - 2
 
 
-@dataclass(frozen=True, slots=True)
-class Barrier:
-    """Packets from one side to the other do not pass."""
-
-    sources: frozenset[int]
-    destinations: frozenset[int]
-    is_patient: bool = False
-    """Whether no kernel gives up what waits behind it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Strain:
-    """What makes the packets from or to some nodes late."""
-
-    nodes: frozenset[int]
-    add_ns: int = 0
-    loss_ppm: int = 0
-
-
 def _ends(dialer: tuple[int, Port], dialed: tuple[int, Port]) -> tuple[End, End]:
     one = End(dialer[0], dialer[1], dialed[1].identity, is_dialer=True, next_stream=1)
     other = End(dialed[0], dialed[1], dialer[1].identity, is_dialer=False, next_stream=2)
@@ -232,14 +217,10 @@ class Network:
         self._paths = paths
         self._ports: dict[int, Port] = {}
         self._ends: list[End] = []
-        self._barriers: dict[int, tuple[Barrier, ...]] = {}
-        """By fault."""
-        self._strains: dict[int, Strain] = {}
+        self.obstacles = Obstacles()
         self._reading: dict[int, int] = {}
         """Bits a second, of nodes that read no faster."""
         self.books = Books()
-        self.mattered: set[int] = set()
-        """Faults that changed what became of a packet."""
         self.frames_sent = 0
         self.bytes_sent = 0
         self.bytes_at: Counter[int] = Counter()
@@ -256,21 +237,6 @@ class Network:
             if end.lost is None:
                 end.lost = LostReason.LOCAL
                 self._end(end)
-
-    def is_cut(self, source: int, destination: int) -> bool:
-        """Whether no packet passes from one node to another now."""
-        if not self._barriers:
-            return False
-        for number, barriers in self._barriers.items():
-            for barrier in barriers:
-                if source in barrier.sources and destination in barrier.destinations:
-                    self.mattered.add(number)
-                    return True
-        return False
-
-    def is_severed(self, one: int, other: int) -> bool:
-        """Whether either way between two nodes is cut."""
-        return self.is_cut(one, other) or self.is_cut(other, one)
 
     def ways(self) -> dict[int, list[tuple[int, int]]]:
         """The open links of each node, and how far away the other end is, jitter left out."""
@@ -292,28 +258,31 @@ class Network:
 
     def cut(self, number: int, barriers: tuple[Barrier, ...]) -> None:
         """A fault keeps packets from passing from now on."""
-        self._barriers[number] = barriers
+        self.obstacles.cut(number, barriers)
 
     def mend(self, number: int) -> None:
         """They pass again; what waits is sent when TCP tries next."""
-        if self._barriers.pop(number, None) is None:
-            return
+        if self.obstacles.mend(number):
+            self._send_again()
+
+    def _send_again(self) -> None:
         self._ends = [end for end in self._ends if end.lost is None or end.held is not None]
         for end in self._ends:
-            if not self.is_cut(end.peer.index, end.index):
+            if not self.obstacles.is_cut(end.peer.index, end.index):
                 end.unheard_ns = None
-            if end.held is not None and not self.is_cut(end.index, end.peer.index):
+            if end.held is not None and not self.obstacles.is_cut(end.index, end.peer.index):
                 self._world.schedule(
                     self._next_try(end), end.index, end.index, partial(self._flush, end)
                 )
 
     def strain(self, number: int, strain: Strain) -> None:
         """A fault makes packets late from now on."""
-        self._strains[number] = strain
+        self.obstacles.strain(number, strain)
 
     def relieve(self, number: int) -> None:
         """They are no later than their rule says."""
-        self._strains.pop(number, None)
+        if self.obstacles.relieve(number):
+            self._send_again()
 
     def slow_reading(self, index: int, rate_bps: int) -> None:
         """A node reads no faster than this from now on; 0: as fast as it comes."""
@@ -360,7 +329,7 @@ class Network:
         return at
 
     def _flush(self, end: End) -> Happened:
-        if end.held is None or self.is_cut(end.index, end.peer.index):
+        if end.held is None or self.obstacles.is_cut(end.index, end.peer.index):
             return world_event(Kind.DROP, "nothing to send again")
         parcels = sorted(end.held, key=lambda one: one.number)
         end.held = None
@@ -373,12 +342,16 @@ class Network:
         here, (there, node_id) = dialer[0], dialed
         started = self._world.now_ns
         way = self._way(here, there)
-        if self._world.is_paused(there):
+        is_refused, is_silent = self.obstacles.bars(there)
+        if is_silent or self._world.is_paused(there):
             failed = started + HANDSHAKE_NS
             self._fail(dialer, node_id, LostReason.HANDSHAKE_FAILED, failed)
             return
-        if way is None or self.is_severed(here, there):
+        if way is None or self.obstacles.is_severed(here, there):
             self._fail(dialer, node_id, LostReason.CONNECT_FAILED, started + DIAL_NS)
+            return
+        if is_refused:
+            self._fail(dialer, node_id, LostReason.CONNECT_FAILED, started + 2 * way)
             return
         self._world.schedule(
             started + way, here, there, partial(self._on_syn, dialer, dialed, started)
@@ -392,7 +365,7 @@ class Network:
         now = self._world.now_ns
         ways = [self._way(there, here), self._way(here, there), self._way(there, here)]
         back, rest = ways[0], [way for way in ways if way is not None]
-        if self.is_severed(here, there) or back is None or len(rest) < len(ways):
+        if self.obstacles.is_severed(here, there) or back is None or len(rest) < len(ways):
             self._fail(dialer, node_id, LostReason.CONNECT_FAILED, started + DIAL_NS)
         elif there not in self._ports:
             self._fail(dialer, node_id, LostReason.CONNECT_FAILED, now + back)
@@ -412,7 +385,8 @@ class Network:
         (here, port), (there, other) = dialer, dialed
         if self._ports.get(here) is not port:
             return world_event(Kind.DROP, "the dialler is gone")
-        if self.is_severed(here, there):
+        is_swallowed = self.obstacles.is_swallowed(here, there, HANDSHAKE_BYTES)
+        if is_swallowed or self.obstacles.is_severed(here, there):
             self._fail(dialer, node_id, LostReason.HANDSHAKE_FAILED, connected_ns + HANDSHAKE_NS)
             return world_event(Kind.DROP, "handshake behind a cut")
         if self._ports.get(there) is not other:
@@ -451,12 +425,7 @@ class Network:
         self._world.schedule(max(at_ns, self._world.now_ns), here, here, failed)
 
     def _way(self, source: int, destination: int) -> int | None:
-        add_ns = loss_ppm = 0
-        for number, strain in self._strains.items():
-            if source in strain.nodes or destination in strain.nodes:
-                add_ns += strain.add_ns
-                loss_ppm += strain.loss_ppm
-                self.mattered.add(number)
+        add_ns, loss_ppm = self.obstacles.lateness(source, destination)
         delay = self._paths.delay_ns(source, destination, loss_ppm)
         return None if delay is None else max(delay + add_ns, ARRIVAL_NS_MIN)
 
@@ -486,9 +455,11 @@ class Network:
         return content_frame_bytes(slowest // 8 if slowest else None)
 
     def _taken_at(self, end: End) -> int:
-        """When the path has taken all that left."""
+        """When the path has taken all that left, and the other end reads."""
         uplink = self._uplinks.get(end.index)
         taken_ns = end.free_ns if self._rate_bps(end) else 0
+        if self._world.waiting_at(end.peer.index) >= INBOX_MAX:
+            taken_ns = max(taken_ns, self._world.now_ns + FULL_NS)
         return taken_ns if uplink is None else max(taken_ns, uplink.free_ns)
 
     def flush(self, end: End, work_ns: int = 0) -> None:
@@ -600,10 +571,11 @@ class Network:
 
     def _transmit(self, end: End, parcel: _Parcel) -> None:
         here, there = end.index, end.peer.index
-        if end.held is not None or self.is_cut(here, there):
+        is_stuck = end.held is not None or self.obstacles.is_cut(here, there)
+        if is_stuck or self.obstacles.is_swallowed(here, there, parcel.size):
             self._hold(end, parcel)
             return
-        if end.unheard_ns is None and self.is_cut(there, here):
+        if end.unheard_ns is None and self.obstacles.is_cut(there, here):
             self._expect_word(end)
         way = self._way(here, there)
         if way is None:
@@ -626,9 +598,15 @@ class Network:
 
     def _arrive(self, end: End, parcel: _Parcel) -> Happened:
         self.books.in_the_air -= 1
-        if end.held is not None or self.is_cut(end.index, end.peer.index):
+        is_behind = any(one.number < parcel.number for one in end.held or ())
+        if is_behind or self.obstacles.is_cut(end.index, end.peer.index):
             self._hold(end, parcel)
             return world_event(Kind.DROP, "waits behind a cut")
+        if parcel.size and self.obstacles.is_spoiled(end.index, end.peer.index):
+            self.books.dropped += 1
+            self._lose(end)
+            self._lose(end.peer)
+            return world_event(Kind.DROP, "damaged, as TLS finds")
         self.books.arrived += 1
         return parcel.arrive()
 
@@ -637,7 +615,7 @@ class Network:
             end.held = []
             end.held_since_ns = self._world.now_ns
             self._world.schedule(
-                self._world.now_ns + USER_TIMEOUT_NS,
+                self._world.now_ns + PATIENCE_NS,
                 end.index,
                 end.index,
                 partial(self._give_up, end, self._world.now_ns),
@@ -648,22 +626,10 @@ class Network:
         """What is sent arrives, but nothing that comes back."""
         end.unheard_ns = self._world.now_ns
         self._world.schedule(
-            end.unheard_ns + USER_TIMEOUT_NS,
+            end.unheard_ns + PATIENCE_NS,
             end.index,
             end.index,
             partial(self._give_up, end, end.unheard_ns),
-        )
-
-    def _is_patient(self, end: End) -> bool:
-        here, there = end.index, end.peer.index
-        return any(
-            barrier.is_patient
-            and (
-                (here in barrier.sources and there in barrier.destinations)
-                or (there in barrier.sources and here in barrier.destinations)
-            )
-            for barriers in self._barriers.values()
-            for barrier in barriers
         )
 
     def _give_up(self, end: End, since_ns: int) -> Happened:
@@ -671,7 +637,7 @@ class Network:
         waits = end.held is not None and end.held_since_ns == since_ns
         if not waits and end.unheard_ns != since_ns:
             return world_event(Kind.DROP, "all acknowledged")
-        if self._is_patient(end):
+        if self.obstacles.is_patient(end.index, end.peer.index):
             return world_event(Kind.DROP, "the path is slow, not gone")
         self.books.dropped += len(end.held or ())
         end.held = None

@@ -10,13 +10,15 @@ from typing import Final
 
 from fabgossip.sim.quantities import PPM
 from fabgossip.sim.streams import Stream, Streams
-from fabgossip.sim.world import PLACE_BITS
+from fabgossip.sim.world import NS_PER_S, PLACE_BITS
 
 JITTERS: Final = ("none", "uniform", "long_tail")
 RETRY_NS: Final = 200_000_000
 """First retransmission of a lost packet, doubling (*start*)."""
 RETRIES_MAX: Final = 8
 """Lost this often in a row, the connection is reset."""
+PATIENCE_NS: Final = 10 * NS_PER_S
+"""So long a kernel waits for a word about what it sent: the daemon's limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +124,8 @@ class Paths:
         return base
 
     def delay_ns(self, source: int, destination: int, more_loss_ppm: int = 0) -> int | None:
-        """One packet's way, retransmissions included; None if it never arrives. A fault may lose
-        more packets than the rule."""
+        """One packet's way, retransmissions included; None if it never arrives: it was lost too
+        often, or for longer than a kernel waits. A fault may lose more packets than the rule."""
         rule, base = self._way(source, destination)
         loss_ppm = min(PPM, rule.loss_ppm + more_loss_ppm)
         if not rule.jitter_ns and not loss_ppm:
@@ -136,6 +138,8 @@ class Paths:
                 return base + waited + _jitter_ns(rule, draw & 0xFFFFFFFFFF)
             waited += retry
             retry *= 2
+            if waited > PATIENCE_NS:
+                break
         return None
 
     def _stream(self, source: int, destination: int) -> Stream:

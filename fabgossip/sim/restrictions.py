@@ -21,7 +21,7 @@ from fabgossip.model.ids import ClusterId, ContentHash
 from fabgossip.model.messages import Announce, Have, Heads, Holdings, Manifests, Message
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.checkers import Docket
-from fabgossip.sim.disk import Local
+from fabgossip.sim.kept import Local
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.scenario import CLUSTER
 from fabgossip.sim.world import NS_PER_S

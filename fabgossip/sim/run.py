@@ -23,10 +23,12 @@ from fabgossip.sim.authority import Authority, AuthorityMaker, Draft, Issued
 from fabgossip.sim.checkers import Count, Violation
 from fabgossip.sim.clock import FIRST_UNIX, TRUE, Clock
 from fabgossip.sim.codec import Codec
-from fabgossip.sim.disk import COSTS, Local, SimDisk
+from fabgossip.sim.disk import COSTS, SimDisk
 from fabgossip.sim.faults import Fault, expand
 from fabgossip.sim.host import NodeMaker, Surroundings
 from fabgossip.sim.injection import FaultCounts, Injection
+from fabgossip.sim.kept import Local
+from fabgossip.sim.landing import Deadlines
 from fabgossip.sim.leaks import Leaks
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.machine import Host
@@ -175,6 +177,8 @@ class Run:
                 links_max=scenario.config.neighbors.links_max,
                 is_up=self._is_judged,
                 hostile=self._hostile,
+                deadlines=_deadlines(scenario),
+                now_at=lambda index: self.hosts[index].clock.at(self.world.now_ns),
             ),
             engine.observers,
         )
@@ -211,6 +215,8 @@ class Run:
         self._queue: deque[tuple[Issued, str]] = deque()
         self._deferred: deque[tuple[Issued, str]] = deque()
         self._is_handing_out = False
+        self._is_renewal_late = False
+        """Whether a renewal waits for the light."""
         self._counts: dict[str, Traffic] = {}
         self._plan()
 
@@ -251,7 +257,16 @@ class Run:
         if self.faults is None:
             self.faults = expand(scenario.nemeses, self._streams, heal_ns, scenario.swarm_ppm)
         self._injection.plan(self.faults)
+        for at_ns in sorted({phases.quiet_ns, phases.faults_ns, phases.heal_ns}):
+            self._at(at_ns, self._audit)
         self._plan_counts()
+
+    def _audit(self) -> Happened:
+        for index, host in self.hosts.items():
+            if host.process is not None:
+                node, links = host.process.node, host.process.links
+                self.watch.audit(index, node.view, host.disk, links)
+        return world_event(Kind.CHECK, "audit")
 
     def _plan_counts(self) -> None:
         """When traffic is counted: the quiet phase, its idle part, the end of the liveness
@@ -276,6 +291,10 @@ class Run:
     def _at(self, at_ns: int, action: Callable[[], Happened]) -> None:
         self.world.schedule(at_ns, WORLD, WORLD, action)
 
+    def _once_light(self, action: Callable[[], Happened]) -> None:
+        """Once the control plane is not dark any more."""
+        self._at(max(self._injection.light_ns, self.world.now_ns) + RETRY_NS, action)
+
     def _host(self, node_id: NodeId) -> Host:
         return next(one for one in self.hosts.values() if one.papers.own.node_id == node_id)
 
@@ -285,13 +304,16 @@ class Run:
                 return self._host(act.node_id).crash()
             case "restart":
                 return self._host(act.node_id).start()
+            case "enroll":
+                return self._host(act.node_id).enroll(self._authority.papers(act.node_id))
             case _:
                 return self._take_away(act)
 
     def _take_away(self, act: Act) -> Happened:
-        """The control plane revokes or withdraws; in the dark it waits, as it does to publish."""
+        """The control plane revokes, withdraws or rotates; in the dark it waits, as it does to
+        publish."""
         if self._injection.is_dark:
-            self._at(self.world.now_ns + RETRY_NS, partial(self._take_away, act))
+            self._once_light(partial(self._take_away, act))
             return world_event(Kind.PUBLISH, "dark")
         now = TRUE.at(self.world.now_ns).unix
         match act.kind:
@@ -300,10 +322,24 @@ class Run:
                 self._revoked.add(index)
                 self.watch.dismissed(index)
                 return self._issue(self._authority.revoke_node(act.node_id, now), "")
+            case "change_claims":
+                return self._change_claims(act, now)
+            case "rotate_key" | "retire_key" | "revoke_key":
+                old_keys = _OLD_KEYS[act.kind]
+                return self._issue(self._authority.rotate(act.role, old_keys, now), "")
+            case "open_epoch":
+                return self._issue(self._authority.open_epoch(now), "")
             case "revoke":
                 return self._issue(self._authority.revoke(act.namespace, now), "")
             case _:
                 return self._issue(self._authority.withdraw(act.namespace, now), "")
+
+    def _change_claims(self, act: Act, now: UnixTime) -> Happened:
+        issued = self._authority.change_claims(act.node_id, act.orgs, act.services, now)
+        own = next(one.manifest for one in issued if one.manifest.namespace.node_id == act.node_id)
+        held = self._authority.papers(act.node_id).entitlements
+        self.watch.claims_changed(self._host(act.node_id).index, held, own.order)
+        return self._issue(issued, "")
 
     def _publish_all(self, due: tuple[tuple[Publication, int], ...]) -> Happened:
         drafts = tuple(self._draft(one, version) for one, version in due)
@@ -334,10 +370,18 @@ class Run:
     def _publish(self, drafts: tuple[Draft, ...], through: str) -> Happened:
         """Compile and sign at once; hand out one after the other."""
         if self._injection.is_dark:
-            self._at(self.world.now_ns + RETRY_NS, partial(self._publish, drafts, through))
+            if drafts or not self._is_renewal_late:
+                self._is_renewal_late |= not drafts  # one that is late is enough for all
+                self._once_light(partial(self._publish_late, drafts, through))
             return world_event(Kind.PUBLISH, "dark")
         now = TRUE.at(self.world.now_ns).unix
         return self._issue(self._authority.publish(drafts, now), through)
+
+    def _publish_late(self, drafts: tuple[Draft, ...], through: str) -> Happened:
+        """What could not be published when it was due."""
+        if not drafts:
+            self._is_renewal_late = False
+        return self._publish(drafts, through)
 
     def _issue(self, issued: tuple[Issued, ...], through: str) -> Happened:
         for one in issued:
@@ -354,7 +398,10 @@ class Run:
         if not self._queue:
             return
         issued, through = self._queue[0]
-        host = None if self._injection.is_dark else self._first_up(through)
+        if self._injection.is_dark:
+            self._once_light(self._try_again)
+            return
+        host = self._first_up(through)
         if host is None or host.process is None:
             self._at(self.world.now_ns + RETRY_NS, self._try_again)
             return
@@ -452,9 +499,11 @@ class Run:
         watch.docket.now_ns = watch.liveness.now_ns = self.world.now_ns
         watch.counted.on_audit(self.network.books, self.network.waiting())
         watch.whole.on_newest(self.measures.behind(self.local_of))
+        self._audit()
         if end_ns < phases.end_ns or phases.end_ns == phases.heal_ns:
             return
         watch.whole.on_pieces(watch.agreement)
+        watch.landed.on_end()
         watch.dropped.on_end(
             [
                 (index, other)
@@ -514,11 +563,27 @@ class Run:
             self._engine.on_progress(self.trace.events, key[0])
 
 
+_OLD_KEYS: Final = {"rotate_key": "keep", "retire_key": "retire", "revoke_key": "revoke"}
+"""What becomes of the keys there were."""
+
+
 def _check_every(scenario: Scenario) -> int:
     """Where worlds are compared only at the end: the same run, coupled, is checked by itself."""
     if scenario.is_uncoupled:
         return EVENTS_MAX
     return 1 if len(scenario.nodes) <= SMALL_NODES_MAX else len(scenario.nodes)
+
+
+def _deadlines(scenario: Scenario) -> Deadlines:
+    phases = scenario.phases
+    longest_ns = max((one.rtt_ns + one.rtt_spread_ns for one in scenario.links), default=0)
+    hops = len(scenario.nodes).bit_length()
+    pings_ns = 2 * scenario.config.connections.ping_interval_ms * NS_PER_MS
+    return Deadlines(
+        judged_ns=phases.heal_ns if phases.end_ns > phases.heal_ns else phases.end_ns + 1,
+        end_ns=phases.end_ns,
+        within_ns=pings_ns + 8 * longest_ns * hops,
+    )
 
 
 def _planned(

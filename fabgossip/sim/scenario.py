@@ -49,9 +49,13 @@ PUBLISHED_TYPES: Final = (
     ArtifactType.UPDATE_MANIFEST,
 )
 """The other types are the control plane's own."""
-NODE_ACTS: Final = ("crash", "restart", "revoke_node")
+NODE_ACTS: Final = ("crash", "restart", "revoke_node", "change_claims", "enroll")
 PUBLICATION_ACTS: Final = ("revoke", "tombstone")
+ROLE_ACTS: Final = ("rotate_key", "retire_key", "revoke_key")
+CLUSTER_ACTS: Final = ("open_epoch",)
 """What an act can be, by what it befalls."""
+KEY_ROLES: Final = ("compiler", "directory", "policy", "release", "revocation", "claims")
+"""Whose keys sign what is published here."""
 _NAME: Final = re.compile(r"[a-z0-9-]{1,64}")
 MEASURES: Final = (
     "t50_ms", "t99_ms", "t_last_ms", "t99_bound_ms", "rmr", "ldh", "missed", "interrupted",
@@ -88,6 +92,11 @@ class Act:
     """Of the node it befalls; empty where it befalls a publication."""
     namespace: str
     """Of the publication it befalls."""
+    role: str
+    """Whose keys it befalls."""
+    orgs: tuple[str, ...]
+    services: tuple[str, ...]
+    """What a node is of from then on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -455,16 +464,21 @@ def _act(
     problems: Problems,
 ) -> Act:
     named = {each.name: each.namespace for each in publications}
-    kinds = NODE_ACTS + PUBLICATION_ACTS
+    kinds = NODE_ACTS + PUBLICATION_ACTS + ROLE_ACTS + CLUSTER_ACTS
     if one.kind not in kinds:
         problems.add(f"{path}.kind", f"{one.kind!r} is none of {', '.join(kinds)}")
     if one.node and one.node not in {node.node_id for node in nodes}:
         problems.add(f"{path}.node", f"{one.node!r} is no node of the topology")
     if one.publication and one.publication not in named:
         problems.add(f"{path}.publication", f"{one.publication!r} is no publication")
+    if (one.orgs or one.services) and one.kind != "change_claims":
+        problems.add(path, f"{one.kind} has neither orgs nor services")
+    if one.role and one.role not in KEY_ROLES:
+        problems.add(f"{path}.role", f"{one.role!r} is none of {', '.join(KEY_ROLES)}")
     for key, value, meant in (
         ("node", one.node, NODE_ACTS),
         ("publication", one.publication, PUBLICATION_ACTS),
+        ("role", one.role, ROLE_ACTS),
     ):
         if one.kind in kinds and bool(value) is not (one.kind in meant):
             problems.add(f"{path}.{key}", f"{one.kind} {'needs one' if not value else 'has none'}")
@@ -473,4 +487,7 @@ def _act(
         at_ns=problems.read(f"{path}.at", parse_duration, one.at, 0),
         node_id=NodeId(one.node),
         namespace=named.get(one.publication, ""),
+        role=one.role,
+        orgs=one.orgs,
+        services=one.services,
     )

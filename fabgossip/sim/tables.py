@@ -169,11 +169,15 @@ class ActTable:
     """`act`: something done once, to a node or to what a publication published last."""
 
     kind: str
-    """`crash`, `restart` or `revoke_node`, of a `node`; `revoke` or `tombstone`, of a
-    `publication`."""
+    """`crash`, `restart`, `revoke_node`, `change_claims` or `enroll`, of a `node`; `revoke` or
+    `tombstone`, of a `publication`; `rotate_key`, `retire_key` or `revoke_key`, of a `role`;
+    `open_epoch`."""
     at: str
     node: str = ""
     publication: str = ""
+    role: str = ""
+    orgs: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +211,21 @@ class WithTable:
     rate_kbit: Annotated[int, Bounds(0, 1_000_000_000)] = 0
     by: Annotated[int, Bounds(-(2**31), 2**31)] = 0
     """Seconds."""
+    offset: Annotated[int, Bounds(-86_400, 86_400)] = 0
+    """Seconds after an expiry."""
+    ppm: Annotated[int, Bounds(-500_000, 500_000)] = 0
+    op: str = ""
+    """`read`, `write` or `sync`."""
+    point: str = ""
+    """Of a write: see `fault_kinds.POINTS`."""
+    factor: Annotated[int, Bounds(1, 10_000)] = 1
+    count: Annotated[int, Bounds(0, 1_000)] = 0
+    batch: Annotated[int, Bounds(0, NODES_MAX)] = 0
+    gap: str = "0s"
+    lag: str = "0s"
+    age: str = "0s"
+    quota: str = "0B"
+    passes: str = "0B"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,10 @@ class Bench:
     """Give the node an event after the step under way."""
     send: Callable[[End, Message, TrafficClass, int], bool]
     on_hashed: Callable[[int], None]
-    on_content_sent: Callable[[End, ContentHash], None]
+    on_unpacked: Callable[[int], None]
+    on_piece_sent: Callable[[End, ServeItem, int, bytes], None]
+    on_damaged: Callable[[ContentHash], None]
+    """What was read is not what its name says."""
     on_content_received: Callable[[ContentHash, int], None]
 
 
@@ -170,7 +173,7 @@ class Transfers:
 
     def _read_again(self, wanted: ContentWanted) -> Event:
         content = self._bench.disk.read(wanted.content_hash)
-        if content is None or sha256(content).digest() != wanted.content_hash:
+        if content is None or self._hashed(content) != wanted.content_hash:
             return _failed(wanted, None, FetchFailure.DISK, 0)
         return ContentStored(wanted=wanted, link=None, content=content)
 
@@ -181,10 +184,14 @@ class Transfers:
             self._refuse(wanted, request, FetchFailure.MISSING)
         elif len(content) != wanted.size:
             self._refuse(wanted, request, FetchFailure.BAD_LENGTH)
-        elif sha256(content).digest() != wanted.content_hash:
+        elif self._hashed(content) != wanted.content_hash:
             self._refuse(wanted, request, FetchFailure.BAD_HASH)
         else:
             self._store(wanted, None, content)
+
+    def _hashed(self, content: bytes) -> bytes:
+        self._bench.on_hashed(len(content))
+        return sha256(content).digest()
 
     def _refuse(self, wanted: ContentWanted, request: RequestId, reason: FetchFailure) -> None:
         self._bench.post(
@@ -380,10 +387,11 @@ class Transfers:
         if piece is None:
             answer = NotAvailable(item=item.item)
             self._bench.send(end, answer, effect.traffic, effect.stream)
-            if self._bench.disk.read(item.content_hash) is not None:  # damaged, not removed
+            if self._bench.disk.is_sound(item.content_hash) is False:  # damaged, not removed
+                self._bench.on_damaged(item.content_hash)
                 self._bench.post(ContentLost(content_hash=item.content_hash))
             return
-        self._bench.on_content_sent(end, item.content_hash)
+        self._bench.on_piece_sent(end, item, number, piece)
         size = self._bench.network.content_frame_bytes(end)
         for start in range(0, max(len(piece), 1), size):
             part = piece[start : start + size]
@@ -398,10 +406,10 @@ class Transfers:
         if content is None:
             return None
         if not item.chunk_hashes:
-            return content if sha256(content).digest() == item.content_hash else None
+            return content if self._hashed(content) == item.content_hash else None
         size = chunk_size_of(item.size)
         piece = content[number * size : (number + 1) * size]
-        return piece if sha256(piece).digest() == item.chunk_hashes[number] else None
+        return piece if self._hashed(piece) == item.chunk_hashes[number] else None
 
 
 def _look_ns(pace: Pace) -> int:

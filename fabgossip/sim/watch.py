@@ -9,14 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fabgossip.core.chains import Gap
-from fabgossip.core.effects import Fact, Record
-from fabgossip.core.events import ContentWanted, LostReason, Started
+from fabgossip.core.effects import Fact, Record, ServeItem
+from fabgossip.core.events import ContentWanted, LinkId, LostReason, Started
 from fabgossip.core.view import View
 from fabgossip.core.wants import Want
 from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import Message, TrafficClass
+from fabgossip.model.moment import Now
+from fabgossip.model.persistence import Change, PutClaimsSeen
+from fabgossip.model.scope import Entitlements
 from fabgossip.sim.agreement import Agreement
+from fabgossip.sim.anchored import Anchored
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.checkers import (
     Alive,
@@ -30,16 +34,22 @@ from fabgossip.sim.checkers import (
     Floors,
     Sound,
 )
-from fabgossip.sim.disk import Local
+from fabgossip.sim.disk import SimDisk
 from fabgossip.sim.excuses import Excuses
 from fabgossip.sim.faults import Fault
+from fabgossip.sim.intact import Served, Survived
+from fabgossip.sim.kept import Kept, Local
+from fabgossip.sim.landing import Deadlines, Landed, Lasting
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.liveness import Calm, Dropped, Whole
 from fabgossip.sim.measures import Measures
 from fabgossip.sim.naming import Named
 from fabgossip.sim.network import End, SentFrame
 from fabgossip.sim.observing import CONNECTED, LOST, Observers
+from fabgossip.sim.permitted import Permitted
+from fabgossip.sim.reporting import Reported, Wanting
 from fabgossip.sim.restrictions import Revoked, Withdrawn
+from fabgossip.sim.scoped import Scoped
 from fabgossip.sim.world import World
 
 
@@ -52,6 +62,9 @@ class Limits:
     is_up: Callable[[int], bool]
     """And honest: a hostile node is judged by nobody."""
     hostile: frozenset[int]
+    deadlines: Deadlines
+    now_at: Callable[[int], Now]
+    """By the clocks of a node."""
 
 
 class Chained:
@@ -92,6 +105,16 @@ class Watch:
         self._revoked = Revoked(ledger, docket)
         self._withdrawn = Withdrawn(ledger, docket)
         self._bounded = Bounded(ledger, docket, limits.links_max)
+        self._survived = Survived(ledger, docket)
+        self._served = Served(ledger, docket)
+        self._permitted = Permitted(ledger, docket)
+        self._scoped = Scoped(ledger, docket)
+        self._anchored = Anchored(ledger, docket)
+        self._reported = Reported(ledger, docket)
+        self._wanting = Wanting(ledger, self.liveness)
+        self._now_at = limits.now_at
+        self.landed = Landed(ledger, self.liveness, limits.is_up, limits.deadlines)
+        self._lasting = Lasting(ledger, self.liveness, lambda index: limits.now_at(index).unix)
         self._alive = Alive(ledger, docket)
         self.climbed = Climbed(ledger, docket)
         self.counted = Counted(docket)
@@ -111,6 +134,9 @@ class Watch:
         self._durable.on_sent(sender, message)
         self._revoked.on_sent(sender, receiver, message)
         self._withdrawn.on_sent(sender, message)
+        self._scoped.on_sent(sender, message)
+        self._anchored.on_sent(sender, message)
+        self._served.on_sent(sender, message)
         self.measures.on_sent(message)
 
     def content_sent(self, sender: int, receiver: int, content_hash: ContentHash) -> None:
@@ -122,6 +148,19 @@ class Watch:
         self._durable.on_content_sent(sender, content_hash)
         self._revoked.on_content_sent(sender, receiver, content_hash)
         self._withdrawn.on_content_sent(sender, content_hash)
+        self._permitted.on_content_sent(sender, content_hash)
+        self._scoped.on_content_sent(sender, content_hash)
+        self._anchored.on_content_sent(sender, content_hash)
+
+    def piece_sent(self, sender: int, item: ServeItem, number: int, piece: bytes) -> None:
+        """A chunk of a content, or a whole small one, left a node."""
+        if sender not in self._hostile:
+            self._served.on_piece_sent(sender, item, number, piece)
+
+    def damaged(self, index: int, content_hash: ContentHash) -> None:
+        """A node read a content that is not what its name says."""
+        self.docket.now_ns = self._world.now_ns
+        self._served.on_damaged(index, content_hash)
 
     def arrived(self, index: int, sender: int, frame: SentFrame) -> None:
         """A frame came to a node, whatever it is."""
@@ -179,16 +218,46 @@ class Watch:
         self._floors.on_durable_manifest(index, verified, floor)
         self._durable.on_durable_manifest(index, verified)
         self._withdrawn.on_durable_manifest(index, verified)
+        self._scoped.on_durable_manifest(index, verified)
+        self._anchored.on_durable_manifest(index, verified, floor)
         self.measures.on_durable_manifest(index, verified, self._world.now_ns)
         issued = self.ledger.by_envelope(verified.envelope)
         if issued is not None and issued.manifest.base is None:
             self.agreement.on_durable(index, issued, self._world.now_ns)
+            self.liveness.now_ns = self._world.now_ns
+            self.landed.on_durable(index, verified, issued)
 
     def durable_content(self, index: int, content_hash: ContentHash) -> None:
         """See `DiskTap`."""
         self.docket.now_ns = self._world.now_ns
         self._durable.on_durable_content(index, content_hash)
         self._revoked.on_durable_content(index, content_hash)
+        self._served.on_durable_content(index, content_hash)
+
+    def committed(self, index: int, changes: tuple[Change, ...]) -> None:
+        """See `DiskTap`."""
+        if index not in self._hostile:
+            self.docket.now_ns = self._world.now_ns
+            self._survived.on_committed(index, changes)
+            self._permitted.on_committed(index, changes)
+            self._anchored.on_committed(index, changes)
+            for change in changes:
+                if isinstance(change, PutClaimsSeen):
+                    self.ledger.on_claims_seen(index, change.node_id, change.version)
+
+    def fell_back(self, index: int, kept: Kept) -> None:
+        """See `DiskTap`: what it says it has is held against it, and what it said before is not."""
+        if index in self._hostile:
+            return
+        self.wiped(index)
+        self._survived.on_fell_back(index, kept)
+        self._permitted.on_fell_back(index, kept)
+        self._anchored.on_fell_back(index, kept)
+        for verified in (*kept.heads.values(), *kept.increments.values()):
+            self.durable_manifest(index, verified, kept.floor_of(verified.manifest.namespace.text))
+        for content_hash in kept.contents:
+            self._durable.on_durable_content(index, content_hash)
+            self._revoked.on_durable_content(index, content_hash)
 
     def materialized(self, index: int, namespace: str, local: Local) -> None:
         """See `DiskTap`."""
@@ -196,14 +265,23 @@ class Watch:
             return
         self.docket.now_ns = self._world.now_ns
         self._applied.on_materialized(index, namespace, local)
+        self._survived.on_materialized(index, namespace, local)
         self._floors.on_materialized(index, namespace, local)
         self._revoked.on_materialized(index, namespace, local)
         self._withdrawn.on_materialized(index, namespace, local)
+        self._permitted.on_materialized(index, namespace, local)
+        self._scoped.on_materialized(index, namespace, local)
+        self._anchored.on_materialized(index, namespace, local)
+        self.liveness.now_ns = self._world.now_ns
+        self._lasting.on_materialized(index, namespace, local)
         self.measures.on_materialized(index, namespace, local, self._world.now_ns)
 
-    def started(self, index: int, started: Started) -> None:
-        """A process read its disk."""
+    def started(self, index: int, started: Started, local: dict[str, Local]) -> None:
+        """A process read its disk; local software reads this."""
         self.docket.now_ns = self._world.now_ns
+        if index not in self._hostile:
+            self._survived.on_started(index, started, local)
+            self._permitted.on_started(index, started)
         self._floors.on_started(index, started)
 
     def crashed(self, index: int) -> None:
@@ -211,11 +289,14 @@ class Watch:
         self.liveness.now_ns = self._world.now_ns
         self.measures.on_crashed(index)
         self._alive.on_crashed(index)
+        self._served.on_crashed(index)
         self.dropped.on_crashed(index)
 
     def begun(self, index: int) -> int:
         """A process began; gives the number of its incarnation."""
         self.dropped.on_begun(index)
+        self.liveness.now_ns = self._world.now_ns
+        self.landed.on_begun(index)
         return self._alive.on_begun(index)
 
     def dismissed(self, index: int) -> None:
@@ -227,6 +308,11 @@ class Watch:
         self.agreement.on_wiped(index)
         self._floors.on_wiped(index)
         self._durable.on_wiped(index)
+        self._survived.on_wiped(index)
+        self._permitted.on_wiped(index)
+        self._scoped.on_wiped(index)
+        self._anchored.on_wiped(index)
+        self.landed.on_wiped(index)
         self._revoked.on_wiped(index)
         self._withdrawn.on_wiped(index)
 
@@ -264,10 +350,37 @@ class Watch:
     def fault_on(self, fault: Fault) -> None:
         """A fault began."""
         self.excuses.on_fault(fault)
+        if fault.kind == "control_plane_dark":
+            self._lasting.on_dark(fault.number, is_dark=True)
 
     def fault_off(self, fault: Fault) -> None:
         """It is undone."""
         self.excuses.on_undone(fault)
+        self._lasting.on_dark(fault.number, is_dark=False)
+
+    def asked_to_keep(self, index: int, changes: tuple[Change, ...]) -> None:
+        """A node wants something to be durable."""
+        self._permitted.on_asked(index, changes)
+
+    def claims_changed(self, index: int, held: Entitlements, snapshot: Order) -> None:
+        """A node is entitled to other things; its snapshot of this order says so."""
+        self.ledger.on_claims(index, held, snapshot)
+        self.agreement.on_claims(index)
+        self._named.on_claims(index)
+
+    def clock_word(self, index: int, *, is_synchronized: bool) -> None:
+        """The kernel of a machine said something of its clock."""
+        self.docket.now_ns = self._world.now_ns
+        self._permitted.on_clock_word(index, is_synchronized=is_synchronized)
+
+    def audit(self, index: int, view: View, disk: SimDisk, links: frozenset[LinkId]) -> None:
+        """A phase of the run is over; a node that is up is asked for all it shows."""
+        if index in self._hostile:
+            return
+        self.docket.now_ns = self.liveness.now_ns = self._world.now_ns
+        now = self._now_at(index)
+        self._reported.on_audit(index, view, disk, links, now)
+        self._wanting.on_audit(index, view, now.instant)
 
     def mended(self) -> None:
         """No cut is left."""

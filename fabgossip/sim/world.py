@@ -69,6 +69,10 @@ class World:
         """Whether a place stands still."""
         return self._paused.get(place, 0) > self.now_ns
 
+    def waiting_at(self, place: int) -> int:
+        """How much waits in line at a place that stands still or works."""
+        return len(self._lines.get(place, ()))
+
     def occupy(self, place: int, work_ns: int) -> None:
         """Let a place be busy with what just happened there."""
         self._busy[place] = max(self.now_ns, self._busy.get(place, 0)) + work_ns

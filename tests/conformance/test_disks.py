@@ -229,7 +229,9 @@ def simulated_full(effects: tuple[ReceiveContent, ...]) -> list[Event]:
         step=step,
         post=told.append,
         send=lambda *_: True,
-        on_content_sent=lambda *_: None,
+        on_unpacked=lambda _: None,
+        on_piece_sent=lambda *_: None,
+        on_damaged=lambda _: None,
         on_content_received=lambda _hash, _size: None,
         on_hashed=lambda _size: None,
     )
@@ -396,3 +398,42 @@ def test_both_disks_find_damage_set_it_aside_and_take_a_sound_copy(
     world.run(2 * LOOK_NS, lambda *_: None)
     assert simulated_disk.is_sound(LARGE.content_hash)
     assert [one.verified_at for one in simulated_disk.started().heads] == [77]
+
+
+def test_both_disks_start_without_a_file_cut_short_and_say_what_is_shown(tmp_path: Path) -> None:
+    """And what is there though nothing shows it any more."""
+    one = LARGE
+    shown, away = OTHERS[1], OTHERS[0]
+    changes = [head(one), head(shown), head(away)]
+    local = [switch(shown), switch(away), withdrawal(away)]
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
+        disk = state.new_disk()
+        for change in changes:
+            disk.persist(change, lambda _: None)
+        for each in (one, shown, away):
+            disk.store_small(each.content_hash, each.content, lambda _: None)
+        for effect in local:
+            disk.materialize(effect, lambda _: None)
+        while not disk.is_idle:
+            disk.write_next()
+        path = state.files.path_of(one.content_hash)
+        path.chmod(0o600)
+        path.write_bytes(one.content[:4_096])
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
+        found = state.begin(state.new_disk())
+    world = World()
+    simulated_disk = SimDisk(world, 1, COSTS["instant"], Nobody(), Stream(1), {})
+    for change in changes:
+        simulated_disk.persist(change, nothing)
+    for each in (one, shown, away):
+        simulated_disk.store(each.content_hash, each.content, nothing)
+    for effect in local:
+        simulated_disk.materialize(effect, nothing)
+    world.run(LOOK_NS, lambda *_: None)
+    simulated_disk.contents[one.content_hash] = one.content[:4_096]
+    started = simulated_disk.started()
+    held = {row.namespace: row.held_bytes for row in found.heads}
+    assert held == {row.namespace: row.held_bytes for row in started.heads}
+    assert held[one.manifest.namespace.text] is None
+    assert (found.visible, found.put_away) == (started.visible, started.put_away)
+    assert [len(found.visible), len(found.put_away)] == [1, 1]

@@ -207,7 +207,9 @@ def simulated(content: bytes, script: list[Part]) -> Carried:
         post=carried.told.append,
         send=send,
         on_hashed=lambda _: None,
-        on_content_sent=lambda *_: None,
+        on_unpacked=lambda _: None,
+        on_piece_sent=lambda *_: None,
+        on_damaged=lambda _: None,
         on_content_received=lambda *_: None,
     )
     transfers = SimulatedTransfers(bench)

@@ -29,7 +29,9 @@ from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.authority import NodeIdentity
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.messages import TrafficClass
-from fabgossip.sim.disk import COSTS, Local, SimDisk
+from fabgossip.model.persistence import Change
+from fabgossip.sim.disk import COSTS, SimDisk
+from fabgossip.sim.kept import Kept, Local
 from fabgossip.sim.network import End, Network, SentFrame
 from fabgossip.sim.paths import LinkRule, Paths, Place
 from fabgossip.sim.streams import Streams
@@ -124,6 +126,12 @@ class Nobody:
     identity = identity("n1")
     budget = Budget()
 
+    def committed(self, index: int, changes: tuple[Change, ...]) -> None:
+        raise AssertionError(changes)
+
+    def fell_back(self, index: int, kept: Kept) -> None:
+        raise AssertionError(kept)
+
     def accepts(self, identity: NodeIdentity) -> bool:
         raise AssertionError(identity)
 
@@ -198,7 +206,9 @@ def serving(world: World, network: Network, disk: SimDisk, told: list[Event]) ->
         post=told.append,
         send=lambda *_: True,
         on_hashed=lambda _: None,
-        on_content_sent=lambda *_: None,
+        on_unpacked=lambda _: None,
+        on_piece_sent=lambda *_: None,
+        on_damaged=lambda _: None,
         on_content_received=lambda *_: None,
     )
 
@@ -298,7 +308,9 @@ def simulated(script: list[Arrival]) -> Outcome:
         post=lambda event: told.append((world.now_ns, event)),
         send=lambda *_: True,
         on_hashed=lambda _: None,
-        on_content_sent=lambda *_: None,
+        on_unpacked=lambda _: None,
+        on_piece_sent=lambda *_: None,
+        on_damaged=lambda _: None,
         on_content_received=lambda _hash, _size: None,
     )
     transfers = Transfers(bench)

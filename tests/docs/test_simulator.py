@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from fabgossip.cli.sim import LIBRARY, read_scenario
-from fabgossip.sim import checkers, liveness, restrictions
 from fabgossip.sim.campaign import parse_campaign
 from fabgossip.sim.faults import CUTTING, KINDS
 from fabgossip.sim.hostility import SCRIPTS
+from fabgossip.sim.judges import JUDGES
 from tests.docs.pages import CHECKOUT, DOCS, REFERENCE, blocks, rows
 
 PAGE = REFERENCE / "simulator.md"
@@ -38,8 +38,7 @@ def checkers_of(text: str | None) -> set[str]:
 
 def test_every_checker_is_documented() -> None:
     documented = {row[0] for row in rows(PAGE) if row[0][:1] in ("S", "L") and row[0][1:].isdigit()}
-    modules = (checkers, restrictions, liveness)
-    assert documented == {name for one in modules for name in checkers_of(one.__doc__)}
+    assert documented == {name for one in JUDGES for name in checkers_of(one.__doc__)}
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)

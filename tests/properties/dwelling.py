@@ -39,7 +39,9 @@ from fabgossip.model.authority import NodeIdentity, Opening
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.messages import Hello, Message, Welcome
 from fabgossip.model.moment import Duration, Instant, Now, UnixTime, later
-from fabgossip.sim.disk import COSTS, Local, SimDisk
+from fabgossip.model.persistence import Change
+from fabgossip.sim.disk import COSTS, SimDisk
+from fabgossip.sim.kept import Kept, Local
 from fabgossip.sim.streams import Stream
 from fabgossip.sim.trace import Happened, Kind, world_event
 from fabgossip.sim.world import World
@@ -68,6 +70,12 @@ class Tap:
 
     def durable_manifest(self, _: int, verified: VerifiedManifest, __: Order) -> None:
         self.manifests.add(verified.manifest_hash)
+
+    def committed(self, _: int, __: tuple[Change, ...]) -> None:
+        """Rows are looked up on the disk itself."""
+
+    def fell_back(self, _: int, __: Kept) -> None:
+        """It never lies here."""
 
     def durable_content(self, _: int, __: ContentHash) -> None:
         """Contents are looked up on the disk itself."""

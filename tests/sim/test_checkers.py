@@ -32,8 +32,8 @@ from fabgossip.model.moment import Instant, Now
 from fabgossip.model.persistence import StoredFloor
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.checkers import Applied, Climbed, Disclosed, Docket, Durable, Floors
-from fabgossip.sim.disk import Local
 from fabgossip.sim.host import SimulatedNode
+from fabgossip.sim.kept import Local
 from fabgossip.sim.ledger import Ledger
 from fabgossip.trust.signatures import Verifier
 from tests.sim.factory import FIVE, OFTEN, SEVEN, TOPOLOGY, run_of, scenario
@@ -55,7 +55,12 @@ class Truth:
 
 @pytest.fixture(scope="module")
 def fabric() -> tuple[Ledger, Issued, VerifiedManifest]:
-    act = 'act = [{ kind = "revoke_node", at = "12s", node = "edge-3" }]'
+    acts = (
+        '{ kind = "revoke_node", at = "12s", node = "edge-3" }',
+        '{ kind = "crash", at = "11s", node = "edge-2" }',
+        '{ kind = "restart", at = "12s", node = "edge-2" }',
+    )
+    act = f"act = [{', '.join(acts)}]"
     run = run_of(scenario('phases = { quiet = "13s" }', OFTEN, act, TOPOLOGY, SEVEN), 1)
     outcome = run.run()
     assert outcome.violations == ()

@@ -10,7 +10,7 @@ from fabgossip.model.authority import RevokedKind
 from fabgossip.model.messages import Announce, Announced, Have, Heads, Message
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.checkers import Docket
-from fabgossip.sim.disk import Local
+from fabgossip.sim.kept import Local
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.restrictions import CLOSE_WITHIN_NS, Revoked, Withdrawn
 from fabgossip.sim.run import Run
@@ -113,7 +113,7 @@ def test_acts_take_away_what_they_name(truth: Truth) -> None:
     process = truth.run.hosts[GONE].process
     assert process is not None
     assert truth.run.local_of(OTHER, f"{PREFIX}/qos/old") == Local(
-        versions={Order(1, 1): truth.old.content}
+        versions={Order(1, 1): truth.old.content}, envelopes={Order(1, 1): truth.old.envelope}
     )
 
 

@@ -1,0 +1,33 @@
+"""All modules with checkers: each opens with the table of its own.
+
+Decides: nothing.
+Keeps: whoever lists checkers lists these.
+Must not know: what a checker judges.
+"""
+
+from types import ModuleType
+from typing import Final
+
+from fabgossip.sim import (
+    anchored,
+    checkers,
+    intact,
+    landing,
+    liveness,
+    permitted,
+    reporting,
+    restrictions,
+    scoped,
+)
+
+JUDGES: Final[tuple[ModuleType, ...]] = (
+    checkers,
+    anchored,
+    restrictions,
+    intact,
+    permitted,
+    scoped,
+    reporting,
+    liveness,
+    landing,
+)

@@ -1,0 +1,81 @@
+"""Whether a node that has less than before keeps to it.
+
+Decides: held, violated or unproved.
+Keeps: a node is held to its newest claims from a second after the snapshot that has them is on its
+disk; what it has not heard of binds nobody.
+Must not know: what a node decides, or why.
+
+| id | an honest node never ... |
+|---|---|
+| S3 | tells of, serves or newly applies what its own claims cover no more |
+"""
+
+from typing import Final
+
+from fabgossip.model.artifact import Order, VerifiedManifest
+from fabgossip.model.ids import ContentHash
+from fabgossip.model.messages import Message
+from fabgossip.sim.authority import Issued
+from fabgossip.sim.checkers import Docket
+from fabgossip.sim.kept import Local
+from fabgossip.sim.ledger import Ledger
+from fabgossip.sim.restrictions import told
+from fabgossip.sim.world import NS_PER_S
+
+BINDS_NS: Final = NS_PER_S
+"""From the snapshot on the disk until it binds (*start*)."""
+
+
+class Scoped:
+    """S3: what claims take away is out of use."""
+
+    def __init__(self, ledger: Ledger, docket: Docket) -> None:
+        self._ledger = ledger
+        self._docket = docket
+        self._count = docket.open("S3")
+        self._since: dict[int, int] = {}
+        """When nodes whose claims changed learned of it."""
+        self._shown: dict[tuple[int, str], Order | None] = {}
+
+    def on_durable_manifest(self, index: int, verified: VerifiedManifest) -> None:
+        """A manifest is on the disk."""
+        manifest = verified.manifest
+        is_own = manifest.namespace.node_id == self._ledger.node_id(index)
+        if is_own and self._ledger.on_own_snapshot(index, manifest.order):
+            self._since[index] = self._docket.now_ns
+
+    def on_wiped(self, index: int) -> None:
+        """Its disk is another one."""
+        self._since.pop(index, None)
+
+    def on_sent(self, sender: int, message: Message) -> None:
+        """A message left."""
+        if sender in self._since:
+            for issued in told(self._ledger, message):
+                self._judge("told", sender, issued)
+
+    def on_content_sent(self, sender: int, content_hash: ContentHash) -> None:
+        """Bytes of a content left: of several that name it one must be the sender's."""
+        named = self._ledger.by_content(content_hash)
+        if sender in self._since and named:
+            own = [one for one in named if self._ledger.may_know(sender, one)]
+            self._judge("served", sender, (own or named)[0])
+
+    def on_materialized(self, index: int, namespace: str, local: Local) -> None:
+        """A namespace was switched; what was shown before may stay."""
+        before = self._shown.get((index, namespace))
+        self._shown[(index, namespace)] = local.newest
+        if index not in self._since or local.newest is None or local.newest == before:
+            return
+        issued = self._ledger.by_order(namespace, local.newest)
+        if issued is not None:
+            self._judge("applied", index, issued)
+
+    def _judge(self, what: str, index: int, issued: Issued) -> None:
+        self._count.checks += 1
+        if self._docket.now_ns - self._since[index] <= BINDS_NS:
+            return
+        if not self._ledger.may_know(index, issued):
+            name = f"{issued.manifest.namespace.text} {issued.manifest.order}"
+            detail = f"{self._ledger.node_id(index)}: {name}, which its claims do not cover"
+            self._docket.violated("S3", what, index, detail)
