@@ -20,11 +20,13 @@ FIRST_UNIX: Final = 1_800_000_000
 class Clock:
     """Of one machine."""
 
-    __slots__ = ("_ahead_ns", "_drift_ppm")
+    __slots__ = ("_ahead_ns", "_drift_ppm", "readings")
 
     def __init__(self, skew_ns: int = 0, drift_ppm: int = 0) -> None:
         self._ahead_ns = skew_ns
         self._drift_ppm = drift_ppm
+        self.readings = 0
+        """How often a process read it."""
 
     def step(self, by_s: int) -> None:
         """The wall clock jumps."""
@@ -40,6 +42,11 @@ class Clock:
             instant=Instant(FIRST_INSTANT + passed // NS_PER_MS),
             unix=UnixTime(FIRST_UNIX + (passed + self._ahead_ns) // NS_PER_S),
         )
+
+    def read(self, true_ns: int) -> Now:
+        """What a process reads on both."""
+        self.readings += 1
+        return self.at(true_ns)
 
     def true_ns_of(self, instant: Instant) -> int:
         """The first true time at which the boot clock shows an instant."""

@@ -155,6 +155,8 @@ class SimDisk:
         """What others leave of it."""
         self.is_failing = False
         """Whether every write fails."""
+        self.hindrances = 0
+        """How often it refused or failed for the sake of either."""
         self._failures = 0
         self._is_looked_at = False
         """Whether the next look is planned."""
@@ -235,6 +237,7 @@ class SimDisk:
         """Whether a content of this size may come."""
         is_taken = self._space.takes(size, self._usage(), is_trust=is_trust)
         if not is_taken:
+            self.hindrances += self.free_bytes < ROOMY_BYTES
             self._look_later()
         return is_taken
 
@@ -318,6 +321,7 @@ class SimDisk:
         if not self.is_failing:
             return job.write()
         self._failures += 1
+        self.hindrances += 1
         self._look_later()
         return False
 

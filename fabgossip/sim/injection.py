@@ -1,8 +1,8 @@
 """Carries out the fault plan: each row begins, and is undone at its end.
 
 Decides: nothing the plan did not decide.
-Keeps: a fault *fired* when it began and *mattered* when it changed at least one event; what began
-is undone exactly once.
+Keeps: a fault *fired* when it began and *mattered* when it changed at least one event, or what a
+node was told; what began is undone exactly once.
 Must not know: what a node makes of it, who judges.
 """
 
@@ -21,13 +21,21 @@ from fabgossip.sim.world import WORLD, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FaultCounts:
-    """What became of a plan."""
+class Tally:
+    """What became of some faults."""
 
     planned: int
     fired: int
     mattered: int
     skipped: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultCounts(Tally):
+    """What became of a plan."""
+
+    nemeses: dict[str, Tally]
+    """By nemesis, those of which the plan has no row included."""
 
 
 class Injection:
@@ -44,7 +52,9 @@ class Injection:
         self._planned: tuple[Fault, ...] = ()
         self._fired: set[int] = set()
         self._mattered: set[int] = set()
-        self._skipped = 0
+        self._skipped: set[int] = set()
+        self._counted: dict[int, tuple[Callable[[], int], int]] = {}
+        """Of faults that matter once it grows: what to count, and what it was before."""
         self._cuts: set[int] = set()
         self._dark: set[int] = set()
         self._kinds: dict[str, Callable[[Fault], None]] = {
@@ -72,14 +82,43 @@ class Injection:
         self._mattered |= self._dark
         return bool(self._dark)
 
-    def counts(self) -> FaultCounts:
-        """So far."""
+    def counts(self, nemeses: tuple[str, ...]) -> FaultCounts:
+        """So far, of these nemeses."""
+        for number in tuple(self._counted):
+            self._look(number)
+        whole = self._tally(self._planned)
         return FaultCounts(
-            planned=len(self._planned),
-            fired=len(self._fired),
-            mattered=len(self._mattered | self._network.mattered),
-            skipped=self._skipped,
+            planned=whole.planned,
+            fired=whole.fired,
+            mattered=whole.mattered,
+            skipped=whole.skipped,
+            nemeses={
+                name: self._tally(tuple(one for one in self._planned if one.nemesis == name))
+                for name in nemeses
+            },
         )
+
+    def _tally(self, faults: tuple[Fault, ...]) -> Tally:
+        numbers = frozenset(one.number for one in faults)
+        return Tally(
+            planned=len(numbers),
+            fired=len(numbers & self._fired),
+            mattered=len(numbers & (self._mattered | self._network.mattered)),
+            skipped=len(numbers & self._skipped),
+        )
+
+    def _matters_by(self, fault: Fault, count: Callable[[int], int]) -> None:
+        """A fault matters once what is counted at its targets grows while it is on."""
+
+        def total() -> int:
+            return sum(count(index) for index in fault.targets)
+
+        self._counted[fault.number] = (total, total())
+
+    def _look(self, number: int) -> None:
+        total, before = self._counted[number]
+        if total() > before:
+            self._mattered.add(number)
 
     def plan(self, faults: tuple[Fault, ...]) -> None:
         """Let all of these come."""
@@ -89,7 +128,7 @@ class Injection:
 
     def _on(self, fault: Fault) -> Happened:
         if not fault.targets and fault.kind != "control_plane_dark":
-            self._skipped += 1
+            self._skipped.add(fault.number)
             return world_event(Kind.FAULT_ON, f"{fault.nemesis} skipped")
         self._fired.add(fault.number)
         self._kinds[fault.kind](fault)
@@ -99,6 +138,9 @@ class Injection:
     def _later(self, fault: Fault, undo: Callable[[], None]) -> None:
         def off() -> Happened:
             undo()
+            if fault.number in self._counted:
+                self._look(fault.number)
+                del self._counted[fault.number]
             self._watch.fault_off(fault)
             return world_event(Kind.FAULT_OFF, fault.nemesis)
 
@@ -134,7 +176,7 @@ class Injection:
     def _slow_reader(self, fault: Fault) -> None:
         for index in fault.targets:
             self._network.slow_reading(index, fault.parameters.rate_bps)
-        self._mattered.add(fault.number)
+        self._matters_by(fault, lambda index: self._network.slowed[index])
         self._later(fault, partial(self._read_freely, fault))
 
     def _read_freely(self, fault: Fault) -> None:
@@ -172,8 +214,11 @@ class Injection:
     def _fill(self, fault: Fault) -> None:
         for index in fault.targets:
             self._hosts[index].disk.free_bytes = FULL_BYTES
-        self._mattered.add(fault.number)
+        self._matters_by(fault, self._hindrances)
         self._later(fault, partial(self._empty, fault))
+
+    def _hindrances(self, index: int) -> int:
+        return self._hosts[index].disk.hindrances
 
     def _empty(self, fault: Fault) -> None:
         for index in fault.targets:
@@ -182,7 +227,7 @@ class Injection:
     def _fail_writes(self, fault: Fault) -> None:
         for index in fault.targets:
             self._hosts[index].disk.is_failing = True
-        self._mattered.add(fault.number)
+        self._matters_by(fault, self._hindrances)
         self._later(fault, partial(self._write_again, fault))
 
     def _write_again(self, fault: Fault) -> None:
@@ -192,7 +237,8 @@ class Injection:
     def _pause(self, fault: Fault) -> None:
         for index in fault.targets:
             self._world.pause(index, fault.off_ns)
-        self._mattered.add(fault.number)
+        self._matters_by(fault, lambda index: self._world.halts[index])
+        self._later(fault, lambda: None)
 
     def _mass_restart(self, fault: Fault) -> None:
         chance = self._streams.of(f"fault/{fault.nemesis}/{fault.number}")
@@ -202,7 +248,7 @@ class Injection:
 
     def _wall_step(self, fault: Fault) -> None:
         self._step(fault, fault.parameters.by_s)
-        self._mattered.add(fault.number)
+        self._matters_by(fault, lambda index: self._hosts[index].clock.readings)
         self._later(fault, partial(self._step, fault, -fault.parameters.by_s))
 
     def _step(self, fault: Fault, by_s: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from fabgossip.errors import ScenarioError
-from fabgossip.sim.faults import Fault, Parameters
+from fabgossip.sim.faults import FAULTS_MAX, Fault, Parameters
 from fabgossip.sim.sweep import Result
 
 
@@ -51,6 +51,8 @@ def read_replay(path: Path) -> Replay:
     for name, kind in kinds.items():
         if not isinstance(body.get(name), kind):
             raise ScenarioError(f"{path}: {name}: missing or damaged")
+    if len(body["plan"]) > FAULTS_MAX:
+        raise ScenarioError(f"{path}: plan: more than {FAULTS_MAX} faults")
     return Replay(
         scenario=body["scenario"],
         seed=body["seed"],

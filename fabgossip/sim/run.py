@@ -40,7 +40,7 @@ from fabgossip.sim.streams import Stream, Streams
 from fabgossip.sim.topology import SimNode
 from fabgossip.sim.trace import Checkpoint, Happened, Key, Kind, Trace, world_event
 from fabgossip.sim.watch import Limits, Watch
-from fabgossip.sim.world import EVENTS_MAX, NS_PER_MS, NS_PER_S, WORLD, World
+from fabgossip.sim.world import EVENTS_MAX, NS_PER_MS, NS_PER_S, WORLD, SpinError, World
 from fabgossip.trust.rejections import RejectionCode
 from fabgossip.trust.signatures import Verifier
 
@@ -405,13 +405,18 @@ class Run:
         return self.hosts[index].disk.local.get(namespace)
 
     def run(self, until_ns: int | None = None) -> RunOutcome:
-        """Let it all happen; raises `SpinError`."""
+        """Let it all happen; raises `SpinError` where the world itself spins, `OutOfTimeError`."""
         end_ns = self.scenario.end_ns if until_ns is None else until_ns
-        self.world.run(end_ns, self._on_event)
+        try:
+            self.world.run(end_ns, self._on_event)
+        except SpinError as error:
+            if error.place == WORLD:
+                raise
+            self.watch.raised(error.place, "spin", error)
         for host in self.hosts.values():
             if host.process is not None and not self.watch.docket.violations:
                 host.process.is_sound()
-        self._judge_end(end_ns)
+        self._judge_end()
         self.trace.checkpoint(self.world.now_ns)
         counts, docket = self.watch.docket.counts, self.watch.docket
         by_publication, over_all = self.measures.by_publication(), self.measures.over_all()
@@ -437,7 +442,7 @@ class Run:
             deliveries=self.measures.deliveries,
             unentitled_deliveries=self.measures.unentitled_deliveries,
             behind=tuple(self.measures.behind(self.local_of)),
-            faults=self._injection.counts(),
+            faults=self._injection.counts(tuple(one.name for one in self.scenario.nemeses)),
             heal_ms=self.watch.agreement.heal_ms,
             idle=self._idle(),
             false_evictions=self.watch.dropped.false_evictions,
@@ -446,13 +451,13 @@ class Run:
             bytes_sent=self.network.bytes_sent,
         )
 
-    def _judge_end(self, end_ns: int) -> None:
+    def _judge_end(self) -> None:
         """What a run comes to; liveness only where the whole run was and it has such a phase."""
         watch, phases = self.watch, self.scenario.phases
         watch.docket.now_ns = watch.liveness.now_ns = self.world.now_ns
         watch.counted.on_audit(self.network.books, self.network.waiting())
         watch.whole.on_newest(self.measures.behind(self.local_of))
-        if end_ns < phases.end_ns or phases.end_ns == phases.heal_ns:
+        if self.world.now_ns < phases.end_ns or phases.end_ns == phases.heal_ns:
             return
         watch.whole.on_pieces(watch.agreement)
         watch.dropped.on_end(

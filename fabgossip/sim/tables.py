@@ -13,6 +13,11 @@ from fabgossip.model.bounds import Bounds
 from fabgossip.wire.tables import Problem, TableError, parse_toml, structure_table
 
 NODES_MAX: Final = 100_000
+CHECKERS: Final = (
+    "S1", "S2", "S4", "S5", "S6", "S8", "S9", "S10", "S13", "S15", "S17", "S19", "S20", "S21",
+    "L1", "L5", "L6", "L9",
+)  # fmt: skip
+"""What `proves` can name."""
 _WORDS: Final = {"for": "for_", "with": "with_"}
 _LISTS: Final = {("group", "orgs"), ("group", "services"), ("publication", "size"),
           ("nemesis", "for")}  # fmt: skip

@@ -150,7 +150,7 @@ def test_s22_finds_a_climb_out_of_order(
     truth: Truth, what: str, source: int, step: Step, tried: tuple[tuple[Step, str], ...]
 ) -> None:
     Climbed(truth.ledger, truth.docket).on_asked(ACME, source, climbing(truth, step, *tried))
-    assert [one.signature for one in truth.docket.violations] == [f"S22/{what}"]
+    assert [one.signature for one in truth.docket.violations] == [f"S13/{what}"]
 
 
 def test_s22_finds_a_source_that_is_asked_twice(truth: Truth) -> None:
@@ -158,7 +158,7 @@ def test_s22_finds_a_source_that_is_asked_twice(truth: Truth) -> None:
     node_id = truth.ledger.node_id(STORE)
     want.note(node_id=node_id, outcome="missing", reason="", at=Instant(0))
     Climbed(truth.ledger, truth.docket).on_asked(ACME, STORE, want)
-    assert [one.signature for one in truth.docket.violations] == ["S22/asked twice"]
+    assert [one.signature for one in truth.docket.violations] == ["S13/asked twice"]
 
 
 def test_s2_finds_an_artifact_applied_outside_its_audience(truth: Truth) -> None:

@@ -36,7 +36,7 @@ def test_every_problem_of_form_is_told_at_once() -> None:
 def test_every_problem_of_meaning_is_told_at_once() -> None:
     lines = problems(
         HEAD.replace("redial_min_ms", "redial_min"),
-        'phases = { quiet = "soon" }',
+        'phases = { quiet = "soon", faults = "5s" }',
         "publication = [",
         ROUTES.replace("2KiB", "2kb").replace("routes/core", "qos/core") % "nobody",
         "]",
