@@ -147,14 +147,14 @@ class Scenario:
         return self.phases.end_ns
 
 
-def parse_scenario(text: str, origin: str) -> Scenario:
-    """The scenario of a file's text.
+def parse_scenario(text: str, origin: str, changes: tuple[str, ...] = ()) -> Scenario:
+    """The scenario of a file's text as it is after these changes, each `PATH=VALUE`.
 
     Raises:
         ScenarioError: all problems, a line each.
     """
     try:
-        table = read_table(text)
+        table = read_table(text, changes)
     except TableError as error:
         lines = [f"{one.key or 'file'}: {one.detail} {one.suggestion}" for one in error.problems]
         raise _refused(origin, lines) from error
@@ -227,6 +227,7 @@ def _check_words(table: ScenarioTable, problems: Problems) -> None:
 def _nemeses(
     table: ScenarioTable, nodes: tuple[SimNode, ...], phase: tuple[int, int], problems: Problems
 ) -> tuple[Nemesis, ...]:
+    before = len(problems.lines)
     names = names_of(table.nemesis)
     if len(set(names)) < len(names):
         problems.add("nemesis", "two have the same name, hence the same chance")
@@ -235,7 +236,7 @@ def _nemeses(
         for number, (name, one) in enumerate(zip(names, table.nemesis, strict=True))
     )
     most = sum(faults_most(one, phase[1]) for one in nemeses)
-    if most > FAULTS_MAX:
+    if most > FAULTS_MAX and len(problems.lines) == before:
         problems.add("nemesis", f"may come to {most} faults, at most {FAULTS_MAX}")
     return nemeses
 

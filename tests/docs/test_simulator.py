@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fabgossip.cli.sim import LIBRARY, read_scenario
+from fabgossip.cli.sim_seed import LIBRARY, read_scenario
 from fabgossip.sim import checkers, liveness, restrictions
 from fabgossip.sim.campaign import parse_campaign
 from fabgossip.sim.faults import CUTTING, KINDS

@@ -1,16 +1,26 @@
 """`fabgossip sim run`: one object, one exit code."""
 
 import json
+import pickle
+import platform
 from pathlib import Path
 
 import pytest
 
 from fabgossip.cli.main import run
+from fabgossip.cli.sim_hash_seed import hash_seed_of
+from fabgossip.cli.sim_sweep import Tasks, work_seed
+from fabgossip.errors import FabgossipError, WireError
+from fabgossip.sim.sweep import Job
+from fabgossip.sim.world import OutOfTimeError
 from tests.sim.factory import FIVE, HEAD, ROUTES, TOPOLOGY
+
+CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Path:
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "small.toml"
     parts = (
         HEAD, 'phases = { quiet = "25s" }', f"publication = [{ROUTES % 'store'}]", TOPOLOGY, FIVE,
@@ -62,7 +72,10 @@ def test_a_bad_duration_is_a_mistake_of_usage(small: Path) -> None:
     assert run(["sim", "run", str(small), "--until", "soon"]) == 2
 
 
-def test_the_library_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_library_is_listed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(CHECKOUT)
     assert run(["sim", "list", "--json"]) == 0
     names = [one["name"] for one in json.loads(capsys.readouterr().out)["scenarios"]]
     assert "first-light" in names
@@ -81,6 +94,19 @@ def test_a_failure_runs_again_from_its_file(
     assert again["was"] == first["failure"]["signature"]
 
 
+def test_a_replay_file_says_where_it_failed_and_under_what(
+    small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", "77")
+    run(["sim", "run", str(small), "--until", "20s"])
+    assert "fabgossip sim replay replays/small-1-missed.json" in capsys.readouterr().out
+    body = json.loads(Path("replays/small-1-missed.json").read_text())
+    assert (body["hash_seed"], body["checker"], body["at_ns"]) == (77, "missed", 20 * 10**9)
+    assert body["versions"]["python"] == platform.python_version()
+    assert {"fabgossip", "cryptography", "msgpack"} < body["versions"].keys()
+    assert [one["trace_hash"] for one in body["checkpoints"]][-1] == body["trace_hash"]
+
+
 def test_a_replay_of_another_trace_is_told(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,7 +119,16 @@ def test_a_replay_of_another_trace_is_told(
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("code_hash", "other"), ("plan", [{"number": 1}]), ("seed", "1"), ("kind", "sim-run")],
+    [
+        ("code_hash", "other"),
+        ("plan", [{"number": 1}]),
+        ("plan", [{}] * 10_001),
+        ("seed", "1"),
+        ("kind", "sim-run"),
+        ("hash_seed", "2"),
+        ("versions", []),
+        ("checkpoints", [1]),
+    ],
 )
 def test_a_damaged_replay_is_refused_with_the_field_named(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], field: str, value: object
@@ -133,3 +168,125 @@ def test_all_that_there_is_is_listed(what: str, capsys: pytest.CaptureFixture[st
     assert run(["sim", "list", what, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)[what]
     assert len({row["name"] for row in rows}) == len(rows) > 8
+
+
+class UnsendableError(FabgossipError):
+    """One that no pickle brings back."""
+
+    def __init__(self, one: object, _other: object) -> None:
+        super().__init__(str(one))
+        self.one = lambda: one
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "signature"),
+    [
+        (AssertionError("no such place"), 70, "simulator/AssertionError"),
+        (UnsendableError("odd", 1), 70, "simulator/UnsendableError"),
+        (WireError("BAD", "odd"), 70, "simulator/WireError"),
+        (OutOfTimeError("more than 7 events"), 13, "time/limit"),
+        (MemoryError("full"), 13, "time/limit"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["run", "replay", "sweep"])
+def test_what_keeps_a_run_from_its_end_is_its_result(
+    small: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    error: Exception,
+    code: int,
+    signature: str,
+) -> None:
+    replay = "replays/small-1-missed.json"
+    if verb == "replay":
+        run(["sim", "run", str(small), "--until", "20s"])
+        capsys.readouterr()
+
+    def failing(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("fabgossip.sim.world.World.run", failing)
+    if verb == "sweep":
+        job = Job(str(small), "h", 9, "c")
+        found = Tasks(work_seed, 60, Path(), frozenset())(job)
+        found = pickle.loads(pickle.dumps(found))  # noqa: S301  # our own
+    else:
+        arguments = [str(small), "--seed", "9"] if verb == "run" else [replay]
+        assert run(["sim", verb, *arguments, "--json"]) == code
+        found = json.loads(capsys.readouterr().out)
+    assert (found["exit_code"], found["failure"]["signature"]) == (code, signature)
+    assert found["verdict"] == ("out_of_time" if code == 13 else "simulator")
+    assert str(error) in found["failure"]["detail"]
+
+
+def test_what_is_set_is_as_if_the_file_said_so(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = {
+        "phases.quiet=24s": ('quiet = "25s"', 'quiet = "24s"'),
+        "publication[0].size=3KiB": ('size = "2KiB"', 'size = "3KiB"'),
+        "topology.group[1].count=2": ("count = 3", "count = 2"),
+        "config.neighbors.redial_min_ms=300": ('redial_min_ms" = 200', 'redial_min_ms" = 300'),
+    }
+    flags = [flag for change in changes for flag in ("--set", change)]
+    assert run(["sim", "run", str(small), "--json", *flags]) == 0
+    body = json.loads(capsys.readouterr().out)
+    text = small.read_text()
+    for old, new in changes.values():
+        assert old in text
+        text = text.replace(old, new)
+    small.write_text(text)
+    assert run(["sim", "run", str(small), "--json"]) == 0
+    edited = json.loads(capsys.readouterr().out)
+    assert (body["trace_hash"], body["nodes"]) == (edited["trace_hash"], 4)
+    assert (body["set"], edited["set"]) == (list(changes), [])
+
+
+@pytest.mark.parametrize(
+    "change", ["phases", "=3", "publication[7].size=3KiB", "phases.quiet.more=1", "no.such=1",
+               "title[0]=a", "publication[0]=1"],
+)  # fmt: skip
+def test_what_cannot_be_set_is_refused(
+    small: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    assert run(["sim", "run", str(small), "--set", change]) == 78
+    assert "small.toml: " in capsys.readouterr().err
+
+
+def test_what_was_set_is_in_the_replay_file(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expect = "expect=[{ measure = 't99_ms', max = 1 }]"
+    assert run(["sim", "run", str(small), "--set", expect]) == 11
+    assert run(["sim", "replay", "replays/small-1-expectation.json", "--json"]) == 11
+    lines = capsys.readouterr().out.splitlines()
+    assert json.loads(lines[-1])["is_same_trace"] is True
+
+
+def test_a_hash_seed_goes_with_a_seed_and_is_never_none_at_all() -> None:
+    assert [hash_seed_of(seed) for seed in (0, 1, 2**32 - 2, 2**32 - 1)] == [1, 2, 2**32 - 1, 1]
+
+
+FAULTY = """
+phases = { quiet = "10s", faults = "5s", liveness = "15s" }
+nemesis = [
+  { name = "late", kind = "reset", at = "11s", for = "0s" },
+  { name = "idle", kind = "wall_step", at = "12s", for = "0s", with = { by = 9 } },
+]
+"""
+
+
+def test_a_nemesis_that_matters_in_no_run_is_a_miss(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = (HEAD, FAULTY, f"publication = [{ROUTES % 'store'}]", TOPOLOGY, FIVE)
+    small.write_text("\n".join(parts))
+    assert run(["sim", "run", str(small), "--json"]) == 14
+    body = json.loads(capsys.readouterr().out)
+    assert body["failure"]["signature"] == "coverage/nemesis/idle"
+    assert body["faults"]["nemeses"]["late"]["mattered"] == 1
+    small.write_text(
+        "\n".join(parts).replace("wall_step", "reset").replace(", with = { by = 9 }", "")
+    )
+    assert run(["sim", "run", str(small)]) == 0
