@@ -18,7 +18,7 @@ STDERR_SHOWN_MAX: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
-class _Point:
+class Point:
     """A checkpoint as one line of JSON has it."""
 
     events: int
@@ -61,11 +61,11 @@ def compare(order: Order, result: Result) -> None:
         _fail(result, EXIT_NONDETERMINISTIC, "twin/trace", f"{unlike}, hash seed {hash_seed}")
 
 
-def _points(result: Result) -> list[_Point]:
-    return [_Point(*row) for row in cast("list[tuple[int, int, str]]", result["checkpoints"])]
+def _points(result: Result) -> list[Point]:
+    return [Point(*row) for row in cast("list[tuple[int, int, str]]", result["checkpoints"])]
 
 
-def first_unequal(one: Sequence[_Point], other: Sequence[_Point]) -> str | None:
+def first_unequal(one: Sequence[Point], other: Sequence[Point]) -> str | None:
     """Where two runs part, in words; None where they are the same."""
     for number, (mine, theirs) in enumerate(zip(one, other, strict=False)):
         if mine != theirs:

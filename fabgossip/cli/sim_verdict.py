@@ -12,6 +12,7 @@ from typing import Final, cast
 from fabgossip.cli.output import EXIT_OK
 from fabgossip.cli.sim_hash_seed import current_hash_seed
 from fabgossip.sim.checkers import Count, Violation
+from fabgossip.sim.guard import LeakedWorldError
 from fabgossip.sim.measures import Spread
 from fabgossip.sim.run import Met, RunOutcome
 from fabgossip.sim.world import OutOfTimeError
@@ -54,23 +55,26 @@ def code_hash() -> str:
 
 
 def unfinished(scenario: str, seed: int, error: Exception) -> dict[str, object]:
-    """The result of a run that did not come to its end: out of time or memory, or the simulator's
-    own fault."""
-    is_late = isinstance(error, OutOfTimeError | MemoryError)
-    name = type(error).__name__
-    detail = str(error) if is_late else f"{name}: {error}{_place(error)}"
+    """The result of a run that did not come to its end: out of time or memory, a node that looked
+    at the world itself, or the simulator's own fault."""
+    name, detail = type(error).__name__, str(error)
+    match error:
+        case OutOfTimeError() | MemoryError():
+            word, exit_code, checker, signature = "out_of_time", EXIT_OUT_OF_TIME, "time", "limit"
+        case LeakedWorldError():
+            word, exit_code = "nondeterministic", EXIT_NONDETERMINISTIC
+            checker, signature = "guard", error.what
+        case _:
+            word, exit_code, checker, signature = "simulator", EXIT_SIMULATOR, "simulator", name
+            detail = f"{name}: {error}{_place(error)}"
     return {
         "schema_version": 1,
         "kind": "sim-run",
         "scenario": scenario,
         "seed": seed,
-        "verdict": "out_of_time" if is_late else "simulator",
-        "exit_code": EXIT_OUT_OF_TIME if is_late else EXIT_SIMULATOR,
-        "failure": {
-            "checker": "time" if is_late else "simulator",
-            "signature": "time/limit" if is_late else f"simulator/{name}",
-            "detail": detail,
-        },
+        "verdict": word,
+        "exit_code": exit_code,
+        "failure": {"checker": checker, "signature": f"{checker}/{signature}", "detail": detail},
     }
 
 

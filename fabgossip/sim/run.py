@@ -25,6 +25,7 @@ from fabgossip.sim.clock import FIRST_UNIX, TRUE, Clock
 from fabgossip.sim.codec import Codec
 from fabgossip.sim.disk import COSTS, Local, SimDisk
 from fabgossip.sim.faults import Fault, expand
+from fabgossip.sim.guard import Guard
 from fabgossip.sim.host import NodeMaker, Surroundings
 from fabgossip.sim.injection import FaultCounts, Injection
 from fabgossip.sim.leaks import Leaks
@@ -405,14 +406,23 @@ class Run:
         return self.hosts[index].disk.local.get(namespace)
 
     def run(self, until_ns: int | None = None) -> RunOutcome:
-        """Let it all happen; raises `SpinError` where the world itself spins, `OutOfTimeError`."""
+        """Let it all happen.
+
+        Raises:
+            SpinError: the world itself spins; a node that does violates S19.
+            OutOfTimeError: more events than a run may have.
+            LeakedWorldError: a node looked at the world itself.
+        """
         end_ns = self.scenario.end_ns if until_ns is None else until_ns
-        try:
-            self.world.run(end_ns, self._on_event)
-        except SpinError as error:
-            if error.place == WORLD:
-                raise
-            self.watch.raised(error.place, "spin", error)
+        with Guard() as guard:
+            try:
+                self.world.run(end_ns, self._on_event)
+            except SpinError as error:
+                if error.place == WORLD:
+                    raise
+                self.watch.raised(error.place, "spin", error)
+        if guard.leak is not None:
+            raise guard.leak
         for host in self.hosts.values():
             if host.process is not None and not self.watch.docket.violations:
                 host.process.is_sound()
