@@ -79,7 +79,6 @@ def _add_sweep(verbs: _Verbs) -> None:
         epilog="A campaign prints the object of each run, a line each, and that of the sweep last.",
     )
     _add_many(sweep)
-    sweep.add_argument("--tag", help="all scenarios of the library with this tag too")
     sweep.add_argument("--twin-share", type=float, default=TWIN_PPM / 1_000_000, metavar="P",
                        help="share of seeds run again under another hash seed, and of each "
                        "scenario at least one; 0: none (0.05)")  # fmt: skip
@@ -99,13 +98,13 @@ def _add_worlds(verbs: _Verbs) -> None:
         "fault, 78 bad scenario.",
     )
     _add_many(worlds)
-    worlds.set_defaults(twin_share=0.0, baseline=None, gate=False, tag=None)
+    worlds.set_defaults(twin_share=0.0, baseline=None, gate=False)
     worlds.set_defaults(run=partial(_simulate, "sim_worlds", "run_worlds"))
 
 
 def _add_many(sweep: argparse.ArgumentParser) -> None:
     """The arguments of whatever runs many seeds."""
-    sweep.add_argument("scenario", nargs="*", help="files or names below ./simulations")
+    sweep.add_argument("scenario", nargs="+", help="files or names below ./simulations")
     sweep.add_argument("--seeds", metavar="SEEDS", help="7, 1,3,9 or 1..1000 (the scenario's own)")
     sweep.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (cores)")
     sweep.add_argument("--resume", action="store_true", help="skip what DIR/sweep.jsonl has")

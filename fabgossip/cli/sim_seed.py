@@ -220,7 +220,8 @@ def order_of(job: Job, wall_limit_s: int) -> Order:
     return Order(
         origin=job.scenario,
         text=text,
-        scenario=parse_scenario(text, job.scenario),
+        changes=job.changes,
+        scenario=parse_scenario(text, job.scenario, job.changes),
         seed=job.seed,
         wall_limit_s=wall_limit_s,
         is_alone=False,

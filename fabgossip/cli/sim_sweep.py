@@ -19,9 +19,7 @@ from fabgossip.cli.output import EXIT_OK, say
 from fabgossip.cli.sim import WALL_LIMIT_S
 from fabgossip.cli.sim_seed import (
     find_scenario,
-    library,
     order_of,
-    read_scenario,
     read_text,
     result_of,
     run_seed,
@@ -39,7 +37,8 @@ from fabgossip.cli.sim_verdict import (
 )
 from fabgossip.errors import ScenarioError, UsageError
 from fabgossip.sim.baselines import baseline_of, compared, read_baseline
-from fabgossip.sim.campaign import parse_campaign
+from fabgossip.sim.campaign import CampaignRun, parse_campaign
+from fabgossip.sim.scenario import parse_scenario
 from fabgossip.sim.sweep import (
     Job,
     Key,
@@ -89,9 +88,10 @@ def work_seed(job: Job, wall_limit_s: int, out: Path) -> Result:
     return result_of(order, run_seed(order), out)
 
 
-def scenario_hash(path: Path) -> str:
+def scenario_hash(path: Path, changes: tuple[str, ...] = ()) -> str:
     """What a result or a baseline belongs to."""
-    return sha256(path.read_bytes()).hexdigest()[:16]
+    said = path.read_bytes() + "".join(f"\0{one}" for one in changes).encode()
+    return sha256(said).hexdigest()[:16]
 
 
 def sweep(arguments: argparse.Namespace, kind: Kind) -> int:
@@ -144,7 +144,7 @@ def _jobs(arguments: argparse.Namespace) -> tuple[list[Job], bool, int]:
         given = parse_seeds(arguments.seeds) if arguments.seeds else ()
     except ValueError as error:
         raise UsageError(f"--seeds: {error}") from error
-    planned: list[tuple[str, tuple[int, ...]]] = []
+    planned: list[CampaignRun] = []
     is_campaign, limit_s = False, WALL_LIMIT_S
     for name in arguments.scenario:
         path = find_scenario(name)
@@ -152,20 +152,16 @@ def _jobs(arguments: argparse.Namespace) -> tuple[list[Job], bool, int]:
         if "[[run]]" in text:
             campaign = parse_campaign(text, str(path))
             is_campaign, limit_s = True, max(limit_s, campaign.wall_limit_s)
-            planned += [(one.scenario, one.seeds) for one in campaign.run]
+            planned += campaign.run
         else:
-            planned.append((name, ()))
-    if arguments.tag is not None:
-        planned += [(str(path), ()) for path, one in library() if arguments.tag in one.tags]
-    if not planned:
-        raise UsageError("names no scenario")
+            planned.append(CampaignRun(scenario=name))
     jobs = []
-    for name, seeds in planned:
-        path = find_scenario(name)
-        scenario = read_scenario(path)
+    for one in planned:
+        path = find_scenario(one.scenario)
+        scenario = parse_scenario(read_text(path), str(path), one.set)
         jobs += [
-            Job(str(path), scenario_hash(path), seed, code_hash())
-            for seed in given or seeds or scenario.seeds
+            Job(str(path), scenario_hash(path, one.set), seed, code_hash(), one.set)
+            for seed in given or one.seeds or scenario.seeds
         ]
     return list({job.key: job for job in jobs}.values()), is_campaign, limit_s
 
@@ -262,7 +258,8 @@ def _print_summary(body: Result, rows: list[Result], again: str) -> None:
         print(f"  {one['signature']}: {one['count']} times, first with seed {one['first_seed']}")
         print(f"    {one['detail']}")
         command = again.format(scenario=one["scenario"], seed=one["fastest_seed"])
-        print(f"    fabgossip {command}")
+        changes = "".join(f" --set '{change}'" for change in cast("list[str]", one["set"]))
+        print(f"    fabgossip {command}{changes}")
         if one["replay"]:
             print(f"    fabgossip sim replay {one['replay']}")
     for one in cast("list[Result]", body["idle_nemeses"]):

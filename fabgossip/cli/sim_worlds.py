@@ -9,7 +9,7 @@ from typing import Final
 
 from fabgossip.cli.output import EXIT_OK
 from fabgossip.cli.sim_authority import SeededAuthority
-from fabgossip.cli.sim_seed import read_scenario
+from fabgossip.cli.sim_seed import order_of
 from fabgossip.cli.sim_sweep import Kind, sweep
 from fabgossip.cli.sim_verdict import EXIT_COVERAGE, EXIT_SAFETY, judge
 from fabgossip.errors import WireError
@@ -34,7 +34,7 @@ def run_worlds(arguments: argparse.Namespace) -> int:
 
 def work_worlds(job: Job, wall_limit_s: int, _: Path) -> Result:
     """One seed in both worlds, as one result, in a process of its own."""
-    scenario = read_scenario(Path(job.scenario))
+    scenario = order_of(job, wall_limit_s).scenario
     began = time.monotonic()
 
     def on_progress(_: int, time_ns: int) -> None:

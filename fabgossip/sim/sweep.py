@@ -38,8 +38,11 @@ class Job:
     scenario: str
     """Its file."""
     scenario_hash: str
+    """Of its text and of what is set in it."""
     seed: int
     code_hash: str
+    changes: tuple[str, ...] = ()
+    """`PATH=VALUE`, made to the text."""
 
     @property
     def key(self) -> Key:
@@ -215,6 +218,7 @@ def _failure(signature: str, rows: list[Result]) -> Result:
         "detail": cast("Result", fastest["failure"]).get("detail"),
         "count": len(rows),
         "scenario": fastest["scenario"],
+        "set": fastest.get("set", []),
         "first_seed": min(int(str(one["seed"])) for one in rows),
         "fastest_seed": fastest["seed"],
         "replay": files.get("replay"),

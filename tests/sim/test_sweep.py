@@ -113,6 +113,7 @@ def test_failures_are_told_by_signature_with_the_fastest_seed() -> None:
             "detail": None,
             "count": 2,
             "scenario": "a",
+            "set": [],
             "first_seed": 2,
             "fastest_seed": 5,
             "replay": None,
