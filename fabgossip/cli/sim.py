@@ -121,6 +121,7 @@ def _add_replay(verbs: _Verbs) -> None:
     replay = verbs.add_parser("replay", help="run a failure again from its file")
     replay.add_argument("file", type=Path, help="a replay file")
     replay.add_argument("--force", action="store_true", help="although other code wrote it")
+    replay.add_argument("--to-event", type=int, metavar="N", help="end with event N")
     replay.add_argument("--wall-limit", type=int, default=WALL_LIMIT_S, metavar="S",
                         help=f"seconds it may take ({WALL_LIMIT_S})")  # fmt: skip
     replay.add_argument("--json", action="store_true", help="one JSON object on standard output")

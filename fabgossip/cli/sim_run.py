@@ -3,7 +3,7 @@
 import argparse
 import json
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from fabgossip.cli.output import say
 from fabgossip.cli.sim_seed import (
@@ -18,10 +18,14 @@ from fabgossip.cli.sim_seed import (
 from fabgossip.cli.sim_twin import compare
 from fabgossip.cli.sim_verdict import EXIT_NONDETERMINISTIC, code_hash, print_summary
 from fabgossip.errors import ScenarioError, UsageError
+from fabgossip.sim.narration import Line, Narration
 from fabgossip.sim.quantities import parse_duration
 from fabgossip.sim.replay import read_replay
-from fabgossip.sim.scenario import parse_scenario
+from fabgossip.sim.scenario import Scenario, parse_scenario
 from fabgossip.sim.sweep import Result
+
+LINES_SHOWN: Final = 20
+"""Records before a failure that a replay tells."""
 
 
 def run_sim(arguments: argparse.Namespace) -> int:
@@ -80,6 +84,8 @@ def run_replay(arguments: argparse.Namespace) -> int:
             f"{path}: code_hash: other code wrote it; --force runs its plan all the same"
         )
     scenario = parse_scenario(replay.scenario, str(path), replay.changes)
+    is_whole = arguments.to_event is None
+    narration = Narration(replay.at_ns if is_whole else scenario.end_ns, LINES_SHOWN)
     order = Order(
         origin=str(path),
         text=replay.scenario,
@@ -89,16 +95,39 @@ def run_replay(arguments: argparse.Namespace) -> int:
         until_ns=None if replay.until_ns == scenario.end_ns else replay.until_ns,
         wall_limit_s=arguments.wall_limit,
         plan=replay.plan,
+        narration=narration,
+        last_event=arguments.to_event,
         is_alone=True,
     )
     ending = run_seed(order)
     result = result_of(order, ending, None)
     is_same = isinstance(ending, Ran) and ending.outcome.trace_hash == replay.trace_hash
-    if isinstance(ending, Ran) and not is_same and is_same_code:
+    if isinstance(ending, Ran) and is_whole and not is_same and is_same_code:
         result["verdict"], result["exit_code"] = "nondeterministic", EXIT_NONDETERMINISTIC
     if arguments.json:
-        print(json.dumps(result | {"is_same_trace": is_same, "was": replay.signature}))
+        last = [_told(line, scenario) for line in narration.lines]
+        print(json.dumps(
+            result | {"is_same_trace": is_same, "was": replay.signature, "last": last}
+        ))  # fmt: skip
     else:
+        for line in narration.lines:
+            row = _told(line, scenario)
+            print("  {event}  {at_ns} ns  {place} < {source}  {kind}  {said}".format(**row))
         _tell(ending, result)
-        print(f"  was {replay.signature}; {'the same' if is_same else 'another'} trace")
+        became = "the same trace" if is_same else "another trace"
+        print(f"  was {replay.signature}; {became if is_whole else 'not the whole trace'}")
     return cast("int", result["exit_code"])
+
+
+def _told(line: Line, scenario: Scenario) -> Result:
+    """A record with the names of its places."""
+    time_ns, place, source, _ = line.key
+    names = {node.index: str(node.node_id) for node in scenario.nodes}
+    return {
+        "event": line.number,
+        "at_ns": time_ns,
+        "place": names.get(place, "the world"),
+        "source": names.get(source, "the world"),
+        "kind": line.kind.name.lower(),
+        "said": line.said,
+    }

@@ -17,6 +17,7 @@ from fabgossip.cli.sim_verdict import Cost, Verdict, code_hash, judge, report, u
 from fabgossip.errors import ScenarioError
 from fabgossip.sim.faults import Fault
 from fabgossip.sim.host import default_node
+from fabgossip.sim.narration import Narration
 from fabgossip.sim.replay import Replay, write_replay
 from fabgossip.sim.run import Engine, Run, RunOutcome
 from fabgossip.sim.scenario import Scenario, parse_scenario
@@ -80,6 +81,10 @@ class Order:
     until_ns: int | None = None
     wall_limit_s: int
     plan: tuple[Fault, ...] | None = None
+    narration: Narration | None = None
+    """What is to tell the last of it."""
+    last_event: int | None = None
+    """The run ends with it."""
     is_alone: bool
     """Whether every nemesis has to matter in this very run; of many seeds one is enough."""
 
@@ -111,7 +116,7 @@ def run_seed(order: Order) -> Ending:
 
 def _due(order: Order) -> tuple[str, ...]:
     """Nemeses that must have mattered in this run."""
-    if not order.is_alone or order.until_ns is not None:
+    if not order.is_alone or order.until_ns is not None or order.last_event is not None:
         return ()
     return tuple(one.name for one in order.scenario.nemeses)
 
@@ -129,11 +134,14 @@ def _run(order: Order) -> tuple[RunOutcome, Cost, tuple[Fault, ...]]:
         if events % COLLECT_EVERY == 0:
             gc.collect()
 
+    told = order.narration
     engine = Engine(
         make_authority=SeededAuthority,
         verifier=Ed25519Verifier(),
-        make_node=default_node,
+        make_node=default_node if told is None else told.told(default_node),
         on_progress=on_progress,
+        on_record=None if told is None else told.on_record,
+        last_event=order.last_event,
     )
     before = _rss_bytes()
     gc.disable()  # little is garbage before a run ends, and looking for it takes time

@@ -69,6 +69,10 @@ class Engine:
     make_node: NodeMaker
     on_progress: Callable[[int, int], None] = lambda _events, _time_ns: None
     observers: Observers = field(default_factory=lambda: Observers(frozenset()))
+    on_record: Callable[[int, Key, Happened], None] | None = None
+    """Told of each event once it is in the trace, with its number."""
+    last_event: int | None = None
+    """The run ends with this event of it, if it has so many."""
     leaks: Leaks | None = None
     """What hostile nodes know from elsewhere, as of another run; None: all of this one."""
 
@@ -525,6 +529,10 @@ class Run:
 
     def _on_event(self, key: Key, happened: Happened) -> None:
         self.trace.add(key, happened)
+        if self._engine.on_record is not None:
+            self._engine.on_record(self.trace.events, key, happened)
+        if self.trace.events == self._engine.last_event:
+            self.world.stop()
         if self.trace.events % 1_000 == 0:
             self._engine.on_progress(self.trace.events, key[0])
 

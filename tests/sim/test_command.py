@@ -10,6 +10,7 @@ import pytest
 from fabgossip.cli.main import run
 from fabgossip.cli.sim_hash_seed import hash_seed_of
 from fabgossip.cli.sim_sweep import Tasks, work_seed
+from fabgossip.cli.sim_worlds import work_worlds
 from fabgossip.errors import FabgossipError, WireError
 from fabgossip.sim.sweep import Job
 from fabgossip.sim.world import OutOfTimeError
@@ -290,3 +291,35 @@ def test_a_nemesis_that_matters_in_no_run_is_a_miss(
         "\n".join(parts).replace("wall_step", "reset").replace(", with = { by = 9 }", "")
     )
     assert run(["sim", "run", str(small)]) == 0
+
+
+def test_a_replay_tells_the_last_of_what_happened(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["sim", "run", str(small), "--until", "21s", "--set", "topology.link[1].rtt=9s"])
+    capsys.readouterr()
+    path = "replays/small-1-missed.json"
+    assert run(["sim", "replay", path, "--json"]) == 11
+    body = json.loads(capsys.readouterr().out)
+    assert body["is_same_trace"], "a run is the same whether it is told or not"
+    numbers = [one["event"] for one in body["last"]]
+    assert numbers == list(range(numbers[-1] - 19, numbers[-1] + 1))
+    assert {one["place"] for one in body["last"]} <= {
+        "the world", "store-0", "near-0", "near-1", "near-2", "far-0",
+    }  # fmt: skip
+    assert any("-> " in one["said"] for one in body["last"])
+    run(["sim", "replay", path, "--to-event", "300"])
+    out = capsys.readouterr().out
+    assert "  300  " in out
+    assert "  301  " not in out
+    assert "not the whole trace" in out
+
+
+def test_the_other_verbs_have_results_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        raise UnsendableError("odd", 1)
+
+    monkeypatch.setattr("fabgossip.sim.world.World.run", failing)
+    path = CHECKOUT / "simulations" / "scenarios" / "scope-twins.toml"
+    found = Tasks(work_worlds, 60, Path(), frozenset())(Job(str(path), "h", 1, "c"))
+    assert (found["verdict"], found["exit_code"]) == ("simulator", 70)
