@@ -3,7 +3,6 @@
 import argparse
 import json
 import multiprocessing
-import os
 import signal
 import sys
 import time
@@ -24,7 +23,7 @@ from fabgossip.cli.sim_seed import (
     result_of,
     run_seed,
 )
-from fabgossip.cli.sim_twin import compare
+from fabgossip.cli.sim_twin import compare, end_with_twins
 from fabgossip.cli.sim_verdict import (
     EXIT_COVERAGE,
     EXIT_LIVENESS,
@@ -194,17 +193,14 @@ def _pool(jobs: int) -> Executor:
 
 
 def _begin() -> None:
-    """A worker ends together with the twin it waits for: both are of one group."""
-    os.setpgid(0, 0)
+    """A worker that is told to end takes the twin it waits for with it."""
+    signal.signal(signal.SIGTERM, end_with_twins)
 
 
 def _leave() -> None:
     """Nobody waits for what is under way."""
     for worker in multiprocessing.active_children():
-        try:
-            os.killpg(cast("int", worker.pid), signal.SIGTERM)
-        except ProcessLookupError:
-            worker.terminate()  # it has not come to `_begin`
+        worker.terminate()
 
 
 def _given_up(job: Job) -> Result:

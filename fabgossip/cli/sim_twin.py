@@ -1,16 +1,19 @@
 """A run once more, in a fresh process under another hash seed: all checkpoints must be equal."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
-from typing import Final, cast
+from typing import Final, NoReturn, cast
 
+from fabgossip.cli.output import EXIT_OK
 from fabgossip.cli.sim_hash_seed import current_hash_seed, hash_seed_of, under
 from fabgossip.cli.sim_seed import Order
 from fabgossip.cli.sim_verdict import EXIT_NONDETERMINISTIC, EXIT_OUT_OF_TIME, EXIT_SIMULATOR
+from fabgossip.sim.quantities import write_duration
 from fabgossip.sim.sweep import Result
 
 STDERR_SHOWN_MAX: Final = 400
@@ -38,16 +41,12 @@ def compare(order: Order, result: Result) -> None:
     for change in order.changes:
         command += ["--set", change]
     if order.until_ns is not None:
-        command += ["--until", f"{order.until_ns}ns"]
-    with TemporaryDirectory() as folder:
-        ran = subprocess.run(  # noqa: S603  # our own program, no shell
-            [*command, "--out", folder], env=under(hash_seed), capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
+        command += ["--until", write_duration(order.until_ns)]
+    said, complaint = _run(command, hash_seed)
     try:
-        twin: Result = json.loads(ran.stdout)
+        twin: Result = json.loads(said)
     except ValueError:
-        _fail(result, EXIT_SIMULATOR, "twin/died", ran.stderr[-STDERR_SHOWN_MAX:])
+        _fail(result, EXIT_SIMULATOR, "twin/died", complaint[-STDERR_SHOWN_MAX:])
         return
     if "checkpoints" not in twin:
         is_late = twin.get("exit_code") == EXIT_OUT_OF_TIME
@@ -59,6 +58,33 @@ def compare(order: Order, result: Result) -> None:
     cast("Result", result["run"])["twin"] = "equal" if unlike is None else "unequal"
     if unlike is not None:
         _fail(result, EXIT_NONDETERMINISTIC, "twin/trace", f"{unlike}, hash seed {hash_seed}")
+
+
+def _run(command: list[str], hash_seed: int) -> tuple[str, str]:
+    """What a program says on standard output and error."""
+    with (
+        TemporaryDirectory() as folder,
+        subprocess.Popen(  # noqa: S603  # our own program, no shell
+            [*command, "--out", folder], env=under(hash_seed), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as twin,
+    ):  # fmt: skip
+        _TWINS.append(twin)
+        try:
+            return twin.communicate()
+        finally:
+            _TWINS.remove(twin)
+
+
+_TWINS: Final[list["subprocess.Popen[str]"]] = []
+"""Under way."""
+
+
+def end_with_twins(_number: int, _frame: object) -> NoReturn:
+    """Ends this process at once, and what it waits for."""
+    for twin in _TWINS:
+        twin.kill()
+    os._exit(EXIT_OK)
 
 
 def _points(result: Result) -> list[Point]:

@@ -69,6 +69,11 @@ def test_a_bad_scenario_and_a_bad_argument_have_codes_of_their_own(
     assert "no-such-scenario" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["sweep", "report"])
+def test_a_gate_needs_a_baseline(small: Path, verb: str) -> None:
+    assert run(["sim", verb, str(small), "--gate"]) == 2
+
+
 def test_a_bad_duration_is_a_mistake_of_usage(small: Path) -> None:
     assert run(["sim", "run", str(small), "--until", "soon"]) == 2
 
@@ -123,7 +128,6 @@ def test_a_replay_of_another_trace_is_told(
     [
         ("code_hash", "other"),
         ("plan", [{"number": 1}]),
-        ("plan", [{}] * 10_001),
         ("seed", "1"),
         ("kind", "sim-run"),
         ("hash_seed", "2"),
@@ -139,6 +143,16 @@ def test_a_damaged_replay_is_refused_with_the_field_named(
     path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
     assert run(["sim", "replay", str(path)]) == 78
     assert field in capsys.readouterr().err
+
+
+def test_a_replay_of_more_faults_than_a_plan_may_have_is_refused(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["sim", "run", str(small), "--until", "20s"])
+    path = Path("replays/small-1-missed.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"plan": [{}] * 10_001}))
+    assert run(["sim", "replay", str(path)]) == 78
+    assert "plan: more than 10000 faults" in capsys.readouterr().err
 
 
 def test_what_was_to_be_proved_and_did_not_come_up_is_a_miss(
