@@ -58,11 +58,12 @@ _ASKING = ("query", "audit", "waiting")
 
 def main() -> int:
     """The console script."""
-    return run(sys.argv[1:])
+    return run(sys.argv[1:], is_program=True)
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run one command; gives its exit code."""
+def run(arguments: Sequence[str], *, is_program: bool = False) -> int:
+    """Run one command; gives its exit code. `is_program`: nothing else runs in this process, so
+    that a command may take its place."""
     command = next((one for one in arguments if not one.startswith("-")), None)
     parser = _parser(None if command is None else _COMMANDS.get(command))
     # As typed: of arguments that make no sense nothing was parsed.
@@ -73,6 +74,7 @@ def run(arguments: Sequence[str]) -> int:
         if chosen is None:
             parser.print_help(sys.stderr)
             return EXIT_USAGE
+        parsed.is_program = is_program
         return chosen(parsed)
     except _MisuseError as error:
         return _failed(error, as_json=as_json)

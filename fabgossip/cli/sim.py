@@ -1,378 +1,138 @@
-"""`fabgossip sim`: many nodes in virtual time, judged by the truth."""
+"""`fabgossip sim`: many nodes in virtual time, judged by the truth. Only the arguments are here:
+what carries them out is loaded once the hash seed is right."""
 
 import argparse
-import gc
-import json
+import importlib
 import os
-import resource
-import sys
-import time
-from dataclasses import dataclass, fields
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
-from fabgossip.cli.output import EXIT_OK, say
-from fabgossip.cli.sim_authority import SeededAuthority
-from fabgossip.cli.sim_sweep import (
-    Doors,
-    OutOfTimeError,
-    add_report,
-    add_sweep,
-    out_of_time,
-    run_report,
-    run_sweep,
-)
-from fabgossip.cli.sim_verdict import (
-    EXIT_NONDETERMINISTIC,
-    EXIT_OUT_OF_TIME,
-    EXIT_SIMULATOR,
-    Cost,
-    Verdict,
-    code_hash,
-    judge,
-    print_summary,
-    report,
-)
-from fabgossip.cli.sim_worlds import WORLDS_AGAIN, add_worlds, run_worlds
-from fabgossip.errors import ScenarioError, UsageError
-from fabgossip.sim.faults import KINDS, PICKS, Fault
-from fabgossip.sim.host import default_node
-from fabgossip.sim.hostility import SCRIPTS
-from fabgossip.sim.judges import JUDGES
-from fabgossip.sim.quantities import parse_duration
-from fabgossip.sim.replay import Replay, read_replay, write_replay
-from fabgossip.sim.run import Engine, Run, RunOutcome
-from fabgossip.sim.scenario import MEASURES, Scenario, parse_scenario
-from fabgossip.sim.sweep import Job, Result
-from fabgossip.sim.tables import SelectTable
-from fabgossip.trust.signatures import Ed25519Verifier
+from fabgossip.cli.sim_hash_seed import restart
 
-LIBRARY: Final = Path("simulations")
-PROGRESS_S: Final = 0.2
-COLLECT_EVERY: Final = 1_000_000
-"""Events after which garbage is looked for."""
+WALL_LIMIT_S: Final = 120
+TWIN_PPM: Final = 50_000
+"""A twentieth of the seeds is run once more under another hash seed."""
+LISTS: Final = ("scenarios", "nemeses", "selectors", "checkers", "measures", "adversaries")
+_Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no other name
 
 
-def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def register(commands: _Verbs) -> None:
     """Add the command."""
     parser = commands.add_parser("sim")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _add_run(verbs)
+    _add_sweep(verbs)
+    _add_worlds(verbs)
+    _add_replay(verbs)
+    _add_report(verbs)
+    listed = verbs.add_parser("list", help="what there is: scenarios, nemeses, checkers ..")
+    listed.add_argument("what", nargs="?", default="scenarios", choices=LISTS)
+    listed.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    listed.set_defaults(run=partial(_carry_out, "sim_list", "run_list"))
+
+
+def _carry_out(module: str, name: str, arguments: argparse.Namespace) -> int:
+    found: Callable[[argparse.Namespace], int] = getattr(
+        importlib.import_module(f"fabgossip.cli.{module}"), name
+    )
+    return found(arguments)
+
+
+def _simulate(module: str, name: str, arguments: argparse.Namespace) -> int:
+    if arguments.is_program:
+        restart(arguments)
+    return _carry_out(module, name, arguments)
+
+
+def _add_run(verbs: _Verbs) -> None:
     run = verbs.add_parser(
         "run",
         help="run one scenario with one seed",
         description="Run one scenario with one seed.",
         epilog="Exit codes: 0 held, 10 safety violated, 11 liveness or expectation violated, "
-        "70 simulator fault, 78 bad scenario.",
+        "12 not deterministic, 13 out of time, 14 something was not put to the test, 70 simulator "
+        "fault, 78 bad scenario.",
     )
     run.add_argument("scenario", help="a file, or a name below ./simulations")
     run.add_argument("--seed", type=int, default=1, help="of all chance (1)")
+    run.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="changes",
+                     help="as if the file said so: swarm=0.5, nemesis[0].for=9s")  # fmt: skip
     run.add_argument("--until", metavar="DUR", help="end there, such as 30s")
+    run.add_argument("--check-determinism", action="store_true",
+                     help="run again under another hash seed; both must be the same")  # fmt: skip
     run.add_argument("--hash-seed", type=int, metavar="N", help="restart under PYTHONHASHSEED=N")
     run.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    run.set_defaults(run=run_sim)
-    run.add_argument("--wall-limit", type=int, metavar="S", help="seconds it may take")
-    run.add_argument("--out", type=Path, metavar="DIR", help="a replay file of a failure goes here")
-    doors = Doors(find_scenario, read_scenario, work)
-    add_sweep(verbs).set_defaults(run=partial(run_sweep, doors=doors))
-    worlds = Doors(find_scenario, read_scenario, work_worlds, WORLDS_AGAIN)
-    add_worlds(verbs).set_defaults(run=partial(run_sweep, doors=worlds))
+    run.add_argument("--wall-limit", type=int, default=WALL_LIMIT_S, metavar="S",
+                     help=f"seconds it may take ({WALL_LIMIT_S})")  # fmt: skip
+    run.add_argument("--out", type=Path, default=Path(), metavar="DIR",
+                     help="a replay file of a failure goes to DIR/replays (.)")  # fmt: skip
+    run.set_defaults(run=partial(_simulate, "sim_run", "run_sim"))
+
+
+def _add_sweep(verbs: _Verbs) -> None:
+    sweep = verbs.add_parser(
+        "sweep",
+        help="run many seeds of scenarios, or a campaign",
+        description="Run many seeds of scenarios, or a campaign.",
+        epilog="A campaign prints the object of each run, a line each, and that of the sweep last.",
+    )
+    _add_many(sweep)
+    sweep.add_argument("--twin-share", type=float, default=TWIN_PPM / 1_000_000, metavar="P",
+                       help="share of seeds run again under another hash seed, and of each "
+                       "scenario at least one; 0: none (0.05)")  # fmt: skip
+    sweep.add_argument("--baseline", type=Path, metavar="DIR", help="compare with what is there")
+    sweep.add_argument("--gate", action="store_true", help="worse than the baseline fails")
+    sweep.set_defaults(run=partial(_simulate, "sim_sweep", "run_sweep"))
+
+
+def _add_worlds(verbs: _Verbs) -> None:
+    worlds = verbs.add_parser(
+        "worlds",
+        help="run seeds in two worlds that must look alike to the observers of a scenario",
+        description="Run each seed in two worlds that differ in what the observers of a scenario "
+        "may not know: they must get the same bytes at the same moments.",
+        epilog="Exit codes: 0 alike, 10 an observer can tell them apart or safety is violated, "
+        "13 out of time, 14 nothing differed, or a nemesis mattered in no seed, 70 simulator "
+        "fault, 78 bad scenario.",
+    )
+    _add_many(worlds)
+    worlds.set_defaults(twin_share=0.0, baseline=None, gate=False)
+    worlds.set_defaults(run=partial(_simulate, "sim_worlds", "run_worlds"))
+
+
+def _add_many(sweep: argparse.ArgumentParser) -> None:
+    """The arguments of whatever runs many seeds."""
+    sweep.add_argument("scenario", nargs="+", help="files or names below ./simulations")
+    sweep.add_argument("--seeds", metavar="SEEDS", help="7, 1,3,9 or 1..1000 (the scenario's own)")
+    sweep.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (cores)")
+    sweep.add_argument("--resume", action="store_true", help="skip what DIR/sweep.jsonl has")
+    sweep.add_argument("--stop-after", type=int, metavar="N", help="stop after N failures")
+    limit = f"seconds a seed may take ({WALL_LIMIT_S}, or a campaign's own)"
+    sweep.add_argument("--wall-limit", type=int, metavar="S", help=limit)
+    sweep.add_argument("--out", type=Path, metavar="DIR",
+                       help="results go to DIR/sweep.jsonl, replay files to DIR/replays "
+                       "(none, ./replays)")  # fmt: skip
+    sweep.add_argument("--json", action="store_true", help="JSON on standard output")
+
+
+def _add_replay(verbs: _Verbs) -> None:
     replay = verbs.add_parser("replay", help="run a failure again from its file")
     replay.add_argument("file", type=Path, help="a replay file")
     replay.add_argument("--force", action="store_true", help="although other code wrote it")
+    replay.add_argument("--to-event", type=int, metavar="N", help="end with event N")
+    replay.add_argument("--wall-limit", type=int, default=WALL_LIMIT_S, metavar="S",
+                        help=f"seconds it may take ({WALL_LIMIT_S})")  # fmt: skip
     replay.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    replay.set_defaults(run=run_replay)
-    add_report(verbs).set_defaults(run=partial(run_report, doors=doors))
-    listed = verbs.add_parser("list", help="what there is: scenarios, nemeses, checkers ..")
-    listed.add_argument("what", nargs="?", default="scenarios", choices=tuple(_LISTS))
-    listed.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    listed.set_defaults(run=run_list)
+    replay.set_defaults(run=partial(_simulate, "sim_run", "run_replay"))
 
 
-def find_scenario(name: str) -> Path:
-    """The file of a path, or of a name in the library; raises `ScenarioError`."""
-    path = Path(name)
-    if path.suffix == ".toml" or path.is_file():
-        return path
-    for folder in ("scenarios", "regressions", "campaigns"):
-        inside = LIBRARY / folder / f"{name}.toml"
-        if inside.is_file():
-            return inside
-    raise ScenarioError(f"{name}: no file, and no scenario of ./{LIBRARY}; see fabgossip sim list")
-
-
-def read_scenario(path: Path) -> Scenario:
-    """The scenario of a file; raises `ScenarioError`."""
-    try:
-        return parse_scenario(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path}: {error}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One run that is wanted."""
-
-    scenario: Scenario
-    seed: int
-    until_ns: int | None = None
-    wall_limit_s: int | None = None
-    plan: tuple[Fault, ...] | None = None
-
-
-def run_seed(order: Order) -> tuple[RunOutcome, Cost, tuple[Fault, ...]]:
-    """One run, what it cost, and the fault plan it had; raises `OutOfTimeError`."""
-    scenario = order.scenario
-    began = time.monotonic()
-    progress = _Progress(scenario.end_ns if order.until_ns is None else order.until_ns)
-
-    def on_progress(events: int, time_ns: int) -> None:
-        progress.show(events, time_ns)
-        limit = order.wall_limit_s
-        if limit is not None and time.monotonic() - began > limit:
-            raise OutOfTimeError(f"more than {limit} s at {time_ns / 1e9:g} s of the run")
-        if events % COLLECT_EVERY == 0:
-            gc.collect()
-
-    engine = Engine(
-        make_authority=SeededAuthority,
-        verifier=Ed25519Verifier(),
-        make_node=default_node,
-        on_progress=on_progress,
-    )
-    before = _rss_bytes()
-    gc.disable()  # little is garbage before a run ends, and looking for it takes time
-    try:
-        run = Run(scenario, order.seed, engine, order.plan)
-        built = time.monotonic()
-        outcome = run.run(order.until_ns)
-    finally:
-        gc.enable()
-        progress.end()
-    cost = Cost(
-        build_ms=int((built - began) * 1_000),
-        wall_ms=int((time.monotonic() - built) * 1_000),
-        rss_bytes=max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024 - before),
-    )
-    assert run.faults is not None
-    return outcome, cost, run.faults
-
-
-def _rss_bytes() -> int:
-    """Memory in use now, 0 where the kernel does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except OSError:
-        return 0
-    return pages * resource.getpagesize()
-
-
-def run_sim(arguments: argparse.Namespace) -> int:
-    """`fabgossip sim run`."""
-    if arguments.hash_seed is not None:
-        _restart_under(arguments.hash_seed)
-    path = find_scenario(arguments.scenario)
-    scenario = read_scenario(path)
-    until_ns = None
-    if arguments.until is not None:
-        try:
-            until_ns = parse_duration(arguments.until)
-        except ValueError as error:
-            raise UsageError(f"--until: {error}") from error
-    order = Order(scenario, arguments.seed, until_ns, arguments.wall_limit)
-    return _tell(order, path.read_text(encoding="utf-8"), arguments)
-
-
-def _tell(order: Order, text: str, arguments: argparse.Namespace) -> int:
-    """Run, and print what came of it."""
-    try:
-        outcome, cost, plan = run_seed(order)
-    except ScenarioError:
-        raise
-    except OutOfTimeError as error:
-        say(f"fabgossip: {error}")
-        return EXIT_OUT_OF_TIME
-    except Exception as error:  # noqa: BLE001  # whatever is left is the simulator's own fault
-        say(f"fabgossip: simulator fault: {type(error).__name__}: {error}")
-        return EXIT_SIMULATOR
-    proves = order.scenario.proves
-    verdict = judge(outcome, proves)
-    replay = _keep_replay(order, (text, plan), outcome, verdict, arguments.out)
-    if arguments.json:
-        body = report(outcome, verdict, cost, proves) | {"files": {"replay": replay}}
-        print(json.dumps(body))
-    else:
-        print_summary(outcome, verdict, cost)
-        if replay is not None:
-            print(f"  fabgossip sim replay {replay}")
-    return verdict.exit_code
-
-
-def _keep_replay(
-    order: Order,
-    what: tuple[str, tuple[Fault, ...]],
-    outcome: RunOutcome,
-    verdict: Verdict,
-    folder: Path | None,
-) -> str | None:
-    """Write the replay file of a failure, where there is a folder for it; gives its path."""
-    if folder is None or verdict.failure is None:
-        return None
-    checker = verdict.failure["checker"]
-    path = folder / "replays" / f"{outcome.scenario}-{order.seed}-{checker}.json"
-    until_ns = order.scenario.end_ns if order.until_ns is None else order.until_ns
-    replay = Replay(
-        scenario=what[0],
-        seed=order.seed,
-        until_ns=until_ns,
-        plan=what[1],
-        code_hash=code_hash(),
-        trace_hash=outcome.trace_hash,
-        signature=str(verdict.failure["signature"]),
-    )
-    write_replay(path, replay)
-    return str(path)
-
-
-def work(job: Job, wall_limit_s: int, out: Path | None) -> Result:
-    """One job of a sweep, in a process of its own."""
-    path = Path(job.scenario)
-    scenario = read_scenario(path)
-    order = Order(scenario, job.seed, None, wall_limit_s)
-    try:
-        outcome, cost, plan = run_seed(order)
-    except OutOfTimeError as error:
-        return out_of_time(job, str(error))
-    verdict = judge(outcome, scenario.proves)
-    what = path.read_text(encoding="utf-8"), plan
-    replay = _keep_replay(order, what, outcome, verdict, out)
-    return report(outcome, verdict, cost, scenario.proves) | {"files": {"replay": replay}}
-
-
-def work_worlds(job: Job, wall_limit_s: int, _: Path | None) -> Result:
-    """One seed in two worlds, in a process of its own."""
-    return run_worlds(job, read_scenario(Path(job.scenario)), wall_limit_s)
-
-
-def run_replay(arguments: argparse.Namespace) -> int:
-    """`fabgossip sim replay`."""
-    replay = read_replay(arguments.file)
-    if replay.code_hash != code_hash() and not arguments.force:
-        raise ScenarioError(
-            f"{arguments.file}: code_hash: other code wrote it; --force runs its plan all the same"
-        )
-    scenario = parse_scenario(replay.scenario, str(arguments.file))
-    order = Order(scenario, replay.seed, replay.until_ns, None, replay.plan)
-    outcome, cost, _ = run_seed(order)
-    verdict = judge(outcome, scenario.proves)
-    is_same = outcome.trace_hash == replay.trace_hash
-    if not is_same and replay.code_hash == code_hash():
-        verdict = Verdict("nondeterministic", EXIT_NONDETERMINISTIC, verdict.failure)
-    if arguments.json:
-        body = report(outcome, verdict, cost, scenario.proves)
-        print(json.dumps(body | {"is_same_trace": is_same, "was": replay.signature}))
-    else:
-        print_summary(outcome, verdict, cost)
-        print(f"  was {replay.signature}; {'the same' if is_same else 'another'} trace")
-    return verdict.exit_code
-
-
-def _restart_under(hash_seed: int) -> None:
-    """Python reads the hash seed once, at its start."""
-    if not 0 <= hash_seed < 2**32:
-        raise UsageError("--hash-seed: 0 to 4294967295")
-    if os.environ.get("PYTHONHASHSEED") != str(hash_seed):
-        environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed)}
-        command = [sys.executable, "-m", "fabgossip.cli.main", *sys.argv[1:]]
-        sys.stdout.flush()
-        os.execve(sys.executable, command, environment)  # noqa: S606  # our own program, no shell
-
-
-class _Progress:
-    """A line on standard error, on a terminal only."""
-
-    def __init__(self, end_ns: int) -> None:
-        self._end_ns = max(1, end_ns)
-        self._shown_at = 0.0
-        self._is_shown = sys.stderr.isatty()
-
-    def show(self, events: int, time_ns: int) -> None:
-        """So far."""
-        now = time.monotonic()
-        if self._is_shown and now - self._shown_at > PROGRESS_S:
-            self._shown_at = now
-            share = 100 * time_ns // self._end_ns
-            print(f"\r{share:3d} %  {events} events", end="", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        """Clear the line."""
-        if self._is_shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-def run_list(arguments: argparse.Namespace) -> int:
-    """`fabgossip sim list`."""
-    rows = _LISTS[arguments.what]()
-    if arguments.json:
-        body = {"schema_version": 1, "kind": "sim-list", arguments.what: rows}
-        print(json.dumps(body))
-        return EXIT_OK
-    for row in rows:
-        print(f"{row['name']}  {row['title']}")
-    return EXIT_OK
-
-
-def _scenarios() -> list[dict[str, object]]:
-    found = [
-        (path, read_scenario(path))
-        for folder in ("scenarios", "regressions")
-        for path in sorted((LIBRARY / folder).glob("*.toml"))
-    ]
-    return [
-        {"name": one.name, "title": one.title, "file": str(path), "tags": list(one.tags),
-         "proves": list(one.proves), "nodes": len(one.nodes)}
-        for path, one in found
-    ]  # fmt: skip
-
-
-def _nemeses() -> list[dict[str, object]]:
-    return [
-        {"name": name, "title": title, "with": sorted(parameters)}
-        for name, (title, parameters) in KINDS.items()
-    ]
-
-
-def _selectors() -> list[dict[str, object]]:
-    filters = [one.name for one in fields(SelectTable) if one.name != "pick"]
-    rows: list[dict[str, object]] = [{"name": one, "title": "a filter"} for one in filters]
-    rows += [{"name": f"pick = {one}", "title": "how many of those left"} for one in PICKS]
-    return rows
-
-
-def _checkers() -> list[dict[str, object]]:
-    """From the tables that open the modules of the checkers; one may have a row in several."""
-    titles: dict[str, list[str]] = {}
-    for text in (one.__doc__ for one in JUDGES):
-        for line in (text or "").splitlines():
-            cells = [cell.strip() for cell in line.split("|")]
-            if len(cells) == 4 and cells[1][1:].isdigit():
-                titles.setdefault(cells[1], []).append(cells[2])
-    return [{"name": name, "title": "; ".join(told)} for name, told in titles.items()]
-
-
-def _measures() -> list[dict[str, object]]:
-    return [{"name": one, "title": "an expectation can be about it"} for one in MEASURES]
-
-
-def _adversaries() -> list[dict[str, object]]:
-    return [{"name": name, "title": title} for name, title in SCRIPTS.items()]
-
-
-_LISTS: Final = {
-    "scenarios": _scenarios,
-    "nemeses": _nemeses,
-    "selectors": _selectors,
-    "checkers": _checkers,
-    "measures": _measures,
-    "adversaries": _adversaries,
-}
+def _add_report(verbs: _Verbs) -> None:
+    found = verbs.add_parser("report", help="compare results with baselines, or write those")
+    found.add_argument("results", type=Path, nargs="+", help="sweep.jsonl files")
+    found.add_argument("--baseline", type=Path, metavar="DIR", help="compare with what is there")
+    found.add_argument("--write-baseline", type=Path, metavar="DIR", help="write what was found")
+    found.add_argument("--gate", action="store_true", help="worse than the baseline fails")
+    found.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    found.set_defaults(run=partial(_carry_out, "sim_sweep", "run_report"))

@@ -3,8 +3,7 @@
 import argparse
 import json
 import multiprocessing
-import os
-import subprocess
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +15,15 @@ from pathlib import Path
 from typing import Final, cast
 
 from fabgossip.cli.output import EXIT_OK, say
+from fabgossip.cli.sim import WALL_LIMIT_S
+from fabgossip.cli.sim_seed import (
+    find_scenario,
+    order_of,
+    read_text,
+    result_of,
+    run_seed,
+)
+from fabgossip.cli.sim_twin import compare, end_with_twins
 from fabgossip.cli.sim_verdict import (
     EXIT_COVERAGE,
     EXIT_LIVENESS,
@@ -24,97 +32,72 @@ from fabgossip.cli.sim_verdict import (
     EXIT_SAFETY,
     EXIT_SIMULATOR,
     code_hash,
+    unfinished,
 )
 from fabgossip.errors import ScenarioError, UsageError
 from fabgossip.sim.baselines import baseline_of, compared, read_baseline
-from fabgossip.sim.campaign import parse_campaign
-from fabgossip.sim.scenario import Scenario
-from fabgossip.sim.streams import Streams
-from fabgossip.sim.sweep import Job, Log, Result, left_of, parse_seeds, run_all, summary
+from fabgossip.sim.campaign import CampaignRun, parse_campaign
+from fabgossip.sim.scenario import parse_scenario
+from fabgossip.sim.sweep import (
+    Job,
+    Key,
+    Log,
+    Result,
+    idle_nemeses,
+    left_of,
+    parse_seeds,
+    run_all,
+    summary,
+    twins_of,
+)
+from fabgossip.sim.world import OutOfTimeError
 
 GRAVEST: Final = (
     EXIT_SIMULATOR, EXIT_NONDETERMINISTIC, EXIT_SAFETY, EXIT_LIVENESS, EXIT_OUT_OF_TIME,
     EXIT_COVERAGE,
 )  # fmt: skip
 """Of several codes the first is given."""
+AHEAD: Final = 2
+"""Jobs handed out for each process: one it works on, one it takes next."""
+AGAIN: Final = "sim run {scenario} --seed {seed}"
+NO_BASELINE: Final = "no baseline"
 TELL_EVERY_S: Final = 30.0
 TELL_EVERY_TERMINAL_S: Final = 0.5
-WALL_LIMIT_S: Final = 120
-TWIN_PPM: Final = 50_000
-"""A twentieth of the seeds is run once more under another hash seed."""
-Find = Callable[[str], Path]
-Read = Callable[[Path], Scenario]
-Work = Callable[[Job, int, Path | None], Result]
+Work = Callable[[Job, int, Path], Result]
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
-    """What this needs of its caller, which has the control plane plugged in."""
+class Kind:
+    """What is done with each seed."""
 
-    find: Find
-    read: Read
     work: Work
     """Runs a job within so many seconds; writes a replay file into a folder if it fails."""
-    again: str = "sim run {scenario} --seed {seed}"
+    again: str
     """What runs one seed alone."""
 
 
-class OutOfTimeError(Exception):
-    """A run took longer than it may."""
-
-
-def add_sweep(
-    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
-) -> argparse.ArgumentParser:
-    """The arguments of `sweep`."""
-    sweep = verbs.add_parser(
-        "sweep",
-        help="run many seeds of scenarios, or a campaign",
-        description="Run many seeds of scenarios, or a campaign.",
-        epilog="A campaign prints the object of each run, a line each, and that of the sweep last.",
-    )
-    add_many(sweep)
-    sweep.add_argument("--twin-share", type=float, default=TWIN_PPM / 1_000_000, metavar="P",
-                       help="share of seeds run again under another hash seed (0.05)")  # fmt: skip
-    sweep.add_argument("--baseline", type=Path, metavar="DIR", help="compare with what is there")
-    sweep.add_argument("--gate", action="store_true", help="worse than the baseline fails")
-    return sweep
-
-
-def add_many(sweep: argparse.ArgumentParser) -> None:
-    """The arguments of whatever runs many seeds."""
-    sweep.add_argument("scenario", nargs="+", help="files or names below ./simulations")
-    sweep.add_argument("--seeds", metavar="SEEDS", help="7, 1,3,9 or 1..1000 (the scenario's own)")
-    sweep.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (cores)")
-    sweep.add_argument("--resume", action="store_true", help="skip what DIR/sweep.jsonl has")
-    sweep.add_argument("--stop-after", type=int, metavar="N", help="stop after N failures")
-    limit = f"seconds a seed may take ({WALL_LIMIT_S}, or a campaign's own)"
-    sweep.add_argument("--wall-limit", type=int, metavar="S", help=limit)
-    sweep.add_argument("--out", type=Path, metavar="DIR", help="results and replay files go here")
-    sweep.add_argument("--json", action="store_true", help="JSON on standard output")
-
-
-def add_report(
-    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
-) -> argparse.ArgumentParser:
-    """The arguments of `report`."""
-    found = verbs.add_parser("report", help="compare results with baselines, or write those")
-    found.add_argument("results", type=Path, nargs="+", help="sweep.jsonl files")
-    found.add_argument("--baseline", type=Path, metavar="DIR", help="compare with what is there")
-    found.add_argument("--write-baseline", type=Path, metavar="DIR", help="write what was found")
-    found.add_argument("--gate", action="store_true", help="worse than the baseline fails")
-    found.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    return found
-
-
-def scenario_hash(path: Path) -> str:
-    """What a result or a baseline belongs to."""
-    return sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def run_sweep(arguments: argparse.Namespace, doors: Doors) -> int:
+def run_sweep(arguments: argparse.Namespace) -> int:
     """`fabgossip sim sweep`."""
-    jobs, is_campaign, limit_s = _jobs(arguments, doors)
+    return sweep(arguments, Kind(work_seed, AGAIN))
+
+
+def work_seed(job: Job, wall_limit_s: int, out: Path) -> Result:
+    """One job of a sweep, in a process of its own."""
+    order = order_of(job, wall_limit_s)
+    return result_of(order, run_seed(order), out)
+
+
+def scenario_hash(path: Path, changes: tuple[str, ...] = ()) -> str:
+    """What a result or a baseline belongs to."""
+    said = path.read_bytes() + "".join(f"\0{one}" for one in changes).encode()
+    return sha256(said).hexdigest()[:16]
+
+
+def sweep(arguments: argparse.Namespace, kind: Kind) -> int:
+    """Run many seeds; gives the exit code."""
+    if arguments.gate and arguments.baseline is None:
+        raise UsageError("--gate needs --baseline")
+    jobs, is_campaign, limit_s = _jobs(arguments)
     out: Path | None = arguments.out
     log = None if out is None else Log(out / "sweep.jsonl")
     done: list[Result] = []
@@ -129,101 +112,100 @@ def run_sweep(arguments: argparse.Namespace, doors: Doors) -> int:
     wanted = {job.key for job in jobs}
     done = [one for one in done if tuple(cast("list[object]", one["key"])) in wanted]
     progress = _Progress()
-    work = partial(_work, doors.work, arguments.wall_limit or limit_s, out)
-    executor = partial(_pool, max(1, arguments.jobs))
+    processes = max(1, arguments.jobs)
+    tasks = Tasks(
+        kind.work, arguments.wall_limit or limit_s, out or Path(),
+        twins_of(jobs, arguments.twin_share),
+    )  # fmt: skip
     failures = 0
-    for job, result in run_all(left, executor, work, _given_up):
-        _twin(job, result, arguments.twin_share)
-        if log is not None:
-            log.append(job, result)
-        if is_campaign and arguments.json:
-            print(json.dumps(result), flush=True)
-        done.append(result)
-        failures += result["exit_code"] != EXIT_OK
-        progress.show(len(left), failures)
-        if arguments.stop_after is not None and failures >= arguments.stop_after:
-            break
-    progress.end()
+    executor = partial(_pool, processes)
+    try:
+        for job, result in run_all(left, executor, tasks, _given_up, AHEAD * processes):
+            if log is not None:
+                log.append(job, result)
+            if is_campaign and arguments.json:
+                print(json.dumps(result), flush=True)
+            done.append(result)
+            failures += result["exit_code"] != EXIT_OK
+            progress.show(len(left), failures)
+            if arguments.stop_after is not None and failures >= arguments.stop_after:
+                break
+    finally:
+        progress.end()
+        _leave()
     hashes = {job.scenario: job.scenario_hash for job in jobs}
-    return _conclude(done, arguments, hashes, doors.again)
+    return _conclude(done, arguments, hashes, kind.again)
 
 
-def _jobs(arguments: argparse.Namespace, doors: Doors) -> tuple[list[Job], bool, int]:
+def _jobs(arguments: argparse.Namespace) -> tuple[list[Job], bool, int]:
     """What is to be run, whether a campaign says so, and for how many seconds each."""
     try:
         given = parse_seeds(arguments.seeds) if arguments.seeds else ()
     except ValueError as error:
         raise UsageError(f"--seeds: {error}") from error
-    planned: list[tuple[str, tuple[int, ...]]] = []
+    planned: list[CampaignRun] = []
     is_campaign, limit_s = False, WALL_LIMIT_S
     for name in arguments.scenario:
-        path = doors.find(name)
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        path = find_scenario(name)
+        text = read_text(path)
         if "[[run]]" in text:
             campaign = parse_campaign(text, str(path))
             is_campaign, limit_s = True, max(limit_s, campaign.wall_limit_s)
-            planned += [(one.scenario, one.seeds) for one in campaign.run]
+            planned += campaign.run
         else:
-            planned.append((name, ()))
+            planned.append(CampaignRun(scenario=name))
     jobs = []
-    for name, seeds in planned:
-        path = doors.find(name)
-        scenario = doors.read(path)
+    for one in planned:
+        path = find_scenario(one.scenario)
+        scenario = parse_scenario(read_text(path), str(path), one.set)
         jobs += [
-            Job(str(path), scenario_hash(path), seed, code_hash())
-            for seed in given or seeds or scenario.seeds
+            Job(str(path), scenario_hash(path, one.set), seed, code_hash(), one.set)
+            for seed in given or one.seeds or scenario.seeds
         ]
-    return jobs, is_campaign, limit_s
+    return list({job.key: job for job in jobs}.values()), is_campaign, limit_s
 
 
-def _work(work: Work, wall_limit_s: int, out: Path | None, job: Job) -> Result:
-    return work(job, wall_limit_s, out)
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """What a worker does with a job: whatever happens, it has a result."""
+
+    work: Work
+    wall_limit_s: int
+    out: Path
+    twins: frozenset[Key]
+
+    def __call__(self, job: Job) -> Result:
+        try:
+            result = self.work(job, self.wall_limit_s, self.out)
+            if job.key in self.twins:
+                compare(order_of(job, self.wall_limit_s), result)
+        except ScenarioError:
+            raise
+        except Exception as error:  # noqa: BLE001  # not every exception can be sent from here
+            return unfinished(Path(job.scenario).stem, job.seed, error)
+        result.pop("checkpoints", None)  # of no use any more, and long
+        return result
 
 
 def _pool(jobs: int) -> Executor:
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("forkserver"))
+    context = multiprocessing.get_context("forkserver")
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin)
+
+
+def _begin() -> None:
+    """A worker that is told to end takes the twin it waits for with it."""
+    signal.signal(signal.SIGTERM, end_with_twins)
+
+
+def _leave() -> None:
+    """Nobody waits for what is under way."""
+    for worker in multiprocessing.active_children():
+        worker.terminate()
 
 
 def _given_up(job: Job) -> Result:
-    return out_of_time(job, "its process ended twice")
-
-
-def out_of_time(job: Job, detail: str) -> Result:
-    """The result of a run that has none."""
-    return {
-        "schema_version": 1,
-        "kind": "sim-run",
-        "scenario": Path(job.scenario).stem,
-        "seed": job.seed,
-        "verdict": "out_of_time",
-        "exit_code": EXIT_OUT_OF_TIME,
-        "failure": {"checker": "time", "signature": "time/wall", "detail": detail},
-    }
-
-
-def _twin(job: Job, result: Result, share: float) -> None:
-    """Run some seeds again in a fresh process under another hash seed: another trace is a leak."""
-    draw = Streams(job.seed).of("sweep/twin").below(1_000_000)
-    if draw >= share * 1_000_000 or "trace_hash" not in result:
-        return
-    other = str(1 + job.seed % 4_294_967_295)
-    ran = subprocess.run(  # noqa: S603  # our own program, no shell
-        [sys.executable, "-m", "fabgossip.cli.main", "sim", "run", job.scenario, "--seed",
-         str(job.seed), "--json"],
-        env={**os.environ, "PYTHONHASHSEED": other}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    try:
-        twin = json.loads(ran.stdout)["trace_hash"]
-    except (ValueError, KeyError) as error:
-        raise ScenarioError(f"{job.scenario}: its twin failed: {ran.stderr[-400:]}") from error
-    run = cast("Result", result["run"])
-    run["twin"] = "equal" if twin == result["trace_hash"] else "unequal"
-    if twin != result["trace_hash"]:
-        result["verdict"], result["exit_code"] = "nondeterministic", EXIT_NONDETERMINISTIC
-        detail = f"trace {result['trace_hash']}, under hash seed {other} {twin}"
-        result["failure"] = {
-            "checker": "twin", "signature": "twin/trace", "detail": detail,
-        }  # fmt: skip
+    error = OutOfTimeError("its process ended twice")
+    return unfinished(Path(job.scenario).stem, job.seed, error)
 
 
 def _conclude(
@@ -231,13 +213,17 @@ def _conclude(
 ) -> int:
     body = summary(done)
     codes = {int(str(one["exit_code"])) for one in done} - {EXIT_OK}
+    idle = idle_nemeses(done)
+    body["idle_nemeses"] = idle
+    if idle:
+        codes.add(EXIT_COVERAGE)
     rows: list[Result] = []
     if arguments.baseline is not None:
         rows = _compare(
             done, arguments.baseline, {Path(name).stem: hashes[name] for name in hashes}
         )
         body["baseline"] = rows
-        if arguments.gate and any(one["verdict"] == "worse" for one in rows):
+        if arguments.gate and any(one["verdict"] in ("worse", NO_BASELINE) for one in rows):
             codes.add(EXIT_LIVENESS)
     code = next((one for one in GRAVEST if one in codes), EXIT_OK)
     body["exit_code"] = code
@@ -253,7 +239,7 @@ def _compare(done: list[Result], folder: Path, hashes: dict[str, str]) -> list[R
     for name in sorted({str(one["scenario"]) for one in done}):
         path = folder / f"{name}.json"
         if not path.exists():
-            rows.append({"scenario": name, "measure": "", "verdict": "no baseline"})
+            rows.append({"scenario": name, "measure": "", "verdict": NO_BASELINE})
             continue
         old = read_baseline(path, hashes[name])
         own = [one for one in done if one["scenario"] == name]
@@ -266,22 +252,38 @@ def _print_summary(body: Result, rows: list[Result], again: str) -> None:
     print(f"{run['seeds']} seeds, {run['failed']} failed, {run['events']} events")
     for one in cast("list[Result]", body["failures"]):
         print(f"  {one['signature']}: {one['count']} times, first with seed {one['first_seed']}")
+        print(f"    {one['detail']}")
         command = again.format(scenario=one["scenario"], seed=one["fastest_seed"])
-        print(f"    fabgossip {command}")
+        changes = "".join(f" --set '{change}'" for change in cast("list[str]", one["set"]))
+        print(f"    fabgossip {command}{changes}")
         if one["replay"]:
             print(f"    fabgossip sim replay {one['replay']}")
+    for one in cast("list[Result]", body["idle_nemeses"]):
+        print(
+            f"  {one['scenario']}: nemesis {one['nemesis']} mattered in no seed: "
+            f"{one['planned']} faults planned, {one['fired']} fired"
+        )
     for row in rows:
-        change = f"{row['old']} -> {row['new']}" if "old" in row else ""
-        print(f"  {row['scenario']} {row['measure']} {change} {row['verdict']}")
+        print(f"  {row['scenario']} {_change(row)}")
 
 
-def run_report(arguments: argparse.Namespace, doors: Doors) -> int:
+def _change(row: Result) -> str:
+    if row["verdict"] == NO_BASELINE:
+        return "has no baseline: fabgossip sim report RESULTS --write-baseline DIR"
+    if "lacking" in row:
+        return f"{row['measure']} {row['old']} -> none in {row['lacking']} seeds {row['verdict']}"
+    return f"{row['measure']} {row['old']} -> {row['new']} {row['verdict']}"
+
+
+def run_report(arguments: argparse.Namespace) -> int:
     """`fabgossip sim report`."""
+    if arguments.gate and arguments.baseline is None:
+        raise UsageError("--gate needs --baseline")
     done = [one for path in arguments.results for one in Log(path).read()]
     if not done:
         raise ScenarioError("no results in these files")
     names = sorted({str(one["scenario"]) for one in done})
-    hashes = {name: scenario_hash(doors.find(name)) for name in names}
+    hashes = {name: scenario_hash(find_scenario(name)) for name in names}
     if arguments.write_baseline is not None:
         folder: Path = arguments.write_baseline
         folder.mkdir(parents=True, exist_ok=True)
@@ -291,7 +293,7 @@ def run_report(arguments: argparse.Namespace, doors: Doors) -> int:
             text = json.dumps(body, indent=1, sort_keys=True) + "\n"
             (folder / f"{name}.json").write_text(text, encoding="utf-8")
             say(f"wrote {folder / f'{name}.json'}")
-    return _conclude(done, arguments, hashes, doors.again)
+    return _conclude(done, arguments, hashes, AGAIN)
 
 
 class _Progress:

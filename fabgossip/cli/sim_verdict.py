@@ -1,18 +1,21 @@
 """What a run of the simulator comes to: its verdict, its JSON object, its summary for people."""
 
 import importlib.metadata
-import os
 import platform
+import traceback
 from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from fabgossip.cli.output import EXIT_OK
+from fabgossip.cli.sim_hash_seed import current_hash_seed
 from fabgossip.sim.checkers import Count, Violation
+from fabgossip.sim.guard import LeakedWorldError
 from fabgossip.sim.measures import Spread
 from fabgossip.sim.run import Met, RunOutcome
+from fabgossip.sim.world import OutOfTimeError
 
 EXIT_SAFETY: Final = 10
 EXIT_LIVENESS: Final = 11
@@ -51,8 +54,39 @@ def code_hash() -> str:
     return named.hexdigest()[:16]
 
 
-def judge(outcome: RunOutcome, proves: tuple[str, ...]) -> Verdict:
-    """The verdict of an outcome."""
+def unfinished(scenario: str, seed: int, error: Exception) -> dict[str, object]:
+    """The result of a run that did not come to its end: out of time or memory, a node that looked
+    at the world itself, or the simulator's own fault."""
+    name, detail = type(error).__name__, str(error)
+    match error:
+        case OutOfTimeError() | MemoryError():
+            word, exit_code, checker, signature = "out_of_time", EXIT_OUT_OF_TIME, "time", "limit"
+        case LeakedWorldError():
+            word, exit_code = "nondeterministic", EXIT_NONDETERMINISTIC
+            checker, signature = "guard", error.what
+        case _:
+            word, exit_code, checker, signature = "simulator", EXIT_SIMULATOR, "simulator", name
+            detail = f"{name}: {error}{_place(error)}"
+    return {
+        "schema_version": 1,
+        "kind": "sim-run",
+        "scenario": scenario,
+        "seed": seed,
+        "verdict": word,
+        "exit_code": exit_code,
+        "failure": {"checker": checker, "signature": f"{checker}/{signature}", "detail": detail},
+    }
+
+
+def _place(error: Exception) -> str:
+    """Where an error was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+
+
+def judge(outcome: RunOutcome, proves: tuple[str, ...], nemeses: tuple[str, ...] = ()) -> Verdict:
+    """The verdict of an outcome; each of the nemeses must have mattered, if the plan has any row
+    of it."""
     if outcome.violations:
         return Verdict("safety", EXIT_SAFETY, _violation(outcome, outcome.violations[0]))
     if outcome.refused:
@@ -66,12 +100,20 @@ def judge(outcome: RunOutcome, proves: tuple[str, ...]) -> Verdict:
             return _liveness("expectation", _missed(one))
     unproved = _unproved(outcome, proves)
     if unproved:
-        detail = f"nothing to check came up for {', '.join(unproved)}"
-        failure: dict[str, object] = {
-            "checker": "coverage", "signature": f"coverage/{unproved[0]}", "detail": detail,
-        }  # fmt: skip
-        return Verdict("coverage", EXIT_COVERAGE, failure)
+        return _uncovered(unproved[0], f"nothing to check came up for {', '.join(unproved)}")
+    for name in nemeses:
+        tally = outcome.faults.nemeses[name]
+        if tally.planned and not tally.mattered:
+            detail = f"{tally.planned} faults of {name}, {tally.fired} fired, none mattered"
+            return _uncovered(f"nemesis/{name}", detail)
     return Verdict("held", EXIT_OK, None)
+
+
+def _uncovered(what: str, detail: str) -> Verdict:
+    failure: dict[str, object] = {
+        "checker": "coverage", "signature": f"coverage/{what}", "detail": detail,
+    }  # fmt: skip
+    return Verdict("coverage", EXIT_COVERAGE, failure)
 
 
 def _missed(one: Met) -> str:
@@ -106,7 +148,6 @@ def report(
 ) -> dict[str, object]:
     """What `--json` prints. Only times, memory and the hash seed differ between two runs of one
     seed."""
-    hash_seed = os.environ.get("PYTHONHASHSEED", "random")
     whole, idle = outcome.over_all, outcome.idle
     return {
         "schema_version": 1,
@@ -136,7 +177,7 @@ def report(
             "wall_ms": cost.wall_ms,
             "build_ms": cost.build_ms,
             "checkpoints": len(outcome.checkpoints),
-            "hash_seed": int(hash_seed) if hash_seed.isdigit() else None,
+            "hash_seed": current_hash_seed(),
             "frames": outcome.frames_sent,
             "bytes": outcome.bytes_sent,
         },
@@ -153,6 +194,7 @@ def report(
         "idle": None if idle is None else asdict(idle),
         "measures": {name: asdict(one) for name, one in outcome.by_publication.items()},
         "expectations": [asdict(one) for one in outcome.expectations],
+        "checkpoints": [[one.events, one.time_ns, one.trace_hash] for one in outcome.checkpoints],
         "code": {
             "version": importlib.metadata.version("fabgossip"),
             "hash": code_hash(),
@@ -168,17 +210,18 @@ def _states(counts: dict[str, Count]) -> dict[str, object]:
     }
 
 
-def print_summary(outcome: RunOutcome, verdict: Verdict, cost: Cost) -> None:
+def print_summary(outcome: RunOutcome, result: dict[str, object], cost: Cost) -> None:
     """A run for people."""
-    print(f"{outcome.scenario}, seed {outcome.seed}: {verdict.word}")
+    failure = cast("dict[str, object] | None", result["failure"])
+    print(f"{outcome.scenario}, seed {outcome.seed}: {result['verdict']}")
     wall_s = cost.wall_ms / 1_000
     print(
         f"  {outcome.nodes} nodes, {outcome.events} events, "
         f"{outcome.virtual_ms / 1_000:g} s virtual in {wall_s:g} s, built in {cost.build_ms} ms"
     )
     print(f"  trace {outcome.trace_hash}")
-    if verdict.failure is not None:
-        print(f"  {verdict.failure['signature']}: {verdict.failure['detail']}")
+    if failure is not None:
+        print(f"  {failure['signature']}: {failure['detail']}")
     print(f"  deliveries {outcome.deliveries}, unentitled {outcome.unentitled_deliveries}")
     faults = outcome.faults
     if faults.planned:
@@ -186,6 +229,9 @@ def print_summary(outcome: RunOutcome, verdict: Verdict, cost: Cost) -> None:
             f"  faults {faults.planned}: {faults.fired} fired, {faults.mattered} mattered, "
             f"{faults.skipped} skipped"
         )
+    for name, tally in faults.nemeses.items():
+        if tally.planned and not tally.mattered:
+            print(f"  {name}: no fault mattered")
     if outcome.heal_ms is not None:
         print(f"  whole again {outcome.heal_ms} ms after the last cut was mended")
     if outcome.idle is not None:

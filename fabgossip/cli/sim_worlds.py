@@ -3,47 +3,38 @@
 import argparse
 import gc
 import time
+from dataclasses import asdict
+from pathlib import Path
 from typing import Final
 
 from fabgossip.cli.output import EXIT_OK
 from fabgossip.cli.sim_authority import SeededAuthority
-from fabgossip.cli.sim_sweep import OutOfTimeError, add_many, out_of_time
+from fabgossip.cli.sim_seed import order_of
+from fabgossip.cli.sim_sweep import Kind, sweep
 from fabgossip.cli.sim_verdict import EXIT_COVERAGE, EXIT_SAFETY, judge
 from fabgossip.errors import WireError
 from fabgossip.sim.host import default_node
 from fabgossip.sim.observing import Seen
 from fabgossip.sim.run import Engine
-from fabgossip.sim.scenario import Scenario
 from fabgossip.sim.sweep import Job, Result
+from fabgossip.sim.world import OutOfTimeError
 from fabgossip.sim.worlds import Difference, TwoWorlds, run_both
 from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.codec import parse_message
 from fabgossip.wire.framing import FrameKind
 
-WORLDS_AGAIN: Final = "sim worlds {scenario} --seeds {seed}"
 SHOWN_MAX: Final = 2_000
 """Characters of a decoded frame that are told."""
 
 
-def add_worlds(
-    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
-) -> argparse.ArgumentParser:
-    """The arguments of `worlds`."""
-    worlds = verbs.add_parser(
-        "worlds",
-        help="run seeds in two worlds that must look alike to the observers of a scenario",
-        description="Run each seed in two worlds that differ in what the observers of a scenario "
-        "may not know: they must get the same bytes at the same moments.",
-        epilog="Exit codes: 0 alike, 10 an observer can tell them apart or safety is violated, "
-        "13 out of time, 14 nothing differed, 78 bad scenario.",
-    )
-    add_many(worlds)
-    worlds.set_defaults(twin_share=0.0, baseline=None, gate=False)
-    return worlds
+def run_worlds(arguments: argparse.Namespace) -> int:
+    """`fabgossip sim worlds`."""
+    return sweep(arguments, Kind(work_worlds, "sim worlds {scenario} --seeds {seed}"))
 
 
-def run_worlds(job: Job, scenario: Scenario, wall_limit_s: int) -> Result:
-    """One seed in both worlds, as one result."""
+def work_worlds(job: Job, wall_limit_s: int, _: Path) -> Result:
+    """One seed in both worlds, as one result, in a process of its own."""
+    scenario = order_of(job, wall_limit_s).scenario
     began = time.monotonic()
 
     def on_progress(_: int, time_ns: int) -> None:
@@ -59,8 +50,6 @@ def run_worlds(job: Job, scenario: Scenario, wall_limit_s: int) -> Result:
     gc.disable()  # little is garbage before a run ends, and looking for it takes time
     try:
         both = run_both(scenario, job.seed, engine)
-    except OutOfTimeError as error:
-        return out_of_time(job, str(error))
     finally:
         gc.enable()
     word, exit_code, failure = _verdict(both)
@@ -72,6 +61,7 @@ def run_worlds(job: Job, scenario: Scenario, wall_limit_s: int) -> Result:
         "verdict": word,
         "exit_code": exit_code,
         "failure": failure,
+        "faults": asdict(both.outcomes[0].faults),
         "secrets": both.secrets,
         "seen": both.seen,
         "run": {

@@ -37,7 +37,7 @@ def measured(results: list[Result]) -> dict[str, list[float]]:
 
 
 def baseline_of(results: list[Result], scenario_hash: str, code_hash: str) -> Result:
-    """A baseline of these results, of one scenario."""
+    """A baseline of these results, of one scenario: what each of its seeds measured."""
     return {
         "schema_version": 1,
         "scenario": results[0]["scenario"],
@@ -47,6 +47,7 @@ def baseline_of(results: list[Result], scenario_hash: str, code_hash: str) -> Re
         "measures": {
             name: {"median": statistics.median(row), "min": min(row), "max": max(row)}
             for name, row in sorted(measured(results).items())
+            if len(row) == len(results)
         },
     }
 
@@ -65,12 +66,20 @@ def read_baseline(path: Path, scenario_hash: str) -> dict[str, Result]:
 
 
 def compared(old: dict[str, Result], results: list[Result]) -> list[Result]:
-    """Old and new of each measure, with a verdict; less is better of all of them."""
+    """Old and new of each measure, with a verdict; less is better of all of them, and what a seed
+    does not measure any more is worse."""
     rows: list[Result] = []
-    for name, values in sorted(measured(results).items()):
-        if name not in old:
-            continue
+    found = measured(results)
+    for name in sorted(old):
+        values = found.get(name, [])
         least, most = float(str(old[name]["min"])), float(str(old[name]["max"]))
+        lacking = len(results) - len(values)
+        if lacking:
+            rows.append(
+                {"measure": name, "old": old[name]["median"], "new": None, "verdict": "worse",
+                 "lacking": lacking}
+            )  # fmt: skip
+            continue
         new = statistics.median(values)
         room = 0.0 if name in EXACT else TOLERANCE
         verdict = "same"

@@ -22,6 +22,8 @@ class CampaignRun:
     scenario: str
     seeds: tuple[Annotated[int, Bounds(0, 2**63 - 1)], ...] = ()
     """None: the scenario's own."""
+    set: tuple[str, ...] = ()
+    """`PATH=VALUE`: as if the scenario said so, such as a smaller size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

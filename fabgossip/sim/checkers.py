@@ -11,12 +11,12 @@ Must not know: what a node decides, or why.
 | S4 | names in any frame what its receiver may not know; `worlds.py` judges the rest of S4 |
 | S5 | materialises other bytes than were issued |
 | S6 | lowers a floor, crashes included; applies below one it persisted |
+| S13 | asks a source out of its step, more of one than it may, or before every step below is over |
 | S15 | queues more than its class may, or dials more links than it may have |
 | S17 | (of the network itself) loses count: sent = arrived + dropped + on its way |
-| S19 | raises, fails its own `check()`, or sends what the codec refuses |
+| S19 | raises, fails its own `check()`, sends what the codec refuses, or spins at one instant |
 | S20 | (of the simulator itself) acts once it is dead |
 | S21 | tells of an artifact, or of a content, before it is durable here |
-| S22 | asks a source out of its step, more of one than it may, or before every step below is over |
 """
 
 from collections import defaultdict
@@ -392,12 +392,12 @@ class Durable:
 
 
 class Climbed:
-    """S22: the ladder is climbed in strict order, and each rung asks whom it is for."""
+    """S13: the ladder is climbed in strict order, and each rung asks whom it is for."""
 
     def __init__(self, ledger: Ledger, docket: Docket) -> None:
         self._ledger = ledger
         self._docket = docket
-        self._count = docket.open("S22")
+        self._count = docket.open("S13")
         self.won = dict.fromkeys(ASKING, 0)
         """Contents that came, by the step that brought them."""
         self.exhausted = 0
@@ -447,7 +447,7 @@ class Climbed:
         namespace = want.verified.manifest.namespace.text
         told = " ".join(f"{one.step.value}:{one.outcome}" for one in want.attempts)
         detail = f"{self._ledger.node_id(index)}: {namespace} at {want.step.value} after {told}"
-        self._docket.violated("S22", what, index, detail)
+        self._docket.violated("S13", what, index, detail)
 
 
 _IS_NO_TRY = frozenset({SKIPPED, OPEN, NOT_ASKED, FetchFailure.LOST.value})

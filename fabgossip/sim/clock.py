@@ -20,7 +20,7 @@ FIRST_UNIX: Final = 1_800_000_000
 class Clock:
     """Of one machine; both clocks are straight lines from one moment to the next."""
 
-    __slots__ = ("_ahead_ns", "_boot_ns", "_drift_ppm", "_since_ns", "_slides")
+    __slots__ = ("_ahead_ns", "_boot_ns", "_drift_ppm", "_since_ns", "_slides", "readings")
 
     def __init__(self, skew_ns: int = 0, drift_ppm: int = 0) -> None:
         self._ahead_ns = skew_ns
@@ -31,6 +31,8 @@ class Clock:
         self._boot_ns = 0
         self._slides: dict[int, tuple[int, int]] = {}
         """How fast the wall clock runs away, and since when, by fault."""
+        self.readings = 0
+        """How often a process read it."""
 
     def step(self, by_s: int) -> None:
         """The wall clock jumps."""
@@ -64,6 +66,11 @@ class Clock:
             instant=Instant(FIRST_INSTANT + passed // NS_PER_MS),
             unix=UnixTime(FIRST_UNIX + (passed + ahead) // NS_PER_S),
         )
+
+    def read(self, true_ns: int) -> Now:
+        """What a process reads on both."""
+        self.readings += 1
+        return self.at(true_ns)
 
     def true_ns_of(self, instant: Instant) -> int:
         """The first true time from the newest bend on at which the boot clock shows an instant, if

@@ -38,7 +38,7 @@ class ClockFaults:
 
     def _step(self, fault: Fault) -> None:
         self._step_by(fault, fault.parameters.by_s)
-        self._stage.matters(fault)
+        self._stage.matters_by(fault, lambda index: self._clock(index).readings)
         self._stage.undo_later(fault, partial(self._step_by, fault, -fault.parameters.by_s))
 
     def _step_by(self, fault: Fault, by_s: int) -> None:
@@ -55,7 +55,7 @@ class ClockFaults:
     def _run_wall(self, fault: Fault, ppm: int) -> None:
         for index in fault.targets:
             self._clock(index).run_wall(self._stage.world.now_ns, fault.number, ppm)
-        self._stage.matters(fault)
+        self._stage.matters_by(fault, lambda index: self._clock(index).readings)
         self._stage.undo_later(fault, partial(self._set_wall, fault))
 
     def _set_wall(self, fault: Fault) -> None:
@@ -64,7 +64,7 @@ class ClockFaults:
 
     def _drift(self, fault: Fault) -> None:
         self._drift_by(fault, fault.parameters.ppm)
-        self._stage.matters(fault)
+        self._stage.matters_by(fault, lambda index: self._clock(index).readings)
         self._stage.undo_later(fault, partial(self._drift_by, fault, -fault.parameters.ppm))
 
     def _drift_by(self, fault: Fault, ppm: int) -> None:

@@ -131,6 +131,8 @@ class SimDisk(Kept):
         """What the disk had when it began to say that all is durable."""
         self._lies_of_files = False
         """Whether it lies of contents in files alone."""
+        self.hindrances = 0
+        """How often it refused or failed for the sake of either."""
         self._failures = 0
         self._is_looked_at = False
         """Whether the next look is planned."""
@@ -195,6 +197,7 @@ class SimDisk(Kept):
         """Whether a content of this size may come."""
         is_taken = self._space.takes(size, self._usage(), is_trust=is_trust)
         if not is_taken:
+            self.hindrances += self.free_bytes < ROOMY_BYTES
             self._look_later()
         return is_taken
 
@@ -324,6 +327,7 @@ class SimDisk(Kept):
 
     def _fail(self) -> bool:
         self._failures += 1
+        self.hindrances += 1
         self._look_later()
         return False
 

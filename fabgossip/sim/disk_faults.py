@@ -62,7 +62,7 @@ class DiskFaults:
     def _fill(self, fault: Fault) -> None:
         for index in fault.targets:
             self._disk(index).free_bytes = FULL_BYTES
-        self._stage.matters(fault)
+        self._stage.matters_by(fault, lambda index: self._disk(index).hindrances)
         self._stage.undo_later(fault, partial(self._empty, fault))
 
     def _empty(self, fault: Fault) -> None:
@@ -72,7 +72,7 @@ class DiskFaults:
     def _fail_writes(self, fault: Fault) -> None:
         for index in fault.targets:
             self._disk(index).is_failing = True
-        self._stage.matters(fault)
+        self._stage.matters_by(fault, lambda index: self._disk(index).hindrances)
         self._stage.undo_later(fault, partial(self._write_again, fault))
 
     def _write_again(self, fault: Fault) -> None:

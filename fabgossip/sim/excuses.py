@@ -18,6 +18,8 @@ EXCUSING: Final = frozenset(
      "torn_write", "sync_lies", "disk_rollback", "quota_cut", "drift"}
 )  # fmt: skip
 """A reset excuses nothing: both ends hear of it."""
+BETWEEN: Final = frozenset({"cut", "clog"})
+"""These lie between their two sides and trouble no pair on one of them."""
 
 
 class Excuses:
@@ -43,7 +45,14 @@ class Excuses:
         """Whether a fault lets either node take the other for dead now."""
         now_ns = self._world.now_ns
         return any(
-            (one in fault.targets or other in fault.targets)
-            and self._until_ns[fault.number] >= now_ns
+            self._until_ns[fault.number] >= now_ns and _is_troubled(fault, one, other)
             for fault in self._on.values()
         )
+
+
+def _is_troubled(fault: Fault, one: int, other: int) -> bool:
+    if fault.kind not in BETWEEN:
+        return one in fault.targets or other in fault.targets
+    return (one in fault.targets and other in fault.others) or (
+        other in fault.targets and one in fault.others
+    )

@@ -48,7 +48,6 @@ KINDS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     **CLOCK_KINDS,
 }
 """Each kind: what it does, and its parameters."""
-FLAPS_MAX: Final = 10_000
 FAULTS_MAX: Final = 10_000
 
 
@@ -122,8 +121,22 @@ def expand(
             continue
         for at_ns in nemesis.at_ns:
             rows += _faults(nemesis, at_ns, heal_ns, chance)
+    assert len(rows) <= FAULTS_MAX, "what may come to more is refused when it is read"
     rows.sort(key=lambda one: (one.on_ns, one.off_ns, one.nemesis, one.targets))
-    return tuple(_numbered(number, row) for number, row in enumerate(rows[:FAULTS_MAX], 1))
+    return tuple(_numbered(number, row) for number, row in enumerate(rows, 1))
+
+
+def faults_most(nemesis: Nemesis, heal_ns: int) -> int:
+    """How many rows of the plan a nemesis comes to at most, whatever is drawn."""
+    match nemesis.kind:
+        case "flap":
+            period = max(1, nemesis.parameters.down_ns + nemesis.parameters.up_ns)
+            lasts = (min(nemesis.lasts_ns[1], max(0, heal_ns - at)) for at in nemesis.at_ns)
+            return sum(-(-each // period) for each in lasts)
+        case "isolate":
+            return len(nemesis.at_ns) * _most_picked(nemesis)
+        case _:
+            return len(nemesis.at_ns)
 
 
 def _numbered(number: int, row: Fault) -> Fault:
@@ -198,7 +211,7 @@ def _shaped(
 
 def _flaps(parameters: Parameters, at_ns: int, until_ns: int) -> list[tuple[int, int]]:
     times: list[tuple[int, int]] = []
-    while at_ns < until_ns and len(times) < FLAPS_MAX:
+    while at_ns < until_ns:
         times.append((at_ns, min(at_ns + parameters.down_ns, until_ns)))
         at_ns += parameters.down_ns + parameters.up_ns
     return times
@@ -216,17 +229,23 @@ def _picked(nemesis: Nemesis, chance: Stream) -> tuple[int, ...]:
         for one in of:
             firsts.setdefault(nemesis.domains[one], []).append(one)
         return tuple(sorted(row[chance.below(len(row))] for row in firsts.values()))
-    counts = {
-        "all": len(of),
-        "one": 1,
-        "n": int(number or 0),
-        "minority_third": max(1, len(of) // 3),
-        "minority": max(1, (len(of) - 1) // 2),
-        "majority": len(of) // 2 + 1,
-    }
     left = list(of)
-    chosen = [left.pop(chance.below(len(left))) for _ in range(min(counts[word], len(of)))]
+    chosen = [left.pop(chance.below(len(left))) for _ in range(_most_picked(nemesis))]
     return tuple(sorted(chosen)) if word != "all" else of
+
+
+def _most_picked(nemesis: Nemesis) -> int:
+    """How many targets a pick leaves, at most."""
+    word, _, number = nemesis.pick.partition(":")
+    of = len(nemesis.candidates)
+    counts = {
+        "one": 1,
+        "n": int(number or 0) if word == "n" else 0,
+        "minority_third": max(1, of // 3),
+        "minority": max(1, (of - 1) // 2),
+        "majority": of // 2 + 1,
+    }
+    return min(counts.get(word, of), of)
 
 
 PICKS: Final = (

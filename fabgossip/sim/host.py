@@ -281,7 +281,7 @@ class Process:
             self._around.network.flush(end, work_ns)
 
     def _now(self) -> Now:
-        return self._clock.at(self._around.world.now_ns)
+        return self._clock.read(self._around.world.now_ns)
 
     def is_sound(self) -> bool:
         """Let the node check itself."""

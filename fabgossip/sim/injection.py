@@ -1,8 +1,8 @@
 """Carries out the fault plan: each row begins, and is undone at its end.
 
 Decides: nothing the plan did not decide.
-Keeps: a fault *fired* when it began and *mattered* when it changed at least one event; what began
-is undone exactly once.
+Keeps: a fault *fired* when it began and *mattered* when it changed at least one event, or what a
+node was told; what began is undone exactly once.
 Must not know: what a node makes of it, who judges.
 """
 
@@ -25,13 +25,21 @@ from fabgossip.sim.world import WORLD, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FaultCounts:
-    """What became of a plan."""
+class Tally:
+    """What became of some faults."""
 
     planned: int
     fired: int
     mattered: int
     skipped: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultCounts(Tally):
+    """What became of a plan."""
+
+    nemeses: dict[str, Tally]
+    """By nemesis, those of which the plan has no row included."""
 
 
 class Injection:
@@ -46,7 +54,9 @@ class Injection:
         self._planned: tuple[Fault, ...] = ()
         self._fired: set[int] = set()
         self._mattered: set[int] = set()
-        self._skipped = 0
+        self._skipped: set[int] = set()
+        self._counted: dict[int, tuple[Callable[[], int], int]] = {}
+        """Of faults that matter once it grows: what to count, and what it was before."""
         self._dark: set[int] = set()
         stage = Stage(
             world=world,
@@ -56,6 +66,7 @@ class Injection:
             streams=streams,
             undo_later=self._later,
             matters=lambda fault: self._mattered.add(fault.number),
+            matters_by=self._matters_by,
         )
         self._disks = DiskFaults(stage)
         self._kinds: dict[str, Carrier] = {
@@ -77,14 +88,43 @@ class Injection:
         """When it can do something again."""
         return max((one.off_ns for one in self._planned if one.number in self._dark), default=0)
 
-    def counts(self) -> FaultCounts:
-        """So far."""
+    def counts(self, nemeses: tuple[str, ...]) -> FaultCounts:
+        """So far, of these nemeses."""
+        for number in tuple(self._counted):
+            self._look(number)
+        whole = self._tally(self._planned)
         return FaultCounts(
-            planned=len(self._planned),
-            fired=len(self._fired),
-            mattered=len(self._mattered | self._network.obstacles.mattered),
-            skipped=self._skipped,
+            planned=whole.planned,
+            fired=whole.fired,
+            mattered=whole.mattered,
+            skipped=whole.skipped,
+            nemeses={
+                name: self._tally(tuple(one for one in self._planned if one.nemesis == name))
+                for name in nemeses
+            },
         )
+
+    def _tally(self, faults: tuple[Fault, ...]) -> Tally:
+        numbers = frozenset(one.number for one in faults)
+        return Tally(
+            planned=len(numbers),
+            fired=len(numbers & self._fired),
+            mattered=len(numbers & (self._mattered | self._network.obstacles.mattered)),
+            skipped=len(numbers & self._skipped),
+        )
+
+    def _matters_by(self, fault: Fault, count: Callable[[int], int]) -> None:
+        """A fault matters once what is counted at its targets grows while it is on."""
+
+        def total() -> int:
+            return sum(count(index) for index in fault.targets)
+
+        self._counted[fault.number] = (total, total())
+
+    def _look(self, number: int) -> None:
+        total, before = self._counted[number]
+        if total() > before:
+            self._mattered.add(number)
 
     def plan(self, faults: tuple[Fault, ...]) -> None:
         """Let all of these come."""
@@ -95,7 +135,7 @@ class Injection:
 
     def _on(self, fault: Fault) -> Happened:
         if not fault.targets and fault.kind != "control_plane_dark":
-            self._skipped += 1
+            self._skipped.add(fault.number)
             return world_event(Kind.FAULT_ON, f"{fault.nemesis} skipped")
         self._fired.add(fault.number)
         self._kinds[fault.kind](fault)
@@ -105,6 +145,9 @@ class Injection:
     def _later(self, fault: Fault, undo: Callable[[], None]) -> None:
         def off() -> Happened:
             undo()
+            if fault.number in self._counted:
+                self._look(fault.number)
+                del self._counted[fault.number]
             self._watch.fault_off(fault)
             return world_event(Kind.FAULT_OFF, fault.nemesis)
 

@@ -79,7 +79,7 @@ class LinkFaults:
     def _slow_reader(self, fault: Fault) -> None:
         for index in fault.targets:
             self._stage.network.slow_reading(index, fault.parameters.rate_bps)
-        self._stage.matters(fault)
+        self._stage.matters_by(fault, lambda index: self._stage.network.slowed[index])
         self._stage.undo_later(fault, partial(self._read_freely, fault))
 
     def _read_freely(self, fault: Fault) -> None:

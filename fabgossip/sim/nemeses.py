@@ -11,11 +11,12 @@ from typing import Final
 
 from fabgossip.sim.ailments import OPERATIONS
 from fabgossip.sim.fault_kinds import POINTS
-from fabgossip.sim.faults import FLAPS_MAX, KINDS, PICKS, Nemesis, Parameters, is_pick
+from fabgossip.sim.faults import FAULTS_MAX, KINDS, PICKS, Nemesis, Parameters, is_pick
 from fabgossip.sim.problems import Problems
 from fabgossip.sim.quantities import parse_duration, parse_share, parse_size
 from fabgossip.sim.tables import NemesisTable, SelectTable, WithTable
 from fabgossip.sim.topology import SimNode
+from fabgossip.sim.world import NS_PER_S
 
 _NOTHING: Final = WithTable()
 MAY_BE_LEFT_OUT: Final = frozenset({"direction", "disk", "offset"})
@@ -26,11 +27,11 @@ def read_nemesis(
     path: str,
     name: str,
     table: NemesisTable,
-    where: tuple[tuple[SimNode, ...], int],
+    where: tuple[tuple[SimNode, ...], tuple[int, int]],
     problems: Problems,
 ) -> Nemesis:
-    """A nemesis of the file, in a topology and a run that ends then."""
-    nodes, end_ns = where
+    """A nemesis of the file, in a topology and a faults phase from then to then."""
+    nodes, phase = where
     if table.kind not in KINDS:
         problems.add(f"{path}.kind", f"{table.kind!r} is none of {', '.join(KINDS)}")
     else:
@@ -43,7 +44,7 @@ def read_nemesis(
     return Nemesis(
         name=name,
         kind=table.kind,
-        at_ns=_times(path, table, end_ns, problems),
+        at_ns=_times(path, table, phase, problems),
         lasts_ns=(min(lasts), max(lasts)),
         candidates=candidates,
         pick=table.select.pick if sides is None else "all",
@@ -124,18 +125,34 @@ def _passes(select: SelectTable, node: SimNode) -> bool:
     return named and all(not word or word in has for word, has in wanted)
 
 
-def _times(path: str, table: NemesisTable, end_ns: int, problems: Problems) -> tuple[int, ...]:
-    at = problems.read(f"{path}.at", parse_duration, table.at, 0)
+def _times(
+    path: str, table: NemesisTable, phase: tuple[int, int], problems: Problems
+) -> tuple[int, ...]:
+    """When its faults begin: in the faults phase alone, so that none is undone as it begins, and
+    none disturbs what the others are held against."""
+    begins, heal = phase
+    at = problems.read(f"{path}.at", parse_duration, table.at, begins)
+    if not begins <= at < heal:
+        problems.add(f"{path}.at", f"{table.at} is not in the faults phase, {_told(phase)}")
+        return (at,)
     if not table.every:
         return (at,)
     every = problems.read(f"{path}.every", parse_duration, table.every, 0)
-    until = end_ns
+    until = heal
     if table.until:
         until = problems.read(f"{path}.until", parse_duration, table.until, 0)
-    if every <= 0 or (until - at) // every > FLAPS_MAX:
+    if every <= 0 or until <= at or (until - at) // every > FAULTS_MAX:
         problems.add(f"{path}.every", "gives no fault or too many")
         return (at,)
-    return tuple(range(at, until, every))
+    times = tuple(range(at, until, every))
+    if times[-1] >= heal:
+        problems.add(f"{path}.until", f"{table.until} is after the faults phase, {_told(phase)}")
+    return times
+
+
+def _told(phase: tuple[int, int]) -> str:
+    """A phase for people."""
+    return f"{phase[0] / NS_PER_S:g} s to {phase[1] / NS_PER_S:g} s"
 
 
 def _parameters(path: str, given: WithTable, problems: Problems) -> Parameters:

@@ -220,6 +220,8 @@ class Network:
         self.obstacles = Obstacles()
         self._reading: dict[int, int] = {}
         """Bits a second, of nodes that read no faster."""
+        self.slowed: Counter[int] = Counter()
+        """Parcels that wait for how fast a node reads."""
         self.books = Books()
         self.frames_sent = 0
         self.bytes_sent = 0
@@ -587,6 +589,7 @@ class Network:
             leaves = uplink.passed_ns(parcel.size, leaves)
         rate = self._rate_bps(end)
         if rate:
+            self.slowed[there] += parcel.size > 0 and rate == self._reading.get(there)
             end.free_ns = max(end.free_ns, leaves) + parcel.size * 8 * NS_PER_S // rate
             leaves = end.free_ns
         arrives = leaves + way

@@ -55,7 +55,7 @@ class ProcessFaults:
     def _pause(self, fault: Fault) -> None:
         for index in fault.targets:
             self._stage.world.pause(index, fault.off_ns)
-        self._stage.matters(fault)
+        self._stage.matters_by(fault, lambda index: self._stage.world.halts[index])
 
     def _suspend(self, fault: Fault) -> None:
         """Of a machine asleep not even the kernel answers."""

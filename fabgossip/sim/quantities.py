@@ -31,6 +31,13 @@ def parse_duration(text: str) -> int:
     return value
 
 
+def write_duration(duration_ns: int) -> str:
+    """A duration that was read, as text; in the smallest unit that has few enough digits."""
+    units = ("ns", "us", "ms")
+    unit = next(one for one in units if duration_ns // _DURATION_NS[one] < 10**12)
+    return f"{duration_ns // _DURATION_NS[unit]}{unit}"
+
+
 def parse_size(text: str) -> int:
     """Bytes of `200B`, `64KiB`, `2MiB`; raises `ValueError`."""
     return _parsed(text, _SIZE_BYTES, "a size such as 200B, 64KiB or 2MiB")

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import cast
 
 from fabgossip.errors import ScenarioError
-from fabgossip.sim.faults import Fault, Parameters
+from fabgossip.sim.faults import FAULTS_MAX, Fault, Parameters
 from fabgossip.sim.sweep import Result
+from fabgossip.sim.trace import Checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +23,22 @@ class Replay:
 
     scenario: str
     """The text of its file."""
+    changes: tuple[str, ...]
+    """`PATH=VALUE`, made to it."""
     seed: int
     until_ns: int
     plan: tuple[Fault, ...]
     code_hash: str
+    hash_seed: int | None
+    """Of Python; None: nobody knows."""
+    versions: dict[str, str]
     trace_hash: str
+    checkpoints: tuple[Checkpoint, ...]
+    """Up to the failure."""
+    checker: str
     signature: str
+    at_ns: int
+    """Of the failure."""
 
 
 def write_replay(path: Path, replay: Replay) -> None:
@@ -46,20 +57,36 @@ def read_replay(path: Path) -> Replay:
         raise ScenarioError(f"{path}: {error}") from error
     if not isinstance(body, dict) or body.get("kind") != "sim-replay":
         raise ScenarioError(f"{path}: kind: not a replay file")
-    kinds = {"scenario": str, "seed": int, "until_ns": int, "plan": list, "code_hash": str,
-             "trace_hash": str, "signature": str}  # fmt: skip
+    kinds = {"scenario": str, "changes": list, "seed": int, "until_ns": int, "plan": list,
+             "code_hash": str, "hash_seed": int | None, "versions": dict, "trace_hash": str,
+             "checkpoints": list, "checker": str, "signature": str, "at_ns": int}  # fmt: skip
     for name, kind in kinds.items():
-        if not isinstance(body.get(name), kind):
+        if name not in body or not isinstance(body[name], kind):
             raise ScenarioError(f"{path}: {name}: missing or damaged")
+    if len(body["plan"]) > FAULTS_MAX:
+        raise ScenarioError(f"{path}: plan: more than {FAULTS_MAX} faults")
     return Replay(
         scenario=body["scenario"],
+        changes=tuple(str(one) for one in body["changes"]),
         seed=body["seed"],
         until_ns=body["until_ns"],
         plan=tuple(_fault(f"{path}: plan[{i}]", row) for i, row in enumerate(body["plan"])),
         code_hash=body["code_hash"],
+        hash_seed=body["hash_seed"],
+        versions=body["versions"],
         trace_hash=body["trace_hash"],
+        checkpoints=tuple(_checkpoint(path, row) for row in body["checkpoints"]),
+        checker=body["checker"],
         signature=body["signature"],
+        at_ns=body["at_ns"],
     )
+
+
+def _checkpoint(path: Path, row: object) -> Checkpoint:
+    try:
+        return Checkpoint(**cast("Result", row))  # type: ignore[arg-type]  # as they were written
+    except TypeError as error:
+        raise ScenarioError(f"{path}: checkpoints: {error}") from error
 
 
 def _fault(where: str, row: object) -> Fault:

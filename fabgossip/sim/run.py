@@ -25,6 +25,7 @@ from fabgossip.sim.clock import FIRST_UNIX, TRUE, Clock
 from fabgossip.sim.codec import Codec
 from fabgossip.sim.disk import COSTS, SimDisk
 from fabgossip.sim.faults import Fault, expand
+from fabgossip.sim.guard import Guard
 from fabgossip.sim.host import NodeMaker, Surroundings
 from fabgossip.sim.injection import FaultCounts, Injection
 from fabgossip.sim.kept import Local
@@ -42,7 +43,7 @@ from fabgossip.sim.streams import Stream, Streams
 from fabgossip.sim.topology import SimNode
 from fabgossip.sim.trace import Checkpoint, Happened, Key, Kind, Trace, world_event
 from fabgossip.sim.watch import Limits, Watch
-from fabgossip.sim.world import EVENTS_MAX, NS_PER_MS, NS_PER_S, WORLD, World
+from fabgossip.sim.world import EVENTS_MAX, NS_PER_MS, NS_PER_S, WORLD, SpinError, World
 from fabgossip.trust.rejections import RejectionCode
 from fabgossip.trust.signatures import Verifier
 
@@ -70,6 +71,10 @@ class Engine:
     make_node: NodeMaker
     on_progress: Callable[[int, int], None] = lambda _events, _time_ns: None
     observers: Observers = field(default_factory=lambda: Observers(frozenset()))
+    on_record: Callable[[int, Key, Happened], None] | None = None
+    """Told of each event once it is in the trace, with its number."""
+    last_event: int | None = None
+    """The run ends with this event of it, if it has so many."""
     leaks: Leaks | None = None
     """What hostile nodes know from elsewhere, as of another run; None: all of this one."""
 
@@ -452,13 +457,27 @@ class Run:
         return self.hosts[index].disk.local.get(namespace)
 
     def run(self, until_ns: int | None = None) -> RunOutcome:
-        """Let it all happen; raises `SpinError`."""
+        """Let it all happen.
+
+        Raises:
+            SpinError: the world itself spins; a node that does violates S19.
+            OutOfTimeError: more events than a run may have.
+            LeakedWorldError: a node looked at the world itself.
+        """
         end_ns = self.scenario.end_ns if until_ns is None else until_ns
-        self.world.run(end_ns, self._on_event)
+        with Guard() as guard:
+            try:
+                self.world.run(end_ns, self._on_event)
+            except SpinError as error:
+                if error.place == WORLD:
+                    raise
+                self.watch.raised(error.place, "spin", error)
+        if guard.leak is not None:
+            raise guard.leak
         for host in self.hosts.values():
             if host.process is not None and not self.watch.docket.violations:
                 host.process.is_sound()
-        self._judge_end(end_ns)
+        self._judge_end()
         self.trace.checkpoint(self.world.now_ns)
         counts, docket = self.watch.docket.counts, self.watch.docket
         by_publication, over_all = self.measures.by_publication(), self.measures.over_all()
@@ -484,7 +503,7 @@ class Run:
             deliveries=self.measures.deliveries,
             unentitled_deliveries=self.measures.unentitled_deliveries,
             behind=tuple(self.measures.behind(self.local_of)),
-            faults=self._injection.counts(),
+            faults=self._injection.counts(tuple(one.name for one in self.scenario.nemeses)),
             heal_ms=self.watch.agreement.heal_ms,
             idle=self._idle(),
             false_evictions=self.watch.dropped.false_evictions,
@@ -493,14 +512,14 @@ class Run:
             bytes_sent=self.network.bytes_sent,
         )
 
-    def _judge_end(self, end_ns: int) -> None:
+    def _judge_end(self) -> None:
         """What a run comes to; liveness only where the whole run was and it has such a phase."""
         watch, phases = self.watch, self.scenario.phases
         watch.docket.now_ns = watch.liveness.now_ns = self.world.now_ns
         watch.counted.on_audit(self.network.books, self.network.waiting())
         watch.whole.on_newest(self.measures.behind(self.local_of))
         self._audit()
-        if end_ns < phases.end_ns or phases.end_ns == phases.heal_ns:
+        if self.world.now_ns < phases.end_ns or phases.end_ns == phases.heal_ns:
             return
         watch.whole.on_pieces(watch.agreement)
         watch.landed.on_end()
@@ -559,6 +578,10 @@ class Run:
 
     def _on_event(self, key: Key, happened: Happened) -> None:
         self.trace.add(key, happened)
+        if self._engine.on_record is not None:
+            self._engine.on_record(self.trace.events, key, happened)
+        if self.trace.events == self._engine.last_event:
+            self.world.stop()
         if self.trace.events % 1_000 == 0:
             self._engine.on_progress(self.trace.events, key[0])
 

@@ -16,13 +16,14 @@ from fabgossip.errors import ScenarioError
 from fabgossip.model.artifact import TYPE_RULES, ArtifactType
 from fabgossip.model.ids import NodeId, parse_id
 from fabgossip.model.scope import ScopeId, parse_namespace, parse_scope_id
-from fabgossip.sim.faults import Nemesis
+from fabgossip.sim.faults import FAULTS_MAX, Nemesis, faults_most
 from fabgossip.sim.hostility import read_hostility
 from fabgossip.sim.nemeses import names_of, read_nemesis
 from fabgossip.sim.paths import JITTERS, LinkRule, Place
 from fabgossip.sim.problems import Problems
 from fabgossip.sim.quantities import parse_duration, parse_share, parse_size
 from fabgossip.sim.tables import (
+    CHECKERS,
     NODES_MAX,
     ActTable,
     ExpectTable,
@@ -155,14 +156,14 @@ class Scenario:
         return self.phases.end_ns
 
 
-def parse_scenario(text: str, origin: str) -> Scenario:
-    """The scenario of a file's text.
+def parse_scenario(text: str, origin: str, changes: tuple[str, ...] = ()) -> Scenario:
+    """The scenario of a file's text as it is after these changes, each `PATH=VALUE`.
 
     Raises:
         ScenarioError: all problems, a line each.
     """
     try:
-        table = read_table(text)
+        table = read_table(text, changes)
     except TableError as error:
         lines = [f"{one.key or 'file'}: {one.detail} {one.suggestion}" for one in error.problems]
         raise _refused(origin, lines) from error
@@ -189,9 +190,8 @@ def _worked_out(table: ScenarioTable, problems: Problems) -> Scenario:
         _publication(f"publication[{number}]", one, end_ns, table, problems)
         for number, one in enumerate(table.publication)
     )
-    names = names_of(table.nemesis)
-    if len(set(names)) < len(names):
-        problems.add("nemesis", "two have the same name, hence the same chance")
+    nemeses = _nemeses(table, nodes, (phases.quiet_ns, phases.faults_ns), problems)
+    _check_words(table, problems)
     return Scenario(
         name=table.name,
         title=table.title,
@@ -214,15 +214,40 @@ def _worked_out(table: ScenarioTable, problems: Problems) -> Scenario:
             _act(f"act[{number}]", one, nodes, publications, problems)
             for number, one in enumerate(table.act)
         ),
-        nemeses=tuple(
-            read_nemesis(f"nemesis[{number}]", name, one, (nodes, end_ns), problems)
-            for number, (name, one) in enumerate(
-                zip(names_of(table.nemesis), table.nemesis, strict=True)
-            )
-        ),
+        nemeses=nemeses,
         differ=_differ(table, problems),
         observers=_observers(table, nodes, problems),
     )
+
+
+def _check_words(table: ScenarioTable, problems: Problems) -> None:
+    """What is told apart by a name has one of its own; what is meant by a name is there."""
+    if not table.seeds:
+        problems.add("seeds", "names none, so a sweep would run nothing")
+    for word in table.proves:
+        if word not in CHECKERS:
+            problems.add("proves", f"{word!r} is none of {', '.join(CHECKERS)}")
+    for field in ("name", "namespace"):
+        words = [str(getattr(one, field)) for one in table.publication]
+        for word in sorted({one for one in words if words.count(one) > 1}):
+            problems.add("publication", f"two have the {field} {word!r}")
+
+
+def _nemeses(
+    table: ScenarioTable, nodes: tuple[SimNode, ...], phase: tuple[int, int], problems: Problems
+) -> tuple[Nemesis, ...]:
+    before = len(problems.lines)
+    names = names_of(table.nemesis)
+    if len(set(names)) < len(names):
+        problems.add("nemesis", "two have the same name, hence the same chance")
+    nemeses = tuple(
+        read_nemesis(f"nemesis[{number}]", name, one, (nodes, phase), problems)
+        for number, (name, one) in enumerate(zip(names, table.nemesis, strict=True))
+    )
+    most = sum(faults_most(one, phase[1]) for one in nemeses)
+    if most > FAULTS_MAX and len(problems.lines) == before:
+        problems.add("nemesis", f"may come to {most} faults, at most {FAULTS_MAX}")
+    return nemeses
 
 
 def _differ(table: ScenarioTable, problems: Problems) -> tuple[str, ...]:
@@ -425,6 +450,7 @@ def _publication(
     sizes = [problems.read(f"{path}.size", parse_size, each, 0) for each in one.size] or [0]
     if one.through not in {group.name for group in table.topology.group}:
         problems.add(f"{path}.through", f"{one.through!r} is no group")
+    _check_size(path, one, max(sizes) * (2 if one.name in table.worlds.differ else 1), problems)
     if one.increments and kind is not ArtifactType.CLUSTER_SNAPSHOT:
         problems.add(f"{path}.increments", "only a cluster_snapshot has them")
     scopes = [
@@ -442,6 +468,15 @@ def _publication(
         edit_ppm=problems.read(f"{path}.edit", lambda _: parse_share(one.edit), "", 0),
         has_increments=one.increments,
     )
+
+
+def _check_size(path: str, one: PublicationTable, most: int, problems: Problems) -> None:
+    """No node takes what is larger than its type may be; what differs has twice the size in the
+    other world."""
+    for kind in PUBLISHED_TYPES:
+        if kind.value == one.type and most > TYPE_RULES[kind].size_max:
+            cap = TYPE_RULES[kind].size_max
+            problems.add(f"{path}.size", f"{most} bytes, {one.type} may have {cap}")
 
 
 def _times(path: str, one: PublicationTable, end_ns: int, problems: Problems) -> tuple[int, ...]:

@@ -30,6 +30,8 @@ class Stage:
     """At the end of the fault."""
     matters: Callable[[Fault], None]
     """It changed something."""
+    matters_by: Callable[[Fault, Callable[[int], int]], None]
+    """It changes something once what is counted at its targets grows."""
 
     def chance(self, fault: Fault) -> Stream:
         """The stream of one fault."""

@@ -8,14 +8,18 @@ Must not know: how a run is made, how a result is shown.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final, TypeAlias, cast
 
 from fabgossip.errors import ScenarioError
+from fabgossip.sim.quantities import PPM
+from fabgossip.sim.streams import Streams
 
 SEEDS_MAX: Final = 1_000_000
 LIVES: Final = 2
@@ -23,6 +27,8 @@ LIVES: Final = 2
 RATE_Z: Final = 1.96
 """Of a 95 % interval."""
 Result: TypeAlias = dict[str, object]
+Key: TypeAlias = tuple[str, int, str]
+"""Hash of the scenario, seed, hash of the code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +38,14 @@ class Job:
     scenario: str
     """Its file."""
     scenario_hash: str
+    """Of its text and of what is set in it."""
     seed: int
     code_hash: str
+    changes: tuple[str, ...] = ()
+    """`PATH=VALUE`, made to the text."""
 
     @property
-    def key(self) -> tuple[str, int, str]:
+    def key(self) -> Key:
         """What makes a result that of this job."""
         return self.scenario_hash, self.seed, self.code_hash
 
@@ -86,24 +95,42 @@ def left_of(jobs: Iterable[Job], done: list[Result]) -> list[Job]:
     return [job for job in jobs if job.key not in keys]
 
 
+def twins_of(jobs: Iterable[Job], share: float) -> frozenset[Key]:
+    """Which jobs run once more under another hash seed: by chance of their own a share of them, and
+    of each scenario at least the likeliest."""
+    if share <= 0:
+        return frozenset()
+    draws: dict[str, list[tuple[int, Key]]] = {}
+    for job in jobs:
+        draw = Streams(job.seed).of(f"sweep/twin/{job.scenario_hash}").below(PPM)
+        draws.setdefault(job.scenario_hash, []).append((draw, job.key))
+    return frozenset(
+        key
+        for rows in draws.values()
+        for draw, key in rows
+        if draw < share * PPM or (draw, key) == min(rows)
+    )
+
+
 def run_all(
     jobs: list[Job],
     make_executor: Callable[[], Executor],
     work: Callable[[Job], Result],
     given_up: Callable[[Job], Result],
+    ahead: int,
 ) -> Iterator[tuple[Job, Result]]:
-    """The result of each job, as they come. A pool that lost a worker is made anew; a job that was
-    under way when `LIVES` pools broke is tried once alone and then given up."""
-    losses: dict[tuple[str, int, str], int] = {}
+    """The result of each job, as they come; at most `ahead` are handed out before their time, so
+    that who has seen enough can leave. A pool that lost a worker is made anew; a job that was under
+    way when `LIVES` pools broke is tried once alone and then given up."""
+    losses: dict[Key, int] = {}
     left = list(jobs)
     while left:
         suspects = [job for job in left if losses.get(job.key, 0) >= LIVES - 1]
         batch = suspects[:1] or left
-        finished: set[tuple[str, int, str]] = set()
-        with make_executor() as executor:
-            futures: dict[Future[Result], Job] = {executor.submit(work, job): job for job in batch}
-            for future in as_completed(futures):
-                job = futures[future]
+        finished: set[Key] = set()
+        executor = make_executor()
+        try:
+            for job, future in _completed(batch, executor, work, ahead):
                 try:
                     result = future.result()
                 except BrokenProcessPool:
@@ -113,7 +140,30 @@ def run_all(
                     result = given_up(job)
                 finished.add(job.key)
                 yield job, result
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
         left = [job for job in left if job.key not in finished]
+
+
+def _completed(
+    batch: list[Job], executor: Executor, work: Callable[[Job], Result], ahead: int
+) -> Iterator[tuple[Job, Future[Result]]]:
+    """Each job with its future once that is done; a pool that broke is given nothing more."""
+    queue = iter(batch)
+    under_way = {executor.submit(work, job): job for job in islice(queue, ahead)}
+    is_broken = False
+    while under_way:
+        done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+        for future in sorted(done, key=lambda one: under_way[one].key):
+            is_broken = is_broken or isinstance(future.exception(), BrokenProcessPool)
+            yield under_way.pop(future), future
+        if is_broken:
+            continue
+        try:
+            for job in islice(queue, ahead - len(under_way)):
+                under_way[executor.submit(work, job)] = job
+        except BrokenProcessPool:
+            is_broken = True
 
 
 def summary(results: list[Result]) -> Result:
@@ -139,6 +189,20 @@ def summary(results: list[Result]) -> Result:
     }
 
 
+def idle_nemeses(results: list[Result]) -> list[Result]:
+    """Nemeses that mattered in no seed of their scenario: what was to be shown was not."""
+    tallies: dict[tuple[str, str], Counter[str]] = {}
+    for one in results:
+        faults = cast("Result", one.get("faults") or {})
+        for name, row in cast("dict[str, dict[str, int]]", faults.get("nemeses") or {}).items():
+            tallies.setdefault((str(one["scenario"]), name), Counter()).update(row)
+    return [
+        {"scenario": scenario, "nemesis": name, **tally}
+        for (scenario, name), tally in sorted(tallies.items())
+        if not tally["mattered"]
+    ]
+
+
 def _run(one: Result) -> Result:
     return cast("Result", one.get("run") or {})
 
@@ -151,8 +215,10 @@ def _failure(signature: str, rows: list[Result]) -> Result:
     files = cast("Result", fastest.get("files") or {})
     return {
         "signature": signature,
+        "detail": cast("Result", fastest["failure"]).get("detail"),
         "count": len(rows),
         "scenario": fastest["scenario"],
+        "set": fastest.get("set", []),
         "first_seed": min(int(str(one["seed"])) for one in rows),
         "fastest_seed": fastest["seed"],
         "replay": files.get("replay"),

@@ -6,6 +6,7 @@ that are words of Python stand with an underscore here and without it in the fil
 Must not know: what a value leads to.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Final, cast
 
@@ -13,6 +14,11 @@ from fabgossip.model.bounds import Bounds
 from fabgossip.wire.tables import Problem, TableError, parse_toml, structure_table
 
 NODES_MAX: Final = 100_000
+CHECKERS: Final = (
+    "S1", "S2", "S3", "S4", "S5", "S6", "S8", "S9", "S10", "S11", "S12", "S13", "S15", "S17",
+    "S19", "S20", "S21", "S22", "S24", "L1", "L3", "L4", "L5", "L6", "L7", "L8", "L9",
+)  # fmt: skip
+"""What `proves` can name."""
 _WORDS: Final = {"for": "for_", "with": "with_"}
 _LISTS: Final = {("group", "orgs"), ("group", "services"), ("publication", "size"),
           ("nemesis", "for")}  # fmt: skip
@@ -300,16 +306,67 @@ class ScenarioTable:
     topology: TopologyTable
 
 
-def read_table(text: str) -> ScenarioTable:
-    """The tables of a scenario text.
+def read_table(text: str, changes: tuple[str, ...] = ()) -> ScenarioTable:
+    """The tables of a scenario text as it is after these changes, each `PATH=VALUE`.
 
     Raises:
         TableError: all problems at once, each with its dotted path as the file has it.
     """
+    document = parse_toml(text)
+    for change in changes:
+        _change(document, change)
     try:
-        return structure_table(_spelled(parse_toml(text), ""), ScenarioTable)
+        return structure_table(_spelled(document, ""), ScenarioTable)
     except TableError as error:
         raise TableError(tuple(_as_written(one) for one in error.problems)) from error
+
+
+def _change(document: dict[str, object], change: str) -> None:
+    """Set one value; what is no value of TOML is a text."""
+    path, equals, text = change.partition("=")
+    steps = _steps(path)
+    if not equals or not steps:
+        raise _unusable(change, "is not PATH=VALUE, such as nemesis[0].for=5s")
+    try:
+        value = parse_toml(f"value = {text}")["value"]
+    except (TableError, KeyError):
+        value = text
+    place: object = document
+    for step, inner in zip(steps, [*steps[1:], None], strict=True):
+        if not _takes(place, step):
+            raise _unusable(change, f"there is no {step!r}")
+        holder = cast("dict[str | int, object]", place)
+        if inner is None:
+            holder[step] = value
+        else:
+            place = holder.setdefault(step, {}) if isinstance(place, dict) else holder[step]
+
+
+def _takes(place: object, step: str | int) -> bool:
+    """Whether a value can be put there: anywhere in a table, over what is there in a list."""
+    if isinstance(place, list):
+        return isinstance(step, int) and step < len(place)
+    return isinstance(place, dict) and isinstance(step, str)
+
+
+def _steps(path: str) -> list[str | int]:
+    """Keys and places in lists; a setting of `config` is one key, dots and all."""
+    if path.startswith("config."):
+        return ["config", path.removeprefix("config.")]
+    steps: list[str | int] = []
+    for part in path.split("."):
+        found = _STEP.fullmatch(part)
+        if found is None:
+            return []
+        steps += [found[1], *(int(one) for one in found[2].replace("[", "").split("]")[:-1])]
+    return steps
+
+
+_STEP: Final = re.compile(r"([A-Za-z0-9_-]+)((?:\[[0-9]{1,6}\])*)")
+
+
+def _unusable(change: str, detail: str) -> TableError:
+    return TableError((Problem(code="wrong_type", key=change, detail=detail, suggestion=""),))
 
 
 def _spelled(value: object, table: str) -> object:

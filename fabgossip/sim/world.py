@@ -7,6 +7,7 @@ Must not know: nodes, messages, what an action does.
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -34,6 +35,10 @@ class SpinError(FabgossipError):
         self.place = place
 
 
+class OutOfTimeError(FabgossipError):
+    """A run takes more than it may: of events, or of what its caller counts."""
+
+
 class World:
     """The heap loop."""
 
@@ -45,6 +50,7 @@ class World:
         "_lines",
         "_paused",
         "_sequences",
+        "halts",
         "now_ns",
     )
 
@@ -60,14 +66,18 @@ class World:
         """Places that work until then."""
         self._lines: dict[int, list[tuple[int, int, int, Action]]] = {}
         """What waits at places that stand still or work, each line a heap by its old key."""
+        self.halts: Counter[int] = Counter()
+        """How often something came to a place that stood still."""
 
     def pause(self, place: int, until_ns: int) -> None:
         """Let nothing happen at a place for a while: it comes in its order at the end."""
         self._paused[place] = max(until_ns, self._paused.get(place, 0))
 
     def is_paused(self, place: int) -> bool:
-        """Whether a place stands still."""
-        return self._paused.get(place, 0) > self.now_ns
+        """Whether a place stands still; who asks came to it."""
+        is_paused = self._paused.get(place, 0) > self.now_ns
+        self.halts[place] += is_paused
+        return is_paused
 
     def waiting_at(self, place: int) -> int:
         """How much waits in line at a place that stands still or works."""
@@ -94,6 +104,7 @@ class World:
 
         Raises:
             SpinError: one place acted 100,000 times at one instant.
+            OutOfTimeError: more events than a run may have.
         """
         events = 0
         while self._heap and self._heap[0][0] <= until_ns and not self._is_stopped:
@@ -108,7 +119,8 @@ class World:
             self.now_ns = time_ns
             on_event((time_ns, destination, source, sequence), action())
             events += 1
-            assert events < EVENTS_MAX, "more events than a run may have"
+            if events > EVENTS_MAX:
+                raise OutOfTimeError(f"more than {EVENTS_MAX} events at {time_ns / NS_PER_S:g} s")
             if is_turn and destination in self._lines:
                 self._let_turn(destination)
         if not self._is_stopped:
@@ -122,6 +134,7 @@ class World:
         self, time_ns: int, place: int, source: int, sequence: int, action: Action
     ) -> tuple[int, int, Action] | None:
         """Put what comes in line; at a turn of the place give what is first there."""
+        self.halts[place] += self._paused.get(place, 0) > time_ns
         if source != TURN:
             is_first = place not in self._lines
             heapq.heappush(self._lines.setdefault(place, []), (time_ns, source, sequence, action))

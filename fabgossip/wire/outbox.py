@@ -49,7 +49,7 @@ CONTENT_FRAME_BYTES_MIN: Final = 16 * KIB
 DRAIN_BYTES: Final = 1_024 * KIB
 """What was written longer ago than this counts half; so much taken at once, one write after the
 other, makes a measurement void (*start*)."""
-PROMPT_S: Final = 0.001
+PROMPT_MS: Final = 1
 """A write that took less did not wait for the peer (*start*)."""
 CONTENT_FRAME_MS: Final = 20
 """A content frame is no longer than the link takes in so long: so long trust may wait behind it."""
@@ -198,7 +198,7 @@ class DrainRate:
 
     def on_written(self, size: int, took_s: float) -> None:
         """So many bytes took so long."""
-        if took_s < PROMPT_S:
+        if took_s * 1_000 < PROMPT_MS:
             self._prompt_bytes += size
             if self._prompt_bytes > DRAIN_BYTES:
                 self._bytes, self._seconds, self._prompt_bytes = 0, 0.0, 0

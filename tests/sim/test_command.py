@@ -1,16 +1,27 @@
 """`fabgossip sim run`: one object, one exit code."""
 
 import json
+import pickle
+import platform
 from pathlib import Path
 
 import pytest
 
 from fabgossip.cli.main import run
+from fabgossip.cli.sim_hash_seed import hash_seed_of
+from fabgossip.cli.sim_sweep import Tasks, work_seed
+from fabgossip.cli.sim_worlds import work_worlds
+from fabgossip.errors import FabgossipError, WireError
+from fabgossip.sim.sweep import Job
+from fabgossip.sim.world import OutOfTimeError
 from tests.sim.factory import FIVE, HEAD, ROUTES, TOPOLOGY
+
+CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Path:
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "small.toml"
     parts = (
         HEAD, 'phases = { quiet = "25s" }', f"publication = [{ROUTES % 'store'}]", TOPOLOGY, FIVE,
@@ -58,11 +69,19 @@ def test_a_bad_scenario_and_a_bad_argument_have_codes_of_their_own(
     assert "no-such-scenario" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["sweep", "report"])
+def test_a_gate_needs_a_baseline(small: Path, verb: str) -> None:
+    assert run(["sim", verb, str(small), "--gate"]) == 2
+
+
 def test_a_bad_duration_is_a_mistake_of_usage(small: Path) -> None:
     assert run(["sim", "run", str(small), "--until", "soon"]) == 2
 
 
-def test_the_library_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_library_is_listed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(CHECKOUT)
     assert run(["sim", "list", "--json"]) == 0
     names = [one["name"] for one in json.loads(capsys.readouterr().out)["scenarios"]]
     assert "first-light" in names
@@ -81,6 +100,19 @@ def test_a_failure_runs_again_from_its_file(
     assert again["was"] == first["failure"]["signature"]
 
 
+def test_a_replay_file_says_where_it_failed_and_under_what(
+    small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", "77")
+    run(["sim", "run", str(small), "--until", "20s"])
+    assert "fabgossip sim replay replays/small-1-missed.json" in capsys.readouterr().out
+    body = json.loads(Path("replays/small-1-missed.json").read_text())
+    assert (body["hash_seed"], body["checker"], body["at_ns"]) == (77, "missed", 20 * 10**9)
+    assert body["versions"]["python"] == platform.python_version()
+    assert {"fabgossip", "cryptography", "msgpack"} < body["versions"].keys()
+    assert [one["trace_hash"] for one in body["checkpoints"]][-1] == body["trace_hash"]
+
+
 def test_a_replay_of_another_trace_is_told(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,7 +125,15 @@ def test_a_replay_of_another_trace_is_told(
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("code_hash", "other"), ("plan", [{"number": 1}]), ("seed", "1"), ("kind", "sim-run")],
+    [
+        ("code_hash", "other"),
+        ("plan", [{"number": 1}]),
+        ("seed", "1"),
+        ("kind", "sim-run"),
+        ("hash_seed", "2"),
+        ("versions", []),
+        ("checkpoints", [1]),
+    ],
 )
 def test_a_damaged_replay_is_refused_with_the_field_named(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], field: str, value: object
@@ -103,6 +143,16 @@ def test_a_damaged_replay_is_refused_with_the_field_named(
     path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
     assert run(["sim", "replay", str(path)]) == 78
     assert field in capsys.readouterr().err
+
+
+def test_a_replay_of_more_faults_than_a_plan_may_have_is_refused(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["sim", "run", str(small), "--until", "20s"])
+    path = Path("replays/small-1-missed.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"plan": [{}] * 10_001}))
+    assert run(["sim", "replay", str(path)]) == 78
+    assert "plan: more than 10000 faults" in capsys.readouterr().err
 
 
 def test_what_was_to_be_proved_and_did_not_come_up_is_a_miss(
@@ -133,3 +183,157 @@ def test_all_that_there_is_is_listed(what: str, capsys: pytest.CaptureFixture[st
     assert run(["sim", "list", what, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)[what]
     assert len({row["name"] for row in rows}) == len(rows) > 8
+
+
+class UnsendableError(FabgossipError):
+    """One that no pickle brings back."""
+
+    def __init__(self, one: object, _other: object) -> None:
+        super().__init__(str(one))
+        self.one = lambda: one
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "signature"),
+    [
+        (AssertionError("no such place"), 70, "simulator/AssertionError"),
+        (UnsendableError("odd", 1), 70, "simulator/UnsendableError"),
+        (WireError("BAD", "odd"), 70, "simulator/WireError"),
+        (OutOfTimeError("more than 7 events"), 13, "time/limit"),
+        (MemoryError("full"), 13, "time/limit"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["run", "replay", "sweep"])
+def test_what_keeps_a_run_from_its_end_is_its_result(
+    small: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    error: Exception,
+    code: int,
+    signature: str,
+) -> None:
+    replay = "replays/small-1-missed.json"
+    if verb == "replay":
+        run(["sim", "run", str(small), "--until", "20s"])
+        capsys.readouterr()
+
+    def failing(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("fabgossip.sim.world.World.run", failing)
+    if verb == "sweep":
+        job = Job(str(small), "h", 9, "c")
+        found = Tasks(work_seed, 60, Path(), frozenset())(job)
+        found = pickle.loads(pickle.dumps(found))  # noqa: S301  # our own
+    else:
+        arguments = [str(small), "--seed", "9"] if verb == "run" else [replay]
+        assert run(["sim", verb, *arguments, "--json"]) == code
+        found = json.loads(capsys.readouterr().out)
+    assert (found["exit_code"], found["failure"]["signature"]) == (code, signature)
+    assert found["verdict"] == ("out_of_time" if code == 13 else "simulator")
+    assert str(error) in found["failure"]["detail"]
+
+
+def test_what_is_set_is_as_if_the_file_said_so(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = {
+        "phases.quiet=24s": ('quiet = "25s"', 'quiet = "24s"'),
+        "publication[0].size=3KiB": ('size = "2KiB"', 'size = "3KiB"'),
+        "topology.group[1].count=2": ("count = 3", "count = 2"),
+        "config.neighbors.redial_min_ms=300": ('redial_min_ms" = 200', 'redial_min_ms" = 300'),
+    }
+    flags = [flag for change in changes for flag in ("--set", change)]
+    assert run(["sim", "run", str(small), "--json", *flags]) == 0
+    body = json.loads(capsys.readouterr().out)
+    text = small.read_text()
+    for old, new in changes.values():
+        assert old in text
+        text = text.replace(old, new)
+    small.write_text(text)
+    assert run(["sim", "run", str(small), "--json"]) == 0
+    edited = json.loads(capsys.readouterr().out)
+    assert (body["trace_hash"], body["nodes"]) == (edited["trace_hash"], 4)
+    assert (body["set"], edited["set"]) == (list(changes), [])
+
+
+@pytest.mark.parametrize(
+    "change", ["phases", "=3", "publication[7].size=3KiB", "phases.quiet.more=1", "no.such=1",
+               "title[0]=a", "publication[0]=1"],
+)  # fmt: skip
+def test_what_cannot_be_set_is_refused(
+    small: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    assert run(["sim", "run", str(small), "--set", change]) == 78
+    assert "small.toml: " in capsys.readouterr().err
+
+
+def test_what_was_set_is_in_the_replay_file(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expect = "expect=[{ measure = 't99_ms', max = 1 }]"
+    assert run(["sim", "run", str(small), "--set", expect]) == 11
+    assert run(["sim", "replay", "replays/small-1-expectation.json", "--json"]) == 11
+    lines = capsys.readouterr().out.splitlines()
+    assert json.loads(lines[-1])["is_same_trace"] is True
+
+
+def test_a_hash_seed_goes_with_a_seed_and_is_never_none_at_all() -> None:
+    assert [hash_seed_of(seed) for seed in (0, 1, 2**32 - 2, 2**32 - 1)] == [1, 2, 2**32 - 1, 1]
+
+
+FAULTY = """
+phases = { quiet = "10s", faults = "5s", liveness = "15s" }
+nemesis = [
+  { name = "late", kind = "reset", at = "11s", for = "0s" },
+  { name = "idle", kind = "wall_step", at = "12s", for = "0s", with = { by = 9 } },
+]
+"""
+
+
+def test_a_nemesis_that_matters_in_no_run_is_a_miss(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = (HEAD, FAULTY, f"publication = [{ROUTES % 'store'}]", TOPOLOGY, FIVE)
+    small.write_text("\n".join(parts))
+    assert run(["sim", "run", str(small), "--json"]) == 14
+    body = json.loads(capsys.readouterr().out)
+    assert body["failure"]["signature"] == "coverage/nemesis/idle"
+    assert body["faults"]["nemeses"]["late"]["mattered"] == 1
+    small.write_text(
+        "\n".join(parts).replace("wall_step", "reset").replace(", with = { by = 9 }", "")
+    )
+    assert run(["sim", "run", str(small)]) == 0
+
+
+def test_a_replay_tells_the_last_of_what_happened(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["sim", "run", str(small), "--until", "21s", "--set", "topology.link[1].rtt=9s"])
+    capsys.readouterr()
+    path = "replays/small-1-missed.json"
+    assert run(["sim", "replay", path, "--json"]) == 11
+    body = json.loads(capsys.readouterr().out)
+    assert body["is_same_trace"], "a run is the same whether it is told or not"
+    numbers = [one["event"] for one in body["last"]]
+    assert numbers == list(range(numbers[-1] - 19, numbers[-1] + 1))
+    assert {one["place"] for one in body["last"]} <= {
+        "the world", "store-0", "near-0", "near-1", "near-2", "far-0",
+    }  # fmt: skip
+    assert any("-> " in one["said"] for one in body["last"])
+    run(["sim", "replay", path, "--to-event", "300"])
+    out = capsys.readouterr().out
+    assert "  300  " in out
+    assert "  301  " not in out
+    assert "not the whole trace" in out
+
+
+def test_the_other_verbs_have_results_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        raise UnsendableError("odd", 1)
+
+    monkeypatch.setattr("fabgossip.sim.world.World.run", failing)
+    path = CHECKOUT / "simulations" / "scenarios" / "scope-twins.toml"
+    found = Tasks(work_worlds, 60, Path(), frozenset())(Job(str(path), "h", 1, "c"))
+    assert (found["verdict"], found["exit_code"]) == ("simulator", 70)

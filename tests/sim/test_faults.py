@@ -85,7 +85,7 @@ def test_a_swarm_keeps_each_nemesis_with_its_probability() -> None:
 
 def test_what_a_kind_does_not_take_and_who_is_nobody_are_refused() -> None:
     lines = problems(
-        'schema = 1\nname = "small"\ntitle = "a"',
+        'schema = 1\nname = "small"\ntitle = "a"\nphases = { quiet = "0s", faults = "9s" }',
         'nemesis = [{ kind = "crash", at = "1s", for = "1s", with = { up = "1s" } },',
         '{ kind = "flap", at = "1s", for = "1s", select = { role = "king", pick = "few" } },',
         '{ kind = "storm", at = "1s", for = "1s" }]',
@@ -100,6 +100,80 @@ def test_what_a_kind_does_not_take_and_who_is_nobody_are_refused() -> None:
         "nemesis[1].with.up",
         "nemesis[2].kind",
     ]
+
+
+def refused(nemesis: str, phases: str = PHASES) -> list[str]:
+    """The paths that are wrong."""
+    lines = problems(HEAD, phases, f"nemesis = [{nemesis}]", TOPOLOGY, SEVEN)
+    return sorted({line.partition(": ")[0] for line in lines})
+
+
+@pytest.mark.parametrize(
+    ("when", "wrong"),
+    [('at = "14999ms"', "at"), ('at = "25s"', "at"),
+     ('at = "20s", every = "2s", until = "27s"', "until"),
+     ('at = "20s", every = "2s", until = "20s"', "every")],
+)  # fmt: skip
+def test_a_fault_that_would_begin_outside_the_faults_phase_is_refused(
+    when: str, wrong: str
+) -> None:
+    nemesis = f'{{ kind = "pause", {when}, for = "1s" }}'
+    assert refused(nemesis) == [f"nemesis[0].{wrong}"]
+
+
+def test_without_a_faults_phase_there_is_no_fault() -> None:
+    nemesis = '{ kind = "pause", at = "15s", for = "1s" }'
+    assert refused(nemesis, 'phases = { quiet = "60s" }') == ["nemesis[0].at"]
+
+
+def test_what_is_repeated_without_an_end_ends_with_the_faults_phase() -> None:
+    pause = '{ kind = "pause", at = "15s", every = "3s", for = "1s" }'
+    assert [one.on_ns // 10**9 for one in plan(made(pause))] == [15, 18, 21, 24]
+
+
+@pytest.mark.parametrize(
+    "nemesis",
+    [
+        '{ kind = "pause", at = "15s", every = "1500us", for = "1s" },'
+        '{ name = "two", kind = "pause", at = "15s", every = "1500us", for = "1s" }',
+        '{ kind = "flap", at = "15s", for = "1h", with = { up = "500us", down = "100us" } }',
+        '{ kind = "flap", at = "15s", for = "1s", with = { up = "0ms", down = "0ms" } }',
+        '{ kind = "isolate", at = "15s", every = "1ms", for = "1s" }',
+    ],
+    ids=["often", "flap", "flap without end", "isolate"],
+)
+def test_more_faults_than_a_plan_may_have_are_refused_and_never_cut(nemesis: str) -> None:
+    assert refused(nemesis) == ["nemesis"]
+
+
+DOWN = """
+act = [{ kind = "crash", at = "14s", node = "edge-1" }]
+"""
+
+
+@pytest.mark.slow
+def test_a_fault_that_no_node_notices_does_not_matter() -> None:
+    kinds = ("wall_step", "slow_reader", "disk_full", "disk_error")
+    rows = [
+        f'{{ name = "{kind}", kind = "{kind}", at = "15s", for = "6s", '
+        f'select = {{ nodes = ["edge-1"] }}{WITH.get(kind, "")} }}'
+        for kind in kinds
+    ]
+    faults = run_of(made(*rows, more=DOWN), 1).run().faults
+    found = {name: (one.fired, one.mattered) for name, one in faults.nemeses.items()}
+    assert found == dict.fromkeys(kinds, (1, 0))
+    assert (faults.fired, faults.mattered) == (4, 0)
+
+
+@pytest.mark.slow
+def test_a_pause_matters_once_something_came_to_who_stands_still() -> None:
+    rows = [
+        f'{{ name = "{name}", kind = "pause", at = "15s", for = "{lasts}", '
+        f'select = {{ nodes = ["{node}"] }} }}'
+        for name, lasts, node in (("long", "5s", "edge-0"), ("blink", "1ns", "edge-1"))
+    ]
+    nemeses = run_of(made(*rows), 1).run().faults.nemeses
+    assert (nemeses["long"].mattered, nemeses["blink"].mattered) == (1, 0)
 
 
 WITH = {
@@ -225,7 +299,7 @@ def test_of_a_half_open_link_one_end_does_not_learn_until_it_misses_a_sign_of_li
 
 
 def disk_trouble(kind: str) -> RunOutcome:
-    nemesis = f'{{ kind = "{kind}", at = "12s", for = "8s", select = {{ nodes = ["edge-1"] }} }}'
+    nemesis = f'{{ kind = "{kind}", at = "15s", for = "8s", select = {{ nodes = ["edge-1"] }} }}'
     return run_of(made(nemesis), 1).run()
 
 

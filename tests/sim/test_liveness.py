@@ -1,5 +1,7 @@
 """Each checker of liveness, and of the simulator itself, fails where it must."""
 
+from dataclasses import replace
+
 import pytest
 
 from fabgossip.core.effects import Effect
@@ -122,6 +124,14 @@ def test_a_fault_excuses_its_targets_for_a_while_and_nobody_else() -> None:
     assert not excuses.is_excused(2, 3)
     excuses.on_fault(fault("reset", 4))
     assert not excuses.is_excused(2, 4), "both ends hear of a reset"
+
+
+@pytest.mark.parametrize("kind", ["cut", "clog"])
+def test_what_lies_between_two_sides_excuses_no_pair_on_one_of_them(kind: str) -> None:
+    excuses = Excuses(World())
+    excuses.on_fault(replace(fault(kind, 1, 2), others=frozenset({3, 4})))
+    pairs = [(1, 3), (4, 2), (1, 2), (3, 4), (1, 5)]
+    assert [excuses.is_excused(*pair) for pair in pairs] == [True, True, False, False, False]
 
 
 def test_l6_finds_a_storm_that_does_not_end() -> None:

@@ -44,7 +44,7 @@ def test_crashes_at_any_moment_lose_nothing_acknowledged(seed: int) -> None:
 @pytest.mark.parametrize("lasts", ["3s", "25s"])
 def test_a_cut_heals_by_itself(lasts: str) -> None:
     cut = f'nemesis = [{{ kind = "cut", at = "12s", for = "{lasts}", between = ["eu", "us"] }}]'
-    made = scenario('phases = { quiet = "60s" }', OFTEN, cut, TOPOLOGY, SEVEN)
+    made = scenario('phases = { quiet = "10s", faults = "50s" }', OFTEN, cut, TOPOLOGY, SEVEN)
     run = run_of(made, 1)
     outcome = run.run()
     assert_came_together(outcome)
@@ -55,7 +55,7 @@ def test_a_cut_heals_by_itself(lasts: str) -> None:
 @pytest.mark.slow
 def test_during_a_cut_nothing_crosses() -> None:
     cut = 'nemesis = [{ kind = "cut", at = "9s", for = "60s", between = ["eu", "us"] }]'
-    made = scenario('phases = { quiet = "60s" }', OFTEN, cut, TOPOLOGY, SEVEN)
+    made = scenario('phases = { quiet = "5s", faults = "55s" }', OFTEN, cut, TOPOLOGY, SEVEN)
     run = run_of(made, 1)
     run.run(25_000 * NS_PER_MS)
     routes = "platform/p1/cluster/c1/routes/core"

@@ -36,7 +36,7 @@ def test_every_problem_of_form_is_told_at_once() -> None:
 def test_every_problem_of_meaning_is_told_at_once() -> None:
     lines = problems(
         HEAD.replace("redial_min_ms", "redial_min"),
-        'phases = { quiet = "soon" }',
+        'phases = { quiet = "soon", faults = "5s" }',
         "publication = [",
         ROUTES.replace("2KiB", "2kb").replace("routes/core", "qos/core") % "nobody",
         "]",
@@ -77,3 +77,35 @@ def test_a_publication_repeats_until_its_end() -> None:
 
 def test_settings_have_the_daemons_own_names() -> None:
     assert scenario(TOPOLOGY, FIVE).config.neighbors.redial_min_ms == 200
+
+
+SNAPSHOT = (
+    '{ name = "snap", type = "cluster_snapshot", namespace = "snapshots/role/edge", '
+    'size = "5MiB", at = "20s", through = "store" }'
+)
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        (("seeds = []",), "seeds: names none, so a sweep would run nothing"),
+        (('proves = ["S1", "S99"]',), "proves: 'S99' is none of S1, S2"),
+        ((f"publication = [{ROUTES % 'store'}, {ROUTES % 'store'}]",),
+         "publication: two have the name 'routes'"),
+        ((f"publication = [{ROUTES % 'store'}, {ROUTES.replace('routes', 'more', 1) % 'store'}]",),
+         "publication: two have the namespace 'routes/core'"),
+        ((f"publication = [{ROUTES.replace('2KiB', '17MiB') % 'store'}]",),
+         "publication[0].size: 17825792 bytes, route_policy_bundle may have 16777216"),
+        (('worlds = { differ = ["snap"], observers = ["far"] }', f"publication = [{SNAPSHOT}]"),
+         "publication[0].size: 10485760 bytes, cluster_snapshot may have 8388608"),
+    ],
+)  # fmt: skip
+def test_what_could_show_nothing_is_refused(parts: tuple[str, ...], told: str) -> None:
+    lines = problems(HEAD, *parts, TOPOLOGY, FIVE)
+    assert any(told in line for line in lines), lines
+
+
+def test_what_fits_its_type_is_taken() -> None:
+    assert (
+        scenario(f"publication = [{SNAPSHOT}]", TOPOLOGY, FIVE).publications[0].size_max == 5 << 20
+    )

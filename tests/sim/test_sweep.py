@@ -13,7 +13,17 @@ import pytest
 from fabgossip.errors import ScenarioError
 from fabgossip.sim.baselines import baseline_of, compared, read_baseline
 from fabgossip.sim.campaign import parse_campaign
-from fabgossip.sim.sweep import Job, Log, Result, left_of, parse_seeds, run_all, summary
+from fabgossip.sim.sweep import (
+    Job,
+    Log,
+    Result,
+    idle_nemeses,
+    left_of,
+    parse_seeds,
+    run_all,
+    summary,
+    twins_of,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,7 +65,7 @@ def given_up(job: Job) -> Result:
 
 
 def sweep(jobs: list[Job], work: Callable[[Job], Result] = result_of) -> dict[int, Result]:
-    return {job.seed: found for job, found in run_all(jobs, Inline, work, given_up)}
+    return {job.seed: found for job, found in run_all(jobs, Inline, work, given_up, 2)}
 
 
 def test_a_worker_that_dies_once_costs_nothing() -> None:
@@ -83,12 +93,12 @@ def test_a_seed_that_always_ends_its_worker_is_given_up_alone() -> None:
 def test_a_resumed_sweep_has_the_results_of_an_undisturbed_one(tmp_path: Path) -> None:
     path = tmp_path / "sweep.jsonl"
     log = Log(path)
-    for job, found in run_all(JOBS[:3], Inline, result_of, given_up):
+    for job, found in run_all(JOBS[:3], Inline, result_of, given_up, 2):
         log.append(job, found)
     path.write_bytes(path.read_bytes()[:-7])  # power went in the middle of a line
     left = left_of(JOBS, log.read())
     assert len(left) == 4, "the torn line counts for nothing"
-    for job, found in run_all(left, Inline, result_of, given_up):
+    for job, found in run_all(left, Inline, result_of, given_up, 2):
         log.append(job, found)
     whole = sorted((one["seed"], json.dumps(one["failure"])) for one in log.read())
     assert whole == sorted((job.seed, json.dumps(result_of(job)["failure"])) for job in JOBS)
@@ -100,8 +110,10 @@ def test_failures_are_told_by_signature_with_the_fastest_seed() -> None:
     assert body["failures"] == [
         {
             "signature": "S1/sent/have",
+            "detail": None,
             "count": 2,
             "scenario": "a",
+            "set": [],
             "first_seed": 2,
             "fastest_seed": 5,
             "replay": None,
@@ -148,6 +160,62 @@ def test_a_baseline_tells_worse_from_same_and_is_refused_for_another_scenario(
     assert {str(row["measure"]): row["verdict"] for row in one_more}["missed"] == "worse"
     with pytest.raises(ScenarioError, match="scenario_hash"):
         read_baseline(path, "another")
+
+
+def test_a_measure_that_a_seed_lacks_is_worse_and_no_part_of_a_baseline(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    whole = [result_of(job) | {"heal_ms": 900} for job in JOBS]
+    one_lacks = [{**one, "heal_ms": None} if one["seed"] == 4 else one for one in whole]
+    path.write_text(json.dumps(baseline_of(whole, "h", "c")))
+    old = read_baseline(path, "h")
+    rows = {str(row["measure"]): row for row in compared(old, one_lacks)}
+    assert (rows["heal_ms"]["verdict"], rows["heal_ms"]["lacking"]) == ("worse", 1)
+    assert rows["t99_ms"]["verdict"] == "same"
+    unfinished: list[Result] = [{"scenario": "a", "seed": 1}]
+    assert {row["verdict"] for row in compared(old, unfinished)} == {"worse"}
+    path.write_text(json.dumps(baseline_of(one_lacks, "h", "c")))
+    assert "heal_ms" not in read_baseline(path, "h")
+
+
+def test_every_scenario_of_a_sweep_has_a_twin_and_not_always_the_same_seed() -> None:
+    hashes = [f"h{number}" for number in range(20)]
+    jobs = [Job("a.toml", one, seed, "c") for one in hashes for seed in (1, 2, 3, 4)]
+    twins = twins_of(jobs, 0.000001)
+    assert sorted(scenario for scenario, _, _ in twins) == sorted(hashes)
+    assert {seed for _, seed, _ in twins} == {1, 2, 3, 4}
+    assert twins_of(reversed(jobs), 0.000001) == twins
+    assert twins_of(jobs, 0) == frozenset()
+    assert len(twins_of(jobs, 1)) == len(jobs)
+    assert twins_of(jobs, 0.000001) <= twins_of(jobs, 0.5) < twins_of(jobs, 1)
+
+
+def test_who_has_seen_enough_leaves_most_jobs_undone() -> None:
+    begun: list[int] = []
+
+    def counting(job: Job) -> Result:
+        begun.append(job.seed)
+        return result_of(job)
+
+    jobs = [Job("a.toml", "h", seed, "c") for seed in range(100)]
+    for job, found in run_all(jobs, Inline, counting, given_up, 4):
+        if found["exit_code"]:
+            assert job.seed == 2
+            break
+    assert len(begun) <= 2 + 2 * 4
+
+
+def test_a_nemesis_that_matters_in_no_seed_is_told() -> None:
+    def of(scenario: str, seed: int, **mattered: int) -> Result:
+        rows = {
+            name: {"planned": 2, "fired": 2, "mattered": count, "skipped": 0}
+            for name, count in mattered.items()
+        }
+        return {"scenario": scenario, "seed": seed, "faults": {"nemeses": rows}}
+
+    results = [of("a", 1, cut=0, pause=0), of("a", 2, cut=1, pause=0), of("b", 1, cut=0)]
+    idle = [(one["scenario"], one["nemesis"], one["planned"]) for one in idle_nemeses(results)]
+    assert idle == [("a", "pause", 4), ("b", "cut", 2)]
+    assert idle_nemeses([{"scenario": "a", "seed": 1}]) == []
 
 
 def test_a_campaign_names_its_problems() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from fabgossip.sim.trace import Happened, Key, Kind, world_event
-from fabgossip.sim.world import SAME_INSTANT_EVENTS_MAX, SpinError, World
+from fabgossip.sim.world import SAME_INSTANT_EVENTS_MAX, OutOfTimeError, SpinError, World
 
 
 def order_of(rows: list[tuple[int, int, int]]) -> list[Key]:
@@ -84,3 +84,27 @@ def test_everybody_in_a_long_line_has_a_turn() -> None:
         world.schedule(1, 1, source, work)
     world.run(1 + 10 * 1_999, lambda *_: None)
     assert turns == [2_000]
+
+
+def test_who_comes_to_a_place_that_stands_still_is_counted() -> None:
+    world = World()
+    for time_ns, place in ((1, 1), (3, 1), (3, 2), (9, 1)):
+        world.schedule(time_ns, place, place, lambda: world_event(Kind.LOCAL))
+
+    def pause() -> Happened:
+        world.pause(1, 5)
+        return world_event(Kind.FAULT_ON)
+
+    world.schedule(2, 0, 0, pause)
+    world.run(100, lambda _key, _happened: None)
+    assert (world.halts[1], world.halts[2]) == (1, 0)
+
+
+def test_more_events_than_a_run_may_have_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fabgossip.sim.world.EVENTS_MAX", 3)
+    world, seen = World(), list[Key]()
+    for time_ns in range(5):
+        world.schedule(time_ns, 1, 1, lambda: world_event(Kind.LOCAL))
+    with pytest.raises(OutOfTimeError, match="more than 3 events"):
+        world.run(9, lambda key, _: seen.append(key))
+    assert len(seen) == 4
