@@ -54,8 +54,8 @@ PUBLICATION_ACTS: Final = ("revoke", "tombstone")
 """What an act can be, by what it befalls."""
 _NAME: Final = re.compile(r"[a-z0-9-]{1,64}")
 MEASURES: Final = (
-    "t50_ms", "t99_ms", "t_last_ms", "t99_bound_ms", "rmr", "ldh", "missed", "interrupted",
-    "heal_ms", "idle_bytes_per_node_per_s", "false_evictions",
+    "t50_ms", "t99_ms", "t_last_ms", "t99_bound_ms", "t99_ratio", "rmr", "ldh", "missed",
+    "interrupted", "heal_ms", "idle_bytes_per_node_per_s", "false_evictions",
     "won_normal", "won_rung_1", "won_rung_2", "won_rung_3", "won_rung_4", "exhausted",
     "assembled", *(f"gap_{one.value}" for one in Gap),
 )  # fmt: skip

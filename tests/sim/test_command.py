@@ -8,6 +8,12 @@ import pytest
 from fabgossip.cli.main import run
 from tests.sim.factory import FIVE, HEAD, ROUTES, TOPOLOGY
 
+JUDGED = {
+    "t50_ms", "t99_ms", "t_last_ms", "t99_bound_ms", "t99_ratio", "rmr", "missed",
+    "idle_bytes_per_node_per_s", "heal_ms", "speed", "memory_bytes_per_node", "nodes",
+    "trace_hash",
+}  # fmt: skip
+
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
@@ -31,6 +37,17 @@ def test_json_is_one_object_and_names_the_trace_once(
     assert (body["t99_ms"], body["missed"], body["unentitled_deliveries"]) == (20, 0, 0)
     assert body["measures"]["routes"]["t50_ms"] == 5
     assert body["entitled_deliveries"] == body["deliveries"]
+
+
+def test_what_gossip_is_judged_by_stands_on_top(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["sim", "run", str(small), "--json"])
+    body = json.loads(capsys.readouterr().out)
+    assert {name: body.get(name) for name in JUDGED if name in body["measures"]["routes"]} == {
+        name: value for name, value in body["measures"]["routes"].items() if name in JUDGED
+    }
+    assert body.keys() >= JUDGED
 
 
 def test_what_has_not_arrived_is_a_failure_of_liveness(
