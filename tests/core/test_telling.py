@@ -186,3 +186,19 @@ def test_what_was_learned_from_a_list_is_told_as_late_news_to_everybody() -> Non
     late = Have(audience=EVERYBODY, prefixes=(routes().prefix,), is_late=True)
     assert story.due(HaveDue).sent(other) == [late]
     assert replace(late, is_late=False) != late
+
+
+def test_a_link_that_would_have_been_faster_joins_the_tree_once_it_proves_so() -> None:
+    """Until then it is told only the news: what came is not sent back to who told of it."""
+    story = Story(config=ONE_EAGER)
+    origin, _, lazy = lazy_pair(story)
+    story.hear(origin, with_content(routes(6))).persisted()
+    for version in (7, 8):
+        story.hear(lazy, Have(audience=EVERYBODY, prefixes=(routes(version).prefix,)))
+        story.hear(origin, with_content(routes(version)))
+        grafted = [one for one in story.sent(lazy) if isinstance(one, Graft)]
+        assert grafted == ([Graft(audience=EVERYBODY, prefixes=())] if version == 8 else [])
+        assert story.persisted().sent(lazy) == []
+    story.hear(lazy, with_content(routes(9))).persisted()
+    story.hear(origin, with_content(routes(10))).persisted()
+    assert [type(one) for one in story.sent(lazy)] == [Announce]
