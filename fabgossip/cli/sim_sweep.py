@@ -12,6 +12,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Final, cast
 
@@ -114,7 +115,7 @@ def scenario_hash(path: Path) -> str:
 
 def run_sweep(arguments: argparse.Namespace, doors: Doors) -> int:
     """`fabgossip sim sweep`."""
-    jobs, is_campaign, limit_s = _jobs(arguments, doors)
+    jobs, is_campaign, limit_s, alone = _jobs(arguments, doors)
     out: Path | None = arguments.out
     log = None if out is None else Log(out / "sweep.jsonl")
     done: list[Result] = []
@@ -130,9 +131,13 @@ def run_sweep(arguments: argparse.Namespace, doors: Doors) -> int:
     done = [one for one in done if tuple(cast("list[object]", one["key"])) in wanted]
     progress = _Progress()
     work = partial(_work, doors.work, arguments.wall_limit or limit_s, out)
-    executor = partial(_pool, max(1, arguments.jobs))
+    beside = [job for job in left if job.scenario not in alone]
+    last = [job for job in left if job.scenario in alone]
     failures = 0
-    for job, result in run_all(left, executor, work, _given_up):
+    for job, result in chain(
+        run_all(beside, partial(_pool, max(1, arguments.jobs)), work, _given_up),
+        run_all(last, partial(_pool, 1), work, _given_up),
+    ):
         _twin(job, result, arguments.twin_share)
         if log is not None:
             log.append(job, result)
@@ -148,14 +153,18 @@ def run_sweep(arguments: argparse.Namespace, doors: Doors) -> int:
     return _conclude(done, arguments, hashes, doors.again)
 
 
-def _jobs(arguments: argparse.Namespace, doors: Doors) -> tuple[list[Job], bool, int]:
-    """What is to be run, whether a campaign says so, and for how many seconds each."""
+def _jobs(
+    arguments: argparse.Namespace, doors: Doors
+) -> tuple[list[Job], bool, int, frozenset[str]]:
+    """What is to be run, whether a campaign says so, for how many seconds each, and what of it
+    beside nothing else."""
     try:
         given = parse_seeds(arguments.seeds) if arguments.seeds else ()
     except ValueError as error:
         raise UsageError(f"--seeds: {error}") from error
     planned: list[tuple[str, tuple[int, ...]]] = []
     is_campaign, limit_s = False, WALL_LIMIT_S
+    alone: set[str] = set()
     for name in arguments.scenario:
         path = doors.find(name)
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -163,6 +172,7 @@ def _jobs(arguments: argparse.Namespace, doors: Doors) -> tuple[list[Job], bool,
             campaign = parse_campaign(text, str(path))
             is_campaign, limit_s = True, max(limit_s, campaign.wall_limit_s)
             planned += [(one.scenario, one.seeds) for one in campaign.run]
+            alone |= {str(doors.find(one.scenario)) for one in campaign.run if one.alone}
         else:
             planned.append((name, ()))
     jobs = []
@@ -173,7 +183,7 @@ def _jobs(arguments: argparse.Namespace, doors: Doors) -> tuple[list[Job], bool,
             Job(str(path), scenario_hash(path), seed, code_hash())
             for seed in given or seeds or scenario.seeds
         ]
-    return jobs, is_campaign, limit_s
+    return jobs, is_campaign, limit_s, frozenset(alone)
 
 
 def _work(work: Work, wall_limit_s: int, out: Path | None, job: Job) -> Result:
@@ -181,7 +191,10 @@ def _work(work: Work, wall_limit_s: int, out: Path | None, job: Job) -> Result:
 
 
 def _pool(jobs: int) -> Executor:
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("forkserver"))
+    """A process for each seed: what one took stays with its process, and would be counted as not
+    taken by the next."""
+    context = multiprocessing.get_context("forkserver")
+    return ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1)
 
 
 def _given_up(job: Job) -> Result:

@@ -22,6 +22,8 @@ class CampaignRun:
     scenario: str
     seeds: tuple[Annotated[int, Bounds(0, 2**63 - 1)], ...] = ()
     """None: the scenario's own."""
+    alone: bool = False
+    """After all others, one seed at a time: who runs beside it takes from its speed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -219,6 +219,10 @@ class Measures:
         """The spread over all publications of the scenario."""
         return self._spread([one for name in self._names.values() for one in self._of(name)])
 
+    def firsts(self, name: str) -> list[int]:
+        """The node that accepted each version of a publication first."""
+        return [one.first for one in self._of(name)]
+
     def _of(self, name: str) -> list[_Accepted]:
         return [
             accepted

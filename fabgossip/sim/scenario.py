@@ -62,6 +62,16 @@ MEASURES: Final = (
 """What an expectation can be about."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Through:
+    """Whom an artifact is given first."""
+
+    group: str
+    """`*`: all honest nodes."""
+    is_drawn: bool = False
+    """Anew for each version; else the first that runs."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
     """What is published under a name, and when."""
@@ -73,7 +83,7 @@ class Publication:
     size_min: int
     size_max: int
     at_ns: tuple[int, ...]
-    through: str
+    through: Through
     edit_ppm: int
     has_increments: bool
 
@@ -414,8 +424,10 @@ def _publication(
     if not 1 <= len(one.size) <= 2:
         problems.add(f"{path}.size", "is one size or two")
     sizes = [problems.read(f"{path}.size", parse_size, each, 0) for each in one.size] or [0]
-    if one.through not in {group.name for group in table.topology.group}:
-        problems.add(f"{path}.through", f"{one.through!r} is no group")
+    if one.through.group not in {"*", *(group.name for group in table.topology.group)}:
+        problems.add(f"{path}.through", f"{one.through.group!r} is no group")
+    if one.through.pick not in ("first", "one"):
+        problems.add(f"{path}.through.pick", f"{one.through.pick!r} is none of first, one")
     if one.increments and kind is not ArtifactType.CLUSTER_SNAPSHOT:
         problems.add(f"{path}.increments", "only a cluster_snapshot has them")
     scopes = [
@@ -429,7 +441,7 @@ def _publication(
         size_min=min(sizes),
         size_max=max(sizes),
         at_ns=_times(path, one, end_ns, problems),
-        through=one.through,
+        through=Through(group=one.through.group, is_drawn=one.through.pick == "one"),
         edit_ppm=problems.read(f"{path}.edit", lambda _: parse_share(one.edit), "", 0),
         has_increments=one.increments,
     )

@@ -1,6 +1,8 @@
 """`fabgossip sim run`: one object, one exit code."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,3 +152,26 @@ def test_all_that_there_is_is_listed(what: str, capsys: pytest.CaptureFixture[st
     assert run(["sim", "list", what, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)[what]
     assert len({row["name"] for row in rows}) == len(rows) > 8
+
+
+@pytest.mark.slow
+def test_each_line_of_a_campaign_has_all_of_it_and_memory_of_its_own(
+    small: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "both.toml"
+    run_of_it = f'[[run]]\nscenario = "{small}"\n'
+    path.write_text(
+        'schema = 1\nname = "both"\ntitle = "beside others and alone"\n'
+        f"{run_of_it}seeds = [1, 2, 3]\n{run_of_it}seeds = [4]\nalone = true\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-m", "fabgossip.cli.main", "sim", "sweep", str(path), "--json",
+         "--jobs", "1", "--twin-share", "0"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    *lines, total = map(json.loads, ran.stdout.splitlines())
+    assert total["kind"] == "sim-sweep"
+    assert [line["seed"] for line in lines] == [1, 2, 3, 4]
+    assert all(line.keys() >= JUDGED for line in lines)
+    taken = [line["memory_bytes_per_node"] for line in lines]
+    assert max(taken) < 2 * min(taken), "who runs in a used process seems to take next to nothing"
