@@ -34,7 +34,15 @@ from fabgossip.cli.sim_verdict import (
     print_summary,
     report,
 )
-from fabgossip.cli.sim_worlds import WORLDS_AGAIN, add_worlds, run_worlds
+from fabgossip.cli.sim_worlds import (
+    DRAWN,
+    RANDOM_AGAIN,
+    WORLDS_AGAIN,
+    add_worlds,
+    keep_world,
+    read_world,
+    run_worlds,
+)
 from fabgossip.errors import ScenarioError, UsageError
 from fabgossip.sim import checkers, liveness, restrictions
 from fabgossip.sim.faults import KINDS, PICKS, Fault
@@ -75,8 +83,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     run.add_argument("--out", type=Path, metavar="DIR", help="a replay file of a failure goes here")
     doors = Doors(find_scenario, read_scenario, work)
     add_sweep(verbs).set_defaults(run=partial(run_sweep, doors=doors))
-    worlds = Doors(find_scenario, read_scenario, work_worlds, WORLDS_AGAIN)
-    add_worlds(verbs).set_defaults(run=partial(run_sweep, doors=worlds))
+    add_worlds(verbs).set_defaults(run=run_many_worlds)
     replay = verbs.add_parser("replay", help="run a failure again from its file")
     replay.add_argument("file", type=Path, help="a replay file")
     replay.add_argument("--force", action="store_true", help="although other code wrote it")
@@ -249,9 +256,25 @@ def work(job: Job, wall_limit_s: int, out: Path | None) -> Result:
     return report(outcome, verdict, cost, scenario.proves) | {"files": {"replay": replay}}
 
 
-def work_worlds(job: Job, wall_limit_s: int, _: Path | None) -> Result:
+def run_many_worlds(arguments: argparse.Namespace) -> int:
+    """`fabgossip sim worlds`."""
+    if bool(arguments.scenario) == arguments.random:
+        raise UsageError("sim worlds: needs scenarios, or --random")
+    if not arguments.random:
+        doors = Doors(find_scenario, read_scenario, work_worlds, WORLDS_AGAIN)
+        return run_sweep(arguments, doors)
+    arguments.scenario = [str(DRAWN)]
+    read = partial(read_world, seed=1, read=read_scenario)
+    doors = Doors(Path, read, work_worlds, RANDOM_AGAIN, lambda path: path.name)
+    return run_sweep(arguments, doors)
+
+
+def work_worlds(job: Job, wall_limit_s: int, out: Path | None) -> Result:
     """One seed in two worlds, in a process of its own."""
-    return run_worlds(job, read_scenario(Path(job.scenario)), wall_limit_s)
+    scenario = read_world(Path(job.scenario), job.seed, read_scenario)
+    result = run_worlds(job, scenario, wall_limit_s)
+    keep_world(job, result, out)
+    return result
 
 
 def run_replay(arguments: argparse.Namespace) -> int:

@@ -48,6 +48,11 @@ Read = Callable[[Path], Scenario]
 Work = Callable[[Job, int, Path | None], Result]
 
 
+def scenario_hash(path: Path) -> str:
+    """What a result or a baseline belongs to."""
+    return sha256(path.read_bytes()).hexdigest()[:16]
+
+
 @dataclass(frozen=True, slots=True)
 class Doors:
     """What this needs of its caller, which has the control plane plugged in."""
@@ -58,6 +63,8 @@ class Doors:
     """Runs a job within so many seconds; writes a replay file into a folder if it fails."""
     again: str = "sim run {scenario} --seed {seed}"
     """What runs one seed alone."""
+    digest: Callable[[Path], str] = scenario_hash
+    """What a result belongs to."""
 
 
 class OutOfTimeError(Exception):
@@ -82,9 +89,9 @@ def add_sweep(
     return sweep
 
 
-def add_many(sweep: argparse.ArgumentParser) -> None:
+def add_many(sweep: argparse.ArgumentParser, nargs: str = "+") -> None:
     """The arguments of whatever runs many seeds."""
-    sweep.add_argument("scenario", nargs="+", help="files or names below ./simulations")
+    sweep.add_argument("scenario", nargs=nargs, help="files or names below ./simulations")
     sweep.add_argument("--seeds", metavar="SEEDS", help="7, 1,3,9 or 1..1000 (the scenario's own)")
     sweep.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (cores)")
     sweep.add_argument("--resume", action="store_true", help="skip what DIR/sweep.jsonl has")
@@ -106,11 +113,6 @@ def add_report(
     found.add_argument("--gate", action="store_true", help="worse than the baseline fails")
     found.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return found
-
-
-def scenario_hash(path: Path) -> str:
-    """What a result or a baseline belongs to."""
-    return sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def run_sweep(arguments: argparse.Namespace, doors: Doors) -> int:
@@ -180,7 +182,7 @@ def _jobs(
         path = doors.find(name)
         scenario = doors.read(path)
         jobs += [
-            Job(str(path), scenario_hash(path), seed, code_hash())
+            Job(str(path), doors.digest(path), seed, code_hash())
             for seed in given or seeds or scenario.seeds
         ]
     return jobs, is_campaign, limit_s, frozenset(alone)

@@ -3,17 +3,19 @@
 import argparse
 import gc
 import time
+from pathlib import Path
 from typing import Final
 
 from fabgossip.cli.output import EXIT_OK
 from fabgossip.cli.sim_authority import SeededAuthority
-from fabgossip.cli.sim_sweep import OutOfTimeError, add_many, out_of_time
+from fabgossip.cli.sim_sweep import OutOfTimeError, Read, add_many, out_of_time
 from fabgossip.cli.sim_verdict import EXIT_COVERAGE, EXIT_SAFETY, judge
 from fabgossip.errors import WireError
 from fabgossip.sim.host import default_node
 from fabgossip.sim.observing import Seen
+from fabgossip.sim.random_worlds import RANDOM, random_scenario_text
 from fabgossip.sim.run import Engine
-from fabgossip.sim.scenario import Scenario
+from fabgossip.sim.scenario import Scenario, parse_scenario
 from fabgossip.sim.sweep import Job, Result
 from fabgossip.sim.worlds import Difference, TwoWorlds, run_both
 from fabgossip.trust.signatures import Ed25519Verifier
@@ -21,6 +23,9 @@ from fabgossip.wire.codec import parse_message
 from fabgossip.wire.framing import FrameKind
 
 WORLDS_AGAIN: Final = "sim worlds {scenario} --seeds {seed}"
+RANDOM_AGAIN: Final = "sim worlds --random --seeds {seed}"
+DRAWN: Final = Path(RANDOM)
+"""In place of a file: the worlds are drawn."""
 SHOWN_MAX: Final = 2_000
 """Characters of a decoded frame that are told."""
 
@@ -37,9 +42,28 @@ def add_worlds(
         epilog="Exit codes: 0 alike, 10 an observer can tell them apart or safety is violated, "
         "13 out of time, 14 nothing differed, 78 bad scenario.",
     )
-    add_many(worlds)
+    add_many(worlds, nargs="*")
+    worlds.add_argument("--random", action="store_true", help="worlds drawn whole from each seed")
     worlds.set_defaults(twin_share=0.0, baseline=None, gate=False)
     return worlds
+
+
+def read_world(path: Path, seed: int, read: Read) -> Scenario:
+    """The scenario of a file, or the one drawn from a seed; raises `ScenarioError`."""
+    if path != DRAWN:
+        return read(path)
+    return parse_scenario(random_scenario_text(seed), f"{RANDOM} {seed}")
+
+
+def keep_world(job: Job, result: Result, folder: Path | None) -> None:
+    """Write the scenario of a seed that failed in a world drawn from it, to be looked at and run as
+    any other."""
+    if folder is None or result["failure"] is None or Path(job.scenario) != DRAWN:
+        return
+    path = folder / "worlds" / f"{RANDOM}-{job.seed}.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(random_scenario_text(job.seed), encoding="utf-8")
+    result["files"] = {"replay": None, "scenario": str(path)}
 
 
 def run_worlds(job: Job, scenario: Scenario, wall_limit_s: int) -> Result:

@@ -6,7 +6,8 @@ is in either: work and disks take no time, paths have no limit and no chance.
 Must not know: how a node decides what to say.
 
 - Each publication that differs is, by chance of its own, absent from the other world or another:
-  of other contents, twice the size, half as often.
+  of other contents, twice the size, half as often; where its name is nothing but a name, half of
+  the time under another; withdrawn half of the time, whatever becomes of it in the first.
 - What an observer got is compared sender by sender: kind, class, stream, every byte, the moment.
 """
 
@@ -16,12 +17,17 @@ from typing import Final
 
 from fabgossip.errors import ScenarioError
 from fabgossip.model.ids import NodeId
+from fabgossip.model.scope import Family, parse_namespace
 from fabgossip.sim.observing import Observers, Seen
 from fabgossip.sim.run import Engine, Run, RunOutcome
-from fabgossip.sim.scenario import Publication, Scenario
-from fabgossip.sim.streams import Streams
+from fabgossip.sim.scenario import PREFIX, Act, Publication, Scenario
+from fabgossip.sim.streams import Stream, Streams
 
 EVERY_OTHER: Final = 2
+WITHDRAWN_AFTER_NS: Final = 500_000_000
+"""What is withdrawn in the other world is so, this long after its last version."""
+FREELY_NAMED: Final = (Family.ROUTES, Family.QOS)
+"""Families whose namespaces end in a name that says nothing of who is in their audience."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,26 +130,39 @@ def uncoupled(scenario: Scenario) -> Scenario:
 def other_world(scenario: Scenario, seed: int) -> Scenario:
     """The same world, but for the publications that may differ."""
     streams = Streams(seed)
-    publications = [
-        one
-        for each in scenario.publications
-        for one in (_altered(each, streams) if each.name in scenario.differ else (each,))
-    ]
-    return replace(scenario, publications=tuple(publications))
+    publications: list[Publication] = []
+    secret = {one.namespace for one in scenario.publications if one.name in scenario.differ}
+    acts = [one for one in scenario.acts if one.namespace not in secret]
+    for one in scenario.publications:
+        if one.name not in scenario.differ:
+            publications.append(one)
+            continue
+        chance = streams.of(f"worlds/{one.name}")
+        if chance.below(2):
+            continue
+        other = _altered(one, chance)
+        publications.append(other)
+        if chance.below(2):
+            acts.append(_withdrawn(other))
+    return replace(scenario, publications=tuple(publications), acts=tuple(acts))
 
 
-def _altered(one: Publication, streams: Streams) -> tuple[Publication, ...]:
-    if streams.of(f"worlds/{one.name}").below(2):
-        return ()
-    return (
-        replace(
-            one,
-            name=f"{one.name}-other",
-            size_min=2 * one.size_min,
-            size_max=2 * one.size_max,
-            at_ns=one.at_ns[::EVERY_OTHER],
-        ),
+def _altered(one: Publication, chance: Stream) -> Publication:
+    family = parse_namespace(f"{PREFIX}/{one.namespace}").family
+    is_renamed = family in FREELY_NAMED and chance.below(2) == 1
+    return replace(
+        one,
+        name=f"{one.name}-other",
+        namespace=f"{one.namespace}-other" if is_renamed else one.namespace,
+        size_min=2 * one.size_min,
+        size_max=2 * one.size_max,
+        at_ns=one.at_ns[::EVERY_OTHER],
     )
+
+
+def _withdrawn(one: Publication) -> Act:
+    at_ns = one.at_ns[-1] + WITHDRAWN_AFTER_NS
+    return Act(kind="tombstone", at_ns=at_ns, node_id=NodeId(""), namespace=one.namespace)
 
 
 def first_difference(

@@ -91,13 +91,14 @@ def test_the_lists_and_the_run_of_the_how_to_work(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_list_and_the_worlds_of_the_how_to_work(tmp_path: Path) -> None:
-    out = typed(tmp_path, TOLD[3:5])
+    out = typed(tmp_path, TOLD[3:6])
     assert "scope_prober  asks" in out
     assert "1 seeds, 0 failed" in out
+    assert "2 seeds, 0 failed" in out
 
 
 @pytest.mark.slow
 def test_the_sweeps_and_the_reports_of_the_how_to_work(tmp_path: Path) -> None:
-    out = typed(tmp_path, TOLD[2:3] + TOLD[5:])
+    out = typed(tmp_path, TOLD[2:3] + TOLD[6:])
     assert "2 seeds, 0 failed" in out
     assert "resets missed 0.0 -> 0.0 same" in out

@@ -19,7 +19,7 @@ from fabgossip.model.persistence import PutHead
 from fabgossip.sim.host import NodeMaker, SimulatedNode, default_node
 from fabgossip.sim.observing import Observers, Seen
 from fabgossip.sim.run import Engine
-from fabgossip.sim.scenario import Scenario
+from fabgossip.sim.scenario import Act, Scenario
 from fabgossip.sim.worlds import TwoWorlds, first_difference, other_world, run_both
 from fabgossip.trust.signatures import Verifier
 from tests.sim.factory import TOPOLOGY, VERIFIER, scenario
@@ -157,17 +157,34 @@ def test_a_planted_leak_is_found_and_told(
 
 def test_the_other_world_has_the_hidden_otherwise_and_nothing_else() -> None:
     made = hidden()
-    others = [other_world(made, seed) for seed in range(8)]
-    names = [{one.name for one in each.publications} for each in others]
-    assert {frozenset(one) for one in names} == {
-        frozenset({"first", "acme"}),
-        frozenset({"first", "acme", "zed-other"}),
-    }
+    others = [other_world(made, seed) for seed in range(24)]
+    seen = set[tuple[frozenset[str], int]]()
     for each in others:
-        assert [one for one in each.publications if one.name in ("first", "acme")] == [
-            one for one in made.publications if one.name != "zed"
-        ]
-        assert replace(each, publications=()) == replace(made, publications=())
+        other = [one for one in each.publications if one.name == "zed-other"]
+        seen.add((frozenset(one.namespace for one in other), len(each.acts)))
+        assert {one.namespace for one in each.acts} <= {one.namespace for one in other}
+        assert all(one.at_ns > other[0].at_ns[-1] for one in each.acts)
+        left = tuple(one for one in each.publications if one not in other)
+        assert left == tuple(one for one in made.publications if one.name != "zed")
+        assert replace(each, publications=(), acts=()) == replace(made, publications=(), acts=())
+    same, renamed = frozenset({"org/zed/routes/r1"}), frozenset({"org/zed/routes/r1-other"})
+    assert seen == {(frozenset(), 0), (same, 0), (same, 1), (renamed, 0), (renamed, 1)}
+
+
+def test_what_is_withdrawn_in_one_world_is_left_alone_where_it_never_was() -> None:
+    act = Act(kind="tombstone", at_ns=13 * 10**9, node_id=NodeId(""), namespace="org/zed/routes/r1")
+    open_act = replace(act, namespace="org/acme/routes/r1")
+    made = replace(hidden(), acts=(act, open_act))
+    assert all(open_act in other_world(made, seed).acts for seed in range(8))
+    assert all(act not in other_world(made, seed).acts for seed in range(8))
+
+
+def test_a_name_that_says_who_is_meant_stays() -> None:
+    made = hidden()
+    served = replace(made.publications[2], namespace="org/zed/services/dns")
+    made = replace(made, publications=(*made.publications[:2], served))
+    names = {one.namespace for seed in range(24) for one in other_world(made, seed).publications}
+    assert names == {one.namespace for one in made.publications}
 
 
 def test_an_observer_that_may_know_what_differs_is_refused() -> None:
