@@ -17,7 +17,7 @@ from fabgossip.sim.random_worlds import RANDOM, random_scenario_text
 from fabgossip.sim.run import Engine
 from fabgossip.sim.scenario import Scenario, parse_scenario
 from fabgossip.sim.sweep import Job, Result
-from fabgossip.sim.worlds import Difference, TwoWorlds, run_both
+from fabgossip.sim.worlds import Difference, Worlds, run_in_each
 from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.codec import parse_message
 from fabgossip.wire.framing import FrameKind
@@ -82,7 +82,7 @@ def run_worlds(job: Job, scenario: Scenario, wall_limit_s: int) -> Result:
     )
     gc.disable()  # little is garbage before a run ends, and looking for it takes time
     try:
-        both = run_both(scenario, job.seed, engine)
+        both = run_in_each(scenario, job.seed, engine)
     except OutOfTimeError as error:
         return out_of_time(job, str(error))
     finally:
@@ -106,7 +106,7 @@ def run_worlds(job: Job, scenario: Scenario, wall_limit_s: int) -> Result:
     }
 
 
-def _verdict(both: TwoWorlds) -> tuple[str, int, Result | None]:
+def _verdict(both: Worlds) -> tuple[str, int, Result | None]:
     for outcome in both.outcomes:
         if outcome.violations:
             return "safety", EXIT_SAFETY, judge(outcome, ()).failure

@@ -14,7 +14,7 @@ from fabgossip.sim.random_worlds import FAULTS, HONEST_OBSERVERS, STOPPING, rand
 from fabgossip.sim.run import Engine
 from fabgossip.sim.scenario import Scenario, parse_scenario
 from fabgossip.sim.sweep import Job
-from fabgossip.sim.worlds import run_both
+from fabgossip.sim.worlds import run_in_each
 from fabgossip.trust.signatures import Verifier
 from tests.sim.factory import VERIFIER
 from tests.sim.test_worlds import OneStream, SlowToRefuse, WideRoot
@@ -70,7 +70,7 @@ def test_a_planted_leak_is_found_in_a_world_of_the_first_seeds(
 ) -> None:
     def differs(seed: int) -> bool:
         engine = Engine(make_authority=SeededAuthority, verifier=VERIFIER, make_node=leak)
-        return run_both(drawn(seed), seed, engine).difference is not None
+        return run_in_each(drawn(seed), seed, engine).difference is not None
 
     assert any(differs(seed) for seed in SEEDS[:4])
 
