@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from fabgossip.cli.sim import LIBRARY, read_scenario
+from fabgossip.cli.sim_sweep import scenario_hash
 from fabgossip.sim import checkers, liveness, restrictions
+from fabgossip.sim.baselines import read_baseline
 from fabgossip.sim.campaign import parse_campaign
 from fabgossip.sim.faults import CUTTING, KINDS
 from fabgossip.sim.hostility import SCRIPTS
@@ -62,6 +64,14 @@ def test_every_campaign_names_scenarios_there_are() -> None:
         campaign = parse_campaign(path.read_text(), str(path))
         assert campaign.name == path.stem
         assert {one.scenario for one in campaign.run} <= names
+
+
+def test_every_scenario_of_a_campaign_has_a_baseline_of_its_present_text() -> None:
+    for path in (CHECKOUT / LIBRARY / "campaigns").glob("*.toml"):
+        for one in parse_campaign(path.read_text(), str(path)).run:
+            text = CHECKOUT / LIBRARY / "scenarios" / f"{one.scenario}.toml"
+            baseline = CHECKOUT / LIBRARY / "baselines" / f"{one.scenario}.json"
+            assert read_baseline(baseline, scenario_hash(text))
 
 
 def typed(folder: Path, scripts: list[str]) -> str:
