@@ -97,14 +97,15 @@ def _add_worlds(verbs: _Verbs) -> None:
         "13 out of time, 14 nothing differed, or a nemesis mattered in no seed, 70 simulator "
         "fault, 78 bad scenario.",
     )
-    _add_many(worlds)
+    _add_many(worlds, nargs="*")
+    worlds.add_argument("--random", action="store_true", help="worlds drawn whole from each seed")
     worlds.set_defaults(twin_share=0.0, baseline=None, gate=False)
     worlds.set_defaults(run=partial(_simulate, "sim_worlds", "run_worlds"))
 
 
-def _add_many(sweep: argparse.ArgumentParser) -> None:
+def _add_many(sweep: argparse.ArgumentParser, nargs: str = "+") -> None:
     """The arguments of whatever runs many seeds."""
-    sweep.add_argument("scenario", nargs="+", help="files or names below ./simulations")
+    sweep.add_argument("scenario", nargs=nargs, help="files or names below ./simulations")
     sweep.add_argument("--seeds", metavar="SEEDS", help="7, 1,3,9 or 1..1000 (the scenario's own)")
     sweep.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (cores)")
     sweep.add_argument("--resume", action="store_true", help="skip what DIR/sweep.jsonl has")

@@ -11,6 +11,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Final, cast
 
@@ -67,9 +68,22 @@ Work = Callable[[Job, int, Path], Result]
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be run."""
+
+    jobs: list[Job]
+    is_campaign: bool = False
+    limit_s: int = WALL_LIMIT_S
+    """How long each may take."""
+    alone: frozenset[str] = frozenset()
+    """Scenarios that run after all others, one seed at a time."""
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """What is done with each seed."""
 
+    plan: Callable[[argparse.Namespace], Plan]
     work: Work
     """Runs a job within so many seconds; writes a replay file into a folder if it fails."""
     again: str
@@ -78,7 +92,7 @@ class Kind:
 
 def run_sweep(arguments: argparse.Namespace) -> int:
     """`fabgossip sim sweep`."""
-    return sweep(arguments, Kind(work_seed, AGAIN))
+    return sweep(arguments, Kind(plan_of, work_seed, AGAIN))
 
 
 def work_seed(job: Job, wall_limit_s: int, out: Path) -> Result:
@@ -97,7 +111,8 @@ def sweep(arguments: argparse.Namespace, kind: Kind) -> int:
     """Run many seeds; gives the exit code."""
     if arguments.gate and arguments.baseline is None:
         raise UsageError("--gate needs --baseline")
-    jobs, is_campaign, limit_s = _jobs(arguments)
+    plan = kind.plan(arguments)
+    jobs = plan.jobs
     out: Path | None = arguments.out
     log = None if out is None else Log(out / "sweep.jsonl")
     done: list[Result] = []
@@ -114,16 +129,20 @@ def sweep(arguments: argparse.Namespace, kind: Kind) -> int:
     progress = _Progress()
     processes = max(1, arguments.jobs)
     tasks = Tasks(
-        kind.work, arguments.wall_limit or limit_s, out or Path(),
+        kind.work, arguments.wall_limit or plan.limit_s, out or Path(),
         twins_of(jobs, arguments.twin_share),
     )  # fmt: skip
     failures = 0
-    executor = partial(_pool, processes)
+    beside = [job for job in left if job.scenario not in plan.alone]
+    last = [job for job in left if job.scenario in plan.alone]
     try:
-        for job, result in run_all(left, executor, tasks, _given_up, AHEAD * processes):
+        for job, result in chain(
+            run_all(beside, partial(_pool, processes), tasks, _given_up, AHEAD * processes),
+            run_all(last, partial(_pool, 1), tasks, _given_up, AHEAD),
+        ):
             if log is not None:
                 log.append(job, result)
-            if is_campaign and arguments.json:
+            if plan.is_campaign and arguments.json:
                 print(json.dumps(result), flush=True)
             done.append(result)
             failures += result["exit_code"] != EXIT_OK
@@ -137,14 +156,20 @@ def sweep(arguments: argparse.Namespace, kind: Kind) -> int:
     return _conclude(done, arguments, hashes, kind.again)
 
 
-def _jobs(arguments: argparse.Namespace) -> tuple[list[Job], bool, int]:
-    """What is to be run, whether a campaign says so, and for how many seconds each."""
+def seeds_of(arguments: argparse.Namespace) -> tuple[int, ...]:
+    """Those given, if any are; raises `UsageError`."""
     try:
-        given = parse_seeds(arguments.seeds) if arguments.seeds else ()
+        return parse_seeds(arguments.seeds) if arguments.seeds else ()
     except ValueError as error:
         raise UsageError(f"--seeds: {error}") from error
+
+
+def plan_of(arguments: argparse.Namespace) -> Plan:
+    """Of scenarios and campaigns; raises `ScenarioError`, `UsageError`."""
+    given = seeds_of(arguments)
     planned: list[CampaignRun] = []
     is_campaign, limit_s = False, WALL_LIMIT_S
+    alone: set[str] = set()
     for name in arguments.scenario:
         path = find_scenario(name)
         text = read_text(path)
@@ -152,6 +177,7 @@ def _jobs(arguments: argparse.Namespace) -> tuple[list[Job], bool, int]:
             campaign = parse_campaign(text, str(path))
             is_campaign, limit_s = True, max(limit_s, campaign.wall_limit_s)
             planned += campaign.run
+            alone |= {str(find_scenario(one.scenario)) for one in campaign.run if one.alone}
         else:
             planned.append(CampaignRun(scenario=name))
     jobs = []
@@ -162,7 +188,12 @@ def _jobs(arguments: argparse.Namespace) -> tuple[list[Job], bool, int]:
             Job(str(path), scenario_hash(path, one.set), seed, code_hash(), one.set)
             for seed in given or one.seeds or scenario.seeds
         ]
-    return list({job.key: job for job in jobs}.values()), is_campaign, limit_s
+    return Plan(
+        jobs=list({job.key: job for job in jobs}.values()),
+        is_campaign=is_campaign,
+        limit_s=limit_s,
+        alone=frozenset(alone),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +219,10 @@ class Tasks:
 
 
 def _pool(jobs: int) -> Executor:
+    """A process for each seed: what one took stays with its process, and would be counted as not
+    taken by the next."""
     context = multiprocessing.get_context("forkserver")
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin)
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, max_tasks_per_child=1)
 
 
 def _begin() -> None:

@@ -10,31 +10,69 @@ from typing import Final
 from fabgossip.cli.output import EXIT_OK
 from fabgossip.cli.sim_authority import SeededAuthority
 from fabgossip.cli.sim_seed import order_of
-from fabgossip.cli.sim_sweep import Kind, sweep
-from fabgossip.cli.sim_verdict import EXIT_COVERAGE, EXIT_SAFETY, judge
-from fabgossip.errors import WireError
+from fabgossip.cli.sim_sweep import Kind, Plan, plan_of, seeds_of, sweep
+from fabgossip.cli.sim_verdict import EXIT_COVERAGE, EXIT_SAFETY, code_hash, judge
+from fabgossip.errors import UsageError, WireError
 from fabgossip.sim.host import default_node
 from fabgossip.sim.observing import Seen
+from fabgossip.sim.random_worlds import RANDOM, random_scenario_text
 from fabgossip.sim.run import Engine
+from fabgossip.sim.scenario import Scenario, parse_scenario
 from fabgossip.sim.sweep import Job, Result
 from fabgossip.sim.world import OutOfTimeError
-from fabgossip.sim.worlds import Difference, TwoWorlds, run_both
+from fabgossip.sim.worlds import Difference, Worlds, run_in_each
 from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.codec import parse_message
 from fabgossip.wire.framing import FrameKind
 
+WORLDS_AGAIN: Final = "sim worlds {scenario} --seeds {seed}"
+RANDOM_AGAIN: Final = "sim worlds --random --seeds {seed}"
+SEEDS: Final = (1, 2, 3, 4)
+"""Of drawn worlds, where none are given."""
 SHOWN_MAX: Final = 2_000
 """Characters of a decoded frame that are told."""
 
 
 def run_worlds(arguments: argparse.Namespace) -> int:
     """`fabgossip sim worlds`."""
-    return sweep(arguments, Kind(work_worlds, "sim worlds {scenario} --seeds {seed}"))
+    if bool(arguments.scenario) == arguments.random:
+        raise UsageError("sim worlds: needs scenarios, or --random")
+    if arguments.random:
+        return sweep(arguments, Kind(_drawn, _work_drawn, RANDOM_AGAIN))
+    return sweep(arguments, Kind(plan_of, work_worlds, WORLDS_AGAIN))
+
+
+def _drawn(arguments: argparse.Namespace) -> Plan:
+    """Worlds that the seeds draw."""
+    seeds = seeds_of(arguments) or SEEDS
+    return Plan([Job(RANDOM, RANDOM, seed, code_hash()) for seed in seeds])
 
 
 def work_worlds(job: Job, wall_limit_s: int, _: Path) -> Result:
-    """One seed in both worlds, as one result, in a process of its own."""
-    scenario = order_of(job, wall_limit_s).scenario
+    """One seed in its worlds, as one result, in a process of its own."""
+    return _run(job, order_of(job, wall_limit_s).scenario, wall_limit_s)
+
+
+def _work_drawn(job: Job, wall_limit_s: int, folder: Path) -> Result:
+    """The same of a world drawn from the seed."""
+    scenario = parse_scenario(random_scenario_text(job.seed), f"{RANDOM} {job.seed}")
+    result = _run(job, scenario, wall_limit_s)
+    del result["faults"]  # a drawn fault need not matter
+    keep_world(job.seed, result, folder)
+    return result
+
+
+def keep_world(seed: int, result: Result, folder: Path) -> None:
+    """Write the scenario of a drawn world that failed, to be looked at and run as any other."""
+    if result["failure"] is None:
+        return
+    path = folder / "worlds" / f"{RANDOM}-{seed}.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(random_scenario_text(seed), encoding="utf-8")
+    result["files"] = {"replay": None, "scenario": str(path)}
+
+
+def _run(job: Job, scenario: Scenario, wall_limit_s: int) -> Result:
     began = time.monotonic()
 
     def on_progress(_: int, time_ns: int) -> None:
@@ -49,7 +87,7 @@ def work_worlds(job: Job, wall_limit_s: int, _: Path) -> Result:
     )
     gc.disable()  # little is garbage before a run ends, and looking for it takes time
     try:
-        both = run_both(scenario, job.seed, engine)
+        both = run_in_each(scenario, job.seed, engine)
     finally:
         gc.enable()
     word, exit_code, failure = _verdict(both)
@@ -72,7 +110,7 @@ def work_worlds(job: Job, wall_limit_s: int, _: Path) -> Result:
     }
 
 
-def _verdict(both: TwoWorlds) -> tuple[str, int, Result | None]:
+def _verdict(both: Worlds) -> tuple[str, int, Result | None]:
     for outcome in both.outcomes:
         if outcome.violations:
             return "safety", EXIT_SAFETY, judge(outcome, ()).failure

@@ -71,7 +71,7 @@ class DisseminationConfig:
     leaves."""
     asked_max: Annotated[int, Bounds(1, 4_096)] = 256
     """Manifests asked of one link and not yet answered: 180 KB at 0.7 KB each (*start*)."""
-    eager_links: Annotated[int, Bounds(1, 64)] = 6
+    eager_links: Annotated[int, Bounds(1, 64)] = 8
     """Links of an audience that carry announcements whole until duplicates prune them (*start*)."""
     inline_cold_max: Annotated[int, Bounds(0, 16_384)] = 4_096
     """Content of so many bytes rides along on any eager link; its first copies cost less than the

@@ -9,7 +9,7 @@ Must not know: how a link opens, how content moves.
 from typing import Final
 
 from fabgossip.core.effects import SetTimer
-from fabgossip.core.events import GraftDue
+from fabgossip.core.events import GraftDue, LinkId
 from fabgossip.core.intake import Intake
 from fabgossip.core.lasting import is_for_lack_of_claims
 from fabgossip.core.machines import Machines
@@ -99,7 +99,12 @@ class Exchange:
             self._on_news(session, message, now)
 
     def _on_news(self, session: Session, message: Have, now: Now) -> None:
-        """The tree is given a moment to bring it."""
+        """The tree is given a moment to bring it; who would have brought it sooner joins it."""
+        for prefix in message.prefixes:
+            link = self._m.telling.hastening.on_told(
+                message.audience, prefix, session.link, now.instant
+            )
+            self._hasten(message.audience, link)
         unseen = self._m.dissemination.unseen(
             message.audience, self._lacking(message.audience, message.prefixes)
         )
@@ -117,6 +122,13 @@ class Exchange:
         return tuple(
             one for one, row in found.items() if row is None or row[1].manifest.audience != audience
         )
+
+    def _hasten(self, audience: Audience, link: LinkId | None) -> None:
+        session = None if link is None else self._m.sessions.find(link)
+        if session is not None:
+            # This end joins once the link has proved to be faster: what is on its way out now
+            # would come back to who told of it, and have the link pruned.
+            self._send_graft(session, audience, ())
 
     def _graft_wait(self, session: Session) -> Duration:
         rtt = self._m.neighbors.liveness.slow_rtt_ms(session.link) or 0
@@ -201,9 +213,22 @@ class Exchange:
         prefix = self._m.dissemination.seen_prefix(entry.envelope)
         self._on_envelope(session, entry.envelope, entry.hops, now, entry.content)
         self._on_told(session, entry.envelope)
-        if prefix is not None and entry.hops:
-            # What was asked for, or told to this link alone, came along no tree: no hops.
+        if not entry.hops:
+            return  # what was asked for, or told to this link alone, came along no tree
+        if prefix is not None:
             self._on_duplicate(session, prefix, now)
+        else:
+            self._on_brought(session, entry, now)
+
+    def _on_brought(self, session: Session, entry: Announced, now: Now) -> None:
+        prefix = self._m.dissemination.seen_prefix(entry.envelope)
+        found = None if prefix is None else self._m.catalog.by_prefix(prefix)
+        if prefix is not None and found is not None:
+            audience = found[1].manifest.audience
+            hastening = self._m.telling.hastening
+            if hastening.has_proved(audience, session.link):
+                self._m.telling.trees.on_grafted(audience, session.link)
+            self._hasten(audience, hastening.on_brought(audience, prefix, now.instant))
 
     def _on_duplicate(self, session: Session, prefix: bytes, now: Now) -> None:
         found = self._m.catalog.by_prefix(prefix)

@@ -17,6 +17,7 @@ from fabgossip.core.config import DisseminationConfig, HoldingsConfig
 from fabgossip.core.disclosure import HOPS_MAX, Disclosure, traffic_of
 from fabgossip.core.effects import Effect, SetTimer
 from fabgossip.core.events import AnnounceDue, HaveDue, LinkId
+from fabgossip.core.hastening import Hastening
 from fabgossip.core.neighbors import Neighbors
 from fabgossip.core.sessions import Session, Sessions
 from fabgossip.core.trees import Trees
@@ -69,7 +70,8 @@ class Telling:
     """Tells neighbours of what exists."""
 
     __slots__ = (
-        "_announcing", "_disclosure", "_neighbors", "_news", "_out", "_sessions", "held", "trees",
+        "_announcing", "_disclosure", "_neighbors", "_news", "_out", "_sessions", "hastening",
+        "held", "trees",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +88,7 @@ class Telling:
         self._neighbors = neighbors
         self._out = out
         self.trees = Trees(config)
+        self.hastening = Hastening(config)
         self._announcing: Batching[_Entry] = Batching(Duration(config.batch_ms))
         self._news: Batching[_News] = Batching(Duration(config.have_ms))
         self.held: Batching[VerifiedManifest] = Batching(Duration(holdings.batch_ms))
@@ -203,6 +206,7 @@ class Telling:
 
     def on_duplicate(self, session: Session, audience: Audience, now: Now) -> None:
         """A link brought what another one had brought before."""
+        self.hastening.on_duplicate(audience, session.link, now.instant)
         if self.trees.on_duplicate(audience, session.link, now.instant):
             prune = Prune(audience=audience)
             self._disclosure.send(session.link, prune, TrafficClass.SNAPSHOT, audience=audience)
@@ -210,13 +214,14 @@ class Telling:
     def on_lost(self, link: LinkId) -> None:
         """A link ended, or its peer may know less than before."""
         self.trees.on_lost(link)
+        self.hastening.on_lost(link)
         self._announcing.on_lost(link)
         self._news.on_lost(link)
         self.held.on_lost(link)
 
     def check(self) -> None:
         """Assert the limits of its machines."""
-        for machine in (self.trees, self._announcing, self._news, self.held):
+        for machine in (self.trees, self.hastening, self._announcing, self._news, self.held):
             machine.check()
 
 

@@ -11,7 +11,8 @@ Must not know: what is announced, who may know of what, what a message looks lik
   ones the lot of this node and its peer decides, not age: else whoever came last would be lazy to
   all its neighbours.
 - A duplicate on an eager link makes it lazy at both ends: what remains is the tree along which the
-  news came first, so along the fastest links there are.
+  news came first, so along the fastest of the links that brought any; `hastening` finds faster ones
+  among those that only tell.
 - A graft makes a link eager again at both ends.
 """
 

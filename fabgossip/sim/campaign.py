@@ -24,6 +24,8 @@ class CampaignRun:
     """None: the scenario's own."""
     set: tuple[str, ...] = ()
     """`PATH=VALUE`: as if the scenario said so, such as a smaller size."""
+    alone: bool = False
+    """After all others, one seed at a time: who runs beside it takes from its speed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,9 @@ Must not know: how anything arrived.
   this version, or a newer one of its namespace, was the pair's local state.
 - `t99_bound_ms` is the same quantile over the same pairs if news took the shortest way over the
   links open when it was accepted, between nodes that may know it, and only distance cost time.
-- `rmr` is m / (n - 1) - 1, mean over the versions: m envelopes of it sent in announcements, lost
-  ones included, n nodes that stored it, the first included.
+- `t99_ratio` is `t99_ms` over `t99_bound_ms`, to a thousandth, from the times before rounding.
+- `rmr` is m / (n - 1) - 1, mean over the versions: m envelopes of it sent in announcements and in
+  answers to who asked for them, lost ones included, n nodes that stored it, the first included.
 - `ldh` is the greatest number of hops of a first delivery; what came because it was asked for has
   none.
 - A tombstone has arrived where it is durable: where nothing was applied, nothing is switched.
@@ -43,6 +44,7 @@ class Spread:
     t99_ms: int | None
     t_last_ms: int | None
     t99_bound_ms: int | None
+    t99_ratio: float | None
     rmr: float | None
     ldh: int | None
     missed: int
@@ -64,7 +66,7 @@ class _Accepted:
     stored: Places = field(default_factory=Places)
     """Nodes at which the manifest is durable."""
     sent: int = 0
-    """Its envelopes in announcements."""
+    """Its envelopes in announcements and answers."""
     hops: int = 0
     """Most hops of a first delivery."""
     down: set[int] = field(default_factory=set)
@@ -133,10 +135,15 @@ class Measures:
 
     def on_sent(self, message: Message) -> None:
         """A message left a node."""
-        if not isinstance(message, Announce):
-            return
-        for one in message.entries:
-            issued = self._ledger.by_envelope(one.envelope)
+        match message:
+            case Announce():
+                envelopes = tuple(one.envelope for one in message.entries)
+            case Manifests():
+                envelopes = message.envelopes
+            case _:
+                return
+        for envelope in envelopes:
+            issued = self._ledger.by_envelope(envelope)
             if issued is not None:
                 key = (issued.manifest.namespace.text, issued.manifest.order)
                 if key in self._accepted:
@@ -212,6 +219,10 @@ class Measures:
         """The spread over all publications of the scenario."""
         return self._spread([one for name in self._names.values() for one in self._of(name)])
 
+    def firsts(self, name: str) -> list[int]:
+        """The node that accepted each version of a publication first."""
+        return [one.first for one in self._of(name)]
+
     def _of(self, name: str) -> list[_Accepted]:
         return [
             accepted
@@ -242,6 +253,7 @@ class Measures:
             t99_ms=_quantile_ms(times, 99),
             t_last_ms=_quantile_ms(times, 100),
             t99_bound_ms=_quantile_ms(bounds, 99),
+            t99_ratio=_ratio(_quantile(times, 99), _quantile(bounds, 99)),
             rmr=_rmr(rows),
             ldh=max((row.hops for row in rows), default=0) or None,
             missed=missed,
@@ -281,9 +293,19 @@ def _rmr(rows: list[_Accepted]) -> float | None:
     return sum(ratios) // len(ratios) / 1_000 if ratios else None
 
 
+def _ratio(time_ns: int | None, bound_ns: int | None) -> float | None:
+    """To a thousandth, up; None where distance costs nothing."""
+    if time_ns is None or not bound_ns:
+        return None
+    return -(-time_ns * 1_000 // bound_ns) / 1_000
+
+
 def _quantile_ms(ordered: list[int], percent: int) -> int | None:
     """The nearest-rank quantile, rounded to a millisecond."""
-    if not ordered:
-        return None
-    rank = -(-len(ordered) * percent // 100)
-    return (ordered[rank - 1] + 500_000) // 1_000_000
+    found = _quantile(ordered, percent)
+    return None if found is None else (found + 500_000) // 1_000_000
+
+
+def _quantile(ordered: list[int], percent: int) -> int | None:
+    """The nearest-rank quantile."""
+    return ordered[-(-len(ordered) * percent // 100) - 1] if ordered else None

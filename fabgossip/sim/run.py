@@ -38,7 +38,7 @@ from fabgossip.sim.network import Network
 from fabgossip.sim.observing import Observers
 from fabgossip.sim.paths import Paths
 from fabgossip.sim.quantities import PPM
-from fabgossip.sim.scenario import Act, Expectation, Publication, Scenario
+from fabgossip.sim.scenario import Act, Expectation, Publication, Scenario, Through
 from fabgossip.sim.streams import Stream, Streams
 from fabgossip.sim.topology import SimNode
 from fabgossip.sim.trace import Checkpoint, Happened, Key, Kind, Trace, world_event
@@ -134,6 +134,19 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _First:
+    """Who is given an artifact first."""
+
+    group: str
+    lot: int | None
+    """Which of those that run, of 2^64; None: the first."""
+
+
+_STORING: Final = _First(group="", lot=None)
+"""Who stores for the cluster is given what is the control plane's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IdleBytes:
     """Bytes sent and received by a node in a second of the idle part of the quiet phase."""
 
@@ -217,8 +230,8 @@ class Run:
             self.hosts[node.index] = host
         self._injection = Injection(self.world, self.network, self.hosts, self.watch, self._streams)
         self.trace = Trace(self._snapshots, len(self.hosts))
-        self._queue: deque[tuple[Issued, str]] = deque()
-        self._deferred: deque[tuple[Issued, str]] = deque()
+        self._queue: deque[tuple[Issued, _First]] = deque()
+        self._deferred: deque[tuple[Issued, _First]] = deque()
         self._is_handing_out = False
         self._is_renewal_late = False
         """Whether a renewal waits for the light."""
@@ -246,12 +259,12 @@ class Run:
         for host in self.hosts.values():
             at_ns = starts.below(STARTS_WITHIN_NS)
             self.world.schedule(at_ns, host.index, WORLD, host.start)
-        self._at(FIRST_PUBLISH_NS, partial(self._publish, (), ""))
+        self._at(FIRST_PUBLISH_NS, partial(self._publish, (), _STORING))
         if self.scenario.renew_ns:
             for at_ns in range(
                 self.scenario.renew_ns, self.scenario.end_ns, self.scenario.renew_ns
             ):
-                self._at(at_ns, partial(self._publish, (), ""))
+                self._at(at_ns, partial(self._publish, (), _STORING))
         for at_ns, group in _planned(self.scenario.publications):
             self._at(at_ns, partial(self._publish_all, group))
         for act in self.scenario.acts:
@@ -326,31 +339,34 @@ class Run:
                 index = self._host(act.node_id).index
                 self._revoked.add(index)
                 self.watch.dismissed(index)
-                return self._issue(self._authority.revoke_node(act.node_id, now), "")
+                return self._issue(self._authority.revoke_node(act.node_id, now), _STORING)
             case "change_claims":
                 return self._change_claims(act, now)
             case "rotate_key" | "retire_key" | "revoke_key":
                 old_keys = _OLD_KEYS[act.kind]
-                return self._issue(self._authority.rotate(act.role, old_keys, now), "")
+                return self._issue(self._authority.rotate(act.role, old_keys, now), _STORING)
             case "open_epoch":
-                return self._issue(self._authority.open_epoch(now), "")
+                return self._issue(self._authority.open_epoch(now), _STORING)
             case "revoke":
-                return self._issue(self._authority.revoke(act.namespace, now), "")
+                return self._issue(self._authority.revoke(act.namespace, now), _STORING)
             case _:
-                return self._issue(self._authority.withdraw(act.namespace, now), "")
+                return self._issue(self._authority.withdraw(act.namespace, now), _STORING)
 
     def _change_claims(self, act: Act, now: UnixTime) -> Happened:
         issued = self._authority.change_claims(act.node_id, act.orgs, act.services, now)
         own = next(one.manifest for one in issued if one.manifest.namespace.node_id == act.node_id)
         held = self._authority.papers(act.node_id).entitlements
         self.watch.claims_changed(self._host(act.node_id).index, held, own.order)
-        return self._issue(issued, "")
+        return self._issue(issued, _STORING)
 
     def _publish_all(self, due: tuple[tuple[Publication, int], ...]) -> Happened:
         drafts = tuple(self._draft(one, version) for one, version in due)
         for one, _ in due:
             self.measures.on_named(f"{self._authority.prefix}/{one.namespace}", one.name)
-        return self._publish(drafts, due[0][0].through)
+        one, version = due[0]
+        lot = self._streams.number(f"through/{one.name}/{version}")
+        first = _First(group=one.through.group, lot=lot if one.through.is_drawn else None)
+        return self._publish(drafts, first)
 
     def _draft(self, one: Publication, version: int) -> Draft:
         return Draft(
@@ -372,28 +388,28 @@ class Run:
         start = chance.below(one.size_max - edited + 1)
         return content[:start] + chance.bytes(edited) + content[start + edited :]
 
-    def _publish(self, drafts: tuple[Draft, ...], through: str) -> Happened:
+    def _publish(self, drafts: tuple[Draft, ...], first: _First) -> Happened:
         """Compile and sign at once; hand out one after the other."""
         if self._injection.is_dark:
             if drafts or not self._is_renewal_late:
                 self._is_renewal_late |= not drafts  # one that is late is enough for all
-                self._once_light(partial(self._publish_late, drafts, through))
+                self._once_light(partial(self._publish_late, drafts, first))
             return world_event(Kind.PUBLISH, "dark")
         now = TRUE.at(self.world.now_ns).unix
-        return self._issue(self._authority.publish(drafts, now), through)
+        return self._issue(self._authority.publish(drafts, now), first)
 
-    def _publish_late(self, drafts: tuple[Draft, ...], through: str) -> Happened:
+    def _publish_late(self, drafts: tuple[Draft, ...], first: _First) -> Happened:
         """What could not be published when it was due."""
         if not drafts:
             self._is_renewal_late = False
-        return self._publish(drafts, through)
+        return self._publish(drafts, first)
 
-    def _issue(self, issued: tuple[Issued, ...], through: str) -> Happened:
+    def _issue(self, issued: tuple[Issued, ...], first: _First) -> Happened:
         for one in issued:
             self.watch.issued(one)
             if self._engine.leaks is None:
                 self.leaks.add(self.world.now_ns, one)
-            self._queue.append((one, through))
+            self._queue.append((one, first))
         if not self._is_handing_out:
             self._hand_out()
         return world_event(Kind.PUBLISH, " ".join(one.envelope.hex() for one in issued))
@@ -402,11 +418,11 @@ class Run:
         self._is_handing_out = bool(self._queue)
         if not self._queue:
             return
-        issued, through = self._queue[0]
+        issued, first = self._queue[0]
         if self._injection.is_dark:
             self._once_light(self._try_again)
             return
-        host = self._first_up(through)
+        host = self._first_up(first)
         if host is None or host.process is None:
             self._at(self.world.now_ns + RETRY_NS, self._try_again)
             return
@@ -420,14 +436,16 @@ class Run:
         self._hand_out()
         return world_event(Kind.PUBLISH, "again")
 
-    def _first_up(self, through: str) -> Host | None:
-        """The first running node of a group; for the control plane's own, of those that store for
-        the cluster."""
-        for node in self.scenario.nodes:
-            is_meant = node.group == through if through else "cluster" in node.assigned
-            if is_meant and self._is_up(node.index):
-                return self.hosts[node.index]
-        return None
+    def _first_up(self, first: _First) -> Host | None:
+        """The node that is given something, of those that run."""
+        running = [
+            node.index
+            for node in self.scenario.nodes
+            if _is_meant(first.group, node) and self._is_up(node.index)
+        ]
+        if not running:
+            return None
+        return self.hosts[running[0 if first.lot is None else (first.lot * len(running)) >> 64]]
 
     def _on_answer(self, issued: Issued, answer: Answer | None) -> None:
         if answer is None:
@@ -590,6 +608,12 @@ _OLD_KEYS: Final = {"rotate_key": "keep", "retire_key": "retire", "revoke_key": 
 """What becomes of the keys there were."""
 
 
+def _is_meant(group: str, node: SimNode) -> bool:
+    if group == "*":
+        return node.hostility is None
+    return node.group == group if group else "cluster" in node.assigned
+
+
 def _check_every(scenario: Scenario) -> int:
     """Where worlds are compared only at the end: the same run, coupled, is checked by itself."""
     if scenario.is_uncoupled:
@@ -613,7 +637,7 @@ def _planned(
     publications: tuple[Publication, ...],
 ) -> list[tuple[int, tuple[tuple[Publication, int], ...]]]:
     """What is published when; what falls on one moment and group is compiled together."""
-    moments: dict[tuple[int, str], list[tuple[Publication, int]]] = {}
+    moments: dict[tuple[int, Through], list[tuple[Publication, int]]] = {}
     for one in publications:
         for version, at_ns in enumerate(one.at_ns):
             moments.setdefault((at_ns, one.through), []).append((one, version))

@@ -59,12 +59,22 @@ KEY_ROLES: Final = ("compiler", "directory", "policy", "release", "revocation", 
 """Whose keys sign what is published here."""
 _NAME: Final = re.compile(r"[a-z0-9-]{1,64}")
 MEASURES: Final = (
-    "t50_ms", "t99_ms", "t_last_ms", "t99_bound_ms", "rmr", "ldh", "missed", "interrupted",
-    "heal_ms", "idle_bytes_per_node_per_s", "false_evictions",
+    "t50_ms", "t99_ms", "t_last_ms", "t99_bound_ms", "t99_ratio", "rmr", "ldh", "missed",
+    "interrupted", "heal_ms", "idle_bytes_per_node_per_s", "false_evictions",
     "won_normal", "won_rung_1", "won_rung_2", "won_rung_3", "won_rung_4", "exhausted",
     "assembled", *(f"gap_{one.value}" for one in Gap),
 )  # fmt: skip
 """What an expectation can be about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Through:
+    """Whom an artifact is given first."""
+
+    group: str
+    """`*`: all honest nodes."""
+    is_drawn: bool = False
+    """Anew for each version; else the first that runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +88,12 @@ class Publication:
     size_min: int
     size_max: int
     at_ns: tuple[int, ...]
-    through: str
+    through: Through
     edit_ppm: int
     has_increments: bool
+
+
+NO_NODE: Final = NodeId("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,14 +102,14 @@ class Act:
 
     kind: str
     at_ns: int
-    node_id: NodeId
-    """Of the node it befalls; empty where it befalls a publication."""
-    namespace: str
+    node_id: NodeId = NO_NODE
+    """Of the node it befalls; empty where it befalls none."""
+    namespace: str = ""
     """Of the publication it befalls."""
-    role: str
+    role: str = ""
     """Whose keys it befalls."""
-    orgs: tuple[str, ...]
-    services: tuple[str, ...]
+    orgs: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
     """What a node is of from then on."""
 
 
@@ -448,8 +461,10 @@ def _publication(
     if not 1 <= len(one.size) <= 2:
         problems.add(f"{path}.size", "is one size or two")
     sizes = [problems.read(f"{path}.size", parse_size, each, 0) for each in one.size] or [0]
-    if one.through not in {group.name for group in table.topology.group}:
-        problems.add(f"{path}.through", f"{one.through!r} is no group")
+    if one.through.group not in {"*", *(group.name for group in table.topology.group)}:
+        problems.add(f"{path}.through", f"{one.through.group!r} is no group")
+    if one.through.pick not in ("first", "one"):
+        problems.add(f"{path}.through.pick", f"{one.through.pick!r} is none of first, one")
     _check_size(path, one, max(sizes) * (2 if one.name in table.worlds.differ else 1), problems)
     if one.increments and kind is not ArtifactType.CLUSTER_SNAPSHOT:
         problems.add(f"{path}.increments", "only a cluster_snapshot has them")
@@ -464,7 +479,7 @@ def _publication(
         size_min=min(sizes),
         size_max=max(sizes),
         at_ns=_times(path, one, end_ns, problems),
-        through=one.through,
+        through=Through(group=one.through.group, is_drawn=one.through.pick == "one"),
         edit_ppm=problems.read(f"{path}.edit", lambda _: parse_share(one.edit), "", 0),
         has_increments=one.increments,
     )

@@ -147,6 +147,16 @@ class TopologyTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ThroughTable:
+    """`through`: whom a publication is given first; a text alone names the group."""
+
+    group: str
+    """`*` is all honest nodes."""
+    pick: str = "first"
+    """Of those that run: `first`, or `one`, drawn for each version."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublicationTable:
     """`publication`: an artifact with random content, published once or again and again."""
 
@@ -161,8 +171,7 @@ class PublicationTable:
     at: str
     every: str = ""
     until: str = ""
-    through: str
-    """The group that receives it first."""
+    through: ThroughTable
     edit: float = 1.0
     """Share of its bytes, in one piece, in which a version differs from the first; what differs at
     all has the greater size."""
@@ -377,9 +386,17 @@ def _spelled(value: object, table: str) -> object:
         return value
     spelled: dict[str, object] = {}
     for key, inner in cast("dict[str, object]", value).items():
-        is_short = (table, key) in _LISTS and isinstance(inner, str)
-        spelled[_WORDS.get(key, key)] = [inner] if is_short else _spelled(inner, key)
+        spelled[_WORDS.get(key, key)] = _spelled(_in_full(table, key, inner), key)
     return spelled
+
+
+def _in_full(table: str, key: str, inner: object) -> object:
+    """What a text alone stands for."""
+    if not isinstance(inner, str):
+        return inner
+    if (table, key) == ("publication", "through"):
+        return {"group": inner}
+    return [inner] if (table, key) in _LISTS else inner
 
 
 def _as_written(problem: Problem) -> Problem:

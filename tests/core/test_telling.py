@@ -203,3 +203,19 @@ def test_what_is_known_here_is_not_asked_for_however_much_was_heard_of_since(
     assert not [one for one in story.sent(other) if isinstance(one, Graft)]
     story.wait(1_000).when(TimerFired(timer=GraftDue()))
     assert not [one for one in story.sent(other) if isinstance(one, Graft)]
+
+
+def test_a_link_that_would_have_been_faster_joins_the_tree_once_it_proves_so() -> None:
+    """Until then it is told only the news: what came is not sent back to who told of it."""
+    story = Story(config=ONE_EAGER)
+    origin, _, lazy = lazy_pair(story)
+    story.hear(origin, with_content(routes(6))).persisted()
+    for version in (7, 8):
+        story.hear(lazy, Have(audience=EVERYBODY, prefixes=(routes(version).prefix,)))
+        story.hear(origin, with_content(routes(version)))
+        grafted = [one for one in story.sent(lazy) if isinstance(one, Graft)]
+        assert grafted == ([Graft(audience=EVERYBODY, prefixes=())] if version == 8 else [])
+        assert story.persisted().sent(lazy) == []
+    story.hear(lazy, with_content(routes(9))).persisted()
+    story.hear(origin, with_content(routes(10))).persisted()
+    assert [type(one) for one in story.sent(lazy)] == [Announce]

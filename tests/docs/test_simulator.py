@@ -11,6 +11,8 @@ from typing import cast, get_args, get_type_hints
 import pytest
 
 from fabgossip.cli.sim_seed import LIBRARY, read_scenario
+from fabgossip.cli.sim_sweep import scenario_hash
+from fabgossip.sim.baselines import read_baseline
 from fabgossip.sim.campaign import Campaign, parse_campaign
 from fabgossip.sim.faults import CUTTING, KINDS
 from fabgossip.sim.hostility import SCRIPTS
@@ -118,6 +120,13 @@ def test_proves_can_name_every_checker_there_is() -> None:
     assert set(CHECKERS) == {name for one in JUDGES for name in checkers_of(one.__doc__)}
 
 
+def test_every_scenario_that_gossip_is_judged_by_has_a_baseline_of_its_present_text() -> None:
+    for one in campaign("gossip").run:
+        text = CHECKOUT / LIBRARY / "scenarios" / f"{one.scenario}.toml"
+        baseline = CHECKOUT / LIBRARY / "baselines" / f"{one.scenario}.json"
+        assert read_baseline(baseline, scenario_hash(text, one.set))
+
+
 def typed(folder: Path, scripts: list[str]) -> str:
     """What the commands of these blocks print, in a folder that looks like the checkout."""
     (folder / "bin").mkdir(exist_ok=True)
@@ -165,5 +174,10 @@ def test_the_sweeps_of_the_how_to_work(swept: tuple[Path, str]) -> None:
 
 
 @pytest.mark.slow
+def test_the_drawn_worlds_of_the_how_to_work(tmp_path: Path) -> None:
+    assert "1 seeds, 0 failed" in typed(tmp_path, TOLD[6:7])
+
+
+@pytest.mark.slow
 def test_the_reports_of_the_how_to_work(swept: tuple[Path, str]) -> None:
-    assert "resets missed 0.0 -> 0.0 same" in typed(swept[0], TOLD[6:])
+    assert "resets missed 0.0 -> 0.0 same" in typed(swept[0], TOLD[7:])

@@ -3,6 +3,8 @@
 import json
 import pickle
 import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,11 @@ from fabgossip.sim.world import OutOfTimeError
 from tests.sim.factory import FIVE, HEAD, ROUTES, TOPOLOGY
 
 CHECKOUT = Path(__file__).parents[2]
+JUDGED = {
+    "t50_ms", "t99_ms", "t_last_ms", "t99_bound_ms", "t99_ratio", "rmr", "missed",
+    "idle_bytes_per_node_per_s", "heal_ms", "speed", "memory_bytes_per_node", "nodes",
+    "trace_hash",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -42,6 +49,17 @@ def test_json_is_one_object_and_names_the_trace_once(
     assert (body["t99_ms"], body["missed"], body["unentitled_deliveries"]) == (20, 0, 0)
     assert body["measures"]["routes"]["t50_ms"] == 5
     assert body["entitled_deliveries"] == body["deliveries"]
+
+
+def test_what_gossip_is_judged_by_stands_on_top(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["sim", "run", str(small), "--json"])
+    body = json.loads(capsys.readouterr().out)
+    assert {name: body.get(name) for name in JUDGED if name in body["measures"]["routes"]} == {
+        name: value for name, value in body["measures"]["routes"].items() if name in JUDGED
+    }
+    assert body.keys() >= JUDGED
 
 
 def test_what_has_not_arrived_is_a_failure_of_liveness(
@@ -337,3 +355,26 @@ def test_the_other_verbs_have_results_whatever_happens(monkeypatch: pytest.Monke
     path = CHECKOUT / "simulations" / "scenarios" / "scope-twins.toml"
     found = Tasks(work_worlds, 60, Path(), frozenset())(Job(str(path), "h", 1, "c"))
     assert (found["verdict"], found["exit_code"]) == ("simulator", 70)
+
+
+@pytest.mark.slow
+def test_each_line_of_a_campaign_has_all_of_it_and_memory_of_its_own(
+    small: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "both.toml"
+    run_of_it = f'[[run]]\nscenario = "{small}"\n'
+    path.write_text(
+        'schema = 1\nname = "both"\ntitle = "beside others and alone"\n'
+        f"{run_of_it}seeds = [1, 2, 3]\n{run_of_it}seeds = [4]\nalone = true\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-m", "fabgossip.cli.main", "sim", "sweep", str(path), "--json",
+         "--jobs", "1", "--twin-share", "0"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    *lines, total = map(json.loads, ran.stdout.splitlines())
+    assert total["kind"] == "sim-sweep"
+    assert [line["seed"] for line in lines] == [1, 2, 3, 4]
+    assert all(line.keys() >= JUDGED for line in lines)
+    taken = [line["memory_bytes_per_node"] for line in lines]
+    assert max(taken) < 2 * min(taken), "who runs in a used process seems to take next to nothing"

@@ -6,7 +6,9 @@ near as they are. Nothing was pruned yet: `store-0` tells four, and each of thes
 envelopes go to four nodes, the first of them straight.
 """
 
+from fabgossip.model.messages import Heads, Manifests
 from fabgossip.sim.measures import Spread
+from fabgossip.sim.scenario import PREFIX
 from tests.sim.factory import FIVE, ROUTES, TOPOLOGY, run_of, scenario
 
 
@@ -21,6 +23,7 @@ def test_five_nodes_by_hand() -> None:
         t99_ms=20,
         t_last_ms=20,
         t99_bound_ms=20,
+        t99_ratio=1.0,
         rmr=3.0,
         ldh=1,
         missed=0,
@@ -30,6 +33,21 @@ def test_five_nodes_by_hand() -> None:
     assert outcome.by_publication == {"routes": expected}
     assert outcome.over_all == expected
     assert (outcome.behind, outcome.refused, outcome.violations) == ((), (), ())
+
+
+def test_an_envelope_sent_to_who_asked_for_it_is_one_sent() -> None:
+    made = scenario(
+        'phases = { start = "20s", quiet = "2s" }', f"publication = [{ROUTES % 'store'}]",
+        TOPOLOGY, FIVE,
+    )  # fmt: skip
+    run = run_of(made, 1)
+    run.run()
+    issued = run.watch.ledger.newest(f"{PREFIX}/routes/core")
+    assert issued is not None
+    for envelopes in ((issued.envelope, b"of another"), (issued.envelope,)):
+        run.measures.on_sent(Manifests(set_id=bytes(16), answered=1, envelopes=envelopes))
+    run.measures.on_sent(Heads(envelopes=(issued.envelope,)))
+    assert run.measures.over_all().rmr == 3.5, "16 and two more envelopes for four nodes"
 
 
 def test_what_has_not_arrived_by_the_end_is_missed() -> None:

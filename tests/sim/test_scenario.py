@@ -3,7 +3,7 @@
 import pytest
 
 from fabgossip.errors import ScenarioError
-from fabgossip.sim.scenario import parse_scenario
+from fabgossip.sim.scenario import Through, parse_scenario
 from tests.sim.factory import FIVE, HEAD, OFTEN, ROUTES, SEVEN, TOPOLOGY, scenario
 
 
@@ -67,6 +67,17 @@ def test_nodes_stand_in_order_of_their_ids_and_in_turn_in_regions_and_organisati
         (2, "edge-0", "eu", ("acme",)),
         (3, "edge-1", "us", ("zed",)),
     ]
+
+
+def test_whom_a_publication_goes_through_is_a_group_or_drawn_from_one() -> None:
+    of_a_group = f"publication = [{ROUTES % 'store'}]"
+    drawn = of_a_group.replace('"store"', '{ group = "*", pick = "one" }')
+    made = [scenario(one, TOPOLOGY, FIVE).publications[0] for one in (of_a_group, drawn)]
+    assert [one.through for one in made] == [
+        Through(group="store", is_drawn=False), Through(group="*", is_drawn=True),
+    ]  # fmt: skip
+    (line,) = problems(HEAD, drawn.replace('"one"', '"most"'), TOPOLOGY, FIVE)
+    assert line.startswith("publication[0].through.pick: ")
 
 
 def test_a_publication_repeats_until_its_end() -> None:

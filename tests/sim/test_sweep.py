@@ -231,3 +231,9 @@ def test_a_campaign_says_how_long_a_run_may_take() -> None:
     assert parse_campaign(text % "", "c.toml").wall_limit_s == 120
     with pytest.raises(ScenarioError, match=r"c\.toml: wall_limit: .*a duration"):
         parse_campaign(text % 'wall_limit = "soon"', "c.toml")
+
+
+def test_a_campaign_says_what_runs_beside_nothing_else() -> None:
+    head, row = 'schema = 1\nname = "c"\ntitle = "two"\n', '[[run]]\nscenario = "nothing"\n'
+    campaign = parse_campaign(f"{head}{row}alone = true\n{row}", "c.toml")
+    assert [one.alone for one in campaign.run] == [True, False]

@@ -8,19 +8,27 @@ import pytest
 
 from fabgossip.cli.sim_authority import SeededAuthority
 from fabgossip.core.effects import Effect, Persist, Send, SetTimer
-from fabgossip.core.events import AdvertiseDue, AnswersDue, Event, MessageReceived
+from fabgossip.core.events import AdvertiseDue, AnswersDue, Event, LinkId, MessageReceived
 from fabgossip.core.node import Node
 from fabgossip.core.setup import NodeSetup
 from fabgossip.errors import ScenarioError
 from fabgossip.model.ids import ManifestHash, NodeId
-from fabgossip.model.messages import GetContent, Ping
+from fabgossip.model.messages import GetContent, NotAvailable, Ping
 from fabgossip.model.moment import Duration, Now, later
 from fabgossip.model.persistence import PutHead
 from fabgossip.sim.host import NodeMaker, SimulatedNode, default_node
 from fabgossip.sim.observing import Observers, Seen
 from fabgossip.sim.run import Engine
-from fabgossip.sim.scenario import Scenario
-from fabgossip.sim.worlds import TwoWorlds, first_difference, other_world, run_both
+from fabgossip.sim.scenario import Act, Scenario
+from fabgossip.sim.scripts import CONTENT_ASKED_FROM
+from fabgossip.sim.worlds import (
+    Worlds,
+    first_difference,
+    other_world,
+    revoked_world,
+    run_in_each,
+    unlike_answer,
+)
 from fabgossip.trust.signatures import Verifier
 from tests.sim.factory import TOPOLOGY, VERIFIER, scenario
 
@@ -47,9 +55,9 @@ SEEDS = (1, 2)
 LATE_MS = 50
 
 
-def both_of(seed: int, make_node: NodeMaker = default_node) -> TwoWorlds:
+def both_of(seed: int, make_node: NodeMaker = default_node) -> Worlds:
     engine = Engine(make_authority=SeededAuthority, verifier=VERIFIER, make_node=make_node)
-    return run_both(hidden(), seed, engine)
+    return run_in_each(hidden(), seed, engine)
 
 
 def hidden() -> Scenario:
@@ -61,7 +69,7 @@ def hidden() -> Scenario:
 def test_who_may_not_know_cannot_tell_the_worlds_apart(seed: int) -> None:
     both = both_of(seed)
     assert both.difference is None
-    assert [one.violations for one in both.outcomes] == [(), ()]
+    assert [one.violations for one in both.outcomes] == [(), (), ()]
     assert both.secrets > 0
     assert both.seen > 100
 
@@ -115,6 +123,32 @@ class WideRoot(Knowing):
         return effect
 
 
+class TellsOfRevoked(Knowing):
+    """Once something is revoked, it says no in another way to what it kept."""
+
+    def __init__(self, setup: NodeSetup, verifier: Verifier) -> None:
+        super().__init__(setup, verifier)
+        self._told_apart: set[tuple[LinkId, int]] = set()
+
+    def leaking(self, event: Event, effect: Effect) -> Effect:
+        """Another number in the answer."""
+        asked = event.message if isinstance(event, MessageReceived) else None
+        if (
+            isinstance(event, MessageReceived)
+            and isinstance(asked, GetContent)
+            and self._m.beliefs.facts.revoked.values
+            and any(one.manifest_hash in self.kept for one in asked.items)
+        ):
+            self._told_apart.add((event.link, event.stream))
+        if (
+            isinstance(effect, Send)
+            and isinstance(effect.message, NotAvailable)
+            and (effect.link, effect.stream) in self._told_apart
+        ):
+            return replace(effect, message=NotAvailable(item=1))
+        return effect
+
+
 class OneStream(Knowing):
     """What it keeps and when it advertises draw from one stream of chance."""
 
@@ -144,6 +178,7 @@ class OneStream(Knowing):
         (SlowToRefuse, "S4/worlds/moment/not_available"),
         (WideRoot, "S4/worlds/bytes/ping"),
         (OneStream, "S4/worlds/"),
+        (TellsOfRevoked, "S4/worlds/bytes/not_available"),
     ],
 )
 def test_a_planted_leak_is_found_and_told(
@@ -157,26 +192,43 @@ def test_a_planted_leak_is_found_and_told(
 
 def test_the_other_world_has_the_hidden_otherwise_and_nothing_else() -> None:
     made = hidden()
-    others = [other_world(made, seed) for seed in range(8)]
-    names = [{one.name for one in each.publications} for each in others]
-    assert {frozenset(one) for one in names} == {
-        frozenset({"first", "acme"}),
-        frozenset({"first", "acme", "zed-other"}),
-    }
+    others = [other_world(made, seed) for seed in range(24)]
+    seen = set[tuple[frozenset[str], int]]()
     for each in others:
-        assert [one for one in each.publications if one.name in ("first", "acme")] == [
-            one for one in made.publications if one.name != "zed"
-        ]
-        assert replace(each, publications=()) == replace(made, publications=())
+        other = [one for one in each.publications if one.name == "zed-other"]
+        seen.add((frozenset(one.namespace for one in other), len(each.acts)))
+        assert {one.namespace for one in each.acts} <= {one.namespace for one in other}
+        assert all(one.at_ns > other[0].at_ns[-1] for one in each.acts)
+        left = tuple(one for one in each.publications if one not in other)
+        assert left == tuple(one for one in made.publications if one.name != "zed")
+        assert replace(each, publications=(), acts=()) == replace(made, publications=(), acts=())
+    same, renamed = frozenset({"org/zed/routes/r1"}), frozenset({"org/zed/routes/r1-other"})
+    assert seen == {(frozenset(), 0), (same, 0), (same, 1), (renamed, 0), (renamed, 1)}
+
+
+def test_what_is_withdrawn_in_one_world_is_left_alone_where_it_never_was() -> None:
+    act = Act(kind="tombstone", at_ns=13 * 10**9, node_id=NodeId(""), namespace="org/zed/routes/r1")
+    open_act = replace(act, namespace="org/acme/routes/r1")
+    made = replace(hidden(), acts=(act, open_act))
+    assert all(open_act in other_world(made, seed).acts for seed in range(8))
+    assert all(act not in other_world(made, seed).acts for seed in range(8))
+
+
+def test_a_name_that_says_who_is_meant_stays() -> None:
+    made = hidden()
+    served = replace(made.publications[2], namespace="org/zed/services/dns")
+    made = replace(made, publications=(*made.publications[:2], served))
+    names = {one.namespace for seed in range(24) for one in other_world(made, seed).publications}
+    assert names == {one.namespace for one in made.publications}
 
 
 def test_an_observer_that_may_know_what_differs_is_refused() -> None:
     made = replace(hidden(), differ=("acme",))
     engine = Engine(make_authority=SeededAuthority, verifier=VERIFIER, make_node=default_node)
     with pytest.raises(ScenarioError, match=r"may know of .*/org/acme/"):
-        run_both(made, 1, engine)
+        run_in_each(made, 1, engine)
     with pytest.raises(ScenarioError, match="needs observers"):
-        run_both(replace(made, observers=()), 1, engine)
+        run_in_each(replace(made, observers=()), 1, engine)
 
 
 A, B = 1, 2
@@ -206,3 +258,31 @@ PING = Seen(5, "ping", 0, 0, b"one")
 def test_each_difference_has_a_signature(rows: tuple[Seen, ...], signature: str | None) -> None:
     found = first_difference(seen(PING), seen(*rows), NAMES)
     assert (None if found is None else found.signature) == signature
+
+
+NO = Seen(5, "not_available", 4, CONTENT_ASKED_FROM, b"no")
+
+
+@pytest.mark.parametrize(
+    ("row", "signature"),
+    [
+        (replace(NO, at_ns=9, stream=CONTENT_ASKED_FROM + 2), None),
+        (replace(NO, body=b"never"), "S4/worlds/bytes/not_available"),
+        (replace(NO, kind="content"), "S4/worlds/frames/not_available"),
+        (replace(NO, kind="get_content", body=b"a question of another hostile node"), None),
+        (replace(NO, stream=3, body=b"an answer to an honest question"), None),
+    ],
+)
+def test_hostile_questions_get_one_answer_in_all_worlds(row: Seen, signature: str | None) -> None:
+    worlds = (seen(NO), seen(), seen(PING, NO, row))
+    found = unlike_answer(worlds, NAMES)
+    assert (None if found is None else found.signature) == signature
+
+
+def test_in_the_third_world_what_differs_is_revoked_after_half_of_its_versions() -> None:
+    made = hidden()
+    (act,) = revoked_world(made).acts
+    (zed,) = (one for one in made.publications if one.name == "zed")
+    assert (act.kind, act.namespace) == ("revoke", zed.namespace)
+    assert zed.at_ns[0] < act.at_ns < zed.at_ns[-1]
+    assert replace(revoked_world(made), acts=()) == made
