@@ -9,6 +9,7 @@ Two nodes share of an audience what both may hold by what each showed on this li
 roles of both may know of it and the mode lets this node tell of it.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Final
@@ -38,10 +39,15 @@ from fabgossip.model.messages import (
     SetRoot,
     TrafficClass,
 )
-from fabgossip.model.moment import Duration, Instant, Now, is_due, later
+from fabgossip.model.moment import Duration, Instant, Now, elapsed, is_due, later
 from fabgossip.model.scope import Audience, may_share
 from fabgossip.trust.authorization import may_disclose
 
+SETTLED: Final = Duration(1_000)
+"""News of a set is everywhere after so long (*start*): a tree brings it within a few hundred
+milliseconds."""
+CHANGED_MAX: Final = 1_024
+"""Audiences whose last change is remembered (*start*); those beyond changed long ago."""
 DAY_S: Final = 86_400
 OVERLAP_S: Final = 900
 """Around the end of a day either day's salt is good for so long (*start*): clocks differ."""
@@ -60,30 +66,52 @@ _LINK_ROOT: Final = b"fabgossip link"
 class Comparing:
     """Tells roots, compares sets, asks for and gives what is lacking."""
 
-    __slots__ = ("_bundle_version", "_lent_at", "_lent_day", "_m", "_own_salt")
+    __slots__ = ("_bundle_version", "_changed", "_lent_at", "_lent_day", "_m", "_own_salt")
 
     def __init__(self, machines: Machines) -> None:
         self._m = machines
         self._bundle_version = machines.beliefs.facts.bundle.bundle_version
         self._own_salt = SaltId(self._bundle_version, 0)
         """As it was asked for last: mostly it is the same again."""
+        self._changed: OrderedDict[Audience, Instant] = OrderedDict()
+        """When the set of an audience changed last."""
         self._lent_day: int | None = None
         self._lent_at = Instant(0)
 
     # What counts.
 
-    def settle(self, now: Now) -> None:
-        """What changed in the catalogue counts, or counts no more."""
+    def settle(self, now: Now, *, is_news: bool) -> None:
+        """What changed in the catalogue counts, or counts no more; of what was read from the own
+        disk no news is under way."""
         sets = self._m.sets
         if sets.on_time(now.unix):
             for head in self._m.catalog.heads():
                 self._m.catalog.touch(head.manifest.namespace.text)
         for namespace in self._m.catalog.take_touched():
+            before = sets.revision
             sets.on_counted(namespace, self._counted(namespace), now.unix)
+            if is_news and sets.revision != before:
+                self._on_changed(namespace, now)
         version = self._m.beliefs.facts.bundle.bundle_version
         if version != self._bundle_version:
             self._bundle_version = version
             self._on_own_bundle(now)
+
+    def _on_changed(self, namespace: str, now: Now) -> None:
+        head = self._m.catalog.find(namespace)
+        if head is None:
+            return
+        self._changed[head.manifest.audience] = now.instant
+        self._changed.move_to_end(head.manifest.audience)
+        if len(self._changed) > CHANGED_MAX:
+            self._changed.popitem(last=False)
+
+    def _is_settling(self, audience: Audience, now: Now) -> bool:
+        """Whether a set changed so lately that the news of it may be on its way to the peer, or
+        from it. To bring it by a comparison would be early, and would show who else had something
+        to compare."""
+        at = self._changed.get(audience)
+        return at is not None and elapsed(at, now.instant) < SETTLED
 
     def _on_own_bundle(self, now: Now) -> None:
         """Other salts are good now: what was under way under the old ones has no answer any more,
@@ -249,7 +277,7 @@ class Comparing:
             return
         roots = (self._link_root(session, ping.salt, now), ping.link_root)
         if self._m.reconciliation.on_ping(session.link, roots, now.instant):
-            self._tell_roots(session, ping.salt, now)
+            self._tell_roots_settled(session, ping.salt, now)
 
     def _on_other_bundle(self, session: Session, version: int, now: Now) -> None:
         """Under other bundles nothing can be compared: who is behind must catch up first."""
@@ -261,6 +289,17 @@ class Comparing:
             self._m.disclosure.trust_lane(session, now)
         else:
             self._m.disclosure.ask_heads(session, self._m.beliefs.lane_namespaces())
+
+    def _tell_roots_settled(self, session: Session, salt_id: SaltId, now: Now) -> None:
+        """Tell all roots, once none of the sets shared on a link is about to change."""
+        is_settling = any(
+            self._is_settling(audience, now) and self._is_shared(session, audience)
+            for audience in self._changed
+        )
+        if is_settling and self._m.reconciliation.wait(session.link, None):
+            self._arm(session.link, now)
+        else:
+            self._tell_roots(session, salt_id, now)
 
     def _tell_roots(self, session: Session, salt_id: SaltId, now: Now) -> None:
         entries = self._entries(session, salt_id, now)
@@ -315,6 +354,9 @@ class Comparing:
     ) -> None:
         own = self._own(session, their.audience, salt_id, now)
         if own is None:
+            return
+        is_early = own.root() != their.root and self._is_settling(their.audience, now)
+        if is_early and self._m.reconciliation.wait(session.link, their.audience):
             return
         for ranges in self._m.reconciliation.on_root(
             session.link, set_id, salt_id, own, their, now.instant
@@ -483,14 +525,16 @@ class Comparing:
             return
         salt_id = self._salt_id(now)
         entries = []
-        for audience in owed:
+        if owed.all_roots:
+            self._tell_roots_settled(session, salt_id, now)
+        for audience in owed.audiences:
             own = self._own(session, audience, salt_id, now)
             if own is not None:
                 entries.append(SetRoot(audience, len(own), own.root()))
         for start in range(0, len(entries), ROOTS_ENTRIES_MAX):
             run = tuple(entries[start : start + ROOTS_ENTRIES_MAX])
             self._m.disclosure.roots(session, salt_id, run)
-        if owed:
+        if owed.holdings:
             # Whatever it was that was dropped: of holdings nothing stands until they come whole.
             self._m.disclosure.whole_holdings(session, now)
         self._go_on(session, now)

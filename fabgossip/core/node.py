@@ -155,8 +155,9 @@ class Node:
         )
         self._replication = Replication(self._m, self._rooms.contents)
         self.view = View(self._m)
-        self.awaiting = Awaiting(self._m, self._rooms.activation)
         """What readers may see."""
+        self.awaiting = Awaiting(self._m, self._rooms.activation)
+        """What consumers may read."""
 
     def handle(self, event: Event, now: Now) -> list[Effect]:
         """Take one event and return all that is to be done about it, in order."""
@@ -165,7 +166,7 @@ class Node:
         now = self._m.beliefs.on_time(now)
         self._route(event, now)
         self._settle_facts(now)
-        self._comparing.settle(now)
+        self._comparing.settle(now, is_news=not isinstance(event, Started))
         self._requests.answer_failed()
         self._acquisition.start_transfers(now)
         effects = list(self._m.out)

@@ -37,6 +37,9 @@ SILENCE: Final = Duration(10_000)
 LOOK_AGAIN: Final = Duration(1_000)
 """From the end of a comparison until roots are held against each other again, and from something
 dropped until that is told: by then queues have drained and manifests are durable (*start*)."""
+WAITS_MAX: Final = 3
+"""So often in a row a comparison waits for news that may be under way (*start*): longer than that
+it is not under way, or there is always some."""
 VAIN_MAX: Final = 3
 """Comparisons of the same two roots before the next has to wait (*start*)."""
 VAIN_WAIT_MIN: Final = Duration(10_000)
@@ -78,6 +81,17 @@ class _Outcome:
     moved: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What a peer is told when the timer of its link is due."""
+
+    audiences: tuple[Audience, ...] = ()
+    """Whose roots."""
+    all_roots: bool = False
+    holdings: bool = False
+    """What is held, whole: a part of it may have been dropped."""
+
+
 @dataclass(slots=True)
 class _Link:
     """What is under way on a link."""
@@ -98,6 +112,12 @@ class _Link:
     """When its timer comes due."""
     owed: dict[Audience, None] = field(default_factory=dict)
     """Whose roots the peer is told then."""
+    owes_all: bool = False
+    """Whether it is told those of all sets."""
+    has_dropped: bool = False
+    """Whether something was dropped on it since."""
+    waits: int = 0
+    """How often in a row a comparison waited for news under way."""
 
 
 class Reconciliation:
@@ -287,13 +307,28 @@ class Reconciliation:
     def on_unsent(self, link: LinkId, audience: Audience) -> None:
         """Something about an audience was dropped on a link. Of too many, pings find the rest."""
         state = self._link(link)
+        state.has_dropped = True
         if len(state.owed) < REMEMBERED_MAX:
             state.owed[audience] = None
+
+    def wait(self, link: LinkId, audience: Audience | None) -> bool:
+        """News of a set (None: of any) may still be under way: hold its root against the peer's
+        after a moment. False if it was waited for often enough."""
+        state = self._link(link)
+        if state.waits >= WAITS_MAX:
+            state.waits = 0
+            return False
+        state.waits += 1
+        if audience is None:
+            state.owes_all = True
+        elif len(state.owed) < REMEMBERED_MAX:
+            state.owed[audience] = None
+        return True
 
     def next_timer(self, link: LinkId, now: Instant) -> Instant | None:
         """When this link is to be looked at, if no timer asks for that yet."""
         state = self._link(link)
-        if state.owed:
+        if state.owed or state.owes_all:
             at = later(now, LOOK_AGAIN)
         elif state.started or state.asked:
             at = later(now, SILENCE)
@@ -304,12 +339,11 @@ class Reconciliation:
         state.look_at = at
         return at
 
-    def on_due(self, link: LinkId, now: Instant) -> tuple[Audience, ...]:
-        """A link's timer came due: what is silent has ended; of which audiences the peer is told
-        the roots now."""
+    def on_due(self, link: LinkId, now: Instant) -> Owed:
+        """A link's timer came due: what is silent has ended; what the peer is told now."""
         state = self._links.get(link)
         if state is None or state.look_at is None or not is_due(state.look_at, now):
-            return ()
+            return Owed()
         state.look_at = None
         if state.asked and elapsed(state.answered_at, now) >= SILENCE:
             state.asked.clear()
@@ -317,8 +351,9 @@ class Reconciliation:
         for set_id, mine in tuple(state.started.items()):
             if elapsed(mine.heard_at, now) >= SILENCE:
                 self._end(state, set_id, now)
-        owed = tuple(state.owed)
+        owed = Owed(tuple(state.owed), state.owes_all, state.has_dropped)
         state.owed.clear()
+        state.owes_all = state.has_dropped = False
         return owed
 
     def check(self) -> None:

@@ -12,6 +12,7 @@ from functools import cache
 from hashlib import sha256
 from typing import Final, TypeVar
 
+from fabgossip.core.comparing import SETTLED
 from fabgossip.core.config import NodeConfig
 from fabgossip.core.effects import (
     Effect,
@@ -362,7 +363,9 @@ SALT: Final = SaltId(factory.BUNDLE.bundle_version, factory.NOW // 86_400)
 
 
 def roots_told(story: Story, link: LinkId) -> set[Audience]:
-    """The audiences of the sets a peer is told of when its own are others."""
+    """The audiences of the sets a peer is told of when its own are others, and no news is under
+    way."""
+    story.wait(SETTLED)
     story.hear(link, Ping(sequence=1, salt=SALT, link_root=b"another!"))
     told = [one for one in story.sent(link) if isinstance(one, Roots)]
     return {entry.audience for one in told for entry in one.entries}

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from fabgossip.core.comparing import DAY_S, OVERLAP_S
-from fabgossip.core.events import HaveDue, MessageReceived, Started, Unsent
+from fabgossip.core.comparing import DAY_S, OVERLAP_S, SETTLED
+from fabgossip.core.events import ComparisonDue, HaveDue, LinkId, MessageReceived, Started, Unsent
 from fabgossip.core.reconciliation import LOOK_AGAIN, PUSHED_BYTES_MAX, STARTED_MAX
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import MEMBER_ROLE
@@ -174,6 +174,7 @@ def test_what_a_role_may_not_know_of_is_not_compared() -> None:
     salt = SaltId(limited.bundle_version, SALT.day)
     for number, (roles, expected) in enumerate(((("edge",), 4), (("member",), 3))):
         link = story.link(Peer(name=f"n{2 + number}", roles=roles))
+        story.wait(SETTLED)
         story.hear(link, Ping(sequence=1, salt=salt, link_root=b"another!"))
         told = [one for one in story.sent(link) if isinstance(one, Roots)]
         assert [one.count for one in told[-1].entries if one.audience == EVERYBODY] == [expected]
@@ -406,3 +407,49 @@ def test_a_message_of_a_link_that_never_compared_is_harmless() -> None:
     for message in unasked:
         story.when(MessageReceived(link=link, stream=0, message=message))
         assert story.sent(link) == []
+
+
+def roots(story: Story, link: LinkId) -> list[Roots]:
+    return [one for one in story.sent(link) if isinstance(one, Roots)]
+
+
+def test_roots_wait_until_news_of_their_sets_is_no_more_under_way() -> None:
+    """A comparison would bring it early, and when it does hangs on what else differs: on sets of
+    which whoever hears of the news from here may know nothing."""
+    story = node("n1", routes(7))
+    link, other = story.link("n2", is_dialer=False), story.link("n3")
+    story.wait(60_000)
+    story.announce(routes(8), other).persisted()
+    ping = Ping(sequence=1, salt=SALT, link_root=b"another!")
+    assert not roots(story.hear(link, ping), link)
+    story.due(ComparisonDue)
+    assert [one.audience for told in roots(story, link) for one in told.entries] == [EVERYBODY]
+
+
+def test_news_that_never_ends_puts_off_no_comparison_for_ever() -> None:
+    story = node("n1", routes(7))
+    link, other = story.link("n2", is_dialer=False), story.link("n3")
+    story.wait(60_000)
+    story.hear(link, Ping(sequence=1, salt=SALT, link_root=b"another!"))
+    told = 0
+    for version in range(8, 14):
+        story.wait(500).announce(routes(version), other).persisted()
+        story.due(ComparisonDue) if version > 8 else story.hear(
+            link, Ping(sequence=2, salt=SALT, link_root=b"one more")
+        )
+        told += len(roots(story, link))
+    assert told >= 1
+
+
+def test_a_peer_s_root_waits_likewise() -> None:
+    """What is news here may be on its way to it."""
+    story = node("n1", routes(7))
+    link, other = story.link("n2", is_dialer=False), story.link("n3")
+    story.wait(60_000)
+    story.announce(routes(8), other).persisted()
+    root = SetRoot(EVERYBODY, 1, b"another root")
+    story.hear(link, Roots(salt=SALT, is_first=True, is_last=False, entries=(root,)))
+    assert not [one for one in story.sent(link) if isinstance(one, Ranges)]
+    story.wait(SETTLED)
+    story.hear(link, Roots(salt=SALT, is_first=True, is_last=False, entries=(root,)))
+    assert [one for one in story.sent(link) if isinstance(one, Ranges)]

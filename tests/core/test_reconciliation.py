@@ -16,6 +16,7 @@ from fabgossip.core.reconciliation import (
     VAIN_MAX,
     VAIN_WAIT_MAX,
     VAIN_WAIT_MIN,
+    Owed,
     Reconciliation,
 )
 from fabgossip.model.messages import (
@@ -232,8 +233,8 @@ def test_a_silent_comparison_ends_and_its_roots_are_told_again() -> None:
     assert not machine.on_root(LINK, SET, SALT, own, told(1), START)
     due = machine.next_timer(LINK, START)
     assert due == later(START, SILENCE)
-    assert machine.on_due(LINK, Instant(due - 1)) == ()
-    assert machine.on_due(LINK, due) == (EVERYBODY,)
+    assert machine.on_due(LINK, Instant(due - 1)) == Owed()
+    assert machine.on_due(LINK, due) == Owed((EVERYBODY,))
     assert machine.on_root(LINK, SET, SALT, own, told(1), due)
 
 
@@ -326,7 +327,7 @@ def test_memory_of_a_link_has_an_end_and_ends_with_it() -> None:
     machine.check()
     machine.on_lost(LINK)
     assert machine.next_timer(LINK, START) is None
-    assert machine.on_due(LINK, later(START, SILENCE)) == ()
+    assert machine.on_due(LINK, later(START, SILENCE)) == Owed()
 
 
 def test_answers_nobody_asked_for_change_nothing() -> None:
