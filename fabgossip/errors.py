@@ -58,6 +58,8 @@ class StorageError(FabgossipError):
 class NoSpaceError(StorageError):
     """There was no space for it, which is no failure of the disk."""
 
+    family = "space"
+
 
 class ServiceError(FabgossipError):
     """The daemon cannot start or cannot be reached."""

@@ -34,6 +34,7 @@ class Activation:
     __slots__ = (
         "_contents",
         "_durability",
+        "_left_alone",
         "_m",
         "_materializing",
         "_shown",
@@ -51,6 +52,9 @@ class Activation:
         self._withdrawing: dict[Token, tuple[str, bool]] = {}
         self._unwithdrawn: dict[str, bool] = {}
         """Namespaces the disk would not withdraw, and whether they are to be purged."""
+        self._left_alone: dict[str, bytes] = {}
+        """What consumers read and this process has not looked at, as one before it ended over it:
+        namespace and envelope."""
 
     def on_recalled(self, namespace: str, envelope: bytes, now: Now) -> None:
         """What consumers read may be older than the head, whose content never came: it is judged
@@ -64,6 +68,16 @@ class Activation:
             return
         self._shown[namespace] = shown
         self._take_away_if_bad(namespace, shown, now)
+
+    def leave_alone(self, namespace: str, envelope: bytes) -> None:
+        """What consumers read stays where it is, without a look at it for now."""
+        self._left_alone[namespace] = envelope
+
+    def _look_at_last(self, namespaces: list[str], now: Now) -> None:
+        for namespace in namespaces:
+            envelope = self._left_alone.pop(namespace)
+            if namespace not in self._shown:
+                self.on_recalled(namespace, envelope, now)
 
     def on_recalled_away(self, namespace: str, envelope: bytes, now: Now) -> None:
         """Consumers read the head once, and find no link now: it was too old before this start."""
@@ -86,17 +100,20 @@ class Activation:
         head.state = HeadState.APPLYING
         self._switch(verified)
 
-    def apply_superseded(self, head: Head, verified: VerifiedManifest, now: Now) -> None:
+    def apply_superseded(self, head: Head, before: Head, now: Now) -> None:
         """Switch to a version although a newer one is known: it came while that one is still on
         its way. Where versions follow each other faster than their contents come, consumers would
         else never get a newer one."""
-        if self._may_apply_superseded(head, verified, now):
-            self._switch(verified)
+        if self._may_apply_superseded(head, before, now):
+            self._switch(before.verified)
 
-    def _may_apply_superseded(self, head: Head, verified: VerifiedManifest, now: Now) -> bool:
+    def _may_apply_superseded(self, head: Head, before: Head, now: Now) -> bool:
         """As strict as for a head, and only forward."""
-        beliefs, manifest = self._m.beliefs, verified.manifest
-        if head.state is not HeadState.BEHIND or is_past(manifest.refresh_by, now.unix):
+        beliefs, verified, manifest = self._m.beliefs, before.verified, before.manifest
+        is_own = manifest.namespace.node_id == beliefs.facts.own_node_id
+        if not is_own and not matches(manifest.audience, beliefs.facts.own):
+            return False
+        if head.state is not HeadState.BEHIND or not before.is_current_at(now.unix):
             return False
         if not is_good(beliefs, verified, now) or not beliefs.may(Action.APPLY, now).allowed:
             return False
@@ -165,7 +182,8 @@ class Activation:
         if not ok:
             fields = (("operation", "materialize"), ("namespace", namespace))
             self._m.out.append(Record(fact=Fact.STORAGE_FAILED, fields=fields))
-            if head is not None and head.state is HeadState.APPLYING:
+            is_its = head is not None and head.verified is verified
+            if head is not None and is_its and head.state is HeadState.APPLYING:
                 head.state = HeadState.UNAPPLIED
                 self._contents.read_again(verified)  # what is damaged is applied by no second try
             return
@@ -198,6 +216,15 @@ class Activation:
     def withhold(self, now: Now) -> None:
         """Put away what is older than the signed policy lets consumers read, and bring back what it
         lets them read again."""
+        shunned = self._m.shunned
+        self._look_at_last(
+            [
+                namespace
+                for namespace, envelope in self._left_alone.items()
+                if not shunned.is_shunned(envelope, now.instant)
+            ],
+            now,
+        )
         for namespace, shown in tuple(self._shown.items()):
             if self._m.withholding.is_over_age(shown, now):
                 self._put_away(namespace, shown)
@@ -255,7 +282,9 @@ class Activation:
         )
 
     def judge_again(self, now: Now) -> None:
-        """Whom we believe changed: what is not believed any more is taken from consumers."""
+        """Whom we believe changed: what is not believed any more is taken from consumers. What was
+        left alone is looked at for that: a revocation is worth the risk."""
+        self._look_at_last(list(self._left_alone), now)
         for namespace, shown in tuple(self._shown.items()):
             self._take_away_if_bad(namespace, shown, now)
 

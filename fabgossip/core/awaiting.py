@@ -11,9 +11,9 @@ from enum import StrEnum
 from typing import Final
 
 from fabgossip.core.activation import Activation
-from fabgossip.core.catalog import Head, HeadState
+from fabgossip.core.catalog import Head
 from fabgossip.core.machines import Machines
-from fabgossip.core.permits import Permits
+from fabgossip.core.permits import GONE_FOR_ALL, Permits
 from fabgossip.model.artifact import Order
 from fabgossip.model.moment import Now
 
@@ -76,7 +76,7 @@ class Awaiting:
 
     def _without(self, namespace: str, head: Head | None) -> Awaited:
         """What is absent and what is not for this node get the same words."""
-        if head is not None and head.state in (HeadState.WITHDRAWN, HeadState.REFUSED):
+        if head is not None and self._permits.is_meant(head) and head.state in GONE_FOR_ALL:
             reason = f"{head.manifest.order} is {head.state.value}: a higher version is needed"
             return Awaited(namespace=namespace, arrival=Arrival.GONE, order=None, reason=reason)
         return _not_yet(namespace, None, "no artifact that this node uses has come here")

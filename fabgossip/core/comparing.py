@@ -2,7 +2,8 @@
 
 Decides: which manifests count in a set; nothing else its machines do not decide.
 Keeps: of an audience that is not shared nothing is compared and nothing answered, as if it did not
-exist; what one link hears of sets depends on that link and the audiences shared on it alone.
+exist; what news is bringing is not brought by a comparison as well; what one link hears of sets
+depends on that link and the audiences shared on it alone.
 Must not know: how an envelope is judged, how a link opens.
 
 Two nodes share of an audience what both may hold by what each showed on this link, as far as the
@@ -40,14 +41,14 @@ from fabgossip.model.messages import (
     TrafficClass,
 )
 from fabgossip.model.moment import Duration, Instant, Now, elapsed, is_due, later
-from fabgossip.model.scope import Audience, may_share
+from fabgossip.model.scope import Audience, may_share, shard_of
 from fabgossip.trust.authorization import may_disclose
 
 SETTLED: Final = Duration(1_000)
 """News of a set is everywhere after so long (*start*): a tree brings it within a few hundred
 milliseconds."""
 CHANGED_MAX: Final = 1_024
-"""Audiences whose last change is remembered (*start*); those beyond changed long ago."""
+"""Changes remembered within that time (*start*); of more the oldest are taken for over."""
 DAY_S: Final = 86_400
 OVERLAP_S: Final = 900
 """Around the end of a day either day's salt is good for so long (*start*): clocks differ."""
@@ -73,8 +74,8 @@ class Comparing:
         self._bundle_version = machines.beliefs.facts.bundle.bundle_version
         self._own_salt = SaltId(self._bundle_version, 0)
         """As it was asked for last: mostly it is the same again."""
-        self._changed: OrderedDict[Audience, Instant] = OrderedDict()
-        """When the set of an audience changed last."""
+        self._changed: OrderedDict[tuple[Audience, ArtifactType, int], Instant] = OrderedDict()
+        """What of which sets changed within the last moment, by type and shard."""
         self._lent_day: int | None = None
         self._lent_at = Instant(0)
 
@@ -101,17 +102,24 @@ class Comparing:
         head = self._m.catalog.find(namespace)
         if head is None:
             return
-        self._changed[head.manifest.audience] = now.instant
-        self._changed.move_to_end(head.manifest.audience)
-        if len(self._changed) > CHANGED_MAX:
-            self._changed.popitem(last=False)
+        changed, manifest = self._changed, head.manifest
+        key = (manifest.audience, manifest.artifact_type, shard_of(namespace))
+        changed[key] = now.instant
+        changed.move_to_end(key)
+        while len(changed) > CHANGED_MAX or elapsed(next(iter(changed.values())), now.instant) >= (
+            SETTLED
+        ):
+            changed.popitem(last=False)
 
-    def _is_settling(self, audience: Audience, now: Now) -> bool:
-        """Whether a set changed so lately that the news of it may be on its way to the peer, or
-        from it. To bring it by a comparison would be early, and would show who else had something
-        to compare."""
-        at = self._changed.get(audience)
-        return at is not None and elapsed(at, now.instant) < SETTLED
+    def _settling(self, session: Session, now: Now) -> Iterator[Audience]:
+        """The audiences whose set, as it is compared on this link, changed so lately that the news
+        of it may be on its way to the peer, or from it. To bring it by a comparison would be early,
+        and would show who else had something to compare."""
+        for (audience, kind, shard), at in self._changed.items():
+            if elapsed(at, now.instant) < SETTLED:
+                reach = self._m.disclosure.reach(session, audience, now)
+                if any(kind is one and shard in shards for one, shards in reach):
+                    yield audience
 
     def _on_own_bundle(self, now: Now) -> None:
         """Other salts are good now: what was under way under the old ones has no answer any more,
@@ -291,15 +299,14 @@ class Comparing:
             self._m.disclosure.ask_heads(session, self._m.beliefs.lane_namespaces())
 
     def _tell_roots_settled(self, session: Session, salt_id: SaltId, now: Now) -> None:
-        """Tell all roots, once none of the sets shared on a link is about to change."""
-        is_settling = any(
-            self._is_settling(audience, now) and self._is_shared(session, audience)
-            for audience in self._changed
-        )
+        """Tell all roots, once none of the sets shared on a link is about to change. Cost: O(sets
+        that changed lately), at most `CHANGED_MAX`."""
+        is_settling = next(self._settling(session, now), None) is not None
         if is_settling and self._m.reconciliation.wait(session.link, None):
             self._arm(session.link, now)
-        else:
-            self._tell_roots(session, salt_id, now)
+            return
+        self._m.reconciliation.settled(session.link, None)
+        self._tell_roots(session, salt_id, now)
 
     def _tell_roots(self, session: Session, salt_id: SaltId, now: Now) -> None:
         entries = self._entries(session, salt_id, now)
@@ -355,9 +362,10 @@ class Comparing:
         own = self._own(session, their.audience, salt_id, now)
         if own is None:
             return
-        is_early = own.root() != their.root and self._is_settling(their.audience, now)
+        is_early = own.root() != their.root and their.audience in self._settling(session, now)
         if is_early and self._m.reconciliation.wait(session.link, their.audience):
             return
+        self._m.reconciliation.settled(session.link, their.audience)
         for ranges in self._m.reconciliation.on_root(
             session.link, set_id, salt_id, own, their, now.instant
         ):

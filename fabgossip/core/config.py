@@ -57,7 +57,8 @@ class NeighborsConfig:
     """Dials under way at once, twice as many while there are fewer than two neighbours (*start*).
     """
     redial_min_ms: Annotated[int, Bounds(10, 600_000)] = 1_000
-    """First wait after a failed dial or a lost link, doubling (*start*)."""
+    """Longest first wait after a failed dial or a lost link, by lot; longer in a fabric of more
+    than 100 nodes. Later ones double from this (*start*)."""
     redial_max_ms: Annotated[int, Bounds(10, 3_600_000)] = 60_000
     """Longest wait before a peer is dialled again (*start*)."""
 

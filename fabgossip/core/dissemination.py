@@ -68,7 +68,9 @@ class Dissemination:
         _remember(self._seen, sha256(envelope).digest(), prefix, self._config.seen_max)
         self._know(audience, prefix)
         for asked in self._asked.values():
-            asked.pop(prefix, None)
+            # Asked for by the name of another audience, it did not come.
+            if asked.get(prefix) == audience:
+                del asked[prefix]
 
     def on_refused(self, envelope: bytes, prefix: bytes, *, was_signed: bool) -> None:
         """These bytes were refused for good. Only what a trusted key signed says so of its

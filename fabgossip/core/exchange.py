@@ -271,9 +271,9 @@ class Exchange:
         prefix = self._m.dissemination.seen_prefix(envelope)
         found = None if prefix is None else self._m.catalog.by_prefix(prefix)
         if prefix is not None:
-            self._m.news.on_seen(prefix)
             self._m.telling.on_peer_has(session.link, prefix)
         if found is not None and prefix is not None:
+            self._m.news.on_seen(prefix, found[1].manifest.audience)
             self._m.holdings.on_announced(session.link, found[1].manifest.audience, prefix)
 
 

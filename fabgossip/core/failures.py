@@ -37,6 +37,8 @@ TOLD_MAX: Final = Duration(3_600_000)
 """A peer that asks for a longer wait is heard as if it had said an hour."""
 FIRST_WAIT_MS: Final = 100
 """Times the root of the number of members: the longest first wait (*start*)."""
+FIRST_SHARE: Final = 4
+"""Of `redial_min_ms`, the shortest: who lets links open and drops them costs no more (*start*)."""
 JITTER_DIVISOR: Final = 5
 """Jitter of 20 %."""
 
@@ -81,7 +83,8 @@ class Failures:
 
     def _first_wait(self, node_id: NodeId, now: Instant) -> Duration:
         longest = max(self._config.redial_min_ms, FIRST_WAIT_MS * isqrt(self._members()))
-        return Duration(self._lots.below(longest + 1, node_id, now))
+        shortest = self._config.redial_min_ms // FIRST_SHARE
+        return Duration(shortest + self._lots.below(longest - shortest + 1, node_id, now))
 
     def on_told(self, node_id: NodeId, wait_s: int, now: Instant) -> None:
         """A peer asked not to be dialled, or asked, for so long."""

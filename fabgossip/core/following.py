@@ -161,14 +161,13 @@ class Following:
     def on_superseded(self, verified: VerifiedManifest, now: Now) -> None:
         """The content of a version came after a newer one was known, which is still on its way."""
         manifest = verified.manifest
-        head, before = (
-            self._m.catalog.find(manifest.namespace.text), self._withdrawing.superseded(verified),
-        )  # fmt: skip
+        head = self._m.catalog.find(manifest.namespace.text)
+        before = self._withdrawing.superseded(verified)
         if head is None or before is None or self._m.catalog.is_named(manifest.content_hash):
             return
         self._contents.on_held(manifest.content_hash, manifest.content_size, now.unix)
         self._withdrawing.supersede_late(head, before)
-        self._activation.apply_superseded(head, verified, now)
+        self._activation.apply_superseded(head, before, now)
 
     def on_content(
         self, content_hash: ContentHash, size: int, content: bytes | None, now: Now

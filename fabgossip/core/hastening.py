@@ -119,6 +119,10 @@ class Hastening:
         for row in self._rows.values():
             row.tried.pop(link, None)
             row.slower.pop(link, None)
+            for prefix in [one for one, told in row.told.items() if told[0] == link]:
+                del row.told[prefix]
+            if row.fastest == link:
+                row.fastest, row.agreeing = None, 0
 
     def check(self) -> None:
         """Assert the limits."""

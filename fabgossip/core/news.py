@@ -79,9 +79,10 @@ class News:
         self._by_due[row.due] = name
         return row
 
-    def on_seen(self, prefix: bytes) -> None:
-        """It came, from wherever."""
-        for audience in tuple(self._rows.get(prefix, ())):
+    def on_seen(self, prefix: bytes, audience: Audience) -> None:
+        """It came, from wherever. Whoever told of it by the name of another audience, told of
+        something else."""
+        if audience in self._rows.get(prefix, ()):
             self._end((prefix, audience))
 
     def on_lost(self, link: LinkId) -> None:

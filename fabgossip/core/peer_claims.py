@@ -17,7 +17,7 @@ from fabgossip.core.machines import Machines
 from fabgossip.core.sessions import Session
 from fabgossip.model.authority import COMMITMENTS_MAX, VerifiedClaims
 from fabgossip.model.messages import Claims
-from fabgossip.model.moment import Now, instant_of
+from fabgossip.model.moment import Now, instant_of, later
 from fabgossip.model.persistence import PutClaimsSeen
 from fabgossip.trust.rejections import Rejection, RejectionCode
 
@@ -96,7 +96,8 @@ class PeerClaims:
         self._m.recovery.on_claims(session)
         if session.claims is not None and before != session.claims:
             ends = instant_of(session.claims.claims.expires_at, now)
-            self._m.out.append(SetTimer(timer=LifeDue(link=session.link), at=ends))
+            if ends < later(session.since, session.life):
+                self._m.out.append(SetTimer(timer=LifeDue(link=session.link), at=ends))
         if before is not None and _is_narrowed(before, claims):
             self._m.disclosure.narrowed(session)
         if before is not None and session.claims is None:

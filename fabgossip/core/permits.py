@@ -41,6 +41,8 @@ VALID_FOR_S: Final = 10
 """An answer is good for at most this long: a revocation may come at any moment (*start*)."""
 
 
+GONE_FOR_ALL: Final = frozenset({HeadState.WITHDRAWN, HeadState.REFUSED})
+"""Withdrawn or revoked: whoever asks hears what of an unknown one."""
 _USABLE: Final = frozenset(
     {HeadState.CURRENT, HeadState.APPLYING, HeadState.HELD, HeadState.WITHHELD}
 )
@@ -104,13 +106,13 @@ class Permits:
 
     def is_ours(self, head: Head | None) -> bool:
         """Whether this node may use the artifact: held, for it, and nothing took it away."""
-        if head is None or not head.is_durable:
-            return False
-        gone = (HeadState.WITHDRAWN, HeadState.REFUSED)
+        return head is not None and self.is_meant(head) and head.state not in GONE_FOR_ALL
+
+    def is_meant(self, head: Head) -> bool:
+        """Whether an artifact is for this node, also one that was taken away."""
         facts = self._beliefs.facts
         own = head.manifest.namespace.node_id == facts.own_node_id
-        is_for_us = own or matches(head.manifest.audience, facts.own)
-        return is_for_us and head.state not in gone
+        return head.is_durable and (own or matches(head.manifest.audience, facts.own))
 
     def _artifact_fault(
         self, head: Head | None, last_good: Manifest | None, risk: Risk, now: Now
@@ -125,7 +127,7 @@ class Permits:
         is_usable = last_good is not None or head.state in _USABLE
         if not is_usable and not (is_low and head.state is HeadState.OUTDATED):
             return PermitCode.NOT_USABLE, f"it is {head.state.value}"
-        if (head.is_disputed or head.is_unlisted) and not is_low:
+        if not is_low and not _is_undoubted(head, last_good):
             return PermitCode.NOT_USABLE, "it is disputed, or not listed as current"
         if is_past(manifest.refresh_by, now.unix):
             return self._age_fault(manifest, risk, now)
@@ -213,6 +215,15 @@ def _last_good(head: Head | None, shown: VerifiedManifest | None, risk: Risk) ->
         return None
     is_other = shown.manifest_hash != head.verified.manifest_hash
     return shown.manifest if is_other and head.state in _NOT_HERE else None
+
+
+def _is_undoubted(head: Head, last_good: Manifest | None) -> bool:
+    """Whether neither the head nor what is in use before it was disputed, or not listed. Of what is
+    in use and not remembered as a head, nobody knows."""
+    used: Head | None = head
+    while last_good is not None and used is not None and used.manifest is not last_good:
+        used = used.replaces
+    return used is not None and not any(one.is_disputed or one.is_unlisted for one in (head, used))
 
 
 def _judged(head: Head | None, last_good: Manifest | None) -> Manifest | None:

@@ -71,7 +71,8 @@ class Recalling:
         heads = tuple(
             one for one in started.heads if not m.shunned.is_shunned(one.envelope, now.instant)
         )
-        accepted = {(one.namespace, one.order) for one in heads if not one.is_increment}
+        # What is left alone stood all the same: another statement of its order contradicts it.
+        accepted = {(one.namespace, one.order) for one in started.heads if not one.is_increment}
         for row in started.floors:
             # What was only listed contradicts nobody; what lists it says so itself.
             stood = row.manifest_hash if (row.namespace, row.order) in accepted else None
@@ -83,9 +84,12 @@ class Recalling:
                 self._contents.on_held(content_hash, size, pinned.verified_at)
         for content_hash, held_bytes in started.loose:
             self._contents.on_held(content_hash, held_bytes, NEVER)
-        evidence, sides = started.memory.evidence, list[VerifiedManifest]()
+        evidence, sides = self._evidence(started, now), list[VerifiedManifest]()
         contents = {sha256(one).digest(): one for one in started.evidence_contents}
         visible = self._looked_at(started.visible, now)
+        for namespace, envelope in started.visible:
+            if (namespace, envelope) not in visible:
+                self._activation.leave_alone(namespace, envelope)
         for group in _what_judges_first(heads):
             visible = self._recall_shown(visible, group, now)
             found, evidence = self._recall_evidence(evidence, now)
@@ -112,6 +116,12 @@ class Recalling:
         if refused is not None:
             self._m.out.append(rejected(refused, source="disk"))
         m.beliefs.on_recalled()
+
+    def _evidence(self, started: Started, now: Now) -> tuple[bytes, ...]:
+        shunned = self._m.shunned
+        return tuple(
+            one for one in started.memory.evidence if not shunned.is_shunned(one, now.instant)
+        )
 
     def _looked_at(self, rows: tuple[tuple[str, bytes], ...], now: Now) -> list[tuple[str, bytes]]:
         """Without what brought a process down: in `local/` it stays as it is."""

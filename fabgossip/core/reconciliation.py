@@ -116,8 +116,9 @@ class _Link:
     """Whether it is told those of all sets."""
     has_dropped: bool = False
     """Whether something was dropped on it since."""
-    waits: int = 0
-    """How often in a row a comparison waited for news under way."""
+    waits: dict[Audience | None, int] = field(default_factory=dict)
+    """How often in a row the comparison of a set (None: the telling of all roots) waited for news
+    under way."""
 
 
 class Reconciliation:
@@ -315,15 +316,20 @@ class Reconciliation:
         """News of a set (None: of any) may still be under way: hold its root against the peer's
         after a moment. False if it was waited for often enough."""
         state = self._link(link)
-        if state.waits >= WAITS_MAX:
-            state.waits = 0
+        waits = state.waits.get(audience, 0)
+        if waits >= WAITS_MAX or (audience is not None and len(state.owed) >= REMEMBERED_MAX):
+            self.settled(link, audience)
             return False
-        state.waits += 1
+        state.waits[audience] = waits + 1
         if audience is None:
             state.owes_all = True
-        elif len(state.owed) < REMEMBERED_MAX:
+        else:
             state.owed[audience] = None
         return True
+
+    def settled(self, link: LinkId, audience: Audience | None) -> None:
+        """No news of a set (None: of any) is under way, or it was waited for often enough."""
+        self._link(link).waits.pop(audience, None)
 
     def next_timer(self, link: LinkId, now: Instant) -> Instant | None:
         """When this link is to be looked at, if no timer asks for that yet."""
@@ -364,6 +370,8 @@ class Reconciliation:
             assert len(state.lacking) <= LACKING_MAX
             assert max(len(state.outcomes), len(state.waiting)) <= REMEMBERED_MAX
             assert len(state.owed) <= REMEMBERED_MAX + STARTED_MAX
+            assert len(state.waits) <= 2 * REMEMBERED_MAX
+            assert all(0 < count <= WAITS_MAX for count in state.waits.values())
             assert all(mine.unanswered >= 0 for mine in state.started.values())
 
 

@@ -102,6 +102,8 @@ class Withdrawing:
 
     def _is_coming(self, before: Head) -> bool:
         """Whether a content is under way that consumers on this node are to read."""
+        if before.is_disputed or before.is_unlisted:
+            return False
         is_read_here = TYPE_RULES[before.manifest.artifact_type].is_read
         is_for_us = matches(before.manifest.audience, self._m.beliefs.facts.own)
         return is_for_us and not is_read_here and self._m.fetching.is_under_way(before.verified)

@@ -96,6 +96,7 @@ from fabgossip.model.messages import (
 )
 from fabgossip.model.moment import Instant, Now, UnixTime
 from fabgossip.trust.identity import verify_leaf
+from fabgossip.trust.lane import claims_trust
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.codec import parse_message
@@ -186,10 +187,17 @@ class Driver:
         if digests:
             self._world.marks.note(digests, now.unix)
         try:
-            for effect in self._node.handle(event, now):
-                self._carry_out(effect)
+            effects = self._node.handle(event, now)
         except Exception as error:
             self._on_raised(event, digests, error)
+            raise
+        try:
+            for effect in effects:
+                self._carry_out(effect)
+        except Exception:
+            # Not over what the node was told: it judged that, and the fault is ours alone.
+            if digests:
+                self._world.marks.take_back()
             raise
         if digests:
             self._world.marks.take_back()
@@ -213,6 +221,10 @@ class Driver:
         judging = self._node.view.judging
         if judging is not None:
             digests = digests_of((judging,))
+        else:
+            # A list or a bundle is left alone only where it was certainly at fault.
+            trust = digests_of(one for one in envelopes_in(event) if claims_trust(one))
+            digests = tuple(one for one in digests if one not in trust)
         if digests:
             self._world.marks.note(digests, read_clocks().unix, is_raised=True)
         link = event.link if isinstance(event, MessageReceived) else None

@@ -14,15 +14,23 @@ from typing import Final, Never, TypeAlias
 
 import trio
 
+from fabgossip.core.claims_seen import order_of
 from fabgossip.core.events import Event, OwnPapers, PapersRead
 from fabgossip.daemon.config import Config
 from fabgossip.daemon.endpoints import TlsContexts
 from fabgossip.daemon.papers import Papers, check_tls, load_papers
 from fabgossip.errors import ConfigError
 from fabgossip.model.authority import NodeIdentity, TrustBundle
-from fabgossip.model.moment import UnixTime
+from fabgossip.model.moment import Instant, Now, UnixTime
 from fabgossip.trust.facts import TrustFacts
-from fabgossip.trust.identity import certificate_times, verify_leaf
+from fabgossip.trust.identity import (
+    ClaimsTrust,
+    certificate_times,
+    verify_claims,
+    verify_leaf,
+)
+from fabgossip.trust.rejections import Rejection
+from fabgossip.trust.signatures import Ed25519Verifier
 
 LOOK_S: Final = 5.0
 """Between two looks at the files (*start*): a few system calls."""
@@ -140,7 +148,23 @@ class Renewal:
         found = verify_leaf(papers.certificate, facts.bundle, facts.revoked, self._unix())
         if not isinstance(found, NodeIdentity):
             raise ConfigError(f"identity.certificate: {self._config.certificate}: {found.detail}")
+        if papers.claims_envelope != self._shown.papers.claims_envelope:
+            self._judge_claims(papers, facts)
         return found
+
+    def _judge_claims(self, papers: Papers, facts: TrustFacts) -> None:
+        """Those of the files; that the ones in use may have ended meanwhile keeps no certificate
+        from being renewed."""
+        trust = ClaimsTrust(facts.bundle, facts.revoked, Ed25519Verifier())
+        now = Now(instant=Instant(0), unix=self._unix())  # no rule of claims asks for the first
+        claims = verify_claims(papers.claims_envelope, (), papers.node_id, trust, now)
+        if isinstance(claims, Rejection):
+            raise ConfigError(f"identity.claims: {self._config.claims}: {claims.detail}")
+        if order_of(claims.claims) < order_of(self._shown.papers.claims):
+            raise ConfigError(
+                f"identity.claims: {self._config.claims}: older than those in use; put the newer "
+                "ones back"
+            )
 
     def _stamp(self) -> _Stamp:
         """What tells other files, and a bundle that may judge them otherwise."""

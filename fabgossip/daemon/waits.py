@@ -4,6 +4,7 @@ A reader that asked again and again would miss nothing but time; here it is woke
 Modes change with the clock alone, so it looks once a second even if nothing did.
 """
 
+import time
 from typing import Final
 
 import trio
@@ -22,6 +23,8 @@ LOOK_EVERY_S: Final = 1.0
 SETTLE_S: Final = 0.02
 """What happens together is looked at once: the cost of a look grows with the namespaces (*start*).
 """
+REST_TIMES: Final = 20
+"""Times as long as a look at all namespaces took, until the next one (*start*)."""
 NAMED_MAX: Final = 20
 """Namespaces an answer names of those that are not there (*start*)."""
 
@@ -32,6 +35,9 @@ class Waits:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._count = 0
+        self._all: tuple[Awaited, ...] = ()
+        self._look_at = 0.0
+        """When all namespaces are looked at again: one look is for all who wait."""
 
     async def on_wait(self, request: Request) -> Reply:
         """`GET /v1/wait?namespace=&min_version=&usable=&wait_ms=`; without a namespace all that
@@ -60,8 +66,17 @@ class Waits:
     ) -> tuple[Awaited, ...]:
         awaiting, now = self._driver.node.awaiting, read_clocks()
         if namespace is None:
-            return awaiting.of_all(now)
+            return self._look_at_all()
         return (awaiting.of(namespace, at_least, now, must_be_usable=must_be_usable),)
+
+    def _look_at_all(self) -> tuple[Awaited, ...]:
+        """However many wait and whatever happens, the loop has time for other work."""
+        begun = trio.current_time()
+        if begun >= self._look_at:
+            started = time.perf_counter()
+            self._all = self._driver.node.awaiting.of_all(read_clocks())
+            self._look_at = begun + REST_TIMES * (time.perf_counter() - started)
+        return self._all
 
 
 def _order(text: str | None) -> Order | None:

@@ -10,7 +10,7 @@ Must not know: what a node decides, or why.
 | S2 | materialises an artifact whose audience it is not in |
 | S4 | names in any frame what its receiver may not know; `worlds.py` judges the rest of S4 |
 | S5 | materialises other bytes than were issued |
-| S6 | lowers a floor, crashes included; applies below one it persisted |
+| S6 | lowers a floor, crashes included; applies below one, but forward to what came late |
 | S13 | asks a source out of its step, more of one than it may, or before every step below is over |
 | S15 | queues more than its class may, or dials more links than it may have |
 | S17 | (of the network itself) loses count: sent = arrived + dropped + on its way |
@@ -260,6 +260,8 @@ class Floors:
         self._docket = docket
         self._count = docket.open("S6")
         self._highest: dict[tuple[int, str], Order] = {}
+        self._shown: dict[tuple[int, str], Order] = {}
+        """The newest that consumers read."""
 
     def on_durable_manifest(self, index: int, verified: VerifiedManifest, floor: Order) -> None:
         """A head and its floor are on the disk."""
@@ -275,8 +277,13 @@ class Floors:
         """A namespace was switched."""
         floor = self._highest.get((index, namespace), NO_ORDER)
         self._count.checks += 1
-        if local.newest is not None and local.newest < floor:
-            self._violated("applied", index, f"{namespace}: {local.newest} below {floor}")
+        if local.newest is None:
+            return
+        before = self._shown.get((index, namespace), NO_ORDER)
+        if local.newest < min(floor, before):
+            detail = f"{namespace}: {local.newest} below {floor}, and below {before} before it"
+            self._violated("applied", index, detail)
+        self._shown[(index, namespace)] = max(before, local.newest)
 
     def on_started(self, index: int, started: Started) -> None:
         """A process found this on its disk."""
@@ -290,7 +297,9 @@ class Floors:
 
     def on_wiped(self, index: int) -> None:
         """Its disk is another one."""
-        self._highest = {key: floor for key, floor in self._highest.items() if key[0] != index}
+        for known in (self._highest, self._shown):
+            for key in [one for one in known if one[0] == index]:
+                del known[key]
 
     def _violated(self, what: str, index: int, detail: str) -> None:
         self._docket.violated("S6", what, index, f"{self._ledger.node_id(index)}: {detail}")

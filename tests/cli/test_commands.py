@@ -113,7 +113,7 @@ def test_a_failure_under_json_is_one_object_and_still_a_line(
 def test_every_family_of_errors_has_a_word_of_its_own() -> None:
     found = (one for one in vars(errors).values() if isinstance(one, type))
     words = [one.family for one in found if issubclass(one, errors.FabgossipError)]
-    assert len(set(words)) == len(words) == 10
+    assert len(set(words)) == len(words) == 11
 
 
 def test_submit_and_publish_without_a_daemon_are_3_too(

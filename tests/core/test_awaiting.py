@@ -7,10 +7,12 @@ import pytest
 from fabgossip.core.awaiting import Arrival, Awaited
 from fabgossip.core.effects import Record
 from fabgossip.errors import ModelError
-from fabgossip.model.artifact import Order, parse_order
-from tests.core.artifacts import acme_routes, routes, tombstone
+from fabgossip.model.artifact import Order, Tombstone, parse_order
+from fabgossip.model.ids import NOTHING_HASH
+from tests.core.artifacts import routes, sealed, tombstone
 from tests.core.story import Story
 from tests.core.test_permits import LASTING
+from tests.core.test_withdrawing import for_globex
 from tests.trust import factory
 
 NAMESPACE = routes().manifest.namespace.text
@@ -70,11 +72,26 @@ def test_what_is_in_use_and_too_old_is_not_usable() -> None:
 
 
 def test_what_is_for_others_is_like_what_does_not_exist() -> None:
-    """Held by duty, and not for this node to use."""
+    """Held by duty and not for this node to use, before it is withdrawn and after."""
     story = Story()
-    other = replace(acme_routes().manifest.namespace, text=f"{NAMESPACE}x").text
-    absent = story.node.awaiting.of(other, None, story.now, must_be_usable=False)
-    assert absent.reason == look(story).reason
+    link = story.link("n2")
+    namespace = for_globex(7).manifest.namespace.text
+
+    def told() -> Awaited:
+        return story.node.awaiting.of(namespace, None, story.now, must_be_usable=False)
+
+    absent = told()
+    story.announce(for_globex(7), link).persisted()
+    assert story.node.view.find(namespace) is not None
+    assert told() == absent
+    withdrawn = replace(
+        for_globex(8).manifest,
+        content_hash=NOTHING_HASH,
+        content_size=0,
+        tombstone=Tombstone(reason="withdrawn", purge=False),
+    )
+    story.announce(sealed(withdrawn, b""), link).persisted()
+    assert told() == absent
 
 
 def test_all_is_everything_this_node_is_to_use_and_looking_is_no_question_of_the_gate() -> None:

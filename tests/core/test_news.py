@@ -40,7 +40,7 @@ def test_the_next_one_is_asked_only_after_another_while() -> None:
 
 def test_what_came_is_asked_of_nobody() -> None:
     news = told(A)
-    news.on_seen(ONE)
+    news.on_seen(ONE, EVERYBODY)
     assert news.next_grafts(DUE) == []
     assert news.next_due(DUE) is None
 
@@ -99,8 +99,10 @@ def test_who_names_it_in_another_audience_keeps_nobody_from_being_asked() -> Non
     news.on_told(A, IN_ACME, (ONE,), WAIT, NOW)
     news.on_told(B, EVERYBODY, (ONE,), WAIT, NOW)
     assert news.next_grafts(DUE) == [(A, IN_ACME, (ONE,)), (B, EVERYBODY, (ONE,))]
-    news.on_seen(ONE)
+    news.on_seen(ONE, EVERYBODY)
     news.check()
+    assert news.next_due(DUE) == later(DUE, WAIT), "what it is in the other audience did not come"
+    news.on_seen(ONE, IN_ACME)
     assert news.next_due(DUE) is None
 
 
@@ -116,11 +118,11 @@ def test_what_ended_leaves_room_again() -> None:
             news.on_lost(A)
         else:
             for one in many:
-                news.on_seen(one)
+                news.on_seen(one, EVERYBODY)
         news.check()
         news.on_told(A, EVERYBODY, (ONE,), WAIT, NOW)
         assert [prefixes for _, _, prefixes in news.next_grafts(DUE)] == [(ONE,)]
-        news.on_seen(ONE)
+        news.on_seen(ONE, EVERYBODY)
 
 
 def test_who_is_asked_has_its_own_time_to_answer_before_the_next_one_is() -> None:

@@ -2,7 +2,7 @@
 
 from fabgossip.core.catalog import HeadState
 from fabgossip.core.effects import Materialize, ReceiveContent, Remove
-from fabgossip.core.events import ContentFailed, FetchFailure, LinkId
+from fabgossip.core.events import ContentFailed, FetchFailure, LinkId, Persisted
 from fabgossip.core.wants import Want
 from tests.core.artifacts import Artifact, peers, record, routes, tombstone
 from tests.core.story import Story
@@ -108,3 +108,28 @@ def test_what_this_node_reads_itself_is_not_read_out_of_turn() -> None:
     story.announce(peers(record("n1"), record("n2"), version=8), link).persisted()
     story.stored(late, link)
     assert not switched(story)
+
+
+def test_what_was_disputed_is_not_used_once_a_newer_version_is_known() -> None:
+    """Who holds back the newest content would have consumers read one of two that contradict."""
+    story = Story()
+    link = story.link("n2")
+    story.accept(version(6), link)
+    story.announce(version(7), link).persisted()
+    other = routes(7, content=b"another seven")
+    story.announce(other, link).persisted()
+    story.announce(version(8), link).persisted()
+    story.stored(version(7), link)
+    assert not switched(story)
+
+
+def test_a_switch_that_fails_late_says_nothing_of_the_newer_version() -> None:
+    story, link = overtaken()
+    story.stored(version(7), link)
+    late = story.only(Materialize).token
+    story.stored(version(8), link)
+    newest = story.only(Materialize).token
+    story.when(Persisted(token=late, ok=False))
+    assert state(story) is HeadState.APPLYING
+    story.when(Persisted(token=newest, ok=True))
+    assert state(story) is HeadState.CURRENT

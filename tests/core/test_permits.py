@@ -18,6 +18,7 @@ from fabgossip.core.events import (
 from fabgossip.core.problems import ProblemCode
 from fabgossip.core.requests import UNKNOWN_ACTION
 from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.ids import ArtifactId
 from fabgossip.model.mode import RISKS, Permit, PermitCode, Risk
 from fabgossip.model.moment import UnixTime
 from fabgossip.trust.modes import PARTITIONED_AFTER_S
@@ -160,3 +161,16 @@ def test_the_version_in_use_is_judged_by_its_own_age(story: Story) -> None:
     assert gate(story, "read-config").valid_until <= LASTING.manifest.refresh_by
     story.wait((past + 1) * 1_000)
     assert gate(story, "read-config").code in (PermitCode.POLICY, PermitCode.MODE)
+
+
+def test_a_dispute_is_not_over_because_something_newer_is_announced() -> None:
+    """The control plane's own cure would let software go on with what was contradicted."""
+    story = Story()
+    link = story.link("n2")
+    story.accept(LASTING, link)
+    rival = replace(LASTING.manifest, artifact_id=ArtifactId("a-rival"))
+    story.announce(sealed(rival, b"another content"), link).persisted()
+    assert not gate(story, "route").allowed
+    newer(story)
+    assert not gate(story, "route").allowed
+    assert gate(story, "read-config").allowed

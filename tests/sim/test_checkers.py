@@ -198,6 +198,8 @@ def test_s6_finds_a_floor_that_sinks(truth: Truth) -> None:
     assert truth.docket.violations == []
     checker.on_started(ACME, Started(trust=(), heads=(), floors=()))
     below = Order(order.epoch, order.version - 1)
+    checker.on_materialized(ACME, namespace, Local(versions={order: b""}, current=order))
+    assert len(truth.docket.violations) == 1
     checker.on_materialized(ACME, namespace, Local(versions={below: b""}, current=below))
     checker.on_durable_manifest(ACME, truth.verified, below)
     assert [one.signature for one in truth.docket.violations] == [
@@ -205,6 +207,18 @@ def test_s6_finds_a_floor_that_sinks(truth: Truth) -> None:
         "S6/applied",
         "S6/persisted",
     ]
+
+
+def test_s6_lets_pass_what_came_late_and_is_newer_than_what_was_read(truth: Truth) -> None:
+    namespace, order = truth.verified.manifest.namespace.text, truth.verified.manifest.order
+    checker = Floors(truth.ledger, truth.docket)
+    older, late = (Order(order.epoch, order.version - back) for back in (2, 1))
+    checker.on_materialized(ACME, namespace, Local(versions={older: b""}, current=older))
+    checker.on_durable_manifest(ACME, truth.verified, order)
+    checker.on_materialized(ACME, namespace, Local(versions={late: b""}, current=late))
+    assert truth.docket.violations == []
+    checker.on_materialized(ACME, namespace, Local(versions={older: b""}, current=older))
+    assert [one.signature for one in truth.docket.violations] == ["S6/applied"]
 
 
 @pytest.mark.parametrize("number", range(4))
