@@ -20,7 +20,8 @@ from fabgossip.daemon.config import Config
 from fabgossip.daemon.endpoints import TlsContexts
 from fabgossip.daemon.papers import Papers, check_tls, load_papers
 from fabgossip.errors import ConfigError
-from fabgossip.model.authority import NodeIdentity, TrustBundle
+from fabgossip.model.artifact import Order
+from fabgossip.model.authority import NodeClaims, NodeIdentity, TrustBundle
 from fabgossip.model.moment import Instant, Now, UnixTime
 from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.identity import (
@@ -160,7 +161,7 @@ class Renewal:
         claims = verify_claims(papers.claims_envelope, (), papers.node_id, trust, now)
         if isinstance(claims, Rejection):
             raise ConfigError(f"identity.claims: {self._config.claims}: {claims.detail}")
-        if order_of(claims.claims) < order_of(self._shown.papers.claims):
+        if _age(claims.claims) < _age(self._shown.papers.claims):
             raise ConfigError(
                 f"identity.claims: {self._config.claims}: older than those in use; put the newer "
                 "ones back"
@@ -171,6 +172,10 @@ class Renewal:
         config = self._config
         files = (config.certificate, config.private_key, config.claims)
         return (*map(_file_stamp, files), (self._believed().bundle.bundle_version, 0, 0))
+
+
+def _age(claims: NodeClaims) -> tuple[Order, UnixTime]:
+    return order_of(claims), claims.issued_at
 
 
 def _file_stamp(path: Path) -> tuple[int, int, int] | None:

@@ -22,6 +22,7 @@ from fabgossip.core.events import (
     ComparisonDue,
     ContentServed,
     Event,
+    GraftDue,
     LinkId,
     LostReason,
     PeerLost,
@@ -71,6 +72,7 @@ from tests.attacks.scene import ATTACKER, HOLDINGS, NODE, Scene, asks_content
 from tests.core.artifacts import (
     EVERYBODY,
     Artifact,
+    acme_peers,
     acme_routes,
     artifact,
     peers,
@@ -78,7 +80,8 @@ from tests.core.artifacts import (
     routes,
     sealed,
 )
-from tests.core.story import SALT, Peer
+from tests.core.story import SALT, Peer, Story
+from tests.core.test_narrowing import WITHOUT_ACME
 from tests.trust import factory
 
 IN_GLOBEX: Final = factory.audience(f"cluster:{factory.CLUSTER}", "org:globex")
@@ -445,3 +448,48 @@ def test_a_burst_uses_up_nobody_elses_room() -> None:
     assert cuts_of(scene) == [ByeReason.OVER_RATE]
     scene.leaves(before, audited=[("session_cut", "over_rate", ATTACKER)])
     others_are_unharmed(scene)
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+def test_naming_a_hidden_statement_in_an_open_audience_does_not_tell_whether_it_came(
+    *, is_late: bool
+) -> None:
+    """Who knows of its prefix, and no more, would see that it is not asked for any more."""
+
+    def asked(*, has_come: bool) -> list[list[bytes]]:
+        story = Story()
+        friend = story.link("n2")
+        story.accept(acme_peers("n1", "n2"), friend)
+        spy = story.link(Peer(name="n5", holds=WITHOUT_ACME, shows=WITHOUT_ACME))
+        have = Have(audience=EVERYBODY, prefixes=(acme_routes().prefix,), is_late=is_late)
+        heard = [grafted(story.hear(spy, have), spy)]
+        if has_come:
+            story.announce(acme_routes(), friend).persisted()
+            heard[0] += grafted(story, spy)
+        story.wait(60_000)
+        for timer in (GraftDue(), RefreshDue()):
+            heard.append(grafted(story.when(TimerFired(timer=timer)), spy))
+        return heard
+
+    assert asked(has_come=True) == asked(has_come=False)
+
+
+def grafted(story: Story, link: LinkId) -> list[bytes]:
+    return [prefix for one in story.sent(link) if isinstance(one, Graft) for prefix in one.prefixes]
+
+
+def test_a_change_of_a_set_that_a_peer_is_not_shown_delays_no_answer_to_it() -> None:
+    """It claims to be of the organisation, and no directory lists it: we hide that we are."""
+
+    def answered(*, changes: bool) -> list[Message]:
+        story = Story()
+        friend = story.link("n2")
+        story.accept(acme_peers("n1", "n2"), friend)
+        spy = story.link("n5")
+        story.wait(60_000)
+        if changes:
+            story.announce(acme_routes(), friend).persisted()
+        story.hear(spy, Ping(sequence=1, salt=SALT, link_root=b"another!"))
+        return story.sent(spy)
+
+    assert answered(changes=True) == answered(changes=False)

@@ -7,15 +7,17 @@ from typing import Final
 import pytest
 
 from fabgossip.core.accepting import Accepting
-from fabgossip.core.effects import Answer, Fact, Outcome, Persist, Record
-from fabgossip.core.events import RequestId, RequestMade, SubmitRequest
+from fabgossip.core.effects import Answer, Fact, Materialize, Outcome, Persist, Record
+from fabgossip.core.events import RefreshDue, RequestId, RequestMade, SubmitRequest, TimerFired
 from fabgossip.core.problems import ProblemCode
 from fabgossip.model.artifact import VerifiedManifest
+from fabgossip.model.authority import RevokedKind
 from fabgossip.model.messages import Announce, Announced
 from fabgossip.model.moment import Duration
-from fabgossip.model.persistence import PutHead
-from tests.core.artifacts import Artifact, routes, stored_head
+from fabgossip.model.persistence import PutHead, StoredFloor
+from tests.core.artifacts import Artifact, revocations, revoked, routes, stored_head
 from tests.core.story import NOTHING_STORED, Story
+from tests.trust import factory
 
 HOUR: Final = Duration(3_600_000)
 POISON: Final = routes(7)
@@ -89,3 +91,53 @@ def test_a_start_does_not_read_it_from_the_disk_and_takes_what_follows_it_or_its
     link = told.link("n2")
     told.wait(HOUR).announce(POISON, link).persisted()
     assert told.trusted.keys() == {POISON.tail}
+
+
+LEFT = routes(7, content=b"good")
+LEFT_DIGEST = sha256(LEFT.envelope).digest()
+
+
+def left_alone() -> Story:
+    """A node whose consumers read something that ended the process before this one."""
+    namespace = LEFT.manifest.namespace.text
+    floor = StoredFloor(
+        namespace=namespace,
+        order=LEFT.manifest.order,
+        manifest_hash=LEFT.verified.manifest_hash,
+    )
+    started = replace(
+        NOTHING_STORED,
+        heads=(stored_head(LEFT),),
+        floors=(floor,),
+        visible=((namespace, LEFT.envelope),),
+        shunned=((LEFT_DIGEST, Duration(3_600_000)),),
+    )
+    return Story(started=started)
+
+
+def test_what_is_left_alone_contradicts_another_statement_of_its_order_all_the_same() -> None:
+    """Else whoever brings a process down opens the way for what a thief signed."""
+    story = left_alone()
+    link = story.link("n2")
+    story.announce(routes(7, content=b"a thief's"), link)
+    assert not story.find(Persist)
+    assert not story.find(Materialize)
+
+
+def test_a_revocation_reaches_what_is_left_alone() -> None:
+    story = left_alone()
+    link = story.link("n2")
+    listed = revocations(9, revoked(RevokedKind.MANIFEST, LEFT.verified.manifest_hash))
+    story.announce(listed, link).persisted().stored(listed, link)
+    (taken,) = [one for one in story.find(Materialize) if one.order is None]
+    assert taken.namespace == LEFT.manifest.namespace.text
+
+
+def test_what_was_left_alone_is_judged_like_all_else_once_its_time_is_over() -> None:
+    """It expires then."""
+    told = left_alone()
+    ends = LEFT.manifest.expires_at - factory.NOW
+    told.wait(1_000 * ends - 1).when(TimerFired(timer=RefreshDue()))
+    assert not told.find(Materialize)
+    told.wait(1_000).when(TimerFired(timer=RefreshDue()))
+    assert [one.order for one in told.find(Materialize)] == [None]

@@ -28,6 +28,7 @@ from fabgossip.model.moment import UnixTime, seconds_after
 from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.identity import certificate_times
 from fabgossip.trust.signatures import Ed25519Verifier
+from fabgossip.wire.statements import parse_own_claims
 from tests.daemon import enrolled
 
 DAY = 86_400
@@ -232,3 +233,34 @@ def test_a_key_that_needs_a_password_is_refused_and_nobody_is_asked(
     key.write_bytes(locked)
     looks(renewal)
     assert "identity.private_key" in made.fault()
+
+
+def test_claims_that_nobody_would_believe_are_not_taken_up(scene: tuple[Scene, Renewal]) -> None:
+    """The node would have no claims that count, and be told of nothing."""
+    made, renewal = scene
+    made.renew()
+    path = made.identity / "claims"
+    forged = bytearray(path.read_bytes())
+    envelope, _ = parse_own_claims(bytes(forged))
+    end = bytes(forged).index(envelope) + len(envelope) - 1
+    forged[end] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(bytes(forged))
+    looks(renewal)
+    assert "identity.claims" in made.fault()
+
+
+def test_claims_older_than_those_in_use_are_not_taken_up(scene: tuple[Scene, Renewal]) -> None:
+    made, renewal = scene
+    path = made.identity / "claims"
+    before = path.read_bytes()
+    made.now = seconds_after(made.now, 60)
+    made.renew()
+    looks(renewal)
+    found = made.read()
+    assert found is not None
+    assert found.papers is not None
+    path.chmod(0o600)
+    path.write_bytes(before)
+    looks(renewal)
+    assert "older than those in use" in made.fault()
