@@ -140,4 +140,4 @@ def test_what_was_left_alone_is_judged_like_all_else_once_its_time_is_over() -> 
     told.wait(1_000 * ends - 1).when(TimerFired(timer=RefreshDue()))
     assert not told.find(Materialize)
     told.wait(1_000).when(TimerFired(timer=RefreshDue()))
-    assert [one.order for one in told.find(Materialize)] == [None]
+    assert {one.order for one in told.find(Materialize)} == {None}
