@@ -90,8 +90,8 @@ def _add_sweep(verbs: _Verbs) -> None:
 def _add_worlds(verbs: _Verbs) -> None:
     worlds = verbs.add_parser(
         "worlds",
-        help="run seeds in two worlds that must look alike to the observers of a scenario",
-        description="Run each seed in two worlds that differ in what the observers of a scenario "
+        help="run seeds in worlds that must look alike to the observers of a scenario",
+        description="Run each seed in worlds that differ in what the observers of a scenario "
         "may not know: they must get the same bytes at the same moments.",
         epilog="Exit codes: 0 alike, 10 an observer can tell them apart or safety is violated, "
         "13 out of time, 14 nothing differed, or a nemesis mattered in no seed, 70 simulator "

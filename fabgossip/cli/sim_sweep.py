@@ -315,6 +315,8 @@ def run_report(arguments: argparse.Namespace) -> int:
     done = [one for path in arguments.results for one in Log(path).read()]
     if not done:
         raise ScenarioError("no results in these files")
+    if arguments.write_baseline is not None and any(one.get("set") for one in done):
+        raise ScenarioError("results of a scenario with values set are no baseline of it")
     names = sorted({str(one["scenario"]) for one in done})
     hashes = {name: scenario_hash(find_scenario(name)) for name in names}
     if arguments.write_baseline is not None:

@@ -137,9 +137,10 @@ RATES: Final[dict[Kind, Rate]] = {
 """The one table (*start*). An honest node stays below each: it shows claims at half their rate
 (`Disclosure.show_claims`), pings ten times a second at most, asks for content one chunk at a time,
 sixteen at once, grafts 256 prefixes before it waits, asks for 256 manifests before it waits, for
-one chain of each namespace in which it is behind and for the heads of 256 namespaces at a turn,
-and tells the roots of its sets once or twice when a link opens. What it sends for nothing is
-content that was under way when it was given up: 1,024 frames, sixteen contents of 16 MiB."""
+one chain of each namespace in which it is behind and for the heads of 250 namespaces and of trust
+at a turn, and tells the roots of its sets once or twice when a link opens. What it sends for
+nothing is content that was under way when it was given up: 1,024 frames, sixteen contents of
+16 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -171,7 +171,7 @@ async def _serving(
             started = replace(parts.state.begin(disk), is_synchronized=is_vouched)
             driver.post(replace(started, shunned=marks.shunned))
             listening = await _listen(config, driver, nursery)
-            about = _about(config, parts, setup, listening)
+            about = _about(config, setup, listening)
             server = StatusServer(driver, about, config.table.status.operator_group)
             async with _status_socket(config.socket) as listener:
                 await nursery.start(server.serve, listener, name="status")
@@ -277,7 +277,7 @@ def _world(config: Config, parts: _Parts, disk: Disk, audit: Audit, marks: Crash
     )
 
 
-def _about(config: Config, parts: _Parts, setup: NodeSetup, listening: tuple[str, ...]) -> About:
+def _about(config: Config, setup: NodeSetup, listening: tuple[str, ...]) -> About:
     own = setup.own
     return About(
         node_id=own.node_id,

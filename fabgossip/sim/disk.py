@@ -2,7 +2,7 @@
 
 Decides: when a write is durable; what a crash leaves.
 Keeps: one writer that commits all that waits together and reports in order, as the daemon's;
-what was reported survives a crash; a floor never sinks.
+what was reported survives a crash, unless a fault makes the disk lie or fall back.
 Must not know: why something is written.
 """
 
@@ -132,7 +132,7 @@ class SimDisk(Kept):
         self._lies_of_files = False
         """Whether it lies of contents in files alone."""
         self.hindrances = 0
-        """How often it refused or failed for the sake of either."""
+        """How often it refused or failed because of a fault."""
         self._failures = 0
         self._is_looked_at = False
         """Whether the next look is planned."""

@@ -19,10 +19,8 @@ SERVICES: Final = ("dns", "vpn")
 REGIONS: Final = ("ap", "eu", "us")
 HONEST_OBSERVERS: Final = 4
 """And a hostile one."""
-STARTS_MS: Final = 7_000
 FAULTS_MS: Final = 11_000
 HEALS_MS: Final = 20_000
-ENDS_MS: Final = 27_000
 FAULTS_MAX: Final = 3
 FAULTS: Final = (
     ("isolate", ""),

@@ -239,7 +239,8 @@ class NodeIndex:
         except sqlite3.Error as error:
             self._roll_back()
             self._filed_bytes = self._count_filed()
-            is_full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
+            # Errors of the module itself carry no code of the library.
+            is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
             kind = NoSpaceError if is_full else StorageError
             raise kind(f"{self._path}: {error}") from error
 

@@ -3,6 +3,7 @@
 from fabgossip.core.answers import ANSWERS_MAX, GRID_MS
 from fabgossip.core.chains import ANSWER_WITHIN, ATTEMPTS_MAX, FETCHED_WITHIN, QUESTIONS_MAX
 from fabgossip.core.chunks import OUTSTANDING_BYTES, OUTSTANDING_CHUNKS
+from fabgossip.core.comparing import SETTLED
 from fabgossip.core.config import (
     ConnectionsConfig,
     DisseminationConfig,
@@ -18,7 +19,13 @@ from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
 from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Rate
 from fabgossip.core.reconciliation import ASKED_MAX as COMPARED_ASKED_MAX
 from fabgossip.core.reconciliation import LACKING_MAX as COMPARED_LACKING_MAX
-from fabgossip.core.reconciliation import PUSHED_BYTES_MAX, SILENCE, STARTED_MAX, VAIN_MAX
+from fabgossip.core.reconciliation import (
+    PUSHED_BYTES_MAX,
+    SILENCE,
+    STARTED_MAX,
+    VAIN_MAX,
+    WAITS_MAX,
+)
 from fabgossip.core.sessions import NAMED_MAX, TOLD_MAX
 from fabgossip.core.slots import SERVED_PER_LINK_MAX, SERVED_SLOW_MAX
 from fabgossip.core.standing import (
@@ -122,6 +129,7 @@ def limits() -> dict[str, str]:
         "prefixes asked of a link and unanswered": f"{spread.asked_max}",
         "comparisons of sets started on a link": f"{STARTED_MAX}",
         "a comparison that brings nothing": seconds(SILENCE),
+        "a comparison waiting for news under way": f"{WAITS_MAX} in a row, {seconds(SETTLED)} each",
         "comparisons of the same two roots": f"{VAIN_MAX} in a row",
         "manifests given unasked in a comparison": kib(PUSHED_BYTES_MAX),
         "manifests asked of a link by id and unanswered": f"{COMPARED_ASKED_MAX}",
