@@ -114,10 +114,19 @@ class StatusClient:
             yield
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._connection.close()
-            raise UnreachableError(
-                f"no daemon answers on {self._path}: {error}; "
-                "start it with: fabgossip run --config FILE, or name its socket with --socket"
-            ) from error
+            raise UnreachableError(self._unreachable(error)) from error
+
+    def _unreachable(self, error: Exception) -> str:
+        if isinstance(error, TimeoutError):
+            limit = f"{self._connection.timeout:.3g} s"
+            return (
+                f"the daemon on {self._path} gave no answer within {limit}; "
+                "its log says what it does: journalctl -u fabgossip"
+            )
+        return (
+            f"no daemon answers on {self._path}: {error}; "
+            "start it with: fabgossip run --config FILE, or name its socket with --socket"
+        )
 
     def close(self) -> None:
         """Close the connection."""

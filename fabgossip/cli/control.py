@@ -223,7 +223,10 @@ def run_enroll(arguments: argparse.Namespace) -> int:
         say(f"warning: {one}")
     config = arguments.out / "fabgossip.toml"
     if arguments.renew:
-        say("next: carry identity/node.crt and identity/claims to the node and restart it")
+        say(
+            "next: carry identity/node.crt and identity/claims to the node; its daemon reads them "
+            "within ten seconds (claims that systemd passes on as a credential: restart it)"
+        )
     elif arguments.change:
         if arguments.address:
             say("next: set listen.addresses in its fabgossip.toml, unless it listens on all")

@@ -10,7 +10,7 @@ from fabgossip.cli.run import DEFAULT_CONFIG
 from fabgossip.daemon.config import Config, read_config
 from fabgossip.daemon.driver import read_clocks
 from fabgossip.daemon.papers import load_papers
-from fabgossip.daemon.preflight import start_problems
+from fabgossip.daemon.preflight import preflight
 from fabgossip.daemon.state import LockedError, lock
 from fabgossip.storage.inspection import Finding, Grade, inspect, rebuild_index
 
@@ -65,16 +65,23 @@ def _item(one: Finding) -> dict[str, object]:
 
 def _configuration(config: Config) -> list[Finding]:
     """What the next start would be refused for."""
-    problems = start_problems(config, read_clocks())
+    met = preflight(config, read_clocks())
     step = f"fabgossip check-config --config {config.path}"
     found = [
         Finding(
-            subject="configuration", grade=Grade.FAIL, detail=f"{one.key}: {one.detail}",
-            next_step=step,
+            subject="configuration", grade=Grade.FAIL, next_step=step,
+            detail=f"{one.key}: {one.detail}" if one.key else one.detail,
         )
-        for one in problems
+        for one in met.problems
     ]  # fmt: skip
-    return found or [Finding(subject="configuration", grade=Grade.OK, detail=str(config.path))]
+    if not found:
+        found = [Finding(subject="configuration", grade=Grade.OK, detail=str(config.path))]
+    if met.warning:
+        step = "fabgossip control enroll NODE --renew, where the authority folder is"
+        found.append(
+            Finding(subject="certificate", grade=Grade.WARN, detail=met.warning, next_step=step)
+        )
+    return found
 
 
 def _lock_and_space(config: Config) -> list[Finding]:

@@ -431,6 +431,11 @@ def run_submit(arguments: argparse.Namespace) -> int:
     if reply.code != 200:
         if not arguments.json:
             say(f"fabgossip: {safe(reply.body.get('code'))}: {safe(reply.body.get('detail'))}")
+            if reply.body.get("code") == "LENGTH_MISMATCH":
+                say(
+                    "what the envelope announces was taken, its content was not: "
+                    f"fabgossip submit {arguments.envelope} CONTENT"
+                )
             return EXITS.get(reply.code, EXIT_FAILURE)
         return refused(reply, as_json=True)
     if arguments.json:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import trio
 
-from fabgossip.cli.output import EXIT_OK, print_json
-from fabgossip.daemon.config import Config, ConfigProblemsError, problems_error, read_config
+from fabgossip.cli.output import EXIT_OK, print_json, say
+from fabgossip.daemon.config import ConfigProblemsError, problems_error, read_config
 from fabgossip.daemon.driver import read_clocks
 from fabgossip.daemon.kernel_clock import is_kernel_synchronized
-from fabgossip.daemon.preflight import start_problems
+from fabgossip.daemon.preflight import preflight
 from fabgossip.daemon.service import Environment, run_daemon
 from fabgossip.daemon.systemd import NotifyEnvironment
 from fabgossip.errors import FabgossipError
@@ -92,20 +92,19 @@ def run_check(arguments: argparse.Namespace) -> int:
     """`fabgossip check-config`."""
     try:
         config = read_config(arguments.config, _credentials())
-        problems = start_problems(config, read_clocks())
-        if problems:
-            raise problems_error(config, problems)
+        found = preflight(config, read_clocks())
+        if found.problems:
+            raise problems_error(config, found.problems)
     except ConfigProblemsError as error:
         if not arguments.json:
             raise
-        print_json({"problems": [asdict(problem) for problem in error.problems]})
+        rows = [asdict(problem) for problem in error.problems]
+        print_json({"problems": rows, "warning": ""})
         return EXIT_CONFIG
-    return _good(config, as_json=arguments.json)
-
-
-def _good(config: Config, *, as_json: bool) -> int:
-    if as_json:
-        print_json({"problems": []})
+    if arguments.json:
+        print_json({"problems": [], "warning": found.warning})
     else:
         print(f"{config.path}: good")
+        if found.warning:
+            say(f"warning: {config.certificate}: {found.warning}")
     return EXIT_OK

@@ -14,7 +14,15 @@ from fabgossip.cli.sim_hash_seed import restart
 WALL_LIMIT_S: Final = 120
 TWIN_PPM: Final = 50_000
 """A twentieth of the seeds is run once more under another hash seed."""
-LISTS: Final = ("scenarios", "nemeses", "selectors", "checkers", "measures", "adversaries")
+LISTS: Final = (
+    "scenarios",
+    "campaigns",
+    "nemeses",
+    "selectors",
+    "checkers",
+    "measures",
+    "adversaries",
+)
 _Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no other name
 
 

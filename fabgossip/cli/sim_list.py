@@ -5,8 +5,9 @@ import json
 from dataclasses import fields
 from typing import Final
 
-from fabgossip.cli.output import EXIT_OK
-from fabgossip.cli.sim_seed import library
+from fabgossip.cli.output import EXIT_OK, say
+from fabgossip.cli.sim_seed import LIBRARY, library, read_text
+from fabgossip.sim.campaign import parse_campaign
 from fabgossip.sim.faults import KINDS, PICKS
 from fabgossip.sim.hostility import SCRIPTS
 from fabgossip.sim.judges import JUDGES
@@ -21,6 +22,8 @@ def run_list(arguments: argparse.Namespace) -> int:
         body = {"schema_version": 1, "kind": "sim-list", arguments.what: rows}
         print(json.dumps(body))
         return EXIT_OK
+    if not rows:
+        say(f"there is no folder ./{LIBRARY} with scenarios here")
     for row in rows:
         print(f"{row['name']}  {row['title']}")
     return EXIT_OK
@@ -32,6 +35,14 @@ def _scenarios() -> list[dict[str, object]]:
          "proves": list(one.proves), "nodes": len(one.nodes)}
         for path, one in library()
     ]  # fmt: skip
+
+
+def _campaigns() -> list[dict[str, object]]:
+    found: list[dict[str, object]] = []
+    for path in sorted((LIBRARY / "campaigns").glob("*.toml")):
+        one = parse_campaign(read_text(path), str(path))
+        found.append({"name": one.name, "title": one.title, "file": str(path)})
+    return found
 
 
 def _nemeses() -> list[dict[str, object]]:
@@ -69,6 +80,7 @@ def _adversaries() -> list[dict[str, object]]:
 
 _LISTS: Final = {
     "scenarios": _scenarios,
+    "campaigns": _campaigns,
     "nemeses": _nemeses,
     "selectors": _selectors,
     "checkers": _checkers,

@@ -18,6 +18,7 @@ from fabgossip.cli.sim_seed import (
 from fabgossip.cli.sim_twin import compare
 from fabgossip.cli.sim_verdict import EXIT_NONDETERMINISTIC, code_hash, print_summary
 from fabgossip.errors import ScenarioError, UsageError
+from fabgossip.sim.campaign import is_campaign
 from fabgossip.sim.narration import Line, Narration
 from fabgossip.sim.quantities import parse_duration
 from fabgossip.sim.replay import read_replay
@@ -32,6 +33,8 @@ def run_sim(arguments: argparse.Namespace) -> int:
     """`fabgossip sim run`."""
     path = find_scenario(arguments.scenario)
     text, changes = read_text(path), tuple(arguments.changes)
+    if is_campaign(text):
+        raise UsageError(f"{path}: is a campaign: fabgossip sim sweep {arguments.scenario}")
     until_ns = None
     if arguments.until is not None:
         try:

@@ -37,7 +37,7 @@ from fabgossip.cli.sim_verdict import (
 )
 from fabgossip.errors import ScenarioError, UsageError
 from fabgossip.sim.baselines import baseline_of, compared, read_baseline
-from fabgossip.sim.campaign import CampaignRun, parse_campaign
+from fabgossip.sim.campaign import CampaignRun, is_campaign, parse_campaign
 from fabgossip.sim.scenario import parse_scenario
 from fabgossip.sim.sweep import (
     Job,
@@ -168,14 +168,14 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     """Of scenarios and campaigns; raises `ScenarioError`, `UsageError`."""
     given = seeds_of(arguments)
     planned: list[CampaignRun] = []
-    is_campaign, limit_s = False, WALL_LIMIT_S
+    of_campaign, limit_s = False, WALL_LIMIT_S
     alone: set[str] = set()
     for name in arguments.scenario:
         path = find_scenario(name)
         text = read_text(path)
-        if "[[run]]" in text:
+        if is_campaign(text):
             campaign = parse_campaign(text, str(path))
-            is_campaign, limit_s = True, max(limit_s, campaign.wall_limit_s)
+            of_campaign, limit_s = True, max(limit_s, campaign.wall_limit_s)
             planned += campaign.run
             alone |= {str(find_scenario(one.scenario)) for one in campaign.run if one.alone}
         else:
@@ -190,7 +190,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         ]
     return Plan(
         jobs=list({job.key: job for job in jobs}.values()),
-        is_campaign=is_campaign,
+        is_campaign=of_campaign,
         limit_s=limit_s,
         alone=frozenset(alone),
     )

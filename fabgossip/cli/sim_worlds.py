@@ -20,7 +20,7 @@ from fabgossip.sim.run import Engine
 from fabgossip.sim.scenario import Scenario, parse_scenario
 from fabgossip.sim.sweep import Job, Result
 from fabgossip.sim.world import OutOfTimeError
-from fabgossip.sim.worlds import Difference, Worlds, run_in_each
+from fabgossip.sim.worlds import Difference, Worlds, require_worlds, run_in_each
 from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.codec import parse_message
 from fabgossip.wire.framing import FrameKind
@@ -36,10 +36,18 @@ SHOWN_MAX: Final = 2_000
 def run_worlds(arguments: argparse.Namespace) -> int:
     """`fabgossip sim worlds`."""
     if bool(arguments.scenario) == arguments.random:
-        raise UsageError("sim worlds: needs scenarios, or --random")
+        raise UsageError("sim worlds: needs scenarios, or --random, and not both")
     if arguments.random:
         return sweep(arguments, Kind(_drawn, _work_drawn, RANDOM_AGAIN))
-    return sweep(arguments, Kind(plan_of, work_worlds, WORLDS_AGAIN))
+    return sweep(arguments, Kind(_planned, work_worlds, WORLDS_AGAIN))
+
+
+def _planned(arguments: argparse.Namespace) -> Plan:
+    """Scenarios that have worlds; raises `ScenarioError`."""
+    plan = plan_of(arguments)
+    for job in {job.scenario: job for job in plan.jobs}.values():
+        require_worlds(order_of(job, plan.limit_s).scenario)
+    return plan
 
 
 def _drawn(arguments: argparse.Namespace) -> Plan:

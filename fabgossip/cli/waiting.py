@@ -2,11 +2,10 @@
 
 import argparse
 import time
-from contextlib import closing
 from typing import Final
 from urllib.parse import urlencode
 
-from fabgossip.cli.client import Reply, StatusClient
+from fabgossip.cli.client import Reply, UnreachableError, ask
 from fabgossip.cli.output import (
     EXIT_OK,
     EXIT_REFUSED,
@@ -21,6 +20,9 @@ from fabgossip.errors import UsageError
 
 REQUEST_S: Final = 20.0
 """How long one request waits at the daemon."""
+ANSWER_S: Final = 2.0
+"""How much longer than it was asked to wait a daemon may take to answer."""
+AGAIN_S: Final = 1.0
 TIMEOUT_S_MAX: Final = 86_400.0
 
 
@@ -40,19 +42,30 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", so
 
 
 def run_wait(arguments: argparse.Namespace) -> int:
-    """`fabgossip wait`: 0 reached, 75 not yet, 5 withdrawn or revoked."""
+    """`fabgossip wait`: 0 reached, 75 not yet, 5 withdrawn or revoked, 3 no daemon in all that
+    time."""
     query = _query(arguments)
     ends_at = time.monotonic() + arguments.timeout
-    with closing(StatusClient(arguments.socket, REQUEST_S + 10.0)) as client:
-        while True:
-            left_s = max(0.0, ends_at - time.monotonic())
-            query["wait_ms"] = str(max(1, int(1_000 * min(left_s, REQUEST_S))))
-            reply = client.get(f"/v1/wait?{urlencode(query)}")
-            is_busy = reply.code == 503 and left_s > 1.0
-            if is_busy:
-                time.sleep(1.0)
-            elif reply.code != 200 or reply.body["arrival"] != "not_yet" or not left_s:
-                return _print(reply, as_json=arguments.json)
+    is_told = False
+    while True:
+        left_s = max(0.0, ends_at - time.monotonic())
+        wait_s = min(left_s, REQUEST_S)
+        query["wait_ms"] = str(max(1, int(1_000 * wait_s)))
+        try:
+            reply = ask(arguments.socket, f"/v1/wait?{urlencode(query)}", wait_s + ANSWER_S)
+        except UnreachableError as error:
+            # It may be about to start, or to start again.
+            if left_s <= AGAIN_S or isinstance(error.__cause__, PermissionError):
+                raise
+            if not is_told:
+                say(f"no daemon answers on {arguments.socket} yet")
+            is_told = True
+            time.sleep(AGAIN_S)
+            continue
+        if reply.code == 503 and left_s > AGAIN_S:
+            time.sleep(AGAIN_S)
+        elif reply.code != 200 or reply.body["arrival"] != "not_yet" or not left_s:
+            return _print(reply, as_json=arguments.json)
 
 
 def _query(arguments: argparse.Namespace) -> dict[str, str]:

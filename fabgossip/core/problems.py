@@ -70,7 +70,10 @@ def problem(code: ProblemCode, namespace: str, because: str, next_step: str) -> 
 
 def clone_problem(node_id: NodeId) -> Problem:
     """Somebody else has a peer's key."""
-    because = f"{node_id} says hello from changing processes: two machines may hold its key"
+    because = (
+        f"{node_id} says hello from changing processes: two machines may hold its key, or it "
+        "starts again and again"
+    )
     return problem(ProblemCode.IDENTITY_CLONED, "", because, "fabgossip peers")
 
 

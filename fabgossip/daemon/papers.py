@@ -253,5 +253,9 @@ def check_tls(papers: Papers) -> TlsContexts:
     """The contexts of the pinned bundle; raises `ConfigError` if key and certificate do not fit."""
     try:
         return TlsContexts(papers.pinned.bundle, papers.pair)
-    except (ssl.SSLError, OSError) as error:
-        raise ConfigError(f"identity.private_key: does not fit the certificate: {error}") from error
+    except ssl.SSLError as error:
+        is_locked = b"ENCRYPTED" in papers.pair.private_key
+        fault = "needs a password" if is_locked else "does not fit the certificate"
+        raise ConfigError(f"identity.private_key: {fault}") from error
+    except OSError as error:
+        raise ConfigError(f"identity.private_key: {error.strerror}") from error

@@ -8,6 +8,7 @@ whoever asks: as another user than the daemon's the answer is of that user.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -33,9 +34,20 @@ _PARTS: Final = (OBJECTS, INCOMING, LOCAL, FOLDER)
 """Folders below the state folder that the daemon makes, or finds."""
 
 
-def start_problems(config: Config, now: Now) -> tuple[Problem, ...]:
-    """What would end a start with this configuration, which itself was read without a fault."""
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What a start with a configuration would meet."""
+
+    problems: tuple[Problem, ...]
+    """What would end it."""
+    warning: str
+    """What keeps peers from speaking to a node that starts, empty where nothing is known to."""
+
+
+def preflight(config: Config, now: Now) -> Preflight:
+    """Judge a start with this configuration, which itself was read without a fault."""
     problems: list[Problem] = []
+    warnings: list[str] = []
     papers = None
     with _noted(problems, "conflict"):
         papers = load_papers(config, now.unix)
@@ -47,12 +59,12 @@ def start_problems(config: Config, now: Now) -> tuple[Problem, ...]:
         if os.path.lexists(config.storage / name):
             problems += _folder_faults("storage.path", config.storage / name)
     if papers is not None:
-        problems += _state_problems(config, papers, now)
+        problems += _state_problems(config, papers, now, warnings)
     problems += _folder_faults("status.socket", config.socket.parent)
     fault = fault_at(config.socket)
     if fault is not None:
         problems.append(Problem(code="unusable_path", key="status.socket", detail=fault))
-    return tuple(problems)
+    return Preflight(tuple(problems), "".join(warnings))
 
 
 @contextmanager
@@ -74,18 +86,19 @@ def _problem(code: str, line: str) -> Problem:
     return Problem(code=code, key="", detail=line)
 
 
-def _state_problems(config: Config, papers: Papers, now: Now) -> list[Problem]:
+def _state_problems(config: Config, papers: Papers, now: Now, warnings: list[str]) -> list[Problem]:
     """What the state folder itself has against these papers."""
     problems: list[Problem] = []
     own, path = papers.own_identity(), config.storage / INDEX_NAME
     if not path.exists():
         with _noted(problems, "conflict"):
-            judge_certificate(papers, (own.pinned.bundle,))
+            warnings.append(judge_certificate(papers, (own.pinned.bundle,)).warning)
         return problems
     with _noted(problems, "conflict"), NodeIndex(path).reading() as index:
         index.check_owner(papers.node_id)
         with _noted(problems, "conflict"):
-            judge_certificate(papers, known_bundles(own, index, now))
+            bundles = known_bundles(own, index, now)
+            warnings.append(judge_certificate(papers, bundles).warning)
         with _noted(problems, "conflict"):
             judge_pin(config.table.trust, papers.pinned, index)
     return problems

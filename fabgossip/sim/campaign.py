@@ -45,13 +45,18 @@ class Campaign:
         return parse_duration(self.wall_limit) // NS_PER_S
 
 
+def is_campaign(text: str) -> bool:
+    """Whether a file's text is of a campaign, not of a scenario."""
+    return "[[run]]" in text
+
+
 def parse_campaign(text: str, origin: str) -> Campaign:
     """The campaign of a file's text; raises `ScenarioError` with all problems, a line each."""
     try:
         campaign = structure_table(parse_toml(text), Campaign)
     except TableError as error:
-        lines = [f"{origin}: {one.key}: {one.detail} {one.suggestion}" for one in error.problems]
-        raise ScenarioError("\n".join(line.rstrip() for line in lines)) from error
+        lines = [f"{origin}: {one.key}: {one.told}" for one in error.problems]
+        raise ScenarioError("\n".join(lines)) from error
     try:
         parse_duration(campaign.wall_limit)
     except ValueError as error:

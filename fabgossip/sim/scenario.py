@@ -178,7 +178,7 @@ def parse_scenario(text: str, origin: str, changes: tuple[str, ...] = ()) -> Sce
     try:
         table = read_table(text, changes)
     except TableError as error:
-        lines = [f"{one.key or 'file'}: {one.detail} {one.suggestion}" for one in error.problems]
+        lines = [f"{one.key or 'file'}: {one.told}" for one in error.problems]
         raise _refused(origin, lines) from error
     problems = Problems()
     scenario = _worked_out(table, problems)
@@ -317,7 +317,7 @@ def _config(overrides: dict[str, int], problems: Problems) -> NodeConfig:
         return structure_table(sections, NodeConfig)
     except TableError as error:
         for one in error.problems:
-            problems.add(f"config.{one.key}", f"{one.detail} {one.suggestion}".rstrip())
+            problems.add(f"config.{one.key}", one.told)
         return NodeConfig()
 
 

@@ -57,9 +57,12 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         first, dots, last = part.partition("..")
         if not first.isdigit() or (dots and not last.isdigit()):
             raise ValueError(f"{text!r} is not seeds such as 7, 1,3,9 or 1..1000")
-        seeds += range(int(first), int(last or first) + 1)
-        if len(seeds) > SEEDS_MAX:
+        found = range(int(first), int(last or first) + 1)
+        if not found:
+            raise ValueError(f"{text!r}: {part} has no seeds: it ends before it begins")
+        if len(seeds) + found.stop - found.start > SEEDS_MAX:
             raise ValueError(f"{text!r}: more than {SEEDS_MAX} seeds")
+        seeds += found
     return tuple(seeds)
 
 

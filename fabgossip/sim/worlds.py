@@ -80,14 +80,22 @@ class Worlds:
     difference: Difference | None
 
 
+def require_worlds(scenario: Scenario) -> None:
+    """Raises `ScenarioError` where nobody observes, or nothing differs."""
+    if not scenario.observers or not scenario.differ:
+        raise ScenarioError(
+            f"{scenario.name}: worlds: needs observers, and what differs: a table [worlds], as "
+            "scope-twins has"
+        )
+
+
 def run_in_each(scenario: Scenario, seed: int, engine: Engine) -> Worlds:
     """Run one seed in each world; hostile nodes know in all of them what was signed in the first.
 
     Raises:
         ScenarioError: no observers, nothing that differs, or an observer may know of it.
     """
-    if not scenario.observers or not scenario.differ:
-        raise ScenarioError(f"{scenario.name}: worlds: needs observers, and what differs")
+    require_worlds(scenario)
     one, other, last = (Observers(frozenset(scenario.observers)) for _ in range(3))
     base = uncoupled(scenario)
     first = Run(base, seed, replace(engine, observers=one))

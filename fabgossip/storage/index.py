@@ -147,7 +147,7 @@ class NodeIndex:
             self._filed_bytes = self._count_filed()
         except sqlite3.Error as error:
             raise StorageError(
-                f"{self._path}: {error}; set the folder aside to start from peers again"
+                f"{self._path}: {error}; fabgossip doctor says what to do"
             ) from error
 
     @contextmanager

@@ -119,7 +119,9 @@ def _files(folder: Path, filed: dict[ContentHash, int], *, hashes: bool) -> list
     told = "the daemon finds it by itself, and fetches it again"
     return [
         _some("files that are gone or cut short", Grade.WARN, lacking, told),
-        _some("damaged files", Grade.WARN, damaged, told),
+        _some("damaged files", Grade.WARN, damaged, told)
+        if hashes
+        else _ok("damaged files", "not looked for; --hash reads all"),
         _some("files nothing names", Grade.WARN, loose, "fabgossip doctor --rebuild-index"),
         _some("foreign files in objects/", Grade.FAIL, foreign, "find out who put them there"),
         _some(

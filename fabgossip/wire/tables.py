@@ -34,6 +34,11 @@ class Problem:
     detail: str
     suggestion: str = ""
 
+    @property
+    def told(self) -> str:
+        """What is wrong and what would be right, in one line."""
+        return "; ".join(one for one in (self.detail, self.suggestion) if one)
+
 
 class TableError(Exception):
     """Every problem of one table; the caller turns them into the error of its own family."""

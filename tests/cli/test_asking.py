@@ -1,7 +1,10 @@
 """The commands that ask a daemon, as typed: to one of this process."""
 
+import socket
+import threading
 from pathlib import Path
 
+import pytest
 import trio
 
 from tests.cli.test_commands import Output, outcome
@@ -130,3 +133,51 @@ async def test_a_full_disk_takes_nothing_but_trust_and_says_so(
             while "disk_full" not in (await typed("status", *socket))[1]:
                 pass
         assert (await typed("status", "--check", *socket))[0] == 4
+
+
+async def test_a_wait_begins_before_the_daemon_and_ends_with_what_it_waits_for(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = enrolled.make(tmp_path)
+    (folder / "source").mkdir()
+    (folder / "source" / "fabric.toml").write_text(FABRIC)
+    (folder / "source" / "routes").write_text("routes")
+    at = ("--socket", folder / "status.sock")
+    authority = ("--authority", tmp_path / "authority")
+    is_told = threading.Event()
+    monkeypatch.setattr("fabgossip.cli.waiting.AGAIN_S", 0.001)
+    monkeypatch.setattr("fabgossip.cli.waiting.say", lambda _: is_told.set())
+
+    async def typed(*words: str | Path) -> int:
+        return (await trio.to_thread.run_sync(outcome, capsys, *words))[0]
+
+    assert await typed("wait", "--timeout", "0", *at) == 3
+    codes: list[int] = []
+    is_over = trio.Event()
+
+    async def waits() -> None:
+        codes.append(await typed("wait", "routes/edge", "--timeout", str(HANG_S), *at))
+        is_over.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(waits)
+        assert await trio.to_thread.run_sync(is_told.wait, HANG_S)
+        async with enrolled.served(folder):
+            assert await typed("control", "compile", folder / "source", *authority) == 0
+            assert await typed("control", "publish", *authority, *at) == 0
+            with trio.fail_after(HANG_S):
+                await is_over.wait()
+    assert codes == [0]
+
+
+def test_a_daemon_that_hangs_is_waited_for_no_longer_than_was_said(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fabgossip.cli.waiting.ANSWER_S", 0.01)
+    path = tmp_path / "status.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        code, _, err = outcome(capsys, "wait", "--timeout", "0.01", "--socket", path)
+    assert code == 3
+    assert "gave no answer within 0.02 s" in err

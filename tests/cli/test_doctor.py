@@ -41,7 +41,10 @@ async def test_a_folder_is_looked_at_and_its_index_made_anew(
         assert f"in use by process {os.getpid()}" in found["daemon"]["detail"]
         assert found["index"]["grade"] == "ok"
         assert (await typed(*doctor, "--rebuild-index"))[0] == 75
+    code, out, _ = await typed(*doctor)
+    assert "not looked for; --hash reads all" in out
     code, out, _ = await typed(*doctor, "--hash")
+    assert "not looked for" not in out
     assert "fail" not in out
     (config.storage / INDEX_NAME).write_bytes(b"no database at all " * 300)
     code, out, err = await typed(*doctor)

@@ -10,7 +10,8 @@ import pytest
 
 from fabgossip.daemon.config import Config, read_config
 from fabgossip.daemon.driver import read_clocks
-from fabgossip.daemon.preflight import start_problems
+from fabgossip.daemon.papers import EXPIRED
+from fabgossip.daemon.preflight import preflight
 from fabgossip.errors import FabgossipError
 from fabgossip.model.ids import NodeId
 from fabgossip.storage.index import INDEX_NAME, NodeIndex
@@ -35,7 +36,7 @@ def config_of(folder: Path) -> Config:
 
 
 def keys_of(folder: Path) -> list[str]:
-    return [one.key for one in start_problems(config_of(folder), read_clocks())]
+    return [one.key for one in preflight(config_of(folder), read_clocks()).problems]
 
 
 def index_of(folder: Path, node: str = "n1") -> NodeIndex:
@@ -136,6 +137,14 @@ async def test_nothing_is_wrong_with_a_node_that_starts_and_while_it_runs(folder
     async with enrolled.served(folder):
         assert keys_of(folder) == []
     assert keys_of(folder) == []
+
+
+def test_a_certificate_that_has_ended_is_told_and_ends_no_start(tmp_path: Path) -> None:
+    folder = enrolled.make(tmp_path, age_s=8 * 86_400)
+    found = preflight(config_of(folder), read_clocks())
+    assert found.problems == ()
+    assert found.warning == EXPIRED
+    assert preflight(config_of(enrolled.make(tmp_path / "new")), read_clocks()).warning == ""
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

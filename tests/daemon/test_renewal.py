@@ -232,7 +232,7 @@ def test_a_key_that_needs_a_password_is_refused_and_nobody_is_asked(
     )
     key.write_bytes(locked)
     looks(renewal)
-    assert "identity.private_key" in made.fault()
+    assert "identity.private_key: needs a password" in made.fault()
 
 
 def test_claims_that_nobody_would_believe_are_not_taken_up(scene: tuple[Scene, Renewal]) -> None:

@@ -203,6 +203,34 @@ def test_all_that_there_is_is_listed(what: str, capsys: pytest.CaptureFixture[st
     assert len({row["name"] for row in rows}) == len(rows) > 8
 
 
+def test_campaigns_are_listed_and_are_no_scenario(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(CHECKOUT)
+    assert run(["sim", "list", "campaigns"]) == 0
+    assert "gate  One seed, one trace" in capsys.readouterr().out
+    assert run(["sim", "run", "gate"]) == 2
+    assert "gate.toml: is a campaign: fabgossip sim sweep gate" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert run(["sim", "list"]) == 0
+    assert "no folder ./simulations" in capsys.readouterr().err
+
+
+def test_worlds_of_a_scenario_without_any_are_refused_before_a_process_starts(
+    small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fabgossip.cli.sim_sweep.run_all", None)
+    assert run(["sim", "worlds", str(small), "--seeds", "1"]) == 78
+    assert "a table [worlds]" in capsys.readouterr().err
+
+
+def test_a_misspelt_key_is_told_with_what_would_be_right(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["sim", "run", str(small), "--set", "phases.quite=5s"]) == 78
+    assert 'phases.quite: unknown key; did you mean "quiet"?' in capsys.readouterr().err
+
+
 class UnsendableError(FabgossipError):
     """One that no pickle brings back."""
 

@@ -124,7 +124,7 @@ def test_a_damaged_file_is_named_and_what_to_do(tmp_path: Path, damage: str) -> 
         data = bytearray(path.read_bytes())
         data[100:4_096] = b"\xff" * (4_096 - 100)
         path.write_bytes(data)
-    with pytest.raises(StorageError, match=r"index\.db: .*set the folder aside"):
+    with pytest.raises(StorageError, match=r"index\.db: .*fabgossip doctor"):
         opened(tmp_path)
 
 

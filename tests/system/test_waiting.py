@@ -81,6 +81,6 @@ def test_what_nobody_can_wait_for_is_wrong_usage(
     assert words in done.stderr
 
 
-def test_without_a_daemon_nothing_is_waited_for(tmp_path: Path) -> None:
-    done = run_command("wait", "--socket", tmp_path / "none.sock")
+def test_without_a_daemon_there_is_an_end_to_it(tmp_path: Path) -> None:
+    done = run_command("wait", "--timeout", "0", "--socket", tmp_path / "none.sock")
     assert done.returncode == NO_DAEMON
