@@ -111,7 +111,7 @@ def _files(folder: Path, filed: dict[ContentHash, int], *, hashes: bool) -> list
             owned.append(path.name)
         content_hash = _name_of(path)
         if content_hash is None:
-            foreign.append(path.name)
+            foreign.append(str(path.relative_to(folder / OBJECTS)))
         elif content_hash not in filed:
             loose.append(path.name)
         elif hashes and path.name not in lacking and not is_sound(path):
@@ -165,7 +165,8 @@ def _local(folder: Path) -> Finding:
             link = Path(place, name)
             if link.is_symlink() and not link.exists():
                 broken.append(str(link.relative_to(folder)))
-    return _some("links to nothing in local/", Grade.WARN, broken, "the daemon lays them again")
+    step = "the daemon lays its own again at its next start; remove one that stays"
+    return _some("links to nothing in local/", Grade.WARN, broken, step)
 
 
 def _sync(folder: Path) -> Finding:
