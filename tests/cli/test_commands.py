@@ -238,7 +238,7 @@ def test_a_good_configuration_is_0(fabric: Path, capsys: Output) -> None:
     config = fabric / "n1" / "fabgossip.toml"
     assert outcome(capsys, "check-config", "--config", config)[0] == 0
     code, out, _ = outcome(capsys, "check-config", "--config", config, "--json")
-    assert (code, json.loads(out)) == (0, {"schema_version": 1, "problems": []})
+    assert (code, json.loads(out)) == (0, {"schema_version": 1, "problems": [], "warning": ""})
 
 
 @pytest.mark.parametrize("command", ["check-config", "run"])
