@@ -58,11 +58,8 @@ SETTLED_NS: Final = 60 * NS_PER_S
 RETRY_NS: Final = NS_PER_S
 """How long it waits when no node takes an artifact."""
 SMALL_NODES_MAX: Final = 10
-"""Up to here every node checks itself after every few of its events; above, after as many events as
-there are nodes; and at the end: a check costs ten times what an event does (measured 2026-11)."""
-SMALL_CHECK_EVERY: Final = 4
-"""After each one, checks were more than half of a run of seven nodes; what breaks mostly stays
-broken."""
+"""Up to here every node checks itself after each of its events; above, after as many events as
+there are nodes, and at the end: a check costs ten times what an event does (measured 2026-11)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -621,8 +618,7 @@ def _check_every(scenario: Scenario) -> int:
     """Where worlds are compared only at the end: the same run, coupled, is checked by itself."""
     if scenario.is_uncoupled:
         return EVENTS_MAX
-    is_small = len(scenario.nodes) <= SMALL_NODES_MAX
-    return SMALL_CHECK_EVERY if is_small else len(scenario.nodes)
+    return 1 if len(scenario.nodes) <= SMALL_NODES_MAX else len(scenario.nodes)
 
 
 def _deadlines(scenario: Scenario) -> Deadlines:

@@ -9,7 +9,7 @@ from fabgossip.sim.streams import Streams
 from tests.sim.factory import HEAD, OFTEN, SEVEN, TOPOLOGY, run_of, scenario
 from tests.sim.test_scenario import problems
 
-PHASES = 'phases = { start = "10s", quiet = "5s", faults = "10s", heal = "5s", liveness = "12s" }'
+PHASES = 'phases = { start = "10s", quiet = "5s", faults = "10s", heal = "5s", liveness = "20s" }'
 EDGES = 'select = { role = "edge", pick = "one" }'
 CRASHES = (
     f'{{ kind = "crash", at = "15s", every = "2s", until = "24s", for = ["1s", "3s"], {EDGES} }}'
@@ -323,7 +323,7 @@ def test_a_disk_that_fails_holds_nobody_else_up_and_nothing_wrong_is_applied() -
 def test_what_rots_is_found_and_repaired_though_nobody_asks_for_it() -> None:
     """The edges serve nobody and their consumers read copies: only a scrub can find it."""
     often = 'config = { "scrubbing.interval_ms" = 20000 }'
-    phases = PHASES.replace('liveness = "12s"', 'liveness = "100s"')
+    phases = PHASES.replace('liveness = "20s"', 'liveness = "100s"')
     rot = '{ kind = "rot", at = "24s", for = "0s", select = { nodes = ["edge-0"] } }'
     text = "\n".join(
         (

@@ -1,5 +1,6 @@
 """Worlds drawn whole from a seed: all that may be drawn is in some of them, and a leak shows."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -7,12 +8,15 @@ import pytest
 
 from fabgossip.cli.sim_authority import SeededAuthority
 from fabgossip.cli.sim_worlds import keep_world
+from fabgossip.core.setup import NodeSetup
+from fabgossip.sim.host import SimulatedNode
 from fabgossip.sim.random_worlds import FAULTS, HONEST_OBSERVERS, STOPPING, random_scenario_text
 from fabgossip.sim.run import Engine
 from fabgossip.sim.scenario import Scenario, parse_scenario
 from fabgossip.sim.worlds import run_in_each
+from fabgossip.trust.signatures import Verifier
 from tests.sim.factory import VERIFIER
-from tests.sim.test_worlds import OneStream
+from tests.sim.test_worlds import OneStream, SlowToRefuse, WideRoot
 
 SEEDS = range(1, 41)
 
@@ -59,11 +63,12 @@ def test_who_stops_is_never_who_is_handed_what_is_hidden() -> None:
 
 
 @pytest.mark.slow
-def test_a_planted_leak_is_found_in_a_world_of_the_first_seeds() -> None:
-    """One that shows in moments alone; `test_worlds` has the others."""
-
+@pytest.mark.parametrize("leak", [SlowToRefuse, WideRoot, OneStream])
+def test_a_planted_leak_is_found_in_a_world_of_the_first_seeds(
+    leak: Callable[[NodeSetup, Verifier], SimulatedNode],
+) -> None:
     def differs(seed: int) -> bool:
-        engine = Engine(make_authority=SeededAuthority, verifier=VERIFIER, make_node=OneStream)
+        engine = Engine(make_authority=SeededAuthority, verifier=VERIFIER, make_node=leak)
         return run_in_each(drawn(seed), seed, engine).difference is not None
 
     assert any(differs(seed) for seed in SEEDS[:4])
