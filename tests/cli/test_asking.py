@@ -181,3 +181,34 @@ def test_a_daemon_that_hangs_is_waited_for_no_longer_than_was_said(
         code, _, err = outcome(capsys, "wait", "--timeout", "0.01", "--socket", path)
     assert code == 3
     assert "gave no answer within 0.02 s" in err
+
+
+async def test_a_submit_without_its_content_says_what_was_taken_and_what_is_missing(
+    tmp_path: Path, capsys: Output
+) -> None:
+    folder = enrolled.make(tmp_path)
+    (folder / "source").mkdir()
+    (folder / "source" / "fabric.toml").write_text(FABRIC)
+    (folder / "source" / "routes").write_text("routes")
+    authority = tmp_path / "authority"
+
+    async def typed(*words: str | Path) -> tuple[int, str, str]:
+        return await trio.to_thread.run_sync(outcome, capsys, *words)
+
+    at = ("--socket", folder / "status.sock")
+    compiled = ("control", "compile", folder / "source", "--authority", authority)
+    assert (await typed(*compiled))[0] == 0
+    async with enrolled.served(folder):
+        assert (await typed("control", "publish", "--authority", authority, *at))[0] == 0
+        before = set(authority.rglob("*.envelope"))
+        (folder / "source" / "routes").write_text("other routes")
+        assert (await typed(*compiled))[0] == 0
+        (envelope,) = (
+            one
+            for one in set(authority.rglob("*.envelope")) - before
+            if FULL.encode() in one.read_bytes()
+        )
+        code, _, err = await typed("submit", envelope, *at)
+        assert code == 5
+        assert f"fabgossip submit {envelope} CONTENT" in err
+        assert "state    behind" in (await typed("why", FULL, *at))[1]
