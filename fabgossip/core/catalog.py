@@ -527,17 +527,17 @@ class Catalog:
     def check(self) -> None:
         """Assert that every index agrees with the heads."""
         for namespace, head in self._heads.items():
-            assert head.manifest.namespace.text == namespace
-            assert self._floors[namespace].order >= head.manifest.order
+            manifest, prefix = head.manifest, prefix_of(head.verified.manifest_hash)
+            assert manifest.namespace.text == namespace
+            assert self._floors[namespace].order >= manifest.order
             assert len(head.sides) < EVIDENCE_MAX
-            assert len(head.kept) <= KEPT_MAX
-            orders = [one.verified.manifest.order for one in head.kept]
-            assert orders == sorted(set(orders), reverse=True)
-            assert all(_is_of(head, order) for order in orders)
-            assert self._by_prefix[prefix_of(head.verified.manifest_hash)] == namespace
-            assert namespace in self._by_content[head.manifest.content_hash]
-            assert (
-                prefix_of(head.verified.manifest_hash) in self._by_audience[head.manifest.audience]
-            )
+            if head.kept:
+                assert len(head.kept) <= KEPT_MAX
+                orders = [one.verified.manifest.order for one in head.kept]
+                assert orders == sorted(set(orders), reverse=True)
+                assert all(_is_of(head, order) for order in orders)
+            assert self._by_prefix[prefix] == namespace
+            assert namespace in self._by_content[manifest.content_hash]
+            assert prefix in self._by_audience[manifest.audience]
             assert head.is_held or head.state not in HOLDING_STATES
         assert sum(len(prefixes) for prefixes in self._by_audience.values()) == len(self._by_prefix)

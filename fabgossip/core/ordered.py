@@ -11,7 +11,7 @@ The only module that imports sortedcontainers, so the library can be replaced he
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from hashlib import blake2b
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Final, Generic, TypeVar
 
 from sortedcontainers import SortedList
@@ -256,6 +256,10 @@ class FingerprintSet:
                     return
                 yield _id_of(block.hashes[at]), key
 
+    def keys(self) -> set[bytes]:
+        """All keys. Cost: O(n)."""
+        return {key for block in self._blocks for key in block.keys}
+
     def boundary(self, rank: int) -> bytes:
         """The shortest bytes that part the first `rank` keys from the rest, for 0 < rank < n. Cost:
         as one question."""
@@ -321,9 +325,10 @@ class FingerprintSet:
         for index, (start, block) in enumerate(zip(starts, self._blocks, strict=True)):
             assert (self._counts[index], self._sums[index]) == (count, total)
             assert len(block.keys) == len(block.hashes) <= BLOCK_KEYS_MAX
-            assert all(one < other for one, other in pairwise(block.keys))
-            assert all(start <= key for key in block.keys)
-            assert index + 1 == len(starts) or all(key < starts[index + 1] for key in block.keys)
+            assert block.keys == sorted(set(block.keys))
+            assert not block.keys or start <= block.keys[0]
+            is_last = index + 1 == len(starts) or not block.keys
+            assert is_last or block.keys[-1] < starts[index + 1]
             assert block.total == sum(block.hashes)
             count += len(block.keys)
             total += block.total

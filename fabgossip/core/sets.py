@@ -214,18 +214,18 @@ class Sets:
         assert sum(map(len, self._members.values())) == len(counted)
         ending = [one for one in counted if one.manifest.artifact_type not in TRUST_TYPES]
         assert len(self._by_expiry) == len(ending)
-        assert all(self.find(one.manifest.audience, key_of(one)) == one for one in counted)
+        assert all(self.find(one.manifest.audience, key_of(one)) is one for one in counted)
         for audience, views in self._views.items():
             assert len(views) <= VIEWS_MAX
+            members = self._members[audience]
             for (reach, _), view in views.items():
                 view.made.check()
-                made = {key for _, key in view.made.rows(b"", None)}
-                assert made | set(view.rest) >= {
-                    key
-                    for key, its in self._members[audience].items()
-                    if reach is None or _reaches(reach, its.manifest)
-                }
-                assert made <= set(self._members[audience])
+                made = view.made.keys()
+                assert made <= members.keys()
+                lacking = members.keys() - made - set(view.rest)
+                # A key that its reach does not take in is rightly in neither.
+                assert reach is not None or not lacking
+                assert not any(_reaches(reach or (), members[key].manifest) for key in lacking)
 
 
 COMPARED_TYPES: Final = tuple(
