@@ -35,7 +35,8 @@ from fabgossip.model.moment import Duration, Instant, elapsed
 ANSWER_WITHIN: Final = Duration(10_000)
 """An ask without an answer for so long was lost (*start*)."""
 ASK_AFTER: Final = Duration(1_000)
-"""Who was dialled leaves the first word to who dialled (*start*)."""
+"""Who was dialled leaves the first word to who dialled (*start*): so long from the hello, whatever
+the link carries meanwhile, of which others may not know."""
 REFUSALS_MAX: Final = 3
 REFUSALS_SPAN: Final = Duration(600_000)
 """More noes than that within so long, and asking again is a fault (*start*)."""
@@ -207,7 +208,8 @@ class Company:
     def _may_ask(self, tie: Tie, now: Instant) -> bool:
         if tie.asked_at is not None and elapsed(tie.asked_at, now) < ANSWER_WITHIN:
             return False
-        is_turn = tie.is_dialer or elapsed(tie.used_at, now) >= ASK_AFTER
+        opened_at = now if tie.opened_at is None else tie.opened_at
+        is_turn = tie.is_dialer or elapsed(opened_at, now) >= ASK_AFTER
         is_free = self._failures.may_seek(tie.node_id, now)
         return is_turn and is_free and not self._liveness.is_suspect(tie.link)
 

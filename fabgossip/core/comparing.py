@@ -250,7 +250,8 @@ class Comparing:
         ping would not do: where one end has nothing, its link root stays as it was."""
         self._m.reconciliation.on_more_shared(session.link)
         if session.claims is not None:
-            self._tell_roots(session, self._salt_id(now), now)
+            salt_id = self._salt_id(now)
+            self._tell_roots(session, salt_id, self._entries(session, salt_id, now))
 
     def ping(self, session: Session, now: Now) -> None:
         """Ask for a sign of life, if we are the side that asks, or doubt that there is one."""
@@ -289,6 +290,7 @@ class Comparing:
         roots = (self._link_root(session, ping.salt, now), ping.link_root)
         if self._m.reconciliation.on_ping(session.link, roots, now.instant):
             self._tell_roots_settled(session, ping.salt, now)
+        self._arm(session.link, now)
 
     def _on_other_bundle(self, session: Session, version: int, now: Now) -> None:
         """Under other bundles nothing can be compared: who is behind must catch up first."""
@@ -302,17 +304,24 @@ class Comparing:
             self._m.disclosure.ask_heads(session, self._m.beliefs.lane_namespaces())
 
     def _tell_roots_settled(self, session: Session, salt_id: SaltId, now: Now) -> None:
-        """Tell all roots, once none of the sets shared on a link is about to change. Cost: O(sets
-        that changed lately), at most `CHANGED_MAX`."""
-        is_settling = next(self._settling(session, now), None) is not None
-        if is_settling and self._m.reconciliation.wait(session.link, None):
-            self._arm(session.link, now)
-            return
-        self._m.reconciliation.settled(session.link, None)
-        self._tell_roots(session, salt_id, now)
-
-    def _tell_roots(self, session: Session, salt_id: SaltId, now: Now) -> None:
+        """Tell all roots, but those of sets about to change: each of these follows for itself."""
         entries = self._entries(session, salt_id, now)
+        self._tell_roots(session, salt_id, self._settled(session, entries, now))
+
+    def _settled(
+        self, session: Session, entries: tuple[SetRoot, ...], now: Now
+    ) -> tuple[SetRoot, ...]:
+        """Without those of which news may be under way; they wait. Cost: O(sets that changed
+        lately), at most `CHANGED_MAX`."""
+        settling, machine, settled = set(self._settling(session, now)), self._m.reconciliation, []
+        for one in entries:
+            if one.audience in settling and machine.wait(session.link, one.audience, now.instant):
+                continue
+            machine.settled(session.link, one.audience)
+            settled.append(one)
+        return tuple(settled)
+
+    def _tell_roots(self, session: Session, salt_id: SaltId, entries: tuple[SetRoot, ...]) -> None:
         starts = range(0, max(len(entries), 1), ROOTS_ENTRIES_MAX)
         for start in starts:
             run = entries[start : start + ROOTS_ENTRIES_MAX]
@@ -348,6 +357,7 @@ class Comparing:
         self._start(session, message.salt, shared, now)
         if message.is_last:
             self._tell_unnamed(session, message.salt, now)
+        self._arm(session.link, now)
 
     def _start(self, session: Session, salt_id: SaltId, told: list[SetRoot], now: Now) -> None:
         # Trust lies in the audience of the whole cluster.
@@ -357,7 +367,6 @@ class Comparing:
         )
         for _, _, set_id, at in ranked:
             self._compare(session, set_id, salt_id, told[at], now)
-        self._arm(session.link, now)
 
     def _compare(
         self, session: Session, set_id: bytes, salt_id: SaltId, their: SetRoot, now: Now
@@ -365,10 +374,10 @@ class Comparing:
         own = self._own(session, their.audience, salt_id, now)
         if own is None:
             return
-        is_early = own.root() != their.root and their.audience in self._settling(session, now)
-        if is_early and self._m.reconciliation.wait(session.link, their.audience):
+        if own.root() == their.root:
+            self._m.reconciliation.settled(session.link, their.audience)
+        elif not self._settled(session, (their,), now):
             return
-        self._m.reconciliation.settled(session.link, their.audience)
         for ranges in self._m.reconciliation.on_root(
             session.link, set_id, salt_id, own, their, now.instant
         ):
@@ -385,11 +394,13 @@ class Comparing:
         named, session.told = session.told, None
         if named is None:
             return
-        unnamed = tuple(
-            one for one in self._entries(session, salt_id, now) if one.audience not in named
-        )
-        for start in range(0, len(unnamed), ROOTS_ENTRIES_MAX):
-            self._m.disclosure.roots(session, salt_id, unnamed[start : start + ROOTS_ENTRIES_MAX])
+        entries = self._entries(session, salt_id, now)
+        unnamed = tuple(one for one in entries if one.audience not in named)
+        self._tell_some(session, salt_id, self._settled(session, unnamed, now))
+
+    def _tell_some(self, session: Session, salt_id: SaltId, entries: tuple[SetRoot, ...]) -> None:
+        for start in range(0, len(entries), ROOTS_ENTRIES_MAX):
+            self._m.disclosure.roots(session, salt_id, entries[start : start + ROOTS_ENTRIES_MAX])
 
     # Comparisons.
 
@@ -436,7 +447,7 @@ class Comparing:
             and self._m.disclosure.may_know(session, one, now)
         ]
         found.sort(key=lambda row: row[1].manifest.artifact_type not in TRUST_TYPES)
-        room, pushed = self._m.reconciliation.room_unasked(session.link), 0
+        room, pushed = self._m.reconciliation.room_unasked(session.link, message.set_id), 0
         now_given: list[VerifiedManifest] = []
         rest: list[bytes] = []
         for key, one in found:
@@ -445,7 +456,7 @@ class Comparing:
                 now_given.append(one)
             else:
                 rest.append(key)
-        self._m.reconciliation.on_pushed(session.link, pushed)
+        self._m.reconciliation.on_pushed(session.link, message.set_id, pushed)
         if now_given:
             self._send_manifests(session, message.set_id, now_given, 0)
         if rest:
@@ -520,7 +531,7 @@ class Comparing:
         """A full queue dropped a frame: roots find what it told, once the queue had time to
         drain."""
         if self._m.sessions.find(event.link) is not None:
-            self._m.reconciliation.on_unsent(event.link, event.audience)
+            self._m.reconciliation.on_unsent(event.link, event.audience, now.instant)
             self._arm(event.link, now)
 
     def _arm(self, link: LinkId, now: Now) -> None:
@@ -535,16 +546,14 @@ class Comparing:
         if session is None or not session.is_open or session.is_parting:
             return
         salt_id = self._salt_id(now)
-        entries = []
         if owed.all_roots:
             self._tell_roots_settled(session, salt_id, now)
+        entries = []
         for audience in owed.audiences:
             own = self._own(session, audience, salt_id, now)
             if own is not None:
                 entries.append(SetRoot(audience, len(own), own.root()))
-        for start in range(0, len(entries), ROOTS_ENTRIES_MAX):
-            run = tuple(entries[start : start + ROOTS_ENTRIES_MAX])
-            self._m.disclosure.roots(session, salt_id, run)
+        self._tell_some(session, salt_id, self._settled(session, tuple(entries), now))
         if owed.holdings:
             # Whatever it was that was dropped: of holdings nothing stands until they come whole.
             self._m.disclosure.whole_holdings(session, now)

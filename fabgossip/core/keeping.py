@@ -113,6 +113,13 @@ class Keeping:
             self._durability.keep(DropPin(pin_id=pin.pin_id))
             self._record(Fact.UNPINNED, pin)
 
+    def end_pins(self, content_hash: ContentHash) -> None:
+        """A content leaves whatever anybody wants."""
+        for pin in self._m.retention.pins_of(content_hash):
+            self._end(pin.pin_id)
+            self._durability.keep(DropPin(pin_id=pin.pin_id))
+            self._record(Fact.UNPINNED, pin)
+
     def _end(self, pin: Pin | int) -> Pin | None:
         """Whatever stayed for it alone leaves."""
         ended = self._m.retention.on_unpin(pin if isinstance(pin, int) else pin.pin_id)

@@ -140,7 +140,7 @@ class Neighbors:
         """A link passed the hello; whether there is room for it."""
         tie = self._company.ties.find(link)
         assert tie is not None
-        tie.is_open, tie.used_at = True, now
+        tie.is_open, tie.used_at, tie.opened_at = True, now, now
         self._dialing.on_open(tie, now)
         self._judge(tie)
         return len(self._company.guests()) <= self._config.guests_max

@@ -468,6 +468,7 @@ class Node:
         self._rooms.withdrawing.on_expiry(now, EXPIRIES_PER_TURN_MAX)
         self._rooms.activation.withhold(now)
         self._rooms.keeping.on_refresh(now)
+        self._rooms.departing.on_refresh(now)
         self._rooms.contents.want_again(now)
         self._links.end_expired(now)
         self._keep_time()

@@ -13,6 +13,7 @@ from fabgossip.core.accepting import Accepting
 from fabgossip.core.activation import Activation
 from fabgossip.core.catalog import Floor, Head, HeadState, prefix_of
 from fabgossip.core.covering import Covering
+from fabgossip.core.departing import Departing
 from fabgossip.core.disputes import Disputes
 from fabgossip.core.durability import Durability, Provenance
 from fabgossip.core.events import Started
@@ -36,6 +37,7 @@ class Recalling:
         "_activation",
         "_contents",
         "_covering",
+        "_departing",
         "_disputes",
         "_durability",
         "_following",
@@ -49,6 +51,7 @@ class Recalling:
         contents: OwnContents,
         activation: Activation,
         covering: Covering,
+        departing: Departing,
         disputes: Disputes,
         accepting: Accepting,
         following: Following,
@@ -58,6 +61,7 @@ class Recalling:
         self._contents = contents
         self._activation = activation
         self._covering = covering
+        self._departing = departing
         self._disputes = disputes
         self._accepting = accepting
         self._following = following
@@ -205,6 +209,8 @@ class Recalling:
         self._m.out.append(rejected(named, source="disk"))
         if not is_last_good(self._m.beliefs, verdict):
             self._activation.take_away(stored.namespace)
+            if verdict.code is RejectionCode.AUDIENCE_NOT_OURS:
+                self._recall_foreign(stored, verdict)
             if verdict.code is not RejectionCode.EXPIRED:
                 self._m.catalog.on_refused(stored.namespace, stored.order)
             return
@@ -214,6 +220,13 @@ class Recalling:
         head.state = HeadState.OUTDATED
         self._recall_held(stored, verdict.verified)
         head.is_held = self._contents.is_held(head.manifest)
+
+    def _recall_foreign(self, stored: StoredHead, verdict: Rejection) -> None:
+        """This node may not hold it any more; its bytes leave once that is sure."""
+        if verdict.verified is not None and stored.held_bytes is not None:
+            content_hash = verdict.verified.manifest.content_hash
+            self._contents.on_held(content_hash, stored.held_bytes, stored.verified_at)
+            self._departing.on_recalled(verdict.verified)
 
     def _recall_sides(self, namespace: str, sides: list[VerifiedManifest]) -> Head:
         for side in sides:

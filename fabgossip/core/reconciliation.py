@@ -3,15 +3,18 @@
 Decides: whether a set that differs is compared now; what is said next; how much is asked of a link
 at once; when a link is looked at again.
 Keeps: one comparison of a set on a link at a time; nothing is asked of a link that cannot be
-answered yet; what leads to nothing is not repeated for long; no link depends on another.
+answered yet; what leads to nothing is not repeated for long; no link depends on another, and no
+set of a link on what else is compared there, which its members may not know of (record 0059).
 Must not know: which manifests count, who may know of them, how messages leave.
 
 A comparison is started by whoever was told roots that differ from its own, and ends when nothing it
 said or asked is unanswered. A moment later both ends hold their roots against each other again.
+Limits of a whole link stand only where memory needs them, above what a link is to reach.
 """
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 from typing import Final
 
 from fabgossip.core.events import LinkId
@@ -30,8 +33,9 @@ from fabgossip.model.messages import (
 from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
 from fabgossip.model.scope import Audience
 
-STARTED_MAX: Final = 4
-"""Comparisons that one end of a link starts at once (*start*); the others follow."""
+STARTED_MAX: Final = 64
+"""Comparisons that one end of a link starts at once (*start*); the others follow. A node shares a
+dozen sets with a peer: none of them is to wait for another."""
 SILENCE: Final = Duration(10_000)
 """A comparison that brings nothing for so long has ended (*start*)."""
 LOOK_AGAIN: Final = Duration(1_000)
@@ -46,11 +50,13 @@ VAIN_WAIT_MIN: Final = Duration(10_000)
 VAIN_WAIT_MAX: Final = Duration(600_000)
 """How long it waits then, doubling (*start*): what made them vain may be over."""
 ASKED_MAX: Final = 256
-"""Manifests asked of one link and not yet answered: 180 KB at 0.7 KB each (*start*)."""
+"""Manifests of a set asked of a link and not yet answered: 180 KB at 0.7 KB each (*start*)."""
+ASKED_OF_LINK_MAX: Final = 1_024
+"""Those of all its sets (*start*)."""
 LACKING_MAX: Final = 262_144
 """Manifests of one link that wait to be asked for; further ones are found again."""
 PUSHED_BYTES_MAX: Final = 32 * 1024
-"""Manifests a comparison brings unasked; of the rest only the ids are told."""
+"""Manifests the comparison of a set brings unasked; of the rest only the ids are told."""
 REMEMBERED_MAX: Final = 1_024
 """Sets of a link whose last comparison is remembered, or that wait for one (*start*); beyond, the
 oldest is forgotten, and pings find what else differs."""
@@ -81,6 +87,14 @@ class _Outcome:
     moved: int = 0
 
 
+@dataclass(slots=True)
+class _Asked:
+    """What was asked of a set and not answered yet, and when an answer about it last came."""
+
+    ids: dict[bytes, None]
+    answered_at: Instant
+
+
 @dataclass(frozen=True, slots=True)
 class Owed:
     """What a peer is told when the timer of its link is due."""
@@ -100,25 +114,24 @@ class _Link:
     waiting: dict[bytes, tuple[SaltId, SetRoot]] = field(default_factory=dict)
     """What else differed, in the order it was told."""
     outcomes: OrderedDict[bytes, _Outcome] = field(default_factory=OrderedDict)
-    lacking: dict[tuple[bytes, bytes], SaltId] = field(default_factory=dict)
-    """Set and id of what the peer has and we lack, and were not able to ask for yet."""
-    asked: dict[tuple[bytes, bytes], None] = field(default_factory=dict)
-    answered_at: Instant = field(default_factory=lambda: Instant(0))
-    pushed_bytes: int = 0
+    lacking: dict[bytes, dict[bytes, SaltId]] = field(default_factory=dict)
+    """Set by set the ids of what the peer has and we lack, and were not able to ask for yet."""
+    asked: dict[bytes, _Asked] = field(default_factory=dict)
+    pushed_bytes: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
+    """What the comparison of each set brought unasked."""
+    is_pinged: bool = False
+    """Whether a ping came since the link opened, or since its ends came to share more."""
     pings: _Outcome | None = None
-    unequal_pings: int = 1
-    """In a row; the first of a link counts as the second."""
     look_at: Instant | None = None
     """When its timer comes due."""
-    owed: dict[Audience, None] = field(default_factory=dict)
-    """Whose roots the peer is told then."""
-    owes_all: bool = False
-    """Whether it is told those of all sets."""
-    has_dropped: bool = False
-    """Whether something was dropped on it since."""
-    waits: dict[Audience | None, int] = field(default_factory=dict)
-    """How often in a row the comparison of a set (None: the telling of all roots) waited for news
-    under way."""
+    owed: dict[Audience, Instant] = field(default_factory=dict)
+    """Whose roots the peer is told, and when: the first of them is due first."""
+    owes_all_at: Instant | None = None
+    """When it is told those of all sets: a ping differed."""
+    owes_holdings_at: Instant | None = None
+    """When it is told what is held, whole: something was dropped on the link."""
+    waits: dict[Audience, int] = field(default_factory=dict)
+    """How often in a row the comparison of a set waited for news under way."""
 
 
 class Reconciliation:
@@ -137,29 +150,33 @@ class Reconciliation:
         self._links.pop(link, None)
 
     def on_ping(self, link: LinkId, roots: tuple[bytes, bytes], now: Instant) -> bool:
-        """A peer's link root came beside ours: whether it is told the roots of all sets. What
-        differs twice in a row is more than news under way."""
+        """A peer's link root came beside ours: whether it is told the roots of all sets now.
+
+        Later it is after a moment: pings and news that a cut held up come together, and a
+        comparison must not be before the news of one set because another one differs.
+        """
         state = self._link(link)
+        is_first, state.is_pinged = not state.is_pinged, True
         if roots[0] == roots[1]:
-            state.unequal_pings, state.pings = 0, None
-            return False
-        state.unequal_pings += 1
-        if state.unequal_pings < 2:
+            state.pings = None
             return False
         outcome = _next_outcome(state.pings, roots, now)
         state.pings = outcome or state.pings
-        return outcome is not None
+        if outcome is not None and not is_first and state.owes_all_at is None:
+            state.owes_all_at = later(now, LOOK_AGAIN)
+        return outcome is not None and is_first
 
     def on_more_shared(self, link: LinkId) -> None:
         """The ends of a link may share more than before: a difference counts at once."""
         state = self._link(link)
-        state.unequal_pings, state.pings = max(state.unequal_pings, 1), None
+        state.is_pinged, state.pings = False, None
 
     def on_other_salts(self, link: LinkId) -> None:
         """The salts that were good are not: nothing said under them will be answered."""
         state = self._link(link)
         for rows in (state.started, state.waiting, state.lacking, state.asked):
             rows.clear()
+        state.pushed_bytes.clear()
 
     def on_root(
         self,
@@ -193,7 +210,7 @@ class Reconciliation:
         is_again = before is not None and elapsed(before.at, now) <= RECENT
         moved = before.moved if before is not None and is_again else 0
         is_list = moved * LISTED_SHARE > max(len(own), their.count)
-        state.pushed_bytes = 0
+        state.pushed_bytes.pop(set_id, None)
         # What the newest range did not cure lies scattered: this time every range is answered.
         step = 2 if is_again else 0
         messages = _ranges(set_id, salt, step, first_step(own, their.count, is_list=is_list))
@@ -227,7 +244,7 @@ class Reconciliation:
                 return (), Compared()
             del state.started[message.set_id]
         if message.step == 0:
-            state.pushed_bytes = 0
+            state.pushed_bytes.pop(message.set_id, None)
         compared = compare(own, message.ranges, message.step)
         # Who started it must hear, too, that there is nothing more to say.
         said = compared.answers or ((),)
@@ -252,13 +269,16 @@ class Reconciliation:
         """A step was acted on: the comparison has ended if nothing of it is unanswered."""
         self._end_if_done(self._link(link), set_id, now)
 
-    def room_unasked(self, link: LinkId) -> int:
-        """How many bytes of manifests the comparison of this link may still bring unasked."""
-        return PUSHED_BYTES_MAX - self._link(link).pushed_bytes
+    def room_unasked(self, link: LinkId, set_id: bytes) -> int:
+        """How many bytes of manifests the comparison of a set may still bring unasked."""
+        return PUSHED_BYTES_MAX - self._link(link).pushed_bytes.get(set_id, 0)
 
-    def on_pushed(self, link: LinkId, size: int) -> None:
-        """So many bytes of manifests went out unasked."""
-        self._link(link).pushed_bytes += size
+    def on_pushed(self, link: LinkId, set_id: bytes, size: int) -> None:
+        """So many bytes of manifests of a set went out unasked."""
+        pushed = self._link(link).pushed_bytes
+        pushed[set_id] = pushed.get(set_id, 0) + size
+        if len(pushed) > REMEMBERED_MAX:
+            pushed.popitem(last=False)
 
     def on_lacking(
         self, link: LinkId, set_id: bytes, salt: SaltId, ids: tuple[bytes, ...], now: Instant
@@ -267,26 +287,31 @@ class Reconciliation:
         state = self._link(link)
         if set_id in state.started:
             state.started[set_id].heard_at = now
-        if not state.asked:
-            state.answered_at = now
-        for one in ids:
-            row = (set_id, one)
-            if row not in state.asked and len(state.lacking) < LACKING_MAX:
-                state.lacking.setdefault(row, salt)
-        return _next_asks(state)
+        asked = state.asked[set_id].ids if set_id in state.asked else {}
+        fresh = [one for one in ids if one not in asked]
+        if fresh:
+            lacking = state.lacking.setdefault(set_id, {})
+            room = LACKING_MAX - sum(map(len, state.lacking.values()))
+            for one in fresh[: max(0, room)]:
+                lacking.setdefault(one, salt)
+        return _next_asks(state, now)
 
     def on_manifests(
         self, link: LinkId, message: Manifests, now: Instant
     ) -> tuple[GetManifests, ...]:
         """Manifests came: what to ask for next."""
         state = self._link(link)
-        for _ in range(min(message.answered, len(state.asked))):
-            del state.asked[next(iter(state.asked))]
-        state.answered_at = now
+        asked = state.asked.get(message.set_id)
+        if asked is not None:
+            for _ in range(min(message.answered, len(asked.ids))):
+                del asked.ids[next(iter(asked.ids))]
+            asked.answered_at = now
+            if not asked.ids:
+                del state.asked[message.set_id]
         mine = state.started.get(message.set_id)
         if mine is not None:
             mine.heard_at = now
-        asks = _next_asks(state)
+        asks = _next_asks(state, now)
         self._end_if_done(state, message.set_id, now)
         return asks
 
@@ -294,53 +319,52 @@ class Reconciliation:
         mine = state.started.get(set_id)
         if mine is None or mine.unanswered > 0:
             return
-        if any(one == set_id for one, _ in (*state.asked, *state.lacking)):
-            return
-        self._end(state, set_id, now)
+        if set_id not in state.asked and set_id not in state.lacking:
+            _owe(state, self._end(state, set_id, now), now)
 
-    def _end(self, state: _Link, set_id: bytes, now: Instant) -> None:
+    def _end(self, state: _Link, set_id: bytes, now: Instant) -> Audience:
         ended = state.started.pop(set_id)
         outcome = state.outcomes.get(set_id)
         if outcome is not None:
             outcome.at, outcome.moved = now, ended.moved
-        state.owed[ended.audience] = None
+        return ended.audience
 
-    def on_unsent(self, link: LinkId, audience: Audience) -> None:
+    def on_unsent(self, link: LinkId, audience: Audience, now: Instant) -> None:
         """Something about an audience was dropped on a link. Of too many, pings find the rest."""
         state = self._link(link)
-        state.has_dropped = True
-        if len(state.owed) < REMEMBERED_MAX:
-            state.owed[audience] = None
+        if state.owes_holdings_at is None:
+            state.owes_holdings_at = later(now, LOOK_AGAIN)
+        _owe(state, audience, now)
 
-    def wait(self, link: LinkId, audience: Audience | None) -> bool:
-        """News of a set (None: of any) may still be under way: hold its root against the peer's
-        after a moment. False if it was waited for often enough."""
+    def wait(self, link: LinkId, audience: Audience, now: Instant) -> bool:
+        """News of a set may still be under way: hold its root against the peer's after a moment.
+        False if it was waited for often enough."""
         state = self._link(link)
+        if audience in state.owed:
+            return True
         waits = state.waits.get(audience, 0)
-        if waits >= WAITS_MAX or (audience is not None and len(state.owed) >= REMEMBERED_MAX):
+        if waits >= WAITS_MAX or not _owe(state, audience, now):
             self.settled(link, audience)
             return False
         state.waits[audience] = waits + 1
-        if audience is None:
-            state.owes_all = True
-        else:
-            state.owed[audience] = None
         return True
 
-    def settled(self, link: LinkId, audience: Audience | None) -> None:
-        """No news of a set (None: of any) is under way, or it was waited for often enough."""
+    def settled(self, link: LinkId, audience: Audience) -> None:
+        """No news of a set is under way, or it was waited for often enough."""
         self._link(link).waits.pop(audience, None)
 
     def next_timer(self, link: LinkId, now: Instant) -> Instant | None:
-        """When this link is to be looked at, if no timer asks for that yet."""
+        """When this link is to be looked at, if no timer asks for that yet. All waits of a kind are
+        equally long, so what came first is due first, and a timer once set is early enough for
+        every silence that begins later."""
         state = self._link(link)
-        if state.owed or state.owes_all:
-            at = later(now, LOOK_AGAIN)
-        elif state.started or state.asked:
-            at = later(now, SILENCE)
-        else:
-            return None
-        if state.look_at is not None and state.look_at <= at:
+        dues = list(state.owed.values())[:1]
+        dues += [at for at in (state.owes_all_at, state.owes_holdings_at) if at is not None]
+        if state.look_at is None:
+            dues.extend(later(one.heard_at, SILENCE) for one in state.started.values())
+            dues.extend(later(one.answered_at, SILENCE) for one in state.asked.values())
+        at = max(min(dues), now) if dues else None
+        if at is None or (state.look_at is not None and state.look_at <= at):
             return None
         state.look_at = at
         return at
@@ -351,25 +375,34 @@ class Reconciliation:
         if state is None or state.look_at is None or not is_due(state.look_at, now):
             return Owed()
         state.look_at = None
-        if state.asked and elapsed(state.answered_at, now) >= SILENCE:
-            state.asked.clear()
-            state.lacking.clear()
+        for set_id, asked in tuple(state.asked.items()):
+            if elapsed(asked.answered_at, now) >= SILENCE:
+                del state.asked[set_id]
+                state.lacking.pop(set_id, None)
+        owed = {one: None for one, at in state.owed.items() if is_due(at, now)}
+        for one in owed:
+            del state.owed[one]
         for set_id, mine in tuple(state.started.items()):
             if elapsed(mine.heard_at, now) >= SILENCE:
-                self._end(state, set_id, now)
-        owed = Owed(tuple(state.owed), state.owes_all, state.has_dropped)
-        state.owed.clear()
-        state.owes_all = state.has_dropped = False
-        return owed
+                owed[self._end(state, set_id, now)] = None
+        is_all, has_dropped = _is_due(state.owes_all_at, now), _is_due(state.owes_holdings_at, now)
+        if is_all:
+            state.owes_all_at = None
+        if has_dropped:
+            state.owes_holdings_at = None
+        return Owed(tuple(owed), is_all, has_dropped)
 
     def check(self) -> None:
         """Assert the limits."""
         for state in self._links.values():
             assert len(state.started) <= STARTED_MAX
-            assert len(state.asked) <= ASKED_MAX
-            assert len(state.lacking) <= LACKING_MAX
+            assert all(0 < len(one.ids) <= ASKED_MAX for one in state.asked.values())
+            assert sum(len(one.ids) for one in state.asked.values()) <= ASKED_OF_LINK_MAX
+            assert all(state.lacking.values())
+            assert sum(map(len, state.lacking.values())) <= LACKING_MAX
             assert max(len(state.outcomes), len(state.waiting)) <= REMEMBERED_MAX
-            assert len(state.owed) <= REMEMBERED_MAX + STARTED_MAX
+            assert max(len(state.pushed_bytes), len(state.owed)) <= REMEMBERED_MAX
+            assert list(state.owed.values()) == sorted(state.owed.values())
             assert len(state.waits) <= 2 * REMEMBERED_MAX
             assert all(0 < count <= WAITS_MAX for count in state.waits.values())
             assert all(mine.unanswered >= 0 for mine in state.started.values())
@@ -398,18 +431,41 @@ def _ranges(
     )
 
 
-def _next_asks(state: _Link) -> tuple[GetManifests, ...]:
-    asks = []
-    while state.lacking and len(state.asked) < ASKED_MAX:
-        (set_id, _), salt = next(iter(state.lacking.items()))
-        room = min(GET_MANIFESTS_IDS_MAX, ASKED_MAX - len(state.asked))
-        ids: list[bytes] = []
-        while state.lacking and len(ids) < room:
-            row, its_salt = next(iter(state.lacking.items()))
-            if (row[0], its_salt) != (set_id, salt):
-                break
-            del state.lacking[row]
-            state.asked[row] = None
-            ids.append(row[1])
-        asks.append(GetManifests(set_id=set_id, salt=salt, ids=tuple(ids)))
+def _is_due(at: Instant | None, now: Instant) -> bool:
+    return at is not None and is_due(at, now)
+
+
+def _owe(state: _Link, audience: Audience, now: Instant) -> bool:
+    """The peer is told the root of a set after a moment; False if too many wait for that."""
+    if audience not in state.owed:
+        if len(state.owed) >= REMEMBERED_MAX:
+            return False
+        state.owed[audience] = later(now, LOOK_AGAIN)
+    return True
+
+
+def _next_asks(state: _Link, now: Instant) -> tuple[GetManifests, ...]:
+    """Of each set so much as it has room for."""
+    asks: list[GetManifests] = []
+    room = ASKED_OF_LINK_MAX - sum(len(one.ids) for one in state.asked.values())
+    for set_id in tuple(state.lacking):
+        lacking = state.lacking[set_id]
+        asked = state.asked.get(set_id) or _Asked({}, now)
+        while lacking and (free := min(room, ASKED_MAX - len(asked.ids))) > 0:
+            ask = _next_ask(set_id, lacking, min(free, GET_MANIFESTS_IDS_MAX))
+            asked.ids.update(dict.fromkeys(ask.ids))
+            state.asked[set_id] = asked
+            room -= len(ask.ids)
+            asks.append(ask)
+        if not lacking:
+            del state.lacking[set_id]
     return tuple(asks)
+
+
+def _next_ask(set_id: bytes, lacking: dict[bytes, SaltId], count_max: int) -> GetManifests:
+    """The oldest of what a set lacks, as far as it was told under one salt."""
+    salt = next(iter(lacking.values()))
+    ids = tuple(islice(takewhile(lambda one: lacking[one] == salt, lacking), count_max))
+    for one in ids:
+        del lacking[one]
+    return GetManifests(set_id=set_id, salt=salt, ids=ids)

@@ -12,6 +12,7 @@ from fabgossip.core.activation import Activation
 from fabgossip.core.announcing import Announcing
 from fabgossip.core.assembling import Assembling
 from fabgossip.core.covering import Covering
+from fabgossip.core.departing import Departing
 from fabgossip.core.disputes import Disputes
 from fabgossip.core.durability import Durability
 from fabgossip.core.following import Following
@@ -34,6 +35,7 @@ class Rooms:
     announcing: Announcing
     assembling: Assembling
     contents: OwnContents
+    departing: Departing
     durability: Durability
     following: Following
     intake: Intake
@@ -66,11 +68,14 @@ def rooms_of(m: Machines) -> Rooms:
         learning=learning,
         withdrawing=withdrawing,
     )
+    keeping = Keeping(m, durability, contents, activation)
+    departing = Departing(m, contents, activation, keeping)
     return Rooms(
         activation=activation,
         announcing=announcing,
         assembling=assembling,
         contents=contents,
+        departing=departing,
         durability=durability,
         following=following,
         intake=Intake(
@@ -85,7 +90,7 @@ def rooms_of(m: Machines) -> Rooms:
             following=following,
             lines=lines,
         ),
-        keeping=Keeping(m, durability, contents, activation),
+        keeping=keeping,
         mending=Mending(m, durability, contents),
         recalling=Recalling(
             m,
@@ -93,6 +98,7 @@ def rooms_of(m: Machines) -> Rooms:
             contents=contents,
             activation=activation,
             covering=covering,
+            departing=departing,
             disputes=disputes,
             accepting=accepting,
             following=following,

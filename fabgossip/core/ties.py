@@ -34,6 +34,8 @@ class Tie:
     is_dialer: bool
     used_at: Instant
     """When it last carried anything but signs of life; of a fresh one, when it came to be."""
+    opened_at: Instant | None = None
+    """When it passed the hello."""
     standing: Standing = Standing.GUEST
     is_open: bool = False
     is_provisional: bool = False

@@ -144,9 +144,9 @@ class Pair:
         )
         for one in answers:
             self.send(at, one)
-        room = end.machine.room_unasked(LINK) // ENVELOPE_BYTES
+        room = end.machine.room_unasked(LINK, SET) // ENVELOPE_BYTES
         pushed, rest = compared.extra[:room], compared.extra[room:]
-        end.machine.on_pushed(LINK, len(pushed) * ENVELOPE_BYTES)
+        end.machine.on_pushed(LINK, SET, len(pushed) * ENVELOPE_BYTES)
         if pushed:
             self._give(at, pushed, 0)
         for start in range(0, len(rest), 4_096):

@@ -6,7 +6,15 @@ from dataclasses import replace
 import pytest
 
 from fabgossip.core.comparing import DAY_S, OVERLAP_S, SETTLED
-from fabgossip.core.events import ComparisonDue, HaveDue, LinkId, MessageReceived, Started, Unsent
+from fabgossip.core.events import (
+    ComparisonDue,
+    HaveDue,
+    LinkId,
+    MessageReceived,
+    Started,
+    TimerFired,
+    Unsent,
+)
 from fabgossip.core.reconciliation import LOOK_AGAIN, PUSHED_BYTES_MAX, STARTED_MAX
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import MEMBER_ROLE
@@ -53,6 +61,19 @@ def node(name: str, *held: Artifact) -> Story:
     """A node that has these on its disk."""
     rows = tuple(stored_head(one) for one in held)
     return Story(name=name, started=Started(trust=(), heads=rows, floors=()))
+
+
+def answered(story: Story, link: LinkId) -> list[Roots]:
+    """What is told because of a ping, at once or after a moment."""
+    told = roots(story, link)
+    if told:
+        return told
+    later_on = story.wait(LOOK_AGAIN).when(TimerFired(timer=ComparisonDue(link=link)))
+    return roots(later_on, link)
+
+
+def roots(story: Story, link: LinkId) -> list[Roots]:
+    return [one for one in story.sent(link) if isinstance(one, Roots)]
 
 
 def trusted(story: Story) -> dict[str, int]:
@@ -152,11 +173,11 @@ def test_under_an_expired_list_trust_alone_is_compared() -> None:
     )
     story = node("n1", lasting)
     link = story.link("n2")
-    for wait_s, expected in ((0, 2), (factory.DAY, 1)):
+    for wait_s, expected in ((0, 2), (factory.DAY - 1, 1)):  # a later ping is answered after 1 s
         story.wait(1_000 * wait_s)
         salt = SaltId(SALT.bundle_version, story.now.unix // DAY_S)
         story.hear(link, Ping(sequence=1, salt=salt, link_root=b"another!"))
-        told = [one for one in story.sent(link) if isinstance(one, Roots) and one.entries]
+        told = [one for one in answered(story, link) if one.entries]
         assert [one.count for one in told[-1].entries] == [expected]
 
 
@@ -262,7 +283,7 @@ def test_a_node_that_does_not_trust_its_clock_takes_the_day_of_who_asks() -> Non
 
     def answers(day: int) -> bool:
         ping = Ping(sequence=1, salt=SaltId(SALT.bundle_version, day), link_root=b"another!")
-        return any(isinstance(one, Roots) for one in story.hear(link, ping).sent(link))
+        return bool(answered(story.hear(link, ping), link))
 
     assert answers(SALT.day + 5)
     assert not answers(SALT.day + 9)
@@ -409,10 +430,6 @@ def test_a_message_of_a_link_that_never_compared_is_harmless() -> None:
         assert story.sent(link) == []
 
 
-def roots(story: Story, link: LinkId) -> list[Roots]:
-    return [one for one in story.sent(link) if isinstance(one, Roots)]
-
-
 def test_roots_wait_until_news_of_their_sets_is_no_more_under_way() -> None:
     """A comparison would bring it early, and when it does hangs on what else differs: on sets of
     which whoever hears of the news from here may know nothing."""
@@ -421,7 +438,32 @@ def test_roots_wait_until_news_of_their_sets_is_no_more_under_way() -> None:
     story.wait(60_000)
     story.announce(routes(8), other).persisted()
     ping = Ping(sequence=1, salt=SALT, link_root=b"another!")
-    assert not roots(story.hear(link, ping), link)
+    # Of what else the peer may have it can tell at once.
+    (first,) = roots(story.hear(link, ping), link)
+    assert (first.is_first, first.is_last, first.entries) == (True, True, ())
+    story.due(ComparisonDue)
+    assert [one.audience for told in roots(story, link) for one in told.entries] == [EVERYBODY]
+
+
+def test_roots_of_other_sets_do_not_wait_for_it() -> None:
+    """When a set is compared must not hang on news of another."""
+    story = node("n1", BOTH, routes(7), acme_routes())
+    link, other = story.link("n2", is_dialer=False), story.link("n3")
+    story.wait(60_000)
+    story.announce(routes(8), other).persisted()
+    ping = Ping(sequence=1, salt=SALT, link_root=b"another!")
+    (first,) = roots(story.hear(link, ping), link)
+    assert [one.audience for one in first.entries] == [IN_ACME]
+
+
+def test_what_a_peer_did_not_name_waits_likewise() -> None:
+    story = node("n1", BOTH, routes(7), acme_routes())
+    link, other = story.link("n2", is_dialer=False), story.link("n3")
+    story.wait(60_000)
+    story.announce(routes(8), other).persisted()
+    nothing = Roots(salt=SALT, is_first=True, is_last=True, entries=())
+    (unnamed,) = roots(story.hear(link, nothing), link)
+    assert [one.audience for one in unnamed.entries] == [IN_ACME]
     story.due(ComparisonDue)
     assert [one.audience for told in roots(story, link) for one in told.entries] == [EVERYBODY]
 

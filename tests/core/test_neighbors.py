@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabgossip.core.company import REFUSALS_MAX
+from fabgossip.core.company import ASK_AFTER, REFUSALS_MAX
 from fabgossip.core.config import NeighborsConfig
 from fabgossip.core.effects import Dial
 from fabgossip.core.events import DialDue, LinkId, LostReason, PeerLost
@@ -132,6 +132,20 @@ def test_a_directory_makes_guests_of_those_it_does_not_list_and_asks_the_others(
     assert one.next_asks(NOW) == ()
     one.on_answer(LinkId(1), 600, NOW, is_yes=False)
     assert not one.is_neighbor(LinkId(1))
+
+
+@pytest.mark.parametrize("carried", [(), (GetHeads(known=()),)], ids=["idle", "busy"])
+def test_who_was_dialled_asks_a_second_after_the_hello_whatever_the_link_carries(
+    carried: tuple[GetHeads, ...],
+) -> None:
+    """When a node asks shows to others; what its links carry may be nothing they may know of."""
+    one = machine("n00", directory_of([PeerClass.FULL] * 3))
+    one.on_connected(LinkId(1), NodeId("n01"), NOW, is_dialer=False)
+    one.on_open(LinkId(1), NOW)
+    for message in carried:
+        one.on_heard(LinkId(1), message, Instant(ASK_AFTER - 1))
+    assert one.next_asks(Instant(ASK_AFTER - 1)) == ()
+    assert [link for link, _ in one.next_asks(Instant(ASK_AFTER))] == [LinkId(1)]
 
 
 def test_whom_no_directory_lists_is_refused_and_cut_off_when_it_insists() -> None:

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from fabgossip.core.ranges import CUT, DEEP, LISTED_MAX, WHOLE_LISTED_MAX, compare, first_step
 from fabgossip.core.reconciliation import (
     ASKED_MAX,
+    ASKED_OF_LINK_MAX,
     LOOK_AGAIN,
+    PUSHED_BYTES_MAX,
     REMEMBERED_MAX,
     SILENCE,
     STARTED_MAX,
@@ -29,6 +31,7 @@ from fabgossip.model.messages import (
     RangeMode,
     Ranges,
     Roots,
+    SaltId,
     SetRoot,
 )
 from fabgossip.model.moment import Duration, Instant, later
@@ -79,14 +82,14 @@ def test_both_ends_may_start_at_once() -> None:
     for at in (0, 1):
         root = pair.ends[1 - at].root()
         for ranges in pair.ends[at].machine.on_root(
-            LINK, SET, SALT, pair.ends[at].own, root, START
+            LINK, SET, SALT, pair.ends[at].own, root, pair.now
         ):
             pair.send(at, ranges)
     pair.drain(keep)
     told = [key for one in pair.messages if isinstance(one, Manifests) for key in one.envelopes]
     assert len(told) == len(set(told)) > 0
-    assert pair.ends[0].machine.next_timer(LINK, START) == later(START, LOOK_AGAIN)
-    assert pair.ends[1].machine.next_timer(LINK, START) is None
+    assert pair.ends[0].machine.next_timer(LINK, pair.now) == later(pair.now, LOOK_AGAIN)
+    assert pair.ends[1].machine.next_timer(LINK, pair.now) is None
 
 
 @pytest.mark.parametrize(
@@ -269,32 +272,42 @@ def test_what_leads_to_nothing_waits_longer_each_time() -> None:
         assert [starts(), starts()] == [True, False]
 
 
-def test_two_unequal_pings_running_are_answered_and_the_first_of_a_link() -> None:
-    """What is on its way makes one ping differ; a link that opens has nothing on its way."""
+def test_the_first_unequal_ping_is_answered_at_once_and_later_ones_after_a_moment() -> None:
+    """A link that opens has nothing on its way; of another, what a cut held up comes first."""
     machine, roots = Reconciliation(), (b"ours", b"theirs")
     assert machine.on_ping(LINK, roots, START)
     assert not machine.on_ping(LINK, (b"same", b"same"), START)
+    assert machine.next_timer(LINK, START) is None
     assert not machine.on_ping(LINK, roots, START)
-    assert machine.on_ping(LINK, roots, START)
-    assert not machine.on_ping(LINK, (b"same", b"same"), START)
+    due = machine.next_timer(LINK, START)
+    assert due == later(START, LOOK_AGAIN)
+    assert machine.on_due(LINK, due) == Owed(all_roots=True)
+    assert machine.next_timer(LINK, due) is None
     machine.on_more_shared(LINK)
-    assert machine.on_ping(LINK, roots, START)
+    assert machine.on_ping(LINK, roots, due)
 
 
 def test_a_difference_that_stays_is_not_told_with_every_ping() -> None:
     """The ends see what they share differently, and there is nothing to compare."""
-    machine, roots = Reconciliation(), (b"ours", b"theirs")
-    answers = [machine.on_ping(LINK, roots, START) for _ in range(VAIN_MAX + 2)]
-    assert answers == [True] * VAIN_MAX + [False] * 2
-    assert machine.on_ping(LINK, (b"ours", b"others"), START)
-    answers = [machine.on_ping(LINK, roots, START) for _ in range(VAIN_MAX + 1)]
-    assert answers == [True] * VAIN_MAX + [False]
+    machine, now = Reconciliation(), START
+    roots, others = (b"ours", b"theirs"), (b"ours", b"others")
+
+    def is_told(roots: tuple[bytes, bytes]) -> bool:
+        nonlocal now
+        is_now = machine.on_ping(LINK, roots, now)
+        machine.next_timer(LINK, now)
+        now = later(now, LOOK_AGAIN)
+        return is_now or machine.on_due(LINK, now).all_roots
+
+    assert [is_told(roots) for _ in range(VAIN_MAX + 2)] == [True] * VAIN_MAX + [False] * 2
+    assert is_told(others)
+    assert [is_told(roots) for _ in range(VAIN_MAX + 1)] == [True] * VAIN_MAX + [False]
     # Where more is shared than before, the same roots are worth another look.
     machine.on_more_shared(LINK)
-    assert machine.on_ping(LINK, roots, START)
+    assert is_told(roots)
 
 
-def test_no_more_is_asked_of_a_link_than_it_can_answer() -> None:
+def test_no_more_is_asked_of_a_set_than_this_at_once() -> None:
     machine = Reconciliation()
     ids = tuple(b"%08d" % number for number in range(2 * ASKED_MAX))
     asks = machine.on_lacking(LINK, SET, SALT, ids, START)
@@ -304,6 +317,69 @@ def test_no_more_is_asked_of_a_link_than_it_can_answer() -> None:
     (more,) = machine.on_manifests(LINK, settled, START)
     assert more.ids == ids[ASKED_MAX : ASKED_MAX + 3]
     machine.check()
+
+
+def test_no_more_is_asked_of_a_link_than_it_can_answer() -> None:
+    """Of many sets together; what is answered makes room for whichever waits."""
+    machine = Reconciliation()
+    ids = tuple(b"%08d" % number for number in range(ASKED_MAX))
+    sets = [b"set %04d" % number for number in range(ASKED_OF_LINK_MAX // ASKED_MAX + 1)]
+    asks = [machine.on_lacking(LINK, one, SALT, ids, START) for one in sets]
+    assert [sum(len(ask.ids) for ask in one) for one in asks] == [
+        *[ASKED_MAX] * (len(sets) - 1),
+        0,
+    ]
+    machine.check()
+    (more,) = machine.on_manifests(LINK, Manifests(set_id=sets[0], answered=5, envelopes=()), START)
+    assert (more.set_id, more.ids) == (sets[-1], ids[:5])
+    machine.check()
+
+
+def test_what_was_told_under_two_salts_is_asked_for_under_each() -> None:
+    machine, other = Reconciliation(), SaltId(SALT.bundle_version, SALT.day + 1)
+    full = tuple(b"%08d" % number for number in range(ASKED_MAX))
+    machine.on_lacking(LINK, SET, SALT, full, START)
+    machine.on_lacking(LINK, SET, SALT, (b"before", b"as well"), START)
+    machine.on_lacking(LINK, SET, other, (b"after",), START)
+    settled = Manifests(set_id=SET, answered=ASKED_MAX, envelopes=())
+    assert machine.on_manifests(LINK, settled, START) == (
+        GetManifests(set_id=SET, salt=SALT, ids=(b"before", b"as well")),
+        GetManifests(set_id=SET, salt=other, ids=(b"after",)),
+    )
+
+
+def test_no_set_waits_for_another() -> None:
+    """What is done about one set must not show whether there is another, of which its members may
+    not know: each has limits and times of its own."""
+    hidden, ids = b"hidden", tuple(b"%08d" % number for number in range(2 * ASKED_MAX))
+    audience, other = EVERYBODY, factory.audience("cluster:prod", "service:hidden")
+
+    def course(*, is_hidden: bool) -> list[object]:
+        machine, own, seen = Reconciliation(), made_of([b"a"]), list[object]()
+        if is_hidden:
+            hidden_root = SetRoot(other, 1, b"another root 16b")
+            assert machine.on_root(LINK, hidden, SALT, own, hidden_root, START)
+            machine.on_lacking(LINK, hidden, SALT, ids, START)
+            machine.on_pushed(LINK, hidden, PUSHED_BYTES_MAX)
+            machine.on_unsent(LINK, other, START)
+            assert machine.wait(LINK, other, START)
+        machine.next_timer(LINK, START)
+        now = later(START, Duration(400))
+        seen.append(machine.room_unasked(LINK, SET))
+        seen.append(machine.wait(LINK, audience, now))
+        seen.append(machine.on_root(LINK, SET, SALT, own, told(1), now))
+        seen.append(machine.on_lacking(LINK, SET, SALT, ids, now))
+        machine.next_timer(LINK, now)
+        for at in range(now, later(now, Duration(2 * SILENCE)), 100):
+            machine.check()
+            owed = machine.on_due(LINK, Instant(at))
+            machine.next_timer(LINK, Instant(at))
+            if audience in owed.audiences:
+                seen.append(at)
+        return seen
+
+    assert course(is_hidden=True) == course(is_hidden=False)
+    assert course(is_hidden=False)[-2:] == [START + 400 + LOOK_AGAIN, START + 400 + SILENCE]
 
 
 def test_what_is_never_answered_is_given_up() -> None:
@@ -323,7 +399,7 @@ def test_memory_of_a_link_has_an_end_and_ends_with_it() -> None:
     machine, own = Reconciliation(), made_of([b"a"])
     for number in range(REMEMBERED_MAX + 1):
         machine.on_root(LINK, b"set %04d" % number, SALT, own, told(1), START)
-        machine.on_unsent(LINK, factory.audience("cluster:prod", f"service:s{number}"))
+        machine.on_unsent(LINK, factory.audience("cluster:prod", f"service:s{number}"), START)
     machine.check()
     machine.on_lost(LINK)
     assert machine.next_timer(LINK, START) is None

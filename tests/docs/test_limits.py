@@ -18,14 +18,15 @@ from fabgossip.core.ladder import IDLE_MS, SOURCES_MAX, TURN_MS_MIN
 from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
 from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Rate
 from fabgossip.core.reconciliation import ASKED_MAX as COMPARED_ASKED_MAX
-from fabgossip.core.reconciliation import LACKING_MAX as COMPARED_LACKING_MAX
 from fabgossip.core.reconciliation import (
+    ASKED_OF_LINK_MAX,
     PUSHED_BYTES_MAX,
     SILENCE,
     STARTED_MAX,
     VAIN_MAX,
     WAITS_MAX,
 )
+from fabgossip.core.reconciliation import LACKING_MAX as COMPARED_LACKING_MAX
 from fabgossip.core.sessions import NAMED_MAX, TOLD_MAX
 from fabgossip.core.slots import SERVED_PER_LINK_MAX, SERVED_SLOW_MAX
 from fabgossip.core.standing import (
@@ -131,8 +132,10 @@ def limits() -> dict[str, str]:
         "a comparison that brings nothing": seconds(SILENCE),
         "a comparison waiting for news under way": f"{WAITS_MAX} in a row, {seconds(SETTLED)} each",
         "comparisons of the same two roots": f"{VAIN_MAX} in a row",
-        "manifests given unasked in a comparison": kib(PUSHED_BYTES_MAX),
-        "manifests asked of a link by id and unanswered": f"{COMPARED_ASKED_MAX}",
+        "manifests of a set given unasked in a comparison": kib(PUSHED_BYTES_MAX),
+        "manifests asked of a link by id and unanswered": (
+            f"{COMPARED_ASKED_MAX} of a set, {ASKED_OF_LINK_MAX:,} of all"
+        ),
         "the same, not asked for yet": f"{COMPARED_LACKING_MAX:,}",
         "audiences a peer is remembered to have named": f"{NAMED_MAX:,}",
         "audiences a peer may tell the roots of at once": f"{TOLD_MAX:,}",

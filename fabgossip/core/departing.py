@@ -1,0 +1,110 @@
+"""What this node may hold no more leaves its disk.
+
+Decides: whether, and when, bytes that its own claims cover no more leave.
+Keeps: no outage takes anything away: only claims in force, in a node that is fresh; what any
+statement that may still be held names stays; nobody's pin outranks a claim.
+Must not know: how claims change, how a refused head leaves what is served and read.
+
+A head that is refused for its audience is already neither served nor applied, and its link is gone.
+Its bytes wait a little: whoever narrows a node by mistake mends that within seconds. Its manifest
+and its floor stay, so that nothing older is ever taken up.
+"""
+
+from typing import Final
+
+from fabgossip.core.activation import Activation
+from fabgossip.core.catalog import Head, HeadState, Refusal
+from fabgossip.core.effects import Fact, Record
+from fabgossip.core.keeping import Keeping
+from fabgossip.core.machines import Machines
+from fabgossip.core.own_contents import OwnContents
+from fabgossip.core.recording import fields_of
+from fabgossip.model.artifact import Manifest, VerifiedManifest
+from fabgossip.model.ids import ContentHash
+from fabgossip.model.mode import Mode
+from fabgossip.model.moment import Now
+from fabgossip.model.scope import may_hold
+from fabgossip.trust.rejections import RejectionCode
+
+STAYS_S: Final = 15
+"""From the refusal of a head until its bytes leave (*start*): with the turns of a refresh they are
+gone within a minute."""
+
+
+class Departing:
+    """Purges what claims cover no more."""
+
+    __slots__ = ("_activation", "_contents", "_keeping", "_m", "_purged", "_recalled")
+
+    def __init__(
+        self, machines: Machines, contents: OwnContents, activation: Activation, keeping: Keeping
+    ) -> None:
+        self._m = machines
+        self._contents = contents
+        self._activation = activation
+        self._keeping = keeping
+        self._recalled: dict[str, VerifiedManifest] = {}
+        """What a process before this one left and today's claims do not cover, by namespace."""
+        self._purged: dict[str, Refusal] = {}
+        """The heads whose bytes left, by namespace, and for which refusal."""
+
+    def on_recalled(self, verified: VerifiedManifest) -> None:
+        """The disk holds what was refused for its audience; no head stands for it."""
+        self._recalled[verified.manifest.namespace.text] = verified
+
+    def on_refresh(self, now: Now) -> None:
+        """Let leave what has to. Cost: O(heads), at each turn."""
+        if self._m.beliefs.mode(now) is not Mode.FRESH:
+            return
+        recalled, self._recalled = self._recalled, {}
+        for verified in recalled.values():
+            if self._is_foreign(verified.manifest):
+                self._purge(verified, [verified])
+        before, self._purged = self._purged, {}
+        for head in self._m.catalog.heads():
+            refusal = self._left_by(head, now)
+            if refusal is None:
+                continue
+            name = head.manifest.namespace.text
+            self._purged[name] = refusal
+            if before.get(name) is not refusal:
+                self._purge(head.verified, _all_of(head))
+
+    def _left_by(self, head: Head, now: Now) -> Refusal | None:
+        """By which refusal a head's bytes are to be gone, None if they may stay."""
+        refusal = head.refusal
+        if head.state is not HeadState.REFUSED or refusal is None:
+            return None
+        is_left = refusal.code is RejectionCode.AUDIENCE_NOT_OURS and self._is_foreign(
+            head.manifest
+        )
+        return refusal if is_left and now.unix - refusal.at >= STAYS_S else None
+
+    def _is_foreign(self, manifest: Manifest) -> bool:
+        kind, name = manifest.artifact_type.value, manifest.namespace.text
+        return not may_hold(manifest.audience, kind, name, self._m.beliefs.facts.own)
+
+    def _purge(self, verified: VerifiedManifest, statements: list[VerifiedManifest]) -> None:
+        self._activation.take_away(verified.manifest.namespace.text, purge=True)
+        hashes = {one.manifest.content_hash: None for one in statements}
+        leaving = [one for one in hashes if self._may_leave(one)]
+        for content_hash in leaving:
+            self._keeping.end_pins(content_hash)
+            self._contents.evict(content_hash)
+        if leaving:
+            fields = fields_of(verified, "outside the claims")
+            self._m.out.append(Record(fact=Fact.CONTENT_PURGED, fields=fields))
+
+    def _may_leave(self, content_hash: ContentHash) -> bool:
+        named = self._m.catalog.by_content(content_hash)
+        is_needed = any(not self._is_foreign(one.manifest) for _, one in named)
+        return self._contents.size_of(content_hash) > 0 and not is_needed
+
+
+def _all_of(head: Head) -> list[VerifiedManifest]:
+    """What is said of a head, and of those it replaced whose bytes may still be here."""
+    found, at = list[VerifiedManifest](), head
+    while at.replaces is not None:
+        found += at.statements
+        at = at.replaces
+    return found + list(at.statements)
