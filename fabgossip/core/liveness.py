@@ -1,12 +1,14 @@
 """Whether the other end of a link lives: pings, what is heard, suspicion, the end.
 
 Decides: when a link is suspect, when it is down, when to look again.
-Keeps: any frame is a sign of life; nobody is down before one more ping had its time; what is judged
-here is our own links and is told to nobody.
+Keeps: nobody is down of whom anything was heard since, nor before one more ping had its time; when
+a link becomes suspect does not hang on what else it carries, of which others may not know; what is
+judged here is our own links and is told to nobody.
 Must not know: who is at the other end, what a link is for.
 
 - The side that dialled pings every `ping_interval_ms`; an answer is due within `pong_deadline_ms`.
 - The other side expects a ping within `silence_max_ms`: interval, its jitter and the answer's time.
+- Who misses that is suspect until a ping or an answer comes, and is down if nothing does.
 - Links of thin nodes are pinged every 60 s and suspect after 75 s.
 - Deadlines are multiplied by 1 + the lag score; from score 3 on no suspect goes down.
 """
@@ -53,6 +55,9 @@ class _Pulse:
     is_dialer: bool
     since: Instant
     heard_at: Instant
+    """When any frame came last."""
+    signed_at: Instant
+    """When a ping or an answer to one came last."""
     is_thin: bool = False
     sequence: int = 0
     asked_at: Instant | None = None
@@ -77,7 +82,7 @@ class Liveness:
 
     def on_connected(self, link: LinkId, node_id: NodeId, now: Instant, *, is_dialer: bool) -> None:
         """A link passed TLS."""
-        self._pulses[link] = _Pulse(node_id, is_dialer, now, now)
+        self._pulses[link] = _Pulse(node_id, is_dialer, now, now, now)
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended."""
@@ -92,6 +97,12 @@ class Liveness:
         pulse = self._pulses.get(link)
         if pulse is not None:
             pulse.heard_at = now
+
+    def on_sign(self, link: LinkId, now: Instant) -> None:
+        """A ping or an answer to one came: these come whatever else there is to say."""
+        pulse = self._pulses.get(link)
+        if pulse is not None:
+            pulse.signed_at = now
             pulse.suspect_since = None
 
     def on_welcome(self, link: LinkId, now: Instant) -> None:
@@ -148,7 +159,7 @@ class Liveness:
             pulse.look_at = None if asked is None else later(asked, deadline)
         else:
             silence = THIN_SILENCE_MS if pulse.is_thin else self._config.silence_max_ms
-            pulse.look_at = later(pulse.heard_at, self._patience(silence, now))
+            pulse.look_at = later(pulse.signed_at, self._patience(silence, now))
         if pulse.look_at is not None and is_due(pulse.look_at, now):
             pulse.look_at = later(now, DOWN_AFTER)
         return pulse.look_at
@@ -164,7 +175,8 @@ class Liveness:
         if pulse.look_at is not None:
             self._lag.on_timer(pulse.look_at, now)
         if pulse.suspect_since is not None:
-            is_over = is_due(later(pulse.suspect_since, DOWN_AFTER), now)
+            since = max(pulse.suspect_since, pulse.heard_at)
+            is_over = is_due(later(since, DOWN_AFTER), now)
             return Life.DOWN if is_over and self._lag.score(now) < LAG_MAX else Life.DOUBTED
         if not self._is_overdue(pulse, now):
             return Life.ALIVE
@@ -173,15 +185,15 @@ class Liveness:
 
     def _is_overdue(self, pulse: _Pulse, now: Instant) -> bool:
         if pulse.is_dialer:
-            if pulse.asked_at is None or pulse.heard_at > pulse.asked_at:
+            if pulse.asked_at is None or pulse.signed_at > pulse.asked_at:
                 return False
             deadline = self._patience(self._config.pong_deadline_ms, now)
             return elapsed(pulse.asked_at, now) >= deadline
         silence = THIN_SILENCE_MS if pulse.is_thin else self._config.silence_max_ms
-        return elapsed(pulse.heard_at, now) >= self._patience(silence, now)
+        return elapsed(pulse.signed_at, now) >= self._patience(silence, now)
 
     def is_suspect(self, link: LinkId) -> bool:
-        """Whether a link missed a deadline and said nothing since."""
+        """Whether a link missed a deadline, and neither asked nor answered since."""
         pulse = self._pulses.get(link)
         return pulse is not None and pulse.suspect_since is not None
 

@@ -171,7 +171,9 @@ class Neighbors:
         """A link brought a sign of life, or something of use."""
         self.liveness.on_heard(link, now)
         tie = self._company.ties.find(link)
-        if tie is not None and not isinstance(message, Ping | Pong):
+        if isinstance(message, Ping | Pong):
+            self.liveness.on_sign(link, now)
+        elif tie is not None:
             tie.used_at = now
 
     def on_ask(self, link: LinkId, ask: NeighborAsk, now: Instant) -> Reply:

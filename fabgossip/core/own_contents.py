@@ -24,12 +24,15 @@ class OwnContents:
     __slots__ = (
         "_held",
         "_m",
+        "_wanted_for",
     )
 
     def __init__(self, machines: Machines) -> None:
         self._m = machines
         self._held: dict[ContentHash, int] = {}
         """The contents on this disk and their sizes."""
+        self._wanted_for = (0, machines.beliefs.facts.own)
+        """By which duties and claims it was last looked what else is wanted."""
 
     def on_held(self, content_hash: ContentHash, size: int, verified_at: UnixTime) -> None:
         """A content is on the disk, hashed last at this time."""
@@ -65,14 +68,19 @@ class OwnContents:
         )
 
     def want_again(self, now: Now) -> None:
-        """Want what is behind and not wanted: it was refused when too much was. Cost: O(heads),
-        once there is room."""
+        """Want what is behind and not wanted: it was refused when too much was, or was not for
+        this node when it came. Cost: O(heads), once there is room."""
+        wanted_for = (self._m.placement.revision, self._m.beliefs.facts.own)
+        is_other = wanted_for != self._wanted_for
         for head in self._m.catalog.heads():
             if self._m.fetching.is_full:
                 return
+            if is_other and head.state is HeadState.KNOWN and self.is_wanted(head.verified):
+                head.state = HeadState.BEHIND
             is_lost = head.state is HeadState.BEHIND and head.is_durable
             if is_lost and self._m.chains.find(head.manifest.namespace.text) is None:
                 self.want(head.verified, None, now)
+        self._wanted_for = wanted_for
 
     def take(self, verified: VerifiedManifest, request: RequestId) -> None:
         """Take a submitted content from the request that brought it."""

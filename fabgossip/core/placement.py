@@ -22,16 +22,19 @@ _StoresKey: TypeAlias = tuple[Audience, ArtifactType, int]
 class Placement:
     """The storage directories held, by namespace."""
 
-    __slots__ = ("_directories", "_own_id", "_stores")
+    __slots__ = ("_directories", "_own_id", "_stores", "revision")
 
     def __init__(self, own_id: NodeId) -> None:
         self._own_id = own_id
         self._directories: dict[str, StorageDirectory] = {}
+        self.revision = 0
+        """Grows whenever duties may be others than before."""
         self._stores: dict[_StoresKey, dict[NodeId, FailureDomain]] = {}
 
     def on_directory(self, namespace: str, directory: StorageDirectory | None) -> None:
         """The storage directory of a namespace is now this one (None: gone)."""
         self._stores.clear()
+        self.revision += 1
         if directory is None:
             self._directories.pop(namespace, None)
         else:

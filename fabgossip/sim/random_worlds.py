@@ -26,7 +26,6 @@ FAULTS: Final = (
     ("isolate", ""),
     ("isolate", 'with = { direction = "in" }'),
     ("partition", ""),
-    ("half_open", ""),
     ("reset", ""),
     ("latency", 'with = { add = "30ms" }'),
     ("wall_step", "with = { by = 40 }"),
@@ -34,7 +33,8 @@ FAULTS: Final = (
     ("pause", ""),
 )
 """None that draws for each packet or counts bytes: what is hidden would shift the draws and the
-counts of what is not (`loss`, `slow_reader`, `disk_full`)."""
+counts of what is not (`loss`, `slow_reader`, `disk_full`). And none that ends a link for who says
+something on it: whatever is said first ends it for all (`half_open`)."""
 STOPPING: Final = ("crash", "pause")
 """Of edge nodes only: the control plane hands out one thing after the other, so what is hidden and
 cannot be handed out would hold up what is not."""

@@ -2,12 +2,13 @@
 
 Decides: held, violated or unproved.
 Keeps: a node is held to its newest claims from a second after the snapshot that has them is on its
-disk; what it has not heard of binds nobody.
+disk; what it has not heard of binds nobody; bytes may stay for a minute in which nothing befell it,
+and for as long as it is not fresh.
 Must not know: what a node decides, or why.
 
 | id | an honest node never ... |
 |---|---|
-| S3 | tells of, serves or newly applies what its own claims cover no more |
+| S3 | tells of, serves, newly applies or keeps what its own claims cover no more |
 """
 
 from typing import Final
@@ -15,15 +16,18 @@ from typing import Final
 from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import Message
+from fabgossip.model.mode import Mode
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.checkers import Docket
-from fabgossip.sim.kept import Local
+from fabgossip.sim.kept import Kept, Local
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.restrictions import told
 from fabgossip.sim.world import NS_PER_S
 
 BINDS_NS: Final = NS_PER_S
 """From the snapshot on the disk until it binds (*start*)."""
+PURGES_NS: Final = 60 * NS_PER_S
+"""From then until the bytes are gone (*start*)."""
 
 
 class Scoped:
@@ -35,6 +39,8 @@ class Scoped:
         self._count = docket.open("S3")
         self._since: dict[int, int] = {}
         """When nodes whose claims changed learned of it."""
+        self._disturbed: dict[int, int] = {}
+        """When a process last began, or doubted or believed anew its clock or its memory."""
         self._shown: dict[tuple[int, str], Order | None] = {}
 
     def on_durable_manifest(self, index: int, verified: VerifiedManifest) -> None:
@@ -43,6 +49,10 @@ class Scoped:
         is_own = manifest.namespace.node_id == self._ledger.node_id(index)
         if is_own and self._ledger.on_own_snapshot(index, manifest.order):
             self._since[index] = self._docket.now_ns
+
+    def on_disturbed(self, index: int) -> None:
+        """Something befell it after which it may not be fresh for a while."""
+        self._disturbed[index] = self._docket.now_ns
 
     def on_wiped(self, index: int) -> None:
         """Its disk is another one."""
@@ -70,6 +80,22 @@ class Scoped:
         issued = self._ledger.by_order(namespace, local.newest)
         if issued is not None:
             self._judge("applied", index, issued)
+
+    def on_audit(self, index: int, disk: Kept, mode: Mode) -> None:
+        """A phase is over: what still lies on its disk. Cost: O(contents)."""
+        since = max(self._since.get(index, self._docket.now_ns), self._disturbed.get(index, 0))
+        if mode is not Mode.FRESH or self._docket.now_ns - since <= PURGES_NS:
+            return
+        for content_hash in disk.contents:
+            named = self._ledger.by_content(content_hash)
+            own = [one for one in named if self._ledger.may_know(index, one)]
+            for issued in (own or named)[:1]:
+                self._judge("kept", index, issued)
+        for namespace, local in disk.local.items():
+            for order in local.versions:
+                issued_at = self._ledger.by_order(namespace, order)
+                if issued_at is not None:
+                    self._judge("kept for consumers", index, issued_at)
 
     def _judge(self, what: str, index: int, issued: Issued) -> None:
         self._count.checks += 1

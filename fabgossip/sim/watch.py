@@ -17,7 +17,7 @@ from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import Message, TrafficClass
 from fabgossip.model.moment import Now
-from fabgossip.model.persistence import Change, PutClaimsSeen
+from fabgossip.model.persistence import Change, PutClaimsSeen, PutClockDoubt, PutMemory
 from fabgossip.model.scope import Entitlements
 from fabgossip.sim.agreement import Agreement
 from fabgossip.sim.anchored import Anchored
@@ -241,6 +241,8 @@ class Watch:
             self._survived.on_committed(index, changes)
             self._permitted.on_committed(index, changes)
             self._anchored.on_committed(index, changes)
+            if any(isinstance(one, PutClockDoubt | PutMemory) for one in changes):
+                self._scoped.on_disturbed(index)
             for change in changes:
                 if isinstance(change, PutClaimsSeen):
                     self.ledger.on_claims_seen(index, change.node_id, change.version)
@@ -282,6 +284,7 @@ class Watch:
         if index not in self._hostile:
             self._survived.on_started(index, started, local)
             self._permitted.on_started(index, started)
+            self._scoped.on_disturbed(index)
         self._floors.on_started(index, started)
 
     def crashed(self, index: int) -> None:
@@ -372,6 +375,7 @@ class Watch:
         """The kernel of a machine said something of its clock."""
         self.docket.now_ns = self._world.now_ns
         self._permitted.on_clock_word(index, is_synchronized=is_synchronized)
+        self._scoped.on_disturbed(index)
 
     def audit(self, index: int, view: View, disk: SimDisk, links: frozenset[LinkId]) -> None:
         """A phase of the run is over; a node that is up is asked for all it shows."""
@@ -380,6 +384,7 @@ class Watch:
         self.docket.now_ns = self.liveness.now_ns = self._world.now_ns
         now = self._now_at(index)
         self._reported.on_audit(index, view, disk, links, now)
+        self._scoped.on_audit(index, disk, view.snapshot(now).mode)
         self._wanting.on_audit(index, view, now.instant)
 
     def mended(self) -> None:

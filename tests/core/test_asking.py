@@ -21,6 +21,7 @@ from fabgossip.model.messages import (
     NeighborAsk,
     NeighborPurpose,
     Ping,
+    Pong,
 )
 from fabgossip.model.topology import PeerClass
 from tests.core.artifacts import Artifact, peers, record, revocations, routes
@@ -175,13 +176,13 @@ def test_a_link_in_doubt_carries_no_announcement_whole_and_is_replaced_at_once()
     for link in links:
         story.hear(link, YES)
     in_vain(story).wait(1_500)
-    story.hear(links[1], Have(audience=routes().manifest.audience, prefixes=()))
+    story.hear(links[1], Pong(sequence=1))
     story.when(TimerFired(timer=SilenceDue(link=links[0])))
     assert story.find(Disconnect) == []
     assert story.node.view.snapshot(story.now).neighbors.suspects == 1
     assert of(story.sent(links[0]), Ping)
     assert story.find(Dial), "somebody else"
-    story.hear(links[0], Have(audience=routes().manifest.audience, prefixes=()))
+    story.hear(links[0], Pong(sequence=2))
     assert story.node.view.snapshot(story.now).neighbors.suspects == 0
 
 

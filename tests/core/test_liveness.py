@@ -1,5 +1,6 @@
 """Who is silent is doubted, asked once more, and given up: in that order and in time."""
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -113,14 +114,32 @@ def test_who_waits_for_a_ping_doubts_after_the_longest_silence_and_asks_itself()
 
 
 @pytest.mark.parametrize("make", [dialed, accepted])
-def test_any_frame_is_a_sign_of_life(make: object) -> None:
-    liveness = dialed() if make is dialed else accepted()
+def test_a_ping_or_an_answer_ends_a_doubt(make: Callable[[], Liveness]) -> None:
+    liveness = make()
     silent = Instant(CONFIG.silence_max_ms)
-    liveness.on_heard(A, Instant(silent - 1))
+    liveness.on_sign(A, Instant(silent - 1))
     assert liveness.look(A, silent) is Life.ALIVE
     assert liveness.look(A, Instant(4 * silent)) in (Life.SUSPECT, Life.ALIVE)
-    liveness.on_heard(A, Instant(4 * silent + 1))
+    liveness.on_sign(A, Instant(4 * silent + 1))
     assert not liveness.is_suspect(A)
+
+
+@pytest.mark.parametrize("make", [dialed, accepted])
+def test_any_other_frame_keeps_a_link_and_ends_no_doubt(make: Callable[[], Liveness]) -> None:
+    """When a link is doubted shows to others; of what it carries they may not know."""
+    courses = []
+    for is_busy in (False, True):
+        liveness, now, course = make(), Instant(0), list[tuple[Instant, Life]]()
+        for _ in range(4):
+            now = liveness.next_look_at(A, now) or now
+            if is_busy:
+                liveness.on_heard(A, now)
+            course.append((now, liveness.look(A, now)))
+        courses.append(course)
+    idle, busy = courses
+    assert [life for _, life in idle[:2]] == [Life.SUSPECT, Life.DOWN]
+    assert [life for _, life in busy] == [Life.SUSPECT, *[Life.DOUBTED] * 3]
+    assert idle[0] == busy[0]
 
 
 def test_each_end_notices_a_silent_peer_within_its_longest_silence() -> None:
@@ -151,7 +170,7 @@ def test_a_node_that_is_late_itself_gives_others_time_and_from_three_on_ends_nob
         assert liveness.look(A, now) in (Life.DOUBTED, Life.DOWN)
     assert liveness.next_look_at(A, now) is not None
     assert liveness.look(A, Instant(now + 2 * DOWN_AFTER)) is Life.DOUBTED
-    liveness.on_heard(A, now)
+    liveness.on_sign(A, now)
     later_on = liveness.next_look_at(A, now)
     assert later_on is not None
     assert later_on - now > 3 * CONFIG.silence_max_ms

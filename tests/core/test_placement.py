@@ -4,7 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabgossip.core.effects import Materialize, ReceiveContent
-from fabgossip.core.events import ContentLost, FetchRequest, RequestId, RequestMade
+from fabgossip.core.events import (
+    ContentLost,
+    FetchRequest,
+    RefreshDue,
+    RequestId,
+    RequestMade,
+    TimerFired,
+)
 from fabgossip.core.placement import Placement
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.ids import NodeId
@@ -96,6 +103,26 @@ def test_what_is_not_ours_by_duty_is_known_and_not_fetched() -> None:
     story.when(ContentLost(content_hash=for_globex.content_hash))
     assert story.trusted[for_globex.tail][1] == "known"
     assert story.find(ReceiveContent) == []
+
+
+def test_a_new_duty_is_taken_up_for_what_was_known_before() -> None:
+    """Where holders leave, those that take their place have long known what they are to hold."""
+    rule = ReplicationRule(
+        artifact_type=ArtifactType.SERVICE_ASSIGNMENT_BUNDLE, replicas=1, on_demand=True
+    )
+    story = Story()
+    origin = story.link("n2")
+    story.accept(stores("s1", replication=ReplicationPolicy(rules=(rule,))), origin)
+    for_globex = artifact(
+        ArtifactType.SERVICE_ASSIGNMENT_BUNDLE, "org/globex/services/web", content=b"web"
+    )
+    story.announce(for_globex, origin).persisted()
+    story.when(TimerFired(timer=RefreshDue()))
+    assert story.trusted[for_globex.tail][1] == "known"
+    story.accept(stores("s1", version=8), origin)
+    story.when(TimerFired(timer=RefreshDue()))
+    assert story.trusted[for_globex.tail][1] == "behind"
+    assert story.node.view.wants_of(for_globex.content_hash)
 
 
 def test_the_signed_number_of_versions_is_kept() -> None:

@@ -6,12 +6,13 @@ import pytest
 
 from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.messages import Announce, Announced
+from fabgossip.model.mode import Mode
 from fabgossip.model.scope import Entitlements
 from fabgossip.sim.checkers import Applied, Disclosed, Docket
-from fabgossip.sim.kept import Local
+from fabgossip.sim.kept import Kept, Local
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.run import Run
-from fabgossip.sim.scoped import BINDS_NS, Scoped
+from fabgossip.sim.scoped import BINDS_NS, PURGES_NS, Scoped
 from tests.sim.factory import OFTEN, SEVEN, TOPOLOGY, run_of, scenario
 
 ACME, STORE = 2, 6
@@ -96,3 +97,27 @@ def test_s1_and_s2_go_by_the_newest_claims_a_node_durably_has(truth: Truth) -> N
     assert truth.ledger.on_own_snapshot(ACME, truth.own.manifest.order)
     applied.on_materialized(ACME, BUNDLE, local)
     assert truth.signatures() == ["S1/sent/announce", "S2/materialized"]
+
+
+def test_s3_lets_bytes_stay_for_a_minute_and_while_the_node_is_not_fresh(truth: Truth) -> None:
+    checker, issued = Scoped(truth.ledger, truth.docket), truth.ledger.newest(BUNDLE)
+    assert issued is not None
+    disk = Kept(
+        contents={issued.manifest.content_hash: issued.content},
+        local={BUNDLE: Local(versions={issued.manifest.order: issued.content})},
+    )
+    truth.shrink()
+    checker.on_durable_manifest(ACME, truth.own)
+    truth.docket.now_ns += PURGES_NS
+    checker.on_audit(ACME, disk, Mode.FRESH)
+    truth.docket.now_ns += 1
+    checker.on_audit(ACME, disk, Mode.STALE)
+    checker.on_disturbed(ACME)
+    checker.on_audit(ACME, disk, Mode.FRESH)
+    checker.on_audit(STORE, disk, Mode.FRESH)
+    assert truth.signatures() == []
+    truth.docket.now_ns += PURGES_NS + 1
+    checker.on_audit(ACME, Kept(), Mode.FRESH)
+    assert truth.signatures() == []
+    checker.on_audit(ACME, disk, Mode.FRESH)
+    assert truth.signatures() == ["S3/kept", "S3/kept for consumers"]
