@@ -99,14 +99,15 @@ class Space:
             return usage.used_bytes + size <= self._limits.quota_bytes + TRUST_RESERVE_BYTES
         if self._trouble is SpaceTrouble.READ_ONLY:
             return False
-        shortage = self._shortage(size, usage)
+        shortage = self.shortage(size, usage)
         if shortage is None:
             return True
         self._refused = size if self._refused is None else min(size, self._refused)
         self._trouble = shortage
         return False
 
-    def _shortage(self, size: int, usage: DiskUsage) -> SpaceTrouble | None:
+    def shortage(self, size: int, usage: DiskUsage) -> SpaceTrouble | None:
+        """What so many bytes more would run out of."""
         limits = self._limits
         if usage.used_bytes + size > limits.quota_bytes:
             return SpaceTrouble.QUOTA
@@ -122,7 +123,7 @@ class Space:
         """How it fares now; what did not fit may fit by now."""
         while self._failures and elapsed(self._failures[0], now) >= FAILURES_WITHIN:
             self._failures.popleft()
-        shortage = None if self._refused is None else self._shortage(self._refused, usage)
+        shortage = None if self._refused is None else self.shortage(self._refused, usage)
         if shortage is None:
             self._refused = None
         is_failing = len(self._failures) == FAILURES_MAX

@@ -201,6 +201,10 @@ class SimDisk(Kept):
             self._look_later()
         return is_taken
 
+    def has_room(self, size: int) -> bool:
+        """Whether a content of this size would fit, as far as anybody can tell from outside."""
+        return self._space.shortage(size, self._usage()) is None
+
     def _usage(self) -> DiskUsage:
         used = sum(map(len, self.contents.values()))
         free = max(0, self.free_bytes - used)

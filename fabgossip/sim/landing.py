@@ -122,6 +122,14 @@ class Landed:
             if is_due and held < owed.issued.manifest.order:
                 self._violated("L8", "behind", index, owed.issued)
 
+    def is_owed(self, index: int, issued: Issued) -> bool:
+        """Whether a version came so long ago that a node that is up should have it, and is the
+        newest that came."""
+        landings = self._landings.get(issued.manifest.namespace.text)
+        if not landings or landings[-1].issued is not issued or not self._is_up(index):
+            return False
+        return self._docket.now_ns > self._due_ns(index, landings[-1])
+
     def on_end(self) -> None:
         """The run is over."""
         for landings in self._landings.values():

@@ -15,6 +15,7 @@ from typing import Final
 from fabgossip.core.effects import Answer, Outcome
 from fabgossip.core.rosters import Rosters
 from fabgossip.errors import ScenarioError
+from fabgossip.model.artifact import Manifest
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.sim.adversary import maker_of
@@ -541,6 +542,7 @@ class Run:
             return
         watch.whole.on_pieces(watch.agreement)
         watch.landed.on_end()
+        watch.replicated.on_end(self._holds)
         watch.dropped.on_end(
             [
                 (index, other)
@@ -555,6 +557,10 @@ class Run:
         if settled is not None:
             sent = self.network.frames_sent - settled.frames
             watch.calm.on_end(sent, self.world.now_ns - settled.at_ns)
+
+    def _holds(self, index: int, manifest: Manifest) -> bool:
+        disk = self.hosts[index].disk
+        return manifest.content_hash in disk.sizes or not disk.has_room(manifest.content_size)
 
     def _met(self, one: Expectation, spread: Spread) -> Met:
         idle = self._idle()

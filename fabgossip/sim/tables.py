@@ -15,8 +15,8 @@ from fabgossip.wire.tables import Problem, TableError, parse_toml, structure_tab
 
 NODES_MAX: Final = 100_000
 CHECKERS: Final = (
-    "S1", "S2", "S3", "S4", "S5", "S6", "S8", "S9", "S10", "S11", "S12", "S13", "S15", "S17",
-    "S19", "S20", "S21", "S22", "S24", "L1", "L3", "L4", "L5", "L6", "L7", "L8", "L9",
+    "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12", "S13", "S14", "S15",
+    "S17", "S19", "S20", "S21", "S22", "S24", "L1", "L2", "L3", "L4", "L5", "L6", "L7", "L8", "L9",
 )  # fmt: skip
 """What `proves` can name."""
 _WORDS: Final = {"for": "for_", "with": "with_"}

@@ -21,6 +21,7 @@ from fabgossip.model.persistence import Change, PutClaimsSeen, PutClockDoubt, Pu
 from fabgossip.model.scope import Entitlements
 from fabgossip.sim.agreement import Agreement
 from fabgossip.sim.anchored import Anchored
+from fabgossip.sim.authentic import Authentic
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.checkers import (
     Alive,
@@ -47,6 +48,7 @@ from fabgossip.sim.naming import Named
 from fabgossip.sim.network import End, SentFrame
 from fabgossip.sim.observing import CONNECTED, LOST, Observers
 from fabgossip.sim.permitted import Permitted
+from fabgossip.sim.replicated import Replicated
 from fabgossip.sim.reporting import Reported, Wanting
 from fabgossip.sim.restrictions import Revoked, Withdrawn
 from fabgossip.sim.scoped import Scoped
@@ -110,10 +112,12 @@ class Watch:
         self._permitted = Permitted(ledger, docket)
         self._scoped = Scoped(ledger, docket)
         self._anchored = Anchored(ledger, docket)
+        self._authentic = Authentic(ledger, docket)
         self._reported = Reported(ledger, docket)
         self._wanting = Wanting(ledger, self.liveness)
         self._now_at = limits.now_at
         self.landed = Landed(ledger, self.liveness, limits.is_up, limits.deadlines)
+        self.replicated = Replicated(ledger, self.liveness, self.landed)
         self._lasting = Lasting(ledger, self.liveness, lambda index: limits.now_at(index).unix)
         self._alive = Alive(ledger, docket)
         self.climbed = Climbed(ledger, docket)
@@ -220,6 +224,7 @@ class Watch:
         self._withdrawn.on_durable_manifest(index, verified)
         self._scoped.on_durable_manifest(index, verified)
         self._anchored.on_durable_manifest(index, verified, floor)
+        self._authentic.on_durable_manifest(index, verified)
         self.measures.on_durable_manifest(index, verified, self._world.now_ns)
         issued = self.ledger.by_envelope(verified.envelope)
         if issued is not None and issued.manifest.base is None:
@@ -255,6 +260,7 @@ class Watch:
         self._survived.on_fell_back(index, kept)
         self._permitted.on_fell_back(index, kept)
         self._anchored.on_fell_back(index, kept)
+        self._authentic.on_fell_back(index, kept)
         for verified in (*kept.heads.values(), *kept.increments.values()):
             self.durable_manifest(index, verified, kept.floor_of(verified.manifest.namespace.text))
         for content_hash in kept.contents:
@@ -315,6 +321,7 @@ class Watch:
         self._permitted.on_wiped(index)
         self._scoped.on_wiped(index)
         self._anchored.on_wiped(index)
+        self._authentic.on_wiped(index)
         self.landed.on_wiped(index)
         self._revoked.on_wiped(index)
         self._withdrawn.on_wiped(index)
