@@ -13,7 +13,7 @@ from fabgossip.core.announcing import Announcing
 from fabgossip.core.assembling import Assembling
 from fabgossip.core.attempts import SKIPPED, LastGood
 from fabgossip.core.catalog import HeadState, prefix_of
-from fabgossip.core.effects import Dial, Fact, ReceiveContent, Record, SetTimer
+from fabgossip.core.effects import CancelContent, Dial, Fact, ReceiveContent, Record, SetTimer
 from fabgossip.core.events import (
     ContentFailed,
     ContentStored,
@@ -179,6 +179,9 @@ class Acquisition:
         """A content is here; the wants it ends, if anybody waited for it."""
         stored = event.wanted
         ended = self._m.fetching.on_stored(stored, event.link, now.instant)
+        for link, content_hash in self._m.fetching.needless:
+            self._m.out.append(CancelContent(link=link, content_hash=content_hash))
+        self._m.fetching.needless.clear()
         for want in ended:
             if want.state is WantState.SATISFIED:
                 self._following.on_superseded(want.verified, now)

@@ -16,12 +16,13 @@ from fabgossip.core.backlog import DUE_MAX, Awaited, Backlog, Slot, Token
 from fabgossip.core.circuits import Circuits
 from fabgossip.core.config import FetchingConfig, RecoveryConfig
 from fabgossip.core.credence import Credence
+from fabgossip.core.hedging import Hedging
 from fabgossip.core.in_flight import InFlight
 from fabgossip.core.ladder import TURN_MS_MIN, Step
-from fabgossip.core.sources import Choice, Room, Supply, Turn, is_of, next_source
+from fabgossip.core.sources import Choice, Room, Supply, Turn, beside, is_of, next_source
 from fabgossip.core.tolls import Tolls
 from fabgossip.core.visits import Visits
-from fabgossip.core.wants import Source, Want, WantState
+from fabgossip.core.wants import Source, Try, Want, WantState
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Instant
 
@@ -34,7 +35,8 @@ class Asking:
     """The wants that have a source, and those that look for one."""
 
     __slots__ = (
-        "_circuits", "_credence", "_in_flight", "_may_dial", "_tolls", "backlog", "visits",
+        "_circuits", "_credence", "_hedging", "_in_flight", "_may_dial", "_tolls", "backlog",
+        "visits",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +48,7 @@ class Asking:
     ) -> None:
         self._tolls = Tolls(recovery)
         self._in_flight = InFlight(config)
+        self._hedging = Hedging()
         self._circuits = circuits
         self._credence = credence
         self._may_dial = 0
@@ -65,10 +68,26 @@ class Asking:
             return
         if want.state is WantState.DIALING:
             self.visits.on_over(want)
+            self._circuits.on_settled(want.source.node_id)
         else:
-            self._in_flight.on_over(want.source.node_id, is_trust=want.is_trust)
-        self._circuits.on_settled(want.source.node_id)
+            for one in want.tries:
+                self._end(want, one)
+        self._hedging.on_over(want)
         want.source = None
+        want.beside.clear()
+
+    def _end(self, want: Want, one: Try) -> None:
+        self._in_flight.on_over(one.source.node_id, is_trust=want.is_trust)
+        self._circuits.on_settled(one.source.node_id)
+
+    def on_one_over(self, want: Want, one: Try) -> None:
+        """One of several that a want asks is over; another one goes on."""
+        self._end(want, one)
+        if one in want.beside:
+            want.beside.remove(one)
+            return
+        goes_on = want.beside.pop()
+        want.source, want.reason, want.asked_at = goes_on.source, goes_on.reason, goes_on.asked_at
 
     def is_asked(self, node_id: NodeId) -> bool:
         """Whether a content is on its way from a node."""
@@ -104,9 +123,30 @@ class Asking:
             else:
                 self._start(want, choice, now)
                 started.append(want)
+        started += self._hedge(supply_of, now)
         is_done = self._next_look(now) is None
         look_at = self._look_at(now) if is_done else now
         return Turn(tuple(started), tuple(dialing), tuple(parked), look_at)
+
+    def _hedge(self, supply_of: Callable[[Want], Supply], now: Instant) -> Iterator[Want]:
+        """Ask somebody beside each source that has been silent for too long."""
+        for want in self._hedging.next_silent(now):
+            if not self._in_flight.has_room(is_trust=want.is_trust):
+                continue
+            choice = beside(want, self.heard(supply_of(want), now), self._room(want, now), now)
+            if choice.source is not None:
+                self._hedging.on_beside(want)
+                yield self._start_beside(want, choice.source, choice, now)
+
+    def _start_beside(self, want: Want, source: Source, choice: Choice, now: Instant) -> Want:
+        """The newest is the source; those before it go on beside it."""
+        want.beside = list(want.tries)
+        self._circuits.on_asked(source.node_id)
+        want.asked += 1
+        want.source, want.reason, want.turn_ms = source, choice.reason, choice.turn_ms
+        want.asked_at = now
+        self._in_flight.on_started(source.node_id, is_trust=want.is_trust)
+        return want
 
     def _looks(self, now: Instant) -> Iterator[Want]:
         for _ in range(LOOKS_MAX):
@@ -141,7 +181,7 @@ class Asking:
 
     def _look_at(self, now: Instant) -> Instant | None:
         """When a turn is over, a wait, or a token comes, whichever is first."""
-        ends = [self.visits.next_end(), self.backlog.next_end()]
+        ends = [self.visits.next_end(), self.backlog.next_end(), self._hedging.next_end()]
         for want in self.backlog.first_for_tokens():
             ends.append(self._tolls.next_at(want.step, want, now))
         return min((one for one in ends if one is not None), default=None)
@@ -160,13 +200,15 @@ class Asking:
                 turn_ms = max(want.left_ms(now), TURN_MS_MIN)
                 return Choice(source=found, turn_ms=turn_ms, reason=want.reason, is_paid=True)
             want.note(node_id=visited, outcome=NOT_ASKED, reason=want.reason, at=want.asked_at)
-        room = Room(
+        return next_source(want, self.heard(supply, now), self._room(want, now), now)
+
+    def _room(self, want: Want, now: Instant) -> Room:
+        return Room(
             is_full=partial(self._is_full, want),
             token_at=lambda step, one: self._tolls.next_at(step, one, now),
             circuit_of=lambda node_id: self._circuits.state_of(node_id, now),
             probe_at=self._circuits.probe_at,
         )
-        return next_source(want, self.heard(supply, now), room, now)
 
     def heard(self, supply: Supply, now: Instant) -> Supply:
         """The sources there are, without the words that count for nothing."""
@@ -206,10 +248,13 @@ class Asking:
         source = self._begin(want, choice, now)
         want.state = WantState.FETCHING
         self._in_flight.on_started(source.node_id, is_trust=want.is_trust)
+        self._hedging.on_asked(want, now)
 
-    def check(self, *, fetching: int, dialing: int, queued: int) -> None:
-        """Assert that so many have a source, are to get a link to theirs, or look for one."""
-        self._in_flight.check(fetching)
+    def check(self, *, asked: int, dialing: int, queued: int) -> None:
+        """Assert that so many sources are asked, and so many wants are to get a link to theirs, or
+        look for one."""
+        self._in_flight.check(asked)
+        self._hedging.check()
         self.visits.check(dialing)
         assert queued == len(self.backlog)
         self.backlog.check()

@@ -80,6 +80,15 @@ class ReceiveContent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CancelContent:
+    """A content came from somebody else: what is asked of this link for it is not needed any more,
+    and nothing follows."""
+
+    link: LinkId
+    content_hash: ContentHash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assemble:
     """Make a content of contents that are held: apply the increments in this order, the first to
     what its manifest names as base, in memory and on a copy. Each result is hashed; the last is
@@ -276,6 +285,7 @@ Effect: TypeAlias = (
     | ServeContent
     | Persist
     | Materialize
+    | CancelContent
     | Remove
     | Scrub
     | Answer

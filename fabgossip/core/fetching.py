@@ -40,6 +40,7 @@ from fabgossip.core.wants import (
     BackOff,
     EndedWant,
     Source,
+    Try,
     Want,
     WantState,
     goal_of,
@@ -75,7 +76,7 @@ class Fetching:
 
     __slots__ = (
         "_asking", "_circuits", "_config", "_credence", "_failed", "_fetched", "_generation",
-        "_patience", "_wants",
+        "_patience", "_wants", "needless",
     )  # fmt: skip
 
     def __init__(self, config: FetchingConfig, recovery: RecoveryConfig, rng: Random) -> None:
@@ -85,6 +86,8 @@ class Fetching:
         self._patience = Patience(config, self._circuits, rng)
         self._wants = OpenWants(config.ended_max)
         self._asking = Asking(config, recovery, self._circuits, self._credence)
+        self.needless: list[tuple[LinkId, ContentHash]] = []
+        """Contents that came from somebody else, by the link they are still asked of."""
         self._generation = 0
         self._fetched = 0
         self._failed = 0
@@ -216,9 +219,9 @@ class Fetching:
 
     def _miss(self, want: Want, outcome: str, now: Instant) -> None:
         """The source of a want could not be asked."""
-        assert want.source is not None
-        want.tried_source(outcome, now, 0)
-        want.on_unreached(want.source, self._wait_of(want, want.source), now)
+        (one,) = want.tries
+        want.on_tried(one, outcome, now, 0)
+        want.on_unreached(one.source, self._wait_of(want, one.source), now)
         self._asking.on_back(want)
 
     def _wake(self, want: Want) -> None:
@@ -261,16 +264,27 @@ class Fetching:
         ended = self.wants_of(stored.content_hash)
         for want in ended:
             if want.state is WantState.FETCHING:
-                assert want.source is not None
-                is_its = want.source.link == link and want.goal.size == stored.size
-                outcome = "verified" if is_its else FetchFailure.CANCELLED.value
-                want.tried_source(outcome, now, stored.size if is_its else 0)
-                if is_its:
-                    self._circuits.on_answered(want.source.node_id)
+                self._on_won(want, stored, link, now)
             is_true = want.goal.size == stored.size
             self._end(want, WantState.SATISFIED if is_true else WantState.REFUSED)
         self._fetched += any(want.state is WantState.SATISFIED for want in ended)
         return ended
+
+    def _on_won(self, want: Want, stored: ContentWanted, link: LinkId | None, now: Instant) -> None:
+        """Who else was asked for it is not needed any more; who was silent while somebody asked
+        after it brought it has lost its turn."""
+        is_true, tries = want.goal.size == stored.size, want.tries
+        won = next((one for one in tries if is_true and one.source.link == link), None)
+        for one in tries:
+            outcome = "verified" if one is won else FetchFailure.CANCELLED.value
+            want.on_tried(one, outcome, now, stored.size if one is won else 0)
+            if one is won:
+                self._circuits.on_answered(one.source.node_id)
+                continue
+            if won is not None and one.asked_at < won.asked_at:
+                self._circuits.on_failed(one.source.node_id, TURN_LOST, now)
+            if one.source.link is not None:
+                self.needless.append((one.source.link, want.goal.content_hash))
 
     def on_failed(
         self,
@@ -282,23 +296,14 @@ class Fetching:
     ) -> Want | None:
         """A try came to nothing: the want queues for its next source; where what is signed
         contradicts itself, it ends."""
-        tried = (link, failed.manifest_hash)
-        want = next(
-            (
-                one
-                for one in self.wants_of(failed.content_hash)
-                if one.source is not None
-                and one.source.verified is not None
-                and (one.source.link, one.source.verified.manifest_hash) == tried
-            ),
-            None,
-        )
-        if want is None or want.source is None:
+        found = self._asked_of(failed, link)
+        if found is None:
             # The try belonged to a want that was void meanwhile; another may ask somebody else.
             return None
         self._failed += 1
-        source = want.source
-        want.tried_source(reason.value, now, received)
+        want, one = found
+        source = one.source
+        want.on_tried(one, reason.value, now, received)
         if reason is FetchFailure.CONTRADICTED:
             self._end(want, WantState.REFUSED)
             return want
@@ -313,8 +318,23 @@ class Fetching:
         self._patience.on_failed(source.node_id, reason, now)
         if received:
             want.step_since = now
-        self._asking.on_back(want)
+        if want.beside:
+            self._asking.on_one_over(want, one)
+        else:
+            self._asking.on_back(want)
         return want
+
+    def _asked_of(self, failed: ContentWanted, link: LinkId) -> tuple[Want, Try] | None:
+        """Which try of which want a failure is about."""
+        for want in self.wants_of(failed.content_hash):
+            for one in want.tries:
+                verified = one.source.verified
+                if verified is not None and (one.source.link, verified.manifest_hash) == (
+                    link,
+                    failed.manifest_hash,
+                ):
+                    return want, one
+        return None
 
     def _wait_for_disk(self, want: Want, reason: FetchFailure, now: Instant) -> None:
         """Whoever is asked next brings bytes nobody can keep: the climb is over, and it says
@@ -438,8 +458,9 @@ class Fetching:
     def check(self) -> None:
         """Assert limits and that counts equal a recount."""
         states = Counter(want.state for want in self._wants.all())
+        fetching = [want for want in self._wants.all() if want.state is WantState.FETCHING]
         self._asking.check(
-            fetching=states[WantState.FETCHING],
+            asked=sum(len(want.tries) for want in fetching),
             dialing=states[WantState.DIALING],
             queued=states[WantState.QUEUED],
         )

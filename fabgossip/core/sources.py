@@ -102,6 +102,26 @@ def next_source(want: Want, supply: Supply, room: Room, now: Instant) -> Choice:
         want.enter(ASKING[ASKING.index(want.step) + 1])
 
 
+def beside(want: Want, supply: Supply, room: Room, now: Instant) -> Choice:
+    """Whom to ask of the same step while its source is silent: somebody linked of whom nothing bad
+    is known, at once or not at all."""
+    left_ms, sources_left = want.left_ms(now), SOURCES_MAX[want.step] - want.asked
+    asked = [one.source.node_id for one in want.tries]
+    free = [
+        one
+        for one in ranked_sources(want, want.step, supply)
+        if one.link is not None
+        and one.node_id not in asked
+        and want.may_ask(one, now)
+        and room.circuit_of(one.node_id) is Circuit.CLOSED
+        and not room.is_full(one)
+    ]
+    if left_ms <= 0 or sources_left <= 0 or not free:
+        return Choice()
+    reason = f"{_reason(want, free[0])}, while {asked[0]} is silent"
+    return Choice(source=free[0], turn_ms=turn_ms(left_ms, 1), reason=reason)
+
+
 def _in_step(want: Want, supply: Supply, room: Room, now: Instant) -> Choice | None:
     """What to do in the step a want is in; None once the step is over."""
     left_ms, sources_left = want.left_ms(now), SOURCES_MAX[want.step] - want.asked

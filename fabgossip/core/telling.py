@@ -106,6 +106,8 @@ class Telling:
         shared = tuple(one.link for one in peers if may_disclose(one.claims, audience))
         eager, _ = self.trees.split(audience, shared, self._lot)
         for session in peers:
+            # Whoever hears of it otherwise, or brought it, needs no older version from here.
+            self._announcing.drop(session.link, _name_of(verified))
             if session.link == untold.origin:
                 continue
             if session.link not in shared:
@@ -155,10 +157,9 @@ class Telling:
         if entry.traffic in _URGENT:
             self._send_announcements(session, (entry,))
             return
-        # A snapshot and the increment to it are two things to tell.
-        mark = b"" if verified.manifest.base is None else b" "
-        name = mark + verified.manifest.namespace.text.encode("ascii")
-        leaves = self._announcing.first_at_once((session.link, audience), name, entry, now.instant)
+        leaves = self._announcing.first_at_once(
+            (session.link, audience), _name_of(verified), entry, now.instant
+        )
         self._on_announcements(session, leaves)
 
     def _on_announcements(self, session: Session, leaves: Departure[_Entry]) -> None:
@@ -223,6 +224,13 @@ class Telling:
         """Assert the limits of its machines."""
         for machine in (self.trees, self.hastening, self._announcing, self._news, self.held):
             machine.check()
+
+
+def _name_of(verified: VerifiedManifest) -> bytes:
+    """Of what one waits for the other's place; a snapshot and the increment to it are two things to
+    tell."""
+    mark = b"" if verified.manifest.base is None else b" "
+    return mark + verified.manifest.namespace.text.encode("ascii")
 
 
 def _frames(announced: list[Announced]) -> list[tuple[Announced, ...]]:

@@ -123,6 +123,8 @@ class Source:
     """Whether its signed claims say that it stands beside the control plane."""
     is_spared: bool = False
     """Whether it is left to rung 4, for others store what is wanted."""
+    rtt_ms: int | None = None
+    """The newest round trip over its link."""
 
 
 class Fault(Enum):
@@ -167,6 +169,15 @@ class Tried:
     """Whether its own word ended that wait."""
 
 
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A source that is asked for a content, why, and since when."""
+
+    source: Source
+    reason: str
+    asked_at: Instant
+
+
 BackOff: TypeAlias = Callable[[int, Fault], Duration]
 """How long to pass over who failed so many times, the last time like this."""
 
@@ -201,6 +212,10 @@ class Want:
     """Of the try under way."""
     turn_ms: int = 0
     """How long its source may bring no byte."""
+    beside: list[Try] = field(default_factory=list)
+    """Who was asked in the same step before, and was silent."""
+    silent_at: Instant | None = None
+    """When the source of the try under way has been silent for so long that another is asked."""
     visit_ends: Instant = AT_ONCE
     """When a source that is being dialled loses its turn."""
     visited: NodeId | None = None
@@ -329,15 +344,21 @@ class Want:
         if tried is not None and tried.fault is not Fault.WITHHOLDS:
             self.tried[node_id] = replace(tried, until=AT_ONCE)
 
-    def tried_source(self, outcome: str, now: Instant, received: int) -> None:
-        """The try under way ended like this."""
-        assert self.source is not None
+    @property
+    def tries(self) -> tuple[Try, ...]:
+        """Who is asked now, in the order they were; none while it waits for a source."""
+        if self.source is None:
+            return ()
+        return (*self.beside, Try(self.source, self.reason, self.asked_at))
+
+    def on_tried(self, one: Try, outcome: str, now: Instant, received: int) -> None:
+        """A try under way ended like this."""
         self.note(
-            node_id=self.source.node_id,
+            node_id=one.source.node_id,
             outcome=outcome,
-            reason=self.reason,
-            at=self.asked_at,
-            took_ms=elapsed(self.asked_at, now),
+            reason=one.reason,
+            at=one.asked_at,
+            took_ms=elapsed(one.asked_at, now),
             received=received,
         )
 

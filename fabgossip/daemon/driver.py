@@ -19,6 +19,7 @@ import trio
 from fabgossip.core.effects import (
     Answer,
     Assemble,
+    CancelContent,
     Dial,
     Disconnect,
     Effect,
@@ -266,6 +267,8 @@ class Driver:
                 if effect.envelope:
                     self._kept[effect.token] = (effect.envelope,)
                 self._world.disk.materialize(effect, self._persisted(effect.token))
+            case CancelContent():
+                self.transfers.cancel(effect.link, effect.content_hash)
             case Remove():
                 self._world.disk.remove(effect)
             case Scrub():

@@ -384,6 +384,19 @@ class Transfers:
     def _fail(self, receiving: _Receiving, reason: FetchFailure) -> None:
         if receiving.over:
             return
+        self._end(receiving)
+        self._post(
+            _failed(receiving.wanted, receiving.connection.link, reason, receiving.received_bytes)
+        )
+
+    def cancel(self, link: LinkId, content_hash: ContentHash) -> None:
+        """What is asked of a link for a content is not needed any more."""
+        for receiving in list(self._receiving.values()):
+            is_its = receiving.wanted.content_hash == content_hash
+            if is_its and receiving.connection.link == link:
+                self._end(receiving)
+
+    def _end(self, receiving: _Receiving) -> None:
         receiving.over = True
         for stream in list(receiving.chunks):
             self._forget(receiving, stream)
@@ -393,9 +406,6 @@ class Transfers:
             # While a worker thread writes, the descriptor is its own: it drops the file when it
             # comes back.
             receiving.incoming.drop()
-        self._post(
-            _failed(receiving.wanted, receiving.connection.link, reason, receiving.received_bytes)
-        )
 
     async def watch(self) -> None:
         """Take its turn from whoever is silent or too slow."""

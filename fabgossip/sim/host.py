@@ -18,6 +18,7 @@ from fabgossip.core.config import NodeConfig
 from fabgossip.core.effects import (
     Answer,
     Assemble,
+    CancelContent,
     Dial,
     Disconnect,
     Effect,
@@ -327,6 +328,8 @@ class Process:
                 self._disk.persist(effect, self._persisted(effect.token))
             case Materialize():
                 self._disk.materialize(effect, self._persisted(effect.token))
+            case CancelContent():
+                self._transfers.cancel(effect.link, effect.content_hash)
             case Remove():
                 self._disk.remove(effect)
             case Scrub():

@@ -321,14 +321,23 @@ class Transfers:
     def _fail(self, receiving: _Receiving, reason: FetchFailure) -> None:
         if receiving.over:
             return
+        self._end(receiving)
+        self._bench.post(
+            _failed(receiving.wanted, receiving.end.link, reason, receiving.received_bytes)
+        )
+
+    def cancel(self, link: LinkId, content_hash: ContentHash) -> None:
+        """What is asked of a link for a content is not needed any more."""
+        for receiving in list(self._receiving.values()):
+            if receiving.wanted.content_hash == content_hash and receiving.end.link == link:
+                self._end(receiving)
+
+    def _end(self, receiving: _Receiving) -> None:
         receiving.over = True
         for stream in list(receiving.chunks):
             self._forget(receiving, stream)
             if receiving.end.lost is None:
                 self._bench.send(receiving.end, Cancel(), receiving.traffic, stream)
-        self._bench.post(
-            _failed(receiving.wanted, receiving.end.link, reason, receiving.received_bytes)
-        )
 
     def serve(self, effect: ServeContent, end: End) -> None:
         """Carry out a `ServeContent`: read, hash, send, at the pace the path takes it."""

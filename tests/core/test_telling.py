@@ -156,6 +156,17 @@ def test_a_burst_shares_a_frame_and_of_one_namespace_the_newest_leaves() -> None
     assert told == [routes(1, name="r2").envelope, routes(2, name="r1").envelope]
 
 
+def test_who_brought_a_newer_version_is_not_told_of_the_one_before() -> None:
+    """It waited for its window meanwhile; nobody tells of a version below one that is durable."""
+    story = Story()
+    origin, other = story.link("n2"), story.link("n3")
+    story.hear(origin, with_content(routes(1, "r1"))).persisted()
+    story.hear(origin, with_content(routes(6, "r2"))).persisted()
+    assert story.sent(other) == [], "it waits"
+    story.hear(other, with_content(routes(7, "r2"))).persisted()
+    assert story.due(AnnounceDue).sent(other) == []
+
+
 def test_a_revocation_list_waits_for_no_window() -> None:
     story = Story()
     origin, other = story.link("n2"), story.link("n3")

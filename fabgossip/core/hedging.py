@@ -1,0 +1,97 @@
+"""When somebody else is asked beside a source that is silent.
+
+Decides: how long a source may be silent before another one of its step is asked as well; how often.
+Keeps: of all requests for an audience one in 25 is such a one, and two more at most; what is asked
+for one audience does not hang on another, of which others may not know.
+Must not know: who the sources are, what comes of it.
+
+Only small contents that came to no toll: a large one would come twice, and the endpoints everybody
+starts from are spared. The first answer ends the others.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Final
+
+from fabgossip.core.ladder import Step
+from fabgossip.core.ordered import OrderedMap
+from fabgossip.core.wants import Source, Want
+from fabgossip.model.messages import TrafficClass
+from fabgossip.model.moment import Duration, Instant, is_due, later
+from fabgossip.model.scope import Audience
+
+HEDGED_BYTES_MAX: Final = 64 << 10
+"""A content of this size takes 50 ms at 10 Mbit/s: who has sent none of it after that is silent."""
+HEDGED_STEPS: Final = frozenset({Step.NORMAL, Step.RUNG_1, Step.RUNG_2})
+SILENT_MS_MIN: Final = 50
+SILENT_MS_MAX: Final = 500
+READING_MS: Final = 40
+"""Beside two round trips, for the source to read and send (*start*)."""
+UNKNOWN_MS: Final = 250
+"""Of a source whose round trip is not known (*start*)."""
+TOKEN: Final = 25
+"""So many requests are worth one beside another (*start*)."""
+TOKENS_MAX: Final = 2
+AUDIENCES_MAX: Final = 1_024
+"""Whose requests are counted; the one unasked for longest is forgotten (*start*)."""
+
+
+class Hedging:
+    """The wants whose source may turn out to be silent."""
+
+    __slots__ = ("_due", "_tokens")
+
+    def __init__(self) -> None:
+        self._due: OrderedMap[tuple[Instant, tuple[int, int]], Want] = OrderedMap()
+        self._tokens: OrderedDict[Audience, int] = OrderedDict()
+        """By audience, in parts of a token."""
+
+    def on_asked(self, want: Want, now: Instant) -> None:
+        """The first source of a try was asked."""
+        assert want.source is not None
+        audience = want.verified.manifest.audience
+        parts = self._tokens.pop(audience, TOKENS_MAX * TOKEN)
+        self._tokens[audience] = min(parts + 1, TOKENS_MAX * TOKEN)
+        if len(self._tokens) > AUDIENCES_MAX:
+            self._tokens.popitem(last=False)
+        is_small = want.goal.size <= HEDGED_BYTES_MAX
+        if is_small and want.step in HEDGED_STEPS and want.traffic is not TrafficClass.BULK:
+            want.silent_at = later(now, silent_after(want.source))
+            self._due[(want.silent_at, want.key)] = want
+
+    def on_over(self, want: Want) -> None:
+        """The try of a want is over, or another source was asked beside it."""
+        if want.silent_at is not None:
+            self._due.discard((want.silent_at, want.key))
+            want.silent_at = None
+
+    def next_silent(self, now: Instant) -> Iterator[Want]:
+        """The wants whose source has been silent for so long that another may be asked."""
+        for want in tuple(self._due.values()):
+            assert want.silent_at is not None
+            if not is_due(want.silent_at, now):
+                return
+            self.on_over(want)
+            if self._tokens.get(want.verified.manifest.audience, 0) >= TOKEN:
+                yield want
+
+    def on_beside(self, want: Want) -> None:
+        """Somebody else was asked."""
+        self._tokens[want.verified.manifest.audience] -= TOKEN
+
+    def next_end(self) -> Instant | None:
+        """When the first of them has been silent for so long."""
+        return next((want.silent_at for want in self._due.values()), None)
+
+    def check(self) -> None:
+        """Assert the limits, and that only what is asked for waits."""
+        assert len(self._tokens) <= AUDIENCES_MAX
+        assert all(0 <= parts <= TOKENS_MAX * TOKEN for parts in self._tokens.values())
+        assert all(want.source is not None and not want.beside for want in self._due.values())
+
+
+def silent_after(source: Source) -> Duration:
+    """How long a source may be silent: two round trips, and time to read."""
+    if source.rtt_ms is None:
+        return Duration(UNKNOWN_MS)
+    return Duration(min(max(2 * source.rtt_ms + READING_MS, SILENT_MS_MIN), SILENT_MS_MAX))

@@ -1,0 +1,193 @@
+"""A silent source costs a moment, not its turn; and the others are not asked much more for it."""
+
+import pytest
+
+from fabgossip.core.effects import CancelContent, ReceiveContent
+from fabgossip.core.events import (
+    ContentFailed,
+    ContentStored,
+    FetchFailure,
+    LadderDue,
+    LinkId,
+    TimerFired,
+)
+from fabgossip.core.hedging import (
+    HEDGED_BYTES_MAX,
+    READING_MS,
+    SILENT_MS_MAX,
+    SILENT_MS_MIN,
+    TOKEN,
+    TOKENS_MAX,
+    UNKNOWN_MS,
+    silent_after,
+)
+from fabgossip.core.ladder import Step
+from fabgossip.core.sources import Supply
+from fabgossip.core.wants import EndedWant, Source, Want, WantState
+from fabgossip.model.authority import RevokedKind
+from fabgossip.model.ids import NodeId
+from fabgossip.model.messages import TrafficClass
+from tests.core.artifacts import Artifact, acme_routes, revocations, revoked, routes
+from tests.core.story import Story
+from tests.core.test_backlog import ASKER, Wanting, linked
+from tests.core.test_fetching import fabric
+
+
+def silent(content: bytes = b"small") -> tuple[Story, dict[str, LinkId], Artifact]:
+    """Who announced it was asked, and has said nothing for a moment."""
+    story, links = fabric()
+    wanted = routes(content=content)
+    story.announce(wanted, links["announcer"]).persisted()
+    assert story.only(ReceiveContent).link == links["announcer"]
+    story.due(LadderDue)
+    return story, links, wanted
+
+
+def failed(story: Story, wanted: Artifact, link: LinkId) -> Story:
+    reason = FetchFailure.MISSING
+    return story.when(
+        ContentFailed(wanted=wanted.wanted, link=link, request=None, reason=reason, received=0)
+    )
+
+
+def ended(story: Story, wanted: Artifact) -> list[tuple[str | None, str]]:
+    want = story.node.view.want_of(wanted.verified)
+    assert isinstance(want, EndedWant)
+    return [(one.node_id, one.outcome) for one in want.attempts]
+
+
+def test_the_next_source_of_the_step_is_asked_beside_a_silent_one() -> None:
+    story, links, wanted = silent()
+    assert story.now.instant == SILENT_MS_MIN
+    assert story.only(ReceiveContent).link == links["same-rack"], "the home endpoint"
+    want = story.node.view.want_of(wanted.verified)
+    assert isinstance(want, Want)
+    assert want.reason == "home endpoint, same rack, while announcer is silent"
+    assert (want.step, want.asked, want.state) == (Step.NORMAL, 2, WantState.FETCHING)
+
+
+def test_whoever_brings_it_first_ends_the_other() -> None:
+    for first, outcomes in (
+        ("announcer", [("announcer", "verified"), ("same-rack", "cancelled")]),
+        ("same-rack", [("announcer", "cancelled"), ("same-rack", "verified")]),
+    ):
+        story, links, wanted = silent()
+        story.stored(wanted, links[first])
+        (other,) = {"announcer", "same-rack"} - {first}
+        cancelled = story.only(CancelContent)
+        assert (cancelled.link, cancelled.content_hash) == (links[other], wanted.content_hash)
+        assert ended(story, wanted) == outcomes
+        # Its answer may have been on its way.
+        story.when(ContentStored(wanted=wanted.wanted, link=links[other], content=wanted.content))
+        assert story.find(CancelContent) == []
+
+
+@pytest.mark.parametrize("first", ["announcer", "same-rack"])
+def test_where_one_fails_the_other_goes_on(first: str) -> None:
+    story, links, wanted = silent()
+    (other,) = {"announcer", "same-rack"} - {first}
+    assert failed(story, wanted, links[first]).find(ReceiveContent) == []
+    want = story.node.view.want_of(wanted.verified)
+    assert isinstance(want, Want)
+    assert want.source is not None
+    assert want.source.node_id == other
+    # Only once both did the next step begins.
+    assert failed(story, wanted, links[other]).only(ReceiveContent).link == links["same-zone"]
+    assert want.step is Step.RUNG_1
+
+
+def test_one_whose_link_ends_leaves_the_other() -> None:
+    story, links, wanted = silent()
+    failed(story, wanted, links["same-rack"])
+    story.stored(wanted, links["announcer"])
+    assert ended(story, wanted)[-1] == ("announcer", "verified")
+    assert story.find(CancelContent) == []
+
+
+def test_nobody_is_asked_beside_for_a_large_content() -> None:
+    story, _, _ = silent(bytes(HEDGED_BYTES_MAX + 1))
+    assert story.find(ReceiveContent) == []
+
+
+def test_nobody_is_asked_beside_who_is_not_of_the_step() -> None:
+    story, links = fabric()
+    wanted = routes()
+    story.announce(wanted, links["announcer"]).persisted()
+    failed(story, wanted, links["announcer"])
+    failed(story, wanted, links["same-rack"])
+    assert story.only(ReceiveContent).link == links["same-zone"]
+    story.wait(2 * SILENT_MS_MIN).when(TimerFired(timer=LadderDue()))
+    assert story.find(ReceiveContent) == []
+
+
+@pytest.mark.parametrize(
+    ("rtt_ms", "expected"),
+    [(None, UNKNOWN_MS), (0, SILENT_MS_MIN), (60, 120 + READING_MS), (900, SILENT_MS_MAX)],
+)
+def test_how_long_a_source_may_be_silent(rtt_ms: int | None, expected: int) -> None:
+    source = Source(
+        link=LinkId(1), node_id=NodeId("n2"), is_storage=False, distance=0, verified=None,
+        says=None, rtt_ms=rtt_ms,
+    )  # fmt: skip
+    assert silent_after(source) == expected
+
+
+def both(want: Want) -> Supply:
+    return Supply(ASKER, tuple(linked(name, want.verified) for name in want.announcers))
+
+
+def test_of_an_audience_s_requests_one_in_25_is_such_a_one_and_two_more() -> None:
+    node, beside = Wanting(both), 0
+    for number in range(100):
+        want = node.want(routes(name=f"r{number}", content=b"%d" % number), "n2", "n3")
+        node.step()
+        node.wait(UNKNOWN_MS)
+        beside += len(node.step().started)
+        for one in want.tries:
+            assert one.source.link is not None
+            node.fetching.on_stored(want.wanted, one.source.link, node.now)
+            break
+    assert beside == TOKENS_MAX + (100 - TOKENS_MAX) // TOKEN
+
+
+def test_what_one_audience_uses_up_is_not_missing_to_another() -> None:
+    """Who knows nothing of the other would see it in whom it asks."""
+    node = Wanting(both)
+    for number in range(TOKENS_MAX + 1):
+        node.want(routes(name=f"r{number}", content=b"%d" % number), "n2", "n3")
+    node.step()
+    node.wait(UNKNOWN_MS)
+    assert len(node.step().started) == TOKENS_MAX
+    node.want(acme_routes(), "n2", "n3")
+    node.step()
+    node.wait(UNKNOWN_MS)
+    assert len(node.step().started) == 1
+
+
+def test_who_is_silent_while_others_answer_is_asked_no_more() -> None:
+    node = Wanting(both)
+    for number in range(8 * TOKEN):
+        want = node.want(routes(name=f"r{number}", content=b"%d" % number), "n2", "n3")
+        node.step()
+        assert want.source is not None
+        if want.source.node_id == "n3":
+            node.fetching.on_stored(want.wanted, want.source.link, node.now)
+            continue
+        node.wait(UNKNOWN_MS)
+        for hedged in node.step().started:
+            assert hedged.source is not None
+            node.fetching.on_stored(want.wanted, hedged.source.link, node.now)
+        for one in want.tries:
+            node.fetching.on_failed(
+                want.wanted, one.source.link or LinkId(0), FetchFailure.STALLED, 0, node.now
+            )
+    assert node.fetching.snapshot(node.now).shut_out == 1
+
+
+def test_trust_is_hedged_too() -> None:
+    story, links = fabric()
+    wanted = revocations(9, revoked(RevokedKind.NODE, bytes(32)))
+    story.announce(wanted, links["announcer"]).persisted()
+    assert story.only(ReceiveContent).traffic is TrafficClass.TRUST
+    story.due(LadderDue)
+    assert story.only(ReceiveContent).link != links["announcer"]
