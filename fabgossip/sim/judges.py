@@ -10,11 +10,13 @@ from typing import Final
 
 from fabgossip.sim import (
     anchored,
+    authentic,
     checkers,
     intact,
     landing,
     liveness,
     permitted,
+    replicated,
     reporting,
     restrictions,
     scoped,
@@ -23,6 +25,7 @@ from fabgossip.sim import (
 JUDGES: Final[tuple[ModuleType, ...]] = (
     checkers,
     anchored,
+    authentic,
     restrictions,
     intact,
     permitted,
@@ -30,4 +33,5 @@ JUDGES: Final[tuple[ModuleType, ...]] = (
     reporting,
     liveness,
     landing,
+    replicated,
 )

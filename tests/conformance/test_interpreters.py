@@ -15,6 +15,7 @@ from fabgossip.core.config import NodeConfig
 from fabgossip.core.effects import (
     Answer,
     Assemble,
+    CancelContent,
     Dial,
     Disconnect,
     Effect,
@@ -176,6 +177,7 @@ CASES: dict[str, tuple[Script, tuple[Event, ...]]] = {
             ),
             Disconnect(link=GONE, bye=ByeReason.DRAIN, retry_after_s=0, lost=LostReason.LOCAL),
             ServeContent(link=GONE, stream=2, items=(), traffic=TrafficClass.POLICY),
+            CancelContent(link=GONE, content_hash=WANTED.content_hash),
             Remove(content_hash=WANTED.content_hash),
             Answer(request=RequestId(5), outcome=Outcome.FAILED),
             Record(fact=Fact.STARTED),

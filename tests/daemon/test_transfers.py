@@ -253,6 +253,25 @@ async def test_a_silent_source_loses_its_turn(tmp_path: Path) -> None:
         assert failed.reason is FetchFailure.STALLED
 
 
+async def test_what_is_not_needed_any_more_is_taken_back_and_nothing_follows(
+    tmp_path: Path,
+) -> None:
+    """The peer stops sending; what else is asked of it goes on."""
+    async with link(tmp_path) as one:
+        cancelled = trio.Event()
+        one.spoil["answer"] = lambda *_: None
+        one.receive(SMALL)
+        one.receive(LARGE)
+        one.there.sending.on_cancelled = lambda *_: cancelled.set()  # type: ignore[method-assign]
+        one.here.transfers.cancel(one.near.link, wanted(LARGE).content_hash)
+        await cancelled.wait()
+        one.here.transfers.on_lost(one.near.link)
+        (lost,) = one.here.events
+        assert isinstance(lost, ContentFailed)
+        assert lost.wanted == wanted(SMALL)
+        assert not list((tmp_path / "here" / "incoming").iterdir())
+
+
 async def test_a_lost_link_ends_every_transfer_once(tmp_path: Path) -> None:
     async with link(tmp_path) as one:
         one.spoil["answer"] = lambda *_: None

@@ -13,6 +13,13 @@ from fabgossip.core.config import (
 )
 from fabgossip.core.dissemination import LACKING_MAX
 from fabgossip.core.failures import FAILURES_MAX as DIALS_FAILED_MAX
+from fabgossip.core.hedging import (
+    READING_MS,
+    SILENT_MS_MAX,
+    SILENT_MS_MIN,
+    TOKEN,
+    TOKENS_MAX,
+)
 from fabgossip.core.holdings import AUDIENCES_PER_LINK_MAX
 from fabgossip.core.ladder import IDLE_MS, SOURCES_MAX, TURN_MS_MIN
 from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
@@ -149,6 +156,10 @@ def limits() -> dict[str, str]:
         "sources asked in a step": ", ".join(
             f"{count} {step.value}" for step, count in SOURCES_MAX.items()
         ),
+        "silence of a source of a small content": (
+            f"two round trips and {READING_MS} ms, {SILENT_MS_MIN} to {SILENT_MS_MAX} ms"
+        ),
+        "requests beside a silent source": f"one in {TOKEN} of an audience, and {TOKENS_MAX} more",
         "first byte of a source": (
             f"its share of what is left of the step, {TURN_MS_MIN} ms at least"
         ),
