@@ -15,20 +15,13 @@ from typing import Final
 
 from fabgossip.core.ladder import Step
 from fabgossip.core.ordered import OrderedMap
-from fabgossip.core.wants import Source, Want
+from fabgossip.core.silence import is_small, silent_after
+from fabgossip.core.wants import Want
 from fabgossip.model.messages import TrafficClass
-from fabgossip.model.moment import Duration, Instant, is_due, later
+from fabgossip.model.moment import Instant, is_due, later
 from fabgossip.model.scope import Audience
 
-HEDGED_BYTES_MAX: Final = 64 << 10
-"""A content of this size takes 50 ms at 10 Mbit/s: who has sent none of it after that is silent."""
 HEDGED_STEPS: Final = frozenset({Step.NORMAL, Step.RUNG_1, Step.RUNG_2})
-SILENT_MS_MIN: Final = 50
-SILENT_MS_MAX: Final = 500
-READING_MS: Final = 40
-"""Beside two round trips, for the source to read and send (*start*)."""
-UNKNOWN_MS: Final = 250
-"""Of a source whose round trip is not known (*start*)."""
 TOKEN: Final = 25
 """So many requests are worth one beside another (*start*)."""
 TOKENS_MAX: Final = 2
@@ -54,8 +47,7 @@ class Hedging:
         self._tokens[audience] = min(parts + 1, TOKENS_MAX * TOKEN)
         if len(self._tokens) > AUDIENCES_MAX:
             self._tokens.popitem(last=False)
-        is_small = want.goal.size <= HEDGED_BYTES_MAX
-        if is_small and want.step in HEDGED_STEPS and want.traffic is not TrafficClass.BULK:
+        if is_small(want) and want.step in HEDGED_STEPS and want.traffic is not TrafficClass.BULK:
             want.silent_at = later(now, silent_after(want.source))
             self._due[(want.silent_at, want.key)] = want
 
@@ -88,10 +80,3 @@ class Hedging:
         assert len(self._tokens) <= AUDIENCES_MAX
         assert all(0 <= parts <= TOKENS_MAX * TOKEN for parts in self._tokens.values())
         assert all(want.source is not None and not want.beside for want in self._due.values())
-
-
-def silent_after(source: Source) -> Duration:
-    """How long a source may be silent: two round trips, and time to read."""
-    if source.rtt_ms is None:
-        return Duration(UNKNOWN_MS)
-    return Duration(min(max(2 * source.rtt_ms + READING_MS, SILENT_MS_MIN), SILENT_MS_MAX))

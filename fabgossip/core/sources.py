@@ -21,6 +21,7 @@ from fabgossip.core.backlog import Awaited, Slot, Token
 from fabgossip.core.circuits import Circuit
 from fabgossip.core.directories import FAR
 from fabgossip.core.ladder import ASKING, SOURCES_MAX, Step, turn_ms
+from fabgossip.core.silence import PATIENCE, is_small, silent_after
 from fabgossip.core.wants import Origin, Source, Want
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Duration, Instant, elapsed, later
@@ -138,11 +139,10 @@ def _in_step(want: Want, supply: Supply, room: Room, now: Instant) -> Choice | N
     free = [one for one in usable if not room.is_full(one)]
     if not free:
         return _wait_for_slots(want, usable, supply, room, now)
-    return Choice(
-        source=free[0],
-        turn_ms=turn_ms(left_ms, min(len(free), sources_left)),
-        reason=_reason(want, free[0]),
-    )
+    its_turn = turn_ms(left_ms, min(len(free), sources_left))
+    if is_small(want) and _has_other(want, supply, room, now, but=free[0].node_id):
+        its_turn = min(its_turn, PATIENCE * silent_after(free[0]))
+    return Choice(source=free[0], turn_ms=its_turn, reason=_reason(want, free[0]))
 
 
 def _wait(want: Want, awaits: tuple[Awaited, ...], now: Instant) -> Choice:
@@ -166,10 +166,13 @@ def _wait_for_slots(
     return Choice(awaits=awaits)
 
 
-def _has_other(want: Want, supply: Supply, room: Room, now: Instant) -> bool:
-    """Whether a later step, up to rung 2, has somebody to ask at once."""
+def _has_other(
+    want: Want, supply: Supply, room: Room, now: Instant, *, but: NodeId | None = None
+) -> bool:
+    """Whether a later step, up to rung 2, has somebody else to ask at once."""
     return any(
         is_of(want, step, one)
+        and one.node_id != but
         and want.may_ask(one, now)
         and room.circuit_of(one.node_id) is Circuit.CLOSED
         and not room.is_full(one)

@@ -11,8 +11,8 @@ from fabgossip.core.config import FetchingConfig, NodeConfig, RecoveryConfig
 from fabgossip.core.effects import ReceiveContent
 from fabgossip.core.events import FetchFailure, LadderDue, LinkId
 from fabgossip.core.fetching import Fetching
-from fabgossip.core.hedging import UNKNOWN_MS
 from fabgossip.core.ladder import Step
+from fabgossip.core.silence import UNKNOWN_MS
 from fabgossip.core.sources import Supply, Turn
 from fabgossip.core.wants import Origin, Source, Want, WantState
 from fabgossip.model.artifact import VerifiedManifest

@@ -1,5 +1,7 @@
 """A silent source costs a moment, not its turn; and the others are not asked much more for it."""
 
+from dataclasses import replace
+
 import pytest
 
 from fabgossip.core.effects import CancelContent, ReceiveContent
@@ -11,17 +13,17 @@ from fabgossip.core.events import (
     LinkId,
     TimerFired,
 )
-from fabgossip.core.hedging import (
-    HEDGED_BYTES_MAX,
+from fabgossip.core.hedging import TOKEN, TOKENS_MAX
+from fabgossip.core.ladder import IDLE_MS, Step
+from fabgossip.core.silence import (
+    PATIENCE,
     READING_MS,
     SILENT_MS_MAX,
     SILENT_MS_MIN,
-    TOKEN,
-    TOKENS_MAX,
+    SMALL_BYTES_MAX,
     UNKNOWN_MS,
     silent_after,
 )
-from fabgossip.core.ladder import Step
 from fabgossip.core.sources import Supply
 from fabgossip.core.wants import EndedWant, Source, Want, WantState
 from fabgossip.model.authority import RevokedKind
@@ -105,7 +107,7 @@ def test_one_whose_link_ends_leaves_the_other() -> None:
 
 
 def test_nobody_is_asked_beside_for_a_large_content() -> None:
-    story, _, _ = silent(bytes(HEDGED_BYTES_MAX + 1))
+    story, _, _ = silent(bytes(SMALL_BYTES_MAX + 1))
     assert story.find(ReceiveContent) == []
 
 
@@ -130,6 +132,27 @@ def test_how_long_a_source_may_be_silent(rtt_ms: int | None, expected: int) -> N
         says=None, rtt_ms=rtt_ms,
     )  # fmt: skip
     assert silent_after(source) == expected
+
+
+def test_a_source_has_a_short_turn_where_another_could_be_asked_at_once() -> None:
+    """However few sources its step has; and all of the step where it is the only one there is."""
+
+    def turn_of(artifact: Artifact, *others: Source) -> int:
+        node = Wanting(lambda want: Supply(ASKER, (linked("n2", want.verified), *others)))
+        want = node.want(artifact, "n2")
+        assert node.step().started == (want,)
+        return want.turn_ms
+
+    small, large = routes(), routes(content=bytes(SMALL_BYTES_MAX + 1))
+    other = linked("n3", small.verified, says=True)
+    assert turn_of(small) == IDLE_MS[Step.NORMAL]
+    assert turn_of(small, other) == PATIENCE * UNKNOWN_MS
+    near = replace(linked("n2", small.verified), rtt_ms=0)
+    node = Wanting(lambda _: Supply(ASKER, (near, other)))
+    want = node.want(small, "n2")
+    node.step()
+    assert want.turn_ms == PATIENCE * SILENT_MS_MIN
+    assert turn_of(large, other) == IDLE_MS[Step.NORMAL]
 
 
 def both(want: Want) -> Supply:

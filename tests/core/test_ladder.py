@@ -19,8 +19,8 @@ from fabgossip.core.events import (
     PeerLost,
     WantDue,
 )
-from fabgossip.core.hedging import SILENT_MS_MIN
 from fabgossip.core.ladder import ASKING, IDLE_MS, SOURCES_MAX, Step, turn_ms
+from fabgossip.core.silence import SILENT_MS_MIN
 from fabgossip.core.wants import EndedWant, Want, WantState
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.ids import NodeId

@@ -13,13 +13,7 @@ from fabgossip.core.config import (
 )
 from fabgossip.core.dissemination import LACKING_MAX
 from fabgossip.core.failures import FAILURES_MAX as DIALS_FAILED_MAX
-from fabgossip.core.hedging import (
-    READING_MS,
-    SILENT_MS_MAX,
-    SILENT_MS_MIN,
-    TOKEN,
-    TOKENS_MAX,
-)
+from fabgossip.core.hedging import TOKEN, TOKENS_MAX
 from fabgossip.core.holdings import AUDIENCES_PER_LINK_MAX
 from fabgossip.core.ladder import IDLE_MS, SOURCES_MAX, TURN_MS_MIN
 from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
@@ -35,6 +29,7 @@ from fabgossip.core.reconciliation import (
 )
 from fabgossip.core.reconciliation import LACKING_MAX as COMPARED_LACKING_MAX
 from fabgossip.core.sessions import NAMED_MAX, TOLD_MAX
+from fabgossip.core.silence import PATIENCE, READING_MS, SILENT_MS_MAX, SILENT_MS_MIN
 from fabgossip.core.slots import SERVED_PER_LINK_MAX, SERVED_SLOW_MAX
 from fabgossip.core.standing import (
     BARRED,
@@ -161,7 +156,8 @@ def limits() -> dict[str, str]:
         ),
         "requests beside a silent source": f"one in {TOKEN} of an audience, and {TOKENS_MAX} more",
         "first byte of a source": (
-            f"its share of what is left of the step, {TURN_MS_MIN} ms at least"
+            f"its share of what is left of the step, {TURN_MS_MIN} ms at least; of a small content "
+            f"{PATIENCE} times that silence, if another could be asked at once"
         ),
         "pace of a source": f"{kib(BYTES_PER_S_MIN)}/s over {seconds(WINDOW)}",
         "a source that failed for a content": (
