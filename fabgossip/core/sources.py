@@ -114,7 +114,7 @@ def beside(want: Want, supply: Supply, room: Room, now: Instant) -> Choice:
         if one.link is not None
         and one.node_id not in asked
         and want.may_ask(one, now)
-        and room.circuit_of(one.node_id) is Circuit.CLOSED
+        and _is_sound(one, room)
         and not room.is_full(one)
     ]
     if left_ms <= 0 or sources_left <= 0 or not free:
@@ -174,7 +174,7 @@ def _has_other(
         is_of(want, step, one)
         and one.node_id != but
         and want.may_ask(one, now)
-        and room.circuit_of(one.node_id) is Circuit.CLOSED
+        and _is_sound(one, room)
         and not room.is_full(one)
         for step in (Step.RUNG_1, Step.RUNG_2)
         if ASKING.index(step) > ASKING.index(want.step)
@@ -185,6 +185,9 @@ def _has_other(
 def _usable(want: Want, ranked: list[Source], room: Room) -> list[Source]:
     """Sources that are not shut out, those of which nothing bad is known first. Where all are, the
     one nearest to its probe gets one request; the control plane is left alone."""
+    sound = [one for one in ranked if _is_sound(one, room)]
+    if sound:
+        return sound
     states = {one.node_id: room.circuit_of(one.node_id) for one in ranked}
     for state in (Circuit.CLOSED, Circuit.HALF_OPEN):
         usable = [one for one in ranked if states[one.node_id] is state]
@@ -193,6 +196,11 @@ def _usable(want: Want, ranked: list[Source], room: Room) -> list[Source]:
     if want.asked or want.step is Step.RUNG_4:
         return []
     return [min(ranked, key=lambda one: room.probe_at(one.node_id))]
+
+
+def _is_sound(source: Source, room: Room) -> bool:
+    """Whether nothing bad is known of a source, nor of its link."""
+    return not source.is_doubted and room.circuit_of(source.node_id) is Circuit.CLOSED
 
 
 def _leave(want: Want, supply: Supply, room: Room, now: Instant) -> None:

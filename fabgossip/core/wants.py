@@ -125,6 +125,8 @@ class Source:
     """Whether it is left to rung 4, for others store what is wanted."""
     rtt_ms: int | None = None
     """The newest round trip over its link."""
+    is_doubted: bool = False
+    """Whether its link missed a sign of life."""
 
 
 class Fault(Enum):

@@ -155,6 +155,27 @@ def test_a_source_has_a_short_turn_where_another_could_be_asked_at_once() -> Non
     assert turn_of(large, other) == IDLE_MS[Step.NORMAL]
 
 
+def test_a_source_whose_link_is_in_doubt_comes_last_and_is_asked_beside_nobody() -> None:
+    """Of its step; where there is nobody else it is asked all the same."""
+
+    def supply(want: Want) -> Supply:
+        doubted = replace(linked("n2", want.verified), is_doubted=True)
+        return Supply(ASKER, (doubted, linked("n3", want.verified)))
+
+    node = Wanting(supply)
+    want = node.want(routes(), "n2", "n3")
+    assert node.step().started == (want,)
+    assert want.source is not None
+    assert want.source.node_id == "n3"
+    node.wait(UNKNOWN_MS)
+    assert node.step().started == ()
+    node.fetching.on_failed(
+        want.wanted, want.source.link or LinkId(0), FetchFailure.MISSING, 0, node.now
+    )
+    assert node.step().started == (want,)
+    assert want.source.node_id == "n2"
+
+
 def both(want: Want) -> Supply:
     return Supply(ASKER, tuple(linked(name, want.verified) for name in want.announcers))
 
