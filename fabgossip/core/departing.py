@@ -1,19 +1,20 @@
 """What this node may hold no more leaves its disk.
 
 Decides: whether, and when, bytes that its own claims cover no more leave.
-Keeps: no outage takes anything away: only claims in force, in a node that is fresh; what any
-statement that may still be held names stays; nobody's pin outranks a claim.
+Keeps: no outage takes anything away: only claims in force, in a node that is fresh and whose audit
+log takes the record; what any statement that may still be held names stays, and every step of the
+trust chain; nobody's pin outranks a claim.
 Must not know: how claims change, how a refused head leaves what is served and read.
 
-A head that is refused for its audience is already neither served nor applied, and its link is gone.
-Its bytes wait a little: whoever narrows a node by mistake mends that within seconds. Its manifest
-and its floor stay, so that nothing older is ever taken up.
+A head that is refused, withdrawn or expired is already neither served nor applied, and its link is
+gone. Where only claims are why, its bytes wait a little: whoever narrows a node by mistake mends
+that within seconds. Its manifest and its floor stay, so that nothing older is ever taken up.
 """
 
 from typing import Final
 
 from fabgossip.core.activation import Activation
-from fabgossip.core.catalog import Head, HeadState, Refusal
+from fabgossip.core.catalog import GONE_STATES, Head, Refusal
 from fabgossip.core.effects import Fact, Record
 from fabgossip.core.keeping import Keeping
 from fabgossip.core.machines import Machines
@@ -21,7 +22,7 @@ from fabgossip.core.own_contents import OwnContents
 from fabgossip.core.recording import fields_of
 from fabgossip.model.artifact import Manifest, VerifiedManifest
 from fabgossip.model.ids import ContentHash
-from fabgossip.model.mode import Mode
+from fabgossip.model.mode import Action
 from fabgossip.model.moment import Now
 from fabgossip.model.scope import may_hold
 from fabgossip.trust.rejections import RejectionCode
@@ -45,8 +46,8 @@ class Departing:
         self._keeping = keeping
         self._recalled: dict[str, VerifiedManifest] = {}
         """What a process before this one left and today's claims do not cover, by namespace."""
-        self._purged: dict[str, Refusal] = {}
-        """The heads whose bytes left, by namespace, and for which refusal."""
+        self._purged: dict[str, Refusal | VerifiedManifest] = {}
+        """For what the local state of a namespace was purged: a refusal, or else a head."""
 
     def on_recalled(self, verified: VerifiedManifest) -> None:
         """The disk holds what was refused for its audience; no head stands for it."""
@@ -54,39 +55,45 @@ class Departing:
 
     def on_refresh(self, now: Now) -> None:
         """Let leave what has to. Cost: O(heads), at each turn."""
-        if self._m.beliefs.mode(now) is not Mode.FRESH:
+        if not self._m.beliefs.may(Action.HIGH_RISK, now).allowed:
             return
         recalled, self._recalled = self._recalled, {}
         for verified in recalled.values():
             if self._is_foreign(verified.manifest):
+                self._activation.take_away(verified.manifest.namespace.text, purge=True)
                 self._purge(verified, [verified])
         before, self._purged = self._purged, {}
         for head in self._m.catalog.heads():
-            refusal = self._left_by(head, now)
-            if refusal is None:
+            if not self._has_left(head, now):
                 continue
-            name = head.manifest.namespace.text
-            self._purged[name] = refusal
-            if before.get(name) is not refusal:
-                self._purge(head.verified, _all_of(head))
+            name, reason = head.manifest.namespace.text, head.refusal or head.verified
+            self._purged[name] = reason
+            if before.get(name) is not reason:
+                self._activation.take_away(name, purge=True)
+            # Again and again: bytes may come late, or have been of use to somebody else till now.
+            self._purge(head.verified, _all_of(head))
 
-    def _left_by(self, head: Head, now: Now) -> Refusal | None:
-        """By which refusal a head's bytes are to be gone, None if they may stay."""
+    def _has_left(self, head: Head, now: Now) -> bool:
+        """Whether a head's bytes are to be gone. Where its audience alone is why it was refused,
+        they wait a little."""
+        if head.state not in GONE_STATES or not self._is_foreign(head.manifest):
+            return False
         refusal = head.refusal
-        if head.state is not HeadState.REFUSED or refusal is None:
-            return None
-        is_left = refusal.code is RejectionCode.AUDIENCE_NOT_OURS and self._is_foreign(
-            head.manifest
-        )
-        return refusal if is_left and now.unix - refusal.at >= STAYS_S else None
+        if refusal is None or refusal.code is not RejectionCode.AUDIENCE_NOT_OURS:
+            return True
+        return now.unix - refusal.at >= STAYS_S
 
     def _is_foreign(self, manifest: Manifest) -> bool:
         kind, name = manifest.artifact_type.value, manifest.namespace.text
         return not may_hold(manifest.audience, kind, name, self._m.beliefs.facts.own)
 
     def _purge(self, verified: VerifiedManifest, statements: list[VerifiedManifest]) -> None:
-        self._activation.take_away(verified.manifest.namespace.text, purge=True)
+        """What these name, and what is pinned of the namespace, of whatever version."""
+        name = verified.manifest.namespace.text
         hashes = {one.manifest.content_hash: None for one in statements}
+        hashes |= {
+            one.content_hash: None for one in self._m.retention.pins() if one.namespace == name
+        }
         leaving = [one for one in hashes if self._may_leave(one)]
         for content_hash in leaving:
             self._keeping.end_pins(content_hash)
@@ -96,6 +103,8 @@ class Departing:
             self._m.out.append(Record(fact=Fact.CONTENT_PURGED, fields=fields))
 
     def _may_leave(self, content_hash: ContentHash) -> bool:
+        if any(step.content_hash == content_hash for step in self._m.beliefs.chain):
+            return False  # whoever is still at an older bundle needs every step
         named = self._m.catalog.by_content(content_hash)
         is_needed = any(not self._is_foreign(one.manifest) for _, one in named)
         return self._contents.size_of(content_hash) > 0 and not is_needed

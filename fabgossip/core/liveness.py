@@ -8,7 +8,8 @@ Must not know: who is at the other end, what a link is for.
 
 - The side that dialled pings every `ping_interval_ms`; an answer is due within `pong_deadline_ms`.
 - The other side expects a ping within `silence_max_ms`: interval, its jitter and the answer's time.
-- Who misses that is suspect until a ping or an answer comes, and is down if nothing does.
+- Who misses that is suspect until a ping or an answer comes, and is down if nothing does, or if
+  nothing but other frames come for a minute.
 - Links of thin nodes are pinged every 60 s and suspect after 75 s.
 - Deadlines are multiplied by 1 + the lag score; from score 3 on no suspect goes down.
 """
@@ -31,6 +32,9 @@ DOWN_AFTER: Final = Duration(5_000)
 THIN_INTERVAL_MS: Final = 60_000
 THIN_SILENCE_MS: Final = 75_000
 """A radio that sleeps is not to be woken for us (*start*)."""
+DOUBTED_MAX: Final = Duration(60_000)
+"""Who neither asks nor answers for so long is down, whatever else it sends (*start*): it would hold
+a place among the neighbours that nobody may rest on."""
 LAG_MAX: Final = 3
 PING_JITTER_DIVISOR: Final = 20
 SEQUENCE_MASK: Final = 0xFFFFFFFF
@@ -175,8 +179,8 @@ class Liveness:
         if pulse.look_at is not None:
             self._lag.on_timer(pulse.look_at, now)
         if pulse.suspect_since is not None:
-            since = max(pulse.suspect_since, pulse.heard_at)
-            is_over = is_due(later(since, DOWN_AFTER), now)
+            is_silent = is_due(later(max(pulse.suspect_since, pulse.heard_at), DOWN_AFTER), now)
+            is_over = is_silent or is_due(later(pulse.suspect_since, DOUBTED_MAX), now)
             return Life.DOWN if is_over and self._lag.score(now) < LAG_MAX else Life.DOUBTED
         if not self._is_overdue(pulse, now):
             return Life.ALIVE

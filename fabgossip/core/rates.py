@@ -222,6 +222,8 @@ class Rates:
                 )
                 rest = replace(message, envelopes=envelopes) if envelopes else None
                 return self._trimmed(link, Kind.HEADS, message, rest, kept)
+            case Manifests() if not message.envelopes:
+                return self._empty(link, message, now)
             case Manifests():
                 kept = self._kept(link, Kind.MANIFESTS, message.envelopes, now)
                 envelopes = tuple(
@@ -263,6 +265,15 @@ class Rates:
         self._reduced[kind] += dropped
         is_flood = self._by_link[link][kind].is_flooded
         return Passed(message=rest, beyond=RATES[kind].beyond, is_flood=is_flood)
+
+    def _empty(self, link: LinkId, message: Manifests, now: Instant) -> Passed:
+        """An answer that there is nothing costs as much as one envelope: it is looked at all the
+        same."""
+        if self._passes(link, Kind.MANIFESTS, b"", now):
+            return Passed(message=message)
+        self._reduced[Kind.MANIFESTS] += 1
+        is_flood = self._by_link[link][Kind.MANIFESTS].is_flooded
+        return Passed(message=None, beyond=RATES[Kind.MANIFESTS].beyond, is_flood=is_flood)
 
     def _whole(self, link: LinkId, message: Message, now: Instant) -> Passed:
         charged = _charge(message)

@@ -54,7 +54,8 @@ ASKED_MAX: Final = 256
 ASKED_OF_LINK_MAX: Final = 1_024
 """Those of all its sets (*start*)."""
 LACKING_MAX: Final = 262_144
-"""Manifests of one link that wait to be asked for; further ones are found again."""
+"""Manifests of one link that wait to be asked for, of `REMEMBERED_MAX` sets; further ones are found
+again."""
 PUSHED_BYTES_MAX: Final = 32 * 1024
 """Manifests the comparison of a set brings unasked; of the rest only the ids are told."""
 REMEMBERED_MAX: Final = 1_024
@@ -116,7 +117,10 @@ class _Link:
     outcomes: OrderedDict[bytes, _Outcome] = field(default_factory=OrderedDict)
     lacking: dict[bytes, dict[bytes, SaltId]] = field(default_factory=dict)
     """Set by set the ids of what the peer has and we lack, and were not able to ask for yet."""
+    lacking_count: int = 0
+    """Ids in all of them."""
     asked: dict[bytes, _Asked] = field(default_factory=dict)
+    asked_count: int = 0
     pushed_bytes: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
     """What the comparison of each set brought unasked."""
     is_pinged: bool = False
@@ -177,6 +181,7 @@ class Reconciliation:
         for rows in (state.started, state.waiting, state.lacking, state.asked):
             rows.clear()
         state.pushed_bytes.clear()
+        state.lacking_count = state.asked_count = 0
 
     def on_root(
         self,
@@ -287,13 +292,7 @@ class Reconciliation:
         state = self._link(link)
         if set_id in state.started:
             state.started[set_id].heard_at = now
-        asked = state.asked[set_id].ids if set_id in state.asked else {}
-        fresh = [one for one in ids if one not in asked]
-        if fresh:
-            lacking = state.lacking.setdefault(set_id, {})
-            room = LACKING_MAX - sum(map(len, state.lacking.values()))
-            for one in fresh[: max(0, room)]:
-                lacking.setdefault(one, salt)
+        _note_lacking(state, set_id, salt, ids)
         return _next_asks(state, now)
 
     def on_manifests(
@@ -301,15 +300,10 @@ class Reconciliation:
     ) -> tuple[GetManifests, ...]:
         """Manifests came: what to ask for next."""
         state = self._link(link)
-        asked = state.asked.get(message.set_id)
-        if asked is not None:
-            for _ in range(min(message.answered, len(asked.ids))):
-                del asked.ids[next(iter(asked.ids))]
-            asked.answered_at = now
-            if not asked.ids:
-                del state.asked[message.set_id]
+        is_settled = _settle(state, message, now)
         mine = state.started.get(message.set_id)
-        if mine is not None:
+        # Who sends nothing, again and again, is as silent as who does not.
+        if mine is not None and (is_settled or message.envelopes):
             mine.heard_at = now
         asks = _next_asks(state, now)
         self._end_if_done(state, message.set_id, now)
@@ -358,8 +352,9 @@ class Reconciliation:
         equally long, so what came first is due first, and a timer once set is early enough for
         every silence that begins later."""
         state = self._link(link)
-        dues = list(state.owed.values())[:1]
-        dues += [at for at in (state.owes_all_at, state.owes_holdings_at) if at is not None]
+        first_owed = next(iter(state.owed.values()), None)
+        owed = (first_owed, state.owes_all_at, state.owes_holdings_at)
+        dues = [at for at in owed if at is not None]
         if state.look_at is None:
             dues.extend(later(one.heard_at, SILENCE) for one in state.started.values())
             dues.extend(later(one.answered_at, SILENCE) for one in state.asked.values())
@@ -377,8 +372,7 @@ class Reconciliation:
         state.look_at = None
         for set_id, asked in tuple(state.asked.items()):
             if elapsed(asked.answered_at, now) >= SILENCE:
-                del state.asked[set_id]
-                state.lacking.pop(set_id, None)
+                _give_up(state, set_id)
         owed = {one: None for one, at in state.owed.items() if is_due(at, now)}
         for one in owed:
             del state.owed[one]
@@ -397,9 +391,11 @@ class Reconciliation:
         for state in self._links.values():
             assert len(state.started) <= STARTED_MAX
             assert all(0 < len(one.ids) <= ASKED_MAX for one in state.asked.values())
-            assert sum(len(one.ids) for one in state.asked.values()) <= ASKED_OF_LINK_MAX
+            assert sum(len(one.ids) for one in state.asked.values()) == state.asked_count
+            assert state.asked_count <= ASKED_OF_LINK_MAX
             assert all(state.lacking.values())
-            assert sum(map(len, state.lacking.values())) <= LACKING_MAX
+            assert sum(map(len, state.lacking.values())) == state.lacking_count <= LACKING_MAX
+            assert len(state.lacking) <= REMEMBERED_MAX
             assert max(len(state.outcomes), len(state.waiting)) <= REMEMBERED_MAX
             assert max(len(state.pushed_bytes), len(state.owed)) <= REMEMBERED_MAX
             assert list(state.owed.values()) == sorted(state.owed.values())
@@ -444,22 +440,69 @@ def _owe(state: _Link, audience: Audience, now: Instant) -> bool:
     return True
 
 
+def _note_lacking(state: _Link, set_id: bytes, salt: SaltId, ids: tuple[bytes, ...]) -> None:
+    """What a peer has of a set, as far as there is room to remember it."""
+    if set_id not in state.lacking and len(state.lacking) >= REMEMBERED_MAX:
+        return
+    asked = state.asked[set_id].ids if set_id in state.asked else {}
+    lacking = state.lacking.get(set_id, {})
+    for one in ids:
+        if state.lacking_count >= LACKING_MAX:
+            break
+        if one not in asked and one not in lacking:
+            lacking[one] = salt
+            state.lacking_count += 1
+    if lacking:
+        state.lacking[set_id] = lacking
+
+
+def _settle(state: _Link, message: Manifests, now: Instant) -> bool:
+    """So many questions about a set are answered, the oldest first; whether any was."""
+    asked = state.asked.get(message.set_id)
+    if asked is None or not message.answered:
+        return False
+    settled = tuple(islice(asked.ids, message.answered))
+    for one in settled:
+        del asked.ids[one]
+    state.asked_count -= len(settled)
+    asked.answered_at = now
+    if not asked.ids:
+        del state.asked[message.set_id]
+    return True
+
+
+def _give_up(state: _Link, set_id: bytes) -> None:
+    """A peer does not answer about a set."""
+    state.asked_count -= len(state.asked.pop(set_id).ids)
+    state.lacking_count -= len(state.lacking.pop(set_id, ()))
+
+
 def _next_asks(state: _Link, now: Instant) -> tuple[GetManifests, ...]:
-    """Of each set so much as it has room for."""
+    """Of each set so much as it has room for. Cost: what is asked for, and the sets that are asked
+    for as much as they may be."""
     asks: list[GetManifests] = []
-    room = ASKED_OF_LINK_MAX - sum(len(one.ids) for one in state.asked.values())
+    if not state.lacking or state.asked_count >= ASKED_OF_LINK_MAX:
+        return ()
     for set_id in tuple(state.lacking):
         lacking = state.lacking[set_id]
         asked = state.asked.get(set_id) or _Asked({}, now)
-        while lacking and (free := min(room, ASKED_MAX - len(asked.ids))) > 0:
+        while lacking and (free := _free(state, asked)) > 0:
             ask = _next_ask(set_id, lacking, min(free, GET_MANIFESTS_IDS_MAX))
             asked.ids.update(dict.fromkeys(ask.ids))
             state.asked[set_id] = asked
-            room -= len(ask.ids)
+            state.asked_count += len(ask.ids)
+            state.lacking_count -= len(ask.ids)
             asks.append(ask)
         if not lacking:
             del state.lacking[set_id]
+        if state.asked_count >= ASKED_OF_LINK_MAX:
+            break
     return tuple(asks)
+
+
+def _free(state: _Link, asked: _Asked) -> int:
+    """How many more of a set may be asked for now."""
+    return min(ASKED_OF_LINK_MAX - state.asked_count, ASKED_MAX - len(asked.ids))
 
 
 def _next_ask(set_id: bytes, lacking: dict[bytes, SaltId], count_max: int) -> GetManifests:

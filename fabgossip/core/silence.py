@@ -19,12 +19,20 @@ READING_MS: Final = 40
 UNKNOWN_MS: Final = 250
 """Of a source whose round trip is not known (*start*)."""
 PATIENCE: Final = 4
-"""So many times as long a source has its turn where others could be asked at once (*start*)."""
+"""So many times as long a source has its turn where another storage endpoint could be asked at once
+(*start*)."""
+SHORT_TURN_MS_MIN: Final = 300
+"""And at least so long: a disk that is busy for a moment fits into it (*start*)."""
 
 
 def is_small(want: Want) -> bool:
     """Whether a content comes so fast that who is silent can be told from who is slow."""
     return want.goal.size <= SMALL_BYTES_MAX
+
+
+def short_turn(source: Source) -> Duration:
+    """How long a source of a small content has its turn where it is not the only one."""
+    return Duration(max(PATIENCE * silent_after(source), SHORT_TURN_MS_MIN))
 
 
 def silent_after(source: Source) -> Duration:

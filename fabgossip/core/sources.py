@@ -21,7 +21,7 @@ from fabgossip.core.backlog import Awaited, Slot, Token
 from fabgossip.core.circuits import Circuit
 from fabgossip.core.directories import FAR
 from fabgossip.core.ladder import ASKING, SOURCES_MAX, Step, turn_ms
-from fabgossip.core.silence import PATIENCE, is_small, silent_after
+from fabgossip.core.silence import is_small, short_turn
 from fabgossip.core.wants import Origin, Source, Want
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Duration, Instant, elapsed, later
@@ -132,6 +132,8 @@ def _in_step(want: Want, supply: Supply, room: Room, now: Instant) -> Choice | N
     if not ranked:
         return None
     usable = _usable(want, ranked, room)
+    if not usable and not want.asked and not _has_other(want, supply, room, now):
+        usable = _nearest_to_probe(want, ranked, room)
     if not usable:
         return None
     if room.token_at(want.step, want) > now:
@@ -140,8 +142,8 @@ def _in_step(want: Want, supply: Supply, room: Room, now: Instant) -> Choice | N
     if not free:
         return _wait_for_slots(want, usable, supply, room, now)
     its_turn = turn_ms(left_ms, min(len(free), sources_left))
-    if is_small(want) and _has_other(want, supply, room, now, but=free[0].node_id):
-        its_turn = min(its_turn, PATIENCE * silent_after(free[0]))
+    if is_small(want) and _has_other_store(want, supply, room, now, free[0].node_id):
+        its_turn = min(its_turn, short_turn(free[0]))
     return Choice(source=free[0], turn_ms=its_turn, reason=_reason(want, free[0]))
 
 
@@ -166,13 +168,23 @@ def _wait_for_slots(
     return Choice(awaits=awaits)
 
 
-def _has_other(
-    want: Want, supply: Supply, room: Room, now: Instant, *, but: NodeId | None = None
-) -> bool:
-    """Whether a later step, up to rung 2, has somebody else to ask at once."""
+def _has_other_store(want: Want, supply: Supply, room: Room, now: Instant, but: NodeId) -> bool:
+    """Whether rung 1 has another source to ask at once: by the signed directories, for a neighbour
+    that says it has everything must not shorten the turns of others."""
+    return want.step is Step.NORMAL and any(
+        is_of(want, Step.RUNG_1, one)
+        and one.node_id != but
+        and want.may_ask(one, now)
+        and _is_sound(one, room)
+        and not room.is_full(one)
+        for one in supply.of(Step.RUNG_1)
+    )
+
+
+def _has_other(want: Want, supply: Supply, room: Room, now: Instant) -> bool:
+    """Whether a later step, up to rung 2, has somebody to ask at once."""
     return any(
         is_of(want, step, one)
-        and one.node_id != but
         and want.may_ask(one, now)
         and _is_sound(one, room)
         and not room.is_full(one)
@@ -183,8 +195,7 @@ def _has_other(
 
 
 def _usable(want: Want, ranked: list[Source], room: Room) -> list[Source]:
-    """Sources that are not shut out, those of which nothing bad is known first. Where all are, the
-    one nearest to its probe gets one request; the control plane is left alone."""
+    """Sources that are not shut out, those of which nothing bad is known first."""
     sound = [one for one in ranked if _is_sound(one, room)]
     if sound:
         return sound
@@ -193,7 +204,13 @@ def _usable(want: Want, ranked: list[Source], room: Room) -> list[Source]:
         usable = [one for one in ranked if states[one.node_id] is state]
         if usable:
             return usable
-    if want.asked or want.step is Step.RUNG_4:
+    return []
+
+
+def _nearest_to_probe(want: Want, ranked: list[Source], room: Room) -> list[Source]:
+    """Where all are shut out, and nobody else could be asked at once, one of them gets one request;
+    the control plane is left alone."""
+    if want.step is Step.RUNG_4:
         return []
     return [min(ranked, key=lambda one: room.probe_at(one.node_id))]
 

@@ -8,6 +8,8 @@ from fabgossip.core.catalog import HeadState
 from fabgossip.core.departing import STAYS_S
 from fabgossip.core.effects import Fact, Materialize, Persist, Remove
 from fabgossip.core.events import (
+    AuditChanged,
+    AuditState,
     Persisted,
     PinRequest,
     RefreshDue,
@@ -16,14 +18,24 @@ from fabgossip.core.events import (
     TimerFired,
 )
 from fabgossip.model.artifact import ArtifactType
-from fabgossip.model.authority import Opening
+from fabgossip.model.authority import Opening, RevokedKind
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import DropPin
 from fabgossip.model.policy import DegradedPolicy
 from fabgossip.model.topology import Snapshot
 from fabgossip.wire.contents import snapshot_bytes
-from tests.core.artifacts import Artifact, acme_peers, acme_routes, artifact, routes, stored_head
+from tests.core.artifacts import (
+    Artifact,
+    acme_peers,
+    acme_routes,
+    artifact,
+    revocations,
+    revoked,
+    routes,
+    stored_head,
+    trust,
+)
 from tests.core.story import NOTHING_STORED, Story
 from tests.trust import factory
 
@@ -130,6 +142,65 @@ def test_a_pin_does_not_outrank_claims() -> None:
     assert CONTENT in removed(story)
     assert [one for row in story.find(Persist) for one in row.changes if isinstance(one, DropPin)]
     assert Fact.UNPINNED in story.facts()
+
+
+def test_a_pin_on_an_older_version_does_not_either() -> None:
+    """No head names that version any more; the namespace says whose it was."""
+    story = member()
+    body = PinRequest(content_hash=CONTENT, namespace=None, owner="op", reason="", seconds=3_600)
+    story.when(RequestMade(request=RequestId(1), body=body)).persisted()
+    story.accept(acme_routes(8), story.link("n4"))
+    leave(story)
+    refresh(story.wait(1_000 * STAYS_S))
+    assert CONTENT in removed(story)
+    assert not story.node.view.pins()
+
+
+def test_nothing_leaves_while_the_audit_log_takes_no_record() -> None:
+    story = leave(member()).when(AuditChanged(state=AuditState.STOPPED))
+    refresh(story.wait(1_000 * STAYS_S))
+    assert (removed(story), purged(story)) == (set(), set())
+    story.when(AuditChanged(state=AuditState.INTACT))
+    assert CONTENT in removed(refresh(story))
+
+
+def test_what_was_revoked_before_the_node_left_goes_too() -> None:
+    story = member()
+    listed = revocations(2, revoked(RevokedKind.MANIFEST, OURS.verified.manifest_hash))
+    story.announce(listed, story.link("n4")).persisted().stored(listed, None)
+    leave(story)
+    refresh(story.wait(1))
+    assert CONTENT in removed(story)
+
+
+def test_bytes_that_another_namespace_needed_leave_once_it_does_not() -> None:
+    story = member()
+    link = story.link("n4")
+    story.accept(routes(name="twin", content=OURS.content), link)
+    leave(story)
+    refresh(story.wait(1_000 * STAYS_S))
+    story.accept(routes(8, "twin"), link)
+    assert CONTENT not in removed(story), "the head that left names it still"
+    refresh(story.wait(1_000))
+    assert CONTENT in removed(story)
+    assert not purged(story), "once is enough"
+
+
+def test_no_step_of_the_trust_chain_leaves_under_another_name() -> None:
+    """Whoever may publish for an organisation could take it from all who leave."""
+    story = member()
+    link, version = story.link("n4"), factory.BUNDLE.bundle_version
+    steps = [trust(replace(factory.BUNDLE, bundle_version=version + more)) for more in (1, 2)]
+    for step in steps:
+        story.accept(step, link)
+    named = artifact(
+        ArtifactType.ROUTE_POLICY_BUNDLE, "org/acme/routes/zz", content=steps[0].content
+    )
+    story.accept(named, link)
+    leave(story)
+    refresh(story.wait(1_000 * STAYS_S))
+    assert CONTENT in removed(story)
+    assert steps[0].content_hash not in removed(story)
 
 
 def test_a_content_that_is_for_the_node_by_another_name_stays() -> None:

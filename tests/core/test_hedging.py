@@ -18,6 +18,7 @@ from fabgossip.core.ladder import IDLE_MS, Step
 from fabgossip.core.silence import (
     PATIENCE,
     READING_MS,
+    SHORT_TURN_MS_MIN,
     SILENT_MS_MAX,
     SILENT_MS_MIN,
     SMALL_BYTES_MAX,
@@ -134,25 +135,37 @@ def test_how_long_a_source_may_be_silent(rtt_ms: int | None, expected: int) -> N
     assert silent_after(source) == expected
 
 
-def test_a_source_has_a_short_turn_where_another_could_be_asked_at_once() -> None:
+def turn_of(artifact: Artifact, *others: Source, rtt_ms: int | None = None) -> int:
+    """How long whoever announced it has, where these can be asked later on."""
+    first = replace(linked("n2", artifact.verified), rtt_ms=rtt_ms)
+    node = Wanting(lambda _: Supply(ASKER, (first, *others)))
+    want = node.want(artifact, "n2")
+    assert node.step().started == (want,)
+    return want.turn_ms
+
+
+def stores(artifact: Artifact) -> tuple[Source, Source]:
+    """The home endpoint, and another one."""
+    near, far = (
+        replace(linked(name, artifact.verified), is_storage=True, distance=distance)
+        for name, distance in (("s1", 0), ("s2", 1))
+    )
+    return near, far
+
+
+def test_a_source_has_a_short_turn_where_another_endpoint_could_be_asked_at_once() -> None:
     """However few sources its step has; and all of the step where it is the only one there is."""
-
-    def turn_of(artifact: Artifact, *others: Source) -> int:
-        node = Wanting(lambda want: Supply(ASKER, (linked("n2", want.verified), *others)))
-        want = node.want(artifact, "n2")
-        assert node.step().started == (want,)
-        return want.turn_ms
-
     small, large = routes(), routes(content=bytes(SMALL_BYTES_MAX + 1))
-    other = linked("n3", small.verified, says=True)
-    assert turn_of(small) == IDLE_MS[Step.NORMAL]
-    assert turn_of(small, other) == PATIENCE * UNKNOWN_MS
-    near = replace(linked("n2", small.verified), rtt_ms=0)
-    node = Wanting(lambda _: Supply(ASKER, (near, other)))
-    want = node.want(small, "n2")
-    node.step()
-    assert want.turn_ms == PATIENCE * SILENT_MS_MIN
-    assert turn_of(large, other) == IDLE_MS[Step.NORMAL]
+    assert turn_of(small, rtt_ms=0) == IDLE_MS[Step.NORMAL]
+    assert turn_of(small, *stores(small), rtt_ms=0) == SHORT_TURN_MS_MIN
+    assert turn_of(small, *stores(small), rtt_ms=30) == PATIENCE * (60 + READING_MS)
+    assert turn_of(large, *stores(large), rtt_ms=0) == IDLE_MS[Step.NORMAL] // 2
+
+
+def test_a_neighbor_s_word_shortens_nobody_s_turn() -> None:
+    """One that says it has everything, and is always busy, would have others shut out."""
+    boaster = linked("n3", routes().verified, says=True)
+    assert turn_of(routes(), boaster, rtt_ms=0) == IDLE_MS[Step.NORMAL]
 
 
 def test_a_source_whose_link_is_in_doubt_comes_last_and_is_asked_beside_nobody() -> None:

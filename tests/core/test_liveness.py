@@ -7,7 +7,7 @@ import pytest
 
 from fabgossip.core.config import ConnectionsConfig
 from fabgossip.core.events import LinkId
-from fabgossip.core.liveness import DOWN_AFTER, Life, Liveness
+from fabgossip.core.liveness import DOUBTED_MAX, DOWN_AFTER, Life, Liveness
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Instant, elapsed
 
@@ -140,6 +140,20 @@ def test_any_other_frame_keeps_a_link_and_ends_no_doubt(make: Callable[[], Liven
     assert [life for _, life in idle[:2]] == [Life.SUSPECT, Life.DOWN]
     assert [life for _, life in busy] == [Life.SUSPECT, *[Life.DOUBTED] * 3]
     assert idle[0] == busy[0]
+
+
+@pytest.mark.parametrize("make", [dialed, accepted])
+def test_who_neither_asks_nor_answers_for_a_minute_is_down_whatever_it_sends(
+    make: Callable[[], Liveness],
+) -> None:
+    liveness = make()
+    doubted = liveness.next_look_at(A, ASKED) or OVERDUE
+    assert liveness.look(A, doubted) is Life.SUSPECT
+    now = doubted
+    while liveness.look(A, now) is not Life.DOWN:
+        now = liveness.next_look_at(A, now) or now
+        liveness.on_heard(A, now)
+    assert now - doubted == DOUBTED_MAX
 
 
 def test_each_end_notices_a_silent_peer_within_its_longest_silence() -> None:

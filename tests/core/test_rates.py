@@ -123,6 +123,16 @@ def test_a_bucket_gives_its_burst_and_then_one_unit_at_a_time(kind: Kind) -> Non
     assert rates.reduced == ((kind.value, 2),)
 
 
+def test_an_empty_answer_costs_as_much_as_an_envelope_and_is_free_where_it_was_asked_for() -> None:
+    """Or one could make a node look, again and again, for nothing."""
+    rates, empty = Rates(), Manifests(set_id=b"set id!!", answered=1, envelopes=())
+    spend(rates, Kind.MANIFESTS)
+    rates.on_asked(A, 1)
+    assert passes(rates, empty)
+    assert not passes(rates, empty)
+    assert rates.reduced == ((Kind.MANIFESTS.value, 1),)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_bucket_never_holds_more_than_its_burst(kind: Kind) -> None:
     rates = Rates()

@@ -395,6 +395,42 @@ def test_what_is_never_answered_is_given_up() -> None:
     )
 
 
+def test_a_peer_that_answers_nothing_again_and_again_holds_no_place() -> None:
+    """Empty answers are none: what was asked is given up after a silence, and others get its
+    place."""
+    machine, now = Reconciliation(), START
+    ids = tuple(b"%08d" % number for number in range(ASKED_MAX))
+    sets = [b"set %04d" % number for number in range(ASKED_OF_LINK_MAX // ASKED_MAX)]
+    for one in sets:
+        machine.on_lacking(LINK, one, SALT, ids, now)
+    assert machine.on_lacking(LINK, SET, SALT, ids[:1], now) == ()
+    own = made_of([b"a"])
+    assert machine.on_root(LINK, sets[0], SALT, own, told(1), now)
+    owed = Owed()
+    for _ in range(3):
+        machine.next_timer(LINK, now)
+        now = later(now, Duration(SILENCE // 3 + 1))
+        for one in sets:
+            machine.on_manifests(LINK, Manifests(set_id=one, answered=0, envelopes=()), now)
+        owed = machine.on_due(LINK, now)
+    assert owed.audiences == (EVERYBODY,), "its comparison has ended, too"
+    machine.check()
+    assert machine.on_lacking(LINK, SET, SALT, ids[:1], now) == (
+        GetManifests(set_id=SET, salt=SALT, ids=ids[:1]),
+    )
+
+
+def test_however_many_sets_a_peer_names_little_of_them_is_kept() -> None:
+    """The sets a peer may share are as many as it likes to make up."""
+    machine = Reconciliation()
+    full = tuple(b"%08d" % number for number in range(ASKED_MAX))
+    for number in range(ASKED_OF_LINK_MAX // ASKED_MAX):
+        machine.on_lacking(LINK, b"full %03d" % number, SALT, full, START)
+    for number in range(2 * REMEMBERED_MAX):
+        assert machine.on_lacking(LINK, b"set %05d" % number, SALT, full[:1], START) == ()
+    machine.check()
+
+
 def test_memory_of_a_link_has_an_end_and_ends_with_it() -> None:
     machine, own = Reconciliation(), made_of([b"a"])
     for number in range(REMEMBERED_MAX + 1):

@@ -22,6 +22,7 @@ from fabgossip.core.reconciliation import ASKED_MAX as COMPARED_ASKED_MAX
 from fabgossip.core.reconciliation import (
     ASKED_OF_LINK_MAX,
     PUSHED_BYTES_MAX,
+    REMEMBERED_MAX,
     SILENCE,
     STARTED_MAX,
     VAIN_MAX,
@@ -29,7 +30,13 @@ from fabgossip.core.reconciliation import (
 )
 from fabgossip.core.reconciliation import LACKING_MAX as COMPARED_LACKING_MAX
 from fabgossip.core.sessions import NAMED_MAX, TOLD_MAX
-from fabgossip.core.silence import PATIENCE, READING_MS, SILENT_MS_MAX, SILENT_MS_MIN
+from fabgossip.core.silence import (
+    PATIENCE,
+    READING_MS,
+    SHORT_TURN_MS_MIN,
+    SILENT_MS_MAX,
+    SILENT_MS_MIN,
+)
 from fabgossip.core.slots import SERVED_PER_LINK_MAX, SERVED_SLOW_MAX
 from fabgossip.core.standing import (
     BARRED,
@@ -138,7 +145,7 @@ def limits() -> dict[str, str]:
         "manifests asked of a link by id and unanswered": (
             f"{COMPARED_ASKED_MAX} of a set, {ASKED_OF_LINK_MAX:,} of all"
         ),
-        "the same, not asked for yet": f"{COMPARED_LACKING_MAX:,}",
+        "the same, not asked for yet": f"{COMPARED_LACKING_MAX:,}, of {REMEMBERED_MAX:,} sets",
         "audiences a peer is remembered to have named": f"{NAMED_MAX:,}",
         "audiences a peer may tell the roots of at once": f"{TOLD_MAX:,}",
         "audiences a link's holdings may name": f"{AUDIENCES_PER_LINK_MAX}",
@@ -157,7 +164,8 @@ def limits() -> dict[str, str]:
         "requests beside a silent source": f"one in {TOKEN} of an audience, and {TOKENS_MAX} more",
         "first byte of a source": (
             f"its share of what is left of the step, {TURN_MS_MIN} ms at least; of a small content "
-            f"{PATIENCE} times that silence, if another could be asked at once"
+            f"{PATIENCE} times that silence and {SHORT_TURN_MS_MIN} ms at least, if another storage "
+            "endpoint could be asked at once"
         ),
         "pace of a source": f"{kib(BYTES_PER_S_MIN)}/s over {seconds(WINDOW)}",
         "a source that failed for a content": (
