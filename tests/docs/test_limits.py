@@ -164,8 +164,8 @@ def limits() -> dict[str, str]:
         "requests beside a silent source": f"one in {TOKEN} of an audience, and {TOKENS_MAX} more",
         "first byte of a source": (
             f"its share of what is left of the step, {TURN_MS_MIN} ms at least; of a small content "
-            f"{PATIENCE} times that silence and {SHORT_TURN_MS_MIN} ms at least, if another storage "
-            "endpoint could be asked at once"
+            f"{PATIENCE} times that silence and {SHORT_TURN_MS_MIN} ms at least, if another "
+            "storage endpoint could be asked at once"
         ),
         "pace of a source": f"{kib(BYTES_PER_S_MIN)}/s over {seconds(WINDOW)}",
         "a source that failed for a content": (
