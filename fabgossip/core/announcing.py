@@ -16,6 +16,7 @@ from fabgossip.core.effects import SetTimer
 from fabgossip.core.events import AdvertiseDue, PairDue
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
+from fabgossip.core.placement import CRITICAL_TYPES
 from fabgossip.core.sessions import Session
 from fabgossip.core.telling import Untold
 from fabgossip.model.artifact import ArtifactType, VerifiedManifest
@@ -105,13 +106,26 @@ class Announcing:
             if content is not None and len(content) <= INLINE_BYTES_MAX:
                 self._untold[prefix] = replace(untold, content=content)
             self.tell(verified, now)
+            if verified.manifest.artifact_type in CRITICAL_TYPES:
+                # An announcement does not say that its content is held, and storage nodes count
+                # on each other for this.
+                self._advertise_soon(verified, now, self._stores())
         else:
-            self._advertise_soon(verified, now)
+            self._advertise_soon(verified, now, self._m.sessions.open_sessions())
 
-    def _advertise_soon(self, verified: VerifiedManifest, now: Now) -> None:
+    def _stores(self) -> tuple[Session, ...]:
+        """The links to other storage nodes, if this is one."""
+        placement, sessions = self._m.placement, self._m.sessions
+        if not placement.is_storage(sessions.own_id):
+            return ()
+        return tuple(one for one in sessions.open_sessions() if placement.is_storage(one.node_id))
+
+    def _advertise_soon(
+        self, verified: VerifiedManifest, now: Now, sessions: tuple[Session, ...]
+    ) -> None:
         """Windows are opened by what their peer may know: one for all would show when something
         else came to be held."""
-        for session in self._m.sessions.open_sessions():
+        for session in sessions:
             if self._m.disclosure.may_know(session, verified, now):
                 lane = (session.link, verified.manifest.audience)
                 prefix = prefix_of(verified.manifest_hash)

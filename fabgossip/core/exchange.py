@@ -165,9 +165,20 @@ class Exchange:
             self._send_graft(session, *found)
 
     def on_holdings(self, session: Session, message: Holdings, now: Now) -> None:
-        """What a peer says it holds, of audiences both may know."""
+        """What a peer says it holds, of audiences both may know. It says all of it only once, so
+        what came too early to be judged waits."""
         if not self._is_known_well(session):
+            session.on_early_holdings(message)
             return
+        self._take_early_holdings(session, now)
+        self._take_holdings(session, message, now)
+
+    def _take_early_holdings(self, session: Session, now: Now) -> None:
+        early, session.early_holdings = session.early_holdings, []
+        for message in early:
+            self._take_holdings(session, message, now)
+
+    def _take_holdings(self, session: Session, message: Holdings, now: Now) -> None:
         own = self._m.beliefs.facts.own
         allowed = tuple(
             entry.audience
@@ -193,6 +204,8 @@ class Exchange:
         m.dissemination.on_unanswered()
         for one in m.sessions.open_sessions():
             self.graft(one)
+            if one.early_holdings and self._is_known_well(one):
+                self._take_early_holdings(one, now)
         link = m.refresh.next_link(tuple(one.link for one in m.sessions.open_sessions()))
         session = None if link is None else m.sessions.find(link)
         if session is None:

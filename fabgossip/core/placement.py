@@ -14,6 +14,8 @@ from fabgossip.model.ids import NodeId
 from fabgossip.model.scope import Audience, covers, shard_of
 from fabgossip.model.topology import FailureDomain, StorageDirectory
 
+CRITICAL_TYPES: Final = TRUST_TYPES | {ArtifactType.CLUSTER_SNAPSHOT}
+"""Without these a node trusts nobody, or does not know what it is."""
 STORES_MAX: Final = 1_024
 """Audiences, types and shards whose storage nodes are remembered (*start*)."""
 _StoresKey: TypeAlias = tuple[Audience, ArtifactType, int]

@@ -16,12 +16,11 @@ from fabgossip.core.catalog import Head, prefix_of
 from fabgossip.core.effects import Fact, Record
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
-from fabgossip.model.artifact import TRUST_TYPES, ArtifactType, Manifest
+from fabgossip.core.placement import CRITICAL_TYPES
+from fabgossip.model.artifact import Manifest
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Duration, Instant, Now, elapsed
 
-CRITICAL_TYPES: Final = TRUST_TYPES | {ArtifactType.CLUSTER_SNAPSHOT}
-"""Without these a node trusts nobody, or does not know what it is."""
 SHORT_FOR: Final = Duration(60_000)
 """A restart of a holder takes less (*start*)."""
 

@@ -16,7 +16,7 @@ from fabgossip.core.sets import Reach, set_id_of
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import NodeIdentity, Opening, VerifiedClaims
 from fabgossip.model.ids import BootId, NodeId
-from fabgossip.model.messages import ByeReason, Hello, Protocols, Welcome
+from fabgossip.model.messages import ByeReason, Hello, Holdings, Protocols, Welcome
 from fabgossip.model.moment import Duration, Instant, elapsed
 from fabgossip.model.scope import Audience
 
@@ -33,6 +33,9 @@ did not name."""
 ENDED_MAX: Final = 1_024
 """Ended links whose peer is remembered (*start*): what came over them is durable long before."""
 
+EARLY_HOLDINGS_MAX: Final = 8
+"""Messages about holdings that wait until a peer's claims and our own can judge them, 16 KiB each
+(*start*); of more, none."""
 CLAIMS_EVERY_MS: Final = 10_000
 CLAIMS_BURST: Final = 6
 """Half of what a peer lets pass (`RATES`), so that none is lost to the ways between (*start*)."""
@@ -98,10 +101,21 @@ class Session:
     """Of these the peer told the roots since it began to tell all of them; None while it does
     not."""
 
+    early_holdings: list[Holdings] = field(default_factory=list)
+    """What the peer said it holds before claims stood on both sides."""
+
     @property
     def node_id(self) -> NodeId:
         """Who is at the other end."""
         return self.identity.node_id
+
+    def on_early_holdings(self, message: Holdings) -> None:
+        """The peer said what it holds, and may not be believed yet."""
+        if message.is_whole:
+            self.early_holdings.clear()
+        self.early_holdings.append(message)
+        if len(self.early_holdings) > EARLY_HOLDINGS_MAX:
+            self.early_holdings.clear()
 
     def on_named(self, audience: Audience) -> None:
         """The peer named a shared audience."""
