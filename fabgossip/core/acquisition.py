@@ -179,9 +179,7 @@ class Acquisition:
         """A content is here; the wants it ends, if anybody waited for it."""
         stored = event.wanted
         ended = self._m.fetching.on_stored(stored, event.link, now.instant)
-        for link, content_hash in self._m.fetching.needless:
-            self._m.out.append(CancelContent(link=link, content_hash=content_hash))
-        self._m.fetching.needless.clear()
+        self._cancel_needless()
         for want in ended:
             if want.state is WantState.SATISFIED:
                 self._following.on_superseded(want.verified, now)
@@ -195,6 +193,10 @@ class Acquisition:
                 self._m.out.append(Record(fact=Fact.RECOVERY_ENDED, fields=fields))
         return ended
 
+    def _cancel_needless(self) -> None:
+        for link, content_hash in self._m.fetching.next_needless():
+            self._m.out.append(CancelContent(link=link, content_hash=content_hash))
+
     def on_failed(self, event: ContentFailed, now: Now) -> None:
         """A content did not come, or vanished from the disk."""
         content_hash = event.wanted.content_hash
@@ -204,6 +206,7 @@ class Acquisition:
         want = self._m.fetching.on_failed(
             event.wanted, event.link, event.reason, event.received, now.instant
         )
+        self._cancel_needless()
         if want is None:
             return
         self._record_failure(want, event.link, event.reason)

@@ -546,6 +546,10 @@ class Comparing:
         if session is None or not session.is_open or session.is_parting:
             return
         salt_id = self._salt_id(now)
+        for ask in owed.asks:
+            about = self._m.sets.audience_of(ask.set_id) or session.named.get(ask.set_id)
+            if about is not None:
+                self._ask(session, (ask,), about)
         if owed.all_roots:
             self._tell_roots_settled(session, salt_id, now)
         entries = []

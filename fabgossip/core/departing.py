@@ -23,7 +23,7 @@ from fabgossip.core.recording import fields_of
 from fabgossip.model.artifact import Manifest, VerifiedManifest
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.mode import Action
-from fabgossip.model.moment import Now
+from fabgossip.model.moment import Now, UnixTime
 from fabgossip.model.scope import may_hold
 from fabgossip.trust.rejections import RejectionCode
 
@@ -44,24 +44,22 @@ class Departing:
         self._contents = contents
         self._activation = activation
         self._keeping = keeping
-        self._recalled: dict[str, VerifiedManifest] = {}
-        """What a process before this one left and today's claims do not cover, by namespace."""
+        self._recalled: dict[str, tuple[VerifiedManifest, UnixTime]] = {}
+        """What a process before this one left and claims did not cover at the start, by namespace,
+        and when that was."""
         self._purged: dict[str, Refusal | VerifiedManifest] = {}
         """For what the local state of a namespace was purged: a refusal, or else a head."""
 
-    def on_recalled(self, verified: VerifiedManifest) -> None:
-        """The disk holds what was refused for its audience; no head stands for it."""
-        self._recalled[verified.manifest.namespace.text] = verified
+    def on_recalled(self, verified: VerifiedManifest, now: Now) -> None:
+        """The disk names what was refused for its audience; no head stands for it."""
+        self._recalled[verified.manifest.namespace.text] = verified, now.unix
 
     def on_refresh(self, now: Now) -> None:
-        """Let leave what has to. Cost: O(heads), at each turn."""
+        """Let leave what has to. Cost: O(heads + pins), at each turn."""
         if not self._m.beliefs.may(Action.HIGH_RISK, now).allowed:
             return
-        recalled, self._recalled = self._recalled, {}
-        for verified in recalled.values():
-            if self._is_foreign(verified.manifest):
-                self._activation.take_away(verified.manifest.namespace.text, purge=True)
-                self._purge(verified, [verified])
+        pinned = self._pinned()
+        self._purge_recalled(pinned, now)
         before, self._purged = self._purged, {}
         for head in self._m.catalog.heads():
             if not self._has_left(head, now):
@@ -71,7 +69,23 @@ class Departing:
             if before.get(name) is not reason:
                 self._activation.take_away(name, purge=True)
             # Again and again: bytes may come late, or have been of use to somebody else till now.
-            self._purge(head.verified, _all_of(head))
+            self._purge(head.verified, head.statements, pinned.get(name, []))
+
+    def _pinned(self) -> dict[str, list[ContentHash]]:
+        """What is pinned, of whatever version, by namespace."""
+        found: dict[str, list[ContentHash]] = {}
+        for pin in self._m.retention.pins():
+            found.setdefault(pin.namespace, []).append(pin.content_hash)
+        return found
+
+    def _purge_recalled(self, pinned: dict[str, list[ContentHash]], now: Now) -> None:
+        for name, (verified, since) in tuple(self._recalled.items()):
+            if self._m.catalog.find(name) is not None:
+                del self._recalled[name]  # a head stands for it again, and is judged as one
+            elif self._is_foreign(verified.manifest) and now.unix - since >= STAYS_S:
+                del self._recalled[name]
+                self._activation.take_away(name, purge=True)
+                self._purge(verified, (verified,), pinned.get(name, []))
 
     def _has_left(self, head: Head, now: Now) -> bool:
         """Whether a head's bytes are to be gone. Where its audience alone is why it was refused,
@@ -87,13 +101,13 @@ class Departing:
         kind, name = manifest.artifact_type.value, manifest.namespace.text
         return not may_hold(manifest.audience, kind, name, self._m.beliefs.facts.own)
 
-    def _purge(self, verified: VerifiedManifest, statements: list[VerifiedManifest]) -> None:
-        """What these name, and what is pinned of the namespace, of whatever version."""
-        name = verified.manifest.namespace.text
-        hashes = {one.manifest.content_hash: None for one in statements}
-        hashes |= {
-            one.content_hash: None for one in self._m.retention.pins() if one.namespace == name
-        }
+    def _purge(
+        self,
+        verified: VerifiedManifest,
+        statements: tuple[VerifiedManifest, ...],
+        pinned: list[ContentHash],
+    ) -> None:
+        hashes = dict.fromkeys([*(one.manifest.content_hash for one in statements), *pinned])
         leaving = [one for one in hashes if self._may_leave(one)]
         for content_hash in leaving:
             self._keeping.end_pins(content_hash)
@@ -108,12 +122,3 @@ class Departing:
         named = self._m.catalog.by_content(content_hash)
         is_needed = any(not self._is_foreign(one.manifest) for _, one in named)
         return self._contents.size_of(content_hash) > 0 and not is_needed
-
-
-def _all_of(head: Head) -> list[VerifiedManifest]:
-    """What is said of a head, and of those it replaced whose bytes may still be here."""
-    found, at = list[VerifiedManifest](), head
-    while at.replaces is not None:
-        found += at.statements
-        at = at.replaces
-    return found + list(at.statements)

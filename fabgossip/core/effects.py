@@ -81,8 +81,8 @@ class ReceiveContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelContent:
-    """A content came from somebody else: what is asked of this link for it is not needed any more,
-    and nothing follows."""
+    """What is asked of this link for a content is not needed any more: nothing follows, or at most
+    what had arrived already."""
 
     link: LinkId
     content_hash: ContentHash

@@ -76,7 +76,7 @@ class Fetching:
 
     __slots__ = (
         "_asking", "_circuits", "_config", "_credence", "_failed", "_fetched", "_generation",
-        "_patience", "_wants", "needless",
+        "_needless", "_patience", "_wants",
     )  # fmt: skip
 
     def __init__(self, config: FetchingConfig, recovery: RecoveryConfig, rng: Random) -> None:
@@ -86,8 +86,7 @@ class Fetching:
         self._patience = Patience(config, self._circuits, rng)
         self._wants = OpenWants(config.ended_max)
         self._asking = Asking(config, recovery, self._circuits, self._credence)
-        self.needless: list[tuple[LinkId, ContentHash]] = []
-        """Contents that came from somebody else, by the link they are still asked of."""
+        self._needless: list[tuple[LinkId, ContentHash]] = []
         self._generation = 0
         self._fetched = 0
         self._failed = 0
@@ -275,16 +274,26 @@ class Fetching:
         after it brought it has lost its turn."""
         is_true, tries = want.goal.size == stored.size, want.tries
         won = next((one for one in tries if is_true and one.source.link == link), None)
-        for one in tries:
-            outcome = "verified" if one is won else FetchFailure.CANCELLED.value
-            want.on_tried(one, outcome, now, stored.size if one is won else 0)
-            if one is won:
-                self._circuits.on_answered(one.source.node_id)
-                continue
+        if won is not None:
+            want.on_tried(won, "verified", now, stored.size)
+            self._circuits.on_answered(won.source.node_id)
+        others = [one for one in tries if one is not won]
+        self._take_back(want, others, now)
+        for one in others:
             if won is not None and one.asked_at < won.asked_at:
                 self._circuits.on_failed(one.source.node_id, TURN_LOST, now)
+
+    def _take_back(self, want: Want, tries: list[Try], now: Instant) -> None:
+        """What these are asked for is not needed any more."""
+        for one in tries:
+            want.on_tried(one, FetchFailure.CANCELLED.value, now, 0)
             if one.source.link is not None:
-                self.needless.append((one.source.link, want.goal.content_hash))
+                self._needless.append((one.source.link, want.goal.content_hash))
+
+    def next_needless(self) -> tuple[tuple[LinkId, ContentHash], ...]:
+        """Contents that are not needed any more, by the link they are still asked of; told once."""
+        needless, self._needless = tuple(self._needless), []
+        return needless
 
     def on_failed(
         self,
@@ -304,11 +313,12 @@ class Fetching:
         want, one = found
         source = one.source
         want.on_tried(one, reason.value, now, received)
-        if reason is FetchFailure.CONTRADICTED:
-            self._end(want, WantState.REFUSED)
-            return want
-        if reason in DISK_WAITS:
-            self._wait_for_disk(want, reason, now)
+        if reason is FetchFailure.CONTRADICTED or reason in DISK_WAITS:
+            self._take_back(want, [other for other in want.tries if other != one], now)
+            if reason is FetchFailure.CONTRADICTED:
+                self._end(want, WantState.REFUSED)
+            else:
+                self._wait_for_disk(want, reason, now)
             return want
         if reason in (FetchFailure.BAD_HASH, FetchFailure.BAD_LENGTH):
             want.bar(source, now)

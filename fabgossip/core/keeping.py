@@ -88,7 +88,8 @@ class Keeping:
             self._record(Fact.PINNED, pin)
             self._answer(request, Outcome.PINNED, pin)
             return
-        self._end(pin)
+        self._m.retention.on_unpin(pin.pin_id)
+        self._release(pin)
         detail = "the disk refused it"
         self._m.out.append(Answer(request=request, outcome=Outcome.FAILED, detail=detail))
 
@@ -100,8 +101,7 @@ class Keeping:
             detail = "no pin has this number"
             self._m.out.append(Answer(request=request, outcome=Outcome.UNKNOWN, detail=detail))
             return
-        self._durability.keep(DropPin(pin_id=pin.pin_id))
-        self._record(Fact.UNPINNED, pin)
+        self._release(pin)
         self._answer(request, Outcome.UNPINNED, pin)
 
     def on_refresh(self, now: Now) -> None:
@@ -110,22 +110,25 @@ class Keeping:
             return
         for pin in self._m.retention.ended(now.unix):
             self._end(pin.pin_id)
-            self._durability.keep(DropPin(pin_id=pin.pin_id))
-            self._record(Fact.UNPINNED, pin)
+            self._release(pin)
 
     def end_pins(self, content_hash: ContentHash) -> None:
         """A content leaves whatever anybody wants."""
         for pin in self._m.retention.pins_of(content_hash):
             self._end(pin.pin_id)
+
+    def _end(self, pin_id: int) -> Pin | None:
+        """A pin is no more, here and on the disk."""
+        pin = self._m.retention.on_unpin(pin_id)
+        if pin is not None:
             self._durability.keep(DropPin(pin_id=pin.pin_id))
             self._record(Fact.UNPINNED, pin)
+        return pin
 
-    def _end(self, pin: Pin | int) -> Pin | None:
-        """Whatever stayed for it alone leaves."""
-        ended = self._m.retention.on_unpin(pin if isinstance(pin, int) else pin.pin_id)
-        if ended is not None and not self._m.catalog.is_named(ended.content_hash):
-            self._contents.release(ended.content_hash)
-        return ended
+    def _release(self, pin: Pin) -> None:
+        """Whatever stayed for a pin alone leaves."""
+        if not self._m.catalog.is_named(pin.content_hash):
+            self._contents.release(pin.content_hash)
 
     def _record(self, fact: Fact, pin: Pin) -> None:
         fields = (

@@ -1,9 +1,9 @@
 """Whether the other end of a link lives: pings, what is heard, suspicion, the end.
 
 Decides: when a link is suspect, when it is down, when to look again.
-Keeps: nobody is down of whom anything was heard since, nor before one more ping had its time; when
-a link becomes suspect does not hang on what else it carries, of which others may not know; what is
-judged here is our own links and is told to nobody.
+Keeps: nobody is down within a minute of whom anything was heard since, nor before one more ping had
+its time; when a link becomes suspect does not hang on what else it carries, of which others may not
+know; what is judged here is our own links and is told to nobody.
 Must not know: who is at the other end, what a link is for.
 
 - The side that dialled pings every `ping_interval_ms`; an answer is due within `pong_deadline_ms`.
@@ -156,7 +156,10 @@ class Liveness:
         if pulse is None:
             return None
         if pulse.suspect_since is not None:
-            pulse.look_at = later(pulse.suspect_since, DOWN_AFTER)
+            pulse.look_at = min(
+                later(max(pulse.suspect_since, pulse.heard_at), DOWN_AFTER),
+                later(pulse.suspect_since, DOUBTED_MAX),
+            )
         elif pulse.is_dialer:
             asked = pulse.asked_at
             deadline = self._patience(self._config.pong_deadline_ms, now)

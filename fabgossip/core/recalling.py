@@ -104,7 +104,7 @@ class Recalling:
             for stored in group:
                 verified = m.beliefs.recall(stored.envelope, now)
                 if isinstance(verified, Rejection):
-                    self._recall_refused(stored, verified, sides)
+                    self._recall_refused(stored, verified, sides, now)
                 else:
                     self._recall(stored, verified, now, sides)
                 self._read_sides(stored.namespace, contents, now)
@@ -197,7 +197,7 @@ class Recalling:
         self._durability.keep(DropIncrement(namespace=namespace, manifest_hash=manifest_hash))
 
     def _recall_refused(
-        self, stored: StoredHead, verdict: Rejection, sides: list[VerifiedManifest]
+        self, stored: StoredHead, verdict: Rejection, sides: list[VerifiedManifest], now: Now
     ) -> None:
         """The last good one of an older epoch stays where consumers read it; all else goes."""
         if stored.is_increment:
@@ -210,7 +210,7 @@ class Recalling:
         if not is_last_good(self._m.beliefs, verdict):
             self._activation.take_away(stored.namespace)
             if verdict.code is RejectionCode.AUDIENCE_NOT_OURS:
-                self._recall_foreign(stored, verdict)
+                self._recall_foreign(stored, verdict, now)
             if verdict.code is not RejectionCode.EXPIRED:
                 self._m.catalog.on_refused(stored.namespace, stored.order)
             return
@@ -221,12 +221,14 @@ class Recalling:
         self._recall_held(stored, verdict.verified)
         head.is_held = self._contents.is_held(head.manifest)
 
-    def _recall_foreign(self, stored: StoredHead, verdict: Rejection) -> None:
+    def _recall_foreign(self, stored: StoredHead, verdict: Rejection, now: Now) -> None:
         """This node may not hold it any more; its bytes leave once that is sure."""
-        if verdict.verified is not None and stored.held_bytes is not None:
+        if verdict.verified is None:
+            return
+        if stored.held_bytes is not None:
             content_hash = verdict.verified.manifest.content_hash
             self._contents.on_held(content_hash, stored.held_bytes, stored.verified_at)
-            self._departing.on_recalled(verdict.verified)
+        self._departing.on_recalled(verdict.verified, now)
 
     def _recall_sides(self, namespace: str, sides: list[VerifiedManifest]) -> Head:
         for side in sides:

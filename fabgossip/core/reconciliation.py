@@ -59,8 +59,9 @@ again."""
 PUSHED_BYTES_MAX: Final = 32 * 1024
 """Manifests the comparison of a set brings unasked; of the rest only the ids are told."""
 REMEMBERED_MAX: Final = 1_024
-"""Sets of a link whose last comparison is remembered, or that wait for one (*start*); beyond, the
-oldest is forgotten, and pings find what else differs."""
+"""Sets of a link of which a kind of thing is remembered, such as the last comparison, what is asked
+for, or that a root is owed (*start*); beyond, the oldest is forgotten or the newest is not noted,
+and pings find what else differs."""
 RECENT: Final = Duration(60_000)
 LISTED_SHARE: Final = 10
 """A set of which the comparison before, within a minute, moved more than one in so many is listed:
@@ -102,6 +103,8 @@ class Owed:
 
     audiences: tuple[Audience, ...] = ()
     """Whose roots."""
+    asks: tuple[GetManifests, ...] = ()
+    """What others left unanswered made room for."""
     all_roots: bool = False
     holdings: bool = False
     """What is held, whole: a part of it may have been dropped."""
@@ -384,7 +387,12 @@ class Reconciliation:
             state.owes_all_at = None
         if has_dropped:
             state.owes_holdings_at = None
-        return Owed(tuple(owed), is_all, has_dropped)
+        return Owed(
+            audiences=tuple(owed),
+            asks=_next_asks(state, now),
+            all_roots=is_all,
+            holdings=has_dropped,
+        )
 
     def check(self) -> None:
         """Assert the limits."""

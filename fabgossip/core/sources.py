@@ -120,7 +120,8 @@ def beside(want: Want, supply: Supply, room: Room, now: Instant) -> Choice:
     if left_ms <= 0 or sources_left <= 0 or not free:
         return Choice()
     reason = f"{_reason(want, free[0])}, while {asked[0]} is silent"
-    return Choice(source=free[0], turn_ms=turn_ms(left_ms, 1), reason=reason)
+    its_turn = _turn(want, free[0], supply, room, turn_ms(left_ms, 1), now)
+    return Choice(source=free[0], turn_ms=its_turn, reason=reason)
 
 
 def _in_step(want: Want, supply: Supply, room: Room, now: Instant) -> Choice | None:
@@ -141,10 +142,19 @@ def _in_step(want: Want, supply: Supply, room: Room, now: Instant) -> Choice | N
     free = [one for one in usable if not room.is_full(one)]
     if not free:
         return _wait_for_slots(want, usable, supply, room, now)
-    its_turn = turn_ms(left_ms, min(len(free), sources_left))
-    if is_small(want) and _has_other_store(want, supply, room, now, free[0].node_id):
-        its_turn = min(its_turn, short_turn(free[0]))
+    share = turn_ms(left_ms, min(len(free), sources_left))
+    its_turn = _turn(want, free[0], supply, room, share, now)
     return Choice(source=free[0], turn_ms=its_turn, reason=_reason(want, free[0]))
+
+
+def _turn(
+    want: Want, source: Source, supply: Supply, room: Room, share_ms: int, now: Instant
+) -> int:
+    """How long a source may bring no byte: its share of the step, or less of a small content that
+    another storage endpoint could be asked for at once."""
+    if is_small(want) and _has_other_store(want, supply, room, now, source.node_id):
+        return min(share_ms, short_turn(source))
+    return share_ms
 
 
 def _wait(want: Want, awaits: tuple[Awaited, ...], now: Instant) -> Choice:
@@ -171,9 +181,10 @@ def _wait_for_slots(
 def _has_other_store(want: Want, supply: Supply, room: Room, now: Instant, but: NodeId) -> bool:
     """Whether rung 1 has another source to ask at once: by the signed directories, for a neighbour
     that says it has everything must not shorten the turns of others."""
+    asked = [but, *(one.source.node_id for one in want.tries)]
     return want.step is Step.NORMAL and any(
         is_of(want, Step.RUNG_1, one)
-        and one.node_id != but
+        and one.node_id not in asked
         and want.may_ask(one, now)
         and _is_sound(one, room)
         and not room.is_full(one)
@@ -352,7 +363,7 @@ def upcoming(want: Want, supply: Supply, now: Instant) -> list[tuple[Step, NodeI
         now = max(now, want.retry_at)
     else:
         trial = replace(want)
-    seen = set() if want.source is None else {want.source.node_id}
+    seen = {one.source.node_id for one in want.tries}
     found: list[tuple[Step, NodeId, str]] = []
     for step in ASKING[ASKING.index(trial.step) :]:
         if step is not trial.step:

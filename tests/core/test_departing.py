@@ -21,7 +21,7 @@ from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import Opening, RevokedKind
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import UnixTime
-from fabgossip.model.persistence import DropPin
+from fabgossip.model.persistence import DropPin, Pin, StoredPin
 from fabgossip.model.policy import DegradedPolicy
 from fabgossip.model.topology import Snapshot
 from fabgossip.wire.contents import snapshot_bytes
@@ -42,6 +42,7 @@ from tests.trust import factory
 WITHOUT_ACME = (factory.SERVICE_OPENING, factory.ASSIGNMENT_OPENING)
 OURS = acme_routes()
 CONTENT = OURS.manifest.content_hash
+OLD = ContentHash(b"an older version, which is pinned"[:32])
 
 
 def own_snapshot(openings: tuple[Opening, ...], version: int) -> Artifact:
@@ -213,14 +214,27 @@ def test_a_content_that_is_for_the_node_by_another_name_stays() -> None:
     assert OURS.manifest.namespace.text in purged(story)
 
 
+@pytest.mark.parametrize("is_held", [True, False], ids=["held", "shown alone"])
 @pytest.mark.parametrize("holds", [factory.OPENINGS, WITHOUT_ACME], ids=["covered", "left"])
-def test_what_a_process_before_left_goes_likewise(holds: tuple[Opening, ...]) -> None:
-    """It ended after the claims came and before the bytes had gone."""
+def test_what_a_process_before_left_goes_likewise(
+    holds: tuple[Opening, ...],
+    is_held: bool,  # noqa: FBT001
+) -> None:
+    """It ended after the claims came and before the bytes had gone: they wait as long as ever."""
     is_covered = holds is factory.OPENINGS
-    started = replace(NOTHING_STORED, heads=(stored_head(OURS), stored_head(routes())))
-    story = Story(started=started, holds=holds)
-    refresh(story.wait(1_000))
-    assert removed(story) == (set() if is_covered else {CONTENT})
+    heads = (stored_head(OURS, is_held=is_held), stored_head(routes()))
+    pin = Pin(
+        pin_id=1, content_hash=OLD, namespace=OURS.manifest.namespace.text, owner="op",
+        reason="", until=UnixTime(factory.NOW + factory.DAY),
+    )  # fmt: skip
+    pins = (StoredPin(pin=pin, held_bytes=9),)
+    story = Story(started=replace(NOTHING_STORED, heads=heads, pins=pins), holds=holds)
+    refresh(story.wait(1_000 * STAYS_S - 1))
+    assert removed(story) == set()
+    refresh(story.wait(1))
+    left = {CONTENT, OLD} if is_held else {OLD}
+    assert removed(story) == (set() if is_covered else left)
+    assert len(story.find(Remove)) == (0 if is_covered else len(left)), "each once"
     assert (OURS.manifest.namespace.text in purged(story)) is not is_covered
     refresh(story.wait(1_000))
     assert not removed(story)
@@ -234,5 +248,15 @@ def test_what_newer_claims_cover_again_stays() -> None:
         one.manifest.namespace.text for one in story.node.view.heads_after("", 100)
     }
     leave(story, factory.OPENINGS, version=3)
-    refresh(story.wait(1_000))
+    refresh(story.wait(1_000 * STAYS_S))
+    assert (removed(story), purged(story)) == (set(), set())
+
+
+def test_a_last_good_version_stays_whatever_it_is_for() -> None:
+    """Of an epoch that is over nobody can say what is for this node: it is no loss of claims."""
+    story = member()
+    story.accept(trust(replace(factory.NEXT_BUNDLE, authority_epoch=3)), story.link("n4"))
+    heads = {one.manifest.namespace.text: one for one in story.node.view.heads_after("", 100)}
+    assert heads[OURS.manifest.namespace.text].state is HeadState.OUTDATED
+    refresh(story.wait(1_000 * STAYS_S))
     assert (removed(story), purged(story)) == (set(), set())

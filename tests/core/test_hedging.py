@@ -72,7 +72,7 @@ def test_the_next_source_of_the_step_is_asked_beside_a_silent_one() -> None:
 def test_whoever_brings_it_first_ends_the_other() -> None:
     for first, outcomes in (
         ("announcer", [("announcer", "verified"), ("same-rack", "cancelled")]),
-        ("same-rack", [("announcer", "cancelled"), ("same-rack", "verified")]),
+        ("same-rack", [("same-rack", "verified"), ("announcer", "cancelled")]),
     ):
         story, links, wanted = silent()
         story.stored(wanted, links[first])

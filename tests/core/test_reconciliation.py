@@ -414,10 +414,8 @@ def test_a_peer_that_answers_nothing_again_and_again_holds_no_place() -> None:
             machine.on_manifests(LINK, Manifests(set_id=one, answered=0, envelopes=()), now)
         owed = machine.on_due(LINK, now)
     assert owed.audiences == (EVERYBODY,), "its comparison has ended, too"
+    assert owed.asks == (GetManifests(set_id=SET, salt=SALT, ids=ids[:1]),)
     machine.check()
-    assert machine.on_lacking(LINK, SET, SALT, ids[:1], now) == (
-        GetManifests(set_id=SET, salt=SALT, ids=ids[:1]),
-    )
 
 
 def test_however_many_sets_a_peer_names_little_of_them_is_kept() -> None:
