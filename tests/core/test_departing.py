@@ -250,13 +250,3 @@ def test_what_newer_claims_cover_again_stays() -> None:
     leave(story, factory.OPENINGS, version=3)
     refresh(story.wait(1_000 * STAYS_S))
     assert (removed(story), purged(story)) == (set(), set())
-
-
-def test_a_last_good_version_stays_whatever_it_is_for() -> None:
-    """Of an epoch that is over nobody can say what is for this node: it is no loss of claims."""
-    story = member()
-    story.accept(trust(replace(factory.NEXT_BUNDLE, authority_epoch=3)), story.link("n4"))
-    heads = {one.manifest.namespace.text: one for one in story.node.view.heads_after("", 100)}
-    assert heads[OURS.manifest.namespace.text].state is HeadState.OUTDATED
-    refresh(story.wait(1_000 * STAYS_S))
-    assert (removed(story), purged(story)) == (set(), set())

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from fabgossip.core.attempts import OPEN
+from fabgossip.core.circuits import IN_A_ROW, TURN_LOST
 from fabgossip.core.effects import CancelContent, ReceiveContent
 from fabgossip.core.events import (
     ContentFailed,
@@ -11,6 +13,8 @@ from fabgossip.core.events import (
     FetchFailure,
     LadderDue,
     LinkId,
+    LostReason,
+    PeerLost,
     TimerFired,
 )
 from fabgossip.core.hedging import TOKEN, TOKENS_MAX
@@ -26,7 +30,7 @@ from fabgossip.core.silence import (
     silent_after,
 )
 from fabgossip.core.sources import Supply
-from fabgossip.core.wants import EndedWant, Source, Want, WantState
+from fabgossip.core.wants import EndedWant, Origin, Source, Want, WantState
 from fabgossip.model.authority import RevokedKind
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import TrafficClass
@@ -101,7 +105,14 @@ def test_where_one_fails_the_other_goes_on(first: str) -> None:
 
 def test_one_whose_link_ends_leaves_the_other() -> None:
     story, links, wanted = silent()
-    failed(story, wanted, links["same-rack"])
+    lost = PeerLost(link=links["same-rack"], node_id=NodeId("same-rack"), reason=LostReason.EOF)
+    story.when(lost).when(
+        ContentFailed(
+            wanted=wanted.wanted, link=links["same-rack"], request=None,
+            reason=FetchFailure.LOST, received=0,
+        )
+    )  # fmt: skip
+    assert story.find(ReceiveContent) == []
     story.stored(wanted, links["announcer"])
     assert ended(story, wanted)[-1] == ("announcer", "verified")
     assert story.find(CancelContent) == []
@@ -121,6 +132,36 @@ def test_nobody_is_asked_beside_who_is_not_of_the_step() -> None:
     assert story.only(ReceiveContent).link == links["same-zone"]
     story.wait(2 * SILENT_MS_MIN).when(TimerFired(timer=LadderDue()))
     assert story.find(ReceiveContent) == []
+
+
+def test_nobody_is_asked_beside_for_what_can_wait() -> None:
+    node = Wanting(both)
+    wanted = routes()
+    want = node.fetching.on_wanted(
+        wanted.verified, TrafficClass.BULK, None, node.now, is_read=False
+    )
+    assert want is not None
+    for name in ("n2", "n3"):
+        node.fetching.on_announced(want, NodeId(name), node.now)
+    assert node.step().started == (want,)
+    node.wait(UNKNOWN_MS)
+    assert node.step().started == ()
+
+
+@pytest.mark.parametrize("step", [Step.RUNG_3, Step.RUNG_4])
+def test_endpoints_that_everybody_turns_to_are_asked_one_after_the_other(step: Step) -> None:
+    def supply(want: Want) -> Supply:
+        sources = (linked(name, want.verified) for name in ("n2", "n3"))
+        if step is Step.RUNG_4:
+            return Supply(ASKER, tuple(replace(one, is_control=True) for one in sources))
+        return Supply(ASKER, tuple(replace(one, origin=Origin.SNAPSHOT) for one in sources))
+
+    node = Wanting(supply)
+    want = node.want(routes())
+    assert node.step().started == (want,)
+    assert want.step is step
+    node.wait(UNKNOWN_MS)
+    assert node.step().started == ()
 
 
 @pytest.mark.parametrize(
@@ -221,24 +262,104 @@ def test_what_one_audience_uses_up_is_not_missing_to_another() -> None:
     assert len(node.step().started) == 1
 
 
-def test_who_is_silent_while_others_answer_is_asked_no_more() -> None:
-    node = Wanting(both)
-    for number in range(8 * TOKEN):
-        want = node.want(routes(name=f"r{number}", content=b"%d" % number), "n2", "n3")
+def hedge(node: Wanting, number: int) -> Want:
+    """A content is wanted, whoever is asked first is silent, and somebody else is asked beside."""
+    want = node.want(routes(name=f"r{number}", content=b"%d" % number), "n2", "n3")
+    node.step()
+    node.wait(UNKNOWN_MS)
+    (hedged,) = node.step().started
+    assert hedged is want
+    return want
+
+
+def with_tokens(node: Wanting) -> None:
+    """As many requests as one beside another takes are made and answered."""
+    for number in range(TOKENS_MAX * TOKEN):
+        want = node.want(routes(name=f"t{number}", content=b"t%d" % number), "n9")
         node.step()
         assert want.source is not None
-        if want.source.node_id == "n3":
-            node.fetching.on_stored(want.wanted, want.source.link, node.now)
-            continue
-        node.wait(UNKNOWN_MS)
-        for hedged in node.step().started:
-            assert hedged.source is not None
-            node.fetching.on_stored(want.wanted, hedged.source.link, node.now)
-        for one in want.tries:
-            node.fetching.on_failed(
-                want.wanted, one.source.link or LinkId(0), FetchFailure.STALLED, 0, node.now
-            )
+        node.fetching.on_stored(want.wanted, want.source.link, node.now)
+
+
+def test_who_is_silent_while_others_answer_is_shut_out_like_one_that_fails() -> None:
+    """Half a failure each; whoever was asked after the winner is not to blame."""
+
+    def near_first(want: Want) -> Supply:
+        sources = (linked(name, want.verified) for name in want.announcers)
+        return Supply(ASKER, tuple(replace(one, distance=one.node_id == "n3") for one in sources))
+
+    node = Wanting(near_first)
+    for number in range(IN_A_ROW // TURN_LOST):
+        assert node.fetching.snapshot(node.now).shut_out == 0
+        with_tokens(node)
+        want = hedge(node, number)
+        first, second = want.tries
+        assert (first.source.node_id, second.source.node_id) == ("n2", "n3")
+        node.fetching.on_stored(want.wanted, second.source.link, node.now)
     assert node.fetching.snapshot(node.now).shut_out == 1
+
+
+def test_who_was_asked_after_the_winner_is_not_to_blame() -> None:
+    node = Wanting(both)
+    for number in range(4 * IN_A_ROW):
+        with_tokens(node)
+        want = hedge(node, number)
+        first, _ = want.tries
+        node.fetching.on_stored(want.wanted, first.source.link, node.now)
+    assert node.fetching.snapshot(node.now).shut_out == 0
+
+
+def test_a_step_whose_only_source_is_shut_out_is_left_where_a_later_one_has_somebody() -> None:
+    """Else every content would ask it once more, and wait."""
+    is_alone = True
+
+    def supply(want: Want) -> Supply:
+        first = linked("n2", want.verified)
+        return Supply(
+            ASKER, (first,) if is_alone else (first, linked("n3", want.verified, says=True))
+        )
+
+    node = Wanting(supply)
+    for number in range(3):
+        want = node.want(routes(name=f"r{number}", content=b"%d" % number), "n2")
+        node.step()
+        assert want.source is not None
+        link = want.source.link or LinkId(0)
+        node.fetching.on_failed(want.wanted, link, FetchFailure.BAD_LENGTH, 0, node.now)
+        node.wait(1)
+    assert node.fetching.snapshot(node.now).shut_out == 1
+    alone = node.want(routes(name="ra", content=b"alone"), "n2")
+    assert alone in node.step().started, "there is nobody else"
+    node.fetching.on_failed(
+        alone.wanted, LinkId(int.from_bytes(b"n2")), FetchFailure.BAD_LENGTH, 0, node.now
+    )
+    node.wait(1)
+    is_alone = False
+    want = node.want(routes(name="rb", content=b"not alone"), "n2")
+    assert want in node.step().started
+    assert want.source is not None
+    assert (want.source.node_id, want.step) == ("n3", Step.RUNG_2)
+    assert [(one.node_id, one.outcome) for one in want.attempts if one.node_id] == [("n2", OPEN)]
+
+
+def test_what_waits_for_the_disk_takes_every_question_back() -> None:
+    for reason in (FetchFailure.STORAGE, FetchFailure.CONTRADICTED):
+        story, links, wanted = silent()
+        story.when(
+            ContentFailed(
+                wanted=wanted.wanted, link=links["same-rack"], request=None, reason=reason,
+                received=0,
+            )
+        )  # fmt: skip
+        assert [one.link for one in story.find(CancelContent)] == [links["announcer"]]
+
+
+def test_who_is_asked_already_is_not_named_as_the_next() -> None:
+    story, _, wanted = silent()
+    want = story.node.view.want_of(wanted.verified)
+    assert isinstance(want, Want)
+    named = {node_id for _, node_id, _ in story.node.view.upcoming(want, story.now)}
+    assert named.isdisjoint({"announcer", "same-rack"})
 
 
 def test_trust_is_hedged_too() -> None:
