@@ -13,6 +13,8 @@ from typing import BinaryIO
 from fabgossip.errors import ServiceError, UsageError
 
 TIMEOUT_S = 60.0
+ASK_TIMEOUT_S = 10.0
+"""For questions about what there is: a daemon that hangs is to be noticed, at any hour."""
 PIECE_BYTES = 256 << 10
 
 
@@ -133,7 +135,7 @@ class StatusClient:
         self._connection.close()
 
 
-def ask(path: Path, target: str, timeout_s: float = TIMEOUT_S) -> Reply:
+def ask(path: Path, target: str, timeout_s: float = ASK_TIMEOUT_S) -> Reply:
     """One `GET` on a connection of its own; raises `UnreachableError`."""
     with closing(StatusClient(path, timeout_s)) as client:
         return client.get(target)

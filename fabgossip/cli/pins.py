@@ -2,6 +2,7 @@
 
 import argparse
 from contextlib import closing
+from typing import Final
 from urllib.parse import urlencode
 
 from fabgossip.cli.client import Reply, StatusClient, ask
@@ -10,6 +11,8 @@ from fabgossip.cli.replies import command, refused, rows_in, subject_of
 from fabgossip.errors import UsageError
 
 _SPANS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+PIN_DAYS_MAX: Final = 90
+"""As the daemon takes it."""
 
 
 def register_pins(
@@ -27,6 +30,8 @@ def register_pins(
 
 def run_pin(arguments: argparse.Namespace) -> int:
     """`fabgossip artifacts pin`: what is not known, or for too long, is a usage error."""
+    if not arguments.reason.strip() or not arguments.reason.isprintable():
+        raise UsageError("--reason: expected words that can be printed on one line")
     query = dict((subject_of(arguments.subject),))
     query |= {"reason": arguments.reason, "seconds": str(_seconds(arguments.span))}
     with closing(StatusClient(arguments.socket)) as client:
@@ -38,7 +43,10 @@ def _seconds(span: str) -> int:
     number, unit = span[:-1], span[-1:]
     if unit not in _SPANS or not (number.isascii() and number.isdigit() and len(number) < 6):
         raise UsageError(f"--for {span}: expected a number and one of {', '.join(_SPANS)}")
-    return int(number) * _SPANS[unit]
+    seconds = int(number) * _SPANS[unit]
+    if not 0 < seconds <= PIN_DAYS_MAX * _SPANS["d"]:
+        raise UsageError(f"--for {span}: expected 1s to {PIN_DAYS_MAX}d")
+    return seconds
 
 
 def run_unpin(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Whom each want asks that has no source: the next in order, as far as there is room.
+"""Whom each want asks: the next in order, as far as there is room, and another beside a silent one.
 
 Decides: which source is asked or dialled for which want now, when to look again.
 Keeps: trust waits for no other class; however many wants are outstanding, the control plane and the

@@ -253,7 +253,10 @@ def _trust_problems(beliefs: Beliefs, now: Now) -> list[Problem]:
     ]
     if Mode.PARTITIONED in held and Mode.STALE not in held:
         because = "nothing newly signed arrives; the control plane is silent or out of reach"
-        problems.append(problem(ProblemCode.NOTHING_NEW, "", because, "fabgossip peers"))
+        step = (
+            "fabgossip peers; where the control plane is: fabgossip control compile, then publish"
+        )
+        problems.append(problem(ProblemCode.NOTHING_NEW, "", because, step))
     return problems
 
 

@@ -53,8 +53,9 @@ IDLE_MS: Final = {
 }
 """How long a step may be silent, all its sources together, before the next begins (*start*)."""
 TURN_MS_MIN: Final = 500
-"""A source has at least so long for its first byte: the time of a step is shared among those it has
-left, and a few round trips across regions and a busy disk fit into this (*start*)."""
+"""A source has at least so long for its first byte, but for small contents (`silence.py`): the time
+of a step is shared among those it has left, and a few round trips across regions and a busy disk
+fit into this (*start*)."""
 
 
 def turn_ms(left_ms: int, sources: int) -> int:

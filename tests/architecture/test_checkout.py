@@ -21,6 +21,8 @@ TOP_LEVEL = {
     "bin",
 }
 SHARED_DOT_FILES = {".ci", ".gitignore"}
+LEFT_BEHIND = {"dist", "replays", "worlds"}
+"""What commands of ours make there, and `.gitignore` names."""
 SCRIPTS = sorted((CHECKOUT / "bin").iterdir())
 SCRIPT_LINES_MAX = 30
 
@@ -49,7 +51,9 @@ def traces(checkout: Path) -> list[str]:
 
 def test_the_top_level_holds_nothing_else() -> None:
     visible = {entry.name for entry in CHECKOUT.iterdir() if not entry.name.startswith(".")}
-    assert visible - TOP_LEVEL == set()
+    assert visible - TOP_LEVEL - LEFT_BEHIND == set()
+    ignored = (CHECKOUT / ".gitignore").read_text().splitlines()
+    assert {f"/{name}/" for name in LEFT_BEHIND} <= set(ignored)
 
 
 def test_no_file_names_a_registry_or_a_folder_of_one_machine() -> None:

@@ -98,6 +98,11 @@ async def test_a_pin_is_made_shown_and_ended_as_typed(tmp_path: Path, capsys: Ou
             ("artifacts", "unpin", *socket, "first"),
         ):
             assert (await typed(*words))[0] == 2, words
+        for span in ("91d", "0m"):
+            said = (await typed(*pin, "routes/edge", "--for", span))[2]
+            assert f"--for {span}: expected 1s to 90d" in said
+        bell = ("artifacts", "pin", *socket, "--reason", "a\x07", "routes/edge")
+        assert "--reason: expected words" in (await typed(*bell))[2]
         code, out, _ = await typed("artifacts", "unpin", *socket, "1")
         assert (code, out.split()[:2]) == (0, ["unpinned", "1"])
         code, out, _ = await typed("artifacts", "pins", *socket)
