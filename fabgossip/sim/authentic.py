@@ -34,6 +34,8 @@ class Authentic:
         self._signed = docket.open("S14")
         self._epochs: dict[int, tuple[int, int]] = {}
         """The epoch of the newest bundle on each disk, and since when."""
+        self._risen: set[int] = set()
+        """Disks that had another one before."""
 
     def on_durable_manifest(self, index: int, verified: VerifiedManifest) -> None:
         """A manifest is on the disk."""
@@ -45,8 +47,9 @@ class Authentic:
         if manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
             if manifest.authority_epoch > epoch:
                 self._epochs[index] = manifest.authority_epoch, self._docket.now_ns
+                self._risen |= {index} if epoch else set()
             return
-        self._timely.checks += epoch > 0
+        self._timely.checks += index in self._risen
         is_bound = self._docket.now_ns - since_ns > BINDS_NS
         if manifest.authority_epoch < epoch and is_bound:
             self._violated("S7", "stored", index, verified)

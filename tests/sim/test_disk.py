@@ -188,3 +188,15 @@ def test_a_wiped_disk_knows_nothing() -> None:
     found = disk.started()
     assert isinstance(found, Started)
     assert (found.heads, found.floors, found.memory.generation) == ((), (), 1)
+
+
+def test_what_would_not_fit_is_known_without_a_trace() -> None:
+    """L2 excuses a full disk; asking must neither count as a refusal nor be one."""
+    world, disk = keeper()
+    disk.limit(2 * len(LONG))
+    disk.store(NAMES[0], LONG, done)
+    settle(world)
+    assert disk.has_room(len(LONG))
+    assert not disk.has_room(len(LONG) + 1)
+    assert disk.hindrances == 0
+    assert disk.takes(len(LONG), is_trust=False)
