@@ -1,7 +1,7 @@
 """Who compares which set with whom, and what is asked for because of it.
 
-Decides: whether a set that differs is compared now; what is said next; how much is asked of a link
-at once; when a link is looked at again.
+Decides: whether a set that differs is compared now; what is said next; when a link is looked at
+again. What is asked for is `Lacking`'s to decide.
 Keeps: one comparison of a set on a link at a time; nothing is asked of a link that cannot be
 answered yet; what leads to nothing is not repeated for long; no link depends on another, and no
 set of a link on what else is compared there, which its members may not know of (record 0059).
@@ -14,14 +14,13 @@ Limits of a whole link stand only where memory needs them, above what a link is 
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from itertools import islice, takewhile
 from typing import Final
 
 from fabgossip.core.events import LinkId
+from fabgossip.core.lacking import Lacking
 from fabgossip.core.ordered import FingerprintSet
 from fabgossip.core.ranges import Compared, compare, first_step
 from fabgossip.model.messages import (
-    GET_MANIFESTS_IDS_MAX,
     RANGES_STEPS_MAX,
     GetManifests,
     Manifests,
@@ -49,13 +48,6 @@ VAIN_MAX: Final = 3
 VAIN_WAIT_MIN: Final = Duration(10_000)
 VAIN_WAIT_MAX: Final = Duration(600_000)
 """How long it waits then, doubling (*start*): what made them vain may be over."""
-ASKED_MAX: Final = 256
-"""Manifests of a set asked of a link and not yet answered: 180 KB at 0.7 KB each (*start*)."""
-ASKED_OF_LINK_MAX: Final = 1_024
-"""Those of all its sets (*start*)."""
-LACKING_MAX: Final = 262_144
-"""Manifests of one link that wait to be asked for, of `REMEMBERED_MAX` sets; further ones are found
-again."""
 PUSHED_BYTES_MAX: Final = 32 * 1024
 """Manifests the comparison of a set brings unasked; of the rest only the ids are told."""
 REMEMBERED_MAX: Final = 1_024
@@ -89,14 +81,6 @@ class _Outcome:
     moved: int = 0
 
 
-@dataclass(slots=True)
-class _Asked:
-    """What was asked of a set and not answered yet, and when an answer about it last came."""
-
-    ids: dict[bytes, None]
-    answered_at: Instant
-
-
 @dataclass(frozen=True, slots=True)
 class Owed:
     """What a peer is told when the timer of its link is due."""
@@ -118,12 +102,7 @@ class _Link:
     waiting: dict[bytes, tuple[SaltId, SetRoot]] = field(default_factory=dict)
     """What else differed, in the order it was told."""
     outcomes: OrderedDict[bytes, _Outcome] = field(default_factory=OrderedDict)
-    lacking: dict[bytes, dict[bytes, SaltId]] = field(default_factory=dict)
-    """Set by set the ids of what the peer has and we lack, and were not able to ask for yet."""
-    lacking_count: int = 0
-    """Ids in all of them."""
-    asked: dict[bytes, _Asked] = field(default_factory=dict)
-    asked_count: int = 0
+    lacking: Lacking = field(default_factory=Lacking)
     pushed_bytes: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
     """What the comparison of each set brought unasked."""
     is_pinged: bool = False
@@ -181,10 +160,8 @@ class Reconciliation:
     def on_other_salts(self, link: LinkId) -> None:
         """The salts that were good are not: nothing said under them will be answered."""
         state = self._link(link)
-        for rows in (state.started, state.waiting, state.lacking, state.asked):
+        for rows in (state.started, state.waiting, state.lacking, state.pushed_bytes):
             rows.clear()
-        state.pushed_bytes.clear()
-        state.lacking_count = state.asked_count = 0
 
     def on_root(
         self,
@@ -295,20 +272,20 @@ class Reconciliation:
         state = self._link(link)
         if set_id in state.started:
             state.started[set_id].heard_at = now
-        _note_lacking(state, set_id, salt, ids)
-        return _next_asks(state, now)
+        state.lacking.note(set_id, salt, ids)
+        return state.lacking.next_asks(now)
 
     def on_manifests(
         self, link: LinkId, message: Manifests, now: Instant
     ) -> tuple[GetManifests, ...]:
         """Manifests came: what to ask for next."""
         state = self._link(link)
-        is_settled = _settle(state, message, now)
+        is_settled = state.lacking.settle(message, now)
         mine = state.started.get(message.set_id)
         # Who sends nothing, again and again, is as silent as who does not.
         if mine is not None and (is_settled or message.envelopes):
             mine.heard_at = now
-        asks = _next_asks(state, now)
+        asks = state.lacking.next_asks(now)
         self._end_if_done(state, message.set_id, now)
         return asks
 
@@ -316,7 +293,7 @@ class Reconciliation:
         mine = state.started.get(set_id)
         if mine is None or mine.unanswered > 0:
             return
-        if set_id not in state.asked and set_id not in state.lacking:
+        if state.lacking.is_over(set_id):
             _owe(state, self._end(state, set_id, now), now)
 
     def _end(self, state: _Link, set_id: bytes, now: Instant) -> Audience:
@@ -360,7 +337,8 @@ class Reconciliation:
         dues = [at for at in owed if at is not None]
         if state.look_at is None:
             dues.extend(later(one.heard_at, SILENCE) for one in state.started.values())
-            dues.extend(later(one.answered_at, SILENCE) for one in state.asked.values())
+            end = state.lacking.next_end()
+            dues.extend(() if end is None else (end,))
         at = max(min(dues), now) if dues else None
         if at is None or (state.look_at is not None and state.look_at <= at):
             return None
@@ -373,9 +351,7 @@ class Reconciliation:
         if state is None or state.look_at is None or not is_due(state.look_at, now):
             return Owed()
         state.look_at = None
-        for set_id, asked in tuple(state.asked.items()):
-            if elapsed(asked.answered_at, now) >= SILENCE:
-                _give_up(state, set_id)
+        state.lacking.give_up(now)
         owed = {one: None for one, at in state.owed.items() if is_due(at, now)}
         for one in owed:
             del state.owed[one]
@@ -389,7 +365,7 @@ class Reconciliation:
             state.owes_holdings_at = None
         return Owed(
             audiences=tuple(owed),
-            asks=_next_asks(state, now),
+            asks=state.lacking.next_asks(now),
             all_roots=is_all,
             holdings=has_dropped,
         )
@@ -398,12 +374,7 @@ class Reconciliation:
         """Assert the limits."""
         for state in self._links.values():
             assert len(state.started) <= STARTED_MAX
-            assert all(0 < len(one.ids) <= ASKED_MAX for one in state.asked.values())
-            assert sum(len(one.ids) for one in state.asked.values()) == state.asked_count
-            assert state.asked_count <= ASKED_OF_LINK_MAX
-            assert all(state.lacking.values())
-            assert sum(map(len, state.lacking.values())) == state.lacking_count <= LACKING_MAX
-            assert len(state.lacking) <= REMEMBERED_MAX
+            state.lacking.check()
             assert max(len(state.outcomes), len(state.waiting)) <= REMEMBERED_MAX
             assert max(len(state.pushed_bytes), len(state.owed)) <= REMEMBERED_MAX
             assert list(state.owed.values()) == sorted(state.owed.values())
@@ -446,77 +417,3 @@ def _owe(state: _Link, audience: Audience, now: Instant) -> bool:
             return False
         state.owed[audience] = later(now, LOOK_AGAIN)
     return True
-
-
-def _note_lacking(state: _Link, set_id: bytes, salt: SaltId, ids: tuple[bytes, ...]) -> None:
-    """What a peer has of a set, as far as there is room to remember it."""
-    if set_id not in state.lacking and len(state.lacking) >= REMEMBERED_MAX:
-        return
-    asked = state.asked[set_id].ids if set_id in state.asked else {}
-    lacking = state.lacking.get(set_id, {})
-    for one in ids:
-        if state.lacking_count >= LACKING_MAX:
-            break
-        if one not in asked and one not in lacking:
-            lacking[one] = salt
-            state.lacking_count += 1
-    if lacking:
-        state.lacking[set_id] = lacking
-
-
-def _settle(state: _Link, message: Manifests, now: Instant) -> bool:
-    """So many questions about a set are answered, the oldest first; whether any was."""
-    asked = state.asked.get(message.set_id)
-    if asked is None or not message.answered:
-        return False
-    settled = tuple(islice(asked.ids, message.answered))
-    for one in settled:
-        del asked.ids[one]
-    state.asked_count -= len(settled)
-    asked.answered_at = now
-    if not asked.ids:
-        del state.asked[message.set_id]
-    return True
-
-
-def _give_up(state: _Link, set_id: bytes) -> None:
-    """A peer does not answer about a set."""
-    state.asked_count -= len(state.asked.pop(set_id).ids)
-    state.lacking_count -= len(state.lacking.pop(set_id, ()))
-
-
-def _next_asks(state: _Link, now: Instant) -> tuple[GetManifests, ...]:
-    """Of each set so much as it has room for. Cost: what is asked for, and the sets that are asked
-    for as much as they may be."""
-    asks: list[GetManifests] = []
-    if not state.lacking or state.asked_count >= ASKED_OF_LINK_MAX:
-        return ()
-    for set_id in tuple(state.lacking):
-        lacking = state.lacking[set_id]
-        asked = state.asked.get(set_id) or _Asked({}, now)
-        while lacking and (free := _free(state, asked)) > 0:
-            ask = _next_ask(set_id, lacking, min(free, GET_MANIFESTS_IDS_MAX))
-            asked.ids.update(dict.fromkeys(ask.ids))
-            state.asked[set_id] = asked
-            state.asked_count += len(ask.ids)
-            state.lacking_count -= len(ask.ids)
-            asks.append(ask)
-        if not lacking:
-            del state.lacking[set_id]
-        if state.asked_count >= ASKED_OF_LINK_MAX:
-            break
-    return tuple(asks)
-
-
-def _free(state: _Link, asked: _Asked) -> int:
-    """How many more of a set may be asked for now."""
-    return min(ASKED_OF_LINK_MAX - state.asked_count, ASKED_MAX - len(asked.ids))
-
-
-def _next_ask(set_id: bytes, lacking: dict[bytes, SaltId], count_max: int) -> GetManifests:
-    """The oldest of what a set lacks, as far as it was told under one salt."""
-    salt = next(iter(lacking.values()))
-    ids = tuple(islice(takewhile(lambda one: lacking[one] == salt, lacking), count_max))
-    for one in ids:
-        del lacking[one]
-    return GetManifests(set_id=set_id, salt=salt, ids=ids)

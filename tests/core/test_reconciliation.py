@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fabgossip.core.lacking import ASKED_MAX, ASKED_OF_LINK_MAX
 from fabgossip.core.ranges import CUT, DEEP, LISTED_MAX, WHOLE_LISTED_MAX, compare, first_step
 from fabgossip.core.reconciliation import (
-    ASKED_MAX,
-    ASKED_OF_LINK_MAX,
     LOOK_AGAIN,
     PUSHED_BYTES_MAX,
     REMEMBERED_MAX,

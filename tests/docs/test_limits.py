@@ -15,20 +15,19 @@ from fabgossip.core.dissemination import LACKING_MAX
 from fabgossip.core.failures import FAILURES_MAX as DIALS_FAILED_MAX
 from fabgossip.core.hedging import TOKEN, TOKENS_MAX
 from fabgossip.core.holdings import AUDIENCES_PER_LINK_MAX
+from fabgossip.core.lacking import ASKED_MAX as COMPARED_ASKED_MAX
+from fabgossip.core.lacking import ASKED_OF_LINK_MAX, LACKING_SETS_MAX
+from fabgossip.core.lacking import LACKING_MAX as COMPARED_LACKING_MAX
 from fabgossip.core.ladder import IDLE_MS, SOURCES_MAX, TURN_MS_MIN
 from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
 from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Rate
-from fabgossip.core.reconciliation import ASKED_MAX as COMPARED_ASKED_MAX
 from fabgossip.core.reconciliation import (
-    ASKED_OF_LINK_MAX,
     PUSHED_BYTES_MAX,
-    REMEMBERED_MAX,
     SILENCE,
     STARTED_MAX,
     VAIN_MAX,
     WAITS_MAX,
 )
-from fabgossip.core.reconciliation import LACKING_MAX as COMPARED_LACKING_MAX
 from fabgossip.core.sessions import NAMED_MAX, TOLD_MAX
 from fabgossip.core.silence import (
     PATIENCE,
@@ -145,7 +144,7 @@ def limits() -> dict[str, str]:
         "manifests asked of a link by id and unanswered": (
             f"{COMPARED_ASKED_MAX} of a set, {ASKED_OF_LINK_MAX:,} of all"
         ),
-        "the same, not asked for yet": f"{COMPARED_LACKING_MAX:,}, of {REMEMBERED_MAX:,} sets",
+        "the same, not asked for yet": f"{COMPARED_LACKING_MAX:,}, of {LACKING_SETS_MAX:,} sets",
         "audiences a peer is remembered to have named": f"{NAMED_MAX:,}",
         "audiences a peer may tell the roots of at once": f"{TOLD_MAX:,}",
         "audiences a link's holdings may name": f"{AUDIENCES_PER_LINK_MAX}",
