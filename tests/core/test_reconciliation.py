@@ -286,6 +286,54 @@ def test_the_first_unequal_ping_is_answered_at_once_and_later_ones_after_a_momen
     assert machine.on_ping(LINK, roots, due)
 
 
+def test_further_pings_put_nothing_off() -> None:
+    """Nor does what is dropped again, or waited for again: the first time stands."""
+    machine, dropped = Reconciliation(), factory.audience("cluster:prod", "service:s1")
+    machine.on_ping(LINK, (b"ours", b"theirs"), START)
+    due = later(START, LOOK_AGAIN)
+    for number, at in enumerate(range(START, due, LOOK_AGAIN // 4)):
+        now = Instant(at)
+        assert not machine.on_ping(LINK, (b"ours", b"theirs %d" % number), now)
+        machine.on_unsent(LINK, dropped, now)
+        assert machine.wait(LINK, EVERYBODY, now), "it waits already"
+        machine.next_timer(LINK, now)
+    assert machine.on_due(LINK, due) == Owed(
+        audiences=(dropped, EVERYBODY), all_roots=True, holdings=True
+    )
+    machine.check()
+
+
+def test_an_equal_ping_makes_the_next_difference_news() -> None:
+    machine, roots = Reconciliation(), (b"ours", b"theirs")
+    for _ in range(VAIN_MAX + 1):
+        machine.on_ping(LINK, roots, START)
+    machine.on_ping(LINK, (b"same", b"same"), START)
+    machine.on_due(LINK, machine.next_timer(LINK, START) or START)
+    machine.on_ping(LINK, roots, START)
+    assert machine.next_timer(LINK, START) == later(START, LOOK_AGAIN)
+
+
+@pytest.mark.parametrize("begins", ["here", "there", "other salts"])
+def test_each_comparison_brings_so_much_unasked_and_no_more(begins: str) -> None:
+    machine, own = Reconciliation(), made_of([b"a"])
+    machine.on_pushed(LINK, SET, PUSHED_BYTES_MAX)
+    machine.on_pushed(LINK, b"another!", 1)
+    assert machine.room_unasked(LINK, SET) == 0
+    match begins:
+        case "here":
+            assert machine.on_root(LINK, SET, SALT, own, told(1), START)
+        case "there":
+            whole = Range(upper=None, mode=RangeMode.SKIP)
+            step = Ranges(set_id=SET, salt=SALT, step=0, more=False, ranges=(whole,))
+            machine.on_ranges(LINK, step, own, START, is_dialer=True)
+        case _:
+            machine.on_other_salts(LINK)
+    assert machine.room_unasked(LINK, SET) == PUSHED_BYTES_MAX
+    for number in range(REMEMBERED_MAX + 1):
+        machine.on_pushed(LINK, b"set %04d" % number, 1)
+    machine.check()
+
+
 def test_a_difference_that_stays_is_not_told_with_every_ping() -> None:
     """The ends see what they share differently, and there is nothing to compare."""
     machine, now = Reconciliation(), START
