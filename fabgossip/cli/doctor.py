@@ -3,6 +3,7 @@
 import argparse
 import os
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from fabgossip.cli.output import EXIT_DEGRADED, EXIT_FAILURE, EXIT_OK, print_json, print_table, say
@@ -12,7 +13,7 @@ from fabgossip.daemon.driver import read_clocks
 from fabgossip.daemon.papers import load_papers
 from fabgossip.daemon.preflight import preflight
 from fabgossip.daemon.state import LockedError, lock
-from fabgossip.storage.inspection import Finding, Grade, inspect, rebuild_index
+from fabgossip.storage.inspection import REBUILD, Finding, Grade, inspect, rebuild_index
 
 _EXITS = {Grade.OK: EXIT_OK, Grade.WARN: EXIT_DEGRADED, Grade.FAIL: EXIT_FAILURE}
 
@@ -40,7 +41,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
     findings = (
         *_configuration(config),
         *_lock_and_space(config),
-        *inspect(config.storage, hashes=arguments.hash),
+        *(_of(one, config) for one in inspect(config.storage, hashes=arguments.hash)),
     )
     if arguments.json:
         print_json({"items": [_item(one) for one in findings]})
@@ -52,6 +53,13 @@ def run_doctor(arguments: argparse.Namespace) -> int:
                 say(f"{one.subject}: {one.next_step}")
     worst = max((one.grade for one in findings), key=list(Grade).index)
     return _EXITS[worst]
+
+
+def _of(one: Finding, config: Config) -> Finding:
+    """What to type next is about this very node."""
+    if one.next_step != REBUILD:
+        return one
+    return replace(one, next_step=f"{REBUILD} --config {config.path}")
 
 
 def _item(one: Finding) -> dict[str, object]:

@@ -32,6 +32,9 @@ SLOW_SYNC_MS: Final = 100
 _READ_BYTES: Final = 1 << 20
 _ROWS_AT_ONCE: Final = 256
 
+REBUILD: Final = "fabgossip doctor --rebuild-index"
+"""What makes a lost or damaged index anew."""
+
 
 class Grade(StrEnum):
     """How grave a finding is."""
@@ -85,6 +88,9 @@ def _folder(folder: Path) -> Finding:
 
 def _contents(folder: Path, *, hashes: bool) -> list[Finding]:
     index = NodeIndex(folder / INDEX_NAME)
+    if not (folder / INDEX_NAME).exists():
+        detail = f"{INDEX_NAME} is missing: a node that starts without it remembers nothing"
+        return [Finding(subject="index", grade=Grade.FAIL, detail=detail, next_step=REBUILD)]
     try:
         with index.reading():
             fault = index.fault()
@@ -95,8 +101,7 @@ def _contents(folder: Path, *, hashes: bool) -> list[Finding]:
         step = "start its daemon once, which carries it over"
         return [Finding(subject="index", grade=Grade.WARN, detail=str(error), next_step=step)]
     except StorageError as error:
-        step = "fabgossip doctor --rebuild-index"
-        return [Finding(subject="index", grade=Grade.FAIL, detail=str(error), next_step=step)]
+        return [Finding(subject="index", grade=Grade.FAIL, detail=str(error), next_step=REBUILD)]
     found = [_ok("index", f"sound; {len(filed)} contents in files, {inline} inside")]
     return found + _files(folder, filed, hashes=hashes)
 
@@ -122,7 +127,7 @@ def _files(folder: Path, filed: dict[ContentHash, int], *, hashes: bool) -> list
         _some("damaged files", Grade.WARN, damaged, told)
         if hashes
         else _ok("damaged files", "not looked for; --hash reads all"),
-        _some("files nothing names", Grade.WARN, loose, "fabgossip doctor --rebuild-index"),
+        _some("files nothing names", Grade.WARN, loose, REBUILD),
         _some("foreign files in objects/", Grade.FAIL, foreign, "find out who put them there"),
         _some(
             "files of another user in objects/",

@@ -49,7 +49,13 @@ async def test_a_folder_is_looked_at_and_its_index_made_anew(
     (config.storage / INDEX_NAME).write_bytes(b"no database at all " * 300)
     code, out, err = await typed(*doctor)
     assert code == 1
-    assert "fabgossip doctor --rebuild-index" in err
+    assert f"fabgossip doctor --rebuild-index --config {folder / 'fabgossip.toml'}" in err
+    kept = (config.storage / INDEX_NAME).read_bytes()
+    (config.storage / INDEX_NAME).unlink()
+    code, out, _ = await typed(*doctor)
+    assert code == 1
+    assert f"{INDEX_NAME} is missing" in out
+    (config.storage / INDEX_NAME).write_bytes(kept)
     code, out, _ = await typed(*doctor, "--rebuild-index")
     assert (code, out) == (0, "1 contents taken up, 0 damaged ones set aside\n")
     # What names it comes once more; its bytes were here all the time.
