@@ -23,7 +23,10 @@ def run_list(arguments: argparse.Namespace) -> int:
         print(json.dumps(body))
         return EXIT_OK
     if not rows:
-        say(f"there is no folder ./{LIBRARY} with scenarios here")
+        say(
+            f"there is no folder ./{LIBRARY} with {arguments.what} here: "
+            "go where there is one, such as a checkout of fabgossip"
+        )
     for row in rows:
         print(f"{row['name']}  {row['title']}")
     return EXIT_OK

@@ -173,8 +173,11 @@ def parse_scenario(text: str, origin: str, changes: tuple[str, ...] = ()) -> Sce
     """The scenario of a file's text as it is after these changes, each `PATH=VALUE`.
 
     Raises:
-        ScenarioError: all problems, a line each.
+        ScenarioError: all problems, a line each, which names the changes too: not all of it need
+            be the file's fault.
     """
+    if changes:
+        origin = f"{origin} with {', '.join(changes)}"
     try:
         table = read_table(text, changes)
     except TableError as error:

@@ -212,8 +212,17 @@ def test_campaigns_are_listed_and_are_no_scenario(
     assert run(["sim", "run", "gate"]) == 2
     assert "gate.toml: is a campaign: fabgossip sim sweep gate" in capsys.readouterr().err
     monkeypatch.chdir(tmp_path)
-    assert run(["sim", "list"]) == 0
-    assert "no folder ./simulations" in capsys.readouterr().err
+    for what in ("scenarios", "campaigns"):
+        assert run(["sim", "list", what]) == 0
+        told = capsys.readouterr().err
+        assert f"no folder ./simulations with {what} here: go where there is one" in told
+
+
+def test_what_is_wrong_with_a_changed_scenario_names_the_change(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["sim", "run", str(small), "--set", "nodes=7"]) == 78
+    assert f"{small} with nodes=7: nodes: unknown key" in capsys.readouterr().err
 
 
 def test_worlds_of_a_scenario_without_any_are_refused_before_a_process_starts(
@@ -312,7 +321,7 @@ def test_what_cannot_be_set_is_refused(
     small: Path, capsys: pytest.CaptureFixture[str], change: str
 ) -> None:
     assert run(["sim", "run", str(small), "--set", change]) == 78
-    assert "small.toml: " in capsys.readouterr().err
+    assert f"small.toml with {change}: " in capsys.readouterr().err
 
 
 def test_what_was_set_is_in_the_replay_file(
