@@ -17,6 +17,7 @@ import shutil
 import tempfile
 import threading
 import time
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -179,8 +180,8 @@ def measure_idle(node: Node) -> None:
     report("idle, processor", (after - before) / IDLE_S * 100, "%")
 
 
-async def measure_inside(node: Node, known: int, cases: dict[str, tuple[int, int]]) -> None:
-    """This process is the receiving daemon: from the local request to its answer, nothing else."""
+def daemon_inside(node: Node) -> AbstractAsyncContextManager[Driver]:
+    """The daemon of a node in this process; of its log only errors."""
     environment = Environment(
         notify=NotifyEnvironment(),
         log_to_terminal=False,
@@ -190,7 +191,12 @@ async def measure_inside(node: Node, known: int, cases: dict[str, tuple[int, int
     )
     config = read_config(node.folder / "fabgossip.toml", None)
     quiet = replace(config, table=replace(config.table, log=LogTable(level="error")))
-    async with open_daemon(quiet, environment) as driver:
+    return open_daemon(quiet, environment)
+
+
+async def measure_inside(node: Node, known: int, cases: dict[str, tuple[int, int]]) -> None:
+    """This process is the receiving daemon: from the local request to its answer, nothing else."""
+    async with daemon_inside(node) as driver:
         while len(hashes_inside(driver, "")) < known:  # noqa: ASYNC110  # before anything is timed
             await trio.sleep(0.1)
         small = cases["warm"][0]

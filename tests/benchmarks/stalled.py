@@ -13,8 +13,6 @@ import os
 import shutil
 import signal
 import tempfile
-import time
-from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -24,12 +22,9 @@ from fabgossip.control.enrollment import NodeRow
 from fabgossip.core.attempts import CONNECT_FAILED, OPEN, SKIPPED
 from fabgossip.core.catalog import HeadState
 from fabgossip.core.wants import EndedWant
-from fabgossip.daemon.config import LogTable, read_config
 from fabgossip.daemon.driver import Driver
-from fabgossip.daemon.service import Environment, open_daemon
-from fabgossip.daemon.systemd import NotifyEnvironment
 from fabgossip.model.artifact import VerifiedManifest
-from tests.benchmarks.fetch import ask, report
+from tests.benchmarks.fetch import ask, daemon_inside, report
 
 STORES = ("store-1", "store-2", "store-3")
 HELD_BY = len(STORES) + 1
@@ -99,16 +94,7 @@ async def series(driver: Driver, case: str, wanted: list[VerifiedManifest]) -> N
 
 async def measure(receiver: Node, stores: list[Node], count: int) -> None:
     """This process is the receiving daemon."""
-    environment = Environment(
-        notify=NotifyEnvironment(),
-        log_to_terminal=False,
-        entropy=os.urandom,
-        wall=time.time,
-        clock_is_synchronized=lambda: True,
-    )
-    config = read_config(receiver.folder / "fabgossip.toml", None)
-    quiet = replace(config, table=replace(config.table, log=LogTable(level="error")))
-    async with open_daemon(quiet, environment) as driver:
+    async with daemon_inside(receiver) as driver:
         before = -1
         while (known := len(wanted_of(driver))) != before or known < count // 10:
             before = known

@@ -7,6 +7,7 @@ from fabgossip.core.effects import Materialize, ReceiveContent
 from fabgossip.core.events import (
     ContentLost,
     FetchRequest,
+    LinkId,
     RefreshDue,
     RequestId,
     RequestMade,
@@ -18,7 +19,7 @@ from fabgossip.model.ids import NodeId
 from fabgossip.model.policy import ReplicationPolicy, ReplicationRule
 from fabgossip.model.topology import StorageDirectory
 from fabgossip.wire.contents import parse_storage_directory
-from tests.core.artifacts import artifact, routes, stores
+from tests.core.artifacts import Artifact, artifact, routes, stores
 from tests.core.story import Story
 
 NAMES = [f"s{number}" for number in range(8)]
@@ -82,8 +83,8 @@ def test_a_directory_that_goes_takes_its_rules_along() -> None:
     assert placement.keep_versions == 0
 
 
-def test_what_is_not_ours_by_duty_is_known_and_not_fetched() -> None:
-    """The manifest is kept and passed on; the bytes stay where they belong."""
+def without_duty() -> tuple[Story, LinkId, Artifact]:
+    """A store that was told of a bundle which it holds on demand only, and by whom."""
     rule = ReplicationRule(
         artifact_type=ArtifactType.SERVICE_ASSIGNMENT_BUNDLE, replicas=1, on_demand=True
     )
@@ -94,6 +95,12 @@ def test_what_is_not_ours_by_duty_is_known_and_not_fetched() -> None:
         ArtifactType.SERVICE_ASSIGNMENT_BUNDLE, "org/globex/services/web", content=b"web"
     )
     story.announce(for_globex, origin).persisted()
+    return story, origin, for_globex
+
+
+def test_what_is_not_ours_by_duty_is_known_and_not_fetched() -> None:
+    """The manifest is kept and passed on; the bytes stay where they belong."""
+    story, origin, for_globex = without_duty()
     assert story.find(ReceiveContent) == []
     assert story.trusted[for_globex.tail][1] == "known"
 
@@ -107,16 +114,7 @@ def test_what_is_not_ours_by_duty_is_known_and_not_fetched() -> None:
 
 def test_a_new_duty_is_taken_up_for_what_was_known_before() -> None:
     """Where holders leave, those that take their place have long known what they are to hold."""
-    rule = ReplicationRule(
-        artifact_type=ArtifactType.SERVICE_ASSIGNMENT_BUNDLE, replicas=1, on_demand=True
-    )
-    story = Story()
-    origin = story.link("n2")
-    story.accept(stores("s1", replication=ReplicationPolicy(rules=(rule,))), origin)
-    for_globex = artifact(
-        ArtifactType.SERVICE_ASSIGNMENT_BUNDLE, "org/globex/services/web", content=b"web"
-    )
-    story.announce(for_globex, origin).persisted()
+    story, origin, for_globex = without_duty()
     story.when(TimerFired(timer=RefreshDue()))
     assert story.trusted[for_globex.tail][1] == "known"
     story.accept(stores("s1", version=8), origin)
