@@ -30,7 +30,7 @@ from fabgossip.core.liveness import Liveness
 from fabgossip.core.rules import Present, Rule, is_redundant, open_rules
 from fabgossip.core.ties import Standing, Tie, Ties
 from fabgossip.model.messages import ByeReason, NeighborAsk, NeighborPurpose
-from fabgossip.model.moment import Duration, Instant, elapsed
+from fabgossip.model.moment import Duration, Instant, elapsed, is_due
 
 ANSWER_WITHIN: Final = Duration(10_000)
 """An ask without an answer for so long was lost (*start*)."""
@@ -209,9 +209,20 @@ class Company:
         if tie.asked_at is not None and elapsed(tie.asked_at, now) < ANSWER_WITHIN:
             return False
         opened_at = now if tie.opened_at is None else tie.opened_at
+        if not self._has_rested(tie, now):
+            return False
         is_turn = tie.is_dialer or elapsed(opened_at, now) >= ASK_AFTER
         is_free = self._failures.may_seek(tie.node_id, now)
         return is_turn and is_free and not self._liveness.is_suspect(tie.link)
+
+    @staticmethod
+    def _has_rested(tie: Tie, now: Instant) -> bool:
+        return tie.rests_until is None or is_due(tie.rests_until, now)
+
+    def next_ask_at(self, now: Instant) -> Instant | None:
+        """When the next visit may be asked to be more."""
+        rests = [one.rests_until for one in self.guests() if not self._has_rested(one, now)]
+        return min((one for one in rests if one is not None), default=None)
 
     def neighbors(self) -> list[Tie]:
         """The links that count as those of neighbours, oldest first."""

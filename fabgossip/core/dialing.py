@@ -94,7 +94,7 @@ class Dialing:
     def on_open(self, tie: Tie, now: Instant) -> None:
         """A link passed the hello: what failed before is over, for all that were cut off with its
         peer."""
-        self._failures.on_open(tie.node_id, now)
+        tie.rests_until = self._failures.on_open(tie.node_id, now)
         reach = self._directories.reach_of(tie.node_id)
         since = None if reach is None else self._dark.pop(reach, None)
         if since is not None and elapsed(since, now) >= DARK:

@@ -96,11 +96,15 @@ class Failures:
         if len(self._by_node) > FAILURES_MAX:
             self._by_node.popitem(last=False)
 
-    def on_open(self, node_id: NodeId, now: Instant) -> None:
-        """A link to a node passed the hello: what failed before is forgotten, not what it said."""
+    def on_open(self, node_id: NodeId, now: Instant) -> Instant:
+        """A link to a node passed the hello: what failed before is forgotten, not what it said.
+        From when on it would have been dialled anyway, of one that was lost a moment ago."""
         known = self._by_node.pop(node_id, None)
-        if known is not None and self._is_told(known, now):
+        if known is None:
+            return now
+        if self._is_told(known, now):
             self._by_node[node_id] = _Failure(0, now, now, known.told_until)
+        return known.until if known.count == 1 else now
 
     def forget(self, is_meant: Callable[[NodeId], bool], now: Instant) -> None:
         """Some nodes may be in reach again: their failures say nothing any more, what they asked

@@ -193,8 +193,9 @@ class Neighbors:
         return self._dialing.next_dials(now)
 
     def next_dial_at(self, now: Instant) -> Instant:
-        """When to look for missing neighbours again."""
-        return self._dialing.next_dial_at(now)
+        """When to look for missing neighbours again, or to ask whom we visit to be one."""
+        asks_at, dials_at = self._company.next_ask_at(now), self._dialing.next_dial_at(now)
+        return dials_at if asks_at is None else min(asks_at, dials_at)
 
     def next_partings(self, is_busy: Callable[[LinkId], bool], now: Instant) -> tuple[Parting, ...]:
         """Whom to let go now: guests with nothing to do, and one neighbour too many."""

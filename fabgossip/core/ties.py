@@ -36,6 +36,9 @@ class Tie:
     """When it last carried anything but signs of life; of a fresh one, when it came to be."""
     opened_at: Instant | None = None
     """When it passed the hello."""
+    rests_until: Instant | None = None
+    """Opened for a visit, it is asked for nothing else before it would have been dialled anyway:
+    what the visit is for is not everybody's business."""
     standing: Standing = Standing.GUEST
     is_open: bool = False
     is_provisional: bool = False

@@ -1,5 +1,7 @@
 """Neighbours by agreement: what a node says when links open, are asked for, doubted, ended."""
 
+from typing import Final
+
 from fabgossip.core.config import NeighborsConfig, NodeConfig
 from fabgossip.core.effects import Dial, Disconnect, Fact, Send
 from fabgossip.core.events import (
@@ -29,6 +31,8 @@ from tests.core.story import Story
 
 ASK = NeighborAsk(purpose=NeighborPurpose.QUOTA, is_needed=True)
 YES = NeighborAnswer(is_yes=True, retry_after_s=0)
+FIRST_WAIT_MAX_MS: Final = 1_000
+"""After it whoever was lost may be dialled again."""
 
 
 def member(
@@ -43,7 +47,7 @@ def member(
     story.announce(directory, link).persisted().stored(directory, link)
     in_vain(story)
     story.when(PeerLost(link=link, node_id=NodeId("source"), reason=LostReason.RESET))
-    return in_vain(story)
+    return in_vain(in_vain(story).wait(FIRST_WAIT_MAX_MS).due(DialDue))
 
 
 def in_vain(story: Story) -> Story:
@@ -76,6 +80,17 @@ def test_who_dialed_asks_as_soon_as_the_link_is_open() -> None:
     accepted = member("n2")
     other = accepted.link("n2", is_dialer=False)
     assert of(accepted.sent(other), NeighborAsk) == []
+
+
+def test_a_visit_to_a_node_just_lost_is_no_more_than_that_until_it_would_have_been_dialed() -> None:
+    """Who else is told of it would see that there was something to say."""
+    story = member("n2")
+    story.when(PeerLost(link=story.link("n2"), node_id=NodeId("n2"), reason=LostReason.RESET))
+    visit, start = story.link("n2"), story.now.instant
+    assert of(story.sent(visit), NeighborAsk) == []
+    story.due(DialDue)
+    assert of(story.sent(visit), NeighborAsk) == [ASK]
+    assert 250 <= story.now.instant - start <= FIRST_WAIT_MAX_MS
 
 
 def test_a_yes_makes_a_neighbor_at_both_ends_and_the_sets_are_compared_at_once() -> None:
@@ -175,7 +190,7 @@ def test_a_link_in_doubt_carries_no_announcement_whole_and_is_replaced_at_once()
     links = [story.link(name) for name in ("n2", "n3")]
     for link in links:
         story.hear(link, YES)
-    in_vain(story).wait(1_500)
+    in_vain(story).wait(6_000)
     story.hear(links[1], Pong(sequence=1))
     story.when(TimerFired(timer=SilenceDue(link=links[0])))
     assert story.find(Disconnect) == []
