@@ -190,6 +190,19 @@ class SeededAuthority:
         self._rows[node_id] = replace(row, salts=salts_for(row, CLUSTER, entropy))
         return self.publish((), now)
 
+    def equivocate(
+        self, namespace: str, contents: tuple[bytes, bytes], now: UnixTime
+    ) -> tuple[Issued, Issued]:
+        """See `Authority`."""
+        document, name = self._documents[namespace], f"{self.prefix}/{namespace}"
+        stated = []
+        for content in reversed(contents):
+            self._documents[namespace] = replace(document, content=content)
+            found = self._compile(now)
+            stated.append(next(one for one in found if one.manifest.namespace.text == name))
+        (other,), (first,) = map(_told, stated[:1]), self._issued(tuple(stated[1:]))
+        return first, other
+
     def withdraw(self, namespace: str, now: UnixTime) -> tuple[Issued, ...]:
         """See `Authority`."""
         del self._documents[namespace]
@@ -206,15 +219,7 @@ class SeededAuthority:
                 self._published[name] = head_after(
                     self._published.get(name), one.manifest, one.content if keeps else None
                 )
-        return tuple(
-            Issued(
-                manifest=one.manifest,
-                manifest_hash=parse_envelope(one.envelope).manifest_hash,
-                envelope=one.envelope,
-                content=one.content,
-            )
-            for one in signed
-        )
+        return tuple(map(_told, signed))
 
     def papers(self, node_id: NodeId) -> Papers:
         """See `Authority`."""
@@ -256,6 +261,15 @@ class SeededAuthority:
             return self._doors[:BOOTSTRAP_ENTRIES]
         others = tuple(one for one in self._doors if one.node_id != node_id)
         return others[:BOOTSTRAP_ENTRIES]
+
+
+def _told(one: SignedArtifact) -> Issued:
+    return Issued(
+        manifest=one.manifest,
+        manifest_hash=parse_envelope(one.envelope).manifest_hash,
+        envelope=one.envelope,
+        content=one.content,
+    )
 
 
 def _key(streams: Streams, name: str) -> ArtifactKey:

@@ -103,7 +103,7 @@ class Adversary(Process):
         """Send a message as itself."""
         kind, body = self._around.codec.encode(message)
         self.throw(end, SentFrame(kind, traffic, stream, body))
-        self._around.watch.sent(self._index, end.peer.index, message)
+        self._around.watch.sent(self._index, end, message, len(body))
 
     def throw(self, end: End, frame: SentFrame) -> None:
         """Send any frame."""

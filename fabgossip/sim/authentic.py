@@ -1,4 +1,4 @@
-"""Whether what a node took in was signed, and of its time.
+"""Whether what a node took in was signed, of its time, and contradicted by nobody.
 
 Decides: held, violated or unproved, per checker.
 Keeps: signed is what the ledger has; an epoch counts from a second after the bundle that opens it
@@ -8,15 +8,19 @@ Must not know: what a node decides, or why.
 | id | an honest node never ... |
 |---|---|
 | S7 | takes up what is of an older epoch than a bundle it durably has |
+| S7 | newly applies, or serves, either of two statements of one order it durably has |
 | S14 | takes up what no issuer signed |
 """
 
 from typing import Final
 
-from fabgossip.model.artifact import ArtifactType, VerifiedManifest
+from fabgossip.model.artifact import NO_ORDER, ArtifactType, Order, VerifiedManifest
+from fabgossip.model.ids import ContentHash, ManifestHash
 from fabgossip.model.messages import PREFIX_BYTES
+from fabgossip.model.persistence import Change, PutEvidence
+from fabgossip.sim.authority import Issued
 from fabgossip.sim.checkers import Docket
-from fabgossip.sim.kept import Kept
+from fabgossip.sim.kept import Kept, Local
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.world import NS_PER_S
 
@@ -68,3 +72,82 @@ class Authentic:
     def _violated(self, checker: str, what: str, index: int, verified: VerifiedManifest) -> None:
         name = f"{verified.manifest.namespace.text} {verified.manifest.order}"
         self._docket.violated(checker, what, index, f"{self._ledger.node_id(index)}: {name}")
+
+
+class Contradicted:
+    """S7: what becomes of two statements of one order."""
+
+    def __init__(self, ledger: Ledger, docket: Docket) -> None:
+        self._ledger = ledger
+        self._docket = docket
+        self._count = docket.open("S7")
+        self._stated: dict[tuple[int, str], tuple[Order, dict[ManifestHash, None]]] = {}
+        """What each disk has of the highest order of a namespace."""
+        self._since: dict[tuple[int, str], int] = {}
+        """Since when that is more than one."""
+        self._shown: dict[tuple[int, str], Order | None] = {}
+
+    def on_durable_manifest(self, index: int, verified: VerifiedManifest) -> None:
+        """A manifest is on the disk, as the head or as evidence beside it."""
+        manifest = verified.manifest
+        if manifest.base is not None or manifest.artifact_type is ArtifactType.TRUST_BUNDLE:
+            return
+        key = (index, manifest.namespace.text)
+        order, stated = self._stated.get(key, (NO_ORDER, {}))
+        if manifest.order > order:
+            stated = {}
+            self._since.pop(key, None)
+        if manifest.order >= order:
+            stated[verified.manifest_hash] = None
+            self._stated[key] = manifest.order, stated
+        if len(stated) > 1 and key not in self._since:
+            self._count.checks += 1
+            self._since[key] = self._docket.now_ns
+
+    def on_committed(self, index: int, changes: tuple[Change, ...]) -> None:
+        """A transaction of the index is durable."""
+        for change in changes:
+            if isinstance(change, PutEvidence):
+                self.on_durable_manifest(index, change.verified)
+
+    def on_materialized(self, index: int, namespace: str, local: Local) -> None:
+        """A namespace was switched."""
+        key, newest = (index, namespace), local.newest
+        before, self._shown[key] = self._shown.get(key), newest
+        if (
+            newest is not None
+            and newest != before
+            and self._is_contradicted(index, namespace, newest)
+        ):
+            self._violated("applied", index, f"{namespace} {newest}")
+
+    def on_content_sent(self, sender: int, content_hash: ContentHash) -> None:
+        """Bytes of a content left: of several that name it one must stand alone."""
+        named = self._ledger.by_content(content_hash)
+        if named and all(self._is_half(sender, one) for one in named):
+            self._violated("served", sender, named[0].manifest.namespace.text)
+
+    def _is_half(self, index: int, issued: Issued) -> bool:
+        manifest = issued.manifest
+        return self._is_contradicted(index, manifest.namespace.text, manifest.order)
+
+    def _is_contradicted(self, index: int, namespace: str, order: Order) -> bool:
+        key = (index, namespace)
+        since_ns = self._since.get(key)
+        is_bound = since_ns is not None and self._docket.now_ns - since_ns > BINDS_NS
+        return is_bound and self._stated[key][0] == order
+
+    def on_fell_back(self, index: int, kept: Kept) -> None:
+        """Its disk is that of an earlier moment."""
+        for verified in (*kept.heads.values(), *kept.evidence.values()):
+            self.on_durable_manifest(index, verified)
+
+    def on_wiped(self, index: int) -> None:
+        """Its disk is another one."""
+        for known in (self._stated, self._since, self._shown):
+            for key in [one for one in known if one[0] == index]:
+                del known[key]
+
+    def _violated(self, what: str, index: int, name: str) -> None:
+        detail = f"{self._ledger.node_id(index)}: {name}, of which its disk has two statements"
+        self._docket.violated("S7", what, index, detail)

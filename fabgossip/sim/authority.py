@@ -102,6 +102,12 @@ class Authority(Protocol):
         """What says that a node is of these organisations and services from now on."""
         ...
 
+    def equivocate(
+        self, namespace: str, contents: tuple[bytes, bytes], now: UnixTime
+    ) -> tuple[Issued, Issued]:
+        """Two statements of the next order of a namespace; the first is what it stands by."""
+        ...
+
     def withdraw(self, namespace: str, now: UnixTime) -> tuple[Issued, ...]:
         """The tombstone of a namespace, and what changes by it."""
         ...

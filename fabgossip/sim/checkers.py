@@ -46,6 +46,7 @@ from fabgossip.model.messages import (
     Roots,
     TrafficClass,
 )
+from fabgossip.model.persistence import Change, PutEvidence
 from fabgossip.model.scope import Audience
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.kept import Local
@@ -240,14 +241,14 @@ class Applied:
         order = local.newest
         if order is None:
             return
-        issued = self._ledger.by_order(namespace, order)
+        stated = self._ledger.of_order(namespace, order)
         node_id = self._ledger.node_id(index)
         self._entitled.checks += 1
-        if issued is not None and not self._ledger.might_apply(index, issued):
+        if stated and not any(self._ledger.might_apply(index, one) for one in stated):
             detail = f"{node_id} applies {namespace} {order}"
             self._docket.violated("S2", "materialized", index, detail)
         self._bytes.checks += 1
-        if issued is None or local.versions[order] != issued.content:
+        if not any(local.versions[order] == one.content for one in stated):
             detail = f"{node_id}: {namespace} {order} is not what was issued"
             self._docket.violated("S5", "materialized", index, detail)
 
@@ -336,6 +337,12 @@ class Durable:
     def on_durable_manifest(self, index: int, verified: VerifiedManifest) -> None:
         """A manifest is on the disk."""
         self._manifests[verified.manifest_hash[:16]].add(index)
+
+    def on_committed(self, index: int, changes: tuple[Change, ...]) -> None:
+        """A transaction of the index is durable: evidence is told as what it contradicts is."""
+        for change in changes:
+            if isinstance(change, PutEvidence):
+                self.on_durable_manifest(index, change.verified)
 
     def on_durable_content(self, index: int, content_hash: ContentHash) -> None:
         """A content is on the disk."""

@@ -73,6 +73,10 @@ class DiskTap(Protocol):
         """A content."""
         ...
 
+    def removed(self, index: int, content_hash: ContentHash, *, is_damaged: bool) -> None:
+        """A content is there no more, because the node let go of it."""
+        ...
+
     def materialized(self, index: int, namespace: str, local: Local) -> None:
         """A namespace was switched."""
         ...
@@ -165,6 +169,7 @@ class SimDisk(Kept):
             self.sizes.pop(content_hash, None)
             self.verified.pop(content_hash, None)
             self.rotten.discard(content_hash)
+            self._tap.removed(self._index, content_hash, is_damaged=effect.is_damaged)
             return True
 
         self._put(_Job(drop, None, Extent(removes=content_hash)))

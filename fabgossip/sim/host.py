@@ -45,6 +45,7 @@ from fabgossip.core.events import (
     PeerConnected,
     PeerLost,
     Persisted,
+    PinRequest,
     RequestId,
     RequestMade,
     SpaceChanged,
@@ -72,6 +73,7 @@ from fabgossip.model.messages import (
     Cancel,
     Message,
     NotAvailable,
+    Protocols,
     TrafficClass,
 )
 from fabgossip.model.moment import Now, is_past
@@ -93,6 +95,8 @@ from fabgossip.trust.signatures import Verifier
 from fabgossip.wire.framing import EARLY_KINDS, FrameKind, broken_rule
 from fabgossip.wire.outbox import NEVER_DROPPED, Budget
 
+PIN_S: Final = 86_400
+"""Longer than a run."""
 STEP_EVENTS_MAX: Final = 100_000
 """Events a node may cause itself within one step."""
 TIMERS_NAMED_MAX: Final = 4_096
@@ -133,6 +137,7 @@ class Surroundings:
     rosters: Rosters
     config: NodeConfig
     make_node: NodeMaker
+    protocols: dict[int, Protocols]
     index_of: dict[NodeId, int]
     cpu_percents: dict[int, int]
     """How long work takes at each node, of the usual; 0: no time."""
@@ -173,6 +178,7 @@ class Process:
             boot_id=BootId(around.streams.of(f"boot/{node_id}").bytes(BOOT_ID_BYTES)),
             bootstrap=papers.bootstrap,
             seed=around.streams.of(f"node/{node_id}").draw(),
+            protocols=around.protocols[index],
             rosters=around.rosters,
         )
         self._labor = Labor(around.verifier, around.cpu_percents[index])
@@ -362,7 +368,7 @@ class Process:
         if network.send(end, frame):
             self._queued[end.link] = end
             self._around.watch.queued(self._index, traffic, end.outbox.waiting(traffic))
-            self._around.watch.sent(self._index, end.peer.index, message)
+            self._around.watch.sent(self._index, end, message, len(body))
             return True
         if traffic in NEVER_DROPPED:
             self._close(end, Bye(reason=ByeReason.SLOW, retry_after_s=60), LostReason.BACKPRESSURE)
@@ -461,7 +467,7 @@ class Process:
             self._around.watch.garbled(self._index, end.peer.index, error)
             self._close(end, BadRequest(code=broken_rule(error)), LostReason.PROTOCOL)
             return world_event(Kind.DROP, error.code)
-        self._around.watch.delivered(self._index, end.peer.index, message)
+        self._around.watch.delivered(self._index, end, message, frame)
         if isinstance(message, NotAvailable | Busy):
             if not (
                 self._granted.on_not_available(end, frame.stream, message)
@@ -493,7 +499,7 @@ class Process:
             self._transfers.on_lost(link)
             self._granted.on_lost(link)
             if end is not None:
-                self._around.watch.lost(self._index, end.peer.index, reason)
+                self._around.watch.lost(self._index, end, reason)
         return self._step(Kind.LOST, PeerLost(link=link, node_id=node_id, reason=reason))
 
     def submit(self, issued: Issued, on_answer: Callable[[Answer | None], None]) -> Happened:
@@ -504,6 +510,13 @@ class Process:
         self._answers[request] = on_answer
         self._transfers.on_submission(request, issued.content)
         body = SubmitRequest(envelope=issued.envelope)
+        return self._step(Kind.LOCAL, RequestMade(request=request, body=body))
+
+    def pin(self, namespace: str) -> Happened:
+        """Keep what a namespace has now, as `fabgossip artifacts pin` does."""
+        self._requests += 1
+        body = PinRequest(owner="operator", reason="a scenario", seconds=PIN_S, namespace=namespace)
+        request = RequestId(self._requests)
         return self._step(Kind.LOCAL, RequestMade(request=request, body=body))
 
 

@@ -11,7 +11,9 @@ from typing import Final
 from fabgossip.sim import (
     anchored,
     authentic,
+    builds,
     checkers,
+    frugal,
     intact,
     landing,
     liveness,
@@ -20,6 +22,7 @@ from fabgossip.sim import (
     reporting,
     restrictions,
     scoped,
+    staying,
 )
 
 JUDGES: Final[tuple[ModuleType, ...]] = (
@@ -30,6 +33,9 @@ JUDGES: Final[tuple[ModuleType, ...]] = (
     intact,
     permitted,
     scoped,
+    staying,
+    frugal,
+    builds,
     reporting,
     liveness,
     landing,

@@ -25,7 +25,7 @@ class Ledger:
         self._by_envelope: dict[bytes, Issued] = {}
         self._by_prefix: dict[bytes, Issued] = {}
         self._by_content: dict[ContentHash, list[Issued]] = {}
-        self._by_order: dict[tuple[str, Order], Issued] = {}
+        self._by_order: dict[tuple[str, Order], list[Issued]] = {}
         self._newest: dict[str, Issued] = {}
         self._may_know: dict[tuple[int, bytes], bool] = {}
         self._may_share: dict[tuple[int, Audience], bool] = {}
@@ -43,7 +43,7 @@ class Ledger:
         self._by_prefix[issued.prefix] = issued
         self._by_content.setdefault(manifest.content_hash, []).append(issued)
         if manifest.base is None:
-            self._by_order[(manifest.namespace.text, manifest.order)] = issued
+            self._by_order.setdefault((manifest.namespace.text, manifest.order), []).append(issued)
             self._newest[manifest.namespace.text] = issued
 
     def on_claims(self, index: int, held: Entitlements, snapshot: Order) -> None:
@@ -86,8 +86,12 @@ class Ledger:
         return tuple(self._by_content.get(content_hash, ()))
 
     def by_order(self, namespace: str, order: Order) -> Issued | None:
-        """The artifact at an order of a namespace."""
-        return self._by_order.get((namespace, order))
+        """The artifact at an order of a namespace; of several the first."""
+        return next(iter(self.of_order(namespace, order)), None)
+
+    def of_order(self, namespace: str, order: Order) -> tuple[Issued, ...]:
+        """All that was ever signed at an order of a namespace: more than one is an equivocation."""
+        return tuple(self._by_order.get((namespace, order), ()))
 
     def newest(self, namespace: str) -> Issued | None:
         """The newest artifact of a namespace."""

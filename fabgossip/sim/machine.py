@@ -62,6 +62,12 @@ class Host:
         self.papers = papers
         return self.start()
 
+    def pin(self, namespace: str) -> Happened:
+        """Somebody at the machine pins what a namespace has now, if a process runs."""
+        if self.process is None:
+            return world_event(Kind.DROP, "nobody to ask")
+        return self.process.pin(namespace)
+
     def wipe(self) -> None:
         """The disk of a machine that is down is exchanged for an empty one."""
         assert self.process is None, "a running process keeps its disk"

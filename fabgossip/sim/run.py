@@ -58,6 +58,8 @@ SETTLED_NS: Final = 60 * NS_PER_S
 """What the liveness phase gives a fabric before its messages are counted."""
 RETRY_NS: Final = NS_PER_S
 """How long it waits when no node takes an artifact."""
+EQUIVOCAL_BYTES: Final = 20_000
+"""Too much to ride along with an announcement."""
 SMALL_NODES_MAX: Final = 10
 """Up to here every node checks itself after each of its events; above, after as many events as
 there are nodes, and at the end: a check costs ten times what an event does (measured 2026-11)."""
@@ -198,6 +200,8 @@ class Run:
                 hostile=self._hostile,
                 deadlines=_deadlines(scenario),
                 now_at=lambda index: self.hosts[index].clock.at(self.world.now_ns),
+                recovery=scenario.config.recovery,
+                wires={node.index: node.protocols.highest for node in scenario.nodes},
             ),
             engine.observers,
         )
@@ -212,6 +216,7 @@ class Run:
             rosters=Rosters(),
             config=scenario.config,
             make_node=engine.make_node,
+            protocols={node.index: node.protocols for node in scenario.nodes},
             index_of={node.node_id: node.index for node in scenario.nodes},
             cpu_percents={
                 node.index: node.cpu_percent if scenario.is_cpu_charged else 0
@@ -325,6 +330,8 @@ class Run:
                 return self._host(act.node_id).start()
             case "enroll":
                 return self._host(act.node_id).enroll(self._authority.papers(act.node_id))
+            case "pin":
+                return self._host(act.node_id).pin(f"{self._authority.prefix}/{act.namespace}")
             case _:
                 return self._take_away(act)
 
@@ -346,6 +353,8 @@ class Run:
             case "rotate_key" | "retire_key" | "revoke_key":
                 old_keys = _OLD_KEYS[act.kind]
                 return self._issue(self._authority.rotate(act.role, old_keys, now), _STORING)
+            case "equivocate":
+                return self._equivocate(act, now)
             case "open_epoch":
                 return self._issue(self._authority.open_epoch(now), _STORING)
             case "revoke":
@@ -359,6 +368,14 @@ class Run:
         held = self._authority.papers(act.node_id).entitlements
         self.watch.claims_changed(self._host(act.node_id).index, held, own.order)
         return self._issue(issued, _STORING)
+
+    def _equivocate(self, act: Act, now: UnixTime) -> Happened:
+        """One statement goes where all of the control plane goes, the other to some node."""
+        chance = self._streams.of(f"act/equivocate/{act.namespace}/{act.at_ns}")
+        contents = chance.bytes(EQUIVOCAL_BYTES), chance.bytes(EQUIVOCAL_BYTES)
+        first, other = self._authority.equivocate(act.namespace, contents, now)
+        self._issue((first,), _STORING)
+        return self._issue((other,), _First(group="*", lot=chance.draw()))
 
     def _publish_all(self, due: tuple[tuple[Publication, int], ...]) -> Happened:
         drafts = tuple(self._draft(one, version) for one, version in due)

@@ -15,6 +15,7 @@ from fabgossip.core.config import NodeConfig
 from fabgossip.errors import ScenarioError
 from fabgossip.model.artifact import TYPE_RULES, ArtifactType
 from fabgossip.model.ids import NodeId, parse_id
+from fabgossip.model.messages import SPOKEN, Protocols
 from fabgossip.model.scope import ScopeId, parse_namespace, parse_scope_id
 from fabgossip.sim.faults import FAULTS_MAX, Nemesis, faults_most
 from fabgossip.sim.hostility import read_hostility
@@ -40,6 +41,10 @@ from fabgossip.wire.tables import TableError, structure_table
 PLATFORM: Final = "p1"
 CLUSTER: Final = "c1"
 PREFIX: Final = f"platform/{PLATFORM}/cluster/{CLUSTER}"
+WIRES: Final = {
+    "n": SPOKEN,
+    "n+1": Protocols(lowest=SPOKEN.highest, highest=SPOKEN.highest + 1),
+}
 DISK_PROFILES: Final = ("instant", "nvme", "ssd", "hdd")
 PUBLICATIONS_MAX: Final = 10_000
 PUBLISHED_TYPES: Final = (
@@ -51,7 +56,8 @@ PUBLISHED_TYPES: Final = (
 )
 """The other types are the control plane's own."""
 NODE_ACTS: Final = ("crash", "restart", "revoke_node", "change_claims", "enroll")
-PUBLICATION_ACTS: Final = ("revoke", "tombstone")
+PUBLICATION_ACTS: Final = ("revoke", "tombstone", "equivocate")
+LOCAL_ACTS: Final = ("pin",)
 ROLE_ACTS: Final = ("rotate_key", "retire_key", "revoke_key")
 CLUSTER_ACTS: Final = ("open_epoch",)
 """What an act can be, by what it befalls."""
@@ -369,6 +375,7 @@ def _check_group(path: str, group: GroupTable, table: ScenarioTable, problems: P
     for field, word, choices in (
         ("peer_class", group.peer_class, ("core", "full", "thin")),
         ("disk.profile", group.disk.profile, DISK_PROFILES),
+        ("wire", group.wire, tuple(WIRES)),
     ):
         if word not in choices:
             problems.add(f"{path}.{field}", f"{word!r} is none of {', '.join(choices)}")
@@ -396,6 +403,7 @@ def _node(index: int, made: tuple[str, GroupTable, Place, int], table: ScenarioT
         drift_ppm=group.clock.drift_ppm,
         cpu_percent=group.cpu_percent,
         rates_bps=(group.rate_mbit.up * 1_000_000, group.rate_mbit.down * 1_000_000),
+        protocols=WIRES.get(group.wire, SPOKEN),
         hostility=read_hostility(name, group, Problems()),
     )
 
@@ -517,7 +525,7 @@ def _act(
     problems: Problems,
 ) -> Act:
     named = {each.name: each.namespace for each in publications}
-    kinds = NODE_ACTS + PUBLICATION_ACTS + ROLE_ACTS + CLUSTER_ACTS
+    kinds = NODE_ACTS + PUBLICATION_ACTS + LOCAL_ACTS + ROLE_ACTS + CLUSTER_ACTS
     if one.kind not in kinds:
         problems.add(f"{path}.kind", f"{one.kind!r} is none of {', '.join(kinds)}")
     if one.node and one.node not in {node.node_id for node in nodes}:
@@ -529,8 +537,8 @@ def _act(
     if one.role and one.role not in KEY_ROLES:
         problems.add(f"{path}.role", f"{one.role!r} is none of {', '.join(KEY_ROLES)}")
     for key, value, meant in (
-        ("node", one.node, NODE_ACTS),
-        ("publication", one.publication, PUBLICATION_ACTS),
+        ("node", one.node, NODE_ACTS + LOCAL_ACTS),
+        ("publication", one.publication, PUBLICATION_ACTS + LOCAL_ACTS),
         ("role", one.role, ROLE_ACTS),
     ):
         if one.kind in kinds and bool(value) is not (one.kind in meant):

@@ -16,7 +16,8 @@ from fabgossip.wire.tables import Problem, TableError, parse_toml, structure_tab
 NODES_MAX: Final = 100_000
 CHECKERS: Final = (
     "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12", "S13", "S14", "S15",
-    "S17", "S19", "S20", "S21", "S22", "S24", "L1", "L2", "L3", "L4", "L5", "L6", "L7", "L8", "L9",
+    "S16", "S17", "S18", "S19", "S20", "S21", "S22", "S23", "S24",
+    "L1", "L2", "L3", "L4", "L5", "L6", "L7", "L8", "L9",
 )  # fmt: skip
 """What `proves` can name."""
 _WORDS: Final = {"for": "for_", "with": "with_"}
@@ -129,6 +130,8 @@ class GroupTable:
     cpu_percent: Annotated[int, Bounds(1, 100_000)] = 100
     """How long its work takes, of the usual."""
     rate_mbit: RateTable = RateTable()
+    wire: str = "n"
+    """`n`: this build; `n+1`: one that speaks the next protocol version too."""
     adversary: str = ""
     """The script of hostile nodes; empty: honest."""
     papers: str = "good"
@@ -181,12 +184,13 @@ class PublicationTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActTable:
-    """`act`: something done once, to a node or to what a publication published last."""
+    """`act`: something done once, to a node or to what a publication published last. Whoever
+    equivocates signs two next versions, and gives each to another node."""
 
     kind: str
-    """`crash`, `restart`, `revoke_node`, `change_claims` or `enroll`, of a `node`; `revoke` or
-    `tombstone`, of a `publication`; `rotate_key`, `retire_key` or `revoke_key`, of a `role`;
-    `open_epoch`."""
+    """`crash`, `restart`, `revoke_node`, `change_claims` or `enroll`, of a `node`; `revoke`,
+    `tombstone` or `equivocate`, of a `publication`; `pin`, by a `node` of a `publication`;
+    `rotate_key`, `retire_key` or `revoke_key`, of a `role`; `open_epoch`."""
     at: str
     node: str = ""
     publication: str = ""

@@ -8,6 +8,7 @@ Must not know: how a node works.
 from dataclasses import dataclass
 
 from fabgossip.model.ids import NodeId
+from fabgossip.model.messages import SPOKEN, Protocols
 from fabgossip.sim.hostility import Hostility
 from fabgossip.sim.paths import Place
 
@@ -35,5 +36,6 @@ class SimNode:
     cpu_percent: int
     rates_bps: tuple[int, int]
     """Up and down; 0: no limit."""
+    protocols: Protocols = SPOKEN
     hostility: Hostility | None = None
     """None: honest."""

@@ -9,20 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fabgossip.core.chains import Gap
+from fabgossip.core.config import RecoveryConfig
 from fabgossip.core.effects import Fact, Record, ServeItem
 from fabgossip.core.events import ContentWanted, LinkId, LostReason, Started
 from fabgossip.core.view import View
 from fabgossip.core.wants import Want
 from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.ids import ContentHash
-from fabgossip.model.messages import Message, TrafficClass
+from fabgossip.model.messages import Announce, Graft, Message, TrafficClass
 from fabgossip.model.moment import Now
 from fabgossip.model.persistence import Change, PutClaimsSeen, PutClockDoubt, PutMemory
 from fabgossip.model.scope import Entitlements
 from fabgossip.sim.agreement import Agreement
 from fabgossip.sim.anchored import Anchored
-from fabgossip.sim.authentic import Authentic
+from fabgossip.sim.authentic import Authentic, Contradicted
 from fabgossip.sim.authority import Issued
+from fabgossip.sim.builds import Builds
 from fabgossip.sim.checkers import (
     Alive,
     Applied,
@@ -35,9 +37,11 @@ from fabgossip.sim.checkers import (
     Floors,
     Sound,
 )
+from fabgossip.sim.clock import TRUE
 from fabgossip.sim.disk import SimDisk
 from fabgossip.sim.excuses import Excuses
 from fabgossip.sim.faults import Fault
+from fabgossip.sim.frugal import Frugal
 from fabgossip.sim.intact import Served, Survived
 from fabgossip.sim.kept import Kept, Local
 from fabgossip.sim.landing import Deadlines, Landed, Lasting
@@ -52,6 +56,7 @@ from fabgossip.sim.replicated import Replicated
 from fabgossip.sim.reporting import Reported, Wanting
 from fabgossip.sim.restrictions import Revoked, Withdrawn
 from fabgossip.sim.scoped import Scoped
+from fabgossip.sim.staying import Staying
 from fabgossip.sim.world import World
 
 
@@ -67,6 +72,9 @@ class Limits:
     deadlines: Deadlines
     now_at: Callable[[int], Now]
     """By the clocks of a node."""
+    recovery: RecoveryConfig
+    wires: dict[int, int]
+    """The highest protocol version each node speaks."""
 
 
 class Chained:
@@ -113,6 +121,10 @@ class Watch:
         self._scoped = Scoped(ledger, docket)
         self._anchored = Anchored(ledger, docket)
         self._authentic = Authentic(ledger, docket)
+        self._contradicted = Contradicted(ledger, docket)
+        self._staying = Staying(ledger, docket, lambda: TRUE.at(world.now_ns).unix)
+        self._frugal = Frugal(ledger, docket, limits.recovery)
+        self._builds = Builds(ledger, docket, limits.wires)
         self._reported = Reported(ledger, docket)
         self._wanting = Wanting(ledger, self.liveness)
         self._now_at = limits.now_at
@@ -128,9 +140,9 @@ class Watch:
         self.calm = Calm(self.liveness)
         self.whole = Whole(ledger, self.liveness)
 
-    def sent(self, sender: int, receiver: int, message: Message) -> None:
-        """A message left a node."""
-        self.docket.now_ns = self._world.now_ns
+    def sent(self, sender: int, end: End, message: Message, size: int) -> None:
+        """A message left a node, so many bytes of it."""
+        self.docket.now_ns, receiver = self._world.now_ns, end.peer.index
         if sender in self._hostile:
             self._disclosed.on_told(sender, receiver, message)
             return
@@ -141,6 +153,10 @@ class Watch:
         self._scoped.on_sent(sender, message)
         self._anchored.on_sent(sender, message)
         self._served.on_sent(sender, message)
+        self._frugal.on_sent(sender, receiver, message, size)
+        if isinstance(message, Announce):
+            self._frugal.on_announced(sender, end.link, message)
+        self._builds.on_sent(sender, receiver, message)
         self.measures.on_sent(message)
 
     def content_sent(self, sender: int, receiver: int, content_hash: ContentHash) -> None:
@@ -155,6 +171,7 @@ class Watch:
         self._permitted.on_content_sent(sender, content_hash)
         self._scoped.on_content_sent(sender, content_hash)
         self._anchored.on_content_sent(sender, content_hash)
+        self._contradicted.on_content_sent(sender, content_hash)
 
     def piece_sent(self, sender: int, item: ServeItem, number: int, piece: bytes) -> None:
         """A chunk of a content, or a whole small one, left a node."""
@@ -178,12 +195,16 @@ class Watch:
         if sender not in self._hostile:
             self.raised(index, "wire", error)
 
-    def delivered(self, index: int, sender: int, message: Message) -> None:
+    def delivered(self, index: int, end: End, message: Message, frame: SentFrame) -> None:
         """A message arrived; what a hostile node tells is nothing that was delivered."""
-        self.docket.now_ns = self._world.now_ns
+        self.docket.now_ns, sender = self._world.now_ns, end.peer.index
         if index not in self._hostile:
             self._revoked.on_arrived(index, sender)
+            self._frugal.on_heard(index, sender, message, len(frame.body))
+            if isinstance(message, Graft):
+                self._frugal.on_grafted(index, end.link, message)
         if sender not in self._hostile:
+            self._builds.on_heard(index, sender, (frame.kind, frame.body), message)
             self.measures.on_message(index, message)
 
     def content_received(
@@ -201,6 +222,7 @@ class Watch:
         for want in view.wants_of(wanted.content_hash):
             if end is not None and want.source is not None and want.source.link == end.link:
                 self.climbed.on_asked(index, end.peer.index, want)
+                self._frugal.on_asked(index, want, self._now_at(index).instant)
 
     def recorded(self, record: Record) -> None:
         """A node recorded something."""
@@ -225,6 +247,7 @@ class Watch:
         self._scoped.on_durable_manifest(index, verified)
         self._anchored.on_durable_manifest(index, verified, floor)
         self._authentic.on_durable_manifest(index, verified)
+        self._contradicted.on_durable_manifest(index, verified)
         self.measures.on_durable_manifest(index, verified, self._world.now_ns)
         issued = self.ledger.by_envelope(verified.envelope)
         if issued is not None and issued.manifest.base is None:
@@ -238,6 +261,14 @@ class Watch:
         self._durable.on_durable_content(index, content_hash)
         self._revoked.on_durable_content(index, content_hash)
         self._served.on_durable_content(index, content_hash)
+        if index not in self._hostile:
+            self._staying.on_durable_content(index, content_hash)
+
+    def removed(self, index: int, content_hash: ContentHash, *, is_damaged: bool) -> None:
+        """See `DiskTap`."""
+        if index not in self._hostile:
+            self.docket.now_ns = self._world.now_ns
+            self._staying.on_removed(index, content_hash, is_damaged=is_damaged)
 
     def committed(self, index: int, changes: tuple[Change, ...]) -> None:
         """See `DiskTap`."""
@@ -246,6 +277,9 @@ class Watch:
             self._survived.on_committed(index, changes)
             self._permitted.on_committed(index, changes)
             self._anchored.on_committed(index, changes)
+            self._contradicted.on_committed(index, changes)
+            self._durable.on_committed(index, changes)
+            self._staying.on_committed(index, changes)
             if any(isinstance(one, PutClockDoubt | PutMemory) for one in changes):
                 self._scoped.on_disturbed(index)
             for change in changes:
@@ -261,6 +295,8 @@ class Watch:
         self._permitted.on_fell_back(index, kept)
         self._anchored.on_fell_back(index, kept)
         self._authentic.on_fell_back(index, kept)
+        self._contradicted.on_fell_back(index, kept)
+        self._staying.on_fell_back(index, kept)
         for verified in (*kept.heads.values(), *kept.increments.values()):
             self.durable_manifest(index, verified, kept.floor_of(verified.manifest.namespace.text))
         for content_hash in kept.contents:
@@ -280,6 +316,7 @@ class Watch:
         self._permitted.on_materialized(index, namespace, local)
         self._scoped.on_materialized(index, namespace, local)
         self._anchored.on_materialized(index, namespace, local)
+        self._contradicted.on_materialized(index, namespace, local)
         self.liveness.now_ns = self._world.now_ns
         self._lasting.on_materialized(index, namespace, local)
         self.measures.on_materialized(index, namespace, local, self._world.now_ns)
@@ -303,6 +340,7 @@ class Watch:
 
     def begun(self, index: int) -> int:
         """A process began; gives the number of its incarnation."""
+        self._frugal.on_begun(index)
         self.dropped.on_begun(index)
         self.liveness.now_ns = self._world.now_ns
         self.landed.on_begun(index)
@@ -322,6 +360,8 @@ class Watch:
         self._scoped.on_wiped(index)
         self._anchored.on_wiped(index)
         self._authentic.on_wiped(index)
+        self._contradicted.on_wiped(index)
+        self._staying.on_wiped(index)
         self.landed.on_wiped(index)
         self._revoked.on_wiped(index)
         self._withdrawn.on_wiped(index)
@@ -350,9 +390,10 @@ class Watch:
         if index not in self._hostile:
             self._revoked.on_judged(index, other, is_let_in=is_let_in)
 
-    def lost(self, index: int, other: int, reason: LostReason) -> None:
+    def lost(self, index: int, end: End, reason: LostReason) -> None:
         """A link ended at a node."""
-        self.liveness.now_ns = self._world.now_ns
+        self.liveness.now_ns, other = self._world.now_ns, end.peer.index
+        self._frugal.on_lost(index, end.link)
         self._observers.on_link(index, other, f"{LOST} {reason.value}", self._world.now_ns)
         if index not in self._hostile:
             self.dropped.on_lost(index, other, reason)
@@ -411,4 +452,5 @@ class Watch:
 
     def issued(self, issued: Issued) -> None:
         """The control plane signed an artifact."""
+        self._staying.on_issued(issued)
         self.ledger.on_issued(issued)

@@ -132,6 +132,9 @@ class Nobody:
     def fell_back(self, index: int, kept: Kept) -> None:
         raise AssertionError(kept)
 
+    def removed(self, index: int, content_hash: ContentHash, *, is_damaged: bool) -> None:
+        raise AssertionError(content_hash, is_damaged)
+
     def accepts(self, identity: NodeIdentity) -> bool:
         raise AssertionError(identity)
 

@@ -74,6 +74,9 @@ class Tap:
     def committed(self, _: int, __: tuple[Change, ...]) -> None:
         """Rows are looked up on the disk itself."""
 
+    def removed(self, _: int, __: ContentHash, *, is_damaged: bool) -> None:
+        """Contents are looked up on the disk itself."""
+
     def fell_back(self, _: int, __: Kept) -> None:
         """It never lies here."""
 

@@ -5,44 +5,35 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from fabgossip.model.artifact import VerifiedManifest
-from fabgossip.model.ids import ManifestHash
-from fabgossip.sim.authentic import BINDS_NS, Authentic
-from fabgossip.sim.checkers import Docket
-from fabgossip.sim.kept import Kept
-from fabgossip.sim.ledger import Ledger
-from tests.sim.factory import OFTEN, SEVEN, TOPOLOGY, run_of, scenario
-
-EDGE = 2
-ROUTES = "platform/p1/cluster/c1/routes/core"
-BUNDLE = "platform/p1/cluster/c1/trust/bundle"
+from fabgossip.model.ids import ContentHash, ManifestHash
+from fabgossip.model.persistence import PutEvidence
+from fabgossip.sim.authentic import BINDS_NS, Authentic, Contradicted
+from fabgossip.sim.kept import Kept, Local
+from tests.sim import truth as ground
+from tests.sim.truth import BUNDLE, EDGE, ROUTES
 
 
 @dataclass
-class Truth:
+class Truth(ground.Truth):
     """What was signed, and what a disk has of it."""
 
-    ledger: Ledger
-    heads: dict[str, VerifiedManifest]
-    docket: Docket = field(default_factory=Docket)
+    heads: dict[str, VerifiedManifest] = field(default_factory=lambda: ground.heads_of(EDGE))
 
     def of_epoch(self, name: str, epoch: int) -> VerifiedManifest:
         verified = self.heads[name]
         return replace(verified, manifest=replace(verified.manifest, authority_epoch=epoch))
 
-    def signatures(self) -> list[str]:
-        return [one.signature for one in self.docket.violations]
-
-
-@pytest.fixture(scope="module")
-def fabric() -> tuple[Ledger, dict[str, VerifiedManifest]]:
-    run = run_of(scenario('phases = { quiet = "12s" }', OFTEN, TOPOLOGY, SEVEN), 1)
-    run.run()
-    return run.watch.ledger, run.hosts[EDGE].disk.heads
+    def of_version(self, version: int, content: bytes = b"") -> VerifiedManifest:
+        """Routes of a version; with other content, another statement of it."""
+        verified = self.heads[ROUTES]
+        manifest = replace(verified.manifest, config_version=version)
+        name = ManifestHash((b"%d " % version + content).ljust(32))
+        return replace(verified, manifest=manifest, manifest_hash=name)
 
 
 @pytest.fixture
-def truth(fabric: tuple[Ledger, dict[str, VerifiedManifest]]) -> Truth:
-    return Truth(*fabric)
+def truth() -> Truth:
+    return Truth()
 
 
 def test_s14_knows_what_was_signed(truth: Truth) -> None:
@@ -89,3 +80,67 @@ def test_s7_goes_by_the_disk_there_is(truth: Truth) -> None:
     truth.docket.now_ns += 2 * BINDS_NS
     checker.on_durable_manifest(EDGE, old)
     assert truth.signatures() == ["S7/stored"]
+
+
+def shows(verified: VerifiedManifest) -> Local:
+    return Local(current=verified.manifest.order)
+
+
+def test_s7_binds_who_has_two_statements_of_one_order(truth: Truth) -> None:
+    checker = Contradicted(truth.ledger, truth.docket)
+    one, other = truth.of_version(9), truth.of_version(9, b"other")
+    checker.on_durable_manifest(EDGE, one)
+    checker.on_durable_manifest(EDGE, one)
+    truth.docket.now_ns = 2 * BINDS_NS
+    checker.on_materialized(EDGE, ROUTES, shows(one))
+    assert truth.docket.counts["S7"].state == "unproved", "there is one statement"
+    checker.on_committed(EDGE, (PutEvidence(verified=other),))
+    truth.docket.now_ns += BINDS_NS + 1
+    checker.on_materialized(EDGE, ROUTES, shows(one))
+    assert truth.signatures() == [], "what is applied stays"
+    checker.on_materialized(EDGE, ROUTES, Local())
+    checker.on_materialized(EDGE, ROUTES, shows(other))
+    checker.on_materialized(EDGE + 1, ROUTES, shows(other))
+    assert truth.signatures() == ["S7/applied"], "the other node has heard of nothing"
+
+
+def test_s7_ends_with_a_higher_order_and_with_the_disk(truth: Truth) -> None:
+    checker = Contradicted(truth.ledger, truth.docket)
+    one, other = truth.of_version(9), truth.of_version(9, b"other")
+
+    def hear_both() -> None:
+        checker.on_durable_manifest(EDGE, one)
+        checker.on_durable_manifest(EDGE, other)
+        truth.docket.now_ns += 2 * BINDS_NS
+
+    hear_both()
+    checker.on_wiped(EDGE)
+    checker.on_materialized(EDGE, ROUTES, shows(one))
+    hear_both()
+    checker.on_durable_manifest(EDGE, truth.of_version(10))
+    checker.on_materialized(EDGE, ROUTES, shows(other))
+    checker.on_materialized(EDGE, ROUTES, shows(truth.of_version(10)))
+    assert truth.signatures() == []
+    checker.on_wiped(EDGE)
+    kept = Kept(heads={ROUTES: one}, evidence={(ROUTES, bytes(other.manifest_hash)): other})
+    checker.on_fell_back(EDGE, kept)
+    truth.docket.now_ns += 2 * BINDS_NS
+    checker.on_materialized(EDGE, ROUTES, shows(one))
+    assert truth.signatures() == ["S7/applied"]
+
+
+def test_s7_sees_half_of_an_equivocation_served(truth: Truth) -> None:
+    checker, head = Contradicted(truth.ledger, truth.docket), truth.heads[ROUTES]
+    content = head.manifest.content_hash
+    checker.on_durable_manifest(EDGE, head)
+    other = replace(head, manifest_hash=ManifestHash(b"another statement".ljust(32)))
+    checker.on_durable_manifest(EDGE, other)
+    truth.docket.now_ns = BINDS_NS
+    checker.on_content_sent(EDGE, content)
+    assert truth.signatures() == [], "it has just heard"
+    truth.docket.now_ns += 1
+    checker.on_content_sent(EDGE, ContentHash(b"of something else".ljust(32)))
+    checker.on_content_sent(EDGE + 1, content)
+    assert truth.signatures() == []
+    checker.on_content_sent(EDGE, content)
+    assert truth.signatures() == ["S7/served"]

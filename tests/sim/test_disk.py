@@ -27,6 +27,9 @@ class Nobody:
     def committed(self, index: int, changes: tuple[Change, ...]) -> None:
         """See `DiskTap`."""
 
+    def removed(self, index: int, content_hash: ContentHash, *, is_damaged: bool) -> None:
+        """See `DiskTap`."""
+
     def fell_back(self, index: int, kept: Kept) -> None:
         """See `DiskTap`."""
 

@@ -7,25 +7,20 @@ import pytest
 from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.moment import UnixTime
 from fabgossip.sim.authority import Issued
-from fabgossip.sim.checkers import Docket
 from fabgossip.sim.kept import Local
 from fabgossip.sim.landing import Deadlines, Landed, Lasting
-from fabgossip.sim.ledger import Ledger
-from tests.sim.factory import OFTEN, SEVEN, TOPOLOGY, run_of, scenario
+from tests.sim import truth as ground
+from tests.sim.truth import LIST, ROUTES
 
 S = 10**9
-ROUTES = "platform/p1/cluster/c1/routes/core"
-LIST = "platform/p1/cluster/c1/trust/revocations"
 DEADLINES = Deadlines(judged_ns=100 * S, end_ns=200 * S, within_ns=10 * S)
 
 
 @dataclass
-class Truth:
+class Truth(ground.Truth):
     """Seven nodes, all up since the start, and what was signed."""
 
-    ledger: Ledger
-    verified: dict[str, VerifiedManifest]
-    docket: Docket = field(default_factory=Docket)
+    verified: dict[str, VerifiedManifest] = field(default_factory=lambda: ground.heads_of(1))
     down: set[int] = field(default_factory=set)
 
     def landed(self) -> Landed:
@@ -39,28 +34,17 @@ class Truth:
 
     def lands(self, checker: Landed, name: str, *nodes: int, version: int | None = None) -> None:
         """A version, the newest there is or one made up, becomes durable at some nodes."""
-        issued = self.ledger.newest(name)
-        assert issued is not None
+        issued = self.newest(name)
         if version is not None:
             manifest = replace(issued.manifest, config_version=version)
             issued = replace(issued, manifest=manifest)
         for index in nodes:
             checker.on_durable(index, self.verified[name], issued)
 
-    def signatures(self) -> list[str]:
-        return [one.signature for one in self.docket.violations]
-
-
-@pytest.fixture(scope="module")
-def fabric() -> tuple[Ledger, dict[str, VerifiedManifest]]:
-    run = run_of(scenario('phases = { quiet = "12s" }', OFTEN, TOPOLOGY, SEVEN), 1)
-    run.run()
-    return run.watch.ledger, run.hosts[1].disk.heads
-
 
 @pytest.fixture
-def truth(fabric: tuple[Ledger, dict[str, VerifiedManifest]]) -> Truth:
-    return Truth(*fabric)
+def truth() -> Truth:
+    return Truth()
 
 
 EVERYBODY = range(1, 8)

@@ -5,25 +5,20 @@ from dataclasses import dataclass, field
 import pytest
 
 from fabgossip.model.artifact import VerifiedManifest
-from fabgossip.sim.checkers import Docket
 from fabgossip.sim.landing import Deadlines, Landed
-from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.replicated import Replicated
-from tests.sim.factory import OFTEN, SEVEN, TOPOLOGY, run_of, scenario
+from tests.sim import truth as ground
+from tests.sim.truth import ACME, ROUTES
 
 S = 10**9
-ROUTES = "platform/p1/cluster/c1/routes/core"
-ACME = "platform/p1/cluster/c1/org/acme/services/dns"
 DEADLINES = Deadlines(judged_ns=100 * S, end_ns=200 * S, within_ns=10 * S)
 
 
 @dataclass
-class Truth:
+class Truth(ground.Truth):
     """Seven nodes, the control node and two stores among them."""
 
-    ledger: Ledger
-    verified: dict[str, VerifiedManifest]
-    docket: Docket = field(default_factory=Docket)
+    verified: dict[str, VerifiedManifest] = field(default_factory=lambda: ground.heads_of(1))
     down: set[int] = field(default_factory=set)
     lacks: set[int] = field(default_factory=set)
 
@@ -35,27 +30,15 @@ class Truth:
             landed.on_begun(index)
         docket.now_ns = at * S
         for name in names:
-            issued = self.ledger.newest(name)
-            assert issued is not None
-            landed.on_durable(1, self.verified[name], issued)
+            landed.on_durable(1, self.verified[name], self.newest(name))
         docket.now_ns = DEADLINES.end_ns
         Replicated(self.ledger, docket, landed).on_end(lambda index, _: index not in self.lacks)
         return [one.detail for one in docket.violations]
 
-    def index_of(self, name: str) -> int:
-        return next(one for one in self.ledger.indices() if self.ledger.node_id(one) == name)
-
-
-@pytest.fixture(scope="module")
-def fabric() -> tuple[Ledger, dict[str, VerifiedManifest]]:
-    run = run_of(scenario('phases = { quiet = "12s" }', OFTEN, TOPOLOGY, SEVEN), 1)
-    run.run()
-    return run.watch.ledger, run.hosts[1].disk.heads
-
 
 @pytest.fixture
-def truth(fabric: tuple[Ledger, dict[str, VerifiedManifest]]) -> Truth:
-    return Truth(*fabric)
+def truth() -> Truth:
+    return Truth()
 
 
 def test_every_holder_is_looked_at_and_nobody_else(truth: Truth) -> None:

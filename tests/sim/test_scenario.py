@@ -3,6 +3,7 @@
 import pytest
 
 from fabgossip.errors import ScenarioError
+from fabgossip.model.messages import SPOKEN
 from fabgossip.sim.scenario import Through, parse_scenario
 from tests.sim.factory import FIVE, HEAD, OFTEN, ROUTES, SEVEN, TOPOLOGY, scenario
 
@@ -57,6 +58,24 @@ def test_every_problem_of_meaning_is_told_at_once() -> None:
         "publication[0].through",
         "topology.link[0].rtt",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "lacking"),
+    [("pin", {"node", "publication"}), ("equivocate", {"publication"}), ("crash", {"node"})],
+)
+def test_an_act_is_told_whom_and_what_it_befalls(kind: str, lacking: set[str]) -> None:
+    lines = problems(HEAD, f'act = [{{ kind = "{kind}", at = "1s" }}]', TOPOLOGY, FIVE)
+    assert lines == [f"act[0].{one}: {kind} needs one" for one in sorted(lacking)]
+
+
+def test_a_node_is_of_this_build_or_the_next() -> None:
+    mixed = SEVEN.replace('orgs = "one"', 'wire = "n+1", orgs = "one"')
+    spoken = {str(one.node_id): one.protocols for one in scenario(TOPOLOGY, mixed).nodes}
+    assert spoken["store-0"] == SPOKEN
+    assert (spoken["edge-0"].lowest, spoken["edge-0"].highest) == (1, 2)
+    (line,) = problems(HEAD, TOPOLOGY, mixed.replace("n+1", "n+9"))
+    assert line == "topology.group[2].wire: 'n+9' is none of n, n+1"
 
 
 def test_nodes_stand_in_order_of_their_ids_and_in_turn_in_regions_and_organisations() -> None:
