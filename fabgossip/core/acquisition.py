@@ -178,7 +178,7 @@ class Acquisition:
     def on_stored(self, event: ContentStored, now: Now) -> tuple[Want, ...]:
         """A content is here; the wants it ends, if anybody waited for it."""
         stored = event.wanted
-        ended = self._m.fetching.on_stored(stored, event.link, now.instant)
+        ended = self._m.fetching.on_stored(stored, event.link, now.instant, dict(event.brought))
         self._cancel_needless()
         for want in ended:
             if want.state is WantState.SATISFIED:

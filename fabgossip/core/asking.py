@@ -80,14 +80,16 @@ class Asking:
         self._in_flight.on_over(one.source.node_id, is_trust=want.is_trust)
         self._circuits.on_settled(one.source.node_id)
 
-    def on_one_over(self, want: Want, one: Try) -> None:
+    def on_one_over(self, want: Want, one: Try, now: Instant) -> None:
         """One of several that a want asks is over; another one goes on."""
         self._end(want, one)
         if one in want.beside:
             want.beside.remove(one)
-            return
-        goes_on = want.beside.pop()
-        want.source, want.reason, want.asked_at = goes_on.source, goes_on.reason, goes_on.asked_at
+        else:
+            next_one = want.beside.pop()
+            want.source, want.reason = next_one.source, next_one.reason
+            want.asked_at = next_one.asked_at
+        self._hedging.on_sharing(want, now)
 
     def is_asked(self, node_id: NodeId) -> bool:
         """Whether a content is on its way from a node."""
@@ -110,6 +112,7 @@ class Asking:
         parked: list[Want] = []
         self.backlog.on_time(now)
         self._on_free(now)
+        alone = tuple(self._hedging.next_due(now))
         for want in self._looks(now):
             choice = self._choice(want, supply_of(want), now)
             if choice.awaits:
@@ -123,15 +126,19 @@ class Asking:
             else:
                 self._start(want, choice, now)
                 started.append(want)
-        started += self._hedge(supply_of, now)
+        started += self._hedge(alone, supply_of, now)
         is_done = self._next_look(now) is None
         look_at = self._look_at(now) if is_done else now
         return Turn(tuple(started), tuple(dialing), tuple(parked), look_at)
 
-    def _hedge(self, supply_of: Callable[[Want], Supply], now: Instant) -> Iterator[Want]:
-        """Ask somebody beside each source that has been silent for too long."""
-        for want in self._hedging.next_silent(now):
-            if not self._in_flight.has_room(is_trust=want.is_trust):
+    def _hedge(
+        self, alone: tuple[Want, ...], supply_of: Callable[[Want], Supply], now: Instant
+    ) -> Iterator[Want]:
+        """Ask somebody beside each source that has been silent for too long, or brings a content
+        that several may bring."""
+        for want in alone:
+            has_room = self._in_flight.has_room(is_trust=want.is_trust)
+            if not has_room or not self._hedging.may_ask(want):
                 continue
             choice = beside(want, self.heard(supply_of(want), now), self._room(want, now), now)
             if choice.source is not None:
@@ -146,6 +153,7 @@ class Asking:
         want.source, want.reason, want.turn_ms = source, choice.reason, choice.turn_ms
         want.asked_at = now
         self._in_flight.on_started(source.node_id, is_trust=want.is_trust)
+        self._hedging.on_sharing(want, now)
         return want
 
     def _looks(self, now: Instant) -> Iterator[Want]:

@@ -322,6 +322,9 @@ class ContentStored:
     """Where it came from; None for a local request, an assembly or the own disk."""
     content: bytes | None
     """The bytes, for a type fabgossip reads, and of any small one."""
+    brought: tuple[tuple[LinkId, int], ...] = ()
+    """Of a content that came in chunks: verified bytes by link, which are fewer than all where an
+    earlier process, or who was asked before, had left some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,12 @@ wait that doubles.
 """
 
 from collections import Counter
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import partial
 from random import Random
+from types import MappingProxyType
+from typing import Final
 
 from fabgossip.core.asking import Asking
 from fabgossip.core.attempts import (
@@ -50,6 +52,8 @@ from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import TrafficClass
 from fabgossip.model.moment import Instant, later
+
+NOTHING: Final[Mapping[LinkId, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,31 +260,38 @@ class Fetching:
                 self._wake(want)
 
     def on_stored(
-        self, stored: ContentWanted, link: LinkId | None, now: Instant
+        self,
+        stored: ContentWanted,
+        link: LinkId | None,
+        now: Instant,
+        brought: Mapping[LinkId, int] = NOTHING,
     ) -> tuple[Want, ...]:
         """The content is here: all wants of it end, satisfied, or refused where its size is not
-        what they say."""
+        what they say. `brought`: bytes by link, where several brought it."""
         ended = self.wants_of(stored.content_hash)
         for want in ended:
             if want.state is WantState.FETCHING:
-                self._on_won(want, stored, link, now)
+                self._on_won(want, stored, brought or _whole(stored, link), now)
             is_true = want.goal.size == stored.size
             self._end(want, WantState.SATISFIED if is_true else WantState.REFUSED)
         self._fetched += any(want.state is WantState.SATISFIED for want in ended)
         return ended
 
-    def _on_won(self, want: Want, stored: ContentWanted, link: LinkId | None, now: Instant) -> None:
+    def _on_won(
+        self, want: Want, stored: ContentWanted, brought: Mapping[LinkId, int], now: Instant
+    ) -> None:
         """Who else was asked for it is not needed any more; who was silent while somebody asked
         after it brought it has lost its turn."""
         is_true, tries = want.goal.size == stored.size, want.tries
-        won = next((one for one in tries if is_true and one.source.link == link), None)
-        if won is not None:
-            want.on_tried(won, "verified", now, stored.size)
-            self._circuits.on_answered(won.source.node_id)
-        others = [one for one in tries if one is not won]
+        won = [one for one in tries if is_true and one.source.link in brought]
+        for one in won:
+            assert one.source.link is not None
+            want.on_tried(one, "verified", now, brought[one.source.link])
+            self._circuits.on_answered(one.source.node_id)
+        others = [one for one in tries if one not in won]
         self._take_back(want, others, now)
         for one in others:
-            if won is not None and one.asked_at < won.asked_at:
+            if any(one.asked_at < other.asked_at for other in won):
                 self._circuits.on_failed(one.source.node_id, TURN_LOST, now)
 
     def _take_back(self, want: Want, tries: list[Try], now: Instant) -> None:
@@ -329,7 +340,7 @@ class Fetching:
         if received:
             want.step_since = now
         if want.beside:
-            self._asking.on_one_over(want, one)
+            self._asking.on_one_over(want, one, now)
         else:
             self._asking.on_back(want)
         return want
@@ -480,3 +491,7 @@ class Fetching:
             assert len(want.attempts) <= ATTEMPTS_MAX
             sources = (len(want.announcers), len(want.tried), len(want.barred))
             assert max(sources) <= SOURCES_PER_WANT_MAX
+
+
+def _whole(stored: ContentWanted, link: LinkId | None) -> Mapping[LinkId, int]:
+    return NOTHING if link is None else {link: stored.size}

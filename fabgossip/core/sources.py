@@ -104,8 +104,8 @@ def next_source(want: Want, supply: Supply, room: Room, now: Instant) -> Choice:
 
 
 def beside(want: Want, supply: Supply, room: Room, now: Instant) -> Choice:
-    """Whom to ask of the same step while its source is silent: somebody linked of whom nothing bad
-    is known, at once or not at all."""
+    """Whom to ask of the same step while its source is silent, or brings some of a large content:
+    somebody linked of whom nothing bad is known, at once or not at all."""
     left_ms, sources_left = want.left_ms(now), SOURCES_MAX[want.step] - want.asked
     asked = [one.source.node_id for one in want.tries]
     free = [
@@ -119,7 +119,8 @@ def beside(want: Want, supply: Supply, room: Room, now: Instant) -> Choice:
     ]
     if left_ms <= 0 or sources_left <= 0 or not free:
         return Choice()
-    reason = f"{_reason(want, free[0])}, while {asked[0]} is silent"
+    why = f"while {asked[0]} is silent" if is_small(want) else f"beside {asked[0]}"
+    reason = f"{_reason(want, free[0])}, {why}"
     its_turn = _turn(want, free[0], supply, room, turn_ms(left_ms, 1), now)
     return Choice(source=free[0], turn_ms=its_turn, reason=reason)
 

@@ -1,16 +1,19 @@
 """Contents on their way here: received chunk by chunk and verified before a byte is kept.
 
 A content of up to 1 MiB is one piece held in memory until its hash matched. Above, each chunk of
-the manifest is asked for by itself, hashed in a worker thread and only then written at its place;
-several chunks are outstanding so that neither end waits for the other, and the whole is hashed in
-order as the chunks pass.
+the manifest is asked for by itself, hashed in a worker thread and only then written at its place in
+the file of the content; several chunks are outstanding so that neither end waits for the other.
+Several sources may bring chunks of one content, and what one brought stays for the next one, also
+after a start.
 """
 
 import errno
+from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
@@ -26,8 +29,10 @@ from fabgossip.core.events import (
     RequestId,
 )
 from fabgossip.core.pace import Pace, pace_of
+from fabgossip.core.parts import PARTS_MAX, Part, PartKey, part_key
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
+from fabgossip.daemon.parts import PartFile
 from fabgossip.model.artifact import WHOLE_BYTES_MAX
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import (
@@ -49,42 +54,61 @@ WATCH_S: Final = 0.05
 """How often silent and slow transfers are looked for."""
 
 
-class Digest(Protocol):
-    """A hash under way."""
-
-    def update(self, data: bytes | bytearray, /) -> None:
-        """Add bytes."""
-        ...
-
-    def digest(self) -> bytes:
-        """The hash of all bytes added."""
-        ...
-
-
 @dataclass(slots=True, eq=False)
 class _Receiving:
-    """One content being received from one link."""
+    """What one link brings of a content."""
 
     wanted: ContentWanted
     connection: Connection
     traffic: TrafficClass
     pace: Pace
-    plan: Chunks
-    next_chunk: int = 0
+    part: Part
+    shared: "_Shared | None" = None
+    """None: it comes in one piece."""
     chunks: dict[int, Arriving] = field(default_factory=dict)
     """By stream."""
-    arrived: dict[int, Arriving] = field(default_factory=dict)
-    """Complete, by number, waiting to be hashed in order."""
-    verifying: bool = False
-    verified: int = 0
-    incoming: IncomingContent | None = None
-    whole: Digest = field(default_factory=sha256)
+    unverified: set[int] = field(default_factory=set)
+    """Complete chunks that were not looked at yet."""
+    brought: int = 0
+    """Verified bytes so far."""
     over: bool = False
 
     @property
-    def received_bytes(self) -> int:
-        """Verified bytes so far."""
-        return self.plan.start_of(self.verified)
+    def numbers(self) -> tuple[int, ...]:
+        """The chunks it is asked for, or brought unseen."""
+        return (*(one.number for one in self.chunks.values()), *self.unverified)
+
+
+@dataclass(slots=True, eq=False)
+class _Shared:
+    """A content that comes in chunks, and who brings them."""
+
+    file: PartFile
+    receivings: dict[_Receiving, None] = field(default_factory=dict)
+    arrived: deque[tuple[_Receiving, Arriving]] = field(default_factory=deque)
+    """Complete, waiting to be verified."""
+    late: list[tuple[ContentWanted, LinkId]] = field(default_factory=list)
+    """Who was to bring some of it once it was whole: it is on its way to its name."""
+    is_busy: bool = False
+    """Whether a worker thread has the file."""
+    is_whole: bool = False
+    """Whether it is on its way to its name."""
+    is_dropped: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody is to bring anything any more."""
+        return self.is_whole or self.is_dropped
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nobody is about to bring anything."""
+        return not (self.receivings or self.is_over)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was brought, as far as was looked."""
+        return not (self.file.part.kept_bytes or self.file.incoming.is_left or self.is_busy)
 
 
 @dataclass(slots=True)
@@ -113,6 +137,8 @@ class Transfers:
         self._post = post
         self._clock = clock
         self._receiving: dict[tuple[LinkId, int], _Receiving] = {}
+        self._shared: OrderedDict[PartKey, _Shared] = OrderedDict()
+        """Those to which nobody brings anything, the one left longest ago first, and the others."""
         self._busy = trio.Event()
         self._submissions: dict[RequestId, Submission] = {}
 
@@ -151,8 +177,28 @@ class Transfers:
     def _must_refuse(self, effect: ReceiveContent) -> bool:
         """Whether bytes would come for which there is no space."""
         is_here = effect.link is None and effect.request is None and effect.content is None
-        is_trust = effect.traffic is TrafficClass.TRUST
-        return not is_here and not self._disk.takes(effect.wanted.size, is_trust=is_trust)
+        if is_here or part_key(effect.wanted) in self._shared:
+            return False
+        size, is_trust = effect.wanted.size, effect.traffic is TrafficClass.TRUST
+        if self._disk.takes(size, is_trust=is_trust):
+            return False
+        self._drop_parts()
+        return not self._disk.takes(size, is_trust=is_trust)
+
+    def _drop_parts(self) -> None:
+        """What nobody brings anything to makes room for what comes."""
+        for shared in list(self._shared.values()):
+            if shared.is_left:
+                self._drop_part(shared)
+        with suppress(OSError):
+            self._disk.files.drop_all_left()
+
+    def _drop_part(self, shared: _Shared) -> None:
+        """A part is given up; while a worker thread has its file, it is dropped afterwards."""
+        shared.is_dropped = True
+        self._shared.pop(shared.file.key, None)
+        if not shared.is_busy:
+            shared.file.incoming.drop()
 
     def _refuse_for_space(self, effect: ReceiveContent) -> None:
         if effect.request is not None:
@@ -218,6 +264,7 @@ class Transfers:
         link: LinkId | None,
         request: RequestId | None,
         data: bytes | None,
+        brought: tuple[tuple[LinkId, int], ...] = (),
     ) -> Callable[[bool], None]:
         def done(ok: bool) -> None:  # noqa: FBT001  # the outcome of one disk job, given by position
             if not ok:
@@ -234,49 +281,84 @@ class Transfers:
                 self._nursery.start_soon(self._read_again, wanted, name="read again")
             else:
                 content = data if wanted.is_read or wanted.size <= INLINE_BYTES_MAX else None
-                self._post(ContentStored(wanted=wanted, link=link, content=content))
+                self._post(
+                    ContentStored(wanted=wanted, link=link, content=content, brought=brought)
+                )
+            if ok:
+                self._forget_parts(wanted.content_hash)
 
         return done
 
+    def _forget_parts(self, content_hash: ContentHash) -> None:
+        """A content is here, however it came."""
+        for shared in [one for one in self._shared.values() if one.file.key[0] == content_hash]:
+            if shared.is_left:
+                self._drop_part(shared)
+        with suppress(OSError):
+            self._disk.files.drop_left(content_hash)
+
     def _ask(self, effect: ReceiveContent, connection: Connection) -> None:
-        wanted = effect.wanted
+        wanted, shared = effect.wanted, None
+        if wanted.chunk_hashes:
+            try:
+                shared = self._shared.get(part_key(wanted)) or self._open(wanted)
+            except OSError as error:
+                reason = self._disk.on_error(error)
+                self._post(_failed(wanted, connection.link, reason, 0))
+                return
+        if shared is not None and shared.is_whole:
+            shared.late.append((wanted, connection.link))
+            return
         receiving = _Receiving(
             wanted=wanted,
             connection=connection,
             traffic=effect.traffic,
             pace=pace_of(effect, self._now()),
-            plan=Chunks(wanted),
+            part=Part(Chunks(wanted)) if shared is None else shared.file.part,
+            shared=shared,
         )
-        if wanted.chunk_hashes:
-            try:
-                receiving.incoming = self._disk.files.open_incoming(
-                    wanted.content_hash, wanted.size
-                )
-            except OSError as error:
-                reason = self._disk.on_error(error)
-                self._post(_failed(wanted, connection.link, reason, 0))
-                return
-        self._ask_more(receiving)
+        if shared is None or self._is_looked_at(shared, receiving):
+            self._ask_more(receiving)
+
+    def _is_looked_at(self, shared: _Shared, receiving: _Receiving) -> bool:
+        """Somebody is to bring some of a content; whether it is known what is here."""
+        shared.receivings[receiving] = None
+        if not shared.is_busy and (shared.file.incoming.is_left or shared.file.part.is_whole):
+            self._begin_work(shared)
+        return not shared.file.incoming.is_left
+
+    def _open(self, wanted: ContentWanted) -> _Shared:
+        """The part of a content, as an earlier process left it; raises `OSError`."""
+        files = self._disk.files
+        is_only = all(key[0] != wanted.content_hash for key in self._shared)
+        open_file = files.open_part if is_only else files.open_incoming
+        file = PartFile(wanted, open_file(wanted.content_hash, wanted.size))
+        shared = self._shared[file.key] = _Shared(file)
+        return shared
+
+    def _begin_work(self, shared: _Shared) -> None:
+        shared.is_busy = True
+        self._nursery.start_soon(self._work, shared, name="verify chunks")
 
     def _ask_more(self, receiving: _Receiving) -> None:
         """Ask for chunks up to the limit of outstanding bytes."""
-        waiting = len(receiving.chunks) + len(receiving.arrived)
-        while waiting < receiving.plan.at_once and receiving.next_chunk < receiving.plan.count:
+        part, wanted = receiving.part, receiving.wanted
+        while len(receiving.numbers) < part.plan.at_once:
+            number = None if receiving.over else part.next_for(receiving.numbers)
+            if number is None:
+                return
             stream = receiving.connection.next_stream()
             if stream is None:
                 self._fail(receiving, FetchFailure.LOST)
                 return
-            number = receiving.next_chunk
-            wanted = receiving.wanted
             ask = ContentAsk(wanted.manifest_hash, wanted.content_hash, number, 1)
-            receiving.chunks[stream] = Arriving(number, receiving.plan.size_of(number))
+            receiving.chunks[stream] = Arriving(number, part.plan.size_of(number))
+            part.on_asked(number)
             self._receiving[(receiving.connection.link, stream)] = receiving
             self._busy.set()
             if not receiving.connection.send(GetContent(items=(ask,)), receiving.traffic, stream):
                 self._fail(receiving, FetchFailure.LOST)
                 return
-            receiving.next_chunk += 1
-            waiting += 1
 
     def on_content(self, connection: Connection, stream: int, body: memoryview) -> bool:
         """A content frame came; whether it was waited for.
@@ -298,19 +380,22 @@ class Transfers:
 
     def _on_chunk(self, receiving: _Receiving, stream: int, chunk: Arriving) -> None:
         self._forget(receiving, stream)
+        shared = receiving.shared
         if not chunk.is_whole:
+            receiving.part.on_over(chunk.number)
             self._fail(receiving, FetchFailure.BAD_LENGTH)
-        elif receiving.incoming is None:
+        elif shared is None:
             self._on_whole(receiving, bytes(chunk.data))
         else:
-            receiving.arrived[chunk.number] = chunk
-            if not receiving.verifying:
-                receiving.verifying = True
-                self._nursery.start_soon(self._verify_chunks, receiving, name="verify chunks")
+            receiving.unverified.add(chunk.number)
+            shared.arrived.append((receiving, chunk))
+            if not shared.is_busy:
+                self._begin_work(shared)
 
-    def _forget(self, receiving: _Receiving, stream: int) -> None:
-        receiving.chunks.pop(stream, None)
+    def _forget(self, receiving: _Receiving, stream: int) -> int:
+        """Nothing comes on a stream any more; gives the chunk that was to."""
         self._receiving.pop((receiving.connection.link, stream), None)
+        return receiving.chunks.pop(stream).number
 
     def _on_whole(self, receiving: _Receiving, data: bytes) -> None:
         if len(data) <= HASH_INLINE_MAX:
@@ -334,35 +419,87 @@ class Transfers:
             wanted.content_hash, data, self._stored_callback(wanted, link, None, data)
         )
 
-    async def _verify_chunks(self, receiving: _Receiving) -> None:
-        """Hash and write the chunks that have arrived, in order, one at a time, off the loop."""
-        incoming = receiving.incoming
-        assert incoming is not None
-        while not receiving.over and (chunk := receiving.arrived.pop(receiving.verified, None)):
-            began_at = self._now()
-            verdict = await trio.to_thread.run_sync(_verify_and_write, receiving, incoming, chunk)
-            if verdict is not None:
-                self._fail(receiving, verdict)
-                break
-            receiving.verified += 1
-            receiving.pace.on_held_up(began_at, self._now())
-            if not receiving.over:
-                self._ask_more(receiving)
-        receiving.verifying = False
-        if receiving.over:
-            incoming.drop()
-        elif receiving.verified == receiving.plan.count:
-            self._finish(receiving, incoming)
+    async def _work(self, shared: _Shared) -> None:
+        """Hash and write what has arrived, one chunk at a time, off the loop."""
+        part = shared.file.part
+        if shared.file.incoming.is_left:
+            await self._take_up(shared)
+        while not shared.is_over and shared.receivings and part.is_whole:
+            await self._finish(shared, next(reversed(shared.receivings)))
+        while not shared.is_over and shared.arrived:
+            receiving, chunk = shared.arrived.popleft()
+            await self._verify(shared, receiving, chunk)
+            if part.is_whole and shared.receivings and not shared.is_over:
+                await self._finish(shared, receiving)
+        shared.is_busy = False
+        if shared.is_left:
+            self._on_left(shared)
+        elif shared.is_dropped:
+            shared.file.incoming.drop()
 
-    def _finish(self, receiving: _Receiving, incoming: IncomingContent) -> None:
-        wanted, link = receiving.wanted, receiving.connection.link
-        receiving.over = True
-        if receiving.whole.digest() != wanted.content_hash:
-            incoming.drop()
+    async def _take_up(self, shared: _Shared) -> None:
+        """Look what an earlier process left."""
+        began_at = self._now()
+        for number in await trio.to_thread.run_sync(shared.file.left):
+            shared.file.part.on_kept(number)
+        shared.file.incoming.is_left = False
+        for receiving in list(shared.receivings):
+            receiving.pace.on_held_up(began_at, self._now())
+            self._ask_more(receiving)
+
+    async def _verify(self, shared: _Shared, receiving: _Receiving, chunk: Arriving) -> None:
+        began_at, add = self._now(), shared.file.add
+        verdict = await trio.to_thread.run_sync(add, chunk.number, chunk.data)
+        receiving.unverified.discard(chunk.number)
+        shared.file.part.on_over(chunk.number)
+        receiving.pace.on_held_up(began_at, self._now())
+        if verdict is FetchFailure.DISK:
+            self._fail_all(shared, verdict)
+        elif verdict is not None:
+            self._fail(receiving, verdict)
+        else:
+            if not shared.file.part.has(chunk.number):
+                shared.file.part.on_kept(chunk.number)
+                receiving.brought += len(chunk.data)
+            self._ask_more(receiving)
+
+    async def _finish(self, shared: _Shared, last: _Receiving) -> None:
+        """All chunks are here: is the whole what it must be?"""
+        wanted, link = last.wanted, last.connection.link
+        try:
+            digest = await trio.to_thread.run_sync(shared.file.whole_hash)
+        except OSError:
+            self._fail_all(shared, FetchFailure.DISK)
+            return
+        if shared.is_dropped or not shared.receivings:
+            return
+        shared.is_whole = True
+        sources = [one for one in shared.receivings if one.brought or one is last]
+        brought = tuple((one.connection.link, one.brought) for one in sources)
+        for one in list(shared.receivings):
+            self._end(one)
+        if digest != wanted.content_hash:
+            self._drop_part(shared)
             self._post(_failed(wanted, link, FetchFailure.CONTRADICTED, wanted.size))
             return
-        done = self._stored_callback(wanted, link, None, None)
-        self._disk.store_file(wanted.content_hash, incoming, wanted.size, done)
+        done = self._stored_callback(wanted, link, None, None, brought)
+        self._disk.store_file(
+            wanted.content_hash, shared.file.incoming, wanted.size,
+            lambda ok: self._on_part_stored(shared, done, ok),
+        )  # fmt: skip
+
+    def _on_part_stored(self, shared: _Shared, done: Callable[[bool], None], ok: bool) -> None:  # noqa: FBT001  # the outcome of one disk job, given by position
+        self._shared.pop(shared.file.key, None)
+        done(ok)
+        for wanted, link in () if ok else shared.late:
+            self._post(_failed(wanted, link, FetchFailure.DISK, 0))
+
+    def _fail_all(self, shared: _Shared, reason: FetchFailure) -> None:
+        """The own disk failed, whoever brings something."""
+        receivings = list(shared.receivings)
+        self._drop_part(shared)
+        for receiving in receivings:
+            self._fail(receiving, reason)
 
     def on_not_available(
         self, connection: Connection, stream: int, message: NotAvailable | Busy
@@ -371,41 +508,63 @@ class Transfers:
         receiving = self._receiving.get((connection.link, stream))
         if receiving is None:
             return False
-        self._forget(receiving, stream)
+        receiving.part.on_over(self._forget(receiving, stream))
         missing = isinstance(message, NotAvailable)
         self._fail(receiving, FetchFailure.MISSING if missing else FetchFailure.BUSY)
         return True
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended with all that came over it."""
-        for receiving in [one for (its, _), one in self._receiving.items() if its == link]:
-            self._fail(receiving, FetchFailure.LOST)
+        for receiving in self._under_way():
+            if receiving.connection.link == link:
+                self._fail(receiving, FetchFailure.LOST)
+
+    def _under_way(self) -> list[_Receiving]:
+        """All that is to be brought, also by who is asked for nothing now."""
+        sharing = [one for shared in self._shared.values() for one in shared.receivings]
+        return list(dict.fromkeys((*self._receiving.values(), *sharing)))
 
     def _fail(self, receiving: _Receiving, reason: FetchFailure) -> None:
         if receiving.over:
             return
         self._end(receiving)
-        self._post(
-            _failed(receiving.wanted, receiving.connection.link, reason, receiving.received_bytes)
-        )
+        link = receiving.connection.link
+        self._post(_failed(receiving.wanted, link, reason, receiving.brought))
 
     def cancel(self, link: LinkId, content_hash: ContentHash) -> None:
         """What is asked of a link for a content is not needed any more."""
-        for receiving in list(self._receiving.values()):
+        for receiving in self._under_way():
             is_its = receiving.wanted.content_hash == content_hash
             if is_its and receiving.connection.link == link:
                 self._end(receiving)
 
     def _end(self, receiving: _Receiving) -> None:
+        """A source brings no more of a content: the others bring it, now or once they are asked."""
         receiving.over = True
         for stream in list(receiving.chunks):
-            self._forget(receiving, stream)
+            receiving.part.on_over(self._forget(receiving, stream))
             if receiving.connection.lost is None:
                 receiving.connection.send(Cancel(), receiving.traffic, stream)
-        if receiving.incoming is not None and not receiving.verifying:
-            # While a worker thread writes, the descriptor is its own: it drops the file when it
-            # comes back.
-            receiving.incoming.drop()
+        shared = receiving.shared
+        if shared is None:
+            return
+        shared.receivings.pop(receiving, None)
+        if shared.is_over:
+            return
+        for other in list(shared.receivings):
+            self._ask_more(other)
+        if not shared.receivings:
+            self._on_left(shared)
+
+    def _on_left(self, shared: _Shared) -> None:
+        """Nobody brings anything to a part: what there is of it stays for a while."""
+        if shared.is_empty:
+            self._drop_part(shared)
+            return
+        self._shared.move_to_end(shared.file.key)
+        left = [one for one in self._shared.values() if one.is_left]
+        for one in left[: len(left) - PARTS_MAX]:
+            self._drop_part(one)
 
     async def watch(self) -> None:
         """Take its turn from whoever is silent or too slow."""
@@ -416,7 +575,7 @@ class Transfers:
             await trio.sleep(WATCH_S)
             now = self._now()
             for receiving in list(dict.fromkeys(self._receiving.values())):
-                verdict = None if receiving.verifying else receiving.pace.verdict(now)
+                verdict = None if receiving.unverified else receiving.pace.verdict(now)
                 if verdict is not None:
                     self._fail(receiving, verdict)
 
@@ -427,20 +586,6 @@ class Transfers:
     def is_idle(self) -> bool:
         """Whether nothing is on its way."""
         return not self._receiving
-
-
-def _verify_and_write(
-    receiving: _Receiving, incoming: IncomingContent, chunk: Arriving
-) -> FetchFailure | None:
-    """Hash a chunk and, only if it is the right one, write it and add it to the whole. Blocks."""
-    if sha256(chunk.data).digest() != receiving.plan.hash_of(chunk.number):
-        return FetchFailure.BAD_HASH
-    try:
-        incoming.write_at(receiving.plan.start_of(chunk.number), chunk.data)
-    except OSError:
-        return FetchFailure.DISK
-    receiving.whole.update(chunk.data)
-    return None
 
 
 def _failed(

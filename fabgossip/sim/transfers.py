@@ -7,7 +7,7 @@ per `ServeContent`.
 Must not know: why a content is wanted, who may have it.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +28,7 @@ from fabgossip.core.events import (
     RequestId,
 )
 from fabgossip.core.pace import WINDOW, Pace, pace_of
+from fabgossip.core.parts import PARTS_MAX, Part, PartKey, part_key
 from fabgossip.model.artifact import chunk_size_of
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import (
@@ -77,23 +78,36 @@ class Bench:
 
 @dataclass(slots=True, eq=False)
 class _Receiving:
-    """One content being received from one link."""
+    """What one link brings of a content."""
 
     wanted: ContentWanted
     end: End
     traffic: TrafficClass
     pace: Pace
-    plan: Chunks
-    next_chunk: int = 0
+    shared: "_Shared"
     chunks: dict[int, Arriving] = field(default_factory=dict)
-    arrived: dict[int, bytes] = field(default_factory=dict)
-    verified: list[bytes] = field(default_factory=list)
+    """By stream."""
+    brought: int = 0
+    """Verified bytes so far."""
     over: bool = False
 
     @property
-    def received_bytes(self) -> int:
-        """Verified bytes so far."""
-        return self.plan.start_of(len(self.verified))
+    def numbers(self) -> tuple[int, ...]:
+        """The chunks it is asked for."""
+        return tuple(one.number for one in self.chunks.values())
+
+
+@dataclass(slots=True, eq=False)
+class _Shared:
+    """A content, the chunks of it that are here, and who brings the others."""
+
+    part: Part
+    data: dict[int, bytes] = field(default_factory=dict)
+    receivings: dict[_Receiving, None] = field(default_factory=dict)
+    late: list[tuple[ContentWanted, LinkId]] = field(default_factory=list)
+    """Who was to bring some of it once it was whole."""
+    is_whole: bool = False
+    """Whether it is on its way to the disk."""
 
 
 @dataclass(slots=True, eq=False)
@@ -127,6 +141,8 @@ class Transfers:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._receiving: dict[tuple[LinkId, int], _Receiving] = {}
+        self._shared: OrderedDict[PartKey, _Shared] = OrderedDict()
+        """Of contents that come in chunks."""
         self._readers: dict[LinkId, _Reader] = {}
         self._serving: dict[tuple[LinkId, int], _Served] = {}
         self._submissions: dict[RequestId, bytes] = {}
@@ -168,8 +184,10 @@ class Transfers:
 
     def _must_refuse(self, effect: ReceiveContent) -> bool:
         is_here = effect.link is None and effect.request is None and effect.content is None
+        if is_here or part_key(effect.wanted) in self._shared:
+            return False
         is_trust = effect.traffic is TrafficClass.TRUST
-        return not is_here and not self._bench.disk.takes(effect.wanted.size, is_trust=is_trust)
+        return not self._bench.disk.takes(effect.wanted.size, is_trust=is_trust)
 
     def _read_again(self, wanted: ContentWanted) -> Event:
         content = self._bench.disk.read(wanted.content_hash)
@@ -204,24 +222,51 @@ class Transfers:
             )
         )
 
-    def _store(self, wanted: ContentWanted, link: LinkId | None, content: bytes) -> None:
+    def _store(
+        self,
+        wanted: ContentWanted,
+        link: LinkId | None,
+        content: bytes,
+        brought: tuple[tuple[LinkId, int], ...] = (),
+    ) -> None:
         def done(ok: bool) -> Happened:  # noqa: FBT001  # the outcome of one disk job, given by position
+            late = self._over(wanted)
             if not ok:
+                for its, other in late:
+                    self._bench.post(_failed(its, other, FetchFailure.DISK, 0))
                 return self._bench.step(_failed(wanted, link, FetchFailure.DISK, 0))
             read = content if wanted.is_read or wanted.size <= INLINE_BYTES_MAX else None
-            return self._bench.step(ContentStored(wanted=wanted, link=link, content=read))
+            stored = ContentStored(wanted=wanted, link=link, content=read, brought=brought)
+            return self._bench.step(stored)
 
         self._bench.disk.store(wanted.content_hash, content, done)
 
+    def _over(self, wanted: ContentWanted) -> list[tuple[ContentWanted, LinkId]]:
+        """A content is stored, or could not be: who was to bring more of it."""
+        late = []
+        for key in [one for one in self._shared if one[0] == wanted.content_hash]:
+            shared = self._shared[key]
+            if not shared.receivings:
+                late += shared.late
+                del self._shared[key]
+        return late
+
     def _ask(self, effect: ReceiveContent, end: End) -> None:
         wanted = effect.wanted
+        shared = self._shared.get(part_key(wanted)) or _Shared(Part(Chunks(wanted)))
+        if wanted.chunk_hashes:
+            self._shared[part_key(wanted)] = shared
+        if shared.is_whole:
+            shared.late.append((wanted, end.link))
+            return
         receiving = _Receiving(
             wanted=wanted,
             end=end,
             traffic=effect.traffic,
             pace=pace_of(effect, self._now()),
-            plan=Chunks(wanted),
+            shared=shared,
         )
+        shared.receivings[receiving] = None
         self._ask_more(receiving)
         self._watch(receiving)
 
@@ -234,7 +279,7 @@ class Transfers:
 
     def _on_watch(self, receiving: _Receiving) -> Happened:
         if not receiving.over:
-            verdict = receiving.pace.verdict(self._now())
+            verdict = receiving.pace.verdict(self._now()) if receiving.chunks else None
             if verdict is not None:
                 self._fail(receiving, verdict)
             else:
@@ -242,19 +287,19 @@ class Transfers:
         return world_event(Kind.TIMER, "watch")
 
     def _ask_more(self, receiving: _Receiving) -> None:
-        waiting = len(receiving.chunks) + len(receiving.arrived)
-        while waiting < receiving.plan.at_once and receiving.next_chunk < receiving.plan.count:
-            end, wanted = receiving.end, receiving.wanted
+        part, end, wanted = receiving.shared.part, receiving.end, receiving.wanted
+        while len(receiving.chunks) < part.plan.at_once:
+            number = None if receiving.over else part.next_for(receiving.numbers)
+            if number is None:
+                return
             stream = end.take_stream()
-            number = receiving.next_chunk
             ask = ContentAsk(wanted.manifest_hash, wanted.content_hash, number, 1)
-            receiving.chunks[stream] = Arriving(number, receiving.plan.size_of(number))
+            receiving.chunks[stream] = Arriving(number, part.plan.size_of(number))
+            part.on_asked(number)
             self._receiving[(end.link, stream)] = receiving
             if not self._bench.send(end, GetContent(items=(ask,)), receiving.traffic, stream):
                 self._fail(receiving, FetchFailure.LOST)
                 return
-            receiving.next_chunk += 1
-            waiting += 1
 
     def on_content(self, end: End, frame: SentFrame) -> bool:
         """A content frame came; whether it was waited for. Raises `WireError` if it is none."""
@@ -275,32 +320,37 @@ class Transfers:
         if not chunk.is_whole:
             self._fail(receiving, FetchFailure.BAD_LENGTH)
             return
-        receiving.arrived[chunk.number] = bytes(chunk.data)
-        while not receiving.over and len(receiving.verified) in receiving.arrived:
-            self._verify(receiving)
-
-    def _verify(self, receiving: _Receiving) -> None:
-        """Hash the next chunk in order; the last one ends the transfer."""
-        wanted, number = receiving.wanted, len(receiving.verified)
-        data = receiving.arrived.pop(number)
-        if sha256(data).digest() != receiving.plan.hash_of(number):
+        shared, part = receiving.shared, receiving.shared.part
+        if sha256(chunk.data).digest() != part.plan.hash_of(chunk.number):
             self._fail(receiving, FetchFailure.BAD_HASH)
             return
-        receiving.verified.append(data)
-        if len(receiving.verified) < receiving.plan.count:
+        if not part.has(chunk.number):
+            part.on_kept(chunk.number)
+            shared.data[chunk.number] = bytes(chunk.data)
+            receiving.brought += len(chunk.data)
+        if part.is_whole:
+            self._finish(receiving)
+        else:
             self._ask_more(receiving)
-            return
-        content = data if receiving.plan.count == 1 else b"".join(receiving.verified)
-        receiving.over = True
+
+    def _finish(self, last: _Receiving) -> None:
+        """All chunks are here: is the whole what it must be?"""
+        wanted, shared, link = last.wanted, last.shared, last.end.link
+        shared.is_whole = True
+        content = b"".join(shared.data[number] for number in sorted(shared.data))
+        sources = [one for one in shared.receivings if one.brought or one is last]
+        brought = tuple((one.end.link, one.brought) for one in sources)
+        for one in list(shared.receivings):
+            self._end(one)
         if wanted.chunk_hashes and sha256(content).digest() != wanted.content_hash:
-            failed = _failed(wanted, receiving.end.link, FetchFailure.CONTRADICTED, wanted.size)
-            self._bench.post(failed)
+            del self._shared[part_key(wanted)]
+            self._bench.post(_failed(wanted, link, FetchFailure.CONTRADICTED, wanted.size))
             return
         self._bench.on_content_received(wanted.content_hash, wanted.size)
-        self._store(wanted, receiving.end.link, content)
+        self._store(wanted, link, content, brought if wanted.chunk_hashes else ())
 
     def _forget(self, receiving: _Receiving, stream: int) -> None:
-        receiving.chunks.pop(stream, None)
+        receiving.shared.part.on_over(receiving.chunks.pop(stream).number)
         self._receiving.pop((receiving.end.link, stream), None)
 
     def on_not_available(self, end: End, stream: int, message: NotAvailable | Busy) -> bool:
@@ -315,20 +365,24 @@ class Transfers:
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended with all that came over it."""
-        for receiving in [one for (its, _), one in self._receiving.items() if its == link]:
-            self._fail(receiving, FetchFailure.LOST)
+        for receiving in self._under_way():
+            if receiving.end.link == link:
+                self._fail(receiving, FetchFailure.LOST)
+
+    def _under_way(self) -> list[_Receiving]:
+        """All that is to be brought, also by who is asked for nothing now."""
+        sharing = [one for shared in self._shared.values() for one in shared.receivings]
+        return list(dict.fromkeys((*self._receiving.values(), *sharing)))
 
     def _fail(self, receiving: _Receiving, reason: FetchFailure) -> None:
         if receiving.over:
             return
         self._end(receiving)
-        self._bench.post(
-            _failed(receiving.wanted, receiving.end.link, reason, receiving.received_bytes)
-        )
+        self._bench.post(_failed(receiving.wanted, receiving.end.link, reason, receiving.brought))
 
     def cancel(self, link: LinkId, content_hash: ContentHash) -> None:
         """What is asked of a link for a content is not needed any more."""
-        for receiving in list(self._receiving.values()):
+        for receiving in self._under_way():
             if receiving.wanted.content_hash == content_hash and receiving.end.link == link:
                 self._end(receiving)
 
@@ -338,6 +392,24 @@ class Transfers:
             self._forget(receiving, stream)
             if receiving.end.lost is None:
                 self._bench.send(receiving.end, Cancel(), receiving.traffic, stream)
+        shared = receiving.shared
+        shared.receivings.pop(receiving, None)
+        if shared.is_whole:
+            return
+        for other in list(shared.receivings):
+            self._ask_more(other)
+        if not shared.receivings and receiving.wanted.chunk_hashes:
+            self._on_left(part_key(receiving.wanted))
+
+    def _on_left(self, key: PartKey) -> None:
+        """Nobody brings anything to a part: what there is of it stays for a while."""
+        if not self._shared[key].data:
+            del self._shared[key]
+            return
+        self._shared.move_to_end(key)
+        left = [one for one, its in self._shared.items() if not (its.receivings or its.is_whole)]
+        for one in left[: len(left) - PARTS_MAX]:
+            del self._shared[one]
 
     def serve(self, effect: ServeContent, end: End) -> None:
         """Carry out a `ServeContent`: read, hash, send, at the pace the path takes it."""

@@ -150,7 +150,10 @@ def _some(subject: str, grade: Grade, names: list[str], step: str) -> Finding:
 
 def _leavings(folder: Path) -> Iterator[Finding]:
     incoming, aside = _count(folder / INCOMING), _count(folder / QUARANTINE)
-    yield _ok(INCOMING, f"{incoming} files on their way, or left by a crash: gone at the start")
+    yield _ok(
+        INCOMING,
+        f"{incoming} files on their way, or left by a crash: the next start keeps parts alone",
+    )
     if aside:
         detail = f"{aside} damaged files were set aside"
         step = "look after the disk: dmesg, its SMART values"

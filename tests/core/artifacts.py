@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
+from fabgossip.control.drafts import chunk_hashes_of
 from fabgossip.core.events import ContentWanted
 from fabgossip.model.artifact import (
     TRUST_TYPES,
@@ -93,7 +94,12 @@ class Artifact:
 
 
 def sealed(statement: Manifest, content: bytes) -> Artifact:
-    statement = replace(statement, content_hash=factory.hash_of(content), content_size=len(content))
+    statement = replace(
+        statement,
+        content_hash=factory.hash_of(content),
+        content_size=len(content),
+        chunk_hashes=chunk_hashes_of(content),
+    )
     return Artifact(statement, factory.signed(statement), content)
 
 

@@ -149,7 +149,7 @@ class End:
     """A disk and its transfers, and the events they gave."""
 
     def __init__(self, folder: Path, nursery: trio.Nursery) -> None:
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.index, self.reader = (NodeIndex(folder / "index") for _ in range(2))
         self.files, local = ContentFiles(folder, Syncing()), LocalState(folder, Syncing())

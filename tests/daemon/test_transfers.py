@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.lowlevel
 
 from fabgossip.control.drafts import chunk_hashes_of
 from fabgossip.core.effects import ReceiveContent, ServeContent, ServeItem
@@ -131,7 +132,11 @@ async def test_a_content_arrives_whole_and_is_durable(tmp_path: Path, content: b
         one.receive(content)
         stored = await one.here.event()
         small = content if len(content) <= INLINE_BYTES_MAX else None
-        assert stored == ContentStored(wanted=wanted(content), link=one.near.link, content=small)
+        is_chunked = bool(chunk_hashes_of(content))
+        assert stored == ContentStored(
+            wanted=wanted(content), link=one.near.link, content=small,
+            brought=((one.near.link, len(content)),) if is_chunked else (),
+        )  # fmt: skip
         assert one.here.disk.read(wanted(content).content_hash) == content
         assert len(one.asked) == max(len(chunk_hashes_of(content)), 1)
         served = [await one.there.event() for _ in one.asked]
@@ -241,6 +246,121 @@ async def test_a_refusal_ends_the_try(
         failed = await one.here.event()
         assert isinstance(failed, ContentFailed)
         assert failed.reason is reason
+
+
+SIZE = chunk_size_of(len(LARGE))
+
+
+def chunk(number: int) -> bytes:
+    return LARGE[number * SIZE : (number + 1) * SIZE]
+
+
+def only(*numbers: int) -> Callable[[Connection, int, GetContent], bytes | None]:
+    """Brings these chunks, and says nothing of the others."""
+
+    def answer(_: Connection, stream: int, message: GetContent) -> bytes | None:
+        number = message.items[0].first_chunk
+        return content_frame(stream, chunk(number)) if number in numbers else None
+
+    return answer
+
+
+async def bring(one: Link, *numbers: int) -> None:
+    """A source brings these chunks, of the first four, and is gone."""
+    one.spoil["answer"] = only(*numbers)
+    one.receive(LARGE)
+    while len(one.asked) < 4 + len(numbers):  # for each that was kept another one is asked for
+        await trio.lowlevel.checkpoint()
+    one.here.transfers.on_lost(one.near.link)
+    failed = await one.here.event()
+    assert isinstance(failed, ContentFailed)
+    assert failed.received == len(numbers) * SIZE
+    one.asked.clear()
+
+
+async def part_of(folder: Path, *numbers: int) -> None:
+    """What a daemon leaves that was brought these chunks before it ended."""
+    async with link(folder) as one:
+        await bring(one, *numbers)
+
+
+def asked_of(one: Link) -> list[int]:
+    return sorted(message.items[0].first_chunk for message in one.asked)
+
+
+async def test_what_one_source_brought_is_not_asked_of_the_next(tmp_path: Path) -> None:
+    async with link(tmp_path) as one:
+        await bring(one, 0, 1, 3)
+        one.spoil["answer"] = only(*range(64))
+        one.receive(LARGE)
+        assert isinstance(await one.here.event(), ContentStored)
+        assert asked_of(one) == [2, *range(4, 12)]
+        assert one.here.disk.read(wanted(LARGE).content_hash) == LARGE
+        assert not list((tmp_path / "here" / "incoming").iterdir())
+
+
+async def test_what_an_earlier_process_left_is_looked_at_and_taken_up(tmp_path: Path) -> None:
+    """A chunk that rotted meanwhile is asked for as if it had never come."""
+    await part_of(tmp_path, 0, 1, 3)
+    (part,) = (tmp_path / "here" / "incoming").glob("*.part")
+    with part.open("r+b") as file:
+        file.seek(SIZE)
+        file.write(b"rotten")
+    async with link(tmp_path) as one:
+        one.spoil["answer"] = only(*range(64))
+        one.receive(LARGE)
+        stored = await one.here.event()
+        assert isinstance(stored, ContentStored)
+        assert asked_of(one) == [1, 2, *range(4, len(chunk_hashes_of(LARGE)))]
+        assert stored.brought == ((one.near.link, len(LARGE) - 2 * SIZE),)
+        assert one.here.disk.read(wanted(LARGE).content_hash) == LARGE
+
+
+@pytest.mark.parametrize("spoil", ["another size", "a link", "two names"])
+async def test_a_part_that_is_not_ours_alone_is_no_part(tmp_path: Path, spoil: str) -> None:
+    await part_of(tmp_path, 0)
+    (part,) = (tmp_path / "here" / "incoming").glob("*.part")
+    other = tmp_path / "elsewhere"
+    if spoil == "another size":
+        os.truncate(part, SIZE)
+    elif spoil == "a link":
+        part.rename(other)
+        part.symlink_to(other)
+    else:
+        os.link(part, other)
+    before = other.read_bytes() if other.exists() else b""
+    async with link(tmp_path) as one:
+        one.spoil["answer"] = only(*range(64))
+        one.receive(LARGE)
+        assert isinstance(await one.here.event(), ContentStored)
+        assert asked_of(one) == list(range(len(chunk_hashes_of(LARGE))))
+    assert not other.exists() or other.read_bytes() == before
+
+
+async def test_two_sources_bring_one_content_together(tmp_path: Path) -> None:
+    """Each chunk once, but for the last two, and a wrong one costs only its sender."""
+    async with link(tmp_path) as one:
+        waiting: list[tuple[Connection, int, int]] = []
+        one.spoil["answer"] = lambda connection, stream, message: waiting.append(
+            (connection, stream, message.items[0].first_chunk)
+        )
+        one.receive(LARGE)
+        one.receive(LARGE)
+        while len(waiting) < 8:
+            await trio.testing.wait_all_tasks_blocked()
+        first = {number for _, _, number in waiting}
+        assert first == set(range(8))
+        one.spoil["answer"] = only(*range(64))
+        for _, stream, number in waiting:
+            data = chunk(number) if number else b"!" * SIZE
+            one.outgoing.send_nowait(content_frame(stream, data))
+        failed, stored = await one.here.event(), await one.here.event()
+        assert isinstance(failed, ContentFailed)
+        assert failed.reason is FetchFailure.BAD_HASH
+        assert isinstance(stored, ContentStored)
+        assert one.here.disk.read(wanted(LARGE).content_hash) == LARGE
+        count = len(chunk_hashes_of(LARGE))
+        assert len(one.asked) <= count + 8
 
 
 @pytest.mark.slow

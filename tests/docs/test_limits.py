@@ -13,13 +13,14 @@ from fabgossip.core.config import (
 )
 from fabgossip.core.dissemination import LACKING_MAX
 from fabgossip.core.failures import FAILURES_MAX as DIALS_FAILED_MAX
-from fabgossip.core.hedging import TOKEN, TOKENS_MAX
+from fabgossip.core.hedging import HEDGED_STEPS, SOURCES_AT_ONCE, TOKEN, TOKENS_MAX
 from fabgossip.core.holdings import AUDIENCES_PER_LINK_MAX
 from fabgossip.core.lacking import ASKED_MAX as COMPARED_ASKED_MAX
 from fabgossip.core.lacking import ASKED_OF_LINK_MAX, LACKING_SETS_MAX
 from fabgossip.core.lacking import LACKING_MAX as COMPARED_LACKING_MAX
-from fabgossip.core.ladder import IDLE_MS, SOURCES_MAX, TURN_MS_MIN
+from fabgossip.core.ladder import IDLE_MS, SOURCES_MAX, STEPS, TURN_MS_MIN
 from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
+from fabgossip.core.parts import LAST_CHUNKS, PARTS_MAX, SHARED_CHUNKS_MIN
 from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Rate
 from fabgossip.core.reconciliation import (
     PUSHED_BYTES_MAX,
@@ -56,15 +57,19 @@ from fabgossip.daemon import connections, conversations, endpoints, submissions
 from fabgossip.daemon.admission import ADDRESS_SHARE
 from fabgossip.daemon.callers import CALLERS_MAX, PER_USER_MAX, RESERVED
 from fabgossip.daemon.config import ListenTable
+from fabgossip.model.artifact import CHUNK_BYTES_MIN
 from fabgossip.model.authority import REVOCATIONS_MAX
 from fabgossip.model.messages import CHAIN_STEPS_MAX, TrafficClass
 from fabgossip.model.topology import DIRECTORY_PEERS_MAX, LISTINGS_MAX
+from fabgossip.storage.contents import PARTS_BYTES_MAX
 from fabgossip.wire.outbox import QUEUE_BYTES_MAX, SEND_BYTES_MAX
 from fabgossip.wire.packing import DEPTH_MAX, ELEMENTS_MAX
 from fabgossip.wire.streams import AHEAD_MAX
 from tests.docs.pages import REFERENCE, rows
 
 PROTOCOL = REFERENCE / "protocol.md"
+
+LAST_HEDGED = max(HEDGED_STEPS, key=STEPS.index)
 
 
 def seconds(milliseconds: int) -> str:
@@ -172,8 +177,15 @@ def limits() -> dict[str, str]:
             "doubling from `fetching.missing_ms`"
         ),
         "a source that sent wrong bytes": "1 day",
-        "content asked for and not yet written": (
+        "content asked of a source and not yet written": (
             f"{kib(OUTSTANDING_BYTES)}, {OUTSTANDING_CHUNKS} chunks"
+        ),
+        f"sources of a content of {kib(SHARED_CHUNKS_MIN * CHUNK_BYTES_MIN)} or more": (
+            f"{SOURCES_AT_ONCE} at once, of the steps up to {LAST_HEDGED.value}"
+        ),
+        "chunks asked of two sources at once": f"the last {LAST_CHUNKS}",
+        "parts of contents that nobody adds to": (
+            f"{PARTS_MAX}; {kib(PARTS_BYTES_MAX)} across a start"
         ),
         "entries in a list of a content that is read": f"{LISTINGS_MAX:,}",
         "nesting, elements of a content that is read": f"{DEPTH_MAX}, {ELEMENTS_MAX:,}",

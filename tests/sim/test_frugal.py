@@ -24,7 +24,7 @@ from fabgossip.sim.frugal import ANSWER_MAX, Frugal
 from fabgossip.wire.framing import HEADER_BYTES
 from tests.core.artifacts import routes
 from tests.sim import truth as ground
-from tests.sim.truth import EDGE, ROUTES, STORE
+from tests.sim.truth import EDGE, LIST, ROUTES, STORE
 
 SALT = SaltId(bundle_version=1, day=1)
 QUESTION = GetManifests(set_id=bytes(16), salt=SALT, ids=(bytes(8),))
@@ -84,6 +84,9 @@ def test_nothing_is_announced_twice_on_a_link_that_did_not_ask(truth: Truth) -> 
     truth.checker.on_announced(STORE, link, told)
     truth.checker.on_begun(STORE)
     truth.checker.on_announced(STORE, link, told)
+    restricts = Announce(entries=(Announced(truth.newest(LIST).envelope, 0),))
+    for _ in range(2):
+        truth.checker.on_announced(STORE, link, restricts)
     assert truth.signatures() == []
     truth.checker.on_announced(STORE, link, told)
     assert truth.signatures() == ["S16/twice"]
