@@ -244,6 +244,15 @@ class Assembling:
                 self._contents.want(one, link or attempt.origin, now)
         self.on_content(now)
 
+    def on_refused(self, increment: VerifiedManifest, now: Now) -> None:
+        """The disk did not take an increment: nobody may be told of it, and no chain goes on with
+        what a restart would take away. Whoever needs it asks for it anew."""
+        for attempt in self._m.chains.attempts():
+            hashes = {one.manifest_hash for one in attempt.steps}
+            if increment.manifest_hash in hashes and attempt.stage is not Stage.ASSEMBLING:
+                self._breaking.gap(attempt, Gap.LINK_MISSING, now)
+        self._breaking.forget(increment)
+
     def _make_room(self, namespace: str, steps: tuple[VerifiedManifest, ...]) -> None:
         """Increments beside a chain are kept as far as there is room beside it."""
         head = self._m.catalog.find(namespace)

@@ -249,9 +249,13 @@ class Beliefs:
                 return False
 
     def has_recovered(self, now: Now) -> bool:
-        """Whether the node had amnesia and knows again all a fresh one must know. Once."""
+        """Whether the node had amnesia and knows again all a fresh one must know, and has claims
+        it may go by then: newer ones than it knew it takes up no sooner. Once."""
         has_amnesia = self.facts.freshness.has_amnesia
         if not has_amnesia or not self._recovering.is_over(self.facts, now.unix):
+            return False
+        sound = replace(self.facts.freshness, has_amnesia=False)
+        if not self.own_claims.has_some(replace(self.facts, freshness=sound), now):
             return False
         self.generation = max(self.generation, self.own_claims.generation)
         self._put_freshness(has_amnesia=False)

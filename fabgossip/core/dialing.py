@@ -101,9 +101,12 @@ class Dialing:
             self._failures.forget(lambda one: self._directories.reach_of(one) == reach, now)
             self._far.draw_soon(now)
 
-    def on_failed(self, node_id: NodeId, reason: LostReason, now: Instant) -> None:
+    def on_failed(
+        self, node_id: NodeId, reason: LostReason, now: Instant, *, was_linked: bool
+    ) -> None:
         """A link ended, or a dial came to nothing."""
-        self._failures.on_failed(node_id, now, is_identity=reason is LostReason.IDENTITY)
+        is_identity = reason is LostReason.IDENTITY
+        self._failures.on_failed(node_id, now, is_identity=is_identity, was_linked=was_linked)
         self._far.on_lost(node_id)
         reach = self._directories.reach_of(node_id)
         if reach is None or any(

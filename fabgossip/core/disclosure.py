@@ -322,14 +322,17 @@ class Disclosure:
 
     def whole_holdings(self, session: Session, now: Now) -> None:
         """Our own word about our holdings, to a neighbour: everything current in each shared
-        audience but what we lack."""
+        audience but what we lack. Of what our own claims cover no more nothing is said, though
+        some of it may still be here."""
         if self._neighbors.is_thin or not self._neighbors.is_neighbor(session.link):
             return
         is_whole = True
         run: list[HoldingsEntry] = []
         room = HOLDINGS_PREFIXES_MAX
+        own = self._beliefs.facts.own
         for audience in self._catalog.audiences():
-            if not may_disclose(session.claims, audience):
+            is_ours = not own.scope_ids or may_share(audience, own)
+            if not is_ours or not may_disclose(session.claims, audience):
                 continue
             entry = self._holdings_entry(session, audience, now)
             if len(entry.prefixes) > room or len(run) == HOLDINGS_ENTRIES_MAX // 4:

@@ -49,6 +49,8 @@ class _Failure:
     since: Instant
     until: Instant
     told_until: Instant | None = None
+    is_loss: bool = False
+    """Whether it is one link that ended, and nothing since."""
 
 
 class Failures:
@@ -62,11 +64,14 @@ class Failures:
         self._lots = Lots(rng)
         self._by_node: OrderedDict[NodeId, _Failure] = OrderedDict()
 
-    def on_failed(self, node_id: NodeId, now: Instant, *, is_identity: bool) -> None:
+    def on_failed(
+        self, node_id: NodeId, now: Instant, *, is_identity: bool, was_linked: bool
+    ) -> None:
         """A link ended, or a dial failed."""
         known = self._by_node.setdefault(node_id, _Failure(0, now, now))
         self._by_node.move_to_end(node_id)
         known.count += 1
+        known.is_loss = was_linked and known.count == 1 and not is_identity
         longest = self._config.redial_max_ms
         if elapsed(known.since, now) > LOST:
             longest = max(longest, FAILED_WAIT_MS)
@@ -98,13 +103,13 @@ class Failures:
 
     def on_open(self, node_id: NodeId, now: Instant) -> Instant:
         """A link to a node passed the hello: what failed before is forgotten, not what it said.
-        From when on it would have been dialled anyway, of one that was lost a moment ago."""
+        Gives from when on it would have been dialled anyway, if its link ended a moment ago."""
         known = self._by_node.pop(node_id, None)
         if known is None:
             return now
         if self._is_told(known, now):
             self._by_node[node_id] = _Failure(0, now, now, known.told_until)
-        return known.until if known.count == 1 else now
+        return known.until if known.is_loss else now
 
     def forget(self, is_meant: Callable[[NodeId], bool], now: Instant) -> None:
         """Some nodes may be in reach again: their failures say nothing any more, what they asked

@@ -305,6 +305,8 @@ class Intake:
         head, verified = found
         if not ok:
             self._durability.on_refused(verified, provenance)
+            if verified.manifest.base is not None:
+                self._assembling.on_refused(verified, now)
             return
         if verified is head.verified and self._has_turned_bad(head, now):
             self._following.judge_again(head, now)

@@ -157,7 +157,7 @@ class Neighbors:
             self.liveness.on_lost(link)
             is_lost = self._company.ties.on_lost(link)
         if is_lost:
-            self._dialing.on_failed(node_id, reason, now)
+            self._dialing.on_failed(node_id, reason, now, was_linked=link is not None)
 
     def on_ended(self, node_id: NodeId, reason: str, now: Instant) -> None:
         """A link is gone, for this reason."""

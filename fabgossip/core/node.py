@@ -241,6 +241,7 @@ class Node:
                 self._m.dissemination.on_other_claims()
                 for session in self._m.sessions.open_sessions():
                     self._m.disclosure.show_claims(session, now)
+                    self._m.disclosure.whole_holdings(session, now)
                     self._comparing.look(session, now)
             self._links.judge_all(now)
             self._m.granted.on_facts(now)

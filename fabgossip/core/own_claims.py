@@ -87,6 +87,21 @@ class OwnClaims:
     def judge(self, facts: TrustFacts, now: Now) -> tuple[Entitlements, Rejection | None]:
         """What we are entitled to by the newest that verify and that the mode lets us take up;
         where that is nothing, why one of them is refused."""
+        best, refused = self._best(facts, now)
+        if best is None:
+            return _NOTHING, refused
+        claims = best.verified.claims
+        self._version = order_of(claims)
+        self.envelope, self.openings, self.roles = best.envelope, best.openings, claims.roles
+        self.generation = claims.state_generation
+        return best.verified.entitlements, None
+
+    def has_some(self, facts: TrustFacts, now: Now) -> bool:
+        """Whether any would be in force under these facts."""
+        best, _ = self._best(facts, now)
+        return best is not None and bool(best.verified.entitlements.scope_ids)
+
+    def _best(self, facts: TrustFacts, now: Now) -> tuple[_Candidate | None, Rejection | None]:
         refused: Rejection | None = None
         best: _Candidate | None = None
         for raw in filter(None, (self._own.claims, self._snapshot_claims)):
@@ -97,13 +112,7 @@ class OwnClaims:
                 best is None or _age(found) > _age(best)
             ):
                 best = found
-        if best is None:
-            return _NOTHING, refused
-        claims = best.verified.claims
-        self._version = order_of(claims)
-        self.envelope, self.openings, self.roles = best.envelope, best.openings, claims.roles
-        self.generation = claims.state_generation
-        return best.verified.entitlements, None
+        return best, refused
 
     def _candidate(self, raw: bytes, facts: TrustFacts, now: Now) -> _Candidate | Rejection:
         trust = ClaimsTrust(facts.bundle, facts.revoked, self._verifier)

@@ -36,14 +36,14 @@ class Recovering:
 
     def is_over(self, facts: TrustFacts, now: UnixTime) -> bool:
         """Whether the chain, a list and the node's own snapshot are in time and heard of since the
-        start, good claims of our own are here, and the clock is sound."""
+        start, and the clock is sound."""
         fresh = facts.freshness
         due = (fresh.bundle_refresh_by, fresh.revocations_refresh_by, fresh.snapshot_refresh_by)
         is_fresh = all(one is not None and not is_past(one, now) for one in due)
         is_heard = (
             _list_of(facts) > self._recalled_list and self._snapshot > self._recalled_snapshot
         )
-        return is_fresh and is_heard and bool(facts.own.scope_ids) and not fresh.is_clock_suspect
+        return is_fresh and is_heard and not fresh.is_clock_suspect
 
 
 def _list_of(facts: TrustFacts) -> Order:

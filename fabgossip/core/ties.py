@@ -37,8 +37,8 @@ class Tie:
     opened_at: Instant | None = None
     """When it passed the hello."""
     rests_until: Instant | None = None
-    """Opened for a visit, it is asked for nothing else before it would have been dialled anyway:
-    what the visit is for is not everybody's business."""
+    """Opened before its node, lost a moment ago, would have been dialled: until then this end asks
+    for nothing, for what it was opened for is not everybody's business."""
     standing: Standing = Standing.GUEST
     is_open: bool = False
     is_provisional: bool = False

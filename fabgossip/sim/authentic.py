@@ -14,7 +14,9 @@ Must not know: what a node decides, or why.
 
 from typing import Final
 
+from fabgossip.core.placement import CRITICAL_TYPES
 from fabgossip.model.artifact import NO_ORDER, ArtifactType, Order, VerifiedManifest
+from fabgossip.model.authority import RevokedKind
 from fabgossip.model.ids import ContentHash, ManifestHash
 from fabgossip.model.messages import PREFIX_BYTES
 from fabgossip.model.persistence import Change, PutEvidence
@@ -23,6 +25,7 @@ from fabgossip.sim.checkers import Docket
 from fabgossip.sim.kept import Kept, Local
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.world import NS_PER_S
+from fabgossip.wire.contents import parse_revocations
 
 BINDS_NS: Final = NS_PER_S
 """From the bundle on the disk until its epoch binds (*start*): what came before it may land."""
@@ -86,6 +89,10 @@ class Contradicted:
         self._since: dict[tuple[int, str], int] = {}
         """Since when that is more than one."""
         self._shown: dict[tuple[int, str], Order | None] = {}
+        self._asked_ns: dict[tuple[int, str], int] = {}
+        """When each node last wanted a namespace switched."""
+        self.found = 0
+        """How often a node came to have two statements."""
 
     def on_durable_manifest(self, index: int, verified: VerifiedManifest) -> None:
         """A manifest is on the disk, as the head or as evidence beside it."""
@@ -102,6 +109,7 @@ class Contradicted:
             self._stated[key] = manifest.order, stated
         if len(stated) > 1 and key not in self._since:
             self._count.checks += 1
+            self.found += 1
             self._since[key] = self._docket.now_ns
 
     def on_committed(self, index: int, changes: tuple[Change, ...]) -> None:
@@ -110,15 +118,31 @@ class Contradicted:
             if isinstance(change, PutEvidence):
                 self.on_durable_manifest(index, change.verified)
 
+    def on_durable_content(self, index: int, content_hash: ContentHash) -> None:
+        """A content is on the disk: what a list takes back contradicts nobody; of a key it takes
+        back nobody here knows what it signed."""
+        lists = [
+            parse_revocations(one.content)
+            for one in self._ledger.by_content(content_hash)
+            if one.manifest.artifact_type is ArtifactType.REVOCATION_LIST
+        ]
+        entries = [entry for one in lists for entry in one.entries]
+        values = {entry.value for entry in entries}
+        has_keys = any(entry.kind is RevokedKind.SIGNING_KEY for entry in entries)
+        for key, (_, stated) in self._stated.items():
+            if key[0] == index and (has_keys or values & stated.keys()):
+                self._since.pop(key, None)
+
+    def on_switching(self, index: int, namespace: str) -> None:
+        """A node wants a namespace switched."""
+        self._asked_ns[(index, namespace)] = self._docket.now_ns
+
     def on_materialized(self, index: int, namespace: str, local: Local) -> None:
         """A namespace was switched."""
         key, newest = (index, namespace), local.newest
         before, self._shown[key] = self._shown.get(key), newest
-        if (
-            newest is not None
-            and newest != before
-            and self._is_contradicted(index, namespace, newest)
-        ):
+        is_news = newest is not None and newest != before and self._since_of(key, newest)
+        if is_news and self._since[key] < self._asked_ns.get(key, 0):
             self._violated("applied", index, f"{namespace} {newest}")
 
     def on_content_sent(self, sender: int, content_hash: ContentHash) -> None:
@@ -128,14 +152,15 @@ class Contradicted:
             self._violated("served", sender, named[0].manifest.namespace.text)
 
     def _is_half(self, index: int, issued: Issued) -> bool:
+        """Of snapshots and lists both sides are handed out: whoever lacks one learns of it so."""
         manifest = issued.manifest
-        return self._is_contradicted(index, manifest.namespace.text, manifest.order)
+        key = (index, manifest.namespace.text)
+        is_binding = manifest.artifact_type in CRITICAL_TYPES
+        is_half = not is_binding and self._since_of(key, manifest.order)
+        return is_half and self._docket.now_ns - self._since[key] > BINDS_NS
 
-    def _is_contradicted(self, index: int, namespace: str, order: Order) -> bool:
-        key = (index, namespace)
-        since_ns = self._since.get(key)
-        is_bound = since_ns is not None and self._docket.now_ns - since_ns > BINDS_NS
-        return is_bound and self._stated[key][0] == order
+    def _since_of(self, key: tuple[int, str], order: Order) -> bool:
+        return key in self._since and self._stated[key][0] == order
 
     def on_fell_back(self, index: int, kept: Kept) -> None:
         """Its disk is that of an earlier moment."""
@@ -144,7 +169,7 @@ class Contradicted:
 
     def on_wiped(self, index: int) -> None:
         """Its disk is another one."""
-        for known in (self._stated, self._since, self._shown):
+        for known in (self._stated, self._since, self._shown, self._asked_ns):
             for key in [one for one in known if one[0] == index]:
                 del known[key]
 

@@ -1,8 +1,9 @@
 """Whether a node says more than it was asked for, or asks more than it may.
 
 Decides: held, violated or unproved.
-Keeps: a question counts once it is heard, an answer when it leaves; envelopes and contents are what
-was asked for and count for nothing.
+Keeps: a question counts once it is heard, an answer when it leaves, and both end with their link;
+envelopes and contents are what was asked for and count for nothing; a token is used when a source
+is chosen, which may have to be dialled first.
 Must not know: what a node decides, or why.
 
 | id | an honest node never ... |
@@ -15,6 +16,7 @@ A question is what is answered by a message of a kind of its own. Sets that are 
 both ends say what they have.
 """
 
+from bisect import bisect_right
 from typing import Final
 
 from fabgossip.core.config import RecoveryConfig
@@ -42,10 +44,13 @@ from fabgossip.model.messages import (
     Pong,
 )
 from fabgossip.model.moment import Instant
+from fabgossip.sim.authority import Issued
 from fabgossip.sim.checkers import Docket
 from fabgossip.sim.ledger import Ledger
 from fabgossip.wire.framing import HEADER_BYTES
 
+TOKENS_KEPT: Final = 64
+"""Newest uses of tokens remembered: more than any burst in the library."""
 ANSWER_MAX: Final = 8
 """Bytes for each byte asked (*start*)."""
 _QUESTION_OF: Final[dict[type, type]] = {
@@ -58,6 +63,8 @@ _QUESTION_OF: Final[dict[type, type]] = {
     Chain: GetChain,
 }
 _QUESTIONS: Final = frozenset(_QUESTION_OF.values())
+_ONE_AT_A_TIME: Final = frozenset({Ping, NeighborAsk})
+"""The next one takes the place of the one before, answered or not."""
 
 
 class Frugal:
@@ -67,32 +74,31 @@ class Frugal:
         self._ledger = ledger
         self._docket = docket
         self._count = docket.open("S16")
-        self._owed: dict[tuple[int, int, type], int] = {}
-        """Bytes each may still answer another, by kind of question."""
+        self._owed: dict[tuple[int, LinkId, type], int] = {}
+        """Bytes each may still answer on a link, by kind of question."""
         self._announced: dict[tuple[int, LinkId], set[bytes]] = {}
         """What was announced on each link."""
         self._tolls = {
             Step.RUNG_3: (config.endpoints_every_ms, config.endpoints_burst),
             Step.RUNG_4: (config.control_every_ms, config.control_burst),
         }
-        self._full_at: dict[tuple[int, Step], int] = {}
-        """When the allowance of a process would be full again, by its own clock."""
-        self._paid_at: dict[int, Instant] = {}
-        """When each process last paid for rung 4: good for all that waited."""
+        self._paid_at: dict[tuple[int, Step], list[Instant]] = {}
+        """When each process used a token, by its own clock."""
 
-    def on_heard(self, index: int, sender: int, message: Message, size: int) -> None:
+    def on_heard(self, index: int, link: LinkId, message: Message, size: int) -> None:
         """A message of so many bytes came to a node."""
-        if type(message) in _QUESTIONS:
-            key = (index, sender, type(message))
-            self._owed[key] = self._owed.get(key, 0) + ANSWER_MAX * (HEADER_BYTES + size)
+        kind = type(message)
+        if kind in _QUESTIONS:
+            left = 0 if kind in _ONE_AT_A_TIME else self._owed.get((index, link, kind), 0)
+            self._owed[(index, link, kind)] = left + ANSWER_MAX * (HEADER_BYTES + size)
 
-    def on_sent(self, sender: int, receiver: int, message: Message, size: int) -> None:
+    def on_sent(self, sender: int, link: LinkId, message: Message, size: int) -> None:
         """A message of so many bytes left a node."""
         question = _QUESTION_OF.get(type(message))
         if question is None or _is_unasked(message):
             return
         self._count.checks += 1
-        key = (sender, receiver, question)
+        key = (sender, link, question)
         said = HEADER_BYTES + size - sum(map(len, envelopes_of(message)))
         self._owed[key] = self._owed.get(key, 0) - said
         if self._owed[key] < 0:
@@ -102,12 +108,18 @@ class Frugal:
         """Something was said whole on a link."""
         told = self._announced.setdefault((sender, link), set())
         for issued in map(self._ledger.by_envelope, envelopes_of(message)):
-            if issued is None or issued.manifest.artifact_type in CRITICAL_TYPES:
-                continue  # told anew once this node can vouch for it
+            if issued is None or self._is_told_anew(issued):
+                continue
             self._count.checks += 1
             if issued.prefix in told:
                 self._violated("twice", sender, issued.manifest.namespace.text)
             told.add(issued.prefix)
+
+    def _is_told_anew(self, issued: Issued) -> bool:
+        """What all trust rests on, once a node can vouch for it; what stands alone again."""
+        manifest = issued.manifest
+        stated = self._ledger.of_order(manifest.namespace.text, manifest.order)
+        return manifest.artifact_type in CRITICAL_TYPES or len(stated) > 1
 
     def on_grafted(self, index: int, link: LinkId, message: Graft) -> None:
         """Some of it is wanted, again maybe."""
@@ -118,31 +130,34 @@ class Frugal:
     def on_lost(self, index: int, link: LinkId) -> None:
         """A link ended."""
         self._announced.pop((index, link), None)
+        for kind in _QUESTIONS:
+            self._owed.pop((index, link, kind), None)
 
-    def on_asked(self, index: int, want: Want, now: Instant) -> None:
-        """A node asks somebody for a content; `now` by its own clock."""
+    def on_asked(self, index: int, want: Want) -> None:
+        """A node asks somebody for a content."""
         if want.step not in self._tolls:
             return
-        paid_at = self._paid_at.get(index)
+        paid_at = self._paid_at.setdefault((index, want.step), [])
         began = want.climb_since
-        is_batched = began is not None and paid_at is not None and began <= paid_at
+        is_batched = began is not None and any(began <= one for one in paid_at)
         if want.step is Step.RUNG_4 and is_batched:
             return
         self._count.checks += 1
         every_ms, burst = self._tolls[want.step]
-        full_at = max(self._full_at.get((index, want.step), 0), now) + every_ms
-        if full_at - now > every_ms * burst:
-            self._violated(f"allowance of {want.step.value}", index, f"at {now} ms")
-        self._full_at[(index, want.step)] = full_at
-        if want.step is Step.RUNG_4:
-            self._paid_at[index] = now
+        place = bisect_right(paid_at, want.asked_at)
+        paid_at.insert(place, want.asked_at)
+        for first in range(max(0, place - burst), min(place + 1, len(paid_at) - burst)):
+            if paid_at[first + burst] - paid_at[first] < every_ms:
+                self._violated(f"allowance of {want.step.value}", index, f"{want.asked_at} ms")
+                break
+        del paid_at[:-TOKENS_KEPT]
 
     def on_begun(self, index: int) -> None:
         """A new process: it knows nothing of what the one before it asked for."""
-        self._paid_at.pop(index, None)
         for step in self._tolls:
-            self._full_at.pop((index, step), None)
+            self._paid_at.pop((index, step), None)
         self._announced = {key: one for key, one in self._announced.items() if key[0] != index}
+        self._owed = {key: one for key, one in self._owed.items() if key[0] != index}
 
     def _violated(self, what: str, index: int, detail: str) -> None:
         self._docket.violated("S16", what, index, f"{self._ledger.node_id(index)}: {detail}")

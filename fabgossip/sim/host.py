@@ -60,6 +60,7 @@ from fabgossip.core.events import (
 from fabgossip.core.node import Node
 from fabgossip.core.rosters import Rosters
 from fabgossip.core.setup import NodeSetup
+from fabgossip.core.space import SpaceState
 from fabgossip.core.view import View
 from fabgossip.errors import WireError
 from fabgossip.model.authority import NodeIdentity
@@ -228,8 +229,13 @@ class Process:
         started = replace(self._disk.started(), is_synchronized=is_synchronized)
         self._around.watch.started(self._index, started, self._disk.local)
         self._around.network.listen(self._index, self)
-        self._disk.on_space = lambda space: self._post(SpaceChanged(space=space))
+        self._disk.on_space = self._on_space
         return self._step(Kind.RESTART, started)
+
+    def _on_space(self, space: SpaceState) -> None:
+        if space.excess_bytes:
+            self._around.watch.short(self._index)
+        self._post(SpaceChanged(space=space))
 
     def die(self) -> None:
         """The process ends at once; its kernel closes what was open."""
@@ -333,6 +339,7 @@ class Process:
                 self._around.watch.asked_to_keep(self._index, effect.changes)
                 self._disk.persist(effect, self._persisted(effect.token))
             case Materialize():
+                self._around.watch.switching(self._index, effect.namespace)
                 self._disk.materialize(effect, self._persisted(effect.token))
             case CancelContent():
                 self._transfers.cancel(effect.link, effect.content_hash)

@@ -44,7 +44,9 @@ class Ledger:
         self._by_content.setdefault(manifest.content_hash, []).append(issued)
         if manifest.base is None:
             self._by_order.setdefault((manifest.namespace.text, manifest.order), []).append(issued)
-            self._newest[manifest.namespace.text] = issued
+            newest = self._newest.get(manifest.namespace.text)
+            if newest is None or manifest.order > newest.manifest.order:
+                self._newest[manifest.namespace.text] = issued
 
     def on_claims(self, index: int, held: Entitlements, snapshot: Order) -> None:
         """The control plane changed what a node is entitled to, and said so in its snapshot."""

@@ -470,12 +470,11 @@ class Run:
             self._at(self.world.now_ns + RETRY_NS, self._try_again)
             return
         handed = self._queue.popleft()
-        if answer.code == RejectionCode.MODE_DENIED:
-            # A new node takes nothing before it has trust, the list and its own snapshot.
+        if answer.code in _NOT_YET:
             self._deferred.append(handed)
         elif answer.outcome in (Outcome.ADMITTED, Outcome.ALREADY_CURRENT):
             self._offer_again()
-        else:
+        elif answer.code != RejectionCode.EPOCH_STALE:  # of an epoch that ended while it waited
             self.measures.on_refused(issued, f"{answer.outcome.value} {answer.code}")
         if self._deferred and not self._queue:
             self._offer_again()
@@ -588,6 +587,7 @@ class Run:
                 "false_evictions": self.watch.dropped.false_evictions,
                 "exhausted": self.watch.climbed.exhausted,
                 "assembled": self.watch.chained.assembled,
+                "contradicted": self.watch.contradicted.found,
             }
             | {f"gap_{gap.value}": count for gap, count in self.watch.chained.gaps.items()}
             | {
@@ -627,6 +627,12 @@ class Run:
             self._engine.on_progress(self.trace.events, key[0])
 
 
+_NOT_YET: Final = frozenset(
+    {RejectionCode.MODE_DENIED, RejectionCode.AUDIENCE_NOT_OURS, RejectionCode.KEY_UNKNOWN,
+     RejectionCode.EPOCH_UNKNOWN}
+)  # fmt: skip
+"""What a node says that lacks its own snapshot, claims of the epoch or the newest bundle: it is
+offered the same again, or another node is."""
 _OLD_KEYS: Final = {"rotate_key": "keep", "retire_key": "retire", "revoke_key": "revoke"}
 """What becomes of the keys there were."""
 

@@ -68,7 +68,7 @@ MEASURES: Final = (
     "t50_ms", "t99_ms", "t_last_ms", "t99_bound_ms", "t99_ratio", "rmr", "ldh", "missed",
     "interrupted", "heal_ms", "idle_bytes_per_node_per_s", "false_evictions",
     "won_normal", "won_rung_1", "won_rung_2", "won_rung_3", "won_rung_4", "exhausted",
-    "assembled", *(f"gap_{one.value}" for one in Gap),
+    "assembled", "contradicted", *(f"gap_{one.value}" for one in Gap),
 )  # fmt: skip
 """What an expectation can be about."""
 
@@ -536,6 +536,10 @@ def _act(
         problems.add(path, f"{one.kind} has neither orgs nor services")
     if one.role and one.role not in KEY_ROLES:
         problems.add(f"{path}.role", f"{one.role!r} is none of {', '.join(KEY_ROLES)}")
+    first_ns = {each.name: min(each.at_ns, default=0) for each in publications}
+    at_ns = problems.read(f"{path}.at", parse_duration, one.at, 0)
+    if one.publication and at_ns <= first_ns.get(one.publication, -1):
+        problems.add(f"{path}.at", f"{one.publication} is not published yet")
     for key, value, meant in (
         ("node", one.node, NODE_ACTS + LOCAL_ACTS),
         ("publication", one.publication, PUBLICATION_ACTS + LOCAL_ACTS),
@@ -545,7 +549,7 @@ def _act(
             problems.add(f"{path}.{key}", f"{one.kind} {'needs one' if not value else 'has none'}")
     return Act(
         kind=one.kind,
-        at_ns=problems.read(f"{path}.at", parse_duration, one.at, 0),
+        at_ns=at_ns,
         node_id=NodeId(one.node),
         namespace=named.get(one.publication, ""),
         role=one.role,

@@ -121,7 +121,7 @@ class Watch:
         self._scoped = Scoped(ledger, docket)
         self._anchored = Anchored(ledger, docket)
         self._authentic = Authentic(ledger, docket)
-        self._contradicted = Contradicted(ledger, docket)
+        self.contradicted = Contradicted(ledger, docket)
         self._staying = Staying(ledger, docket, lambda: TRUE.at(world.now_ns).unix)
         self._frugal = Frugal(ledger, docket, limits.recovery)
         self._builds = Builds(ledger, docket, limits.wires)
@@ -153,7 +153,7 @@ class Watch:
         self._scoped.on_sent(sender, message)
         self._anchored.on_sent(sender, message)
         self._served.on_sent(sender, message)
-        self._frugal.on_sent(sender, receiver, message, size)
+        self._frugal.on_sent(sender, end.link, message, size)
         if isinstance(message, Announce):
             self._frugal.on_announced(sender, end.link, message)
         self._builds.on_sent(sender, receiver, message)
@@ -171,7 +171,7 @@ class Watch:
         self._permitted.on_content_sent(sender, content_hash)
         self._scoped.on_content_sent(sender, content_hash)
         self._anchored.on_content_sent(sender, content_hash)
-        self._contradicted.on_content_sent(sender, content_hash)
+        self.contradicted.on_content_sent(sender, content_hash)
 
     def piece_sent(self, sender: int, item: ServeItem, number: int, piece: bytes) -> None:
         """A chunk of a content, or a whole small one, left a node."""
@@ -200,7 +200,7 @@ class Watch:
         self.docket.now_ns, sender = self._world.now_ns, end.peer.index
         if index not in self._hostile:
             self._revoked.on_arrived(index, sender)
-            self._frugal.on_heard(index, sender, message, len(frame.body))
+            self._frugal.on_heard(index, end.link, message, len(frame.body))
             if isinstance(message, Graft):
                 self._frugal.on_grafted(index, end.link, message)
         if sender not in self._hostile:
@@ -222,7 +222,7 @@ class Watch:
         for want in view.wants_of(wanted.content_hash):
             if end is not None and want.source is not None and want.source.link == end.link:
                 self.climbed.on_asked(index, end.peer.index, want)
-                self._frugal.on_asked(index, want, self._now_at(index).instant)
+                self._frugal.on_asked(index, want)
 
     def recorded(self, record: Record) -> None:
         """A node recorded something."""
@@ -247,7 +247,8 @@ class Watch:
         self._scoped.on_durable_manifest(index, verified)
         self._anchored.on_durable_manifest(index, verified, floor)
         self._authentic.on_durable_manifest(index, verified)
-        self._contradicted.on_durable_manifest(index, verified)
+        self.contradicted.on_durable_manifest(index, verified)
+        self._staying.on_durable_manifest(index, verified)
         self.measures.on_durable_manifest(index, verified, self._world.now_ns)
         issued = self.ledger.by_envelope(verified.envelope)
         if issued is not None and issued.manifest.base is None:
@@ -263,6 +264,17 @@ class Watch:
         self._served.on_durable_content(index, content_hash)
         if index not in self._hostile:
             self._staying.on_durable_content(index, content_hash)
+            self.contradicted.on_durable_content(index, content_hash)
+
+    def short(self, index: int) -> None:
+        """A node was told that it has more than it may."""
+        if index not in self._hostile:
+            self._staying.on_short(index)
+
+    def switching(self, index: int, namespace: str) -> None:
+        """A node wants a namespace switched."""
+        self.docket.now_ns = self._world.now_ns
+        self.contradicted.on_switching(index, namespace)
 
     def removed(self, index: int, content_hash: ContentHash, *, is_damaged: bool) -> None:
         """See `DiskTap`."""
@@ -277,7 +289,7 @@ class Watch:
             self._survived.on_committed(index, changes)
             self._permitted.on_committed(index, changes)
             self._anchored.on_committed(index, changes)
-            self._contradicted.on_committed(index, changes)
+            self.contradicted.on_committed(index, changes)
             self._durable.on_committed(index, changes)
             self._staying.on_committed(index, changes)
             if any(isinstance(one, PutClockDoubt | PutMemory) for one in changes):
@@ -295,7 +307,7 @@ class Watch:
         self._permitted.on_fell_back(index, kept)
         self._anchored.on_fell_back(index, kept)
         self._authentic.on_fell_back(index, kept)
-        self._contradicted.on_fell_back(index, kept)
+        self.contradicted.on_fell_back(index, kept)
         self._staying.on_fell_back(index, kept)
         for verified in (*kept.heads.values(), *kept.increments.values()):
             self.durable_manifest(index, verified, kept.floor_of(verified.manifest.namespace.text))
@@ -316,7 +328,7 @@ class Watch:
         self._permitted.on_materialized(index, namespace, local)
         self._scoped.on_materialized(index, namespace, local)
         self._anchored.on_materialized(index, namespace, local)
-        self._contradicted.on_materialized(index, namespace, local)
+        self.contradicted.on_materialized(index, namespace, local)
         self.liveness.now_ns = self._world.now_ns
         self._lasting.on_materialized(index, namespace, local)
         self.measures.on_materialized(index, namespace, local, self._world.now_ns)
@@ -360,7 +372,7 @@ class Watch:
         self._scoped.on_wiped(index)
         self._anchored.on_wiped(index)
         self._authentic.on_wiped(index)
-        self._contradicted.on_wiped(index)
+        self.contradicted.on_wiped(index)
         self._staying.on_wiped(index)
         self.landed.on_wiped(index)
         self._revoked.on_wiped(index)

@@ -30,6 +30,7 @@ from fabgossip.core.events import (
     TimerFired,
 )
 from fabgossip.model.authority import RevokedKind
+from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import (
     Announce,
     Announced,
@@ -43,6 +44,7 @@ from fabgossip.trust.modes import may
 from fabgossip.wire.contents import bundle_bytes
 from tests.attacks.powers import ask, revokes
 from tests.attacks.scene import ATTACKER, Scene
+from tests.core import story as stories
 from tests.core.artifacts import (
     Artifact,
     node_snapshot,
@@ -204,6 +206,25 @@ def test_its_own_snapshot_of_before_shown_again_is_not_enough() -> None:
     may_not(scene)
     take(scene, node_snapshot(8), scene.bystander)
     assert mode(scene) is not Mode.AMNESIA
+
+
+def test_claims_newer_than_the_lost_ones_come_with_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An epoch was opened meanwhile: no new claims without memory, and none of that without claims,
+    would keep it out for ever."""
+    old = replace(
+        factory.claims(), node_id=NodeId("n1"), authority_epoch=factory.BUNDLE.authority_epoch - 1
+    )
+    monkeypatch.setattr(stories, "claims_of", lambda *_: factory.signed_claims(old))
+    scene = node(LOSSES["the state is missing"])
+    take(scene, revocations(8), scene.bystander)
+    may_not(scene)
+    newer = replace(factory.claims(), node_id=NodeId("n1"), claims_version=2)
+    take(scene, node_snapshot(8, claims=factory.signed_claims(newer)), scene.bystander)
+    assert mode(scene) in (Mode.FRESH, Mode.PARTITIONED)
+    take(scene, routes(8), scene.bystander)
+    assert scene.node.view.find(routes(8).manifest.namespace.text) is not None
 
 
 def test_a_list_that_is_overdue_is_not_enough() -> None:

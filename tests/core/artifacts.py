@@ -283,9 +283,10 @@ def node_snapshot(
     settings: bytes = b"settings",
     endpoints: tuple[Endpoint, ...] = (),
     degraded: DegradedPolicy = NO_POLICY,
+    claims: bytes = b"",
 ) -> Artifact:
     """The snapshot of node n1."""
-    snapshot = Snapshot(endpoints=endpoints, degraded=degraded, settings=settings)
+    snapshot = Snapshot(endpoints=endpoints, degraded=degraded, settings=settings, claims=claims)
     content = snapshot_bytes(snapshot)
     return artifact(ArtifactType.CLUSTER_SNAPSHOT, version=version, content=content)
 

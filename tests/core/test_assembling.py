@@ -127,6 +127,17 @@ def test_a_chain_over_versions_nobody_here_ever_held_begins_at_the_last_that_is(
     assert story.only(Assemble).increments == (step(6).manifest, step(7).manifest)
 
 
+def test_what_the_disk_refused_is_no_link_of_a_chain_and_nobody_is_told_of_it() -> None:
+    story = Chained()
+    told = (Announced(snapshot_of(6).envelope, 0, None), Announced(step(6).envelope, 0, None))
+    story.hear(story.peer, Announce(entries=told))
+    head, increment = [one.token for one in story.find(Persist)]
+    story.when(Persisted(token=head, ok=True))
+    story.when(Persisted(token=increment, ok=False))
+    assert [one for one in story.node.view.heads_after("", 100) if one.kept] == []
+    assert story.wanted == hashes(snapshot_of(6)), "a gap ends in the whole snapshot"
+
+
 def test_one_assembly_at_a_time() -> None:
     story = Chained().hear_of(snapshot_of(6), step(6))
     story.bring(step(6))

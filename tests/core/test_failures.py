@@ -27,7 +27,7 @@ def wait_of(failures: Failures, now: Instant) -> int:
 def waits(failures: Failures, count: int, *, is_identity: bool = False) -> list[int]:
     now, found = Instant(0), []
     for _ in range(count):
-        failures.on_failed(A, now, is_identity=is_identity)
+        failures.on_failed(A, now, is_identity=is_identity, was_linked=False)
         found.append(wait_of(failures, now))
         now = Instant(now + found[-1])
         failures.check()
@@ -37,6 +37,17 @@ def waits(failures: Failures, count: int, *, is_identity: bool = False) -> list[
 def assert_about(found: list[int], expected: list[int]) -> None:
     for one, about in zip(found, expected, strict=True):
         assert 0.8 * about <= one <= 1.2 * about
+
+
+def test_only_the_first_loss_of_a_link_is_one_that_a_visit_shortens() -> None:
+    for is_identity, was_linked, times, rests in (
+        (False, True, 1, True), (True, True, 1, False), (False, False, 1, False),
+        (False, True, 2, False),
+    ):  # fmt: skip
+        failures = memory()
+        for _ in range(times):
+            failures.on_failed(A, Instant(0), is_identity=is_identity, was_linked=was_linked)
+        assert (failures.on_open(A, Instant(1)) > 1) is rests
 
 
 def test_each_failure_doubles_the_wait_up_to_a_minute_and_after_ten_to_five() -> None:
@@ -54,7 +65,7 @@ def test_a_certificate_that_does_not_pass_is_waited_for_a_minute_doubling_to_an_
 
 def test_an_open_link_forgets_what_failed_but_not_what_was_said() -> None:
     failures = memory()
-    failures.on_failed(A, Instant(0), is_identity=False)
+    failures.on_failed(A, Instant(0), is_identity=False, was_linked=False)
     failures.on_open(A, Instant(0))
     assert failures.may_dial(A, Instant(0))
     failures.on_told(A, 600, Instant(0))
@@ -65,7 +76,7 @@ def test_an_open_link_forgets_what_failed_but_not_what_was_said() -> None:
 
 def test_who_seeks_ignores_what_failed_and_not_what_was_said() -> None:
     failures = memory()
-    failures.on_failed(A, Instant(0), is_identity=False)
+    failures.on_failed(A, Instant(0), is_identity=False, was_linked=False)
     assert (failures.may_dial(A, Instant(0)), failures.may_seek(A, Instant(0))) == (False, True)
     failures.on_told(A, 30, Instant(0))
     assert not failures.may_seek(A, Instant(29_999))
@@ -84,7 +95,7 @@ def test_no_peer_is_waited_for_longer_than_an_hour_and_none_for_nothing() -> Non
 def test_what_is_forgotten_for_a_part_of_the_fabric_is_its_failures() -> None:
     failures = memory()
     for node_id in (A, B):
-        failures.on_failed(node_id, Instant(0), is_identity=False)
+        failures.on_failed(node_id, Instant(0), is_identity=False, was_linked=False)
     failures.on_told(NodeId("c"), 60, Instant(0))
     failures.forget(lambda node_id: node_id != B, Instant(0))
     assert failures.may_dial(A, Instant(0))
@@ -97,7 +108,7 @@ def test_a_wait_that_is_over_keeps_no_failure_from_being_forgotten() -> None:
     failures = memory()
     failures.on_told(A, 3_600, Instant(0))
     for _ in range(10):
-        failures.on_failed(A, Instant(HOUR_MS), is_identity=False)
+        failures.on_failed(A, Instant(HOUR_MS), is_identity=False, was_linked=False)
     failures.forget(lambda _: True, Instant(HOUR_MS - 1))
     assert not failures.may_dial(A, Instant(HOUR_MS))
     failures.forget(lambda _: True, Instant(HOUR_MS))
@@ -107,7 +118,7 @@ def test_a_wait_that_is_over_keeps_no_failure_from_being_forgotten() -> None:
 def test_so_many_are_remembered_and_the_oldest_goes() -> None:
     failures = memory()
     for number in range(FAILURES_MAX + 1):
-        failures.on_failed(NodeId(f"n{number}"), Instant(0), is_identity=False)
+        failures.on_failed(NodeId(f"n{number}"), Instant(0), is_identity=False, was_linked=False)
         failures.on_told(NodeId(f"n{number}"), 5, Instant(0))
         failures.check()
     assert not failures.has_failed(NodeId("n0"))
@@ -119,7 +130,7 @@ def test_those_that_lost_one_node_together_do_not_come_back_together() -> None:
     firsts = []
     for seed in range(200):
         failures = memory(members=10_000, seed=seed)
-        failures.on_failed(A, Instant(0), is_identity=False)
+        failures.on_failed(A, Instant(0), is_identity=False, was_linked=False)
         firsts.append(wait_of(failures, Instant(0)))
     assert max(firsts) <= 10_000
     by_second = [sum(one // 1_000 == second for one in firsts) for second in range(10)]

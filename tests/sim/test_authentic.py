@@ -12,6 +12,8 @@ from fabgossip.sim.kept import Kept, Local
 from tests.sim import truth as ground
 from tests.sim.truth import BUNDLE, EDGE, ROUTES
 
+OWN = "platform/p1/cluster/c1/snapshots/node/edge-0"
+
 
 @dataclass
 class Truth(ground.Truth):
@@ -82,8 +84,10 @@ def test_s7_goes_by_the_disk_there_is(truth: Truth) -> None:
     assert truth.signatures() == ["S7/stored"]
 
 
-def shows(verified: VerifiedManifest) -> Local:
-    return Local(current=verified.manifest.order)
+def shows(checker: Contradicted, index: int, verified: VerifiedManifest) -> None:
+    """A node wants a version shown, and it is."""
+    checker.on_switching(index, ROUTES)
+    checker.on_materialized(index, ROUTES, Local(current=verified.manifest.order))
 
 
 def test_s7_binds_who_has_two_statements_of_one_order(truth: Truth) -> None:
@@ -92,15 +96,17 @@ def test_s7_binds_who_has_two_statements_of_one_order(truth: Truth) -> None:
     checker.on_durable_manifest(EDGE, one)
     checker.on_durable_manifest(EDGE, one)
     truth.docket.now_ns = 2 * BINDS_NS
-    checker.on_materialized(EDGE, ROUTES, shows(one))
+    shows(checker, EDGE, one)
     assert truth.docket.counts["S7"].state == "unproved", "there is one statement"
-    checker.on_committed(EDGE, (PutEvidence(verified=other),))
-    truth.docket.now_ns += BINDS_NS + 1
-    checker.on_materialized(EDGE, ROUTES, shows(one))
-    assert truth.signatures() == [], "what is applied stays"
     checker.on_materialized(EDGE, ROUTES, Local())
-    checker.on_materialized(EDGE, ROUTES, shows(other))
-    checker.on_materialized(EDGE + 1, ROUTES, shows(other))
+    checker.on_committed(EDGE, (PutEvidence(verified=other),))
+    checker.on_materialized(EDGE, ROUTES, Local(current=one.manifest.order))
+    truth.docket.now_ns += 1
+    shows(checker, EDGE, one)
+    assert truth.signatures() == [], "it was wanted before, and what is applied stays"
+    checker.on_materialized(EDGE, ROUTES, Local())
+    shows(checker, EDGE, other)
+    shows(checker, EDGE + 1, other)
     assert truth.signatures() == ["S7/applied"], "the other node has heard of nothing"
 
 
@@ -115,17 +121,17 @@ def test_s7_ends_with_a_higher_order_and_with_the_disk(truth: Truth) -> None:
 
     hear_both()
     checker.on_wiped(EDGE)
-    checker.on_materialized(EDGE, ROUTES, shows(one))
+    shows(checker, EDGE, one)
     hear_both()
     checker.on_durable_manifest(EDGE, truth.of_version(10))
-    checker.on_materialized(EDGE, ROUTES, shows(other))
-    checker.on_materialized(EDGE, ROUTES, shows(truth.of_version(10)))
+    shows(checker, EDGE, other)
+    shows(checker, EDGE, truth.of_version(10))
     assert truth.signatures() == []
     checker.on_wiped(EDGE)
     kept = Kept(heads={ROUTES: one}, evidence={(ROUTES, bytes(other.manifest_hash)): other})
     checker.on_fell_back(EDGE, kept)
     truth.docket.now_ns += 2 * BINDS_NS
-    checker.on_materialized(EDGE, ROUTES, shows(one))
+    shows(checker, EDGE, one)
     assert truth.signatures() == ["S7/applied"]
 
 
@@ -144,3 +150,13 @@ def test_s7_sees_half_of_an_equivocation_served(truth: Truth) -> None:
     assert truth.signatures() == []
     checker.on_content_sent(EDGE, content)
     assert truth.signatures() == ["S7/served"]
+
+
+def test_s7_lets_both_sides_of_a_snapshot_be_handed_out(truth: Truth) -> None:
+    checker, head = Contradicted(truth.ledger, truth.docket), truth.heads[OWN]
+    checker.on_durable_manifest(EDGE, head)
+    other = replace(head, manifest_hash=ManifestHash(b"another statement".ljust(32)))
+    checker.on_durable_manifest(EDGE, other)
+    truth.docket.now_ns = 2 * BINDS_NS
+    checker.on_content_sent(EDGE, head.manifest.content_hash)
+    assert truth.signatures() == []

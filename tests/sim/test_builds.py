@@ -35,6 +35,10 @@ def test_what_was_signed_is_passed_on_as_it_is(truth: Truth, checker: Builds) ->
     assert truth.docket.counts["S18"].state == "unproved", "one build"
     checker.on_sent(EDGE, STORE, Announce(entries=(Announced(envelope, 0),)))
     assert truth.docket.counts["S18"].state == "held"
-    altered = envelope[:-1] + bytes([envelope[-1] ^ 1])
-    checker.on_sent(EDGE, CONTROL, Announce(entries=(Announced(altered, 0),)))
+    signature, payload = len(envelope) - 1, len(envelope) // 2
+    for place in (signature, payload):
+        altered = bytearray(envelope)
+        altered[place] ^= 1
+        assert truth.signatures() == [], "other signatures make no other manifest"
+        checker.on_sent(EDGE, CONTROL, Announce(entries=(Announced(bytes(altered), 0),)))
     assert truth.signatures() == ["S18/altered"]
