@@ -12,6 +12,7 @@ revoked there is nothing to go back to: the control plane publishes a higher one
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from fabgossip.core.activation import Activation
 from fabgossip.core.catalog import GONE_STATES, Head
@@ -29,8 +30,13 @@ from fabgossip.model.moment import Now, seconds_after
 from fabgossip.model.persistence import DropHeldBack, HeldBack, PutHeldBack
 from fabgossip.trust.rejections import Rejection, RejectionCode
 
-UNDER_WAY = "it is being put back just now: ask again"
-OVERTAKEN = "it was taken away meanwhile: fabgossip why says what stands there now"
+UNDER_WAY: Final = "it is being put back just now: ask again"
+OVERTAKEN: Final = "it was taken away meanwhile: fabgossip why says what stands there now"
+
+DAMAGED: Final = (
+    "is not what was signed any more, or the disk refused: storage_failed in the log of the "
+    "daemon says which"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,14 +180,10 @@ class Using:
         elif ok and self._activation.shown(namespace) is use.verified:
             self._answer(use.request, Outcome.HELD_BACK, use.held_back)
         else:
-            self._activation.end_hold(namespace, "its folder is damaged, or the disk refused")
+            self._activation.end_hold(namespace, "taken away" if ok else "not switched to")
             self._restore(use, now)
-            words = "is not what was signed any more, or the disk refused"
-            self._fail(
-                use.request,
-                f"{namespace} {use.held_back.order}: its folder in local/ {words}: "
-                "storage_failed in the log of the daemon says which",
-            )
+            where = f"{namespace} {use.held_back.order}: its folder in local/"
+            self._fail(use.request, OVERTAKEN if ok else f"{where} {DAMAGED}")
 
     def _stands(self, use: _Use) -> bool:
         """Whether nothing ended a hold since it was asked for."""

@@ -86,9 +86,7 @@ class Orders:
         is_known = self._driver.node.view.find(namespace) is not None
         kept = dict(await self._driver.kept_versions(namespace)) if is_known else {}
         if order not in kept:
-            there = ", ".join(map(str, kept)) or "none"
-            detail = f"{namespace}: {order} is not kept in local/; kept are: {there}"
-            raise RefusedError(404, "unknown", detail)
+            raise RefusedError(404, "unknown", _not_kept(namespace, order, tuple(kept)))
         body = UseRequest(
             owner=_owner(request),
             reason=reason,
@@ -178,6 +176,12 @@ def _reason(request: Request) -> str:
     if not 0 < len(reason) <= REASON_MAX or not reason.isprintable():
         raise RefusedError(400, "reason", f"a reason of at most {REASON_MAX} characters")
     return reason
+
+
+def _not_kept(namespace: str, order: Order, kept: tuple[Order, ...]) -> str:
+    if not kept:
+        return f"{namespace}: no version of it is in local/ on this node"
+    return f"{namespace}: {order} is not kept in local/; kept are: {', '.join(map(str, kept))}"
 
 
 def _order(request: Request) -> Order:

@@ -124,7 +124,7 @@ async def test_what_cannot_be_put_back_is_said_with_what_and_why(place: Place) -
             await place.reads(text)
         because = ("--reason", "a drill")
         for words, code, said in (
-            (("routes/egde", "--version", "1.1", *because), 2, "kept are: none"),
+            (("routes/egde", "--version", "1.1", *because), 2, "no version of it is in local/"),
             (("routes/edge", "--version", "1.9", *because), 2, "kept are: 1.1, 1.2"),
             (("routes/edge", "--version", "newest", *because), 2, "EPOCH.VERSION"),
             (("routes/edge", "--version", "1.1"), 2, "--reason: expected words"),

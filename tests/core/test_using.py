@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from typing import Final
 
 import pytest
@@ -24,7 +25,7 @@ from fabgossip.core.problems import ProblemCode
 from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.authority import RevokedKind
 from fabgossip.model.mode import Mode, PermitCode
-from fabgossip.model.moment import UnixTime
+from fabgossip.model.moment import Duration, UnixTime
 from fabgossip.model.persistence import DropHeldBack, HeldBack, PutHeldBack, StoredFloor
 from fabgossip.model.policy import DegradedRule
 from tests.core.artifacts import (
@@ -406,6 +407,33 @@ def test_of_a_namespace_one_is_under_way_at_a_time() -> None:
 def test_a_release_of_what_is_not_held_back_is_told_so() -> None:
     story = Story()
     assert release(story).only(Answer).outcome is Outcome.UNKNOWN
+
+
+def test_a_release_the_disk_refused_is_not_written_over_a_hold_that_came_since() -> None:
+    story, _ = holding()
+    drop = release(story).only(Persist).token
+    switch = story.only(Materialize).token
+    story.when(Persisted(token=drop, ok=False)).when(Persisted(token=switch, ok=True))
+    done(asked(story))
+    changes = [one for found in turn(story).find(Persist) for one in found.changes]
+    assert [one for one in changes if isinstance(one, DropHeldBack)] == []
+    assert holds(story) == [order_of(OLD)]
+
+
+def test_an_envelope_that_ended_a_process_is_not_looked_at_to_put_it_back() -> None:
+    shunned = ((sha256(OLD.envelope).digest(), Duration(HOUR_S * 1_000)),)
+    started = replace(
+        NOTHING_STORED,
+        heads=(stored_head(NEW),),
+        visible=((NAMESPACE, NEW.envelope),),
+        shunned=shunned,
+    )
+    answer = asked(Story(started=started)).only(Answer)
+    assert (answer.outcome, answer.code) == (Outcome.REFUSED, "SHUNNED")
+    held = replace(started, visible=((NAMESPACE, OLD.envelope),), held_back=(row(),))
+    story = Story(started=held)
+    assert read(story) == []
+    assert holds(story) == [order_of(OLD)]
 
 
 def row(one: Artifact = OLD) -> HeldBack:
