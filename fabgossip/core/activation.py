@@ -299,8 +299,6 @@ class Activation:
         is_under_way = any(name == namespace for name, _ in self._materializing.values())
         held_back = self._m.holdbacks.find(namespace)
         is_kept = held_back is not None and held_back.envelope == verified.envelope
-        if held_back is not None and not is_kept:
-            return
         is_here = is_kept or self._contents.is_held(verified.manifest)
         if is_under_way or not is_here or not is_good(self._m.beliefs, verified, now):
             return

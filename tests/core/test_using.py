@@ -12,6 +12,7 @@ from fabgossip.core.events import (
     ClockChanged,
     GateRequest,
     LinkId,
+    PapersRead,
     Persisted,
     RefreshDue,
     ReleaseRequest,
@@ -23,11 +24,19 @@ from fabgossip.core.events import (
 )
 from fabgossip.core.problems import ProblemCode
 from fabgossip.model.artifact import ArtifactType, Order
-from fabgossip.model.authority import RevokedKind
+from fabgossip.model.authority import ClaimItem, RevocationList, RevokedKind
 from fabgossip.model.mode import Mode, PermitCode
 from fabgossip.model.moment import Duration, UnixTime
-from fabgossip.model.persistence import DropHeldBack, HeldBack, PutHeldBack, StoredFloor
+from fabgossip.model.persistence import (
+    DropHeldBack,
+    HeldBack,
+    PutHeldBack,
+    StoredFloor,
+    StoredMemory,
+)
 from fabgossip.model.policy import DegradedRule
+from fabgossip.model.scope import StorageAssignment, parse_scope_id
+from fabgossip.wire.contents import revocations_bytes
 from tests.core.artifacts import (
     Artifact,
     acme_routes,
@@ -37,10 +46,13 @@ from tests.core.artifacts import (
     revocations,
     revoked,
     routes,
+    sealed,
     stored_head,
     tombstone,
+    trust,
 )
 from tests.core.story import NOTHING_STORED, Story
+from tests.core.test_own_papers import papers
 from tests.core.test_withholding import snapshot
 from tests.trust import factory as f
 
@@ -195,6 +207,18 @@ def test_what_was_read_before_a_hold_is_read_again_past_its_refresh_time() -> No
     assert read(release(story)) == [(order_of(brief), False)]
 
 
+def test_in_the_dark_that_is_so_however_a_hold_ends_and_after_a_second_one() -> None:
+    story = Story()
+    link = story.link("n3")
+    brief = artifact(KIND, "routes/r1", version=8, content=b"brief", refresh_by=f.NOW + 60)
+    older = ending(f.NOW + 3_000)
+    story.accept(older, link).accept(brief, link)
+    done(asked(story, routes(6)))
+    done(asked(story, older))
+    assert holds(story) == [order_of(older)]
+    assert read(turn(story, 3_001)) == [(None, False), (order_of(brief), False)]
+
+
 def test_a_wider_version_that_came_meanwhile_waits_for_a_fresh_mode_as_ever() -> None:
     edge = f.audience(f"cluster:{f.CLUSTER}", "role:edge")
     story = Story()
@@ -208,6 +232,17 @@ def test_a_wider_version_that_came_meanwhile_waits_for_a_fresh_mode_as_ever() ->
     turn(story, 1_000)
     assert read(release(story)) == []
     assert story.trusted["routes/r1"] == (order_of(NEWER), "held")
+
+
+def test_a_new_epoch_that_is_not_heard_out_leaves_a_hold_as_it_is() -> None:
+    """Without claims of that epoch nobody knows what is for this node."""
+    story, link = holding()
+    bundle = trust(replace(f.NEXT_BUNDLE, authority_epoch=3))
+    story.announce(bundle, link).persisted().stored(bundle, link)
+    assert read(story) == []
+    assert story.trusted["routes/r1"] == (order_of(NEW), "outdated")
+    assert holds(story) == [order_of(OLD)]
+    assert asked(story).only(Answer).outcome is Outcome.UNKNOWN
 
 
 def ending(at: int) -> Artifact:
@@ -286,6 +321,30 @@ REFUSED: Final[dict[str, tuple[Artifact, str]]] = {
 }
 
 
+def test_what_is_held_for_others_alone_is_not_put_back() -> None:
+    """This node stores it, and may not apply it."""
+    kind, tail = ArtifactType.SERVICE_ASSIGNMENT_BUNDLE, "services/dns"
+    own = f.audience(f"cluster:{f.CLUSTER}", "service:dns")
+    others = f.audience(f"cluster:{f.CLUSTER}", "role:core", "service:dns")
+    assignment = StorageAssignment((parse_scope_id(f"cluster:{f.CLUSTER}"),), (kind.value,))
+    stores = f.opening(ClaimItem(assignment=assignment), 9)
+    story = Story(holds=(f.SERVICE_OPENING, stores))
+    link = story.link("n3")
+    story.accept(artifact(kind, tail, version=8, content=b"8", audience=own), link)
+    answer = asked(story, artifact(kind, tail, content=b"7", audience=others)).only(Answer)
+    assert (answer.outcome, answer.code) == (Outcome.REFUSED, "AUDIENCE_NOT_OURS")
+    assert "it is not for this node" in answer.detail
+
+
+def test_what_the_policy_would_put_away_is_not_put_back() -> None:
+    rule = DegradedRule(artifact_type=KIND, max_age_s=60, withhold=True)
+    brief = artifact(KIND, "routes/r1", content=b"brief", refresh_by=f.NOW - 61)
+    story = Story()
+    link = story.link("n3")
+    story.accept(snapshot(2, rule), link).accept(NEW, link)
+    assert asked(story, brief).only(Answer).code == "too_old"
+
+
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_trust_refuses_or_is_no_older_version_is_not_put_back(what: str) -> None:
     one, code = REFUSED[what]
@@ -352,6 +411,8 @@ def test_a_disk_that_refuses_the_hold_leaves_all_as_it_was() -> None:
     story.accept(OLD, link).accept(NEW, link)
     asked(story).persisted(ok=False)
     assert story.only(Answer).outcome is Outcome.FAILED
+    # A commit that is said to have failed may be on the disk all the same.
+    assert story.only(Persist).changes == (DropHeldBack(namespace=NAMESPACE),)
     assert read(story) == []
     assert story.trusted["routes/r1"] == (order_of(NEW), "current")
     assert holds(story) == []
@@ -402,6 +463,17 @@ def test_of_a_namespace_one_is_under_way_at_a_time() -> None:
     assert release(story).only(Answer).outcome is Outcome.FAILED
     done(story.when(Persisted(token=put, ok=True)))
     assert holds(story) == [order_of(OLD)]
+
+
+def test_a_hold_whose_time_is_over_while_it_is_made_ends_after_that() -> None:
+    story = Story()
+    link = story.link("n3")
+    story.accept(OLD, link).accept(NEW, link)
+    put = asked(story, seconds=1).only(Persist).token
+    assert read(turn(story, 5)) == []
+    assert story.node.view.held_back(NAMESPACE) is not None
+    done(story.when(Persisted(token=put, ok=True)))
+    assert read(turn(story, 6)) == [(order_of(NEW), False)]
 
 
 def test_a_release_of_what_is_not_held_back_is_told_so() -> None:
@@ -485,13 +557,69 @@ def test_a_switch_that_a_crash_left_undone_is_done_by_the_next_process() -> None
     assert read(turn(story)) == []
 
 
-def test_what_was_put_away_for_its_age_is_not_brought_back_by_a_start() -> None:
-    assert read(after_restart(None)) == []
+def test_what_was_put_away_for_its_age_comes_back_by_the_policy_and_not_by_a_start() -> None:
+    rule = DegradedRule(artifact_type=KIND, max_age_s=10_000, withhold=True)
+    for heads, expected in (
+        ((NEW,), []),
+        ((NEW, snapshot(2, rule)), [(order_of(OLD), True)]),
+    ):
+        story = after_restart(None, OLD, *heads)
+        assert read(story) + read(turn(story)) == expected
+        assert story.node.view.held_back(NAMESPACE) is not None
+
+
+def test_the_claims_of_a_new_epoch_end_a_hold_of_the_one_before() -> None:
+    """Its version stays, as the last good one, until something newer comes."""
+    story, link = holding()
+    bundle = trust(replace(f.NEXT_BUNDLE, authority_epoch=3))
+    story.announce(bundle, link).persisted().stored(bundle, link)
+    listed = sealed(
+        replace(f.manifest(ArtifactType.REVOCATION_LIST), authority_epoch=3),
+        revocations_bytes(RevocationList()),
+    )
+    story.accept(listed, link)
+    claims = f.signed_claims(replace(f.claims(), authority_epoch=3))
+    story.when(PapersRead(papers=papers(claims=claims)))
+    own = snapshot(2)
+    fresh = sealed(replace(own.manifest, authority_epoch=3), own.content)
+    story.announce(fresh, link).persisted().stored(fresh, link)
+    assert read(story) == []
+    assert Fact.RELEASED in story.facts()
+    assert asked(story).only(Answer).code == "EPOCH_STALE"
+
+
+def test_a_start_without_claims_leaves_a_hold_as_it_is() -> None:
+    later = StoredMemory(time_floor=UnixTime(f.NOW + 2 * f.DAY), revoked_epoch=2)
+    lasting = [
+        artifact(KIND, "routes/r1", version=one, content=b"%d" % one, expires_at=f.NOW + 9 * f.DAY)
+        for one in (7, 8)
+    ]
+    started = replace(
+        NOTHING_STORED,
+        heads=(stored_head(lasting[1]),),
+        visible=((NAMESPACE, lasting[0].envelope),),
+        held_back=(replace(row(lasting[0]), until=UnixTime(f.NOW + 9 * f.DAY)),),
+        memory=later,
+    )
+    story = Story(started=started, is_fresh=False)
+    assert ProblemCode.NO_CLAIMS in {
+        one.code for one in story.node.view.snapshot(story.now).problems
+    }
+    assert read(story) == []
+    assert holds(story) == [order_of(OLD)]
 
 
 def test_a_start_under_a_tombstone_ends_a_hold_and_takes_its_version_away() -> None:
     story = after_restart(OLD, OLD, tombstone(9))
     assert read(story) == [(None, False)]
+    assert Fact.RELEASED in story.facts()
+
+
+def test_a_version_of_an_epoch_that_is_over_is_held_back_no_longer() -> None:
+    """It is not taken away: the newest takes its place."""
+    past = replace(OLD.manifest, authority_epoch=1)
+    story = after_restart(sealed(past, OLD.content), sealed(past, OLD.content))
+    assert read(story) == [(order_of(NEW), False)]
     assert Fact.RELEASED in story.facts()
 
 
