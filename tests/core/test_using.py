@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from hashlib import sha256
 from typing import Final
 
 import pytest
@@ -18,7 +17,6 @@ from fabgossip.core.events import (
     ReleaseRequest,
     RequestId,
     RequestMade,
-    Started,
     TimerFired,
     UseRequest,
 )
@@ -26,13 +24,9 @@ from fabgossip.core.problems import ProblemCode
 from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.authority import ClaimItem, RevocationList, RevokedKind
 from fabgossip.model.mode import Mode, PermitCode
-from fabgossip.model.moment import Duration, UnixTime
 from fabgossip.model.persistence import (
     DropHeldBack,
-    HeldBack,
     PutHeldBack,
-    StoredFloor,
-    StoredMemory,
 )
 from fabgossip.model.policy import DegradedRule
 from fabgossip.model.scope import StorageAssignment, parse_scope_id
@@ -492,82 +486,6 @@ def test_a_release_the_disk_refused_is_not_written_over_a_hold_that_came_since()
     assert holds(story) == [order_of(OLD)]
 
 
-def test_an_envelope_that_ended_a_process_is_not_looked_at_to_put_it_back() -> None:
-    shunned = ((sha256(OLD.envelope).digest(), Duration(HOUR_S * 1_000)),)
-    started = replace(
-        NOTHING_STORED,
-        heads=(stored_head(NEW),),
-        visible=((NAMESPACE, NEW.envelope),),
-        shunned=shunned,
-    )
-    answer = asked(Story(started=started)).only(Answer)
-    assert (answer.outcome, answer.code) == (Outcome.REFUSED, "SHUNNED")
-    held = replace(started, visible=((NAMESPACE, OLD.envelope),), held_back=(row(),))
-    story = Story(started=held)
-    assert read(story) == []
-    assert holds(story) == [order_of(OLD)]
-
-
-def row(one: Artifact = OLD) -> HeldBack:
-    return HeldBack(
-        namespace=NAMESPACE,
-        order=order_of(one),
-        envelope=one.envelope,
-        before=NEW.verified.manifest_hash,
-        owner="uid:0",
-        reason="a drill",
-        until=UnixTime(f.NOW + HOUR_S),
-    )
-
-
-def after_restart(shown: Artifact | None, one: Artifact = OLD, *heads: Artifact) -> Story:
-    newest = heads or (NEW,)
-    floors = tuple(
-        StoredFloor(
-            namespace=head.manifest.namespace.text,
-            order=order_of(head),
-            manifest_hash=head.verified.manifest_hash,
-        )
-        for head in newest
-    )
-    started: Started = replace(
-        NOTHING_STORED,
-        heads=tuple(stored_head(head) for head in newest),
-        floors=floors,
-        visible=() if shown is None else ((NAMESPACE, shown.envelope),),
-        put_away=() if shown is not None else ((NAMESPACE, NEW.envelope),),
-        held_back=(row(one),),
-    )
-    return Story(started=started)
-
-
-def test_a_hold_survives_a_restart_and_ends_as_ever() -> None:
-    story = after_restart(OLD)
-    assert read(story) == []
-    assert story.node.view.held_back(NAMESPACE) is not None
-    assert read(release(story)) == [(order_of(NEW), False)]
-
-
-def test_a_switch_that_a_crash_left_undone_is_done_by_the_next_process() -> None:
-    story = after_restart(NEW)
-    assert read(story) == [(order_of(OLD), True)]
-    done(story)
-    assert story.find(Answer) == []
-    assert holds(story) == [order_of(OLD)]
-    assert read(turn(story)) == []
-
-
-def test_what_was_put_away_for_its_age_comes_back_by_the_policy_and_not_by_a_start() -> None:
-    rule = DegradedRule(artifact_type=KIND, max_age_s=10_000, withhold=True)
-    for heads, expected in (
-        ((NEW,), []),
-        ((NEW, snapshot(2, rule)), [(order_of(OLD), True)]),
-    ):
-        story = after_restart(None, OLD, *heads)
-        assert read(story) + read(turn(story)) == expected
-        assert story.node.view.held_back(NAMESPACE) is not None
-
-
 def test_the_claims_of_a_new_epoch_end_a_hold_of_the_one_before() -> None:
     """Its version stays, as the last good one, until something newer comes."""
     story, link = holding()
@@ -586,48 +504,6 @@ def test_the_claims_of_a_new_epoch_end_a_hold_of_the_one_before() -> None:
     assert read(story) == []
     assert Fact.RELEASED in story.facts()
     assert asked(story).only(Answer).code == "EPOCH_STALE"
-
-
-def test_a_start_without_claims_leaves_a_hold_as_it_is() -> None:
-    later = StoredMemory(time_floor=UnixTime(f.NOW + 2 * f.DAY), revoked_epoch=2)
-    lasting = [
-        artifact(KIND, "routes/r1", version=one, content=b"%d" % one, expires_at=f.NOW + 9 * f.DAY)
-        for one in (7, 8)
-    ]
-    started = replace(
-        NOTHING_STORED,
-        heads=(stored_head(lasting[1]),),
-        visible=((NAMESPACE, lasting[0].envelope),),
-        held_back=(replace(row(lasting[0]), until=UnixTime(f.NOW + 9 * f.DAY)),),
-        memory=later,
-    )
-    story = Story(started=started, is_fresh=False)
-    assert ProblemCode.NO_CLAIMS in {
-        one.code for one in story.node.view.snapshot(story.now).problems
-    }
-    assert read(story) == []
-    assert holds(story) == [order_of(OLD)]
-
-
-def test_a_start_under_a_tombstone_ends_a_hold_and_takes_its_version_away() -> None:
-    story = after_restart(OLD, OLD, tombstone(9))
-    assert read(story) == [(None, False)]
-    assert Fact.RELEASED in story.facts()
-
-
-def test_a_version_of_an_epoch_that_is_over_is_held_back_no_longer() -> None:
-    """It is not taken away: the newest takes its place."""
-    past = replace(OLD.manifest, authority_epoch=1)
-    story = after_restart(sealed(past, OLD.content), sealed(past, OLD.content))
-    assert read(story) == [(order_of(NEW), False)]
-    assert Fact.RELEASED in story.facts()
-
-
-def test_a_start_that_finds_the_version_expired_ends_the_hold() -> None:
-    brief = ending(f.NOW - 1)
-    story = after_restart(brief, brief)
-    assert (order_of(NEW), False) in read(story)
-    assert story.node.view.held_back(NAMESPACE) is None
 
 
 def test_the_gate_judges_what_is_in_use_and_opens_nothing_of_the_newest() -> None:
