@@ -30,16 +30,22 @@ def register_pins(
 
 def run_pin(arguments: argparse.Namespace) -> int:
     """`fabgossip artifacts pin`: what is not known, or for too long, is a usage error."""
-    if not arguments.reason.strip() or not arguments.reason.isprintable():
-        raise UsageError("--reason: expected words that can be printed on one line")
+    check_reason(arguments.reason)
     query = dict((subject_of(arguments.subject),))
-    query |= {"reason": arguments.reason, "seconds": str(_seconds(arguments.span))}
+    query |= {"reason": arguments.reason, "seconds": str(seconds_of(arguments.span))}
     with closing(StatusClient(arguments.socket)) as client:
         reply = client.post(f"/v1/pins?{urlencode(query)}")
     return _print_pin(reply, as_json=arguments.json)
 
 
-def _seconds(span: str) -> int:
+def check_reason(reason: str) -> None:
+    """Raises `UsageError` where it tells nobody anything."""
+    if not reason.strip() or not reason.isprintable():
+        raise UsageError("--reason: expected words that can be printed on one line")
+
+
+def seconds_of(span: str) -> int:
+    """How long a span such as `24h` is; raises `UsageError`."""
     number, unit = span[:-1], span[-1:]
     if unit not in _SPANS or not (number.isascii() and number.isdigit() and len(number) < 6):
         raise UsageError(f"--for {span}: expected a number and one of {', '.join(_SPANS)}")

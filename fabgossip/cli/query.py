@@ -23,10 +23,20 @@ from fabgossip.cli.output import (
 )
 from fabgossip.cli.pins import register_pins
 from fabgossip.cli.replies import EXITS, command, refused, rows_in, subject_of, table_in
+from fabgossip.cli.using import register_use
 from fabgossip.errors import FabgossipError, UsageError
 from fabgossip.model.mode import RISKS
 
-_NOT_FRESH = ("behind", "stale", "disputed", "expired", "invalid", "withdrawn", "known")
+_NOT_FRESH = (
+    "behind",
+    "stale",
+    "disputed",
+    "expired",
+    "invalid",
+    "withdrawn",
+    "known",
+    "held_back",
+)
 """Counts of `namespaces` shown where there is something to count."""
 PAGE = 1_000
 TIMEOUT_MS_MAX = 600_000
@@ -48,7 +58,9 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", so
     artifacts = command(commands, "artifacts", socket, run_artifacts)
     artifacts.add_argument("--family", default="", help="only this artifact type")
     artifacts.add_argument("--state", default="", help="only this state, as shown")
-    register_pins(artifacts.add_subparsers(), socket)
+    verbs = artifacts.add_subparsers()
+    register_pins(verbs, socket)
+    register_use(verbs, socket)
     command(commands, "peers", socket, run_peers)
     why = command(commands, "why", socket, run_why)
     why.add_argument("subject", metavar="NAMESPACE|HASH", help="a namespace or a content hash")
@@ -209,8 +221,11 @@ def run_artifacts(arguments: argparse.Namespace) -> int:
 
 
 def _state_of(item: dict[str, object]) -> str:
-    """The state, marked where the version before stays in use because nobody brings this one."""
-    last_good = item["last_good"]
+    """The state, marked where an older version is in use: an operator wants it, or nobody brings
+    this one."""
+    held_back, last_good = item["held_back"], item["last_good"]
+    if isinstance(held_back, dict):
+        return f"{item['state']} ({held_back['order']} in use until {held_back['until']})"
     if isinstance(last_good, dict) and last_good["allowed"]:
         return f"{item['state']} ({last_good['order']} in use)"
     return str(item["state"])
@@ -309,6 +324,12 @@ def _print_artifact(body: dict[str, object]) -> None:
     assert isinstance(holders, list)
     print(f"  held by  {', '.join(map(safe, holders)) or 'no linked peer advertises it'}")
     _print_last_good(artifact["last_good"])
+    held_back = artifact["held_back"]
+    if isinstance(held_back, dict):
+        print(
+            f"  in use   {safe(held_back['order'])} until {safe(held_back['until'])}, by "
+            f"{safe(held_back['owner'])}: {safe(held_back['reason'])}"
+        )
     want = body["want"]
     if isinstance(want, dict):
         _print_want(want)

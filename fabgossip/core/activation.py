@@ -2,8 +2,10 @@
 
 Decides: whether a content that is held may be applied, and when a failed switch is tried again.
 Keeps: consumers read only what today's trust lets stand, and what was taken away never comes back;
-what more nodes may read than what consumers read last waits until everything is fresh; a revocation
-list is never taken away for its age, since who finds none would take nothing for revoked.
+what more nodes may read than what consumers read last waits until everything is fresh; where an
+operator put them back, nothing newer is switched to until that ends, and whatever is taken away
+there ends it; a revocation list is never taken away for its age, since who finds none would take
+nothing for revoked.
 Must not know: folders and links, how a content came here.
 """
 
@@ -13,14 +15,15 @@ from fabgossip.core.catalog import HOLDING_STATES, Head, HeadState, is_narrower
 from fabgossip.core.durability import Durability
 from fabgossip.core.effects import Fact, Materialize, Record
 from fabgossip.core.events import Token
-from fabgossip.core.lasting import is_good, is_last_good
+from fabgossip.core.lasting import is_for, is_for_lack_of_claims, is_good, is_last_good
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
-from fabgossip.core.recording import fields_of
-from fabgossip.model.artifact import ArtifactType, VerifiedManifest
+from fabgossip.core.recording import fields_of, hold_fields
+from fabgossip.core.withholding import BY_POLICY
+from fabgossip.model.artifact import ArtifactType, Manifest, VerifiedManifest
 from fabgossip.model.mode import Action
 from fabgossip.model.moment import Now, is_past
-from fabgossip.model.scope import matches
+from fabgossip.model.persistence import DropHeldBack, HeldBack
 from fabgossip.trust.rejections import Rejection
 
 STAGED_TYPES: Final = frozenset({ArtifactType.UPDATE_MANIFEST})
@@ -95,10 +98,48 @@ class Activation:
     def apply(self, head: Head, verified: VerifiedManifest, now: Now) -> None:
         """Switch to a content that is held, if this node may."""
         if not self._may_apply(head, now):
-            head.state = HeadState.HELD
+            head.state = self._unapplied_state(head)
             return
         head.state = HeadState.APPLYING
         self._switch(verified)
+
+    def _unapplied_state(self, head: Head) -> HeadState:
+        is_held_back = self._m.holdbacks.find(head.manifest.namespace.text) is not None
+        return HeadState.HELD_BACK if is_held_back else HeadState.HELD
+
+    def put_back(self, verified: VerifiedManifest) -> Token:
+        """Switch to an older version whose folder is still there, as an operator asked; what is
+        switched to under this token is judged once more when it is there."""
+        return self._switch(verified, is_kept=True)
+
+    def end_hold(self, namespace: str, why: str, owner: str = "") -> HeldBack | None:
+        """What an operator put back is so no longer, durably; gives what it was."""
+        held_back = self._m.holdbacks.on_over(namespace)
+        if held_back is not None:
+            self._durability.keep(DropHeldBack(namespace=namespace))
+            fields = hold_fields(held_back, owner or held_back.owner)
+            self._m.out.append(Record(fact=Fact.RELEASED, fields=(*fields, ("reason", why))))
+        return held_back
+
+    def apply_newest(self, held_back: HeldBack, now: Now) -> None:
+        """A hold is over: the newest is switched to as any, and what was read before the hold
+        also past its refresh time."""
+        head = self._m.catalog.find(held_back.namespace)
+        if head is None or head.state is not HeadState.HELD_BACK:
+            return
+        head.state = HeadState.HELD
+        if self._may_apply(head, now) or self._may_read_again(head, held_back, now):
+            head.state = HeadState.APPLYING
+            self._switch(head.verified)
+
+    def _may_read_again(self, head: Head, held_back: HeldBack, now: Now) -> bool:
+        """Whether the head is what consumers read before a hold, and may."""
+        if head.verified.manifest_hash != held_back.before:
+            return False
+        beliefs, is_doubted = self._m.beliefs, head.is_disputed or head.is_unlisted
+        may_go_on = beliefs.may(Action.CONTINUE_LAST_GOOD, now, BY_POLICY).allowed
+        is_old = self._m.withholding.is_over_age(head.verified, now)
+        return may_go_on and not is_doubted and not is_old and is_good(beliefs, head.verified, now)
 
     def apply_superseded(self, head: Head, before: Head, now: Now) -> None:
         """Switch to a version although a newer one is known: it came while that one is still on
@@ -110,8 +151,7 @@ class Activation:
     def _may_apply_superseded(self, head: Head, before: Head, now: Now) -> bool:
         """As strict as for a head, and only forward."""
         beliefs, verified, manifest = self._m.beliefs, before.verified, before.manifest
-        is_own = manifest.namespace.node_id == beliefs.facts.own_node_id
-        if not is_own and not matches(manifest.audience, beliefs.facts.own):
+        if not self._may_switch(manifest):
             return False
         if head.state is not HeadState.BEHIND or not before.is_current_at(now.unix):
             return False
@@ -128,12 +168,17 @@ class Activation:
         """Only what is for this node, undisputed, listed where it must be, within its refresh time,
         in a mode that allows it; what widens an audience only while everything is fresh."""
         beliefs, manifest = self._m.beliefs, head.manifest
-        is_own = manifest.namespace.node_id == beliefs.facts.own_node_id
-        if not is_own and not matches(manifest.audience, beliefs.facts.own):
+        if not self._may_switch(manifest):
             return False
         if not head.is_current_at(now.unix) or not beliefs.may(Action.APPLY, now).allowed:
             return False
         return not self._widens(head) or beliefs.may(Action.HIGH_RISK, now).allowed
+
+    def _may_switch(self, manifest: Manifest) -> bool:
+        """Whether it is for this node, and no operator put the namespace back."""
+        if self._m.holdbacks.find(manifest.namespace.text) is not None:
+            return False
+        return is_for(manifest, self._m.beliefs)
 
     def _widens(self, head: Head) -> bool:
         """Whether it opens the namespace to more nodes than what consumers read last. Versions that
@@ -142,7 +187,7 @@ class Activation:
         last = self._shown.get(namespace) or self._m.withholding.away(namespace)
         return head.widens if last is None else not is_narrower(head.manifest, last.manifest)
 
-    def _switch(self, verified: VerifiedManifest) -> None:
+    def _switch(self, verified: VerifiedManifest, *, is_kept: bool = False) -> Token:
         manifest = verified.manifest
         token = self._durability.next_token()
         self._materializing[token] = (manifest.namespace.text, verified)
@@ -155,13 +200,16 @@ class Activation:
                 envelope=verified.envelope,
                 keep_versions=self._m.placement.keep_versions,
                 activate=manifest.artifact_type not in STAGED_TYPES,
+                is_kept=is_kept,
             )
         )
+        return token
 
     def apply_again(self, now: Now) -> None:
         """Try every switch once more that failed, or was not allowed before."""
         for head in self._m.catalog.heads():
-            waits = head.state is HeadState.HELD and self._may_apply(head, now)
+            is_unused = head.state in (HeadState.HELD, HeadState.HELD_BACK)
+            waits = is_unused and self._may_apply(head, now)
             if head.state is HeadState.UNAPPLIED or waits:
                 self.apply(head, head.verified, now)
 
@@ -194,8 +242,12 @@ class Activation:
         self._unwithdrawn.pop(namespace, None)
         self._take_away_if_bad(namespace, verified, now)
         if head is not None and verified.manifest.order < head.manifest.order:
-            late = Record(fact=Fact.ARTIFACT_CURRENT, fields=fields_of(verified, "superseded"))
+            is_back = head.state in (HeadState.CURRENT, HeadState.HELD_BACK)
+            why = "held back" if is_back else "superseded"
+            late = Record(fact=Fact.ARTIFACT_CURRENT, fields=fields_of(verified, why))
             self._m.out.append(late)
+            if head.state is HeadState.CURRENT:
+                head.state, head.current_since = HeadState.HELD_BACK, None
         if head is None or head.verified is not verified or head.state is not HeadState.APPLYING:
             return
         head.state = HeadState.CURRENT
@@ -245,19 +297,23 @@ class Activation:
         namespace = verified.manifest.namespace.text
         head = self._m.catalog.find(namespace)
         is_under_way = any(name == namespace for name, _ in self._materializing.values())
-        is_here = self._contents.is_held(verified.manifest)
+        held_back = self._m.holdbacks.find(namespace)
+        is_kept = held_back is not None and held_back.envelope == verified.envelope
+        is_here = is_kept or self._contents.is_held(verified.manifest)
         if is_under_way or not is_here or not is_good(self._m.beliefs, verified, now):
             return
         if _is_head(head, verified):
             if head.is_disputed or head.is_unlisted:
                 return
             head.state = HeadState.APPLYING
-        self._switch(verified)
+        self._switch(verified, is_kept=is_kept)
 
     def take_away(self, namespace: str, *, purge: bool = False) -> None:
         """For good: what was put away before does not come back either. Where nothing was ever
-        applied, there is nothing to withdraw and nothing happens."""
+        applied, there is nothing to withdraw and nothing happens. Where it was put back, that is
+        over."""
         self._m.withholding.on_over(namespace)
+        self.end_hold(namespace, "taken away")
         self._unlink(namespace, purge=purge)
 
     def _unlink(self, namespace: str, *, purge: bool) -> None:
@@ -294,12 +350,29 @@ class Activation:
         for namespace, shown in tuple(self._shown.items()):
             is_list = shown.manifest.artifact_type is ArtifactType.REVOCATION_LIST
             if not is_list and is_past(shown.manifest.expires_at, now.unix):
-                self.take_away(namespace)
+                self._lose(namespace, now)
 
     def _take_away_if_bad(self, namespace: str, shown: VerifiedManifest, now: Now) -> None:
         verdict = self._m.beliefs.recall(shown.envelope, now)
-        if isinstance(verdict, Rejection) and not is_last_good(self._m.beliefs, verdict):
-            self.take_away(namespace)
+        if not isinstance(verdict, Rejection):
+            return
+        if not is_last_good(self._m.beliefs, verdict):
+            self._lose(namespace, now)
+        elif not is_for_lack_of_claims(self._m.beliefs, verdict):
+            # Of an epoch that is over: it stays until something newer comes, and no longer.
+            self._end_bad_hold(namespace, now)
+
+    def _end_bad_hold(self, namespace: str, now: Now) -> None:
+        held_back = self.end_hold(namespace, "its epoch is over")
+        if held_back is not None:
+            self.apply_newest(held_back, now)
+
+    def _lose(self, namespace: str, now: Now) -> None:
+        """What consumers read is no good any more; where it was put back, the newest may be."""
+        held_back = self._m.holdbacks.find(namespace)
+        self.take_away(namespace)
+        if held_back is not None:
+            self.apply_newest(held_back, now)
 
 
 def _is_head(head: Head | None, verified: VerifiedManifest) -> TypeGuard[Head]:

@@ -66,7 +66,10 @@ class Awaiting:
         if at_least is not None and order < at_least:
             return _not_yet(namespace, order, f"{order} is in use, {at_least} is waited for")
         if must_be_usable:
-            permit = self._permits.decide(READ, head, shown, now, names_artifact=True)
+            is_held_back = self._m.holdbacks.find(namespace) is not None
+            permit = self._permits.decide(
+                READ, head, shown, now, names_artifact=True, is_held_back=is_held_back
+            )
             if not permit.allowed:
                 reason = f"{order} is in use, and not usable: {permit.reason}"
                 return _not_yet(namespace, order, reason)

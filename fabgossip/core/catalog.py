@@ -71,6 +71,8 @@ class HeadState(Word):
     """Its content is held and is the local state of the namespace, or staged for its consumer."""
     UNAPPLIED = "unapplied"
     """Its content is held; switching to it failed and is tried again."""
+    HELD_BACK = "held_back"
+    """Its content is held; an operator put local software back to an older version."""
     WITHHELD = "withheld"
     """Its content is held, and so old that the signed policy keeps it from consumers."""
     INVALID = "invalid"
@@ -99,6 +101,7 @@ HOLDING_STATES: Final = frozenset(
         HeadState.APPLYING,
         HeadState.UNAPPLIED,
         HeadState.CURRENT,
+        HeadState.HELD_BACK,
         HeadState.WITHHELD,
     }
 )

@@ -105,7 +105,10 @@ class Durability:
         """Try once more what the disk refused, unless it holds no more."""
         unkept, self._unkept = self._unkept, []
         for changes in unkept:
-            is_overtaken = any(self._m.beliefs.is_overtaken(one) for one in changes)
+            is_overtaken = any(
+                self._m.beliefs.is_overtaken(one) or self._m.holdbacks.is_overtaken(one)
+                for one in changes
+            )
             if not is_overtaken and not self._is_replaced(changes):
                 self.keep(*changes)
 

@@ -17,7 +17,7 @@ from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import ByeReason, Message, TrafficClass
 from fabgossip.model.mode import Permit
 from fabgossip.model.moment import Instant, UnixTime
-from fabgossip.model.persistence import Change, Pin
+from fabgossip.model.persistence import Change, HeldBack, Pin
 from fabgossip.model.scope import Audience
 
 
@@ -157,6 +157,9 @@ class Materialize:
     keep_versions: int = 0
     activate: bool = True
     """False stages the version beside `current`: what it does is for its consumer to start."""
+    is_kept: bool = False
+    """Back to a version whose folder is still there: its bytes are hashed again, where they lie,
+    before the link moves. The store need not hold its content."""
     purge: bool = False
     """With `order` None: the versions go too, not only the links to them."""
 
@@ -191,6 +194,8 @@ class Outcome(StrEnum):
     DECIDED = "decided"
     PINNED = "pinned"
     UNPINNED = "unpinned"
+    HELD_BACK = "held_back"
+    RELEASED = "released"
     UNKNOWN = "unknown"
     TIMED_OUT = "timed_out"
     FAILED = "failed"
@@ -210,6 +215,8 @@ class Answer:
     """Of a `GateRequest`, whose outcome is `DECIDED`."""
     pin: Pin | None = None
     """Of a `PinRequest` or an `UnpinRequest`."""
+    held_back: HeldBack | None = None
+    """Of a `UseRequest` or a `ReleaseRequest`."""
 
 
 class Fact(StrEnum):
@@ -240,6 +247,8 @@ class Fact(StrEnum):
     STORAGE_TAKES = "storage_takes"
     PINNED = "pinned"
     UNPINNED = "unpinned"
+    HELD_BACK = "held_back"
+    RELEASED = "released"
     CONTENT_EVICTED = "content_evicted"
     CONTENT_DAMAGED = "content_damaged"
     SUBMITTED = "submitted"

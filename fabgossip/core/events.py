@@ -6,11 +6,12 @@ only as events.
 Must not know: how anything was read, received or measured.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType, TypeAlias
 
 from fabgossip.core.space import SpaceState
+from fabgossip.model.artifact import Order
 from fabgossip.model.authority import NodeIdentity, Opening
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.increments import AssemblyFault
@@ -18,6 +19,7 @@ from fabgossip.model.messages import Message
 from fabgossip.model.moment import Duration, UnixTime
 from fabgossip.model.persistence import (
     WHOLE_MEMORY,
+    HeldBack,
     PutCheckpoints,
     StoredFloor,
     StoredHead,
@@ -97,6 +99,8 @@ class Started:
     is_synchronized: bool = True
     """The kernel's word about its clock, as in `ClockChanged`."""
     pins: tuple[StoredPin, ...] = ()
+    held_back: tuple[HeldBack, ...] = ()
+    """What operators put back."""
     loose: tuple[tuple[ContentHash, int], ...] = ()
     """Contents that are held and their sizes, of which the disk does not say what they are."""
     put_away: tuple[tuple[str, bytes], ...] = ()
@@ -511,8 +515,36 @@ class UnpinRequest:
     pin_id: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseRequest:
+    """Put what local software reads in a namespace back to an older version, for so long."""
+
+    owner: str
+    reason: str
+    seconds: int
+    namespace: str
+    order: Order
+    envelope: bytes = field(repr=False)
+    """As it stands beside that version in the local state: evidence, to be judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseRequest:
+    """A namespace is put back no longer."""
+
+    owner: str
+    namespace: str
+
+
 Request: TypeAlias = (
-    SubmitRequest | FetchRequest | GrantedRequest | GateRequest | PinRequest | UnpinRequest
+    SubmitRequest
+    | FetchRequest
+    | GrantedRequest
+    | GateRequest
+    | PinRequest
+    | UnpinRequest
+    | UseRequest
+    | ReleaseRequest
 )
 
 

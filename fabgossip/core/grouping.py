@@ -22,6 +22,7 @@ from fabgossip.core.effects import Materialize, Persist
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.persistence import (
     DropHead,
+    DropHeldBack,
     DropIncrement,
     DropPin,
     PutCheckpoints,
@@ -31,6 +32,7 @@ from fabgossip.model.persistence import (
     PutFloor,
     PutGrantUse,
     PutHead,
+    PutHeldBack,
     PutIncrement,
     PutMemory,
     PutPin,
@@ -83,8 +85,10 @@ def extent_of_persist(effect: Persist) -> Extent:
         match change:
             case PutHead() | PutIncrement() | PutEvidence():
                 names.add(change.verified.manifest.namespace.text)
-            case PutFloor() | DropHead() | DropIncrement():
+            case PutFloor() | DropHead() | DropIncrement() | DropHeldBack():
                 names.add(change.namespace)
+            case PutHeldBack():
+                names.add(change.held_back.namespace)
             case PutGrantUse() | PutTimeFloor() | PutCheckpoints() | PutPin() | DropPin():
                 """Nothing that is applied rests on it."""
             case PutTrust() | PutRevoked() | PutClaimsSeen() | PutClockDoubt() | PutMemory():

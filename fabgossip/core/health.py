@@ -24,6 +24,7 @@ from fabgossip.core.problems import (
     audit_problem,
     certificate_problem,
     clone_problem,
+    hold_problem,
     problem,
     renewal_problem,
     shunned_problem,
@@ -42,6 +43,7 @@ from fabgossip.model.ids import (
 )
 from fabgossip.model.mode import Mode
 from fabgossip.model.moment import Now, UnixTime, elapsed, is_past, seconds_between
+from fabgossip.model.persistence import HeldBack
 from fabgossip.trust.modes import conditions_of
 
 PROBLEMS_MAX = 50
@@ -71,6 +73,7 @@ class NamespaceCounts:
     invalid: int
     withdrawn: int
     known: int
+    held_back: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +126,7 @@ def node_snapshot(
     retention: RetentionSnapshot,
     scrubbing: ScrubbingSnapshot,
     shunned: tuple[bytes, ...],
+    held_back: tuple[HeldBack, ...],
     now: Now,
 ) -> NodeSnapshot:
     """The node as it is now. Cost: O(heads)."""
@@ -142,7 +146,8 @@ def node_snapshot(
         stuck,
     )
     alarms = (*clones, *avoided, *(one for one in damage if one is not None))
-    problems = alarms + _problems(heads, beliefs, seen, fetching, now)
+    holds = _hold_problems(held_back, catalog, now)
+    problems = alarms + _problems(heads, beliefs, seen, fetching, now) + holds
     facts, counts = beliefs.facts, _counts(heads, now)
     return NodeSnapshot(
         node_id=node_id,
@@ -182,6 +187,17 @@ def _counts(heads: tuple[Head, ...], now: Now) -> NamespaceCounts:
         invalid=states.count("invalid"),
         withdrawn=states.count("withdrawn"),
         known=states.count("known"),
+        held_back=states.count("held_back"),
+    )
+
+
+def _hold_problems(
+    held_back: tuple[HeldBack, ...], catalog: Catalog, now: Now
+) -> tuple[Problem, ...]:
+    heads = [(one, catalog.find(one.namespace)) for one in held_back]
+    return tuple(
+        hold_problem(one, None if head is None else head.manifest.order, now.unix)
+        for one, head in heads
     )
 
 

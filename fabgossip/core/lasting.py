@@ -7,8 +7,9 @@ Must not know: heads, contents.
 """
 
 from fabgossip.core.beliefs import Beliefs
-from fabgossip.model.artifact import VerifiedManifest
+from fabgossip.model.artifact import Manifest, VerifiedManifest
 from fabgossip.model.moment import Now
+from fabgossip.model.scope import matches
 from fabgossip.trust.rejections import Rejection, RejectionCode
 
 
@@ -40,6 +41,12 @@ def is_last_good(beliefs: Beliefs, verdict: Rejection) -> bool:
     if verdict.code is RejectionCode.EPOCH_STALE:
         return True
     return is_for_lack_of_claims(beliefs, verdict)
+
+
+def is_for(manifest: Manifest, beliefs: Beliefs) -> bool:
+    """Whether it is for this node to apply."""
+    facts = beliefs.facts
+    return manifest.namespace.node_id == facts.own_node_id or matches(manifest.audience, facts.own)
 
 
 def is_for_lack_of_claims(beliefs: Beliefs, verdict: Rejection) -> bool:

@@ -18,6 +18,7 @@ from fabgossip.core.effects import Effect
 from fabgossip.core.fetching import Fetching
 from fabgossip.core.granted import GrantedFetches
 from fabgossip.core.grants import GrantUses
+from fabgossip.core.holdbacks import Holdbacks
 from fabgossip.core.holdings import NeighborHoldings
 from fabgossip.core.listings import Listings
 from fabgossip.core.neighbors import Neighbors
@@ -56,6 +57,7 @@ class Machines:
     dissemination: Dissemination
     fetching: Fetching
     granted: GrantedFetches
+    holdbacks: Holdbacks
     holdings: NeighborHoldings
     listings: Listings
     neighbors: Neighbors
@@ -106,6 +108,7 @@ def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:
         dissemination=Dissemination(config.dissemination),
         fetching=Fetching(config.fetching, config.recovery, setup.chance("fetching")),
         granted=GrantedFetches(beliefs, sessions, neighbors, placement, out),
+        holdbacks=Holdbacks(),
         holdings=holdings,
         listings=Listings(),
         neighbors=neighbors,

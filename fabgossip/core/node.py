@@ -152,6 +152,7 @@ class Node:
             self._rooms.contents,
             self._rooms.keeping,
             self._rooms.activation,
+            self._rooms.using,
         )
         self._replication = Replication(self._m, self._rooms.contents)
         self.view = View(self._m)
@@ -325,6 +326,9 @@ class Node:
         if self._rooms.keeping.waits_for(event.token):
             self._rooms.keeping.on_persisted(event.token, ok=event.ok)
             return
+        if self._rooms.using.waits_for(event.token):
+            self._rooms.using.on_persisted(event.token, now, ok=event.ok)
+            return
         if self._rooms.mending.waits_for(event.token):
             self._rooms.mending.on_persisted(now, ok=event.ok)
             return
@@ -468,6 +472,7 @@ class Node:
         self._timer(RefreshDue(), self._m.refresh.next_at(now.instant))
         self._rooms.withdrawing.on_expiry(now, EXPIRIES_PER_TURN_MAX)
         self._rooms.activation.withhold(now)
+        self._rooms.using.on_refresh(now)
         self._rooms.keeping.on_refresh(now)
         self._rooms.departing.on_refresh(now)
         self._rooms.contents.want_again(now)
@@ -494,7 +499,7 @@ class Node:
         for machine in (
             m.audits, m.catalog, m.chains, m.sessions, m.neighbors, m.dissemination, m.holdings,
             m.fetching, self._rooms.contents, m.beliefs, m.waiting, m.variants, m.uses, m.granted,
-            m.policing, m.slots, m.news, m.retention, m.scrubbing, m.telling, m.reconciliation,
-            m.recovery, self._comparing, self._replication,
+            m.policing, m.slots, m.news, m.retention, m.holdbacks, m.scrubbing, m.telling,
+            m.reconciliation, m.recovery, self._comparing, self._replication,
         ):  # fmt: skip
             machine.check()

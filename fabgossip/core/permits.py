@@ -47,7 +47,9 @@ _USABLE: Final = frozenset(
     {HeadState.CURRENT, HeadState.APPLYING, HeadState.HELD, HeadState.WITHHELD}
 )
 """What was put away for its age is judged by that, like any other."""
-_NOT_HERE: Final = frozenset({HeadState.BEHIND, HeadState.UNAPPLIED, HeadState.INVALID})
+_NOT_HERE: Final = frozenset(
+    {HeadState.BEHIND, HeadState.UNAPPLIED, HeadState.INVALID, HeadState.HELD_BACK}
+)
 """Consumers read the version before, if there is one."""
 _POLICY_MODES: Final = {
     Mode.PARTITIONED: DegradedMode.PARTITIONED,
@@ -72,14 +74,15 @@ class Permits:
         now: Now,
         *,
         names_artifact: bool,
+        is_held_back: bool = False,
     ) -> Permit:
         """Whether `action` may be done now, on the artifact named (`head` None: not known here), of
-        which consumers read `shown`."""
+        which consumers read `shown`, to which an operator put them back, or not."""
         risk = risk_of(action)
         if names_artifact and not self.is_ours(head):
             return self._not_ours(action, now)
         last_good = _last_good(head, shown, risk)
-        fault = self._artifact_fault(head, last_good, risk, now)
+        fault = self._artifact_fault(head, last_good, risk, now, is_held_back=is_held_back)
         if fault is not None:
             return self._no(action, now, *fault)
         permission = self._permission(action, risk, head, now)
@@ -91,7 +94,8 @@ class Permits:
             reason = permission.reason
             if last_good is not None and head is not None:
                 # Not a fault of this node alone: the newer one is announced, and not here yet.
-                reason = f"{reason}; {last_good.order} is in use, {head.manifest.order} not here"
+                newest = f"{head.manifest.order} {'held back' if is_held_back else 'not here'}"
+                reason = f"{reason}; {last_good.order} is in use, {newest}"
             return self._permit(action, now, PermitCode.ALLOWED_STALE, reason, manifest)
         return self._permit(action, now, PermitCode.ALLOWED, permission.reason, manifest)
 
@@ -115,7 +119,13 @@ class Permits:
         return head.is_durable and (own or matches(head.manifest.audience, facts.own))
 
     def _artifact_fault(
-        self, head: Head | None, last_good: Manifest | None, risk: Risk, now: Now
+        self,
+        head: Head | None,
+        last_good: Manifest | None,
+        risk: Risk,
+        now: Now,
+        *,
+        is_held_back: bool,
     ) -> tuple[PermitCode, str] | None:
         """Why the artifact itself forbids the action, whatever the mode."""
         manifest = _judged(head, last_good)
@@ -127,7 +137,9 @@ class Permits:
         is_usable = last_good is not None or head.state in _USABLE
         if not is_usable and not (is_low and head.state is HeadState.OUTDATED):
             return PermitCode.NOT_USABLE, f"it is {head.state.value}"
-        if not is_low and not _is_undoubted(head, last_good):
+        # What an operator put back was listed once, and is meant to be used.
+        is_meant = is_held_back and last_good is not None
+        if not is_low and not is_meant and not _is_undoubted(head, last_good):
             return PermitCode.NOT_USABLE, "it is disputed, or not listed as current"
         if is_past(manifest.refresh_by, now.unix):
             return self._age_fault(manifest, risk, now)

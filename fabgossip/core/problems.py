@@ -11,8 +11,10 @@ from typing import Final
 
 from fabgossip.core.events import AuditState
 from fabgossip.core.space import SpaceState, SpaceTrouble
+from fabgossip.model.artifact import Order
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import UnixTime, seconds_between
+from fabgossip.model.persistence import HeldBack
 
 CERTIFICATE_SHARE_LEFT: Final = 3
 """A certificate with this share of its life left is to be renewed (*start*): it is told of a third
@@ -43,6 +45,7 @@ class ProblemCode(StrEnum):
     REFUSED = "refused"
     OUTDATED = "outdated"
     WITHHELD = "withheld"
+    HELD_BACK = "held_back"
     AUDIT_STOPPED = "audit_stopped"
     AUDIT_DAMAGED = "audit_damaged"
     IDENTITY_CLONED = "identity_cloned"
@@ -167,6 +170,18 @@ def space_problem(space: SpaceState) -> Problem | None:
             )
             step = "dmesg, and what storage_failed says in the log of the daemon"
             return problem(ProblemCode.STORAGE_READ_ONLY, "", because, step)
+
+
+def hold_problem(held_back: HeldBack, newest: Order | None, now: UnixTime) -> Problem:
+    """Local software reads an older version, because somebody wants it to."""
+    waits = "" if newest is None else f", and {newest} waits"
+    left = age(max(0, seconds_between(now, held_back.until)))
+    because = (
+        f'{held_back.owner} put it back to {held_back.order}: "{held_back.reason}"; for {left} '
+        f"more at most{waits}"
+    )
+    step = f"fabgossip artifacts use {held_back.namespace} --release"
+    return problem(ProblemCode.HELD_BACK, held_back.namespace, because, step)
 
 
 def stuck_problem(space: SpaceState) -> Problem:

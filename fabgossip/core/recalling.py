@@ -22,6 +22,7 @@ from fabgossip.core.lasting import has_lost_trust, is_last_good, standing
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
 from fabgossip.core.recording import rejected
+from fabgossip.core.using import Using
 from fabgossip.model.artifact import ArtifactType, VerifiedManifest
 from fabgossip.model.ids import ManifestHash
 from fabgossip.model.moment import NEVER, Now
@@ -42,6 +43,7 @@ class Recalling:
         "_durability",
         "_following",
         "_m",
+        "_using",
     )
 
     def __init__(
@@ -55,6 +57,7 @@ class Recalling:
         disputes: Disputes,
         accepting: Accepting,
         following: Following,
+        using: Using,
     ) -> None:
         self._m = machines
         self._durability = durability
@@ -65,6 +68,7 @@ class Recalling:
         self._disputes = disputes
         self._accepting = accepting
         self._following = following
+        self._using = using
 
     def on_started(self, started: Started, now: Now) -> None:
         """Recall what the disk holds: trust first, then revocations, then the rest."""
@@ -88,6 +92,8 @@ class Recalling:
                 self._contents.on_held(content_hash, size, pinned.verified_at)
         for content_hash, held_bytes in started.loose:
             self._contents.on_held(content_hash, held_bytes, NEVER)
+        for held_back in started.held_back:
+            m.holdbacks.on_hold(held_back)  # before any head: the newest is not applied by a start
         evidence, sides = self._evidence(started, now), list[VerifiedManifest]()
         contents = {sha256(one).digest(): one for one in started.evidence_contents}
         visible = self._looked_at(started.visible, now)
@@ -114,6 +120,7 @@ class Recalling:
             self._activation.on_recalled(namespace, envelope, now)
         for namespace, envelope in self._looked_at(started.put_away, now):
             self._activation.on_recalled_away(namespace, envelope, now)
+        self._using.on_started(now)
         # Only now: after a new epoch the claims a node was enrolled with are of the past, and those
         # of its own snapshot count.
         refused = m.beliefs.on_own_claims(now)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from fabgossip.core.effects import Fact, Record
 from fabgossip.model.artifact import VerifiedManifest
+from fabgossip.model.persistence import HeldBack
 from fabgossip.trust.rejections import Blame, Rejection
 
 Fields: TypeAlias = tuple[tuple[str, str | int], ...]
@@ -24,6 +25,18 @@ def fields_of(verified: VerifiedManifest, source: str) -> Fields:
         ("version", manifest.config_version),
         ("content_hash", manifest.content_hash.hex()),
         ("source", source),
+    )
+
+
+def hold_fields(held_back: HeldBack, source: str) -> Fields:
+    """What names a hold; `source` says who did something about it."""
+    return (
+        ("source", source),
+        ("namespace", held_back.namespace),
+        ("epoch", held_back.order.epoch),
+        ("version", held_back.order.version),
+        ("until", held_back.until),
+        ("detail", held_back.reason),
     )
 
 

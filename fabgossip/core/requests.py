@@ -1,4 +1,5 @@
-"""What local software asks: submit, fetch, also under a grant, gate; and when each is answered.
+"""What local software asks: submit, fetch, also under a grant, pin, use, gate; and when each is
+answered.
 
 Decides: nothing its machines do not decide.
 Keeps: every request is answered once; a submit once its manifest and content are durable; the
@@ -17,17 +18,20 @@ from fabgossip.core.events import (
     GateRequest,
     GrantedRequest,
     PinRequest,
+    ReleaseRequest,
     RequestDue,
     RequestId,
     RequestMade,
     SubmitRequest,
     UnpinRequest,
+    UseRequest,
 )
 from fabgossip.core.intake import Intake
 from fabgossip.core.keeping import Keeping
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
 from fabgossip.core.permits import Permits
+from fabgossip.core.using import Using
 from fabgossip.core.wants import DISK_WAITS, FAILURE_CODES, Want, WantState
 from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import ContentHash
@@ -51,6 +55,7 @@ class Requests:
         "_permits",
         "_requests",
         "_submits",
+        "_using",
     )
 
     def __init__(
@@ -60,12 +65,14 @@ class Requests:
         contents: OwnContents,
         keeping: Keeping,
         activation: Activation,
+        using: Using,
     ) -> None:
         self._m = machines
         self._intake = intake
         self._contents = contents
         self._keeping = keeping
         self._activation = activation
+        self._using = using
         self._permits = Permits(machines.beliefs)
         self._submits: dict[RequestId, tuple[VerifiedManifest, Outcome]] = {}
         self._requests: dict[RequestId, ContentHash] = {}
@@ -83,6 +90,10 @@ class Requests:
                 self._keeping.on_pin(event.request, event.body, now)
             case UnpinRequest():
                 self._keeping.on_unpin(event.request, event.body)
+            case UseRequest():
+                self._using.on_use(event.request, event.body, now)
+            case ReleaseRequest():
+                self._using.on_release(event.request, event.body, now)
             case GateRequest():
                 self._on_gate(event.request, event.body, now)
             case _:
@@ -96,7 +107,17 @@ class Requests:
             head = next((one for one, verified in named if verified is one.verified), None)
         names_artifact = body.namespace is not None or body.content_hash is not None
         shown = None if head is None else self._activation.shown(head.manifest.namespace.text)
-        permit = self._permits.decide(body.action, head, shown, now, names_artifact=names_artifact)
+        is_held_back = (
+            head is not None and self._m.holdbacks.find(head.manifest.namespace.text) is not None
+        )
+        permit = self._permits.decide(
+            body.action,
+            head,
+            shown,
+            now,
+            names_artifact=names_artifact,
+            is_held_back=is_held_back,
+        )
         is_known = permit.action in RISKS
         fields = (
             # Names nobody knows are one subject: whoever makes them up would fill the log.

@@ -24,6 +24,7 @@ from fabgossip.core.machines import Machines
 from fabgossip.core.mending import Mending
 from fabgossip.core.own_contents import OwnContents
 from fabgossip.core.recalling import Recalling
+from fabgossip.core.using import Using
 from fabgossip.core.withdrawing import Withdrawing
 
 
@@ -42,6 +43,7 @@ class Rooms:
     keeping: Keeping
     mending: Mending
     recalling: Recalling
+    using: Using
     withdrawing: Withdrawing
 
 
@@ -70,6 +72,7 @@ def rooms_of(m: Machines) -> Rooms:
     )
     keeping = Keeping(m, durability, contents, activation)
     departing = Departing(m, contents, activation, keeping)
+    using = Using(m, durability, activation)
     return Rooms(
         activation=activation,
         announcing=announcing,
@@ -102,6 +105,8 @@ def rooms_of(m: Machines) -> Rooms:
             disputes=disputes,
             accepting=accepting,
             following=following,
+            using=using,
         ),
+        using=using,
         withdrawing=withdrawing,
     )

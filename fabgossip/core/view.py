@@ -19,7 +19,7 @@ from fabgossip.core.wants import EndedWant, Want
 from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import Instant, Now
-from fabgossip.model.persistence import KeptCheckpoint, Pin
+from fabgossip.model.persistence import HeldBack, KeptCheckpoint, Pin
 from fabgossip.trust.authorization import may_disclose
 from fabgossip.trust.facts import TrustFacts
 
@@ -47,6 +47,7 @@ class View:
             self._m.retention.snapshot(),
             self._m.scrubbing.snapshot(),
             self._m.shunned.digests(now.instant),
+            self._m.holdbacks.all(),
             now,
         )
 
@@ -100,6 +101,10 @@ class View:
     def pins_of(self, content_hash: ContentHash) -> tuple[Pin, ...]:
         """The explicit pins of a content."""
         return self._m.retention.pins_of(content_hash)
+
+    def held_back(self, namespace: str) -> HeldBack | None:
+        """What an operator put a namespace back to."""
+        return self._m.holdbacks.find(namespace)
 
     def last_good(self, head: Head) -> LastGood | None:
         """What became of the version before a head whose content nobody brought."""

@@ -18,7 +18,7 @@ from fabgossip.model.mode import Action, Mode
 from fabgossip.model.moment import Now, is_past, seconds_after
 from fabgossip.trust.modes import Circumstances
 
-_BY_POLICY: Final = Circumstances(policy=frozenset({Mode.PARTITIONED, Mode.STALE}))
+BY_POLICY: Final = Circumstances(policy=frozenset({Mode.PARTITIONED, Mode.STALE}))
 """A rule for the type is the policy's leave to go on, as for `keep-running`; a suspect clock cannot
 say how old a thing is."""
 
@@ -56,7 +56,7 @@ class Withholding:
         """What was put away and is not kept away by its age any more."""
         if not self._away:
             return ()
-        if not self._beliefs.may(Action.CONTINUE_LAST_GOOD, now, _BY_POLICY).allowed:
+        if not self._beliefs.may(Action.CONTINUE_LAST_GOOD, now, BY_POLICY).allowed:
             return ()
         policy = self._beliefs.policy
         return tuple(

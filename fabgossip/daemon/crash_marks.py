@@ -22,7 +22,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from fabgossip.core.effects import Persist
-from fabgossip.core.events import Event, MessageReceived, RequestMade, SubmitRequest
+from fabgossip.core.events import (
+    Event,
+    MessageReceived,
+    RequestMade,
+    SubmitRequest,
+    UseRequest,
+)
 from fabgossip.model.ids import HASH_BYTES
 from fabgossip.model.messages import Announce, Chain, Heads, Manifests, Message
 from fabgossip.model.moment import Duration, UnixTime, seconds_between
@@ -162,7 +168,7 @@ def envelopes_in(event: Event) -> tuple[bytes, ...]:
     """The envelopes that an event brings to be judged."""
     if isinstance(event, MessageReceived):
         return envelopes_of(event.message)
-    if isinstance(event, RequestMade) and isinstance(event.body, SubmitRequest):
+    if isinstance(event, RequestMade) and isinstance(event.body, SubmitRequest | UseRequest):
         return (event.body.envelope,)
     return ()
 

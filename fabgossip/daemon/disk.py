@@ -24,7 +24,7 @@ from fabgossip.core.events import FetchFailure
 from fabgossip.core.grouping import Extent, extent_of, extent_of_persist, next_group
 from fabgossip.core.space import DiskUsage, Space, SpaceLimits, SpaceState
 from fabgossip.errors import NoSpaceError, StorageError, WireError
-from fabgossip.model.artifact import INLINE_BYTES_MAX, TYPE_RULES
+from fabgossip.model.artifact import INLINE_BYTES_MAX, TYPE_RULES, Order
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.moment import Instant
 from fabgossip.storage.contents import ContentFiles, IncomingContent
@@ -392,6 +392,8 @@ class Disk:
         if effect.order is None or effect.manifest is None:
             self._local.withdraw(effect.namespace, purge=effect.purge)
             return None
+        if effect.is_kept:
+            return self._kept_version(effect, opened)
         manifest = effect.manifest
         row = self._index.content(manifest.content_hash)
         if row is None:
@@ -415,6 +417,31 @@ class Disk:
             activate=effect.activate,
         )
 
+    def _kept_version(self, effect: Materialize, opened: ExitStack) -> LocalVersion:
+        """What to switch back to: the content in its own folder, open."""
+        assert effect.order is not None
+        assert effect.manifest is not None
+        source = self._local.open_kept(effect.namespace, effect.order)
+        opened.callback(os.close, source)
+        is_read = has_settings(effect.manifest.artifact_type)
+        return LocalVersion(
+            manifest=effect.manifest,
+            envelope=effect.envelope,
+            source=source,
+            settings=_settings(effect, _whole(source)) if is_read else None,
+            keep_versions=effect.keep_versions,
+            activate=effect.activate,
+            is_kept=True,
+        )
+
+    def kept_versions(self, namespace: str) -> tuple[tuple[Order, bytes], ...]:
+        """The versions of a namespace that local software could be put back to, oldest first, and
+        the envelope of each; none where the folder cannot be read. Blocks; from any thread."""
+        try:
+            return self._local.kept(namespace)
+        except OSError:
+            return ()
+
 
 def drop_loose(index: NodeIndex, files: ContentFiles, marked: Iterable[ContentHash]) -> None:
     """Remove the bytes of marked contents that have no row, then the marks. Blocks.
@@ -430,6 +457,10 @@ def drop_loose(index: NodeIndex, files: ContentFiles, marked: Iterable[ContentHa
 
 def _unheard(_: bool, /) -> None:  # noqa: FBT001  # the outcome of one disk job, given by position
     """Nobody waits for a removal: what is left is an orphan, removed at the next start."""
+
+
+def _whole(descriptor: int) -> bytes:
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
 
 def _settings(effect: Materialize, content: bytes) -> bytes | None:

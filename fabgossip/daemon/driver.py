@@ -84,6 +84,7 @@ from fabgossip.daemon.logs import Log, LogLevel
 from fabgossip.daemon.sending import Sending
 from fabgossip.daemon.tls import TlsStream
 from fabgossip.daemon.transfers import Submission, Transfers
+from fabgossip.model.artifact import Order
 from fabgossip.model.authority import NodeIdentity, TrustBundle
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import (
@@ -320,6 +321,11 @@ class Driver:
         self._fact_recorded = trio.Event()
         self._world.audit.record(effect)
         self._world.log.emit(effect.fact.value, RULES[effect.fact].level, effect.fields)
+
+    async def kept_versions(self, namespace: str) -> tuple[tuple[Order, bytes], ...]:
+        """The versions of a namespace of the catalog whose folders are still in `local/`, oldest
+        first, and the envelope of each."""
+        return await trio.to_thread.run_sync(self._world.disk.kept_versions, namespace)
 
     async def next_fact(self) -> None:
         """Wait until something is recorded."""

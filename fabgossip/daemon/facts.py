@@ -57,6 +57,8 @@ RULES: Final[dict[Fact, Rule]] = {
     Fact.STORAGE_REFUSES: Rule(LogLevel.ERROR, Keep.FOLDED),
     Fact.PINNED: Rule(LogLevel.INFO, Keep.EACH, "pin"),
     Fact.UNPINNED: Rule(LogLevel.INFO, Keep.EACH, "unpin"),
+    Fact.HELD_BACK: Rule(LogLevel.WARNING, Keep.EACH, "hold back"),
+    Fact.RELEASED: Rule(LogLevel.INFO, Keep.EACH, "release"),
     Fact.CONTENT_DAMAGED: Rule(LogLevel.ERROR, Keep.EACH),
     Fact.CONTENT_EVICTED: Rule(LogLevel.INFO, Keep.FOLDED),
     Fact.STORAGE_TAKES: Rule(LogLevel.WARNING, Keep.FOLDED),

@@ -13,13 +13,18 @@ from fabgossip.core.events import (
     FetchRequest,
     GrantedRequest,
     PinRequest,
+    ReleaseRequest,
     SubmitRequest,
     UnpinRequest,
+    UseRequest,
 )
 from fabgossip.daemon.conversations import RefusedError, Reply, Request
 from fabgossip.daemon.driver import Driver
 from fabgossip.daemon.submissions import SubmitBody, length_in, submit_s
+from fabgossip.daemon.views import held_back as hold_view
 from fabgossip.daemon.views import pin as pin_view
+from fabgossip.errors import ModelError
+from fabgossip.model.artifact import Order, parse_order
 from fabgossip.model.envelope import ENVELOPE_BYTES_MAX
 
 FETCH_TIMEOUT_MS_MAX: Final = 600_000
@@ -58,12 +63,9 @@ class Orders:
         content_hash = request.content_hash()
         if (content_hash is None) == (namespace is None):
             raise RefusedError(400, "query", "exactly one of content_hash and namespace is needed")
-        reason = request.query.get("reason", "")
-        if not 0 < len(reason) <= REASON_MAX or not reason.isprintable():
-            raise RefusedError(400, "reason", f"a reason of at most {REASON_MAX} characters")
         body = PinRequest(
             owner=_owner(request),
-            reason=reason,
+            reason=_reason(request),
             seconds=request.number("seconds", PIN_S, PIN_S_MAX),
             content_hash=content_hash,
             namespace=namespace,
@@ -74,6 +76,37 @@ class Orders:
         """`DELETE /v1/pins?pin=`."""
         body = UnpinRequest(pin_id=request.number("pin", 0, PIN_ID_MAX))
         return _pin_reply(await self._driver.ask(self._driver.next_request(), body))
+
+    async def on_use(self, request: Request) -> Reply:
+        """`POST /v1/use?namespace=&version=&reason=&seconds=`."""
+        namespace, order = self._used_namespace(request), _order(request)
+        reason = _reason(request)
+        seconds = request.number("seconds", PIN_S, PIN_S_MAX)
+        # Only of a name that a verified manifest has a path is made.
+        is_known = self._driver.node.view.find(namespace) is not None
+        kept = dict(await self._driver.kept_versions(namespace)) if is_known else {}
+        if order not in kept:
+            raise RefusedError(404, "unknown", _not_kept(namespace, order, tuple(kept)))
+        body = UseRequest(
+            owner=_owner(request),
+            reason=reason,
+            seconds=seconds,
+            namespace=namespace,
+            order=order,
+            envelope=kept[order],
+        )
+        return _use_reply(await self._driver.ask(self._driver.next_request(), body))
+
+    async def on_release(self, request: Request) -> Reply:
+        """`DELETE /v1/use?namespace=`."""
+        body = ReleaseRequest(owner=_owner(request), namespace=self._used_namespace(request))
+        return _use_reply(await self._driver.ask(self._driver.next_request(), body))
+
+    def _used_namespace(self, request: Request) -> str:
+        namespace = request.namespace(self._driver.node.view.trust.bundle.prefix)
+        if namespace is None:
+            raise RefusedError(400, "query", "namespace is needed")
+        return namespace
 
     async def on_granted(self, request: Request) -> Reply:
         """`POST /v1/granted?timeout_ms=`: grant, then envelope of the artifact; the header says
@@ -137,12 +170,35 @@ def _owner(request: Request) -> str:
     return f"uid:{request.caller.uid}"
 
 
+def _reason(request: Request) -> str:
+    """For whoever wonders later."""
+    reason = request.query.get("reason", "")
+    if not 0 < len(reason) <= REASON_MAX or not reason.isprintable():
+        raise RefusedError(400, "reason", f"a reason of at most {REASON_MAX} characters")
+    return reason
+
+
+def _not_kept(namespace: str, order: Order, kept: tuple[Order, ...]) -> str:
+    if not kept:
+        return f"{namespace}: no version of it is in local/ on this node"
+    return f"{namespace}: {order} is not kept in local/; kept are: {', '.join(map(str, kept))}"
+
+
+def _order(request: Request) -> Order:
+    try:
+        return parse_order(request.query.get("version", ""))
+    except ModelError as error:
+        raise RefusedError(400, "query", f"version: {error}") from error
+
+
 _CODES: Final = {
     Outcome.ADMITTED: 200,
     Outcome.ALREADY_CURRENT: 200,
     Outcome.HELD: 200,
     Outcome.PINNED: 200,
     Outcome.UNPINNED: 200,
+    Outcome.HELD_BACK: 200,
+    Outcome.RELEASED: 200,
     Outcome.DELIVERED: 200,
     Outcome.DECIDED: 200,
     Outcome.REFUSED: 422,
@@ -155,6 +211,12 @@ _CODES: Final = {
 def _pin_reply(answer: Answer) -> Reply:
     reply = _reply(answer)
     return reply if answer.pin is None else replace(reply, body=reply.body | pin_view(answer.pin))
+
+
+def _use_reply(answer: Answer) -> Reply:
+    reply = _reply(answer)
+    held_back = answer.held_back
+    return reply if held_back is None else replace(reply, body=reply.body | hold_view(held_back))
 
 
 def _reply(answer: Answer) -> Reply:

@@ -77,6 +77,7 @@ class StateFolder:
             visible=self.local.visible(),
             put_away=self.local.put_away(),
             pins=self.index.pins(),
+            held_back=self.index.held_back(),
         )
 
     def close(self) -> None:

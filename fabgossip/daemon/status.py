@@ -132,6 +132,12 @@ def _routes(questions: Questions, waits: Waits, orders: Orders) -> _Routes:
             query=("content_hash", "namespace", "reason", "seconds"),
         ),
         ("DELETE", "/v1/pins"): _Route(orders.on_unpin, is_operate=True, query=("pin",)),
+        ("POST", "/v1/use"): _Route(
+            orders.on_use,
+            is_operate=True,
+            query=("namespace", "version", "reason", "seconds"),
+        ),
+        ("DELETE", "/v1/use"): _Route(orders.on_release, is_operate=True, query=("namespace",)),
         ("POST", "/v1/fetch"): _Route(
             orders.on_fetch, is_operate=True, query=("content_hash", "namespace", "timeout_ms")
         ),

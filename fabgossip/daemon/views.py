@@ -27,7 +27,7 @@ from fabgossip.model.ids import BootId
 from fabgossip.model.messages import PROTOCOL
 from fabgossip.model.mode import Permit
 from fabgossip.model.moment import Now, UnixTime, elapsed
-from fabgossip.model.persistence import KeptCheckpoint, Pin
+from fabgossip.model.persistence import HeldBack, KeptCheckpoint, Pin
 from fabgossip.storage.records import parse_line
 
 
@@ -118,6 +118,7 @@ def _namespaces(snapshot: NodeSnapshot) -> dict[str, object]:
         "invalid": counts.invalid,
         "withdrawn": counts.withdrawn,
         "known": counts.known,
+        "held_back": counts.held_back,
         "last_change_at": rfc3339(snapshot.last_change_at),
     }
 
@@ -217,6 +218,7 @@ def artifact(driver: Driver, head: Head, now: Now) -> dict[str, object]:
     """One item of `GET /v1/artifacts`."""
     manifest = head.manifest
     last_good = driver.node.view.last_good(head)
+    hold = driver.node.view.held_back(manifest.namespace.text)
     return {
         "namespace": manifest.namespace.text,
         "family": manifest.artifact_type.value,
@@ -235,6 +237,17 @@ def artifact(driver: Driver, head: Head, now: Now) -> dict[str, object]:
         "current_at": rfc3339(head.current_since),
         "source": head.source,
         "last_good": None if last_good is None else _last_good(last_good),
+        "held_back": None if hold is None else held_back(hold),
+    }
+
+
+def held_back(one: HeldBack) -> dict[str, object]:
+    """To which older version an operator put what local software reads, and until when."""
+    return {
+        "order": str(one.order),
+        "owner": one.owner,
+        "reason": one.reason,
+        "until": rfc3339(one.until),
     }
 
 

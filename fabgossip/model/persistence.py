@@ -241,6 +241,36 @@ class StoredPin:
     verified_at: UnixTime = NEVER
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldBack:
+    """An operator put back what local software reads in a namespace, until a time."""
+
+    namespace: str
+    order: Order
+    """Of the version that is read instead of a newer one."""
+    envelope: bytes = field(repr=False)
+    """Of that version, to be judged again at every start."""
+    before: ManifestHash | None
+    """What was read until then, and may be read again once this ends."""
+    owner: str
+    reason: str
+    until: UnixTime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutHeldBack:
+    """Keep what a namespace was put back to, instead of what it was put back to before."""
+
+    held_back: HeldBack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropHeldBack:
+    """Forget that a namespace was put back."""
+
+    namespace: str
+
+
 WHOLE_MEMORY: Final = StoredMemory()
 """Of a node that starts anew and has forgotten nothing."""
 
@@ -261,4 +291,6 @@ Change: TypeAlias = (
     | PutCheckpoints
     | PutPin
     | DropPin
+    | PutHeldBack
+    | DropHeldBack
 )

@@ -46,7 +46,13 @@ from fabgossip.model.messages import (
     Roots,
     TrafficClass,
 )
-from fabgossip.model.persistence import Change, PutEvidence
+from fabgossip.model.persistence import (
+    Change,
+    DropHeldBack,
+    HeldBack,
+    PutEvidence,
+    PutHeldBack,
+)
 from fabgossip.model.scope import Audience
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.kept import Local
@@ -254,7 +260,7 @@ class Applied:
 
 
 class Floors:
-    """S6: a floor never sinks."""
+    """S6: a floor never sinks, and nothing older is applied but what an operator put back."""
 
     def __init__(self, ledger: Ledger, docket: Docket) -> None:
         self._ledger = ledger
@@ -263,6 +269,24 @@ class Floors:
         self._highest: dict[tuple[int, str], Order] = {}
         self._shown: dict[tuple[int, str], Order] = {}
         """The newest that consumers read."""
+        self._held_back: dict[tuple[int, str], Order] = {}
+        """What operators put back, as the disk has it."""
+
+    def on_committed(self, index: int, changes: tuple[Change, ...]) -> None:
+        """A transaction of the index is durable."""
+        for change in changes:
+            if isinstance(change, PutHeldBack):
+                self._hold(index, change.held_back)
+            elif isinstance(change, DropHeldBack):
+                self._held_back.pop((index, change.namespace), None)
+
+    def _hold(self, index: int, held_back: HeldBack) -> None:
+        self._held_back[(index, held_back.namespace)] = held_back.order
+
+    def on_fell_back(self, index: int, held_back: Iterable[HeldBack]) -> None:
+        """The disk had lied: of what was put back it has these."""
+        for one in held_back:
+            self._hold(index, one)
 
     def on_durable_manifest(self, index: int, verified: VerifiedManifest, floor: Order) -> None:
         """A head and its floor are on the disk."""
@@ -281,7 +305,8 @@ class Floors:
         if local.newest is None:
             return
         before = self._shown.get((index, namespace), NO_ORDER)
-        if local.newest < min(floor, before):
+        is_put_back = local.current == self._held_back.get((index, namespace), NO_ORDER)
+        if local.newest < min(floor, before) and not is_put_back:
             detail = f"{namespace}: {local.newest} below {floor}, and below {before} before it"
             self._violated("applied", index, detail)
         self._shown[(index, namespace)] = max(before, local.newest)
@@ -298,7 +323,7 @@ class Floors:
 
     def on_wiped(self, index: int) -> None:
         """Its disk is another one."""
-        for known in (self._highest, self._shown):
+        for known in (self._highest, self._shown, self._held_back):
             for key in [one for one in known if one[0] == index]:
                 del known[key]
 

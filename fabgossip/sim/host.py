@@ -46,6 +46,8 @@ from fabgossip.core.events import (
     PeerLost,
     Persisted,
     PinRequest,
+    ReleaseRequest,
+    Request,
     RequestId,
     RequestMade,
     SpaceChanged,
@@ -56,6 +58,7 @@ from fabgossip.core.events import (
     Token,
     Unsent,
     Unwanted,
+    UseRequest,
 )
 from fabgossip.core.node import Node
 from fabgossip.core.rosters import Rosters
@@ -63,6 +66,7 @@ from fabgossip.core.setup import NodeSetup
 from fabgossip.core.space import SpaceState
 from fabgossip.core.view import View
 from fabgossip.errors import WireError
+from fabgossip.model.artifact import NO_ORDER
 from fabgossip.model.authority import NodeIdentity
 from fabgossip.model.ids import BOOT_ID_BYTES, BootId, ContentHash, NodeId
 from fabgossip.model.messages import (
@@ -84,6 +88,7 @@ from fabgossip.sim.clock import Clock
 from fabgossip.sim.codec import Codec
 from fabgossip.sim.disk import Done, SimDisk
 from fabgossip.sim.granted import GrantedTransfers
+from fabgossip.sim.kept import Local
 from fabgossip.sim.labor import HANDLE_NS, HANDSHAKE_NS, Labor
 from fabgossip.sim.network import End, Network, SentFrame
 from fabgossip.sim.streams import Streams
@@ -521,8 +526,34 @@ class Process:
 
     def pin(self, namespace: str) -> Happened:
         """Keep what a namespace has now, as `fabgossip artifacts pin` does."""
-        self._requests += 1
         body = PinRequest(owner="operator", reason="a scenario", seconds=PIN_S, namespace=namespace)
+        return self._ask(body)
+
+    def use(self, namespace: str) -> Happened:
+        """Put local software back to the version before what it reads, as `fabgossip artifacts use`
+        does."""
+        local = self._disk.local.get(namespace, Local())
+        older = [one for one in local.versions if one < (local.current or NO_ORDER)]
+        if not older:
+            return world_event(Kind.DROP, "nothing to go back to")
+        order = max(older)
+        body = UseRequest(
+            owner="operator",
+            reason="a scenario",
+            seconds=PIN_S,
+            namespace=namespace,
+            order=order,
+            envelope=local.envelopes[order],
+        )
+        return self._ask(body)
+
+    def release(self, namespace: str) -> Happened:
+        """And to the newest again."""
+        return self._ask(ReleaseRequest(owner="operator", namespace=namespace))
+
+    def _ask(self, body: Request) -> Happened:
+        """Ask for something whose answer nobody waits for."""
+        self._requests += 1
         request = RequestId(self._requests)
         return self._step(Kind.LOCAL, RequestMade(request=request, body=body))
 

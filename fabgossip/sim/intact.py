@@ -18,7 +18,18 @@ from fabgossip.core.events import Started
 from fabgossip.model.artifact import Order, chunk_size_of
 from fabgossip.model.ids import ContentHash, ManifestHash
 from fabgossip.model.messages import Holdings, HoldingsMode, Message
-from fabgossip.model.persistence import Change, DropHead, DropPin, Pin, PutHead, PutPin, PutRevoked
+from fabgossip.model.persistence import (
+    Change,
+    DropHead,
+    DropHeldBack,
+    DropPin,
+    HeldBack,
+    Pin,
+    PutHead,
+    PutHeldBack,
+    PutPin,
+    PutRevoked,
+)
 from fabgossip.sim.checkers import Docket
 from fabgossip.sim.kept import Kept, Local
 from fabgossip.sim.ledger import Ledger
@@ -30,6 +41,7 @@ class _Book:
     def __init__(self) -> None:
         self.heads: dict[str, ManifestHash] = {}
         self.pins: dict[int, Pin] = {}
+        self.held_back: dict[str, HeldBack] = {}
         self.revoked_epoch = 0
         self.revoked: set[tuple[int, bytes]] = set()
         self.shown: dict[str, Order | None] = {}
@@ -46,6 +58,10 @@ class _Book:
                 self.pins[change.pin.pin_id] = change.pin
             case DropPin():
                 self.pins.pop(change.pin_id, None)
+            case PutHeldBack():
+                self.held_back[change.held_back.namespace] = change.held_back
+            case DropHeldBack():
+                self.held_back.pop(change.namespace, None)
             case PutRevoked():
                 if change.epoch != self.revoked_epoch:
                     self.revoked_epoch, self.revoked = change.epoch, set()
@@ -76,7 +92,7 @@ class Survived:
         """The disk had lied: what it has now is what is held against it."""
         book = self._books[index] = _Book()
         book.heads = {name: one.manifest_hash for name, one in kept.heads.items()}
-        book.pins = dict(kept.pins)
+        book.pins, book.held_back = dict(kept.pins), dict(kept.held_back)
         book.revoked_epoch, book.revoked = kept.revoked_epoch, set(kept.revoked)
         book.shown = {name: local.newest for name, local in kept.local.items()}
 
@@ -97,6 +113,8 @@ class Survived:
             self._violated("revoked", index, "revocations")
         if {one.pin.pin_id: one.pin for one in started.pins} != book.pins:
             self._violated("pins", index, "pins")
+        if {one.namespace: one for one in started.held_back} != book.held_back:
+            self._violated("held back", index, "what was put back")
         for name, shown in local.items():
             self._check_shown(index, name, shown)
 

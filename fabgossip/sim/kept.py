@@ -7,7 +7,7 @@ Must not know: when anything is durable, why it is written.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
 
 from fabgossip.core.effects import Materialize
@@ -25,8 +25,10 @@ from fabgossip.model.moment import NEVER, UnixTime
 from fabgossip.model.persistence import (
     Change,
     DropHead,
+    DropHeldBack,
     DropIncrement,
     DropPin,
+    HeldBack,
     KeptCheckpoint,
     Pin,
     PutCheckpoints,
@@ -36,6 +38,7 @@ from fabgossip.model.persistence import (
     PutFloor,
     PutGrantUse,
     PutHead,
+    PutHeldBack,
     PutIncrement,
     PutMemory,
     PutPin,
@@ -60,11 +63,48 @@ class Local:
     """What stands beside each version, as a daemon keeps it."""
     current: Order | None = None
     staged: Order | None = None
+    previous: Order | None = None
+    """What was there before the newest switch; it is kept as long."""
 
     @property
     def newest(self) -> Order | None:
         """What consumers see, or may start."""
         return self.staged if self.current is None else self.current
+
+    def sound(self, order: Order, content_hash: ContentHash, envelope: bytes) -> bytes | None:
+        """The content of a version that is still there, None if it is not what was signed."""
+        content = self.versions.get(order)
+        if content is None or self.envelopes[order] != envelope:
+            return None
+        return content if sha256(content).digest() == content_hash else None
+
+    def show(self, order: Order, content: bytes, envelope: bytes, *, activate: bool) -> None:
+        """Point to a version, as the links of a daemon do."""
+        if self.envelopes.get(order, envelope) != envelope:
+            self._unlink(order)
+        self.versions[order], self.envelopes[order] = content, envelope
+        before = self.current if activate else self.staged
+        if activate:
+            self.current = order
+        else:
+            self.staged = order
+        if before not in (None, order):
+            self.previous = before
+
+    def _unlink(self, order: Order) -> None:
+        """Another statement of the same order takes its place."""
+        self.current = None if self.current == order else self.current
+        self.staged = None if self.staged == order else self.staged
+        self.previous = None if self.previous == order else self.previous
+
+    def drop_old(self, keep_versions: int) -> None:
+        """Of what nothing points to, as many stay as make up what is to be kept."""
+        linked = {self.current, self.staged, self.previous} - {None}
+        unlinked = sorted(one for one in self.versions if one not in linked)
+        spare = max(0, keep_versions - len(linked) + 1)
+        for order in unlinked[: max(0, len(unlinked) - spare)]:
+            del self.versions[order]
+            del self.envelopes[order]
 
 
 @dataclass
@@ -92,6 +132,7 @@ class Kept:
     rotten: set[ContentHash] = field(default_factory=set)
     """What the index says is held, and is gone."""
     pins: dict[int, Pin] = field(default_factory=dict)
+    held_back: dict[str, HeldBack] = field(default_factory=dict)
     verified: dict[ContentHash, UnixTime] = field(default_factory=dict)
     """When a content was found sound, if it was looked at since it came."""
     checkpoints: dict[NodeId, tuple[KeptCheckpoint, ...]] = field(default_factory=dict)
@@ -129,6 +170,7 @@ class Kept:
             ),
             memory=self._begin_start(),
             pins=tuple(self._stored_pin(self.pins[one]) for one in sorted(self.pins)),
+            held_back=tuple(self.held_back[name] for name in sorted(self.held_back)),
             evidence_contents=tuple(
                 content
                 for content in map(self.sound, sorted(set(self._evidence_named())))
@@ -238,6 +280,10 @@ class Kept:
                     self.pins[change.pin.pin_id] = change.pin
                 case DropPin():
                     self.pins.pop(change.pin_id, None)
+                case PutHeldBack():
+                    self.held_back[change.held_back.namespace] = change.held_back
+                case DropHeldBack():
+                    self.held_back.pop(change.namespace, None)
                 case PutCheckpoints():
                     self.checkpoints[change.node_id] = change.kept
                 case PutHead():
@@ -290,22 +336,17 @@ class Kept:
         if effect.order is None or effect.manifest is None:
             local.current = local.staged = None
             if effect.purge:
+                local.previous = None
                 local.versions.clear()
                 local.envelopes.clear()
             return True
         content = self.sound(effect.manifest.content_hash)
+        if effect.is_kept:
+            content = local.sound(effect.order, effect.manifest.content_hash, effect.envelope)
         if content is None:
             return False
-        local.versions[effect.order] = content
-        local.envelopes[effect.order] = effect.envelope
-        if effect.activate:
-            local.current = effect.order
-        else:
-            local.staged = effect.order
-        spare = sorted(one for one in local.versions if one not in (local.current, local.staged))
-        for order in spare[: max(0, len(spare) - effect.keep_versions)]:
-            del local.versions[order]
-            del local.envelopes[order]
+        local.show(effect.order, content, effect.envelope, activate=effect.activate)
+        local.drop_old(effect.keep_versions)
         return True
 
 
@@ -316,7 +357,7 @@ def _copied(value: object) -> object:
     if isinstance(value, set):
         return set(value)
     if isinstance(value, Local):
-        return Local(dict(value.versions), dict(value.envelopes), value.current, value.staged)
+        return replace(value, versions=dict(value.versions), envelopes=dict(value.envelopes))
     return value
 
 

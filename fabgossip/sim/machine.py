@@ -68,6 +68,18 @@ class Host:
             return world_event(Kind.DROP, "nobody to ask")
         return self.process.pin(namespace)
 
+    def use(self, namespace: str) -> Happened:
+        """Somebody at the machine puts a namespace back, if a process runs."""
+        if self.process is None:
+            return world_event(Kind.DROP, "nobody to ask")
+        return self.process.use(namespace)
+
+    def release(self, namespace: str) -> Happened:
+        """Somebody at the machine ends that, if a process runs."""
+        if self.process is None:
+            return world_event(Kind.DROP, "nobody to ask")
+        return self.process.release(namespace)
+
     def wipe(self) -> None:
         """The disk of a machine that is down is exchanged for an empty one."""
         assert self.process is None, "a running process keeps its disk"

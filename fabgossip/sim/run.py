@@ -332,6 +332,10 @@ class Run:
                 return self._host(act.node_id).enroll(self._authority.papers(act.node_id))
             case "pin":
                 return self._host(act.node_id).pin(f"{self._authority.prefix}/{act.namespace}")
+            case "use":
+                return self._host(act.node_id).use(f"{self._authority.prefix}/{act.namespace}")
+            case "release":
+                return self._host(act.node_id).release(f"{self._authority.prefix}/{act.namespace}")
             case _:
                 return self._take_away(act)
 

@@ -57,7 +57,7 @@ PUBLISHED_TYPES: Final = (
 """The other types are the control plane's own."""
 NODE_ACTS: Final = ("crash", "restart", "revoke_node", "change_claims", "enroll")
 PUBLICATION_ACTS: Final = ("revoke", "tombstone", "equivocate")
-LOCAL_ACTS: Final = ("pin",)
+LOCAL_ACTS: Final = ("pin", "use", "release")
 ROLE_ACTS: Final = ("rotate_key", "retire_key", "revoke_key")
 CLUSTER_ACTS: Final = ("open_epoch",)
 """What an act can be, by what it befalls."""

@@ -286,6 +286,7 @@ class Watch:
         """See `DiskTap`."""
         if index not in self._hostile:
             self.docket.now_ns = self._world.now_ns
+            self._floors.on_committed(index, changes)
             self._survived.on_committed(index, changes)
             self._permitted.on_committed(index, changes)
             self._anchored.on_committed(index, changes)
@@ -303,6 +304,7 @@ class Watch:
         if index in self._hostile:
             return
         self.wiped(index)
+        self._floors.on_fell_back(index, kept.held_back.values())
         self._survived.on_fell_back(index, kept)
         self._permitted.on_fell_back(index, kept)
         self._anchored.on_fell_back(index, kept)

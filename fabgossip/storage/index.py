@@ -23,8 +23,10 @@ from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
     DropHead,
+    DropHeldBack,
     DropIncrement,
     DropPin,
+    HeldBack,
     KeptCheckpoint,
     Pin,
     PutCheckpoints,
@@ -34,6 +36,7 @@ from fabgossip.model.persistence import (
     PutFloor,
     PutGrantUse,
     PutHead,
+    PutHeldBack,
     PutIncrement,
     PutMemory,
     PutPin,
@@ -56,7 +59,14 @@ from fabgossip.storage.rows import (
     PutVerified,
     Row,
 )
-from fabgossip.storage.schema import FROM_FIRST, FROM_SECOND, FROM_THIRD, SCHEMA, SCHEMA_VERSION
+from fabgossip.storage.schema import (
+    FROM_FIRST,
+    FROM_FOURTH,
+    FROM_SECOND,
+    FROM_THIRD,
+    SCHEMA,
+    SCHEMA_VERSION,
+)
 
 CHECKPOINT_BYTES: Final = 16 << 20
 COMMITS_PER_LOOK: Final = 64
@@ -97,9 +107,10 @@ ORDER BY increment.namespace, increment.epoch, increment.version, increment.mani
 """
 _STEPS: Final = {
     0: SCHEMA,
-    1: FROM_FIRST + FROM_SECOND + FROM_THIRD,
-    2: FROM_SECOND + FROM_THIRD,
-    3: FROM_THIRD,
+    1: FROM_FIRST + FROM_SECOND + FROM_THIRD + FROM_FOURTH,
+    2: FROM_SECOND + FROM_THIRD + FROM_FOURTH,
+    3: FROM_THIRD + FROM_FOURTH,
+    4: FROM_FOURTH,
 }
 """What makes today's tables of those of an earlier schema."""
 
@@ -305,6 +316,10 @@ class NodeIndex:
                 self._put_pin(row.pin)
             case DropPin():
                 self._db.execute("DELETE FROM pin WHERE pin_id = ?", (row.pin_id,))
+            case PutHeldBack():
+                self._put_held_back(row.held_back)
+            case DropHeldBack():
+                self._db.execute("DELETE FROM held_back WHERE namespace = ?", (row.namespace,))
             case PutContent():
                 self._filed_bytes -= self._filed_bytes_of(row.content_hash)
                 entry = (row.content_hash, row.size, row.inline)
@@ -343,6 +358,40 @@ class NodeIndex:
             )
             for row in rows
         )
+
+    def _put_held_back(self, one: HeldBack) -> None:
+        row = (
+            one.namespace,
+            one.order.epoch,
+            one.order.version,
+            one.envelope,
+            one.before,
+            one.owner,
+            one.reason,
+            one.until,
+        )
+        self._db.execute("INSERT OR REPLACE INTO held_back VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def held_back(self) -> tuple[HeldBack, ...]:
+        """What operators put back, in namespace order."""
+        return tuple(
+            HeldBack(
+                namespace=row[0],
+                order=Order(row[1], row[2]),
+                envelope=row[3],
+                before=None if row[4] is None else ManifestHash(row[4]),
+                owner=row[5],
+                reason=row[6],
+                until=UnixTime(row[7]),
+            )
+            for row in self._rows("SELECT * FROM held_back ORDER BY namespace")
+        )
+
+    def head_order(self, namespace: str) -> Order | None:
+        """The order of the head of a namespace, None where it has none."""
+        question = "SELECT epoch, version FROM head WHERE namespace = ? AND is_increment = 0"
+        rows = self._rows(question, namespace)
+        return Order(*rows[0]) if rows else None
 
     def _count_filed(self) -> int:
         found = self._rows(

@@ -12,13 +12,16 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from fabgossip.errors import StorageError
+from fabgossip.model.artifact import Order
 from fabgossip.model.ids import ContentHash, NodeId
+from fabgossip.model.persistence import HeldBack
 from fabgossip.storage.contents import INCOMING, OBJECTS, QUARANTINE, ContentFiles
 from fabgossip.storage.index import INDEX_NAME, NodeIndex, OtherSchemaError
 from fabgossip.storage.materialized import LOCAL
@@ -97,13 +100,27 @@ def _contents(folder: Path, *, hashes: bool) -> list[Finding]:
             if fault is not None:
                 raise StorageError(fault)
             filed, inline = index.filed(), index.count_inline()
+            held_back = [(one, index.head_order(one.namespace)) for one in index.held_back()]
     except OtherSchemaError as error:
         step = "start its daemon once, which carries it over"
         return [Finding(subject="index", grade=Grade.WARN, detail=str(error), next_step=step)]
     except StorageError as error:
         return [Finding(subject="index", grade=Grade.FAIL, detail=str(error), next_step=REBUILD)]
     found = [_ok("index", f"sound; {len(filed)} contents in files, {inline} inside")]
+    found += [_hold(one, newest) for one, newest in held_back]
     return found + _files(folder, filed, hashes=hashes)
+
+
+def _hold(held_back: HeldBack, newest: Order | None) -> Finding:
+    """Local software reads an older version, because somebody wants it to."""
+    until = datetime.fromtimestamp(held_back.until, tz=UTC).isoformat().replace("+00:00", "Z")
+    waits = "" if newest is None else f"; {newest} waits"
+    detail = (
+        f"{held_back.namespace}: {held_back.owner} put it back to {held_back.order} until {until}: "
+        f'"{held_back.reason}"{waits}'
+    )
+    step = f"fabgossip artifacts use {held_back.namespace} --release, once its daemon runs"
+    return Finding(subject="held_back", grade=Grade.WARN, detail=detail, next_step=step)
 
 
 def _files(folder: Path, filed: dict[ContentHash, int], *, hashes: bool) -> list[Finding]:

@@ -50,11 +50,13 @@ class LocalVersion:
     manifest: Manifest
     envelope: bytes
     source: int | bytes
-    """A descriptor of the content, or its bytes."""
+    """A descriptor of the content, or its bytes; of a kept version, of the file in its folder."""
     settings: bytes | None
     """The opaque part of a snapshot, a file of its own."""
     keep_versions: int
     activate: bool
+    is_kept: bool = False
+    """Its folder is there, and only the link is to move, if every byte in it is what was signed."""
 
     @property
     def namespace(self) -> str:
@@ -143,6 +145,8 @@ class LocalState:
         name = version.name
         self._refuse_links(folder / name)
         is_built = _is_built(folder / name, version.envelope)
+        if version.is_kept:
+            _check_kept(folder / name, version)
         if _target(folder / version.link) == name and is_built:
             switch.is_over = True
             return
@@ -169,6 +173,21 @@ class LocalState:
         failed = self._syncing.sync_folders(one.folder for one in under_way)
         for one in under_way:
             one.fault = failed.get(one.folder)
+
+    def kept(self, namespace: str) -> tuple[tuple[Order, bytes], ...]:
+        """The versions of a namespace that are still there, oldest first, and the envelope beside
+        each. `namespace` is one that a verified manifest has: a path is made of it. Raises
+        `OSError`."""
+        folder = self.folder_of(namespace)
+        self._refuse_links(folder)
+        found = [(order, _envelope_of(folder / name)) for order, name in _versions_in(folder)]
+        return tuple((order, envelope) for order, envelope in found if envelope)
+
+    def open_kept(self, namespace: str, order: Order) -> int:
+        """A descriptor of the content of a version that is still there; raises `OSError`."""
+        folder = self.folder_of(namespace) / f"v{order}"
+        self._refuse_links(folder)
+        return os.open(folder / "content", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def visible(self) -> tuple[tuple[str, bytes], ...]:
         """Namespace and envelope of everything `current` and `staged` point to, in order; an empty
@@ -230,12 +249,7 @@ class LocalState:
         folder = switch.folder
         _remove_leavings(folder)
         linked = {_target(folder / link) for link in _LINKS}
-        versions = sorted(
-            (Order(int(found[1]), int(found[2])), one)
-            for one in folder.iterdir()
-            if (found := _VERSION.fullmatch(one.name)) and not one.is_symlink()
-        )
-        unlinked = [one for _, one in versions if one.name not in linked]
+        unlinked = [folder / name for _, name in _versions_in(folder) if name not in linked]
         spare = max(0, switch.version.keep_versions - sum(name is not None for name in linked) + 1)
         for one in unlinked[: len(unlinked) - spare] if spare else unlinked:
             self._remove(one)
@@ -281,6 +295,32 @@ def _write_version(switch: _Switch) -> None:
     _write_hashed(switch, "manifest.json", _manifest_json(version.manifest))
     if version.settings is not None:
         _write_hashed(switch, "settings", version.settings)
+
+
+def _check_kept(folder: Path, version: LocalVersion) -> None:
+    """Local software is shown nothing that was changed since it was written; raises
+    `StorageError`."""
+    digest, source = sha256(), version.source
+    for part in (source,) if isinstance(source, bytes) else _parts_of(source):
+        digest.update(part)
+    settings = folder / "settings"
+    is_whole = (
+        digest.digest() == version.manifest.content_hash
+        and _is_built(folder, version.envelope)
+        and (settings.read_bytes() if settings.exists() else None) == version.settings
+    )
+    if not is_whole or any(one.is_symlink() for one in folder.iterdir()):
+        raise StorageError(f"{folder}: is not what was signed any more")
+
+
+def _versions_in(folder: Path) -> list[tuple[Order, str]]:
+    """The versions of a namespace and the names of their folders, oldest first; raises
+    `OSError`."""
+    return sorted(
+        (Order(int(found[1]), int(found[2])), one.name)
+        for one in (folder.iterdir() if folder.is_dir() else ())
+        if (found := _VERSION.fullmatch(one.name)) and not one.is_symlink()
+    )
 
 
 def _link(switch: _Switch) -> None:

@@ -7,7 +7,7 @@ Must not know: who writes a row, what it means.
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE head (
@@ -46,6 +46,11 @@ CREATE TABLE pin (
     pin_id INTEGER PRIMARY KEY, content_hash BLOB NOT NULL, namespace TEXT NOT NULL,
     owner TEXT NOT NULL, reason TEXT NOT NULL, until INTEGER NOT NULL
 );
+CREATE TABLE held_back (
+    namespace TEXT PRIMARY KEY, epoch INTEGER NOT NULL, version INTEGER NOT NULL,
+    envelope BLOB NOT NULL, before BLOB,
+    owner TEXT NOT NULL, reason TEXT NOT NULL, until INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE revoked (
     kind INTEGER NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, value)
 ) WITHOUT ROWID;
@@ -84,3 +89,11 @@ CREATE TABLE pin (
 """
 """What schema 3 lacks: when contents were hashed at rest, the sizes of files without a look at
 every row, and pins."""
+FROM_FOURTH: Final = """
+CREATE TABLE held_back (
+    namespace TEXT PRIMARY KEY, epoch INTEGER NOT NULL, version INTEGER NOT NULL,
+    envelope BLOB NOT NULL, before BLOB,
+    owner TEXT NOT NULL, reason TEXT NOT NULL, until INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+"""What schema 4 lacks: the versions operators put back."""

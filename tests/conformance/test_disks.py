@@ -32,7 +32,14 @@ from fabgossip.model.artifact import Order
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import TrafficClass
 from fabgossip.model.moment import Instant, UnixTime
-from fabgossip.model.persistence import DropPin, PutHead, PutPin, StoredPin
+from fabgossip.model.persistence import (
+    DropHeldBack,
+    DropPin,
+    PutHead,
+    PutHeldBack,
+    PutPin,
+    StoredPin,
+)
 from fabgossip.sim.disk import COSTS, FULL_BYTES, LOOK_NS, ROOMY_BYTES, SimDisk
 from fabgossip.sim.network import Network
 from fabgossip.sim.paths import Paths
@@ -43,6 +50,7 @@ from fabgossip.sim.world import World
 from fabgossip.storage.contents import ContentFiles
 from fabgossip.storage.syncing import Syncing
 from tests.core.artifacts import Artifact, artifact, routes
+from tests.core.test_holdbacks import held_back
 from tests.core.test_retention import pin as pin_of
 from tests.sim.test_disk import Nobody
 
@@ -346,6 +354,117 @@ def test_both_disks_remember_pins_and_keep_what_they_are_for(tmp_path: Path) -> 
     world.run(LOOK_NS, lambda *_: None)
     assert simulated_disk.started().pins == expected
     assert list(simulated_disk.contents) == [one.content_hash]
+
+
+class _Both:
+    """A daemon's disk and a simulated one, told the same in turn."""
+
+    def __init__(self, state: StateFolder) -> None:
+        self._state = state
+        self._real = state.new_disk()
+        self._world = World()
+        self._simulated = SimDisk(self._world, 1, COSTS["instant"], Nobody(), Stream(1), {})
+
+    def store(self, one: Artifact) -> None:
+        self._real.store_small(one.content_hash, one.content, lambda _: None)
+        self._simulated.store(one.content_hash, one.content, nothing)
+        self._write()
+
+    def drop(self, one: Artifact) -> None:
+        self._real.remove(Remove(content_hash=one.content_hash))
+        self._simulated.remove(Remove(content_hash=one.content_hash))
+        self._write()
+
+    def spoil(self, one: Artifact) -> None:
+        """The content in the folder of a version is another."""
+        name, order = one.manifest.namespace.text, one.manifest.order
+        path = self._state.local.folder_of(name) / f"v{order}" / "content"
+        path.unlink()
+        path.write_bytes(b"other")
+        self._simulated.local[name].versions[order] = b"other"
+
+    def switched(self, effect: Materialize) -> bool:
+        """Whether both switched, and then show and keep the same."""
+        answers: list[bool] = []
+
+        def hear(ok: bool) -> Happened:  # noqa: FBT001  # as the disk calls it
+            answers.append(ok)
+            return nothing(ok)
+
+        self._real.materialize(effect, answers.append)
+        self._simulated.materialize(effect, hear)
+        self._write()
+        real, simulated = answers
+        assert real == simulated
+        local = self._simulated.local[effect.namespace]
+        folder = self._state.local.folder_of(effect.namespace)
+        links = [
+            os.readlink(folder / link) if (folder / link).is_symlink() else None
+            for link in ("current", "previous")
+        ]
+        assert links == [
+            None if one is None else f"v{one}" for one in (local.current, local.previous)
+        ]
+        kept = self._real.kept_versions(effect.namespace)
+        assert kept == tuple(sorted(local.envelopes.items()))
+        return real
+
+    def _write(self) -> None:
+        while not self._real.is_idle:
+            for done, ok in self._real.write_next():
+                done(ok)
+        self._world.run(self._world.now_ns + LOOK_NS, lambda *_: None)
+
+
+def test_both_disks_go_back_to_a_kept_version_without_the_store_and_to_no_other(
+    tmp_path: Path,
+) -> None:
+    """Its content left the store when it was replaced; what is not there any more, or is not what
+    was signed, is not shown; and both keep the same versions whatever way the links went."""
+
+    def back(one: Artifact) -> Materialize:
+        return replace(switch(one), keep_versions=2, is_kept=True)
+
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
+        both = _Both(state)
+        for one in SOME:
+            both.store(one)
+            assert both.switched(replace(switch(one), keep_versions=2))
+            both.drop(one)
+        assert not both.switched(back(SOME[1])), "it is not kept"
+        assert not both.switched(replace(switch(SOME[3]), keep_versions=2)), "not in the store"
+        assert both.switched(back(SOME[2]))
+        other = replace(back(SOME[3]), envelope=SOME[2].envelope)
+        assert not both.switched(other), "another envelope stands there"
+        both.spoil(SOME[3])
+        assert not both.switched(back(SOME[3]))
+        newest = routes(9)
+        both.store(newest)
+        assert both.switched(replace(switch(newest), keep_versions=2))
+        assert both.switched(back(SOME[2]))
+        assert both.switched(withdrawal(newest))
+        assert both.switched(back(newest))
+
+
+def test_both_disks_remember_what_was_put_back(tmp_path: Path) -> None:
+    rows = (held_back("a"), held_back("b"), held_back("b", 6))
+    changes = [Persist(token=Token(1), changes=(PutHeldBack(held_back=one),)) for one in rows]
+    ended = Persist(token=Token(1), changes=(DropHeldBack(namespace="a"),))
+    expected = (held_back("b", 6),)
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
+        disk = state.new_disk()
+        for change in (*changes, ended):
+            disk.persist(change, lambda _: None)
+        while not disk.is_idle:
+            disk.write_next()
+    with closing(StateFolder(tmp_path, OWN, Syncing())) as state:
+        assert state.begin(state.new_disk()).held_back == expected
+    world = World()
+    simulated_disk = SimDisk(world, 1, COSTS["instant"], Nobody(), Stream(1), {})
+    for change in (*changes, ended):
+        simulated_disk.persist(change, nothing)
+    world.run(LOOK_NS, lambda *_: None)
+    assert simulated_disk.started().held_back == expected
 
 
 @pytest.mark.parametrize("spoil", ["gone", "changed", "cut short"])

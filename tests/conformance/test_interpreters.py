@@ -5,6 +5,7 @@ A node that decides nothing wants one effect done; what it is told about it must
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -108,6 +109,10 @@ CASES: dict[str, tuple[Script, tuple[Event, ...]]] = {
     ),
     "a content that is not held cannot be switched to": (
         lambda _: (switch(),),
+        (Persisted(token=TOKEN, ok=False),),
+    ),
+    "a version that is not kept cannot be gone back to": (
+        lambda _: (replace(switch(), is_kept=True),),
         (Persisted(token=TOKEN, ok=False),),
     ),
     "a namespace that is not there is withdrawn": (

@@ -18,13 +18,16 @@ from fabgossip.model.ids import ContentHash
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
     Change,
+    DropHeldBack,
     PutEvidence,
     PutHead,
+    PutHeldBack,
     PutRevoked,
     PutTimeFloor,
     PutTrust,
 )
 from tests.core.artifacts import routes, tombstone
+from tests.core.test_holdbacks import held_back
 
 HASHES = [ContentHash(bytes([number]) * 32) for number in range(4)]
 
@@ -119,5 +122,9 @@ def test_what_may_withdraw_what_is_being_shown_waits_for_that() -> None:
     assert is_together(PutTimeFloor(unix=UnixTime(1)))
     assert not is_together(PutHead(verified=tombstone(8).verified))
     assert not is_together(PutHead(verified=other.verified), PutEvidence(verified=shown.verified))
+    here = shown.manifest.namespace.text
+    assert is_together(DropHeldBack(namespace="elsewhere"))
+    assert not is_together(DropHeldBack(namespace=here))
+    assert not is_together(PutHeldBack(held_back=held_back(here)))
     assert not is_together(PutRevoked(epoch=2, entries=()))
     assert not is_together(PutTrust(version=2, envelope=b"", content=b""))

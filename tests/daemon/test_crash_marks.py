@@ -18,6 +18,7 @@ from fabgossip.core.events import (
     RequestMade,
     SubmitRequest,
     Token,
+    UseRequest,
 )
 from fabgossip.daemon.crash_marks import (
     FOLDER,
@@ -30,6 +31,7 @@ from fabgossip.daemon.crash_marks import (
     one_by_one,
 )
 from fabgossip.daemon.driver import read_clocks
+from fabgossip.model.artifact import NO_ORDER
 from fabgossip.model.messages import Announce, Announced, Chain, Heads, Manifests
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import PutHead
@@ -125,6 +127,9 @@ def test_every_message_that_brings_envelopes_is_noted_and_what_is_kept_of_them()
         assert envelopes_in(event) == (b"one", b"two"), message
     submitted = RequestMade(request=RequestId(1), body=SubmitRequest(envelope=b"one"))
     assert envelopes_in(submitted) == (b"one",)
+    body = UseRequest(owner="", reason="", seconds=1, namespace="", order=NO_ORDER, envelope=b"one")
+    used = RequestMade(request=RequestId(2), body=body)
+    assert envelopes_in(used) == (b"one",)
     kept = Persist(token=Token(1), changes=(PutHead(verified=routes().verified),))
     assert envelopes_kept(kept) == (routes().envelope,)
 

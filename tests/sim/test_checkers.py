@@ -3,7 +3,7 @@
 The truth is that of the small fabric of `factory.py`; `edge-0` is of `acme`, `edge-1` of `zed`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -29,13 +29,14 @@ from fabgossip.model.messages import (
     TrafficClass,
 )
 from fabgossip.model.moment import Instant, Now
-from fabgossip.model.persistence import StoredFloor
+from fabgossip.model.persistence import DropHeldBack, PutHeldBack, StoredFloor
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.checkers import Applied, Climbed, Disclosed, Docket, Durable, Floors
 from fabgossip.sim.host import SimulatedNode
 from fabgossip.sim.kept import Local
 from fabgossip.sim.ledger import Ledger
 from fabgossip.trust.signatures import Verifier
+from tests.core.test_holdbacks import held_back
 from tests.sim.factory import FIVE, OFTEN, SEVEN, TOPOLOGY, run_of, scenario
 from tests.wire.samples import ping
 
@@ -207,6 +208,29 @@ def test_s6_finds_a_floor_that_sinks(truth: Truth) -> None:
         "S6/applied",
         "S6/persisted",
     ]
+
+
+def test_s6_lets_pass_what_an_operator_put_back_and_nothing_else_below(truth: Truth) -> None:
+    namespace, order = truth.verified.manifest.namespace.text, truth.verified.manifest.order
+    older, oldest = (Order(order.epoch, order.version - back) for back in (1, 2))
+    hold = replace(held_back(namespace), order=older)
+    local = Local(versions={older: b""}, current=older)
+    for is_written in (True, False):
+        checker = Floors(truth.ledger, truth.docket)
+        checker.on_durable_manifest(ACME, truth.verified, order)
+        checker.on_materialized(ACME, namespace, Local(versions={order: b""}, current=order))
+        if is_written:
+            checker.on_committed(ACME, (PutHeldBack(held_back=hold),))
+        else:
+            checker.on_fell_back(ACME, (hold,))
+        checker.on_materialized(ACME, namespace, local)
+        assert truth.docket.violations == []
+        checker.on_materialized(ACME, namespace, Local(versions={oldest: b""}, current=oldest))
+        checker.on_committed(ACME, (DropHeldBack(namespace=namespace),))
+        checker.on_materialized(ACME, namespace, local)
+        found = [one.signature for one in truth.docket.violations]
+        assert found == ["S6/applied"] * 2
+        truth.docket.violations.clear()
 
 
 def test_s6_lets_pass_what_came_late_and_is_newer_than_what_was_read(truth: Truth) -> None:

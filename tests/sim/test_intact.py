@@ -8,12 +8,13 @@ from fabgossip.core.effects import ServeItem
 from fabgossip.core.events import Started
 from fabgossip.model.artifact import Order, VerifiedManifest, chunk_size_of
 from fabgossip.model.messages import Holdings, HoldingsEntry, HoldingsMode
-from fabgossip.model.persistence import PutHead, PutPin, PutRevoked
+from fabgossip.model.persistence import PutHead, PutHeldBack, PutPin, PutRevoked
 from fabgossip.sim.authority import Issued
 from fabgossip.sim.checkers import Docket
 from fabgossip.sim.intact import Served, Survived
 from fabgossip.sim.kept import Kept, Local
 from fabgossip.sim.ledger import Ledger
+from tests.core.test_holdbacks import held_back
 from tests.core.test_retention import pin as pin_of
 from tests.sim.factory import OFTEN, SEVEN, TOPOLOGY, run_of, scenario
 
@@ -79,12 +80,17 @@ def test_s11_knows_what_was_written_since(truth: Truth) -> None:
     checker, kept = survived(truth), truth.kept.image()
     entries = ((1, b"k" * 32),)
     changes = (
+        PutHeldBack(held_back=held_back()),
         PutPin(pin=pin_of(7, truth.acme.manifest.content_hash)),
         PutRevoked(epoch=kept.revoked_epoch, entries=entries),
         PutHead(verified=truth.verified),
     )
     checker.on_committed(EDGE, changes)
-    assert begin(truth, checker, kept.started(), kept.local) == ["S11/revoked", "S11/pins"]
+    assert begin(truth, checker, kept.started(), kept.local) == [
+        "S11/revoked",
+        "S11/pins",
+        "S11/held back",
+    ]
     for _ in kept.commit(changes):
         pass
     truth.docket.violations.clear()

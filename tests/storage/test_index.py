@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from fabgossip.model.artifact import Order
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
+    DropHeldBack,
     DropIncrement,
     KeptCheckpoint,
     PutCheckpoints,
@@ -22,6 +24,7 @@ from fabgossip.model.persistence import (
     PutEvidence,
     PutGrantUse,
     PutHead,
+    PutHeldBack,
     PutIncrement,
     PutMemory,
     PutTimeFloor,
@@ -32,6 +35,7 @@ from fabgossip.storage.index import NodeIndex
 from fabgossip.storage.rows import DropContent, PutContent, PutVerified, Row
 from fabgossip.storage.schema import SCHEMA_VERSION
 from tests.core.artifacts import Artifact, increment, node_snapshot, peers, record, routes
+from tests.core.test_holdbacks import held_back
 
 OWN = NodeId("n1")
 NAME = routes().manifest.namespace.text
@@ -329,6 +333,7 @@ def test_an_index_of_schema_1_is_carried_over_with_its_evidence(tmp_path: Path) 
         db.execute("ALTER TABLE evidence DROP COLUMN content_hash")
         db.execute("DROP TABLE increment")
         db.execute("DROP TABLE pin")
+        db.execute("DROP TABLE held_back")
         db.execute("DROP INDEX content_filed")
         db.execute("ALTER TABLE content DROP COLUMN verified_at")
         db.execute("INSERT INTO evidence VALUES ('a', x'00', x'01')")
@@ -354,6 +359,7 @@ def test_an_index_of_schema_2_loses_the_one_increment_it_kept_of_a_namespace(
     with closing(sqlite3.connect(tmp_path / "index.db")) as db:
         db.execute("DROP TABLE increment")
         db.execute("DROP TABLE pin")
+        db.execute("DROP TABLE held_back")
         db.execute("DROP INDEX content_filed")
         db.execute("ALTER TABLE content DROP COLUMN verified_at")
         db.execute("INSERT INTO head VALUES (?, ?, ?, ?, ?, ?, ?)", values)
@@ -384,6 +390,30 @@ def test_what_is_used_follows_every_row_and_a_failed_commit_changes_nothing(
     assert index.used_bytes() - empty == 24_576
 
 
+def test_what_was_put_back_is_remembered_and_forgotten_and_an_index_of_schema_4_has_none(
+    tmp_path: Path,
+) -> None:
+    index = opened(tmp_path)
+    index.commit([put(routes(8))])
+    index.close()
+    with closing(sqlite3.connect(tmp_path / "index.db")) as db:
+        db.execute("DROP TABLE held_back")
+        db.execute("PRAGMA user_version=4")
+        db.commit()
+    one = replace(held_back("b"), before=routes(8).verified.manifest_hash)
+    for expected in ((), (held_back("a"), one)):
+        index = opened(tmp_path)
+        assert index.held_back() == expected
+        assert index.head_order(routes().manifest.namespace.text) == routes(8).manifest.order
+        rows = (held_back("b", 6), one, held_back("a"))
+        index.commit([PutHeldBack(held_back=each) for each in rows])
+        index.close()
+    index = opened(tmp_path)
+    index.commit([DropHeldBack(namespace="a")])
+    assert index.held_back() == (one,)
+    assert index.head_order("a") is None
+
+
 def test_an_index_of_schema_3_is_carried_over_with_what_it_holds(tmp_path: Path) -> None:
     one = routes(7, content=b"large routes " * 2_000)
     index = opened(tmp_path)
@@ -392,6 +422,7 @@ def test_an_index_of_schema_3_is_carried_over_with_what_it_holds(tmp_path: Path)
     index.close()
     with closing(sqlite3.connect(tmp_path / "index.db")) as db:
         db.execute("DROP TABLE pin")
+        db.execute("DROP TABLE held_back")
         db.execute("DROP INDEX content_filed")
         db.execute("ALTER TABLE content DROP COLUMN verified_at")
         db.execute("PRAGMA user_version=3")

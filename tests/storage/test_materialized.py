@@ -7,7 +7,8 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,22 @@ def version(
         keep_versions=keep,
         activate=activate,
     )
+
+
+def back(local: LocalState, artifact: Artifact, settings: bytes | None = None) -> LocalVersion:
+    """A version whose folder is there, with the file of its content open."""
+    name, order = artifact.manifest.namespace.text, artifact.manifest.order
+    source = local.open_kept(name, order)
+    return replace(version(artifact, source, settings, keep=2), is_kept=True)
+
+
+def switch_back(local: LocalState, artifact: Artifact, settings: bytes | None = None) -> None:
+    one = back(local, artifact, settings)
+    assert isinstance(one.source, int)
+    try:
+        switch_to(local, one)
+    finally:
+        os.close(one.source)
 
 
 def switch_to(local: LocalState, one: LocalVersion) -> None:
@@ -157,6 +174,77 @@ def test_as_many_versions_stay_as_the_policy_says(local: LocalState) -> None:
     for number in range(1, 8):
         switch(local, number, keep=3)
     assert versions(folder) == ["v2.4", "v2.5", "v2.6", "v2.7"]
+
+
+def test_a_kept_version_is_switched_back_to_and_only_the_link_moves(local: LocalState) -> None:
+    """And the newest after it, whose folder stayed: of no version a byte is written again."""
+    folder = [switch(local, number, keep=2) for number in (6, 7, 8)][-1]
+    name = routes().manifest.namespace.text
+    assert [(str(order), envelope) for order, envelope in local.kept(name)] == [
+        (f"2.{number}", routes(number).envelope) for number in (6, 7, 8)
+    ]
+    written = {one: one.stat().st_ino for one in folder.rglob("content")}
+    switch_back(local, routes(6))
+    assert (folder / "current" / "content").read_bytes() == routes(6).content
+    assert os.readlink(folder / "previous") == "v2.8"
+    switch(local, 8, keep=2)
+    assert [os.readlink(folder / link) for link in ("current", "previous")] == ["v2.8", "v2.6"]
+    assert {one: one.stat().st_ino for one in folder.rglob("content")} == written
+
+
+def _longer(folder: Path) -> None:
+    (folder / "content").chmod(0o600)
+    with (folder / "content").open("ab") as file:
+        file.write(b"!")
+
+
+def _changed(name: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).write_bytes(b"something else")
+
+    return change
+
+
+def _linked(folder: Path) -> None:
+    (folder / "envelope").rename(folder / "moved")
+    (folder / "envelope").symlink_to("moved")
+
+
+SPOILED: dict[str, Callable[[Path], None]] = {
+    "a byte more": _longer,
+    "another content": _changed("content"),
+    "another envelope": _changed("envelope"),
+    "other settings": _changed("settings"),
+    "no settings": lambda folder: (folder / "settings").unlink(),
+    "a link for a file": _linked,
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED)
+def test_what_was_changed_since_it_was_written_is_not_switched_back_to(
+    local: LocalState, spoil: str
+) -> None:
+    switch_to(local, version(routes(7), settings=SETTINGS, keep=2))
+    folder = switch(local, 8, keep=2)
+    SPOILED[spoil](folder / "v2.7")
+    with pytest.raises(StorageError, match="not what was signed"):
+        switch_back(local, routes(7), SETTINGS)
+    assert [os.readlink(folder / link) for link in ("current", "previous")] == ["v2.8", "v2.7"]
+
+
+def test_a_version_that_is_gone_is_not_switched_back_to(local: LocalState) -> None:
+    folder = [switch(local, number) for number in (6, 7, 8)][-1]
+    name = routes().manifest.namespace.text
+    assert [str(order) for order, _ in local.kept(name)] == ["2.7", "2.8"]
+    with pytest.raises(FileNotFoundError):
+        back(local, routes(6))
+    shutil.rmtree(folder / "v2.7")
+    (folder / "v2.7").symlink_to("/etc")
+    with pytest.raises(NotADirectoryError):
+        back(local, routes(7))
+    assert [str(order) for order, _ in local.kept(name)] == ["2.8"]
+    assert local.kept("platform/p/cluster/c/routes/never-there") == ()
 
 
 def test_a_staged_version_stands_beside_the_current_one(local: LocalState) -> None:

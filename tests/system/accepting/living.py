@@ -60,6 +60,7 @@ from fabgossip.model.moment import Instant, Now, UnixTime
 from fabgossip.model.persistence import (
     Change,
     DropHead,
+    DropHeldBack,
     DropIncrement,
     DropPin,
     PutCheckpoints,
@@ -69,6 +70,7 @@ from fabgossip.model.persistence import (
     PutFloor,
     PutGrantUse,
     PutHead,
+    PutHeldBack,
     PutIncrement,
     PutMemory,
     PutPin,
@@ -369,6 +371,10 @@ def word_of(change: Change) -> Word:
             return ("pin", change.pin.pin_id)
         case DropPin():
             return ("unpin", change.pin_id)
+        case PutHeldBack():
+            return ("hold back", change.held_back.namespace, str(change.held_back.order))
+        case DropHeldBack():
+            return ("release", change.namespace)
 
 
 def line_of(word: Word) -> bytes:
