@@ -277,14 +277,16 @@ class Recalling:
 
 
 def _what_judges_first(heads: tuple[StoredHead, ...]) -> list[list[StoredHead]]:
-    """Revocation lists before what they may take away, snapshots before what they list, increments
-    after their snapshots."""
-    groups: list[list[StoredHead]] = [[], [], [], []]
+    """Revocation lists before what they may take away, snapshots before what they list, storage
+    directories before what they have held elsewhere, increments after their snapshots."""
+    groups: list[list[StoredHead]] = [[], [], [], [], []]
     for one in heads:
         if one.is_increment:
-            groups[3].append(one)
+            groups[4].append(one)
         elif one.is_trust:
             groups[0].append(one)
+        elif "/snapshots/" in one.namespace:
+            groups[1].append(one)
         else:
-            groups[1 if "/snapshots/" in one.namespace else 2].append(one)
+            groups[2 if "/storage/" in one.namespace else 3].append(one)
     return groups

@@ -26,6 +26,7 @@ import trio
 from fabgossip.cli.client import StatusClient
 from fabgossip.cli.fabric import Fabric, Node
 from fabgossip.control.enrollment import NodeRow
+from fabgossip.core.catalog import HeadState
 from fabgossip.core.effects import Outcome
 from fabgossip.core.events import FetchRequest
 from fabgossip.daemon.config import LogTable, read_config
@@ -65,7 +66,7 @@ def report(case: str, value: float, unit: str) -> None:
 
 def write_source(folder: Path, cases: dict[str, tuple[int, int]]) -> None:
     """`cases`: name to count and bytes of random contents."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     lines = ["schema = 1"]
     for name, (count, size) in cases.items():
         for number in range(count):
@@ -157,6 +158,8 @@ def main() -> None:
         fabric.create("demo-bench", "c1", ROWS, CAPS)
         receiver = fabric.node("receiver")
         fabric.start(30)
+        write_source(fabric.source, {})
+        fabric.publish("nothing, on demand")  # a node that knows no rule holds all it may
         measure_idle(receiver)
         receiver.stop()
         write_source(fabric.source, cases)
@@ -220,7 +223,7 @@ def hashes_inside(driver: Driver, name: str) -> list[ContentHash]:
     return [
         one.manifest.content_hash
         for one in heads
-        if f"/services/bench/{name}" in one.manifest.namespace.text
+        if f"/services/bench/{name}" in one.manifest.namespace.text and one.state is HeadState.KNOWN
     ]
 
 

@@ -1,5 +1,7 @@
 """Who holds for others: the same on every node, as many as the policy says, never who may not."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,8 +21,8 @@ from fabgossip.model.ids import NodeId
 from fabgossip.model.policy import ReplicationPolicy, ReplicationRule
 from fabgossip.model.topology import StorageDirectory
 from fabgossip.wire.contents import parse_storage_directory
-from tests.core.artifacts import Artifact, artifact, routes, stores
-from tests.core.story import Story
+from tests.core.artifacts import Artifact, artifact, routes, stored_head, stores
+from tests.core.story import NOTHING_STORED, Story
 
 NAMES = [f"s{number}" for number in range(8)]
 KIND = ArtifactType.ROUTE_POLICY_BUNDLE
@@ -83,19 +85,19 @@ def test_a_directory_that_goes_takes_its_rules_along() -> None:
     assert placement.keep_versions == 0
 
 
+SERVICES = ArtifactType.SERVICE_ASSIGNMENT_BUNDLE
+OF_SERVICES = ReplicationRule(artifact_type=SERVICES, replicas=1, on_demand=True)
+ON_DEMAND = stores("s1", replication=ReplicationPolicy(rules=(OF_SERVICES,)))
+FOR_GLOBEX = artifact(SERVICES, "org/globex/services/web", content=b"web")
+
+
 def without_duty() -> tuple[Story, LinkId, Artifact]:
     """A store that was told of a bundle which it holds on demand only, and by whom."""
-    rule = ReplicationRule(
-        artifact_type=ArtifactType.SERVICE_ASSIGNMENT_BUNDLE, replicas=1, on_demand=True
-    )
     story = Story()
     origin = story.link("n2")
-    story.accept(stores("s1", replication=ReplicationPolicy(rules=(rule,))), origin)
-    for_globex = artifact(
-        ArtifactType.SERVICE_ASSIGNMENT_BUNDLE, "org/globex/services/web", content=b"web"
-    )
-    story.announce(for_globex, origin).persisted()
-    return story, origin, for_globex
+    story.accept(ON_DEMAND, origin)
+    story.announce(FOR_GLOBEX, origin).persisted()
+    return story, origin, FOR_GLOBEX
 
 
 def test_what_is_not_ours_by_duty_is_known_and_not_fetched() -> None:
@@ -110,6 +112,14 @@ def test_what_is_not_ours_by_duty_is_known_and_not_fetched() -> None:
     story.when(ContentLost(content_hash=for_globex.content_hash))
     assert story.trusted[for_globex.tail][1] == "known"
     assert story.find(ReceiveContent) == []
+
+
+def test_a_start_goes_by_the_rules_on_its_disk_whatever_comes_before_them() -> None:
+    heads = (stored_head(FOR_GLOBEX, is_held=False), stored_head(ON_DEMAND))
+    assert heads[0].namespace < heads[1].namespace
+    story = Story(started=replace(NOTHING_STORED, heads=heads))
+    assert story.trusted[FOR_GLOBEX.tail][1] == "known"
+    assert story.node.view.wants_of(FOR_GLOBEX.content_hash) == ()
 
 
 def test_a_new_duty_is_taken_up_for_what_was_known_before() -> None:
