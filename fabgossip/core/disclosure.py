@@ -57,6 +57,7 @@ from fabgossip.model.scope import (
     Entitlements,
     ScopeId,
     ScopeKind,
+    may_hold,
     may_share,
     scope_id,
     shards_of_both,
@@ -214,8 +215,8 @@ class Disclosure:
         )
 
     def _may_see(self, session: Session, opening: Opening) -> bool:
-        """A hidden item is shown to the control plane's endpoint, or where a held directory lists
-        the peer for it."""
+        """A hidden item is shown to the control plane's endpoint, where a held directory lists the
+        peer for it, or where the peer may hold the directory that lists us for it."""
         if session.claims is not None and session.claims.is_control_endpoint:
             return True
         item = opening.item
@@ -227,7 +228,26 @@ class Disclosure:
             ]
         else:
             hidden = [] if item.scope is None else [ScopeId(item.scope)]
-        return all(self._neighbors.is_listed(session.node_id, scope) for scope in hidden)
+        return all(
+            self._neighbors.is_listed(session.node_id, scope) or self._may_know_us(session, scope)
+            for scope in hidden
+        )
+
+    def _may_know_us(self, session: Session, scope: ScopeId) -> bool:
+        """Whether by its claims a peer may hold the directory of a service that lists us, which we
+        may lack: whom the cluster's own directory lists that of the service does too. Else who
+        lost its disk would wait for the control plane before any store could bring that directory
+        back. An organisation is told to nobody: which stores are its own it keeps to itself."""
+        if session.claims is None or scope.kind is not ScopeKind.SERVICE:
+            return False
+        bundle = self._beliefs.facts.bundle
+        cluster = scope_id(ScopeKind.CLUSTER, bundle.cluster_id)
+        return self._neighbors.is_public and may_hold(
+            Audience((cluster, scope)),
+            ArtifactType.PEER_DIRECTORY.value,
+            f"{bundle.prefix}/peers/scope/{scope.text}",
+            session.claims.entitlements,
+        )
 
     def reach(self, session: Session, audience: Audience, now: Now) -> Reach:
         """What of an audience is compared on a link: what both ends may hold by what each showed

@@ -214,6 +214,11 @@ class Neighbors:
         """Whether a directory says that this node passes nothing on."""
         return self._directories.is_thin(self._directories.own_id)
 
+    @property
+    def is_public(self) -> bool:
+        """Whether the cluster's own directory lists this node."""
+        return self._directories.is_public(self._directories.own_id)
+
     def is_neighbor(self, link: LinkId) -> bool:
         """Whether a link is one between neighbours."""
         tie = self._company.ties.find(link)

@@ -11,14 +11,16 @@ from fabgossip.core.events import LinkId, PingDue, TimerFired
 from fabgossip.core.rates import Rates
 from fabgossip.core.sessions import CLAIMS_BURST, CLAIMS_EVERY_MS
 from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.authority import ClaimItem, Opening
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import Claims
 from fabgossip.model.moment import Instant, UnixTime
 from fabgossip.model.policy import DegradedPolicy
+from fabgossip.model.scope import StorageAssignment, parse_scope_id
 from fabgossip.model.topology import Snapshot
 from fabgossip.wire.contents import snapshot_bytes
-from tests.core.artifacts import Artifact, artifact
-from tests.core.story import Story
+from tests.core.artifacts import Artifact, artifact, peers, record
+from tests.core.story import Peer, Story
 from tests.trust import factory
 
 ROTATIONS: Final = 12
@@ -78,3 +80,44 @@ def test_whatever_the_way_does_to_their_times_the_peer_reads_all(seed: int) -> N
         pace.take(sent)
         arrived = max(arrived, Instant(sent + chance.choice((0, WAY_MS_MAX))))
         assert rates.passed(LinkId(1), Claims(openings=()), arrived).message is not None
+
+
+STORES_ALL: Final = factory.opening(
+    ClaimItem(
+        assignment=StorageAssignment(
+            scope_ids=(parse_scope_id("cluster:prod"),), types=("peer_directory",), shards=None
+        )
+    ),
+    9,
+)
+
+
+def told_of(public: tuple[str, ...], *peer_holds: Opening) -> set[Opening]:
+    """What of its claims a node has shown a peer once it holds the cluster's directory."""
+    story = Story()
+    link = story.link(Peer(name="s1", holds=peer_holds, shows=peer_holds))
+    directory = peers(*(record(name) for name in public))
+    story.announce(directory, link).persisted()
+    story.stored(directory, link)
+    seen = [one for one in story.sent(link) if isinstance(one, Claims)]
+    story.when(TimerFired(timer=PingDue(link=link)))
+    seen += [one for one in story.sent(link) if isinstance(one, Claims)]
+    return {opening for one in seen for opening in one.openings}
+
+
+def test_a_store_of_all_is_shown_the_services_of_who_the_cluster_lists() -> (
+    None
+):
+    """Its own directory of the service may be lost, and only who has it could bring it back."""
+    assert told_of(("n1", "s1"), STORES_ALL) == {factory.SERVICE_OPENING}
+
+
+@pytest.mark.parametrize(
+    ("public", "holds"),
+    [(("s1",), (STORES_ALL,)), (("n1", "s1"), ())],
+    ids=["the cluster does not list it", "the peer stores nothing"],
+)
+def test_nobody_is_shown_a_service_that_may_not_know_it_of_the_node(
+    public: tuple[str, ...], holds: tuple[Opening, ...]
+) -> None:
+    assert told_of(public, *holds) == set()
