@@ -22,6 +22,7 @@ Must not know: what a node decides, or why.
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from fabgossip.core.attempts import ATTEMPTS_FIRST, ATTEMPTS_MAX, NOT_ASKED, OPEN, SKIPPED
 from fabgossip.core.events import FetchFailure, Started
@@ -59,8 +60,12 @@ from fabgossip.sim.kept import Local
 from fabgossip.sim.ledger import Ledger
 from fabgossip.sim.network import Books
 from fabgossip.sim.places import Places
+from fabgossip.sim.world import NS_PER_S
 from fabgossip.wire.outbox import QUEUE_BYTES_MAX
 
+LEARNS_NS: Final = NS_PER_S
+"""From its own snapshot on the disk until a node has read the claims in it, and what it wanted
+before is done (*start*)."""
 VIOLATIONS_MAX = 1_000
 """Kept per run; beyond, only counted."""
 
@@ -241,6 +246,15 @@ class Applied:
         self._docket = docket
         self._entitled = docket.open("S2")
         self._bytes = docket.open("S5")
+        self._learned_ns: dict[int, int] = {}
+        """When the snapshot with a node's newest claims came to its disk."""
+
+    def on_durable_manifest(self, index: int) -> None:
+        """A manifest is on the disk, perhaps that of its own snapshot."""
+        if self._ledger.is_behind(index):
+            self._learned_ns.pop(index, None)
+        else:
+            self._learned_ns.setdefault(index, self._docket.now_ns)
 
     def on_materialized(self, index: int, namespace: str, local: Local) -> None:
         """A namespace was switched."""
@@ -250,7 +264,11 @@ class Applied:
         stated = self._ledger.of_order(namespace, order)
         node_id = self._ledger.node_id(index)
         self._entitled.checks += 1
-        if stated and not any(self._ledger.might_apply(index, one) for one in stated):
+        learned_ns = self._learned_ns.get(index, -LEARNS_NS)
+        was_behind = self._docket.now_ns - learned_ns < LEARNS_NS
+        if stated and not any(
+            self._ledger.might_apply(index, one, was_behind=was_behind) for one in stated
+        ):
             detail = f"{node_id} applies {namespace} {order}"
             self._docket.violated("S2", "materialized", index, detail)
         self._bytes.checks += 1

@@ -517,6 +517,9 @@ class Process:
     def submit(self, issued: Issued, on_answer: Callable[[Answer | None], None]) -> Happened:
         """Hand an artifact over as `fabgossip submit` does; one answer follows, None if the
         process dies before."""
+        if self.is_dead:
+            on_answer(None)
+            return _OF_THE_DEAD
         self._requests += 1
         request = RequestId(self._requests)
         self._answers[request] = on_answer

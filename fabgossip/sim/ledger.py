@@ -164,12 +164,15 @@ class Ledger:
         """Whether a node is in the audience of an artifact."""
         return matches(issued.manifest.audience, self._held[index])
 
-    def might_apply(self, index: int, issued: Issued) -> bool:
-        """The same as far as the node can tell by what is on its disk."""
+    def is_behind(self, index: int) -> bool:
+        """Whether the disk of a node has not got its newest claims."""
+        return index not in self._seen.get(index, ())
+
+    def might_apply(self, index: int, issued: Issued, *, was_behind: bool = False) -> bool:
+        """The same as far as the node could tell by what is on its disk, or was (`was_behind`)."""
         if self.applies(index, issued):
             return True
-        is_behind = index not in self._seen.get(index, ())
-        return is_behind and any(
+        return (was_behind or self.is_behind(index)) and any(
             matches(issued.manifest.audience, held) for held in self._formerly.get(index, ())
         )
 

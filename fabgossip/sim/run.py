@@ -633,10 +633,10 @@ class Run:
 
 _NOT_YET: Final = frozenset(
     {RejectionCode.MODE_DENIED, RejectionCode.AUDIENCE_NOT_OURS, RejectionCode.KEY_UNKNOWN,
-     RejectionCode.EPOCH_UNKNOWN}
+     RejectionCode.EPOCH_UNKNOWN, RejectionCode.STORE_FULL}
 )  # fmt: skip
-"""What a node says that lacks its own snapshot, claims of the epoch or the newest bundle: it is
-offered the same again, or another node is."""
+"""What a node says that lacks its own snapshot, claims of the epoch, the newest bundle or space: it
+is offered the same again, or another node is."""
 _OLD_KEYS: Final = {"rotate_key": "keep", "retire_key": "retire", "revoke_key": "revoke"}
 """What becomes of the keys there were."""
 

@@ -245,6 +245,7 @@ class Watch:
         self._durable.on_durable_manifest(index, verified)
         self._withdrawn.on_durable_manifest(index, verified)
         self._scoped.on_durable_manifest(index, verified)
+        self._applied.on_durable_manifest(index)
         self._anchored.on_durable_manifest(index, verified, floor)
         self._authentic.on_durable_manifest(index, verified)
         self.contradicted.on_durable_manifest(index, verified)

@@ -105,9 +105,7 @@ def told_of(public: tuple[str, ...], *peer_holds: Opening) -> set[Opening]:
     return {opening for one in seen for opening in one.openings}
 
 
-def test_a_store_of_all_is_shown_the_services_of_who_the_cluster_lists() -> (
-    None
-):
+def test_a_store_of_all_is_shown_the_services_of_who_the_cluster_lists() -> None:
     """Its own directory of the service may be lost, and only who has it could bring it back."""
     assert told_of(("n1", "s1"), STORES_ALL) == {factory.SERVICE_OPENING}
 
