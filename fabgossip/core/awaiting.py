@@ -14,8 +14,8 @@ from fabgossip.core.activation import Activation
 from fabgossip.core.catalog import Head
 from fabgossip.core.machines import Machines
 from fabgossip.core.permits import GONE_FOR_ALL, Permits
-from fabgossip.model.artifact import Order
-from fabgossip.model.moment import Now
+from fabgossip.model.artifact import Order, VerifiedManifest
+from fabgossip.model.moment import Now, UnixTime
 
 READ: Final = "read-config"
 """What whoever waits for a usable version wants to do, as the gate calls it."""
@@ -39,6 +39,8 @@ class Awaited:
     order: Order | None
     """Of what consumers read now."""
     reason: str
+    refresh_by: UnixTime | None = None
+    """Of what consumers read now: past it, that is stale."""
 
 
 class Awaiting:
@@ -64,7 +66,7 @@ class Awaiting:
             return _not_yet(namespace, None, reason)
         order = shown.manifest.order
         if at_least is not None and order < at_least:
-            return _not_yet(namespace, order, f"{order} is in use, {at_least} is waited for")
+            return _not_yet(namespace, shown, f"{order} is in use, {at_least} is waited for")
         if must_be_usable:
             is_held_back = self._m.holdbacks.find(namespace) is not None
             permit = self._permits.decide(
@@ -72,9 +74,13 @@ class Awaiting:
             )
             if not permit.allowed:
                 reason = f"{order} is in use, and not usable: {permit.reason}"
-                return _not_yet(namespace, order, reason)
+                return _not_yet(namespace, shown, reason)
         return Awaited(
-            namespace=namespace, arrival=Arrival.REACHED, order=order, reason=f"{order} is in use"
+            namespace=namespace,
+            arrival=Arrival.REACHED,
+            order=order,
+            reason=f"{order} is in use",
+            refresh_by=shown.manifest.refresh_by,
         )
 
     def _without(self, namespace: str, head: Head | None) -> Awaited:
@@ -93,5 +99,11 @@ class Awaiting:
         )
 
 
-def _not_yet(namespace: str, order: Order | None, reason: str) -> Awaited:
-    return Awaited(namespace=namespace, arrival=Arrival.NOT_YET, order=order, reason=reason)
+def _not_yet(namespace: str, shown: VerifiedManifest | None, reason: str) -> Awaited:
+    return Awaited(
+        namespace=namespace,
+        arrival=Arrival.NOT_YET,
+        order=None if shown is None else shown.manifest.order,
+        reason=reason,
+        refresh_by=None if shown is None else shown.manifest.refresh_by,
+    )

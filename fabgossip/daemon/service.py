@@ -36,6 +36,7 @@ from fabgossip.daemon.pinning import settle_pin
 from fabgossip.daemon.recorder import LogOwner
 from fabgossip.daemon.renewal import Renewal, Shown
 from fabgossip.daemon.state import StateFolder
+from fabgossip.daemon.state_file import StateFile
 from fabgossip.daemon.status import StatusServer
 from fabgossip.daemon.status_socket import open_status_socket
 from fabgossip.daemon.systemd import Notifier, NotifyEnvironment
@@ -186,6 +187,8 @@ async def _serving(
                 nursery.start_soon(renewal.watch, name="renewal")
                 await nursery.start(_hear_hangups, renewal, name="hangups")
                 nursery.start_soon(_ping_watchdog, parts.notifier, name="watchdog")
+                state_file = StateFile(driver, config.storage)
+                nursery.start_soon(state_file.keep, name="state file")
                 server.is_ready = True
                 _tell_ready(parts, about)
                 yield driver
