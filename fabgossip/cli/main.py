@@ -39,7 +39,7 @@ _COMMANDS: Final = {
     "submit": _Command("query", "hand a signed artifact to this node"),
     "gate": _Command("query", "may this be done now: any exit but 0 means no"),
     "wait": _Command("waiting", "until the configuration of this node may be used"),
-    "events": _Command("query", "what happened lately"),
+    "events": _Command("following", "what happened lately, and what happens now"),
     "verify": _Command("verify", "judge an envelope, and its content, by a pinned trust bundle"),
     "audit": _Command("audit", "the log of what provably happened on a node"),
     "control": _Command("control", "the control plane: keys, nodes, artifacts"),
@@ -52,7 +52,7 @@ _COMMANDS: Final = {
     "version": _Command("version", "version of this package and its protocol"),
 }
 """Said here, so that a list of the commands loads none of them."""
-_ASKING = ("query", "audit", "waiting")
+_ASKING = ("query", "audit", "waiting", "following")
 """Modules whose commands ask a daemon."""
 
 

@@ -1,4 +1,4 @@
-"""Commands that ask a running daemon: status, artifacts, peers, why, fetch, submit, events."""
+"""Commands that ask a running daemon: status, artifacts, peers, why, fetch, submit."""
 
 import argparse
 import difflib
@@ -90,7 +90,6 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", so
     about = gate.add_mutually_exclusive_group()
     about.add_argument("--namespace", help="the namespace it is about")
     about.add_argument("--artifact", metavar="HASH", help="the content it is about")
-    command(commands, "events", socket, run_events)
 
 
 def run_gate(arguments: argparse.Namespace) -> int:
@@ -463,20 +462,4 @@ def run_submit(arguments: argparse.Namespace) -> int:
         print_json(reply.body)
     else:
         print(f"{safe(reply.body['outcome'])} {safe(reply.body['namespace'])}")
-    return EXIT_OK
-
-
-def run_events(arguments: argparse.Namespace) -> int:
-    """`fabgossip events`."""
-    reply = ask(arguments.socket, "/v1/events")
-    if arguments.json:
-        print_json(reply.body)
-        return EXIT_OK
-    for one in rows_in(reply.body, "items"):
-        words = " ".join(
-            f"{key}={safe(value)}"
-            for key, value in one.items()
-            if key not in ("at", "event") and value != ""
-        )
-        print(f"{safe(one['at'])} {safe(one['event'])} {words}".rstrip())
     return EXIT_OK

@@ -161,6 +161,8 @@ class Driver:
         self.sending = Sending(world.disk, nursery, self.post, trio.current_time)
         self.granted = GrantedTransfers(world.disk.files, nursery, self.post, trio.current_time)
         self.facts: deque[tuple[UnixTime, Record]] = deque(maxlen=EVENTS_KEPT)
+        self.facts_told = 0
+        """Since the start, those that are not kept any more among them."""
         self._fact_recorded = trio.Event()
         self.refused_connections = 0
         self.space = AMPLE
@@ -317,6 +319,7 @@ class Driver:
 
     def _record(self, effect: Record) -> None:
         self.facts.append((read_clocks().unix, effect))
+        self.facts_told += 1
         self._fact_recorded.set()
         self._fact_recorded = trio.Event()
         self._world.audit.record(effect)

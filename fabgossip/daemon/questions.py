@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 import trio
@@ -12,12 +13,15 @@ from fabgossip.core.health import state_of
 from fabgossip.daemon import views
 from fabgossip.daemon.conversations import RefusedError, Reply, Request
 from fabgossip.daemon.driver import Driver, read_clocks
+from fabgossip.daemon.waits import WAIT_MS_MAX
 from fabgossip.errors import ModelError, StorageError
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.ids import ContentHash, parse_id, parse_node_id
 from fabgossip.storage.records import read_records
 
 LIMIT_MAX: Final = 1_000
+FOLLOWERS_MAX: Final = 32
+"""Who wait for the next event at once (*start*)."""
 GATE_QUESTIONS_MAX: Final = 64
 """Questions of consumers answered at once (*start*)."""
 
@@ -30,6 +34,7 @@ class Questions:
         self._about = about
         self._is_ready = is_ready
         self._asking = 0
+        self._following = 0
 
     @property
     def _prefix(self) -> str:
@@ -107,10 +112,36 @@ class Questions:
         body = views.NO_HEAD if head is None else views.why(self._driver, head, now)
         return Reply(code=200, body=body | {"granted": granted})
 
-    async def on_events(self, _: Request) -> Reply:
-        """`GET /v1/events`: the last facts, oldest first."""
-        items = [views.event(at, fact) for at, fact in self._driver.facts]
-        return Reply(code=200, body={"items": items[-LIMIT_MAX:]})
+    async def on_events(self, request: Request) -> Reply:
+        """`GET /v1/events?after=&wait_ms=`: the last facts, oldest first; those after one, once
+        there is any."""
+        if "after" not in request.query:
+            return self._events(max(0, self._driver.facts_told - LIMIT_MAX))
+        if self._following >= FOLLOWERS_MAX:
+            raise RefusedError(503, "busy", "too many follow the events at once; ask again")
+        after, wait_ms = request.sequence("after"), request.number("wait_ms", 1, WAIT_MS_MAX)
+        self._following += 1
+        try:
+            with trio.move_on_after(wait_ms / 1_000):
+                while after == self._driver.facts_told:
+                    await self._driver.next_fact()
+        finally:
+            self._following -= 1
+        return self._events(after)
+
+    def _events(self, after: int) -> Reply:
+        """Whoever asks for what comes after more than was told speaks of an earlier process."""
+        told, kept = self._driver.facts_told, self._driver.facts
+        first = told - len(kept)
+        start = 0 if after > told else max(after, first)
+        rows = list(islice(kept, max(0, start - first), max(0, start - first) + LIMIT_MAX))
+        items = [
+            views.event(number, at, fact)
+            for number, (at, fact) in enumerate(rows, max(start, first) + 1)
+        ]
+        missed = 0 if after > told else max(0, first - after)
+        body = {"items": items, "next": max(start, first) + len(items), "missed": missed}
+        return Reply(code=200, body=body | {"boot_id": self._about.boot_id.hex()})
 
     async def on_gate(self, request: Request) -> Reply:
         """`GET /v1/gate?action=&namespace=|content_hash=`: 200 whatever the answer is; any other

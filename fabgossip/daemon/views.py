@@ -290,9 +290,9 @@ def checkpoint(kept: KeptCheckpoint) -> dict[str, object]:
     }
 
 
-def event(at: UnixTime, fact: Record) -> dict[str, object]:
+def event(number: int, at: UnixTime, fact: Record) -> dict[str, object]:
     """One item of `GET /v1/events`."""
-    return {"at": rfc3339(at), "event": fact.fact.value, **dict(fact.fields)}
+    return {"number": number, "at": rfc3339(at), "event": fact.fact.value, **dict(fact.fields)}
 
 
 def peer(driver: Driver, session: Session, now: Now) -> dict[str, object]:

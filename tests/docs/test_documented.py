@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import importlib
+import inspect
 import json
 import pkgutil
 import re
@@ -82,7 +83,7 @@ def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
         module = importlib.import_module(f"fabgossip.cli.{module_info.name}")
         register = getattr(module, "register", None)
         if register is not None:
-            asks = module_info.name in ("query", "audit", "waiting")
+            asks = "socket" in inspect.signature(register).parameters
             register(commands, DEFAULT_SOCKET) if asks else register(commands)
     for name, parser in commands.choices.items():
         verbs = [

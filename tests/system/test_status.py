@@ -9,14 +9,14 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
 from fabgossip.cli.fabric import Fabric
 from fabgossip.control.enrollment import NodeRow
-from tests.system.fabrics import HANG_S, Daemon, daemon_of, die_with, enrolled, until
+from tests.system.fabrics import COMMAND, HANG_S, Daemon, daemon_of, die_with, enrolled, until
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -267,3 +267,38 @@ def test_no_watchdog_is_fed_that_belongs_to_another_process(fabric: Fabric) -> N
         assert daemon.get("/v1/ready")["ok"] is True
         assert daemon.terminate() == 0
         assert "WATCHDOG=1" not in lines_until(manager, "STOPPING=1")
+
+
+def test_events_are_followed_one_after_the_other_and_across_a_restart(daemon: Daemon) -> None:
+    first = daemon.get("/v1/events")
+    after = first["next"]
+    assert first["missed"] == 0
+    assert isinstance(after, int)
+    numbers = [one["number"] for one in first["items"]]  # type: ignore[attr-defined]
+    assert numbers == list(range(1, after + 1))
+    assert daemon.get(f"/v1/events?after={after}&wait_ms=1")["items"] == []
+    with (
+        subprocess.Popen(
+            [*COMMAND, "events", "--follow", "--json", "--socket", daemon.socket],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=die_with(signal.SIGKILL),
+        ) as follower,
+        ExitStack() as ending,
+    ):
+        ending.callback(follower.kill)
+        assert follower.stdout is not None
+        seen = [json.loads(follower.stdout.readline())["number"] for _ in numbers]
+        assert seen == numbers
+        daemon.terminate()
+        daemon.start()
+        daemon.wait_ready(HANG_S)
+        told_after = [json.loads(follower.stdout.readline())]
+        while told_after[-1]["event"] != "started":
+            told_after.append(json.loads(follower.stdout.readline()))
+        assert 1 in [one["number"] for one in told_after]
+        follower.send_signal(signal.SIGINT)
+        _, told = follower.communicate(timeout=HANG_S)
+        assert "the daemon started anew" in told
+        assert follower.returncode == 0
