@@ -16,8 +16,9 @@ from fabgossip.core.effects import Answer, Outcome
 from fabgossip.core.rosters import Rosters
 from fabgossip.errors import ScenarioError
 from fabgossip.model.artifact import Manifest
-from fabgossip.model.ids import ContentHash, NodeId
+from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
+from fabgossip.model.scope import Namespace
 from fabgossip.sim.adversary import maker_of
 from fabgossip.sim.agreement import Agreement
 from fabgossip.sim.authority import Authority, AuthorityMaker, Draft, Issued
@@ -238,6 +239,7 @@ class Run:
         self.trace = Trace(self._snapshots, len(self.hosts))
         self._queue: deque[tuple[Issued, _First]] = deque()
         self._deferred: deque[tuple[Issued, _First]] = deque()
+        self._newest: dict[Namespace, ManifestHash] = {}
         self._is_handing_out = False
         self._is_renewal_late = False
         """Whether a renewal waits for the light."""
@@ -429,6 +431,7 @@ class Run:
     def _issue(self, issued: tuple[Issued, ...], first: _First) -> Happened:
         for one in issued:
             self.watch.issued(one)
+            self._newest[one.manifest.namespace] = one.manifest_hash
             if self._engine.leaks is None:
                 self.leaks.add(self.world.now_ns, one)
             self._queue.append((one, first))
@@ -478,13 +481,19 @@ class Run:
             self._deferred.append(handed)
         elif answer.outcome in (Outcome.ADMITTED, Outcome.ALREADY_CURRENT):
             self._offer_again()
-        elif answer.code != RejectionCode.EPOCH_STALE:  # of an epoch that ended while it waited
+        elif not self._is_overtaken(issued, answer):
             self.measures.on_refused(issued, f"{answer.outcome.value} {answer.code}")
         if self._deferred and not self._queue:
             self._offer_again()
             self._at(self.world.now_ns + RETRY_NS, self._try_again)
             return
         self._hand_out()
+
+    def _is_overtaken(self, issued: Issued, answer: Answer) -> bool:
+        """By an epoch, or by a later version that was taken while this one waited."""
+        if answer.code == RejectionCode.VERSION_ROLLBACK:
+            return self._newest[issued.manifest.namespace] != issued.manifest_hash
+        return answer.code == RejectionCode.EPOCH_STALE
 
     def _offer_again(self) -> None:
         """What was not taken yet comes before what is left, in its old order."""
