@@ -3,21 +3,22 @@ does it say, and what do others hold against it."""
 
 import argparse
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
 
-from fabgossip.cli.client import Reply, StatusClient
+from fabgossip.cli.client import TIMEOUT_S, StatusClient, ask
 from fabgossip.cli.output import (
-    EXIT_FAILURE,
     EXIT_OK,
     EXIT_REFUSED,
     print_json,
     safe,
     say,
 )
+from fabgossip.cli.replies import refused, rows_in
 from fabgossip.errors import FabgossipError, TrustError, UsageError, WireError
 from fabgossip.model.authority import AuditCheckpoint, NodeClaims, TrustBundle
 from fabgossip.storage.checkpoints import FILE_NAME, read_envelopes, split_lines
@@ -142,7 +143,7 @@ def _log_of(arguments: argparse.Namespace) -> _Log:
 
 
 def _folder_of(socket: Path) -> Path:
-    config = StatusClient(socket).get("/v1/status").body["config"]
+    config = ask(socket, "/v1/status").body["config"]
     assert isinstance(config, dict)
     return Path(str(config["storage"])) / "audit"
 
@@ -331,19 +332,20 @@ def run_show(arguments: argparse.Namespace) -> int:
     """`fabgossip audit show`."""
     if arguments.authority is not None:
         return _show_ledger(arguments)
-    client, after = StatusClient(arguments.socket), arguments.after
+    after = arguments.after
     rows: list[dict[str, object]] = []
-    while after is not None:
-        reply = client.get(f"/v1/audit?{urlencode({'after': after})}")
-        if reply.code != 200:
-            return _refused(reply, as_json=arguments.json)
-        page = _rows(reply.body)
-        if arguments.json:
-            rows += page
-        else:
-            for row in page:
-                print(packed_line(row).decode("ascii"), end="")
-        after = reply.body["next"]
+    with closing(StatusClient(arguments.socket)) as client:
+        while after is not None:
+            reply = client.get(f"/v1/audit?{urlencode({'after': after})}")
+            if reply.code != 200:
+                return refused(reply, as_json=arguments.json)
+            page = rows_in(reply.body, "items")
+            if arguments.json:
+                rows += page
+            else:
+                for row in page:
+                    print(packed_line(row).decode("ascii"), end="")
+            after = reply.body["next"]
     if arguments.json:
         print_json({"items": rows})
     return EXIT_OK
@@ -368,26 +370,12 @@ def _show_ledger(arguments: argparse.Namespace) -> int:
 def run_heads(arguments: argparse.Namespace) -> int:
     """`fabgossip audit heads`."""
     query = urlencode({"node": arguments.node})
-    reply = StatusClient(arguments.socket).get(f"/v1/checkpoints?{query}")
+    reply = ask(arguments.socket, f"/v1/checkpoints?{query}", TIMEOUT_S)
     if reply.code != 200:
-        return _refused(reply, as_json=arguments.json)
+        return refused(reply, as_json=arguments.json, unknown="fabgossip peers lists those linked")
     if arguments.json:
         print_json(reply.body)
         return EXIT_OK
-    for row in _rows(reply.body):
+    for row in rows_in(reply.body, "items"):
         print(packed_line(row).decode("ascii"), end="")
     return EXIT_OK
-
-
-def _rows(body: dict[str, object]) -> list[dict[str, object]]:
-    rows = body["items"]
-    assert isinstance(rows, list)
-    return rows
-
-
-def _refused(reply: Reply, *, as_json: bool) -> int:
-    if as_json:
-        print_json(reply.body)
-    else:
-        say(f"fabgossip: {safe(reply.body.get('detail') or reply.body.get('code'))}")
-    return EXIT_REFUSED if reply.code == 403 else EXIT_FAILURE

@@ -418,10 +418,12 @@ def _fetch_granted(arguments: argparse.Namespace, timeout_ms: int) -> int:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise FabgossipError(f"{error.filename}: {error.strerror}") from error
-    client = StatusClient(arguments.socket, timeout_s=arguments.timeout + 10)
     is_whole = False
     try:
-        with os.fdopen(descriptor, "wb") as out:
+        with (
+            os.fdopen(descriptor, "wb") as out,
+            closing(StatusClient(arguments.socket, timeout_s=arguments.timeout + 10)) as client,
+        ):
             reply = client.granted(grant, envelope, timeout_ms, out)
         is_whole = reply.code == 200
     except OSError as error:

@@ -27,6 +27,7 @@ EXITS: Final = {
 }
 """Of a code of HTTP."""
 _WORD_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-:/")
+_UNKNOWN = "fabgossip artifacts lists what this node knows"
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -65,14 +66,14 @@ def subject_of(text: str) -> tuple[str, str]:
     return "content_hash", text
 
 
-def refused(reply: Reply, *, as_json: bool) -> int:
-    """Show why an answer is none; gives the exit code."""
+def refused(reply: Reply, *, as_json: bool, unknown: str = _UNKNOWN) -> int:
+    """Show why an answer is none, and what helps where that is unknown; gives the exit code."""
     if as_json:
         print_json(reply.body)
     else:
         say(f"fabgossip: {safe(reply.body.get('detail') or reply.body.get('code'))}")
         if reply.code == 404:
-            say("     fabgossip artifacts lists what this node knows")
+            say(f"     {unknown}")
     return EXITS.get(reply.code, EXIT_FAILURE)
 
 
