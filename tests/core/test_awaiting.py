@@ -32,8 +32,9 @@ def test_it_is_reached_once_consumers_read_it_and_not_when_it_is_announced() -> 
     assert look(story).arrival is Arrival.NOT_YET
     story.materialized()
     assert look(story) == Awaited(
-        namespace=NAMESPACE, arrival=Arrival.REACHED, order=Order(2, 7), reason="2.7 is in use"
-    )
+        namespace=NAMESPACE, arrival=Arrival.REACHED, order=Order(2, 7), reason="2.7 is in use",
+        refresh_by=routes(7).manifest.refresh_by,
+    )  # fmt: skip
 
 
 def test_a_version_is_waited_for_until_it_or_a_later_one_is_in_use() -> None:

@@ -67,6 +67,7 @@ class _Driver:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.facts: deque[tuple[UnixTime, Record]] = deque()
+        self.facts_told = 0
         self.transfers = _Full()
         self.audit = _Audit()
         self.refused_connections = 0
