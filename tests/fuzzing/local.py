@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Never, cast
 
 import trio
+from trio.testing import MockClock
 
 from fabgossip.core.effects import Answer, Outcome, Record
 from fabgossip.core.events import AuditState, GateRequest, Request, RequestId, RequestMade
@@ -31,6 +32,8 @@ from tests.trust import factory
 CODES: Final = frozenset({100, 200, 400, 403, 404, 405, 413, 422, 431, 501, 503, 504, 507})
 """Every code the status API documents, and those of the HTTP library for what is no request."""
 READ_BYTES: Final = 1 << 16
+IDLE_S: Final = 0.02
+"""Who waits for an event, or for a version, waits no longer than until nothing else happens."""
 ABOUT: Final = About(
     node_id=factory.NODE,
     cluster_id=factory.CLUSTER,
@@ -85,6 +88,9 @@ class _Driver:
             return next(one for one in effects if isinstance(one, Answer))
         return Answer(request=request, outcome=Outcome.UNKNOWN)
 
+    async def next_fact(self) -> None:
+        await trio.sleep_forever()
+
     def connection_to(self, _: object) -> None:
         """No link is open in a story but in the node's own book."""
 
@@ -103,7 +109,7 @@ def _node() -> Node:
 def status(data: bytes) -> None:
     """Everything a client writes before it waits for the answers."""
     driver = _Driver(_node())
-    answer = trio.run(_answer_to, data, driver)
+    answer = trio.run(_answer_to, data, driver, clock=MockClock(autojump_threshold=IDLE_S))
     if driver.faults:
         raise driver.faults[0]
     if answer:
@@ -165,6 +171,7 @@ def _seeds() -> tuple[bytes, ...]:
     return (
         *(_request(f"GET /v1/{path}") for path in (*reads, *queries)),
         _request("HEAD /v1/status", "Connection: close"),
+        _request("GET /v1/events?after=0&wait_ms=20000"),
         _request("GET /v1/health") + _request("GET /v1/ready"),
         _request(fetch, "Content-Length: 0"),
         _request("POST /v1/submit", *sizes, body=envelope + b"more"),
