@@ -39,10 +39,11 @@ class StateFile:
     async def keep(self) -> None:
         """Write it until cancelled. A disk that refuses it is told of by what else it refuses."""
         while True:
-            content = self._content(read_clocks())
+            told, content = self._driver.facts_told, self._content(read_clocks())
             await trio.to_thread.run_sync(_write, self._path, content)
             with trio.move_on_after(RENEWED_S):
-                await self._driver.next_fact()
+                while self._driver.facts_told == told:  # some may have come during the write
+                    await self._driver.next_fact()
                 await trio.sleep(SETTLE_S)
 
     def _content(self, now: Now) -> bytes:
