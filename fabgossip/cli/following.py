@@ -3,20 +3,13 @@
 import argparse
 import json
 import time
-from contextlib import suppress
 from pathlib import Path
-from typing import Final
 from urllib.parse import urlencode
 
 from fabgossip.cli.client import Reply, UnreachableError, ask
-from fabgossip.cli.output import EXIT_OK, EXIT_TRY_AGAIN, print_json, safe, say
+from fabgossip.cli.output import EXIT_OK, print_json, safe, say
 from fabgossip.cli.replies import command, refused, rows_in
-
-REQUEST_S: Final = 20.0
-"""How long one request waits at the daemon."""
-ANSWER_S: Final = 2.0
-AGAIN_S: Final = 1.0
-"""Until a daemon that is gone is looked for again."""
+from fabgossip.cli.waiting import AGAIN_S, ANSWER_S, REQUEST_S
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", socket: str) -> None:
@@ -30,7 +23,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", so
 def run_events(arguments: argparse.Namespace) -> int:
     """`fabgossip events`: with `--follow --json` an object a line."""
     if arguments.follow:
-        return _follow(arguments)
+        return _follow(arguments.socket, as_json=arguments.json)
     reply = ask(arguments.socket, "/v1/events")
     if arguments.json:
         print_json(reply.body)
@@ -39,42 +32,59 @@ def run_events(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _follow(arguments: argparse.Namespace) -> int:
-    """Until somebody ends it; what was lost meanwhile is said."""
-    reply = ask(arguments.socket, "/v1/events")
+def _follow(socket: Path, *, as_json: bool) -> int:
+    """Until somebody ends it; what is not kept any more is said."""
+    follower = Follower(socket)
     try:
-        while reply.code == 200:
+        while (reply := follower.next()).code == 200:
             if reply.body["missed"]:
                 say(f"{reply.body['missed']} events are not kept any more")
-            _print(reply, as_json=arguments.json)
-            reply = _next(arguments.socket, reply)
+            _print(reply, as_json=as_json)
     except KeyboardInterrupt:
         return EXIT_OK
-    refused(reply, as_json=arguments.json)
-    return EXIT_TRY_AGAIN
+    return refused(reply, as_json=False)  # standard output is for events
 
 
-def _next(socket: Path, last: Reply) -> Reply:
-    """What comes after an answer, of this process or, once that is gone, of the next one."""
-    query = urlencode({"after": last.body["next"], "wait_ms": int(1_000 * REQUEST_S)})
-    try:
-        reply = ask(socket, f"/v1/events?{query}", REQUEST_S + ANSWER_S)
-    except UnreachableError as error:
-        if isinstance(error.__cause__, PermissionError):
-            raise
-        say(f"no daemon answers on {socket}; waiting for it")
-        reply = _first_of_next(socket)
-    if reply.code == 200 and reply.body["boot_id"] != last.body["boot_id"]:
-        say("the daemon started anew: what follows is of the new process")
-        reply = ask(socket, "/v1/events?after=0&wait_ms=1")
-    return reply
+class Follower:
+    """Asks for what comes after what it has seen, of whichever process answers."""
 
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._query: dict[str, str | int] = {}
+        """None at first: the last that are kept."""
 
-def _first_of_next(socket: Path) -> Reply:
-    while True:
-        time.sleep(AGAIN_S)
-        with suppress(UnreachableError):
-            return ask(socket, "/v1/events")
+    def next(self) -> Reply:
+        """Further events, or none for a while; raises `UnreachableError` where no daemon ever
+        answered, or may not be asked."""
+        reply = self._ask()
+        if reply.code == 200:
+            boot_id, before = reply.body["boot_id"], self._query.get("boot_id")
+            if before not in (None, boot_id):
+                say("the daemon started anew: what follows is of the new process")
+            self._query = {
+                "boot_id": str(boot_id),
+                "after": str(reply.body["next"]),
+                "wait_ms": int(1_000 * REQUEST_S),
+            }
+        return reply
+
+    def _ask(self) -> Reply:
+        """Again and again once it did answer: it may restart, or be busy."""
+        is_told = False
+        while True:
+            try:
+                target = f"/v1/events?{urlencode(self._query)}".rstrip("?")
+                reply = ask(self._socket, target, REQUEST_S + ANSWER_S)
+            except UnreachableError as error:
+                if not self._query or isinstance(error.__cause__, PermissionError):
+                    raise
+                if not is_told:
+                    say(f"no daemon answers on {self._socket}; waiting for it")
+                is_told = True
+            else:
+                if reply.code != 503:
+                    return reply
+            time.sleep(AGAIN_S)
 
 
 def _print(reply: Reply, *, as_json: bool) -> None:

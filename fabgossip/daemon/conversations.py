@@ -84,7 +84,7 @@ class Request:
         return int(text)
 
     def sequence(self, key: str) -> int:
-        """A place in the audit log, 0 where the query has none."""
+        """A place in the audit log or among the events, 0 where the query has none."""
         text = self.query.get(key, "0")
         if not (text.isascii() and text.isdigit() and len(text) <= SEQUENCE_DIGITS):
             raise RefusedError(400, "query", f"{key}: expected a sequence number")

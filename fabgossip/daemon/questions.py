@@ -20,8 +20,6 @@ from fabgossip.model.ids import ContentHash, parse_id, parse_node_id
 from fabgossip.storage.records import read_records
 
 LIMIT_MAX: Final = 1_000
-FOLLOWERS_MAX: Final = 32
-"""Who wait for the next event at once (*start*)."""
 GATE_QUESTIONS_MAX: Final = 64
 """Questions of consumers answered at once (*start*)."""
 
@@ -34,7 +32,6 @@ class Questions:
         self._about = about
         self._is_ready = is_ready
         self._asking = 0
-        self._following = 0
 
     @property
     def _prefix(self) -> str:
@@ -113,35 +110,34 @@ class Questions:
         return Reply(code=200, body=body | {"granted": granted})
 
     async def on_events(self, request: Request) -> Reply:
-        """`GET /v1/events?after=&wait_ms=`: the last facts, oldest first; those after one, once
-        there is any."""
+        """`GET /v1/events?after=&boot_id=&wait_ms=`: the last facts, oldest first; those after one,
+        once there is any. Another process counted anew: nothing of this one came after that."""
+        told = self._driver.facts_told
         if "after" not in request.query:
-            return self._events(max(0, self._driver.facts_told - LIMIT_MAX))
-        if self._following >= FOLLOWERS_MAX:
-            raise RefusedError(503, "busy", "too many follow the events at once; ask again")
+            if request.query:
+                raise RefusedError(400, "query", "boot_id, wait_ms: only with after")
+            return self._events(max(0, told - LIMIT_MAX))
         after, wait_ms = request.sequence("after"), request.number("wait_ms", 1, WAIT_MS_MAX)
-        self._following += 1
-        try:
-            with trio.move_on_after(wait_ms / 1_000):
-                while after == self._driver.facts_told:
-                    await self._driver.next_fact()
-        finally:
-            self._following -= 1
+        is_of_another = request.query.get("boot_id", self._boot_id) != self._boot_id
+        if is_of_another or after > told:
+            after = 0
+        with trio.move_on_after(wait_ms / 1_000):
+            while after == self._driver.facts_told:
+                await self._driver.next_fact()
         return self._events(after)
 
     def _events(self, after: int) -> Reply:
-        """Whoever asks for what comes after more than was told speaks of an earlier process."""
-        told, kept = self._driver.facts_told, self._driver.facts
-        first = told - len(kept)
-        start = 0 if after > told else max(after, first)
-        rows = list(islice(kept, max(0, start - first), max(0, start - first) + LIMIT_MAX))
-        items = [
-            views.event(number, at, fact)
-            for number, (at, fact) in enumerate(rows, max(start, first) + 1)
-        ]
-        missed = 0 if after > told else max(0, first - after)
-        body = {"items": items, "next": max(start, first) + len(items), "missed": missed}
-        return Reply(code=200, body=body | {"boot_id": self._about.boot_id.hex()})
+        kept = self._driver.facts
+        first = max(after, self._driver.facts_told - len(kept))
+        skipped = first - (self._driver.facts_told - len(kept))
+        rows = islice(kept, skipped, skipped + LIMIT_MAX)
+        items = [views.event(number, at, fact) for number, (at, fact) in enumerate(rows, first + 1)]
+        told = {"next": first + len(items), "missed": first - after, "boot_id": self._boot_id}
+        return Reply(code=200, body={"items": items, **told})
+
+    @property
+    def _boot_id(self) -> str:
+        return self._about.boot_id.hex()
 
     async def on_gate(self, request: Request) -> Reply:
         """`GET /v1/gate?action=&namespace=|content_hash=`: 200 whatever the answer is; any other

@@ -16,6 +16,7 @@ import trio
 from fabgossip.core.awaiting import Arrival, Awaited
 from fabgossip.daemon.driver import Driver, read_clocks
 from fabgossip.daemon.views import rfc3339
+from fabgossip.daemon.waits import REST_TIMES
 from fabgossip.model.moment import Now, UnixTime, seconds_after
 from fabgossip.storage.materialized import FILE_MODE, LOCAL
 
@@ -37,20 +38,26 @@ class StateFile:
         self._path = storage / LOCAL / NAME
 
     async def keep(self) -> None:
-        """Write it until cancelled. A disk that refuses it is told of by what else it refuses."""
+        """Write it until cancelled; why it cannot be written is logged once."""
+        refused: str | None = None
         while True:
-            told, content = self._driver.facts_told, self._content(read_clocks())
-            await trio.to_thread.run_sync(_write, self._path, content)
+            told, started = self._driver.facts_told, trio.current_time()
+            body = self._body(read_clocks())
+            rest_s = max(SETTLE_S, REST_TIMES * (trio.current_time() - started))
+            error = await trio.to_thread.run_sync(_write, self._path, body)
+            if error is not None and str(error) != refused:
+                self._driver.log_fault("state_file_failed", error)
+            refused = None if error is None else str(error)
             with trio.move_on_after(RENEWED_S):
                 while self._driver.facts_told == told:  # some may have come during the write
                     await self._driver.next_fact()
-                await trio.sleep(SETTLE_S)
+                await trio.sleep(rest_s)
 
-    def _content(self, now: Now) -> bytes:
+    def _body(self, now: Now) -> dict[str, object]:
         node = self._driver.node
         snapshot = node.view.snapshot(now)
         found = sorted(node.awaiting.of_all(now), key=lambda one: one.namespace)
-        body = {
+        return {
             "schema_version": 1,
             "mode": snapshot.mode.value,
             "summary": snapshot.summary,
@@ -59,7 +66,6 @@ class StateFile:
             "namespaces": {one.namespace: _row(one, now.unix) for one in found[:NAMESPACES_MAX]},
             "namespaces_omitted": max(0, len(found) - NAMESPACES_MAX),
         }
-        return json.dumps(body, indent=2).encode("ascii") + b"\n"
 
 
 def _row(one: Awaited, now: UnixTime) -> dict[str, object]:
@@ -72,14 +78,17 @@ def _row(one: Awaited, now: UnixTime) -> dict[str, object]:
     }
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all; a cut of power may leave the one before, whose time is over then."""
+def _write(path: Path, body: dict[str, object]) -> OSError | None:
+    """Whole or not at all, also where the power is cut; gives what hindered it."""
     fresh = path.with_name(f"{path.name}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         fresh.unlink(missing_ok=True)
         with os.fdopen(os.open(fresh, flags, FILE_MODE), "wb") as file:
-            file.write(content)
+            file.write(json.dumps(body).encode("ascii") + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
         fresh.rename(path)
-    except OSError:
-        return
+    except OSError as error:
+        return error
+    return None

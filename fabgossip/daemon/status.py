@@ -114,7 +114,7 @@ def _routes(questions: Questions, waits: Waits, orders: Orders) -> _Routes:
         ),
         ("GET", "/v1/peers"): _Route(questions.on_peers),
         ("GET", "/v1/why"): _Route(questions.on_why, query=("namespace", "content_hash")),
-        ("GET", "/v1/events"): _Route(questions.on_events, query=("after", "wait_ms")),
+        ("GET", "/v1/events"): _Route(questions.on_events, query=("after", "boot_id", "wait_ms")),
         ("GET", "/v1/gate"): _Route(
             questions.on_gate, query=("action", "namespace", "content_hash")
         ),

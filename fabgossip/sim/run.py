@@ -15,8 +15,8 @@ from typing import Final
 from fabgossip.core.effects import Answer, Outcome
 from fabgossip.core.rosters import Rosters
 from fabgossip.errors import ScenarioError
-from fabgossip.model.artifact import Manifest
-from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
+from fabgossip.model.artifact import Manifest, Order
+from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.scope import Namespace
 from fabgossip.sim.adversary import maker_of
@@ -239,7 +239,8 @@ class Run:
         self.trace = Trace(self._snapshots, len(self.hosts))
         self._queue: deque[tuple[Issued, _First]] = deque()
         self._deferred: deque[tuple[Issued, _First]] = deque()
-        self._newest: dict[Namespace, ManifestHash] = {}
+        self._taken: dict[Namespace, Order] = {}
+        """The highest that some node took of what was handed out."""
         self._is_handing_out = False
         self._is_renewal_late = False
         """Whether a renewal waits for the light."""
@@ -431,7 +432,6 @@ class Run:
     def _issue(self, issued: tuple[Issued, ...], first: _First) -> Happened:
         for one in issued:
             self.watch.issued(one)
-            self._newest[one.manifest.namespace] = one.manifest_hash
             if self._engine.leaks is None:
                 self.leaks.add(self.world.now_ns, one)
             self._queue.append((one, first))
@@ -480,6 +480,9 @@ class Run:
         if answer.code in _NOT_YET:
             self._deferred.append(handed)
         elif answer.outcome in (Outcome.ADMITTED, Outcome.ALREADY_CURRENT):
+            manifest = issued.manifest
+            taken = self._taken.get(manifest.namespace, manifest.order)
+            self._taken[manifest.namespace] = max(taken, manifest.order)
             self._offer_again()
         elif not self._is_overtaken(issued, answer):
             self.measures.on_refused(issued, f"{answer.outcome.value} {answer.code}")
@@ -492,7 +495,8 @@ class Run:
     def _is_overtaken(self, issued: Issued, answer: Answer) -> bool:
         """By an epoch, or by a later version that was taken while this one waited."""
         if answer.code == RejectionCode.VERSION_ROLLBACK:
-            return self._newest[issued.manifest.namespace] != issued.manifest_hash
+            taken = self._taken.get(issued.manifest.namespace)
+            return taken is not None and taken > issued.manifest.order
         return answer.code == RejectionCode.EPOCH_STALE
 
     def _offer_again(self) -> None:

@@ -104,6 +104,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--every", type=float, default=5.0, help="seconds between publications")
     given = parser.parse_args()
+    if given.minutes * 60 < WARM_UP * given.every:
+        parser.error(f"--minutes: too few for a slope; at least {WARM_UP} times --every")
     folder = Path(tempfile.mkdtemp(prefix="fabgossip-bench-"))
     fabric, chance = Fabric(folder), random.Random(1)
     samples: list[tuple[float, dict[str, float]]] = []

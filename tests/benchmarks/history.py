@@ -6,9 +6,10 @@ from the original in the end, or where a node did not catch up the way it should
 
     .venv/bin/python -m tests.benchmarks.history ARCHIVE
 
-ARCHIVE is a tar archive of the versions, oldest first by name. All but the first come as increments,
-one as soon as all have the one before; two storage nodes and five readers follow. `sleeper` misses as many as a
-chain may span nearly, `long-sleeper` more than that, and a byte of what `damaged` holds is changed.
+ARCHIVE is a tar archive of the versions, oldest first by name. All but the first come as
+increments, one as soon as all have the one before; two storage nodes and five readers follow.
+`sleeper` misses nearly as many as a chain may span, `long-sleeper` more than that, and a byte of
+what `damaged` holds is changed.
 """
 
 import argparse

@@ -1,0 +1,91 @@
+"""`fabgossip events --follow` goes on from where it was, whatever becomes of the daemon."""
+
+import time
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from fabgossip.cli import following
+from fabgossip.cli.client import Reply, UnreachableError
+from fabgossip.cli.following import Follower
+
+SOCKET = Path("s")
+OLD, NEW = "aa", "bb"
+
+
+def told(boot_id: str, last: int) -> Reply:
+    return Reply(200, {"items": [], "next": last, "missed": 0, "boot_id": boot_id})
+
+
+def gone(cause: OSError) -> UnreachableError:
+    error = UnreachableError("no daemon answers")
+    error.__cause__ = cause
+    return error
+
+
+class Daemon:
+    """Answers in turn as it was told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: Reply | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[dict[str, list[str]]] = []
+        monkeypatch.setattr(following, "ask", self.ask)
+        monkeypatch.setattr(time, "sleep", lambda _: None)
+
+    def ask(self, _: Path, target: str, __: float) -> Reply:
+        self.asked.append(parse_qs(urlsplit(target).query))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def test_it_asks_for_what_comes_after_what_it_has_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = Daemon(monkeypatch, told(OLD, 7), told(OLD, 9))
+    follower = Follower(SOCKET)
+    follower.next()
+    follower.next()
+    assert daemon.asked[0] == {}
+    assert (daemon.asked[1]["after"], daemon.asked[1]["boot_id"]) == (["7"], [OLD])
+
+
+def test_a_daemon_that_hangs_or_is_busy_is_asked_from_the_same_place(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    busy = Reply(503, {"code": "busy"})
+    daemon = Daemon(monkeypatch, told(OLD, 7), gone(TimeoutError()), busy, told(OLD, 8))
+    follower = Follower(SOCKET)
+    follower.next()
+    assert follower.next().body["next"] == 8
+    assert [one["after"] for one in daemon.asked[1:]] == [["7"]] * 3
+    assert "anew" not in capsys.readouterr().err
+
+
+def test_a_restart_is_said_and_the_new_process_followed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away = [gone(FileNotFoundError()) for _ in range(3)]
+    daemon = Daemon(monkeypatch, told(OLD, 7), *away, told(NEW, 2), told(NEW, 3))
+    follower = Follower(SOCKET)
+    follower.next()
+    follower.next()
+    said = capsys.readouterr().err
+    assert (said.count("waiting for it"), said.count("started anew")) == (1, 1)
+    follower.next()
+    assert (daemon.asked[-1]["after"], daemon.asked[-1]["boot_id"]) == (["2"], [NEW])
+    assert capsys.readouterr().err == ""
+
+
+def test_whoever_never_answered_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    Daemon(monkeypatch, gone(FileNotFoundError()))
+    with pytest.raises(UnreachableError):
+        Follower(SOCKET).next()
+
+
+def test_nor_who_may_not_be_asked_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    Daemon(monkeypatch, told(OLD, 7), gone(FileNotFoundError()), gone(PermissionError()))
+    follower = Follower(SOCKET)
+    follower.next()
+    with pytest.raises(UnreachableError):
+        follower.next()
