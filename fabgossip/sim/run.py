@@ -239,8 +239,8 @@ class Run:
         self.trace = Trace(self._snapshots, len(self.hosts))
         self._queue: deque[tuple[Issued, _First]] = deque()
         self._deferred: deque[tuple[Issued, _First]] = deque()
-        self._taken: dict[Namespace, Order] = {}
-        """The highest that some node took of what was handed out."""
+        self._offered: dict[Namespace, Order] = {}
+        """The highest handed to a process, which may have taken it and died before it said so."""
         self._is_handing_out = False
         self._is_renewal_late = False
         """Whether a renewal waits for the light."""
@@ -451,7 +451,9 @@ class Run:
         if host is None or host.process is None:
             self._at(self.world.now_ns + RETRY_NS, self._try_again)
             return
-        process = host.process
+        process, manifest = host.process, issued.manifest
+        offered = self._offered.get(manifest.namespace, manifest.order)
+        self._offered[manifest.namespace] = max(offered, manifest.order)
         answered = partial(self._on_answer, issued)
         self.world.schedule(
             self.world.now_ns, host.index, WORLD, partial(process.submit, issued, answered)
@@ -480,9 +482,6 @@ class Run:
         if answer.code in _NOT_YET:
             self._deferred.append(handed)
         elif answer.outcome in (Outcome.ADMITTED, Outcome.ALREADY_CURRENT):
-            manifest = issued.manifest
-            taken = self._taken.get(manifest.namespace, manifest.order)
-            self._taken[manifest.namespace] = max(taken, manifest.order)
             self._offer_again()
         elif not self._is_overtaken(issued, answer):
             self.measures.on_refused(issued, f"{answer.outcome.value} {answer.code}")
@@ -493,10 +492,9 @@ class Run:
         self._hand_out()
 
     def _is_overtaken(self, issued: Issued, answer: Answer) -> bool:
-        """By an epoch, or by a later version that was taken while this one waited."""
+        """By an epoch, or by a later version that was handed out while this one waited."""
         if answer.code == RejectionCode.VERSION_ROLLBACK:
-            taken = self._taken.get(issued.manifest.namespace)
-            return taken is not None and taken > issued.manifest.order
+            return self._offered[issued.manifest.namespace] > issued.manifest.order
         return answer.code == RejectionCode.EPOCH_STALE
 
     def _offer_again(self) -> None:
