@@ -53,9 +53,9 @@ def test_it_says_what_is_applied_whether_it_may_be_used_and_until_when(four: Fab
 
 def test_a_new_version_is_in_it_without_anybody_asking(four: Fabric) -> None:
     node, namespace = four.node("edge-1"), f"{four.prefix}/routes/edge"
-    before = version(node, namespace)
+    before = node.local(namespace).readlink().name
     (four.source / "routes-edge").write_text("for the state file\n")
     four.wait_for(four.publish("state file"), HANG_S)
-    until(lambda: version(node, namespace) != before, "the new version is named")
     current = node.local(namespace).readlink().name
-    assert current == f"v{version(node, namespace)}"
+    assert current != before
+    until(lambda: f"v{version(node, namespace)}" == current, "the new version is named")
