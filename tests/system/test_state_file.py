@@ -30,18 +30,26 @@ def version(node: Node, namespace: str) -> str | None:
     return str(rows[namespace]["version"]) if namespace in rows else None
 
 
+def is_usable(node: Node, namespace: str) -> bool:
+    rows = state(node)["namespaces"]
+    assert isinstance(rows, dict)
+    return state(node)["mode"] == "fresh" and rows[namespace]["usable"] is True
+
+
 def test_it_says_what_is_applied_whether_it_may_be_used_and_until_when(four: Fabric) -> None:
     node, namespace = four.node("edge-1"), f"{four.prefix}/routes/edge"
-    until(lambda: version(node, namespace) is not None, "it is there")
+    in_use = node.local(namespace).readlink().name.removeprefix("v")
+    until(lambda: version(node, namespace) == in_use, "it is there")
+    until(lambda: is_usable(node, namespace), "it may be used")
     found = state(node)
     assert (found["schema_version"], found["mode"], found["namespaces_omitted"]) == (1, "fresh", 0)
     rows = found["namespaces"]
     assert isinstance(rows, dict)
     assert rows[namespace] == {
-        "version": version(node, namespace),
+        "version": in_use,
         "usable": True,
         "stale_seconds": 0,
-        "why": f"{version(node, namespace)} is in use",
+        "why": f"{in_use} is in use",
     }
     assert f"{four.prefix}/snapshots/node/edge-2" not in rows
     written, valid = (
