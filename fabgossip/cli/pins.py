@@ -5,14 +5,15 @@ from contextlib import closing
 from typing import Final
 from urllib.parse import urlencode
 
-from fabgossip.cli.client import Reply, StatusClient, ask
-from fabgossip.cli.output import EXIT_OK, EXIT_USAGE, print_json, print_table, safe
-from fabgossip.cli.replies import command, refused, rows_in, subject_of
+from fabgossip.cli.client import StatusClient, ask
+from fabgossip.cli.output import EXIT_OK, print_json, print_table
+from fabgossip.cli.replies import carried_out, command, rows_in, subject_of
 from fabgossip.errors import UsageError
 
 _SPANS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 PIN_DAYS_MAX: Final = 90
 """As the daemon takes it."""
+_SHOWN: Final = ("outcome", "pin", "content_hash", "namespace", "until")
 
 
 def register_pins(
@@ -35,7 +36,7 @@ def run_pin(arguments: argparse.Namespace) -> int:
     query |= {"reason": arguments.reason, "seconds": str(seconds_of(arguments.span))}
     with closing(StatusClient(arguments.socket)) as client:
         reply = client.post(f"/v1/pins?{urlencode(query)}")
-    return _print_pin(reply, as_json=arguments.json)
+    return carried_out(reply, _SHOWN, as_json=arguments.json)
 
 
 def check_reason(reason: str) -> None:
@@ -59,21 +60,7 @@ def run_unpin(arguments: argparse.Namespace) -> int:
     """`fabgossip artifacts unpin`."""
     with closing(StatusClient(arguments.socket)) as client:
         reply = client.delete(f"/v1/pins?{urlencode({'pin': arguments.pin})}")
-    return _print_pin(reply, as_json=arguments.json)
-
-
-def _print_pin(reply: Reply, *, as_json: bool) -> int:
-    if reply.code == 404:
-        refused(reply, as_json=as_json)
-        return EXIT_USAGE
-    if reply.code != 200:
-        return refused(reply, as_json=as_json)
-    if as_json:
-        print_json(reply.body)
-    else:
-        words = [safe(reply.body[key]) for key in ("outcome", "pin", "content_hash", "namespace")]
-        print(f"{' '.join(words)} until {safe(reply.body['until'])}")
-    return EXIT_OK
+    return carried_out(reply, _SHOWN, as_json=arguments.json)
 
 
 def run_pins(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from typing import Final
 from fabgossip.cli.client import Reply
 from fabgossip.cli.output import (
     EXIT_FAILURE,
+    EXIT_OK,
     EXIT_REFUSED,
     EXIT_TRY_AGAIN,
     EXIT_USAGE,
@@ -82,6 +83,20 @@ def table_in(body: dict[str, object], key: str) -> dict[str, object]:
     value = body[key]
     assert isinstance(value, dict)
     return value
+
+
+def carried_out(reply: Reply, keys: tuple[str, ...], *, as_json: bool) -> int:
+    """Show what became of an order, by these keys of the answer; gives the exit code. What it names
+    and nobody knows was named wrongly."""
+    if reply.code != 200:
+        code = refused(reply, as_json=as_json)
+        return EXIT_USAGE if reply.code == 404 else code
+    if as_json:
+        print_json(reply.body)
+    else:
+        values = {key: safe(reply.body[key]) for key in keys}
+        print(" ".join(f"until {text}" if key == "until" else text for key, text in values.items()))
+    return EXIT_OK
 
 
 def rows_in(body: dict[str, object], key: str) -> list[dict[str, object]]:

@@ -4,10 +4,9 @@ import argparse
 from contextlib import closing
 from urllib.parse import urlencode
 
-from fabgossip.cli.client import Reply, StatusClient
-from fabgossip.cli.output import EXIT_OK, EXIT_USAGE, print_json, safe
+from fabgossip.cli.client import StatusClient
 from fabgossip.cli.pins import check_reason, seconds_of
-from fabgossip.cli.replies import command, refused, subject_of
+from fabgossip.cli.replies import carried_out, command, subject_of
 from fabgossip.errors import ModelError, UsageError
 from fabgossip.model.artifact import parse_order
 
@@ -36,7 +35,9 @@ def run_use(arguments: argparse.Namespace) -> int:
     path = f"/v1/use?{urlencode(query)}"
     with closing(StatusClient(arguments.socket)) as client:
         reply = client.delete(path) if arguments.release else client.post(path)
-    return _print(reply, as_json=arguments.json)
+    keys = ("outcome", "namespace", "order")
+    shown = keys if arguments.release else (*keys, "until")
+    return carried_out(reply, shown, as_json=arguments.json)
 
 
 def _asked(arguments: argparse.Namespace) -> dict[str, str]:
@@ -47,18 +48,3 @@ def _asked(arguments: argparse.Namespace) -> dict[str, str]:
     check_reason(arguments.reason or "")
     seconds = seconds_of(arguments.span or "24h")
     return {"version": str(order), "reason": arguments.reason, "seconds": str(seconds)}
-
-
-def _print(reply: Reply, *, as_json: bool) -> int:
-    if reply.code == 404:
-        refused(reply, as_json=as_json)
-        return EXIT_USAGE
-    if reply.code != 200:
-        return refused(reply, as_json=as_json)
-    if as_json:
-        print_json(reply.body)
-    else:
-        words = [safe(reply.body[key]) for key in ("outcome", "namespace", "order")]
-        is_over = reply.body["outcome"] == "released"
-        print(" ".join(words) + ("" if is_over else f" until {safe(reply.body['until'])}"))
-    return EXIT_OK
