@@ -41,7 +41,8 @@ QUARANTINE_BYTES_MAX: Final = 256 << 20
 _MARK: Final = ".mark"
 PARTS_MAX: Final = 64
 PARTS_BYTES_MAX: Final = 160 << 20
-"""Parts that are kept across a start, the newest first: a tenth of the usual quota (*start*)."""
+"""Parts that are kept across a start, the newest first: less than a tenth of the usual
+quota. A larger content begins anew (*start*)."""
 _PART: Final = ".part"
 _INCOMING_NAME: Final = re.compile(r"[0-9a-f]{64}\.[0-9]+")
 _PART_NAME: Final = re.compile(r"([0-9a-f]{64})\.part")
