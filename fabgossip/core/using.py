@@ -32,7 +32,6 @@ from fabgossip.trust.rejections import Rejection, RejectionCode
 
 UNDER_WAY: Final = "it is being put back just now: ask again"
 OVERTAKEN: Final = "it was taken away meanwhile: fabgossip why says what stands there now"
-
 DAMAGED: Final = (
     "is not what was signed any more, or the disk refused: storage_failed in the log of the "
     "daemon says which"
