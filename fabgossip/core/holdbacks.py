@@ -34,7 +34,7 @@ class Holdbacks:
 
     def __init__(self) -> None:
         self._held_back: dict[str, HeldBack] = {}
-        """One at most for each namespace that has a head here: the catalogue's limit is its limit."""
+        """At most one for each namespace that has a head here: the catalogue's limit bounds it."""
 
     def on_hold(self, held_back: HeldBack) -> None:
         """A namespace is held back from now on, durably or not yet."""
