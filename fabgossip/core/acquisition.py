@@ -140,10 +140,16 @@ class Acquisition:
         last_good = self._m.recovery.last_good(want, shown, now)
         self._record_stuck(want, last_good)
         self._m.fetching.on_last_good(want, last_good, now.instant)
-        timer = WantDue(content_hash=want.wanted.content_hash, generation=want.generation)
-        self._m.out.append(SetTimer(timer=timer, at=want.retry_at))
+        self._wait(want)
         self._announcing.on_stuck(want.verified, now)
         return self._assembling.on_stuck(want.verified, now)
+
+    def _wait(self, want: Want) -> None:
+        """Look at a parked want when its wait is over."""
+        if not want.is_timed:
+            want.is_timed = True
+            timer = WantDue(content_hash=want.wanted.content_hash, generation=want.generation)
+            self._m.out.append(SetTimer(timer=timer, at=want.retry_at))
 
     def _record_stuck(self, want: Want, last_good: LastGood | None) -> None:
         """Nobody has it: told once, and again when rung 5 is decided otherwise."""
@@ -211,8 +217,7 @@ class Acquisition:
             return
         self._record_failure(want, event.link, event.reason)
         if want.state is WantState.PARKED:
-            timer = WantDue(content_hash=content_hash, generation=want.generation)
-            self._m.out.append(SetTimer(timer=timer, at=want.retry_at))
+            self._wait(want)
         if event.reason in _SENDERS_FAULT:
             self._record_rejection(want, event.reason, Blame.PEER, want.attempts[-1].node_id or "")
         elif event.reason is FetchFailure.CONTRADICTED:

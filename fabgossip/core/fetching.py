@@ -36,6 +36,7 @@ from fabgossip.core.open_wants import OpenWants
 from fabgossip.core.patience import Patience
 from fabgossip.core.sources import Supply, Turn
 from fabgossip.core.wants import (
+    AT_ONCE,
     DISK_WAITS,
     REQUESTS_PER_WANT_MAX,
     SOURCES_PER_WANT_MAX,
@@ -51,7 +52,7 @@ from fabgossip.core.wants import (
 from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import TrafficClass
-from fabgossip.model.moment import Instant, later
+from fabgossip.model.moment import Instant, is_due, later
 
 NOTHING: Final[Mapping[LinkId, int]] = MappingProxyType({})
 
@@ -140,10 +141,14 @@ class Fetching:
     def on_announced(self, want: Want, announcer: NodeId, now: Instant) -> None:
         """A node announced what a want is for: whether it had it before or not, it may have it
         now."""
-        want.on_announced(announcer)
+        is_news = want.on_announced(announcer)
         if self._credence.is_ignored(announcer, now):
             return
-        want.on_word(announcer)
+        if want.on_word(announcer) or is_news:
+            self._on_news(want)
+
+    def _on_news(self, want: Want) -> None:
+        """A node that may have a content came to be known as such."""
         want.is_urgent |= want.step is not Step.NORMAL
         self._wake(want)
 
@@ -175,8 +180,8 @@ class Fetching:
         """A neighbour says it holds a wanted content now."""
         want = self.find(verified)
         if want is not None and not self._credence.is_ignored(node_id, now):
-            want.on_word(node_id)
-            self._wake(want)
+            if want.on_word(node_id):
+                self._on_news(want)
 
     def on_opened(self, node_id: NodeId, now: Instant) -> None:
         """A link opened, or its peer may know more: whatever is parked may have a source again."""
@@ -232,7 +237,6 @@ class Fetching:
         if want.waits_for_disk is not None:
             return  # whoever has it now, nothing could be done with it
         if want.state is WantState.PARKED:
-            want.generation = self._next_generation()
             want.enter(Step.NORMAL)
             want.climb_since = None
             want.is_urgent = False
@@ -250,6 +254,7 @@ class Fetching:
         for want in self.wants_of(content_hash):
             if want.generation == generation:
                 want.waits_for_disk = None
+                want.heard.clear()
                 self._wake(want)
 
     def on_space(self) -> None:
@@ -257,6 +262,7 @@ class Fetching:
         for want in self._wants.all():
             if want.waits_for_disk is FetchFailure.STORAGE:
                 want.waits_for_disk = None
+                want.retry_at = AT_ONCE
                 self._wake(want)
 
     def on_stored(
@@ -364,8 +370,7 @@ class Fetching:
         want.trace.on_climb_over(want.climbs)
         want.climbs += 1
         want.state, want.waits_for_disk = WantState.PARKED, reason
-        want.generation = self._next_generation()
-        want.retry_at = later(now, DISK_WAITS[reason])
+        want.wait_until(later(now, DISK_WAITS[reason]), self._next_generation())
 
     def on_named(
         self, content_hash: ContentHash, named: tuple[VerifiedManifest, ...]
@@ -430,11 +435,13 @@ class Fetching:
         return partial(self._patience.back_off, want, source.node_id)
 
     def _park(self, want: Want, now: Instant) -> None:
-        """A climb ended without success: what is left to decide is rung 5."""
+        """A climb ended without success: what is left to decide is rung 5. One that began on news
+        moves no wait that is still running: or whoever has news would put off the next try."""
         want.state = WantState.PARKED
         want.enter(Step.RUNG_5)
-        want.generation = self._next_generation()
-        want.retry_at = self._patience.next_try_at(want, now)
+        if want.is_urgent or is_due(want.retry_at, now):
+            retry_at = self._patience.next_try_at(want, now)
+            want.wait_until(retry_at, self._next_generation())
 
     def on_last_good(self, want: Want, last_good: LastGood | None, now: Instant) -> None:
         """Rung 5 of the climb that just ended: what becomes of the version before."""

@@ -239,7 +239,12 @@ class Want:
     is_urgent: bool = False
     """Whether something happened that the climb under way comes too late for: the next one starts
     at once."""
+    heard: dict[NodeId, None] = field(default_factory=dict)
+    """Whose word counted and who was not asked since: the same word again is no news."""
     generation: int = 0
+    """Of its wait: a timer of an earlier one is stale."""
+    is_timed: bool = False
+    """Whether a timer for the end of its wait is out."""
 
     @property
     def key(self) -> tuple[int, int]:
@@ -250,6 +255,10 @@ class Want:
     def is_trust(self) -> bool:
         """Whether it waits for no other class."""
         return self.traffic is TrafficClass.TRUST
+
+    def wait_until(self, retry_at: Instant, generation: int) -> None:
+        """Begin a wait; an earlier one is over."""
+        self.retry_at, self.generation, self.is_timed = retry_at, generation, False
 
     def enter(self, step: Step) -> None:
         """Begin a step."""
@@ -300,7 +309,7 @@ class Want:
             fault=fault,
             until=later(now, passed_over),
         )
-        _note(self.tried, source.node_id, tried)
+        self._note_tried(source.node_id, tried)
 
     def on_unreached(self, source: Source, wait: BackOff, now: Instant) -> None:
         """A source without a link could not be asked: a link of it is reason to ask it again."""
@@ -313,7 +322,11 @@ class Want:
             fault=Fault.LACKS,
             until=later(now, wait(failures, Fault.LACKS)),
         )
-        _note(self.tried, source.node_id, tried)
+        self._note_tried(source.node_id, tried)
+
+    def _note_tried(self, node_id: NodeId, tried: Tried) -> None:
+        _note(self.tried, node_id, tried)
+        self.heard.pop(node_id, None)
 
     def is_contradicted(self, source: Source, reason: FetchFailure) -> bool:
         """Whether the source of the try under way lacks what it named itself."""
@@ -325,23 +338,33 @@ class Want:
         """A source sent a wrong byte."""
         _note(self.barred, source.node_id, later(now, BARRED))
 
-    def on_announced(self, node_id: NodeId) -> None:
-        """A node says that it exists: newest last; the oldest leaves at the limit."""
+    def on_announced(self, node_id: NodeId) -> bool:
+        """A node says that it exists: newest last; the oldest leaves at the limit. Whether that is
+        news."""
+        is_news = node_id not in self.announcers
         self.announcers.setdefault(node_id)
         if len(self.announcers) > SOURCES_PER_WANT_MAX:
             self.announcers.popitem(last=False)
+        return is_news
 
-    def on_word(self, node_id: NodeId) -> None:
+    def on_word(self, node_id: NodeId) -> bool:
         """A node says that it has it: if it only lacked it, it is not passed over any longer, and
-        where its try in this climb is over, the next climb is urgent."""
+        where its try in this climb is over, the next climb is urgent. Whether that is news: said
+        again before it was asked, it is not, nor is the word of who withheld it, or saying so would
+        be enough to have this node climb (`tests/attacks/test_stalling.py`)."""
         tried = self.tried.get(node_id)
-        if tried is not None and tried.fault is not Fault.WITHHOLDS:
+        if node_id in self.heard or (tried is not None and tried.fault is Fault.WITHHOLDS):
+            return False
+        _note(self.heard, node_id, None)
+        if tried is not None:
             self.tried[node_id] = replace(tried, until=AT_ONCE, is_by_word=True)
             self.is_urgent |= tried.climb == self.climbs
+        return True
 
     def on_link(self, node_id: NodeId) -> None:
         """A link to a node opened or ended, and with the old one what it said by it: over another
         one it is asked anew if it only lacked it, and at once if it was about to answer."""
+        self.heard.pop(node_id, None)
         tried = self.tried.get(node_id)
         if tried is not None and tried.fault is not Fault.WITHHOLDS:
             self.tried[node_id] = replace(tried, until=AT_ONCE)

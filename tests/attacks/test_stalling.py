@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from fabgossip.core.effects import Fact, ReceiveContent
+from fabgossip.core.effects import Fact, ReceiveContent, SetTimer
 from fabgossip.core.events import ContentFailed, FetchFailure, LinkId, LostReason, PeerLost, WantDue
 from fabgossip.model.authority import RevokedKind
 from fabgossip.model.ids import NodeId
@@ -206,6 +206,41 @@ def test_who_withholds_is_passed_over_for_longer_each_time_whatever_it_says() ->
         waits.append((siege.now.instant - since) // 1_000)
     for waited, least in zip(waits, (10, 20, 40, 60, 60, 60), strict=True):
         assert least * 4 // 5 <= waited <= least * 6 // 5 + 30
+
+
+def test_the_same_word_again_has_no_parked_want_climb_nor_wait_for_longer() -> None:
+    """A climb costs this node a look at all it is linked to, and a longer wait before the next."""
+    siege = Siege(("m1",))
+    (link,) = siege.names
+    while siege.fails(FetchFailure.STALLED, 38_000):
+        pass
+    (want,) = siege.node.view.wants_of(LIST.content_hash)
+    climbs, retry_at = want.climbs, want.retry_at
+    siege.caused.clear()
+    for _ in range(50):
+        siege.wait(5)
+        siege.says_it_again(link)
+    assert (want.climbs, want.retry_at) == (climbs, retry_at)
+    assert not [one for one in siege.caused if isinstance(one, SetTimer)]
+
+
+@pytest.mark.parametrize("reason", [FetchFailure.MISSING, FetchFailure.STALLED])
+def test_what_is_news_of_a_parked_want_leaves_its_own_wait_as_it_is(reason: FetchFailure) -> None:
+    """A climb that began on news, and found nobody, is no reason to come back later."""
+    siege = Siege(("m1",))
+    while siege.fails(FetchFailure.STALLED, 38_000):
+        pass
+    (want,) = siege.node.view.wants_of(LIST.content_hash)
+    retry_at = want.retry_at
+    siege.wait(5)
+    siege.announce(LIST, siege.honest)
+    siege.under_way = siege.only(ReceiveContent)
+    assert not siege.fails(reason, 5)
+    assert want.retry_at == retry_at
+    assert not [one for one in siege.find(SetTimer) if isinstance(one.timer, WantDue)]
+    siege.due(WantDue)
+    assert siege.now.instant == retry_at
+    assert want.climbs > 1
 
 
 @pytest.mark.parametrize("says", [Siege.advertises, Siege.announces_again])
