@@ -179,9 +179,10 @@ class Fetching:
     def on_advertised(self, node_id: NodeId, verified: VerifiedManifest, now: Instant) -> None:
         """A neighbour says it holds a wanted content now."""
         want = self.find(verified)
-        if want is not None and not self._credence.is_ignored(node_id, now):
-            if want.on_word(node_id):
-                self._on_news(want)
+        if want is None or self._credence.is_ignored(node_id, now):
+            return
+        if want.on_word(node_id):
+            self._on_news(want)
 
     def on_opened(self, node_id: NodeId, now: Instant) -> None:
         """A link opened, or its peer may know more: whatever is parked may have a source again."""
@@ -410,6 +411,11 @@ class Fetching:
         for want in turn.parked:
             self._park(want, now)
         return turn
+
+    def is_ignored(self, node_id: NodeId, now: Instant) -> bool:
+        """Whether what a node says of its holdings counts for nothing now: it was asked, and was
+        wrong, too often of late."""
+        return self._credence.is_ignored(node_id, now)
 
     def heard(self, supply: Supply, now: Instant) -> Supply:
         """The sources there are, without the words that count for nothing."""

@@ -17,7 +17,7 @@ from fabgossip.core.events import PinRequest, RequestId, SpaceChanged, Token, Un
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents, is_mere_evidence
 from fabgossip.model.artifact import VerifiedManifest
-from fabgossip.model.ids import ContentHash
+from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import Now, seconds_after
 from fabgossip.model.persistence import DropPin, Pin, PutPin
 
@@ -154,7 +154,9 @@ class Keeping:
         """Where there is too much, what nobody needs leaves, and peers hear that it did."""
         retention = self._m.retention
         retention.on_space(event.space)
-        leaving = retention.leaving(self._contents.size_of, self._may_leave)
+        leaving = retention.leaving(
+            self._contents.size_of, lambda content_hash: self._may_leave(content_hash, now)
+        )
         if not leaving:
             return
         size = sum(map(self._contents.size_of, leaving))
@@ -165,28 +167,38 @@ class Keeping:
         for session in self._m.sessions.open_sessions():
             self._m.disclosure.whole_holdings(session, now)
 
-    def _may_leave(self, content_hash: ContentHash) -> bool:
+    def _may_leave(self, content_hash: ContentHash, now: Now) -> bool:
         if self._m.retention.is_pinned(content_hash):
             return False
         if any(step.content_hash == content_hash for step in self._m.beliefs.chain):
             return False
         rows = self._m.catalog.by_content(content_hash)
-        return all(self._may_leave_under(head, verified) for head, verified in rows)
+        return all(self._may_leave_under(head, verified, now) for head, verified in rows)
 
-    def _may_leave_under(self, head: Head, verified: VerifiedManifest) -> bool:
+    def _may_leave_under(self, head: Head, verified: VerifiedManifest, now: Now) -> bool:
         manifest = verified.manifest
         shown = self._activation.shown(manifest.namespace.text)
         if shown is not None and shown.manifest.content_hash == manifest.content_hash:
             return False
         if head.state in GONE_STATES or is_mere_evidence(head, verified):
             return True
-        return not self._contents.is_wanted(verified) and self._is_held_elsewhere(verified)
+        return not self._contents.is_wanted(verified) and self._is_held_elsewhere(verified, now)
 
-    def _is_held_elsewhere(self, verified: VerifiedManifest) -> bool:
-        """Whether a linked peer's own word is that it holds it: the last one known of does not
-        leave."""
+    def _is_held_elsewhere(self, verified: VerifiedManifest, now: Now) -> bool:
+        """Whether linked peers say so whose word is enough: a storage endpoint the signed
+        directories name for it, or two others that do not fail together. The last one known of
+        does not leave because a single node says what it likes."""
+        stores = self._m.placement.stores_of(verified.manifest)
+        said_by = self._says_it_holds(verified, now)
+        domains = {self._m.neighbors.domain_of(one) for one in said_by}
+        return any(one in stores for one in said_by) or len(domains) > 1
+
+    def _says_it_holds(self, verified: VerifiedManifest, now: Now) -> list[NodeId]:
+        """The linked peers whose own word, as far as it counts, is that they hold it."""
         audience, prefix = verified.manifest.audience, prefix_of(verified.manifest_hash)
-        return any(
-            self._m.holdings.says(session.link, audience, prefix) is True
+        return [
+            session.node_id
             for session in self._m.sessions.open_sessions()
-        )
+            if self._m.holdings.says(session.link, audience, prefix) is True
+            and not self._m.fetching.is_ignored(session.node_id, now.instant)
+        ]

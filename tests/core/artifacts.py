@@ -228,9 +228,10 @@ def stores(
     replication: ReplicationPolicy = EVERY_STORAGE_NODE,
     keep_versions: int = 2,
     kind: ArtifactType = ArtifactType.ROUTE_POLICY_BUNDLE,
+    scopes: tuple[str, ...] = (CLUSTER_SCOPE,),
 ) -> Artifact:
-    """Who stores routes, or something else, for the cluster."""
-    assignment = StorageAssignment((parse_scope_id(CLUSTER_SCOPE),), (kind.value,))
+    """Who stores routes, or something else, for the cluster or part of it."""
+    assignment = StorageAssignment(tuple(map(parse_scope_id, scopes)), (kind.value,))
     directory = StorageDirectory(
         scope=parse_scope_id(CLUSTER_SCOPE),
         nodes=tuple(

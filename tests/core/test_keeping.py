@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from fabgossip.core.credence import CONTRADICTED_MAX
 from fabgossip.core.effects import Answer, Fact, Outcome, Persist, ReceiveContent, Remove
 from fabgossip.core.events import (
+    ContentFailed,
+    FetchFailure,
     FetchRequest,
     LinkId,
     Persisted,
@@ -20,10 +23,21 @@ from fabgossip.core.events import (
 from fabgossip.core.problems import ProblemCode
 from fabgossip.core.retention import PINS_MAX
 from fabgossip.core.space import SpaceState
+from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.messages import Holdings, HoldingsEntry, HoldingsMode
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import DropPin, Pin, PutPin, StoredPin
-from tests.core.artifacts import Artifact, routes, stored_head, tombstone
+from fabgossip.model.policy import ReplicationPolicy, ReplicationRule
+from tests.core.artifacts import (
+    CLUSTER_SCOPE,
+    Artifact,
+    peers,
+    record,
+    routes,
+    stored_head,
+    stores,
+    tombstone,
+)
 from tests.core.story import NOTHING_STORED, Story
 from tests.core.test_withdrawing import for_globex, on_demand
 from tests.trust import factory
@@ -33,13 +47,22 @@ WEB = for_globex(7)
 
 
 def held() -> tuple[Story, LinkId]:
-    """A node that holds what it neither applies nor has a duty to: it was asked for."""
+    """A node that holds what it neither applies nor has a duty to: it was asked for. A neighbor of
+    another rack than `n2`, whose link is given, says that it holds it too."""
     story, origin = on_demand()
+    there = {"n2": "r1/z1/k1", "n3": "r1/z1/k2", "n4": "r1/z1/k2"}
+    story.accept(peers(*(record(name, place=place) for name, place in there.items())), origin)
+    fetched(story, origin)
+    says_it_holds(story, story.link("n3"), WEB)
+    return story, origin
+
+
+def fetched(story: Story, origin: LinkId) -> None:
+    """Somebody asked for it."""
     story.announce(WEB, origin).persisted()
     body = FetchRequest(content_hash=WEB.content_hash, namespace=None, timeout_ms=1_000)
     story.when(RequestMade(request=RequestId(99), body=body)).stored(WEB, origin)
     assert story.trusted[WEB.tail][1] == "held"
-    return story, origin
 
 
 def says_it_holds(story: Story, link: LinkId, *artifacts: Artifact) -> Story:
@@ -93,6 +116,50 @@ def test_the_last_one_known_of_stays() -> None:
     assert ProblemCode.EVICTION_STUCK in {one.code for one in problems}
     says_it_holds(story, origin, WEB)
     assert removed(too_much(story)) == [WEB.content_hash]
+
+
+def test_who_fails_together_says_no_more_than_one() -> None:
+    story, _ = held()
+    says_it_holds(story, story.link("n4"), WEB)
+    assert removed(too_much(story)) == []
+
+
+def test_a_storage_endpoint_the_directory_names_for_it_is_enough() -> None:
+    story, origin = on_demand()
+    kind = ArtifactType.SERVICE_ASSIGNMENT_BUNDLE
+    rule = ReplicationRule(artifact_type=kind, replicas=1, on_demand=True)
+    directory = stores(
+        "s1",
+        version=8,
+        replication=ReplicationPolicy(rules=(rule,)),
+        kind=kind,
+        scopes=(CLUSTER_SCOPE, "org:globex"),
+    )
+    story.accept(directory, origin)
+    fetched(story, origin)
+    says_it_holds(story, origin, WEB)
+    assert removed(too_much(story)) == []
+    says_it_holds(story, story.link("s1"), WEB)
+    assert removed(too_much(story)) == [WEB.content_hash]
+
+
+def test_who_was_wrong_too_often_of_late_has_no_say() -> None:
+    story, origin = held()
+    other = routes()
+    story.announce(other, origin).persisted()
+    for time in range(CONTRADICTED_MAX + 1):
+        if time:
+            says_it_holds(story, origin, other)
+        failed = ContentFailed(
+            wanted=story.only(ReceiveContent).wanted,
+            link=origin,
+            request=None,
+            reason=FetchFailure.MISSING,
+            received=0,
+        )
+        story.when(failed)
+    says_it_holds(story, origin, WEB)
+    assert removed(too_much(story)) == []
 
 
 def test_what_is_trust_read_or_applied_never_leaves_whatever_peers_hold() -> None:
