@@ -1,4 +1,4 @@
-"""When "not available", or an empty chain, leaves: on a grid of the clock, so that its delay tells
+"""When an answer that there is nothing leaves: on a grid of the clock, so that its delay tells
 nothing.
 
 Decides: the moment an answer leaves, from the moment its question came alone.
@@ -8,10 +8,10 @@ Must not know: why something is not available.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from fabgossip.core.events import LinkId
-from fabgossip.model.messages import Chain, NotAvailable
+from fabgossip.model.messages import Chain, Heads, NotAvailable
 from fabgossip.model.moment import Duration, Instant, later
 
 GRID_MS: Final = 10
@@ -21,12 +21,16 @@ ANSWERS_MAX: Final = 2_048
 the greatest size (*start*)."""
 
 
+Unavailing: TypeAlias = NotAvailable | Chain | Heads
+"""An answer that there is nothing for who asks."""
+
+
 @dataclass(frozen=True, slots=True)
 class HeldBack:
     """An answer and the stream of its question."""
 
     stream: int
-    answer: NotAvailable | Chain
+    answer: Unavailing
 
 
 class Answers:
@@ -41,9 +45,7 @@ class Answers:
         """Whether all items of a request could be answered so."""
         return len(self._waiting.get(link, ())) + items <= ANSWERS_MAX
 
-    def add(
-        self, link: LinkId, stream: int, answer: NotAvailable | Chain, now: Instant
-    ) -> Instant | None:
+    def add(self, link: LinkId, stream: int, answer: Unavailing, now: Instant) -> Instant | None:
         """Put an answer on the grid; gives when to take what waits, if nothing waited before."""
         waiting = self._waiting.setdefault(link, [])
         waiting.append(HeldBack(stream, answer))

@@ -407,6 +407,8 @@ class Node:
                 self._comparing.on_manifests(session, message, now)
             case GetHeads():
                 found = self._m.disclosure.heads(session, message.known, now)
+                if not found:
+                    self._m.policing.no_heads(session, now.instant)
                 self._m.policing.on_found(session.link, found - len(message.known), now.instant)
             case GetChain():
                 self._serving.on_get_chain(session, message, now)

@@ -10,7 +10,7 @@ Must not know: what a message that passes leads to.
 from dataclasses import dataclass
 from typing import Final
 
-from fabgossip.core.answers import Answers
+from fabgossip.core.answers import Answers, Unavailing
 from fabgossip.core.disclosure import Disclosure
 from fabgossip.core.effects import Effect, Fact, Record, SetTimer
 from fabgossip.core.events import AnswersDue, LinkId, LostReason
@@ -25,6 +25,7 @@ from fabgossip.model.messages import (
     Chain,
     GetChain,
     GetContent,
+    Heads,
     Holdings,
     Message,
     NotAvailable,
@@ -126,9 +127,12 @@ class Policing:
             empty = Chain(head=message.head, envelopes=())
             self._answer(session, 0, empty, now)
 
-    def _answer(
-        self, session: Session, stream: int, answer: NotAvailable | Chain, now: Instant
-    ) -> None:
+    def no_heads(self, session: Session, now: Instant) -> None:
+        """Answer that there is nothing newer for the peer, likewise."""
+        if self._answers.has_room(session.link, 1):
+            self._answer(session, 0, Heads(envelopes=()), now)
+
+    def _answer(self, session: Session, stream: int, answer: Unavailing, now: Instant) -> None:
         due = self._answers.add(session.link, stream, answer, now)
         if due is not None:
             self._out.append(SetTimer(timer=AnswersDue(link=session.link), at=due))

@@ -9,12 +9,14 @@ that node may not hold, well signed, or more than anybody has to say.
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import zip_longest
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fabgossip.core import disclosure
+from fabgossip.core.answers import GRID_MS
 from fabgossip.core.effects import Disconnect, ReceiveContent, ServeContent, SetTimer
 from fabgossip.core.events import (
     AdvertiseDue,
@@ -50,6 +52,7 @@ from fabgossip.model.messages import (
     Graft,
     Have,
     HeadKnown,
+    Heads,
     Holdings,
     HoldingsEntry,
     HoldingsMode,
@@ -66,6 +69,7 @@ from fabgossip.model.moment import Instant
 from fabgossip.model.policy import DegradedPolicy
 from fabgossip.model.scope import Audience
 from fabgossip.model.topology import Snapshot
+from fabgossip.trust.authorization import Decision, authorize
 from fabgossip.wire.contents import snapshot_bytes
 from tests.attacks.powers import ACME, BOTH_ORGS, GLOBEX, ask, frames, node
 from tests.attacks.scene import ATTACKER, HOLDINGS, NODE, Scene, asks_content
@@ -493,3 +497,47 @@ def test_a_change_of_a_set_that_a_peer_is_not_shown_delays_no_answer_to_it() -> 
         return story.sent(spy)
 
     assert answered(changes=True) == answered(changes=False)
+
+
+NAMED: Final = {
+    "forbidden and newer": secret("r1", 6),
+    "forbidden and no newer": secret("r1", 7),
+    "absent": secret("r9"),
+}
+
+
+@pytest.mark.parametrize("question", ["heads", "graft"])
+@pytest.mark.parametrize("named", NAMED.values(), ids=NAMED)
+def test_a_name_costs_the_same_work_whatever_there_is_of_it(
+    monkeypatch: pytest.MonkeyPatch, named: Artifact, question: str
+) -> None:
+    """The time an answer takes is one a prober measures: a look-up more or less for each name."""
+    world = World()
+    world.bring(secret("r1"), world.member)
+    decided: list[object] = []
+
+    def counted(*args: Any) -> Decision:  # noqa: ANN401  # whatever it is asked
+        decided.append(args)
+        return authorize(*args)
+
+    monkeypatch.setattr(disclosure, "authorize", counted)
+    name, order = named.manifest.namespace.text, named.manifest.order
+    if question == "heads":
+        world.say(GetHeads(known=(HeadKnown(name, order.epoch, order.version),) * 4))
+    else:
+        world.say(Graft(audience=EVERYBODY, prefixes=tuple(prefix(named) for _ in range(4))))
+    assert len(decided) == 4
+    assert world.sent(world.watched) == []
+
+
+def test_that_there_is_nothing_newer_is_told_on_a_grid_of_the_clock() -> None:
+    """Whether that is so because the name is not in use, or not for who asks."""
+    for named in NAMED.values():
+        world = World()
+        world.bring(secret("r1"), world.member)
+        world.wait(3)
+        world.say(GetHeads(known=(HeadKnown(named.manifest.namespace.text, 0, 0),)))
+        assert world.sent(world.watched) == []
+        world.due(AnswersDue)
+        assert world.now.instant % GRID_MS == 0
+        assert world.sent(world.watched) == [Heads(envelopes=())]

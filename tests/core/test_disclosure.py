@@ -165,6 +165,7 @@ def test_a_peer_that_shows_no_organisation_never_hears_of_it() -> None:
     )
     for probe in probes:
         heard += story.hear(outsider, probe, 2).sent(outsider)
+    heard += story.due(AnswersDue).sent(outsider)
     for artifact in (acme_routes(8), routes(7)):
         for event in ("announce", "persist", "store", "switch"):
             match event:
@@ -270,7 +271,8 @@ def test_only_durable_heads_are_given_and_grafted() -> None:
     graft = Graft(audience=EVERYBODY, prefixes=(routes().prefix,))
     assert story.hear(late, graft).sent(late) == []
     known = HeadKnown(routes().manifest.namespace.text, 0, 0)
-    assert story.hear(late, GetHeads(known=(known,))).sent(late) == [Heads(envelopes=())]
+    story.hear(late, GetHeads(known=(known,)))
+    assert story.due(AnswersDue).sent(late) == [Heads(envelopes=())]
     story.effects = persist
     story.persisted()
     assert routes().envelope in handed_over(story, late, EVERYBODY)
@@ -285,6 +287,9 @@ def test_heads_answers_what_is_above_and_nothing_else() -> None:
     for version, expected in ((7, (routes(8).envelope,)), (8, ()), (9, ())):
         known = HeadKnown(name, 2, version)
         story.hear(link, GetHeads(known=(known,)))
+        if not expected:
+            assert story.sent(link) == []
+            story.due(AnswersDue)
         assert story.sent(link) == [Heads(envelopes=expected)]
 
 
