@@ -22,6 +22,7 @@ from fabgossip.model.messages import NotAvailable
 from fabgossip.model.moment import Instant
 from fabgossip.wire.codec import ContentHeader, content_header_bytes
 from fabgossip.wire.framing import FrameKind, frame_header
+from fabgossip.wire.outbox import content_bytes_max
 
 
 @dataclass(slots=True, eq=False)
@@ -129,7 +130,8 @@ class Sending:
             view = memoryview(piece)
             start, is_last = 0, False
             while not is_last:
-                part = view[start : start + connection.content_frame_bytes]
+                size = content_bytes_max(effect.traffic, connection.content_frame_bytes)
+                part = view[start : start + size]
                 is_last = start + len(part) == len(view)
                 frame = _content_frame(effect, item.item, start, part, is_last=is_last)
                 start += len(part)

@@ -48,6 +48,7 @@ from fabgossip.sim.trace import Happened, Kind, world_event
 from fabgossip.sim.world import NS_PER_MS
 from fabgossip.wire.codec import ContentHeader, content_header_bytes, parse_content_header
 from fabgossip.wire.framing import FrameKind
+from fabgossip.wire.outbox import content_bytes_max
 
 WATCH_NS: Final = 50 * NS_PER_MS
 """How often the daemon looks for silent transfers."""
@@ -473,7 +474,7 @@ class Transfers:
                 self._bench.post(ContentLost(content_hash=item.content_hash))
             return
         self._bench.on_piece_sent(end, item, number, piece)
-        size = self._bench.network.content_frame_bytes(end)
+        size = content_bytes_max(effect.traffic, self._bench.network.content_frame_bytes(end))
         for start in range(0, max(len(piece), 1), size):
             part = piece[start : start + size]
             is_last = start + len(part) == len(piece)

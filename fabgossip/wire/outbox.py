@@ -51,6 +51,8 @@ DRAIN_BYTES: Final = 1_024 * KIB
 other, makes a measurement void (*start*)."""
 PROMPT_MS: Final = 1
 """A write that took less did not wait for the peer (*start*)."""
+TRUST_CONTENT_BYTES_MAX: Final = 64 * KIB
+"""Of content in a frame of trust: beside it the queue has room for the longest announcement."""
 CONTENT_FRAME_MS: Final = 20
 """A content frame is no longer than the link takes in so long: so long trust may wait behind it."""
 
@@ -235,3 +237,10 @@ def content_frame_bytes(bytes_per_s: int | None) -> int:
     fits = max(1, bytes_per_s * CONTENT_FRAME_MS // 1_000)
     size = 1 << (fits.bit_length() - 1)
     return max(CONTENT_FRAME_BYTES_MIN, min(size, CONTENT_FRAME_BYTES_MAX))
+
+
+def content_bytes_max(traffic: TrafficClass, link_bytes: int) -> int:
+    """How much content a frame of a class carries where frames of its link may carry `link_bytes`:
+    of trust no more than leaves room for its longest message, or that would end the link, as it may
+    not be dropped, for each frame that waits."""
+    return min(link_bytes, TRUST_CONTENT_BYTES_MAX) if traffic in NEVER_DROPPED else link_bytes

@@ -10,6 +10,7 @@ from fabgossip.model.messages import TrafficClass
 from fabgossip.wire.framing import (
     BODY_BYTES_MAX,
     CONTENT_FRAME_BYTES_MAX,
+    CONTENT_HEADER_BYTES,
     HEADER_BYTES,
     FrameKind,
 )
@@ -22,6 +23,7 @@ from fabgossip.wire.outbox import (
     Budget,
     DrainRate,
     Outbox,
+    content_bytes_max,
     content_frame_bytes,
 )
 
@@ -135,6 +137,23 @@ def test_content_of_any_size_finds_room_in_an_empty_queue_and_leaves_half_of_it_
         outbox.put(traffic, 0, 1, 0)
         assert outbox.has_room(traffic, QUEUE_BYTES_MAX[traffic] // 2 - 1)
         assert not outbox.has_room(traffic, QUEUE_BYTES_MAX[traffic] // 2)
+
+
+def test_a_message_of_trust_finds_room_beside_the_longest_content_frame_of_trust() -> None:
+    """A list is content, what is said of it while it is served is of its class, and a message of
+    that class that finds no room ends the link."""
+    outbox: Outbox[int] = Outbox()
+    part = content_bytes_max(TrafficClass.TRUST, CONTENT_FRAME_BYTES_MAX)
+    outbox.put(TrafficClass.TRUST, 0, HEADER_BYTES + CONTENT_HEADER_BYTES + part, 0)
+    longest = max(BODY_BYTES_MAX[one] for one in (FrameKind.GET_HEADS, FrameKind.ANNOUNCE))
+    assert outbox.offer(TrafficClass.TRUST, 1, HEADER_BYTES + longest, 0)
+
+
+def test_a_content_frame_is_shortened_for_trust_alone_and_no_more_than_needed() -> None:
+    for traffic in set(TrafficClass) - NEVER_DROPPED:
+        assert content_bytes_max(traffic, CONTENT_FRAME_BYTES_MAX) == CONTENT_FRAME_BYTES_MAX
+    small = content_bytes_max(TrafficClass.TRUST, CONTENT_FRAME_BYTES_MIN)
+    assert small == CONTENT_FRAME_BYTES_MIN
 
 
 def test_nothing_waits_after_clear_and_taking_nothing_is_an_error() -> None:
