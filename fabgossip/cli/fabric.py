@@ -6,6 +6,7 @@ compared with it.
 """
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -105,6 +106,7 @@ class Node:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env={**os.environ, "MALLOC_ARENA_MAX": "2"},  # as the unit has it
             )
 
     def wait_ready(self, timeout_s: float) -> None:

@@ -28,6 +28,9 @@ from fabgossip.trust.signatures import Ed25519Verifier
 LIBRARY: Final = Path("simulations")
 PROGRESS_S: Final = 0.2
 COLLECT_EVERY: Final = 1_000_000
+VERDICTS_MAX: Final = 65_536
+READ_BYTES_MAX: Final = 64 << 20
+"""All nodes of a simulation share one verifier: it remembers more than one of them would."""
 """Events after which garbage is looked for."""
 _DEPENDENCIES: Final = ("backports.zstd", "cattrs", "cryptography", "msgpack", "sortedcontainers")
 """What a run computes with, beside Python and this package."""
@@ -137,7 +140,7 @@ def _run(order: Order) -> tuple[RunOutcome, Cost, tuple[Fault, ...]]:
     told = order.narration
     engine = Engine(
         make_authority=SeededAuthority,
-        verifier=Ed25519Verifier(),
+        verifier=Ed25519Verifier(verdicts_max=VERDICTS_MAX, read_bytes_max=READ_BYTES_MAX),
         make_node=default_node if told is None else told.told(default_node),
         on_progress=on_progress,
         on_record=None if told is None else told.on_record,

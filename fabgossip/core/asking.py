@@ -77,7 +77,7 @@ class Asking:
         want.beside.clear()
 
     def _end(self, want: Want, one: Try) -> None:
-        self._in_flight.on_over(one.source.node_id, is_trust=want.is_trust)
+        self._in_flight.on_over(one.source.node_id, want.traffic, want.goal.size)
         self._circuits.on_settled(one.source.node_id)
 
     def on_one_over(self, want: Want, one: Try, now: Instant) -> None:
@@ -105,13 +105,13 @@ class Asking:
     ) -> Turn:
         """What to do now for wants that wait for a source; `room`: dials that may begin. Of the
         wants given as parked the climb is over: they look for no source until they come back."""
-        if len(self.backlog):
-            self._may_dial = room()
         started: list[Want] = []
         dialing: list[Want] = []
         parked: list[Want] = []
-        self.backlog.on_time(now)
-        self._on_free(now)
+        if len(self.backlog):
+            self._may_dial = room()
+            self.backlog.on_time(now)
+            self._on_free(now)
         alone = tuple(self._hedging.next_due(now))
         for want in self._looks(now):
             choice = self._choice(want, supply_of(want), now)
@@ -137,8 +137,7 @@ class Asking:
         """Ask somebody beside each source that has been silent for too long, or brings a content
         that several may bring."""
         for want in alone:
-            has_room = self._in_flight.has_room(is_trust=want.is_trust)
-            if not has_room or not self._hedging.may_ask(want):
+            if not self._in_flight.has_room(want.traffic) or not self._hedging.may_ask(want):
                 continue
             choice = beside(want, self.heard(supply_of(want), now), self._room(want, now), now)
             if choice.source is not None:
@@ -152,7 +151,7 @@ class Asking:
         want.asked += 1
         want.source, want.reason, want.turn_ms = source, choice.reason, choice.turn_ms
         want.asked_at = now
-        self._in_flight.on_started(source.node_id, is_trust=want.is_trust)
+        self._in_flight.on_started(source.node_id, want.traffic, want.goal.size)
         self._hedging.on_sharing(want, now)
         return want
 
@@ -165,6 +164,8 @@ class Asking:
 
     def _next_look(self, now: Instant) -> Want | None:
         """The next want to find a source for, of those that may have one under way."""
+        if not len(self.backlog):
+            return None
         found = self._first_look()
         if found is None:
             self._on_free(now)
@@ -172,10 +173,7 @@ class Asking:
         return found
 
     def _first_look(self) -> Want | None:
-        has_room = self._in_flight.has_room
-        return self.backlog.next_look(
-            trust=has_room(is_trust=True), others=has_room(is_trust=False)
-        )
+        return self.backlog.next_look(self._in_flight.has_room)
 
     def _on_free(self, now: Instant) -> None:
         self.backlog.on_free(lambda awaited, want: self._is_free(awaited, want, now))
@@ -255,7 +253,7 @@ class Asking:
     def _start(self, want: Want, choice: Choice, now: Instant) -> None:
         source = self._begin(want, choice, now)
         want.state = WantState.FETCHING
-        self._in_flight.on_started(source.node_id, is_trust=want.is_trust)
+        self._in_flight.on_started(source.node_id, want.traffic, want.goal.size)
         self._hedging.on_asked(want, now)
 
     def check(self, *, asked: int, dialing: int, queued: int) -> None:

@@ -22,7 +22,6 @@ DUE_MAX: Final = 32
 """Wants whose time is over that come back at once; half of those looked at, or they could keep a
 new one from its look (*start*)."""
 _BEFORE_ALL: Final = (-1, 0)
-_AFTER_TRUST: Final = (TrafficClass.TRUST + 1, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +124,17 @@ class Backlog:
         self.discard(want)
         self.on_back(want)
 
-    def next_look(self, *, trust: bool, others: bool) -> Want | None:
-        """The first to be looked at of those that there is room for."""
-        after = _BEFORE_ALL if trust else _AFTER_TRUST
-        for _, want in self._queue.items_after(after, 1):
-            if others or want.is_trust:
+    def next_look(self, has_room: Callable[[TrafficClass], bool]) -> Want | None:
+        """The first to be looked at of those whose class has room."""
+        after = _BEFORE_ALL
+        while True:
+            found = self._queue.items_after(after, 1)
+            if not found:
+                return None
+            ((_, want),) = found
+            if has_room(want.traffic):
                 return want
-        return None
+            after = (want.traffic + 1, -1)
 
     def next_end(self) -> Instant | None:
         """When the first wait is over."""

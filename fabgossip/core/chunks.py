@@ -67,12 +67,14 @@ class Arriving:
 
     number: int
     size: int
+    item: int = 0
+    """Its place in the request that asks for it."""
     data: bytearray = field(default_factory=bytearray)
 
     def takes(self, item: int, offset: int, data: bytes | memoryview) -> bool:
         """Add what a frame brought; False if it does not go on where the last one ended, or is too
-        much: the frame is for another item than the first, or the sender lies."""
-        if item != 0 or offset != len(self.data) or len(self.data) + len(data) > self.size:
+        much: the frame is for another item, or the sender lies."""
+        if item != self.item or offset != len(self.data) or len(self.data) + len(data) > self.size:
             return False
         self.data += data
         return True

@@ -67,9 +67,9 @@ class NeighborsConfig:
 class DisseminationConfig:
     """What is told to whom."""
 
-    seen_max: Annotated[int, Bounds(16, 1_000_000)] = 65_536
-    """Envelopes remembered so that a late copy costs a look-up, not a verification; the oldest
-    leaves."""
+    seen_max: Annotated[int, Bounds(16, 1_000_000)] = 16_384
+    """Envelopes remembered so that a late copy costs a look-up, not a verification: 4 MB; the
+    oldest leaves (*start*)."""
     asked_max: Annotated[int, Bounds(1, 4_096)] = 256
     """Manifests asked of one link and not yet answered: 180 KB at 0.7 KB each (*start*)."""
     eager_links: Annotated[int, Bounds(1, 64)] = 8
@@ -108,12 +108,17 @@ class FetchingConfig:
     wants_max: Annotated[int, Bounds(1, 1_000_000)] = 20_000
     """Open wants; beyond, duty is not recorded (a refresh finds it again), then requests are
     refused."""
-    transfers_max: Annotated[int, Bounds(1, 1_024)] = 32
-    """Contents in flight for everything but trust (*start*)."""
-    trust_transfers_max: Annotated[int, Bounds(1, 64)] = 4
-    """Contents in flight reserved for trust (*start*)."""
-    per_link_max: Annotated[int, Bounds(1, 1_024)] = 16
-    """Contents in flight from one link, trust apart (*start*)."""
+    trust_bytes_max: Annotated[int, Bounds(4_096, 1 << 30)] = 1 << 20
+    """Bytes of contents in flight of the class `trust`; a content counts for 4 KiB at least, for
+    256 KiB at most (*start*)."""
+    snapshot_bytes_max: Annotated[int, Bounds(4_096, 1 << 30)] = 2 << 20
+    """The same of snapshots and increments (*start*)."""
+    policy_bytes_max: Annotated[int, Bounds(4_096, 1 << 30)] = 4 << 20
+    """The same of directories, services, routes, policies and manifests of updates (*start*)."""
+    bulk_bytes_max: Annotated[int, Bounds(4_096, 1 << 30)] = 2 << 20
+    """The same of what is fetched for duty alone (*start*)."""
+    per_link_bytes_max: Annotated[int, Bounds(4_096, 1 << 30)] = 4 << 20
+    """Bytes in flight from one link, counted likewise, trust apart (*start*)."""
     retry_min_ms: Annotated[int, Bounds(10, 600_000)] = 500
     """First wait of a want that no source could serve, doubling (*start*)."""
     retry_max_ms: Annotated[int, Bounds(10, 3_600_000)] = 30_000

@@ -73,7 +73,7 @@ class Hedging:
 
     def next_due(self, now: Instant) -> Iterator[Want]:
         """The wants whose time has come, each once."""
-        for want in tuple(self._due.values()):
+        while (want := next(self._due.values(), None)) is not None:
             assert want.silent_at is not None
             if not is_due(want.silent_at, now):
                 return

@@ -80,10 +80,10 @@ class Sending:
 
     def serve(self, effect: ServeContent, connection: Connection) -> None:
         """Carry out a `ServeContent`: small contents at once, the others by a task of their own."""
-        if len(effect.items) == 1 and effect.items[0].size <= HASH_INLINE_MAX:
+        if len(effect.items) == 1:
             item = effect.items[0]
-            inline = self._disk.find_inline(item.content_hash)
-            if inline is not None and sha256(inline).digest() == item.content_hash:
+            inline = self._inline(item)
+            if inline is not None:
                 frame = _content_frame(effect, item.item, 0, inline, is_last=True)
                 if connection.offer_bulk(frame, effect.traffic):
                     self._post(ContentServed(link=effect.link, stream=effect.stream))
@@ -119,9 +119,13 @@ class Sending:
         """Send one item; a damaged or vanished content is answered like an absent one. False where
         the peer does not take it."""
         for number in chunks_asked(item):
-            began_at = self._now()
-            piece = await trio.to_thread.run_sync(self._read_piece, item, number)
-            reader.pace.on_held_up(began_at, self._now())
+            piece = self._inline(item)
+            if piece is None:
+                began_at = self._now()
+                piece = await trio.to_thread.run_sync(self._read_piece, item, number)
+                reader.pace.on_held_up(began_at, self._now())
+            else:
+                await trio.lowlevel.checkpoint()  # a request may name hundreds
             if piece is None:
                 connection.send(NotAvailable(item=item.item), effect.traffic, effect.stream)
                 if await trio.to_thread.run_sync(self._disk.has_lost, item.content_hash):
@@ -173,6 +177,13 @@ class Sending:
 
     def _now(self) -> Instant:
         return Instant(int(self._clock() * 1_000))
+
+    def _inline(self, item: ServeItem) -> bytes | None:
+        """A content so small that reading and hashing it takes less than a thread does, if it is
+        sound."""
+        inline = self._disk.find_inline(item.content_hash) if item.size <= HASH_INLINE_MAX else None
+        is_sound = inline is not None and sha256(inline).digest() == item.content_hash
+        return inline if is_sound else None
 
     def _read_piece(self, item: ServeItem, number: int) -> bytes | None:
         """A chunk, or a whole small content, as it rests on disk and only if its hash still

@@ -1,6 +1,7 @@
 """Contents on their way here: received chunk by chunk and verified before a byte is kept.
 
-A content of up to 1 MiB is one piece held in memory until its hash matched. Above, each chunk of
+A content of up to 1 MiB is one piece held in memory until its hash matched, and asked for together
+with others. Above, each chunk of
 the manifest is asked for by itself, hashed in a worker thread and only then written at its place in
 the file of the content; several chunks are outstanding so that neither end waits for the other.
 Several sources may bring chunks of one content, and what one brought stays for the next one, also
@@ -17,6 +18,7 @@ from typing import Final
 
 import trio
 
+from fabgossip.core.batches import Batch, Batches
 from fabgossip.core.chunks import Arriving, Chunks
 from fabgossip.core.effects import ReceiveContent
 from fabgossip.core.events import (
@@ -66,7 +68,7 @@ class _Receiving:
     shared: "_Shared | None" = None
     """None: it comes in one piece."""
     chunks: dict[int, Arriving] = field(default_factory=dict)
-    """By stream."""
+    """By stream: each request names a content once."""
     unverified: set[int] = field(default_factory=set)
     """Complete chunks that were not looked at yet."""
     brought: int = 0
@@ -136,7 +138,10 @@ class Transfers:
         self._nursery = nursery
         self._post = post
         self._clock = clock
-        self._receiving: dict[tuple[LinkId, int], _Receiving] = {}
+        self._receiving: dict[tuple[LinkId, int], dict[int, _Receiving]] = {}
+        """By link and stream what a request asks for, by item."""
+        self._batches: Batches[_Receiving] = Batches()
+        self._is_gathering = False
         self._shared: OrderedDict[PartKey, _Shared] = OrderedDict()
         """Those to which nobody brings anything, the one left longest ago first, and the others."""
         self._busy = trio.Event()
@@ -298,27 +303,76 @@ class Transfers:
             self._disk.files.drop_left(content_hash)
 
     def _ask(self, effect: ReceiveContent, connection: Connection) -> None:
-        wanted, shared = effect.wanted, None
-        if wanted.chunk_hashes:
-            try:
-                shared = self._shared.get(part_key(wanted)) or self._open(wanted)
-            except OSError as error:
-                reason = self._disk.on_error(error)
-                self._post(_failed(wanted, connection.link, reason, 0))
-                return
-        if shared is not None and shared.is_whole:
+        wanted = effect.wanted
+        if not wanted.chunk_hashes:
+            whole = self._receiving_of(effect, connection, Part(Chunks(wanted)), None)
+            self._batches.on_wanted(connection.link, effect, whole)
+            self._gather()
+            return
+        try:
+            shared = self._shared.get(part_key(wanted)) or self._open(wanted)
+        except OSError as error:
+            reason = self._disk.on_error(error)
+            self._post(_failed(wanted, connection.link, reason, 0))
+            return
+        if shared.is_whole:
             shared.late.append((wanted, connection.link))
             return
-        receiving = _Receiving(
-            wanted=wanted,
+        receiving = self._receiving_of(effect, connection, shared.file.part, shared)
+        if self._is_looked_at(shared, receiving):
+            self._ask_more(receiving)
+
+    def _receiving_of(
+        self, effect: ReceiveContent, connection: Connection, part: Part, shared: _Shared | None
+    ) -> _Receiving:
+        return _Receiving(
+            wanted=effect.wanted,
             connection=connection,
             traffic=effect.traffic,
             pace=pace_of(effect, self._now()),
-            part=Part(Chunks(wanted)) if shared is None else shared.file.part,
+            part=part,
             shared=shared,
         )
-        if shared is None or self._is_looked_at(shared, receiving):
-            self._ask_more(receiving)
+
+    def _gather(self) -> None:
+        """Ask for what is wanted in one piece after all that happens at this moment."""
+        if not self._is_gathering:
+            self._is_gathering = True
+            self._nursery.start_soon(self._ask_together, name="ask together")
+
+    async def _ask_together(self) -> None:
+        self._is_gathering = False
+        for link in self._batches.links():
+            while (batch := self._batches.take(link)) is not None:
+                self._ask_batch(batch)
+
+    def _ask_batch(self, batch: Batch[_Receiving]) -> None:
+        receivings = [one for one in batch.items if not one.over]
+        if not receivings:
+            return
+        connection = receivings[0].connection
+        stream = None if connection.lost is not None else connection.next_stream()
+        if stream is None:
+            self._fail_each(receivings, FetchFailure.LOST)
+            return
+        pace = batch.pace(self._now())
+        for item, receiving in enumerate(receivings):
+            receiving.pace = pace
+            receiving.chunks[stream] = Arriving(0, receiving.wanted.size, item)
+            receiving.part.on_asked(0)
+        self._receiving[(connection.link, stream)] = dict(enumerate(receivings))
+        self._batches.on_asked(connection.link, stream, batch.traffic)
+        self._busy.set()
+        asks = tuple(
+            ContentAsk(one.wanted.manifest_hash, one.wanted.content_hash, 0, 1)
+            for one in receivings
+        )
+        if not connection.send(GetContent(items=asks), batch.traffic, stream):
+            self._fail_each(receivings, FetchFailure.LOST)
+
+    def _fail_each(self, receivings: list[_Receiving], reason: FetchFailure) -> None:
+        for one in receivings:
+            self._fail(one, reason)
 
     def _is_looked_at(self, shared: _Shared, receiving: _Receiving) -> bool:
         """Somebody is to bring some of a content; whether it is known what is here."""
@@ -354,7 +408,7 @@ class Transfers:
             ask = ContentAsk(wanted.manifest_hash, wanted.content_hash, number, 1)
             receiving.chunks[stream] = Arriving(number, part.plan.size_of(number))
             part.on_asked(number)
-            self._receiving[(receiving.connection.link, stream)] = receiving
+            self._receiving[(receiving.connection.link, stream)] = {0: receiving}
             self._busy.set()
             if not receiving.connection.send(GetContent(items=(ask,)), receiving.traffic, stream):
                 self._fail(receiving, FetchFailure.LOST)
@@ -367,7 +421,7 @@ class Transfers:
             WireError: it is not one; the link closes.
         """
         header, data = parse_content_header(body)
-        receiving = self._receiving.get((connection.link, stream))
+        receiving = self._asked(connection, stream, header.item)
         if receiving is None:
             return False
         chunk = receiving.chunks[stream]
@@ -377,6 +431,10 @@ class Transfers:
         elif header.is_last:
             self._on_chunk(receiving, stream, chunk)
         return True
+
+    def _asked(self, connection: Connection, stream: int, item: int) -> _Receiving | None:
+        """Whom an answer is for."""
+        return self._receiving.get((connection.link, stream), {}).get(item)
 
     def _on_chunk(self, receiving: _Receiving, stream: int, chunk: Arriving) -> None:
         self._forget(receiving, stream)
@@ -393,9 +451,16 @@ class Transfers:
                 self._begin_work(shared)
 
     def _forget(self, receiving: _Receiving, stream: int) -> int:
-        """Nothing comes on a stream any more; gives the chunk that was to."""
-        self._receiving.pop((receiving.connection.link, stream), None)
-        return receiving.chunks.pop(stream).number
+        """Nothing comes on a stream any more for a content; gives the chunk that was to."""
+        link, chunk = receiving.connection.link, receiving.chunks.pop(stream)
+        request = self._receiving[(link, stream)]
+        del request[chunk.item]
+        if not request:
+            del self._receiving[(link, stream)]
+            self._batches.on_over(link, stream)
+            if self._batches.has_waiting(link):
+                self._gather()
+        return chunk.number
 
     def _on_whole(self, receiving: _Receiving, data: bytes) -> None:
         if len(data) <= HASH_INLINE_MAX:
@@ -505,7 +570,7 @@ class Transfers:
         self, connection: Connection, stream: int, message: NotAvailable | Busy
     ) -> bool:
         """The peer has it not, or no time; whether it was asked."""
-        receiving = self._receiving.get((connection.link, stream))
+        receiving = self._asked(connection, stream, message.item)
         if receiving is None:
             return False
         receiving.part.on_over(self._forget(receiving, stream))
@@ -518,11 +583,16 @@ class Transfers:
         for receiving in self._under_way():
             if receiving.connection.link == link:
                 self._fail(receiving, FetchFailure.LOST)
+        self._batches.on_lost(link)
 
     def _under_way(self) -> list[_Receiving]:
-        """All that is to be brought, also by who is asked for nothing now."""
+        """All that is to be brought, also by who is asked for nothing yet, or now."""
         sharing = [one for shared in self._shared.values() for one in shared.receivings]
-        return list(dict.fromkeys((*self._receiving.values(), *sharing)))
+        return list(dict.fromkeys((*self._requested(), *self._batches.waiting(), *sharing)))
+
+    def _requested(self) -> list[_Receiving]:
+        """All that is asked for, a content in chunks as often as it is."""
+        return [one for request in self._receiving.values() for one in request.values()]
 
     def _fail(self, receiving: _Receiving, reason: FetchFailure) -> None:
         if receiving.over:
@@ -543,7 +613,9 @@ class Transfers:
         receiving.over = True
         for stream in list(receiving.chunks):
             receiving.part.on_over(self._forget(receiving, stream))
-            if receiving.connection.lost is None:
+            link = receiving.connection.link
+            is_needless = (link, stream) not in self._receiving
+            if receiving.connection.lost is None and is_needless:
                 receiving.connection.send(Cancel(), receiving.traffic, stream)
         shared = receiving.shared
         if shared is None:
@@ -574,8 +646,13 @@ class Transfers:
                 await self._busy.wait()
             await trio.sleep(WATCH_S)
             now = self._now()
-            for receiving in list(dict.fromkeys(self._receiving.values())):
-                verdict = None if receiving.unverified else receiving.pace.verdict(now)
+            verdicts: dict[Pace, FetchFailure | None] = {}
+            for receiving in dict.fromkeys(self._requested()):
+                if receiving.unverified:
+                    continue
+                if receiving.pace not in verdicts:
+                    verdicts[receiving.pace] = receiving.pace.verdict(now)
+                verdict = verdicts[receiving.pace]
                 if verdict is not None:
                     self._fail(receiving, verdict)
 

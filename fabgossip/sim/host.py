@@ -282,6 +282,8 @@ class Process:
                 return
             watch.handled()
             if not self._events:
+                self._transfers.ask_together()
+            if not self._events:
                 break
         else:
             spun = SpinError(self._index, self._around.world.now_ns)
@@ -471,6 +473,7 @@ class Process:
                     self._granted.on_content(end, frame) or self._transfers.on_content(end, frame)
                 ):
                     self._post(Unwanted(link=end.link, count=1))
+                self._transfers.ask_together()
                 self._around.network.flush(end)
                 return Kind.DELIVER, digest8(frame.body), digest8(b"content")
             codec = self._around.codec

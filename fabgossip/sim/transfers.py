@@ -14,6 +14,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Final, TypeAlias
 
+from fabgossip.core.batches import Batch, Batches
 from fabgossip.core.chunks import Arriving, Chunks, chunks_asked
 from fabgossip.core.effects import ReceiveContent, ServeContent, ServeItem
 from fabgossip.core.events import (
@@ -87,7 +88,7 @@ class _Receiving:
     pace: Pace
     shared: "_Shared"
     chunks: dict[int, Arriving] = field(default_factory=dict)
-    """By stream."""
+    """By stream: each request names a content once."""
     brought: int = 0
     """Verified bytes so far."""
     over: bool = False
@@ -141,7 +142,9 @@ class Transfers:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self._receiving: dict[tuple[LinkId, int], _Receiving] = {}
+        self._receiving: dict[tuple[LinkId, int], dict[int, _Receiving]] = {}
+        """By link and stream what a request asks for, by item."""
+        self._batches: Batches[_Receiving] = Batches()
         self._shared: OrderedDict[PartKey, _Shared] = OrderedDict()
         """Of contents that come in chunks."""
         self._readers: dict[LinkId, _Reader] = {}
@@ -268,8 +271,56 @@ class Transfers:
             shared=shared,
         )
         shared.receivings[receiving] = None
-        self._ask_more(receiving)
-        self._watch(receiving)
+        if wanted.chunk_hashes:
+            self._ask_more(receiving)
+            self._watch(receiving)
+        else:
+            self._batches.on_wanted(end.link, effect, receiving)
+
+    def ask_together(self) -> None:
+        """A step is over: ask for what is wanted in one piece."""
+        for link in self._batches.links():
+            while (batch := self._batches.take(link)) is not None:
+                self._ask_batch(batch)
+
+    def _ask_batch(self, batch: Batch[_Receiving]) -> None:
+        receivings = [one for one in batch.items if not one.over]
+        if not receivings:
+            return
+        end = receivings[0].end
+        stream, pace = end.take_stream(), batch.pace(self._now())
+        for item, receiving in enumerate(receivings):
+            receiving.pace = pace
+            receiving.chunks[stream] = Arriving(0, receiving.wanted.size, item)
+            receiving.shared.part.on_asked(0)
+        self._receiving[(end.link, stream)] = dict(enumerate(receivings))
+        self._batches.on_asked(end.link, stream, batch.traffic)
+        asks = tuple(
+            ContentAsk(one.wanted.manifest_hash, one.wanted.content_hash, 0, 1)
+            for one in receivings
+        )
+        if self._bench.send(end, GetContent(items=asks), batch.traffic, stream):
+            self._watch_batch(receivings)
+        else:
+            self._fail_each(receivings, FetchFailure.LOST)
+
+    def _fail_each(self, receivings: list[_Receiving], reason: FetchFailure) -> None:
+        for one in receivings:
+            self._fail(one, reason)
+
+    def _watch_batch(self, receivings: list[_Receiving]) -> None:
+        look_ns = _look_ns(receivings[0].pace)
+        self._bench.wait(look_ns, partial(self._on_watch_batch, receivings))
+
+    def _on_watch_batch(self, receivings: list[_Receiving]) -> Happened:
+        """Whatever one request asks for moves at one pace."""
+        left = [one for one in receivings if not one.over]
+        verdict = left[0].pace.verdict(self._now()) if left else None
+        if verdict is not None:
+            self._fail_each(left, verdict)
+        elif left:
+            self._watch_batch(left)
+        return world_event(Kind.TIMER, "watch")
 
     def _now(self) -> Instant:
         return Instant(self._bench.now_ns() // NS_PER_MS)
@@ -297,7 +348,7 @@ class Transfers:
             ask = ContentAsk(wanted.manifest_hash, wanted.content_hash, number, 1)
             receiving.chunks[stream] = Arriving(number, part.plan.size_of(number))
             part.on_asked(number)
-            self._receiving[(end.link, stream)] = receiving
+            self._receiving[(end.link, stream)] = {0: receiving}
             if not self._bench.send(end, GetContent(items=(ask,)), receiving.traffic, stream):
                 self._fail(receiving, FetchFailure.LOST)
                 return
@@ -305,7 +356,7 @@ class Transfers:
     def on_content(self, end: End, frame: SentFrame) -> bool:
         """A content frame came; whether it was waited for. Raises `WireError` if it is none."""
         header, data = parse_content_header(memoryview(frame.body))
-        receiving = self._receiving.get((end.link, frame.stream))
+        receiving = self._asked(end, frame.stream, header.item)
         if receiving is None:
             return False
         chunk = receiving.chunks[frame.stream]
@@ -315,6 +366,10 @@ class Transfers:
         elif header.is_last:
             self._on_chunk(receiving, frame.stream, chunk)
         return True
+
+    def _asked(self, end: End, stream: int, item: int) -> _Receiving | None:
+        """Whom an answer is for."""
+        return self._receiving.get((end.link, stream), {}).get(item)
 
     def _on_chunk(self, receiving: _Receiving, stream: int, chunk: Arriving) -> None:
         self._forget(receiving, stream)
@@ -351,12 +406,18 @@ class Transfers:
         self._store(wanted, link, content, brought if wanted.chunk_hashes else ())
 
     def _forget(self, receiving: _Receiving, stream: int) -> None:
-        receiving.shared.part.on_over(receiving.chunks.pop(stream).number)
-        self._receiving.pop((receiving.end.link, stream), None)
+        """Nothing comes on a stream any more for a content."""
+        link, chunk = receiving.end.link, receiving.chunks.pop(stream)
+        receiving.shared.part.on_over(chunk.number)
+        request = self._receiving[(link, stream)]
+        del request[chunk.item]
+        if not request:
+            del self._receiving[(link, stream)]
+            self._batches.on_over(link, stream)
 
     def on_not_available(self, end: End, stream: int, message: NotAvailable | Busy) -> bool:
         """The peer has it not, or no time; whether it was asked."""
-        receiving = self._receiving.get((end.link, stream))
+        receiving = self._asked(end, stream, message.item)
         if receiving is None:
             return False
         self._forget(receiving, stream)
@@ -369,11 +430,13 @@ class Transfers:
         for receiving in self._under_way():
             if receiving.end.link == link:
                 self._fail(receiving, FetchFailure.LOST)
+        self._batches.on_lost(link)
 
     def _under_way(self) -> list[_Receiving]:
-        """All that is to be brought, also by who is asked for nothing now."""
+        """All that is to be brought, also by who is asked for nothing yet, or now."""
         sharing = [one for shared in self._shared.values() for one in shared.receivings]
-        return list(dict.fromkeys((*self._receiving.values(), *sharing)))
+        asked = [one for request in self._receiving.values() for one in request.values()]
+        return list(dict.fromkeys((*asked, *self._batches.waiting(), *sharing)))
 
     def _fail(self, receiving: _Receiving, reason: FetchFailure) -> None:
         if receiving.over:
@@ -391,7 +454,8 @@ class Transfers:
         receiving.over = True
         for stream in list(receiving.chunks):
             self._forget(receiving, stream)
-            if receiving.end.lost is None:
+            is_needless = (receiving.end.link, stream) not in self._receiving
+            if receiving.end.lost is None and is_needless:
                 self._bench.send(receiving.end, Cancel(), receiving.traffic, stream)
         shared = receiving.shared
         shared.receivings.pop(receiving, None)

@@ -72,7 +72,9 @@ def test_the_simulator_cancels_what_it_gives_up() -> None:
 
     bench = replace(serving(world, network, disk, []), send=send)
     end = End(1, nobody, identity("n2"), is_dialer=True, link=ASKED_OF, next_stream=1)
-    Transfers(bench).receive(ASKED, end)
+    transfers = Transfers(bench)
+    transfers.receive(ASKED, end)
+    transfers.ask_together()
     world.run(2 * IDLE_MS * NS_PER_MS, lambda *_: None)
     assert sent == [("GetContent", 1), ("Cancel", 1)]
 

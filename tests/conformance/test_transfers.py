@@ -319,6 +319,7 @@ def simulated(script: list[Arrival]) -> Outcome:
     transfers = Transfers(bench)
     end = End(1, nobody, identity("n2"), is_dialer=True, link=ASKED_OF, next_stream=1)
     transfers.receive(ASKED, end)
+    transfers.ask_together()
 
     def arrive(body: bytes) -> Happened:
         frame = SentFrame(FrameKind.CONTENT, TrafficClass.POLICY, 1, body)

@@ -179,7 +179,7 @@ def test_news_of_old_wants_puts_none_of_them_before_a_newer_one(*, is_parked: bo
 
 def test_every_free_slot_is_used_by_the_first_in_line() -> None:
     """From one source so many at once as may be, the oldest first, and the next as one ends."""
-    node = Wanting(of_announcers, FetchingConfig(per_link_max=2))
+    node = Wanting(of_announcers, FetchingConfig(per_link_bytes_max=8_192))
     wants = [node.want(routes(name=f"r{n}", content=b"%d" % n), "n2") for n in range(6)]
     assert node.step().started == tuple(wants[:2])
     for ended, begun in zip(wants[:4], wants[2:], strict=True):
@@ -191,7 +191,7 @@ def test_every_free_slot_is_used_by_the_first_in_line() -> None:
 
 def test_a_source_that_has_its_fill_makes_nobody_climb() -> None:
     """It serves; the endpoints everybody turns to have no more slots for that."""
-    node = Wanting(only_endpoint, FetchingConfig(per_link_max=1))
+    node = Wanting(only_endpoint, FetchingConfig(per_link_bytes_max=4_096))
     wants = [node.want(routes(name=f"r{n}", content=b"%d" % n), "n2") for n in range(3)]
     node.step()
     node.wait(60_000)
@@ -205,7 +205,7 @@ def test_who_has_its_fill_keeps_nobody_from_another_neighbor_that_has_it() -> No
     def supply(want: Want) -> Supply:
         return Supply(ASKER, (*of_announcers(want).linked, linked("n3", want.verified, says=True)))
 
-    node = Wanting(supply, FetchingConfig(per_link_max=1))
+    node = Wanting(supply, FetchingConfig(per_link_bytes_max=4_096))
     wants = [node.want(routes(name=f"r{n}", content=b"%d" % n), "n2") for n in range(2)]
     turn = node.step()
     assert turn.started == (wants[0],)
@@ -250,7 +250,7 @@ def test_the_turn_of_a_dialed_node_ends_for_each_want_on_its_own() -> None:
 
 
 def test_trust_is_asked_of_a_source_that_has_its_fill_of_other_contents() -> None:
-    story = Story(config=NodeConfig(fetching=FetchingConfig(per_link_max=1)))
+    story = Story(config=NodeConfig(fetching=FetchingConfig(per_link_bytes_max=4_096)))
     link = story.link("n2")
     story.announce(routes(), link).persisted()
     assert story.only(ReceiveContent).link == link
@@ -260,7 +260,7 @@ def test_trust_is_asked_of_a_source_that_has_its_fill_of_other_contents() -> Non
 
 def test_a_content_waits_for_a_full_source_no_longer_than_its_step_if_another_has_it() -> None:
     """The whole node: its timer comes, and the neighbour that advertised it is asked."""
-    story = Story(config=NodeConfig(fetching=FetchingConfig(per_link_max=1)))
+    story = Story(config=NodeConfig(fetching=FetchingConfig(per_link_bytes_max=4_096)))
     first, second = story.link("n2"), story.link("n3")
     story.announce(routes(name="r1", content=b"1" * 20_000), first).persisted()
     other = routes(name="r2", content=b"2" * 20_000)

@@ -372,7 +372,7 @@ def fail_from(story: Story, link: LinkId) -> Story:
 
 
 def test_transfers_from_one_link_stop_at_their_limit_and_go_on_when_one_ends() -> None:
-    config = NodeConfig(fetching=FetchingConfig(per_link_max=2))
+    config = NodeConfig(fetching=FetchingConfig(per_link_bytes_max=8_192))
     story = Story(config=config)
     origin = story.link("n2")
     contents = [routes(7, name=f"r{n}", content=b"%d" % n) for n in range(3)]
@@ -386,7 +386,7 @@ def test_transfers_from_one_link_stop_at_their_limit_and_go_on_when_one_ends() -
 
 def test_trust_waits_for_no_other_class() -> None:
     """With every ordinary slot taken, a revocation list is fetched at once."""
-    config = NodeConfig(fetching=FetchingConfig(transfers_max=1))
+    config = NodeConfig(fetching=FetchingConfig(policy_bytes_max=4_096))
     story = Story(config=config)
     origin = story.link("n2")
     ordinary = [routes(7, name=f"r{n}", content=b"%d" % n) for n in range(2)]
@@ -623,7 +623,7 @@ def test_what_was_too_much_is_wanted_in_its_turn_and_said_to_be_missing_until_th
 
 
 def test_what_is_more_urgent_takes_the_place_of_what_waits() -> None:
-    config = NodeConfig(fetching=FetchingConfig(wants_max=2, transfers_max=1))
+    config = NodeConfig(fetching=FetchingConfig(wants_max=2, policy_bytes_max=4_096))
     story = Story(config=config)
     link = story.link("n2")
     under_way, waits = (routes(name=one, content=one.encode()) for one in ("r1", "r2"))

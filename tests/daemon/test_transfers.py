@@ -12,6 +12,7 @@ import trio
 import trio.lowlevel
 
 from fabgossip.control.drafts import chunk_hashes_of
+from fabgossip.core.batches import ITEMS_MAX
 from fabgossip.core.effects import ReceiveContent, ServeContent, ServeItem
 from fabgossip.core.events import (
     ContentFailed,
@@ -52,7 +53,8 @@ class Link:
         self.near, self.far = ends
         self.spoil: dict[str, object] = {}
         self.asked: list[GetContent] = []
-        self.outgoing, self._outgoing = trio.open_memory_channel[bytes](100)
+        self.cancelled: list[int] = []
+        self.outgoing, self._outgoing = trio.open_memory_channel[bytes](1_000)
 
     async def send_content(self) -> None:
         """What `answer` gave leaves in its order, each frame once there is room for it."""
@@ -70,6 +72,7 @@ class Link:
     def on_far(self, connection: Connection, frame: Frame) -> None:
         message = parse_message(frame.kind, bytes(frame.body))
         if isinstance(message, Cancel):
+            self.cancelled.append(frame.stream)
             self.there.sending.on_cancelled(connection.link, frame.stream)
             return
         assert isinstance(message, GetContent)
@@ -143,6 +146,86 @@ async def test_a_content_arrives_whole_and_is_durable(tmp_path: Path, content: b
         assert all(isinstance(event, ContentServed) for event in served)
 
 
+async def test_small_contents_are_asked_for_together_and_each_has_an_outcome_of_its_own(
+    tmp_path: Path,
+) -> None:
+    contents = [b"content %d" % number for number in range(ITEMS_MAX + 40)]
+    missing, busy, wrong = 3, 5, 7
+
+    def answer(connection: Connection, stream: int, message: GetContent) -> None:
+        for item in reversed(range(len(message.items))):
+            content = contents[item] if len(message.items) == ITEMS_MAX else contents[-40 + item]
+            if content == contents[missing]:
+                connection.send(NotAvailable(item=item), TrafficClass.POLICY, stream)
+            elif content == contents[busy]:
+                said = Busy(item=item, retry_after_ms=1_000)
+                connection.send(said, TrafficClass.POLICY, stream)
+            else:
+                data = b"x" * len(content) if content == contents[wrong] else content
+                one.outgoing.send_nowait(content_frame(stream, data, item=item))
+
+    async with link(tmp_path) as one:
+        one.spoil["answer"] = answer
+        for content in contents:
+            one.receive(content)
+        events = [await one.here.event() for _ in contents]
+    assert [len(request.items) for request in one.asked] == [ITEMS_MAX, 40]
+    failed = {
+        event.wanted.content_hash: event.reason
+        for event in events
+        if isinstance(event, ContentFailed)
+    }
+    assert failed == {
+        wanted(contents[missing]).content_hash: FetchFailure.MISSING,
+        wanted(contents[busy]).content_hash: FetchFailure.BUSY,
+        wanted(contents[wrong]).content_hash: FetchFailure.BAD_HASH,
+    }
+    stored = {one.wanted.content_hash for one in events if isinstance(one, ContentStored)}
+    assert len(stored) == len(contents) - 3
+
+
+async def test_who_is_silent_in_the_middle_of_a_request_has_failed_for_all_that_is_left_of_it(
+    tmp_path: Path,
+) -> None:
+    contents = [b"content %d" % number for number in range(4)]
+    async with link(tmp_path) as one:
+        one.spoil["answer"] = lambda _, stream, __: content_frame(stream, contents[2], item=2)
+        for content in contents:
+            one.receive(content, idle_ms=100)
+        first, *others = [await one.here.event() for _ in contents]
+    assert isinstance(first, ContentStored)
+    assert first.content == contents[2]
+    assert {event.reason for event in others if isinstance(event, ContentFailed)} == {
+        FetchFailure.STALLED
+    }
+
+
+async def test_a_request_is_cancelled_once_nothing_of_it_is_needed(tmp_path: Path) -> None:
+    contents = [b"content %d" % number for number in range(2)]
+    async with link(tmp_path) as one:
+        one.spoil["answer"] = lambda *_: None
+        for content in contents:
+            one.receive(content)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        for number, content in enumerate(contents):
+            assert one.cancelled == []
+            one.here.transfers.cancel(one.near.link, wanted(content).content_hash)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert len(one.cancelled) == number
+    assert one.here.events == []
+
+
+async def test_what_gathers_on_a_link_that_ends_has_failed_with_it(tmp_path: Path) -> None:
+    async with link(tmp_path) as one:
+        one.receive(SMALL)
+        one.here.transfers.on_lost(one.near.link)
+        failed = await one.here.event()
+        assert isinstance(failed, ContentFailed)
+        assert failed.reason is FetchFailure.LOST
+        await trio.testing.wait_all_tasks_blocked()
+        assert one.asked == []
+
+
 async def test_a_content_fabgossip_reads_comes_with_its_bytes(tmp_path: Path) -> None:
     async with link(tmp_path) as one:
         await store(one.there, SMALL)
@@ -153,8 +236,10 @@ async def test_a_content_fabgossip_reads_comes_with_its_bytes(tmp_path: Path) ->
         assert stored.content == SMALL
 
 
-def content_frame(stream: int, data: bytes, offset: int = 0, *, is_last: bool = True) -> bytes:
-    header = content_header_bytes(ContentHeader(0, is_last, offset))
+def content_frame(
+    stream: int, data: bytes, offset: int = 0, *, is_last: bool = True, item: int = 0
+) -> bytes:
+    header = content_header_bytes(ContentHeader(item, is_last, offset))
     return frame_bytes(FrameKind.CONTENT, TrafficClass.POLICY, stream, header + data)
 
 
