@@ -7,7 +7,8 @@ Must not know: what a message leads to, what the peer is told about it.
 
 - A bucket holds at most `burst` units and gains `count` every `per_ms` milliseconds.
 - Announced envelopes pass one by one; of any other message all units pass or none.
-- What a question for heads finds beyond what it names is paid afterwards, as far as the level goes.
+- What a question for heads finds beyond what it names is paid afterwards: a level may fall as far
+  below nothing as a burst, and whoever asks next waits until it has risen again.
 - Ten times the rate, sustained for ten seconds, is no burst: the link ends.
 """
 
@@ -180,8 +181,9 @@ class _Bucket:
         return True
 
     def pay(self, units: int) -> None:
-        """Take so many units, or what there is: for what was done already."""
-        self.level = max(0, self.level - units * self.rate.per_ms)
+        """Take so many units for what was done already, on credit where there are none."""
+        rate = self.rate
+        self.level = max(self.level - units * rate.per_ms, -rate.burst * rate.per_ms)
 
     @property
     def is_flooded(self) -> bool:
@@ -324,10 +326,11 @@ class Rates:
         return tuple((kind.value, units) for kind, units in self._reduced.items() if units)
 
     def check(self) -> None:
-        """Assert that no bucket holds more than its burst, and no credit more than its limit."""
+        """Assert that no bucket holds or owes more than its burst, and no credit more than its
+        limit."""
         for buckets in self._by_link.values():
             for kind, bucket in buckets.items():
-                assert 0 <= bucket.level <= RATES[kind].burst * RATES[kind].per_ms
+                assert abs(bucket.level) <= RATES[kind].burst * RATES[kind].per_ms
         assert all(0 <= asked <= ASKED_MAX for asked in self._asked.values())
 
 

@@ -173,6 +173,25 @@ def test_a_graft_for_nothing_costs_as_much_as_one_for_all_it_may_ask() -> None:
     assert not passes(rates, empty)
 
 
+def test_what_an_answer_carried_is_paid_in_full_whatever_was_left() -> None:
+    """Or a bucket that is nearly empty would forgive what each answer costs: over a minute no more
+    envelopes than the rate allows, and never a debt that a burst would not cover."""
+    rates, rate = Rates(), RATES[Kind.GET_HEADS]
+    spend(rates, Kind.GET_HEADS)
+    found, minute = 80, 60_000
+    answered = 0
+    for at in range(0, minute, 10):
+        now = later(START, Duration(at))
+        if passes(rates, ONE_UNIT[Kind.GET_HEADS], now):
+            rates.on_found(A, found - 1, now)
+            rates.check()
+            answered += found
+    allowed = minute * rate.count // rate.per_ms
+    assert allowed - found <= answered <= allowed + found
+    rates.on_found(A, 9 * rate.burst, later(START, Duration(minute)))
+    rates.check()
+
+
 def test_links_and_kinds_have_buckets_of_their_own() -> None:
     rates = Rates()
     spend(rates, Kind.PING)
