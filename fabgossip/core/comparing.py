@@ -28,7 +28,6 @@ from fabgossip.model.messages import (
     LINK_ROOT_BYTES,
     MANIFESTS_BYTES_MAX,
     MANIFESTS_ENTRIES_MAX,
-    OFFERED_IDS_MAX,
     ROOTS_ENTRIES_MAX,
     GetManifests,
     Ids,
@@ -416,7 +415,8 @@ class Comparing:
         )
         for ranges in answers:
             self._say(session, ranges, audience)
-        self._give(session, message, audience, compared.extra, now)
+        looked_at = self._give(session, message, audience, compared.extra, now)
+        self._m.policing.on_compared(session.link, compared.keys, looked_at, now.instant)
         asks = machine.on_lacking(
             session.link, message.set_id, message.salt, tuple(compared.lacking), now.instant
         )
@@ -438,35 +438,33 @@ class Comparing:
 
     def _give(
         self, session: Session, message: Ranges, audience: Audience, extra: list[bytes], now: Now
-    ) -> None:
-        """The peer lacks these: some at once, trust first, then the newest; of the rest the ids."""
+    ) -> int:
+        """The peer lacks these: some at once, trust first, then the newest; of the rest the ids,
+        which are told of any range that is short. How many manifests were looked at for it: what
+        the peer may know is asked for what goes out, and for no more than there is room for."""
         found = [
-            (key, one)
-            for key in extra
-            if (one := self._m.sets.find(audience, key)) is not None
-            and self._m.disclosure.may_know(session, one, now)
+            (key, one) for key in extra if (one := self._m.sets.find(audience, key)) is not None
         ]
         found.sort(key=lambda row: row[1].manifest.artifact_type not in TRUST_TYPES)
         room, pushed = self._m.reconciliation.room_unasked(session.link, message.set_id), 0
-        now_given: list[VerifiedManifest] = []
+        first: list[VerifiedManifest] = []
         rest: list[bytes] = []
         for key, one in found:
             if pushed + len(one.envelope) <= room:
                 pushed += len(one.envelope)
-                now_given.append(one)
+                first.append(one)
             else:
                 rest.append(key)
         self._m.reconciliation.on_pushed(session.link, message.set_id, pushed)
-        if now_given:
-            self._send_manifests(session, message.set_id, now_given, 0)
+        given = [one for one in first if self._m.disclosure.may_know(session, one, now)]
+        if given:
+            self._send_manifests(session, message.set_id, given, 0)
         if rest:
             own = self._own(session, audience, message.salt, now)
             assert own is not None
-            ids = [own.id_of(key) for key in rest]
-            for start in range(0, len(ids), OFFERED_IDS_MAX):
-                run = tuple(ids[start : start + OFFERED_IDS_MAX])
-                offer = Ids(set_id=message.set_id, salt=message.salt, ids=run)
-                self._say(session, offer, audience)
+            ids = tuple(own.id_of(key) for key in rest)
+            self._say(session, Ids(set_id=message.set_id, salt=message.salt, ids=ids), audience)
+        return len(first)
 
     def on_ids(self, session: Session, message: Ids, now: Now) -> None:
         """A peer has what we lack."""

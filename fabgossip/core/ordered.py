@@ -256,6 +256,15 @@ class FingerprintSet:
                     return
                 yield _id_of(block.hashes[at]), key
 
+    def rows_down(self, low: bytes, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """Id and key of everything in a range, descending. Cost: O(log n + what is taken)."""
+        last = len(self._blocks) - 1 if high is None else self._index_of(high)
+        for index in range(last, self._index_of(low) - 1, -1):
+            block = self._blocks[index]
+            end = len(block.keys) if high is None else bisect_left(block.keys, high)
+            for at in range(end - 1, bisect_left(block.keys, low) - 1, -1):
+                yield _id_of(block.hashes[at]), block.keys[at]
+
     def keys(self) -> set[bytes]:
         """All keys. Cost: O(n)."""
         return {key for block in self._blocks for key in block.keys}

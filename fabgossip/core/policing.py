@@ -147,6 +147,10 @@ class Policing:
         if beyond > 0:
             self._rates.on_found(link, beyond, now)
 
+    def on_compared(self, link: LinkId, keys: int, manifests: int, now: Instant) -> None:
+        """A step of a comparison went through so many keys, and looked at so many manifests."""
+        self._rates.on_compared(link, keys, manifests, now)
+
     def on_asked(self, link: LinkId, count: int) -> None:
         """So many envelopes were asked of a link."""
         self._rates.on_asked(link, count)

@@ -10,29 +10,42 @@ Must not know: links, audiences, what a key stands for.
 - If the newest range of the first step differs, it is answered and, while our own part of it is
   short, the one before; no more. What is learned there takes superseded manifests away elsewhere,
   so older ranges often become equal by themselves. The next comparison finds those that did not.
-- A range that differs is cut in 4; one of at most 8 keys is listed by ids, and so is every one
-  from step 12 on.
+- A range that differs is cut in 4; one of at most 8 keys is listed by ids, and from step 12 on one
+  of at most 64. The other says which step it is: its word makes nobody list a whole set.
+- What the other lacks is told newest first, at most 4,096 keys for a message. Where there are more,
+  a fingerprint stands for the rest of the range, which differs, so that a next step asks for them.
 """
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from fabgossip.core.ordered import FingerprintSet
-from fabgossip.model.messages import RANGES_BYTES_MAX, RANGES_MAX, Range, RangeMode
+from fabgossip.model.messages import (
+    OFFERED_IDS_MAX,
+    RANGES_BYTES_MAX,
+    RANGES_MAX,
+    Range,
+    RangeMode,
+)
 
 LISTED_MAX: Final = 8
 """Keys of a range that are listed instead of being cut (*start*)."""
 NEWEST: Final = 16
 """Keys of the first and newest range (*start*)."""
 WHOLE_LISTED_MAX: Final = 64
-"""Keys of a whole set that are listed instead (*start*)."""
+"""Keys of a whole set, or of a range deep down, that are listed instead (*start*)."""
 CUT: Final = 4
 GROWTH: Final = 4
 DEEP: Final = 12
-"""Steps after which every range is listed: more than any honest set of 200,000 keys needs."""
+"""Steps after which a range is not cut to the last: by then one of an honest set of 200,000 keys is
+short enough to be listed."""
 LISTED_RUN: Final = 2_048
 """Ids of one range: two such fit into a message."""
+EXTRA_MAX: Final = OFFERED_IDS_MAX
+"""Keys that one message is answered with because the other lacks them: one offer of ids."""
 _HEAD_BYTES: Final = 4
+_Bounds: TypeAlias = tuple[bytes, bytes | None]
+"""Where a range starts (in it) and ends (not in it; None: at the end of the set)."""
 
 
 @dataclass(slots=True)
@@ -42,9 +55,11 @@ class Compared:
     lacking: list[bytes] = field(default_factory=list)
     """Ids of what the other has and we lack, newest first."""
     extra: list[bytes] = field(default_factory=list)
-    """Keys of what we have and the other lacks, newest first."""
+    """Keys of what we have and the other lacks, newest first, at most `EXTRA_MAX`."""
     answers: tuple[tuple[Range, ...], ...] = ()
     """What to say next, message by message."""
+    keys: int = 0
+    """Own keys that were looked at one by one, or listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,49 +90,57 @@ def first_step(
 
 
 def compare(own: FingerprintSet, ranges: tuple[Range, ...], step: int) -> Compared:
-    """Hold what the other said of its set against one's own."""
+    """Hold what the other said of its set against one's own. Cost: O(ranges and ids in it), and
+    `EXTRA_MAX` keys at most beside those it lists."""
     compared = Compared()
-    unequal: list[tuple[bytes, bytes | None]] = []
-    low = b""
-    for one in ranges:
+    unequal: list[_Bounds] = []
+    rest: list[_Bounds] = []
+    lows = (b"", *(one.upper or b"" for one in ranges[:-1]))
+    for low, one in zip(reversed(lows), reversed(ranges), strict=False):
         if one.mode is RangeMode.IDS:
-            _compare_ids(own, low, one, compared)
+            rest += _compare_ids(own, low, one, compared)
         if one.mode is RangeMode.FINGERPRINT and own.fingerprint(low, one.upper) != one.fingerprint:
             unequal.append((low, one.upper))
-        low = b"" if one.upper is None else one.upper
-    compared.lacking.reverse()
-    compared.extra.reverse()
-    if step == 0 and unequal and unequal[-1][1] is None:
+    if step == 0 and unequal and unequal[0][1] is None:
         unequal = _newest(own, unequal)
     is_short = step == 0 and len(ranges) == 1 and len(own) <= WHOLE_LISTED_MAX
-    said: list[_Said] = []
+    listed_max = WHOLE_LISTED_MAX if is_short or step >= DEEP else LISTED_MAX
+    said = [_fingerprint(own, low, high) for low, high in rest]
     for low, high in unequal:
-        if is_short or step >= DEEP or own.count(low, high) <= LISTED_MAX:
-            said += _listed(own, low, high)
-        else:
-            said += _cut(own, low, high)
+        is_listed = own.count(low, high) <= listed_max
+        said += _listed(own, low, high) if is_listed else _cut(own, low, high)
+    said.sort(key=lambda one: one.low)
+    compared.keys += sum(len(one.range.ids) for one in said)
     compared.answers = _messages(said)
     return compared
 
 
-def _newest(
-    own: FingerprintSet, unequal: list[tuple[bytes, bytes | None]]
-) -> list[tuple[bytes, bytes | None]]:
+def _newest(own: FingerprintSet, unequal: list[_Bounds]) -> list[_Bounds]:
     """The newest ranges that differ, back to the first that is not simply listed: where the other
     has all the news, our lists of them are empty."""
-    newest: list[tuple[bytes, bytes | None]] = []
-    for low, high in reversed(unequal):
+    newest: list[_Bounds] = []
+    for low, high in unequal:
         newest.append((low, high))
         if own.count(low, high) > LISTED_MAX:
             break
-    return newest[::-1]
+    return newest
 
 
-def _compare_ids(own: FingerprintSet, low: bytes, one: Range, compared: Compared) -> None:
-    mine = dict(own.rows(low, one.upper))
-    theirs = set(one.ids)
-    compared.lacking += [their_id for their_id in one.ids if their_id not in mine]
-    compared.extra += [key for own_id, key in mine.items() if own_id not in theirs]
+def _compare_ids(
+    own: FingerprintSet, low: bytes, one: Range, compared: Compared
+) -> tuple[_Bounds, ...]:
+    """What either lacks of a range that the other listed; where more of it is our own than one
+    answer may bring, the part that was not looked at."""
+    compared.lacking += [their_id for their_id in reversed(one.ids) if own.find(their_id) is None]
+    theirs, reached = set(one.ids), one.upper
+    for own_id, key in own.rows_down(low, one.upper):
+        if len(compared.extra) == EXTRA_MAX:
+            return ((low, reached),)
+        compared.keys += 1
+        if own_id not in theirs:
+            compared.extra.append(key)
+        reached = key
+    return ()
 
 
 def _fingerprint(own: FingerprintSet, low: bytes, high: bytes | None) -> _Said:

@@ -38,6 +38,8 @@ BATCH_BYTES: Final = 64 * KIB
 """Small frames are encrypted together up to here."""
 FRAMES_PER_TURN: Final = 32
 """Frames of one peer taken before the others get their turn (*start*)."""
+TURN_S: Final = 0.005
+"""Time they may take together before that, but for the last of them (*start*)."""
 CLEANUP_S: Final = 2.0
 """Longest time the last word of a link may take (*start*)."""
 FRAME_S: Final = 10.0
@@ -197,11 +199,7 @@ class Connection:
             self.bytes_received += len(data)
             reader.feed(data)
             try:
-                for number, frame in enumerate(reader.frames(), 1):
-                    on_frame(self, frame)
-                    if number % FRAMES_PER_TURN == 0:
-                        # A peer that sends many small frames must not keep the others waiting.
-                        await trio.lowlevel.checkpoint()
+                await self._take(reader, on_frame)
             except WireError as error:
                 self.close(BadRequest(code=broken_rule(error)), LostReason.PROTOCOL)
                 raise
@@ -210,6 +208,19 @@ class Connection:
             if unwanted:
                 on_unwanted(self, unwanted)
             under_way.on_read(reader, trio.current_time())
+
+    async def _take(
+        self, reader: FrameReader, on_frame: Callable[["Connection", Frame], None]
+    ) -> None:
+        """All whole frames there are. A peer that sends many, or some that take long, must not keep
+        the others waiting."""
+        taken, until = 0, trio.current_time() + TURN_S
+        for frame in reader.frames():
+            on_frame(self, frame)
+            taken += 1
+            if taken == FRAMES_PER_TURN or trio.current_time() >= until:
+                await trio.lowlevel.checkpoint()
+                taken, until = 0, trio.current_time() + TURN_S
 
     async def _write(self) -> None:
         while True:

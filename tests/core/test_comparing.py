@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fabgossip.core.comparing import DAY_S, OVERLAP_S, SETTLED
+from fabgossip.core.disclosure import Disclosure
 from fabgossip.core.events import (
     ComparisonDue,
     HaveDue,
@@ -15,8 +16,10 @@ from fabgossip.core.events import (
     TimerFired,
     Unsent,
 )
+from fabgossip.core.rates import RATES, Kind
 from fabgossip.core.reconciliation import LOOK_AGAIN, PUSHED_BYTES_MAX, STARTED_MAX
-from fabgossip.model.artifact import ArtifactType
+from fabgossip.core.sessions import Session
+from fabgossip.model.artifact import ArtifactType, VerifiedManifest
 from fabgossip.model.authority import MEMBER_ROLE
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import (
@@ -33,6 +36,7 @@ from fabgossip.model.messages import (
     SaltId,
     SetRoot,
 )
+from fabgossip.model.moment import Now
 from fabgossip.model.persistence import StoredMemory
 from fabgossip.wire.codec import message_body
 from tests.core.artifacts import (
@@ -377,6 +381,31 @@ def test_what_does_not_fit_unasked_is_offered_and_asked_for() -> None:
         raw for one in duet.said(Manifests) if isinstance(one, Manifests) for raw in one.envelopes
     ]
     assert len(told) == len(set(told))
+
+
+def test_what_a_peer_may_know_is_asked_for_what_it_is_given_and_for_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One range of 31 bytes stands for a whole set; what it makes a node do is bounded, and paid:
+    who asks again and again soon gets no answer."""
+    story = node("n1", *(routes(7, f"r{number}") for number in range(120)))
+    link = story.link("n2")
+    monkeypatch.setitem(RATES, Kind.RANGES, replace(RATES[Kind.RANGES], burst=200))
+    asked, may_know = list[object](), Disclosure.may_know
+
+    def counted(self: Disclosure, session: Session, one: VerifiedManifest, now: Now) -> bool:
+        asked.append(one)
+        return may_know(self, session, one, now)
+
+    monkeypatch.setattr(Disclosure, "may_know", counted)
+    given = handed_over(story, link, EVERYBODY)
+    (offer,) = [one for one in story.sent(link) if isinstance(one, Ids)]
+    assert len(asked) == len(given) < 120 < len(given) + len(offer.ids)
+    assert sum(map(len, given)) <= PUSHED_BYTES_MAX
+    # 120 keys and what was given cost so much that a burst of 200 does not cover four of them.
+    heard = [bool(handed_over(story, link, EVERYBODY)) for _ in range(4)]
+    assert (heard[0], heard[-1]) == (True, False)
+    assert story.sent(link) == []
 
 
 def test_what_was_found_by_comparing_is_passed_on_as_late_news() -> None:

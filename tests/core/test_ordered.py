@@ -70,6 +70,7 @@ def test_a_fingerprint_set_reads_like_a_sorted_list(
     made.check()
     inside = sorted(one for one in model if one >= low and (high is None or one < high))
     assert [key for _, key in made.rows(low, high)] == inside
+    assert list(made.rows_down(low, high)) == list(made.rows(low, high))[::-1]
     assert made.rank(low) == len([one for one in model if one < low])
     assert len(made) == len(model)
     if high is None or low <= high:

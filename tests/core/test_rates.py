@@ -18,6 +18,7 @@ from fabgossip.core.rates import (
     ASKED_MAX,
     FLOOD_FACTOR,
     FLOOD_SPAN,
+    KEYS_PER_RANGE,
     RATES,
     Beyond,
     Kind,
@@ -190,6 +191,17 @@ def test_what_an_answer_carried_is_paid_in_full_whatever_was_left() -> None:
     assert allowed - found <= answered <= allowed + found
     rates.on_found(A, 9 * rate.burst, later(START, Duration(minute)))
     rates.check()
+
+
+def test_what_a_step_of_a_comparison_went_through_is_paid_in_ranges() -> None:
+    """One range may stand for a whole set, so its price is known only afterwards."""
+    rates, rate = Rates(), RATES[Kind.RANGES]
+    spend(rates, Kind.RANGES)
+    rates.on_compared(A, keys=KEYS_PER_RANGE + 1, manifests=3, now=START)
+    rates.check()
+    unit_ms = Duration(-(-6 * rate.per_ms // rate.count))
+    assert not passes(rates, ONE_RANGE, later(START, Duration(unit_ms - 1)))
+    assert passes(rates, ONE_RANGE, later(START, unit_ms))
 
 
 def test_links_and_kinds_have_buckets_of_their_own() -> None:

@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fabgossip.core import ranges as ranges_module
 from fabgossip.core.lacking import ASKED_MAX, ASKED_OF_LINK_MAX
-from fabgossip.core.ranges import CUT, DEEP, LISTED_MAX, WHOLE_LISTED_MAX, compare, first_step
+from fabgossip.core.ranges import (
+    CUT,
+    DEEP,
+    EXTRA_MAX,
+    LISTED_MAX,
+    WHOLE_LISTED_MAX,
+    compare,
+    first_step,
+)
 from fabgossip.core.reconciliation import (
     LOOK_AGAIN,
     PUSHED_BYTES_MAX,
@@ -166,6 +175,64 @@ def test_of_the_first_step_only_the_newest_difference_is_answered() -> None:
     assert len([one for one in answered if one.mode is RangeMode.FINGERPRINT]) == CUT
 
 
+def test_one_range_makes_nobody_list_a_whole_set() -> None:
+    """Of what it lacks the other hears the newest part, and that there is more."""
+    own = made_of(keys(EXTRA_MAX + 1_000, Random(6)))
+    rows = [key for _, key in own.rows(b"", None)]
+    nothing = (Range(upper=None, mode=RangeMode.IDS),)
+    compared = compare(own, nothing, 0)
+    assert compared.extra == rows[: -EXTRA_MAX - 1 : -1]
+    assert compared.keys == EXTRA_MAX
+    (more,) = compared.answers
+    rest = more[0].upper
+    assert rest is not None
+    assert own.rank(rest) == 1_000
+    fingerprint = own.fingerprint(b"", rest)
+    assert more == (Range(upper=rest, mode=RangeMode.FINGERPRINT, fingerprint=fingerprint),)
+    assert compare(own, more, 1).answers == ()
+
+
+def test_a_part_that_was_not_looked_at_is_named_for_each_list(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the order of the set, whatever else is answered between."""
+    own = made_of(keys(400, Random(6)))
+    first, second = own.boundary(100), own.boundary(200)
+    said = (
+        Range(upper=first, mode=RangeMode.IDS),
+        Range(upper=second, mode=RangeMode.FINGERPRINT, fingerprint=b"another!"),
+        Range(upper=None, mode=RangeMode.IDS, ids=(b"8 bytes!",)),
+    )
+    monkeypatch.setattr(ranges_module, "EXTRA_MAX", 150)
+    compared = compare(own, said, 2)
+    assert (len(compared.extra), compared.lacking) == (150, [b"8 bytes!"])
+    (answer,) = compared.answers
+    assert {one.mode for one in answer} == {RangeMode.FINGERPRINT}
+    uppers = [one.upper for one in answer if one.upper is not None]
+    assert uppers == sorted(uppers)
+    assert [own.rank(one) for one in uppers] == [100, 125, 150, 175, 200, 250]
+
+
+@pytest.mark.parametrize("starter", [0, 1])
+@pytest.mark.parametrize(
+    ("mine", "theirs"),
+    [((0, 1, 300), (0, 400, 1)), ((0, 400, 2), (1, 400, 2)), ((0, 100, 1), (100, 400, 3))],
+)
+def test_a_set_of_which_an_answer_brings_a_part_comes_in_several(
+    monkeypatch: pytest.MonkeyPatch,
+    starter: int,
+    mine: tuple[int, int, int],
+    theirs: tuple[int, int, int],
+) -> None:
+    monkeypatch.setattr(ranges_module, "EXTRA_MAX", 20)
+    names = keys(400, Random(8))
+    one, other = ({names[number] for number in range(*of)} for of in (mine, theirs))
+    pair = Pair(one, other)
+    assert pair.run(starter=starter) <= 6
+    assert {key for _, key in pair.ends[0].own.rows(b"", None)} == one | other
+    assert pair.manifests == len(one ^ other)
+
+
 @pytest.mark.parametrize("count", [LISTED_MAX, LISTED_MAX + 1])
 def test_a_short_range_is_listed_and_a_longer_one_cut(count: int) -> None:
     own = made_of(keys(count, Random(1)))
@@ -175,6 +242,17 @@ def test_a_short_range_is_listed_and_a_longer_one_cut(count: int) -> None:
     assert modes == {RangeMode.IDS if count == LISTED_MAX else RangeMode.FINGERPRINT}
     (deep,) = compare(own, other, DEEP).answers
     assert {one.mode for one in deep} == {RangeMode.IDS}
+
+
+def test_a_long_range_is_cut_however_deep_the_other_says_it_is() -> None:
+    """The step is the word of the other, who may begin with any."""
+    other = (Range(upper=None, mode=RangeMode.FINGERPRINT, fingerprint=b"another!"),)
+    for count, mode in (
+        (WHOLE_LISTED_MAX, RangeMode.IDS),
+        (WHOLE_LISTED_MAX + 1, RangeMode.FINGERPRINT),
+    ):
+        (answer,) = compare(made_of(keys(count, Random(1))), other, DEEP).answers
+        assert {one.mode for one in answer} == {mode}
 
 
 @pytest.mark.parametrize("count", [WHOLE_LISTED_MAX, WHOLE_LISTED_MAX + 1])

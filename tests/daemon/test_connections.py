@@ -3,6 +3,7 @@
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import trio
 import trio.testing
 
 from fabgossip.core.events import LostReason
-from fabgossip.daemon.connections import Connection
+from fabgossip.daemon.connections import FRAMES_PER_TURN, TURN_S, Connection
 from fabgossip.model.messages import Bye, ByeReason, Ping, TrafficClass
 from fabgossip.wire.codec import parse_message
 from fabgossip.wire.framing import Frame, FrameKind, frame_bytes
@@ -243,6 +244,36 @@ async def test_a_stalled_peer_holds_up_nobody_else(tmp_path: Path) -> None:
         stalled.close(None, LostReason.LOCAL)
         silent.close(None, LostReason.LOCAL)
         await silent.serve(unread, uncounted)
+
+
+@pytest.mark.parametrize(("frame_s", "frames"), [(0.0, FRAMES_PER_TURN), (0.6 * TURN_S, 2)])
+async def test_a_peer_whose_frames_are_many_or_take_long_lets_the_others_get_on(
+    tmp_path: Path, mock_clock: trio.testing.MockClock, frame_s: float, frames: int
+) -> None:
+    """Whoever else is ready runs after so many of them, or after so long; the scheduler may let the
+    reader have two turns in a row."""
+    count = 4 * FRAMES_PER_TURN
+    taken = 0
+    seen = [0]
+
+    def on_frame(_: Connection, __: Frame) -> None:
+        nonlocal taken
+        taken += 1
+        if frame_s:
+            mock_clock.jump(frame_s)
+
+    async with linked(tmp_path) as (one, other), trio.open_nursery() as nursery:
+        for number in range(count):
+            assert one.send(ping(number), TrafficClass.LINK, 0)
+        nursery.start_soon(one.serve, unread, uncounted)
+        nursery.start_soon(other.serve, on_frame, uncounted)
+        while taken < count:
+            seen.append(taken)
+            await trio.lowlevel.checkpoint()
+        one.close(None, LostReason.LOCAL)
+        other.close(None, LostReason.LOCAL)
+    seen.append(count)
+    assert max(later - before for before, later in pairwise(seen)) <= 2 * frames
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from fabgossip.core.lacking import LACKING_MAX as COMPARED_LACKING_MAX
 from fabgossip.core.ladder import IDLE_MS, SOURCES_MAX, STEPS, TURN_MS_MIN
 from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
 from fabgossip.core.parts import LAST_CHUNKS, PARTS_MAX, SHARED_CHUNKS_MIN
+from fabgossip.core.ranges import EXTRA_MAX
 from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Rate
 from fabgossip.core.reconciliation import (
     PUSHED_BYTES_MAX,
@@ -146,6 +147,7 @@ def limits() -> dict[str, str]:
         "a comparison waiting for news under way": f"{WAITS_MAX} in a row, {seconds(SETTLED)} each",
         "comparisons of the same two roots": f"{VAIN_MAX} in a row",
         "manifests of a set given unasked in a comparison": kib(PUSHED_BYTES_MAX),
+        "what a peer lacks, told in answer to one *ranges*": f"the newest {EXTRA_MAX:,}",
         "manifests asked of a link by id and unanswered": (
             f"{COMPARED_ASKED_MAX} of a set, {ASKED_OF_LINK_MAX:,} of all"
         ),
