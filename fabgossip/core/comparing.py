@@ -51,8 +51,10 @@ CHANGED_MAX: Final = 1_024
 DAY_S: Final = 86_400
 OVERLAP_S: Final = 900
 """Around the end of a day either day's salt is good for so long (*start*): clocks differ."""
-LENT: Final = Duration(OVERLAP_S * 1_000)
-"""A node that does not trust its clock takes another day from its peers no more often."""
+DAYS_OFF_MAX: Final = 1
+"""A node that does not trust its clock takes the day of who asks, if it is so near its own
+(*start*). Nothing vouches for another: what is newly signed is refused by who is behind, and has
+ended for who is ahead. So nobody makes it build sets of any day there is."""
 AHEAD_S: Final = 3_600
 AHEAD_MANIFESTS: Final = 2_048
 """So many manifests of each audience get the next day's salt at each refresh of a day's last hour
@@ -66,7 +68,7 @@ _LINK_ROOT: Final = b"fabgossip link"
 class Comparing:
     """Tells roots, compares sets, asks for and gives what is lacking."""
 
-    __slots__ = ("_bundle_version", "_changed", "_lent_at", "_lent_day", "_m", "_own_salt")
+    __slots__ = ("_bundle_version", "_changed", "_m", "_own_salt")
 
     def __init__(self, machines: Machines) -> None:
         self._m = machines
@@ -75,8 +77,6 @@ class Comparing:
         """As it was asked for last: mostly it is the same again."""
         self._changed: OrderedDict[tuple[Audience, ArtifactType, int], Instant] = OrderedDict()
         """What of which sets changed within the last moment, by type and shard."""
-        self._lent_day: int | None = None
-        self._lent_at = Instant(0)
 
     # What counts.
 
@@ -153,13 +153,23 @@ class Comparing:
 
     # Which salt.
 
-    def _today(self, now: Now) -> int:
-        if self._m.beliefs.facts.freshness.is_clock_suspect and self._lent_day is not None:
-            return self._lent_day
-        return now.unix // DAY_S
+    def _today(self, session: Session, now: Now) -> int:
+        """The day as the other end of a link has it, where this node does not trust its clock: what
+        one peer says of it is for that peer alone."""
+        own, asked = now.unix // DAY_S, session.asked_day
+        if asked is None or not self._is_suspect or abs(asked - own) > DAYS_OFF_MAX:
+            return own
+        return asked
 
-    def _salt_id(self, now: Now) -> SaltId:
-        version, day = self._m.beliefs.facts.bundle.bundle_version, self._today(now)
+    @property
+    def _is_suspect(self) -> bool:
+        return self._m.beliefs.facts.freshness.is_clock_suspect
+
+    def _salt_id(self, session: Session, now: Now) -> SaltId:
+        return self._salt_id_of(self._today(session, now))
+
+    def _salt_id_of(self, day: int) -> SaltId:
+        version = self._m.beliefs.facts.bundle.bundle_version
         if self._own_salt.bundle_version != version or self._own_salt.day != day:
             self._own_salt = SaltId(version, day)
         return self._own_salt
@@ -172,7 +182,10 @@ class Comparing:
 
     def _good_ids(self, now: Now) -> tuple[SaltId, ...]:
         """Asked for at every ping."""
-        own, second = self._salt_id(now), now.unix % DAY_S
+        own, second = self._salt_id_of(now.unix // DAY_S), now.unix % DAY_S
+        if self._is_suspect:
+            near = range(own.day - DAYS_OFF_MAX, own.day + DAYS_OFF_MAX + 1)
+            return (own, *(SaltId(own.bundle_version, day) for day in near if day != own.day))
         if OVERLAP_S <= second < DAY_S - OVERLAP_S:
             return (own,)
         days = [own.day]
@@ -181,12 +194,6 @@ class Comparing:
         if second >= DAY_S - OVERLAP_S:
             days.append(own.day + 1)
         return tuple(SaltId(own.bundle_version, day) for day in days)
-
-    def _borrow_day(self, day: int, now: Now) -> None:
-        """A node that does not trust its clock compares under the day of who asks."""
-        is_free = self._lent_day is None or is_due(later(self._lent_at, LENT), now.instant)
-        if self._m.beliefs.facts.freshness.is_clock_suspect and is_free:
-            self._lent_day, self._lent_at = day, now.instant
 
     def on_refresh(self, now: Now) -> None:
         """Sets of the day to come are made ahead of it, those of days gone by are dropped; peers of
@@ -249,7 +256,7 @@ class Comparing:
         ping would not do: where one end has nothing, its link root stays as it was."""
         self._m.reconciliation.on_more_shared(session.link)
         if session.claims is not None:
-            salt_id = self._salt_id(now)
+            salt_id = self._salt_id(session, now)
             self._tell_roots(session, salt_id, self._entries(session, salt_id, now))
 
     def ping(self, session: Session, now: Now) -> None:
@@ -257,7 +264,7 @@ class Comparing:
         sequence = self._m.neighbors.liveness.next_ping(session.link, now.instant)
         if sequence is None:
             return
-        salt_id = self._salt_id(now)
+        salt_id = self._salt_id(session, now)
         ping = Ping(
             sequence=sequence, salt=salt_id, link_root=self._link_root(session, salt_id, now)
         )
@@ -282,10 +289,10 @@ class Comparing:
         """A peer's sets stand beside ours."""
         if session.claims is None:
             return
-        self._borrow_day(ping.salt.day, now)
         if self._salt(ping.salt, now) is None:
             self._on_other_bundle(session, ping.salt.bundle_version, now)
             return
+        session.asked_day = ping.salt.day if self._is_suspect else None
         roots = (self._link_root(session, ping.salt, now), ping.link_root)
         if self._m.reconciliation.on_ping(session.link, roots, now.instant):
             self._tell_roots_settled(session, ping.salt, now)
@@ -543,7 +550,7 @@ class Comparing:
         owed = self._m.reconciliation.on_due(link, now.instant)
         if session is None or not session.is_open or session.is_parting:
             return
-        salt_id = self._salt_id(now)
+        salt_id = self._salt_id(session, now)
         for ask in owed.asks:
             about = self._m.sets.audience_of(ask.set_id) or session.named.get(ask.set_id)
             if about is not None:

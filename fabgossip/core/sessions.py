@@ -85,6 +85,8 @@ class Session:
     """The namespace near its refresh time the peer was asked for last."""
     tell_trust_at: Instant = field(default_factory=lambda: Instant(0))
     """When the peer may be told of our trust again because its own is older."""
+    asked_day: int | None = None
+    """Under which day the peer asked last, since our own clock is not to be trusted."""
     reaches: dict[Audience, Reach] = field(default_factory=dict)
     """What of each audience is compared with the peer, as long as what that rests on stays."""
     reach_rests_on: tuple[object, ...] = ()

@@ -280,20 +280,23 @@ def test_another_days_salt_is_good_around_midnight_alone(
 
 
 def test_a_node_that_does_not_trust_its_clock_takes_the_day_of_who_asks() -> None:
-    """Of one asker at a time, so that nobody makes it build sets of any day there is."""
+    """Of each for itself, at once and later: what one peer asks under changes nothing for another.
+    A day that is far from its own is nobody's, so that nobody makes it build sets of any."""
     story = node("n1", routes())
-    link = story.link("n2", is_dialer=False)
+    links = [story.link(name, is_dialer=False) for name in ("n2", "n3", "n4")]
     story.step_clock(7_200)
+    today = story.now.unix // DAY_S
 
-    def answers(day: int) -> bool:
-        ping = Ping(sequence=1, salt=SaltId(SALT.bundle_version, day), link_root=b"another!")
-        return bool(answered(story.hear(link, ping), link))
+    def asks(number: int, day: int) -> Story:
+        ping = Ping(sequence=1, salt=SaltId(SALT.bundle_version, day), link_root=b"%08d" % day)
+        return story.hear(links[number], ping)
 
-    assert answers(SALT.day + 5)
-    assert not answers(SALT.day + 9)
-    story.wait(1_000 * OVERLAP_S)
-    assert answers(SALT.day + 9)
-    assert not answers(SALT.day + 5)
+    for far in (1, today - 2, today + 2):
+        assert roots(asks(0, far), links[0]) == []
+    for _ in ("at once", "after a moment"):
+        for number, day in enumerate((today - 1, today, today + 1)):
+            told = answered(asks(number, day), links[number])
+            assert {one.salt.day for one in told} == {day}
 
 
 def test_under_another_bundle_nothing_is_compared_and_who_is_behind_is_told() -> None:
