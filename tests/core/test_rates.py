@@ -167,6 +167,35 @@ def test_one_message_costs_as_much_as_what_it_asks_for(kind: Kind, many: Message
     assert not passes(rates, many)
 
 
+PREFIXES: Final = tuple(b"%016d" % number for number in range(1_024))
+LISTED: Final = HoldingsEntry(EVERYBODY, HoldingsMode.ONLY, PREFIXES)
+NAMED: Final = HoldingsEntry(EVERYBODY, HoldingsMode.NONE, ())
+
+
+@pytest.mark.parametrize(
+    ("message", "lots"),
+    [
+        (Have(audience=EVERYBODY, prefixes=PREFIXES[:64]), 1),
+        (Have(audience=EVERYBODY, prefixes=PREFIXES[:65], is_late=True), 2),
+        (Have(audience=EVERYBODY, prefixes=PREFIXES[:512], is_late=True), 8),
+        (Holdings(sequence=1, is_whole=True, entries=(NAMED,) * 64), 8),
+        (Holdings(sequence=1, is_whole=False, entries=(LISTED,)), 17),
+        (Ids(set_id=b"set id!!", salt=SALT, ids=(b"8 bytes!",) * 64), 1),
+        (Ids(set_id=b"set id!!", salt=SALT, ids=(b"8 bytes!",) * 4_096), 64),
+    ],
+)
+def test_a_message_costs_as_much_as_the_prefixes_and_ids_it_makes_a_node_look_at(
+    message: Message, lots: int
+) -> None:
+    """Or the largest message there is would be as cheap as the smallest: within its rate, a third
+    of a core."""
+    (kind,) = (kind for kind, one in ONE_UNIT.items() if isinstance(message, type(one)))
+    rates = Rates()
+    assert sum(passes(rates, message) for _ in range(RATES[kind].burst)) == (
+        RATES[kind].burst // lots
+    )
+
+
 def test_a_graft_for_nothing_costs_as_much_as_one_for_all_it_may_ask() -> None:
     rates, empty = Rates(), Graft(audience=EVERYBODY, prefixes=())
     for _ in range(RATES[Kind.GRAFT].burst // GRAFT_PREFIXES_MAX):
