@@ -97,27 +97,38 @@ class Telling:
     def tell(self, verified: VerifiedManifest, untold: Untold, now: Now) -> None:
         """Tell every neighbour that may know it that this exists."""
         audience = verified.manifest.audience
+        spanned = self._spanned(audience)
+        self.trees.on_links(audience, spanned, self._lot)
         peers = [
             one
             for one in self._sessions.open_sessions()
             if self._is_told(one, verified, untold)
             and self._disclosure.may_know(one, verified, now)
         ]
-        shared = tuple(one.link for one in peers if may_disclose(one.claims, audience))
-        eager, _ = self.trees.split(audience, shared, self._lot)
+        told = tuple(one.link for one in peers if one.link in spanned)
+        eager = self.trees.eager(audience, told, untold.origin)
         for session in peers:
             # Whoever hears of it otherwise, or brought it, needs no older version from here.
             self._announcing.drop(session.link, _name_of(verified))
             if session.link == untold.origin:
                 continue
-            if session.link not in shared:
-                # What a certificate alone entitles to: no tree spans these peers.
-                self._announce(session, verified, untold, None, now)
+            if session.link not in spanned:
+                # Guests, and what a certificate alone entitles to: no tree spans these peers.
+                known = audience if may_disclose(session.claims, audience) else None
+                self._announce(session, verified, untold, known, now)
             elif self._is_pushed(session, verified, untold, eager):
                 self._announce(session, verified, untold, audience, now)
             else:
                 news = (audience, prefix_of(verified.manifest_hash), untold.is_late)
                 self._tell_news(session, news, now)
+
+    def _spanned(self, audience: Audience) -> tuple[LinkId, ...]:
+        """The links to neighbours that may know an audience."""
+        return tuple(
+            one.link
+            for one in self._sessions.open_sessions()
+            if self._neighbors.is_neighbor(one.link) and may_disclose(one.claims, audience)
+        )
 
     def _lot(self, link: LinkId) -> bytes:
         pair = f"{self._sessions.own_id}/{self._sessions.of(link).node_id}"
@@ -221,7 +232,8 @@ class Telling:
         self.held.on_lost(link)
 
     def check(self) -> None:
-        """Assert the limits of its machines."""
+        """Assert the limits of its machines, and that no tree spans a link that ended."""
+        assert all(self._sessions.find(link) is not None for link in self.trees.links())
         for machine in (self.trees, self.hastening, self._announcing, self._news, self.held):
             machine.check()
 

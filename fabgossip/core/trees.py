@@ -3,8 +3,10 @@
 Decides: of the links that may know an audience, which are eager; when a duplicate prunes a link;
 how much content rides along.
 Keeps: an audience has a tree once something of it was announced, and no word of a peer makes one;
-every audience with a link has an eager one; the link that brought something first is never
-pruned for it; what is decided for one audience depends on that audience alone.
+every audience with a link has an eager one when something is announced; a link is in the tree as
+long as its peer may know the audience, whatever it may know of what is announced in it; the link
+that brought something first is never pruned for it; what is decided for one audience depends on
+that audience alone.
 Must not know: what is announced, who may know of what, what a message looks like.
 
 - A new link starts eager while its audience has fewer than `eager_links` eager ones; of several new
@@ -60,22 +62,26 @@ class Trees:
         self._config = config
         self._trees: OrderedDict[Audience, _Tree] = OrderedDict()
 
-    def split(
+    def on_links(
         self, audience: Audience, links: tuple[LinkId, ...], lot: Callable[[LinkId], bytes]
-    ) -> tuple[tuple[LinkId, ...], tuple[LinkId, ...]]:
-        """The eager and the lazy ones of all links that may know an audience now."""
+    ) -> None:
+        """Something of an audience is announced: its tree spans all links whose peers may know the
+        audience now. Were it only those that may know of what is announced, the others would lose
+        what they pruned, and see by it that there was something."""
         tree = self._tree(audience)
         for gone in [link for link in tree.branches if link not in links]:
             del tree.branches[gone]
         for link in sorted((one for one in links if one not in tree.branches), key=lot):
             room = len(tree.eager()) < self._config.eager_links
             tree.branches[link] = _Branch(is_eager=room)
-        if links and not tree.eager():
-            tree.branches[links[0]].is_eager = True
-        return (
-            tuple(link for link in links if tree.branches[link].is_eager),
-            tuple(link for link in links if not tree.branches[link].is_eager),
-        )
+
+    def eager(
+        self, audience: Audience, links: tuple[LinkId, ...], origin: LinkId | None = None
+    ) -> tuple[LinkId, ...]:
+        """Those of some links of a tree that carry whole what came over `origin`. Where all of them
+        are lazy the first other one does, this once: it stays lazy for what is told to more."""
+        eager = tuple(link for link in links if self.is_eager(audience, link))
+        return eager or tuple(link for link in links if link != origin)[:1]
 
     def _tree(self, audience: Audience) -> _Tree:
         tree = self._trees.setdefault(audience, _Tree())
@@ -106,9 +112,11 @@ class Trees:
         return True
 
     def on_pruned(self, audience: Audience, link: LinkId) -> None:
-        """The peer has what we send from elsewhere."""
+        """The peer has what we send from elsewhere. A link that carried nothing since it is eager
+        has nothing to prune: else who prunes it beforehand would see later whether there was a
+        tree, by something it may not know of."""
         branch = self._branch(audience, link)
-        if branch is not None:
+        if branch is not None and branch.unpruned:
             self._make_lazy(branch)
 
     @staticmethod
@@ -143,6 +151,10 @@ class Trees:
     def _branch(self, audience: Audience, link: LinkId) -> _Branch | None:
         tree = self._trees.get(audience)
         return None if tree is None else tree.branches.get(link)
+
+    def links(self) -> frozenset[LinkId]:
+        """All links that are in some tree."""
+        return frozenset(link for tree in self._trees.values() for link in tree.branches)
 
     def check(self) -> None:
         """Assert the limit."""

@@ -117,6 +117,17 @@ def test_a_guest_hears_of_what_restricts_and_of_nothing_else() -> None:
         assert told(story, neighbor, artifact)
 
 
+def test_what_restricts_goes_whole_to_every_guest() -> None:
+    """They are in no tree: neither its size nor what is told to neighbours makes a guest wait."""
+    story = member("n2")
+    guests = [story.link(f"g{number}", is_dialer=False) for number in range(9)]
+    source = story.link("source")
+    for version in (7, 8):
+        listed = revocations(version)
+        story.announce(listed, source).persisted().stored(listed, source)
+        assert [len(of(story.sent(one), Announce)) for one in guests] == [1] * len(guests)
+
+
 def test_a_stranger_that_asks_is_told_no_and_stays_a_guest() -> None:
     story = member("n2")
     link = story.link("stranger", is_dialer=False)

@@ -7,14 +7,32 @@ import pytest
 
 from fabgossip.core.config import DisseminationConfig, NodeConfig
 from fabgossip.core.effects import Fact, ReceiveContent, Record
-from fabgossip.core.events import AnnounceDue, GraftDue, HaveDue, LinkId, LinkSlow, TimerFired
-from fabgossip.model.authority import RevokedKind
+from fabgossip.core.events import (
+    AnnounceDue,
+    GraftDue,
+    HaveDue,
+    LinkId,
+    LinkSlow,
+    LostReason,
+    PeerLost,
+    TimerFired,
+)
+from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.authority import MEMBER_ROLE, RevokedKind
 from fabgossip.model.ids import NodeId
-from fabgossip.model.messages import Announce, Announced, Graft, Have, Prune
+from fabgossip.model.messages import Announce, Announced, Graft, Have, Message, Prune
 from fabgossip.trust.rejections import RejectionCode
 from fabgossip.trust.revocation import node_token
-from tests.core.artifacts import EVERYBODY, Artifact, revocations, revoked, routes
-from tests.core.story import Story, announcement
+from tests.core.artifacts import (
+    EVERYBODY,
+    Artifact,
+    artifact,
+    revocations,
+    revoked,
+    routes,
+    trust,
+)
+from tests.core.story import Peer, Story, announcement
 from tests.trust import factory
 
 ONE_EAGER: Final = NodeConfig(dissemination=DisseminationConfig(eager_links=1))
@@ -140,6 +158,67 @@ def test_a_pruned_link_hears_only_the_news() -> None:
     assert story.sent(other) == []
     assert [type(one) for one in story.sent(third)] == []  # its window is open
     assert [type(one) for one in story.due(AnnounceDue).sent(third)] == [Announce]
+
+
+LIMITED: Final = replace(
+    factory.NEXT_BUNDLE,
+    role_rules=(
+        factory.role_rule(MEMBER_ROLE, ArtifactType.ROUTE_POLICY_BUNDLE),
+        factory.role_rule("edge"),
+    ),
+)
+"""A member may know of routes, an edge node of everything."""
+
+
+def limited(config: NodeConfig | None = None) -> Story:
+    """A node of a cluster where roles differ."""
+    story = Story(config=config)
+    link = story.link("n9")
+    story.accept(trust(LIMITED), link)
+    return story.when(PeerLost(link=link, node_id=NodeId("n9"), reason=LostReason.RESET))
+
+
+def qos(version: int) -> Artifact:
+    """What no member may know of, for an audience that every member is in."""
+    return artifact(ArtifactType.QOS_POLICY_BUNDLE, "qos/q1", version=version)
+
+
+@pytest.mark.parametrize("is_told_before", [True, False])
+def test_what_a_peer_may_not_know_of_does_not_show_in_what_it_is_told(
+    *, is_told_before: bool
+) -> None:
+    """It neither brings back a branch the peer pruned nor makes a tree for it to prune."""
+    worlds: list[list[Message]] = []
+    for hidden in (False, True):
+        story = limited()
+        origin, observer = story.link("n2"), story.link(Peer(name="n3", roles=(MEMBER_ROLE,)))
+        if is_told_before:
+            story.hear(origin, with_content(routes(6))).persisted()
+        for version in (7, 8):
+            if hidden:
+                story.hear(origin, with_content(qos(version))).persisted()
+                assert story.sent(observer) == []
+            story.hear(observer, Prune(audience=EVERYBODY))
+        story.wait(1_000).when(TimerFired(timer=AnnounceDue()))
+        story.hear(origin, with_content(routes(7))).persisted()
+        seen = story.sent(observer)
+        story.wait(1_000).when(TimerFired(timer=HaveDue()))
+        worlds.append(seen + story.sent(observer))
+    assert worlds[0] == worlds[1]
+    assert [type(one) for one in worlds[0]] == [Have if is_told_before else Announce]
+
+
+def test_what_no_eager_link_may_know_of_is_carried_by_one_that_may() -> None:
+    """Else all of them would wait for the news. What everybody may know of goes as before."""
+    story = limited(ONE_EAGER)
+    observer = story.link(Peer(name="n3", roles=(MEMBER_ROLE,)))
+    story.hear(observer, with_content(routes(6))).persisted()
+    origin, edge = story.link("n4"), story.link("n5")
+    story.hear(origin, with_content(qos(7))).persisted()
+    assert story.sent(edge) == [with_content(qos(7), hops=2)]
+    story.hear(origin, with_content(routes(7))).persisted()
+    assert story.sent(observer) == [with_content(routes(7), hops=2)]
+    assert story.sent(edge) == []
 
 
 def test_a_burst_shares_a_frame_and_of_one_namespace_the_newest_leaves() -> None:
