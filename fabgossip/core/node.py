@@ -189,7 +189,7 @@ class Node:
             case Unsent():
                 self._comparing.on_unsent(event, now)
             case LinkSlow():
-                self._m.telling.trees.on_doubtful(event.link)
+                self._m.telling.on_slow(event.link)
             case TimerFired():
                 self._on_timer(event.timer, now)
             case ContentStored():
@@ -376,6 +376,7 @@ class Node:
                 self._links.on_ping(session, message, now)
             case Pong():
                 self._m.neighbors.liveness.on_pong(session.link, message.sequence, now.instant)
+                self._m.telling.trees.on_alive(session.link)
             case NeighborAsk():
                 self._links.on_ask(session, message, now)
             case NeighborAnswer():

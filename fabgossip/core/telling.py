@@ -223,6 +223,11 @@ class Telling:
             prune = Prune(audience=audience)
             self._disclosure.send(session.link, prune, TrafficClass.SNAPSHOT, audience=audience)
 
+    def on_slow(self, link: LinkId) -> None:
+        """A link does not take what is sent, or has ended since that was seen."""
+        if self._sessions.find(link) is not None:
+            self.trees.on_doubtful(link)
+
     def on_lost(self, link: LinkId) -> None:
         """A link ended, or its peer may know less than before."""
         self.trees.on_lost(link)
@@ -232,7 +237,7 @@ class Telling:
         self.held.on_lost(link)
 
     def check(self) -> None:
-        """Assert the limits of its machines, and that no tree spans a link that ended."""
+        """Assert the limits of its machines, and that no tree knows a link that ended."""
         assert all(self._sessions.find(link) is not None for link in self.trees.links())
         for machine in (self.trees, self.hastening, self._announcing, self._news, self.held):
             machine.check()

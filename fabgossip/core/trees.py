@@ -6,7 +6,7 @@ Keeps: an audience has a tree once something of it was announced, and no word of
 every audience with a link has an eager one when something is announced; a link is in the tree as
 long as its peer may know the audience, whatever it may know of what is announced in it; the link
 that brought something first is never pruned for it; what is decided for one audience depends on
-that audience alone.
+that audience alone, and on which links are in doubt.
 Must not know: what is announced, who may know of what, what a message looks like.
 
 - A new link starts eager while its audience has fewer than `eager_links` eager ones; of several new
@@ -16,6 +16,7 @@ Must not know: what is announced, who may know of what, what a message looks lik
   news came first, so along the fastest of the links that brought any; `hastening` finds faster ones
   among those that only tell.
 - A graft makes a link eager again at both ends.
+- A link in doubt is lazy in every tree, and carries nothing whole while another can.
 """
 
 from collections import OrderedDict
@@ -56,11 +57,12 @@ class _Tree:
 class Trees:
     """The tree of each audience, as this node sees it: its own links."""
 
-    __slots__ = ("_config", "_trees")
+    __slots__ = ("_config", "_doubtful", "_trees")
 
     def __init__(self, config: DisseminationConfig) -> None:
         self._config = config
         self._trees: OrderedDict[Audience, _Tree] = OrderedDict()
+        self._doubtful: dict[LinkId, None] = {}
 
     def on_links(
         self, audience: Audience, links: tuple[LinkId, ...], lot: Callable[[LinkId], bytes]
@@ -73,15 +75,17 @@ class Trees:
             del tree.branches[gone]
         for link in sorted((one for one in links if one not in tree.branches), key=lot):
             room = len(tree.eager()) < self._config.eager_links
-            tree.branches[link] = _Branch(is_eager=room)
+            tree.branches[link] = _Branch(is_eager=room and link not in self._doubtful)
 
     def eager(
         self, audience: Audience, links: tuple[LinkId, ...], origin: LinkId | None = None
     ) -> tuple[LinkId, ...]:
         """Those of some links of a tree that carry whole what came over `origin`. Where all of them
-        are lazy the first other one does, this once: it stays lazy for what is told to more."""
+        are lazy the first other one that is not in doubt does, this once: it stays lazy for what is
+        told to more."""
         eager = tuple(link for link in links if self.is_eager(audience, link))
-        return eager or tuple(link for link in links if link != origin)[:1]
+        others = [link for link in links if link != origin]
+        return eager or tuple(sorted(others, key=self._doubtful.__contains__)[:1])
 
     def _tree(self, audience: Audience) -> _Tree:
         tree = self._trees.setdefault(audience, _Tree())
@@ -127,19 +131,26 @@ class Trees:
     def on_grafted(self, audience: Audience, link: LinkId) -> None:
         """One end asked for what the tree did not bring: the link carries it from now on. Where
         there is no tree yet nothing is lazy: audiences anybody may name make none."""
+        self._doubtful.pop(link, None)
         tree = self._trees.get(audience)
         if tree is not None:
             tree.branches.setdefault(link, _Branch(is_eager=True)).is_eager = True
 
     def on_doubtful(self, link: LinkId) -> None:
         """A link is slow, or may be dead: it carries news only, until it is grafted again."""
+        self._doubtful[link] = None
         for tree in self._trees.values():
             branch = tree.branches.get(link)
             if branch is not None:
                 self._make_lazy(branch)
 
+    def on_alive(self, link: LinkId) -> None:
+        """Its peer answered: it is as good as any other lazy link."""
+        self._doubtful.pop(link, None)
+
     def on_lost(self, link: LinkId) -> None:
         """A link ended, or its peer may know less than before."""
+        self._doubtful.pop(link, None)
         for tree in self._trees.values():
             tree.branches.pop(link, None)
 
@@ -153,8 +164,9 @@ class Trees:
         return None if tree is None else tree.branches.get(link)
 
     def links(self) -> frozenset[LinkId]:
-        """All links that are in some tree."""
-        return frozenset(link for tree in self._trees.values() for link in tree.branches)
+        """All links that are in some tree or in doubt."""
+        spanned = {link for tree in self._trees.values() for link in tree.branches}
+        return frozenset(spanned | self._doubtful.keys())
 
     def check(self) -> None:
         """Assert the limit."""

@@ -20,7 +20,7 @@ from fabgossip.core.events import (
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import MEMBER_ROLE, RevokedKind
 from fabgossip.model.ids import NodeId
-from fabgossip.model.messages import Announce, Announced, Graft, Have, Message, Prune
+from fabgossip.model.messages import Announce, Announced, Graft, Have, Message, Pong, Prune
 from fabgossip.trust.rejections import RejectionCode
 from fabgossip.trust.revocation import node_token
 from tests.core.artifacts import (
@@ -81,6 +81,32 @@ def test_a_slow_link_carries_news_only_until_its_peer_asks_for_more() -> None:
     assert [type(one) for one in story.sent(slow)] == [Announce]
 
 
+@pytest.mark.parametrize("has_answered", [True, False])
+def test_where_all_links_are_lazy_the_oldest_carries_unless_it_is_in_doubt(
+    *, has_answered: bool
+) -> None:
+    story = Story()
+    slow, other, origin = three_links(story)
+    story.hear(origin, with_content(routes(6))).persisted()
+    story.due(AnnounceDue).hear(other, Prune(audience=EVERYBODY))
+    for link in (slow, origin):
+        story.when(LinkSlow(link=link))
+    if has_answered:
+        story.hear(slow, Pong(sequence=1))
+    story.hear(origin, with_content(routes(7))).persisted()
+    carried = [with_content(routes(7), hops=2)]
+    expected = (carried, []) if has_answered else ([], carried)
+    assert (story.sent(slow), story.sent(other)) == expected
+
+
+def test_that_a_link_was_slow_is_nothing_once_it_has_ended() -> None:
+    """It may be said of it afterwards: `check` finds what is kept of a link there is not."""
+    story = Story()
+    link = story.link("n2")
+    story.when(PeerLost(link=link, node_id=NodeId("n2"), reason=LostReason.RESET))
+    story.when(LinkSlow(link=link)).then()
+
+
 def test_a_duplicate_along_the_tree_is_pruned_and_the_first_way_is_not() -> None:
     story = Story()
     first, second = story.link("n2"), story.link("n3")
@@ -100,14 +126,14 @@ def test_what_was_asked_for_prunes_nothing() -> None:
     assert story.sent(second) == []
 
 
-def lazy_pair(story: Story) -> tuple[LinkId, LinkId, LinkId]:
-    """A link things come from, one that is eager, one that is lazy."""
+def three_links(story: Story) -> tuple[LinkId, LinkId, LinkId]:
+    """Where one link starts eager: one things come from, one that is eager, one that is lazy."""
     return story.link("n2"), story.link("n3"), story.link("n4")
 
 
 def test_a_lazy_link_hears_the_news_a_moment_later_and_nothing_more() -> None:
     story = Story(config=ONE_EAGER)
-    origin, _, lazy = lazy_pair(story)
+    origin, _, lazy = three_links(story)
     story.hear(origin, with_content(routes())).persisted()
     assert story.sent(lazy) == []
     story.due(HaveDue)
@@ -116,7 +142,7 @@ def test_a_lazy_link_hears_the_news_a_moment_later_and_nothing_more() -> None:
 
 def test_who_told_us_itself_needs_no_news() -> None:
     story = Story(config=ONE_EAGER)
-    origin, _, lazy = lazy_pair(story)
+    origin, _, lazy = three_links(story)
     story.hear(origin, with_content(routes())).persisted()
     story.hear(lazy, Have(audience=EVERYBODY, prefixes=(routes().prefix,)))
     assert story.due(HaveDue).sent(lazy) == []
@@ -141,7 +167,7 @@ def test_news_the_tree_follows_up_is_not() -> None:
 
 def test_a_graft_makes_the_link_eager_at_both_ends() -> None:
     story = Story(config=ONE_EAGER)
-    origin, _, lazy = lazy_pair(story)
+    origin, _, lazy = three_links(story)
     story.hear(origin, with_content(routes())).persisted()
     story.hear(lazy, Graft(audience=EVERYBODY, prefixes=(routes().prefix,)))
     assert [type(one) for one in story.sent(lazy)] == [Announce]
@@ -151,7 +177,7 @@ def test_a_graft_makes_the_link_eager_at_both_ends() -> None:
 
 def test_a_pruned_link_hears_only_the_news() -> None:
     story = Story()
-    origin, other, third = lazy_pair(story)
+    origin, other, third = three_links(story)
     story.hear(origin, with_content(routes())).persisted()
     story.hear(other, Prune(audience=EVERYBODY))
     story.hear(origin, with_content(routes(8))).persisted()
@@ -298,7 +324,7 @@ def test_what_is_known_here_is_not_asked_for_however_much_was_heard_of_since(
 def test_a_link_that_would_have_been_faster_joins_the_tree_once_it_proves_so() -> None:
     """Until then it is told only the news: what came is not sent back to who told of it."""
     story = Story(config=ONE_EAGER)
-    origin, _, lazy = lazy_pair(story)
+    origin, _, lazy = three_links(story)
     story.hear(origin, with_content(routes(6))).persisted()
     for version in (7, 8):
         story.hear(lazy, Have(audience=EVERYBODY, prefixes=(routes(version).prefix,)))

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Final
 
+import pytest
+
 from fabgossip.core.config import DisseminationConfig
 from fabgossip.core.events import LinkId
 from fabgossip.core.trees import PRUNE_EVERY, WARM_AFTER, Trees
@@ -68,7 +70,7 @@ def pruned(trees: Trees, *links: LinkId) -> None:
 
 
 def test_an_audience_with_a_link_has_an_eager_one_when_something_is_announced() -> None:
-    """All pruned, or the eager ones lost: the oldest link takes over."""
+    """All pruned, or the eager ones lost: the oldest of those that are not in doubt takes over."""
     trees = Trees(CONFIG)
     trees.on_links(EVERYBODY, LINKS, drawn)
     pruned(trees, *LINKS)
@@ -76,6 +78,40 @@ def test_an_audience_with_a_link_has_an_eager_one_when_something_is_announced() 
     trees.on_lost(A)
     assert eager(trees, (B, C)) == (B,)
     assert eager(trees, ()) == ()
+
+
+def test_a_link_in_doubt_carries_nothing_whole_while_another_can() -> None:
+    """However old it is, and in what is announced for the first time, too."""
+    trees = Trees(CONFIG)
+    trees.on_links(EVERYBODY, LINKS, drawn)
+    pruned(trees, B, C)
+    trees.on_doubtful(A)
+    assert eager(trees) == (B,)
+    assert trees.eager(EVERYBODY, LINKS, origin=B) == (C,)
+    assert eager(trees, audience=IN_ACME) == (B, C)
+    assert eager(trees, (A,)) == (A,), "there is no other"
+
+
+@pytest.mark.parametrize("ends", [Trees.on_alive, Trees.on_lost])
+def test_doubt_ends_with_a_sign_of_life_or_with_the_link(
+    ends: Callable[[Trees, LinkId], None],
+) -> None:
+    trees = Trees(CONFIG)
+    trees.on_links(EVERYBODY, LINKS, drawn)
+    pruned(trees, B, C)
+    trees.on_doubtful(A)
+    ends(trees, A)
+    assert A in eager(trees)
+
+
+def test_what_a_link_in_doubt_is_asked_for_it_carries() -> None:
+    trees = Trees(CONFIG)
+    trees.on_links(EVERYBODY, LINKS, drawn)
+    pruned(trees, B, C)
+    trees.on_doubtful(A)
+    trees.on_grafted(EVERYBODY, A)
+    pruned(trees, A)
+    assert eager(trees) == (A,)
 
 
 def test_what_only_some_may_know_changes_nothing_for_the_others() -> None:
