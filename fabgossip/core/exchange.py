@@ -16,7 +16,6 @@ from fabgossip.core.machines import Machines
 from fabgossip.core.news import GRAFT_MIN
 from fabgossip.core.sessions import Session
 from fabgossip.model.messages import (
-    GRAFT_PREFIXES_MAX,
     Announce,
     Announced,
     Graft,
@@ -50,7 +49,7 @@ class Exchange:
         """Artifacts a peer heard of or made."""
         for entry in message.entries:
             self._on_announced(session, entry, now)
-        self.graft(session)
+        self._graft(session, now)
 
     def on_heads(self, session: Session, message: Heads, now: Now) -> None:
         """The newest of what was asked for by namespace."""
@@ -93,8 +92,8 @@ class Exchange:
             self._m.telling.on_peer_has(session.link, prefix)
         if message.is_late:
             lacking = self._lacking(message.audience, message.prefixes)
-            self._m.dissemination.on_listed(session.link, message.audience, lacking)
-            self.graft(session)
+            self._m.dissemination.on_listed(session.link, message.audience, lacking, now.instant)
+            self._graft(session, now)
         else:
             self._on_news(session, message, now)
 
@@ -147,9 +146,8 @@ class Exchange:
             if session is None or not missing:
                 continue
             self._m.telling.trees.on_grafted(audience, link)
-            for start in range(0, len(missing), GRAFT_PREFIXES_MAX):
-                run = tuple(sorted(missing[start : start + GRAFT_PREFIXES_MAX]))
-                self._send_graft(session, audience, run)
+            self._m.dissemination.on_news(link, audience, missing, now.instant)
+            self._graft(session, now)
         self._look_again(now)
 
     def _send_graft(
@@ -159,9 +157,10 @@ class Exchange:
         self._m.policing.on_asked(session.link, len(prefixes))
         self._m.disclosure.send(session.link, graft, TrafficClass.SNAPSHOT, audience=audience)
 
-    def graft(self, session: Session) -> None:
+    def _graft(self, session: Session, now: Now) -> None:
         """Ask for what the peer has and we lack, as much at once as it can answer."""
-        while (found := self._m.dissemination.next_graft(session.link)) is not None:
+        dissemination = self._m.dissemination
+        while (found := dissemination.next_graft(session.link, now.instant)) is not None:
             self._send_graft(session, *found)
 
     def on_holdings(self, session: Session, message: Holdings, now: Now) -> None:
@@ -201,9 +200,8 @@ class Exchange:
         """Trust at every turn, and of the rest what is near its refresh time and the peer may
         know."""
         m = self._m
-        m.dissemination.on_unanswered()
         for one in m.sessions.open_sessions():
-            self.graft(one)
+            self._graft(one, now)
             if one.early_holdings and self._is_known_well(one):
                 self._take_early_holdings(one, now)
         link = m.refresh.next_link(tuple(one.link for one in m.sessions.open_sessions()))

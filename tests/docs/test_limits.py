@@ -11,7 +11,7 @@ from fabgossip.core.config import (
     HoldingsConfig,
     NeighborsConfig,
 )
-from fabgossip.core.dissemination import LACKING_MAX
+from fabgossip.core.dissemination import LACKING_MAX, UNANSWERED
 from fabgossip.core.failures import FAILURES_MAX as DIALS_FAILED_MAX
 from fabgossip.core.hedging import HEDGED_STEPS, SOURCES_AT_ONCE, TOKEN, TOKENS_MAX
 from fabgossip.core.holdings import AUDIENCES_PER_LINK_MAX
@@ -141,7 +141,9 @@ def limits() -> dict[str, str]:
         "envelopes remembered as handled": f"{spread.seen_max:,}",
         "prefixes a link listed and we did not ask for yet": f"{spread.seen_max:,}",
         "the same, of all links": f"{LACKING_MAX:,}",
-        "prefixes asked of a link and unanswered": f"{spread.asked_max}",
+        "prefixes asked of a link and unanswered": (
+            f"{spread.asked_max}, for {seconds(UNANSWERED)} each"
+        ),
         "comparisons of sets started on a link": f"{STARTED_MAX}",
         "a comparison that brings nothing": seconds(SILENCE),
         "a comparison waiting for news under way": f"{WAITS_MAX} in a row, {seconds(SETTLED)} each",
