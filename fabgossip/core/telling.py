@@ -70,7 +70,7 @@ class Telling:
     """Tells neighbours of what exists."""
 
     __slots__ = (
-        "_announcing", "_disclosure", "_neighbors", "_news", "_out", "_sessions", "hastening",
+        "_announcing", "_disclosure", "_haves", "_neighbors", "_out", "_sessions", "hastening",
         "held", "trees",
     )  # fmt: skip
 
@@ -90,7 +90,7 @@ class Telling:
         self.trees = Trees(config)
         self.hastening = Hastening(config)
         self._announcing: Batching[_Entry] = Batching(Duration(config.batch_ms))
-        self._news: Batching[_News] = Batching(Duration(config.have_ms))
+        self._haves: Batching[_News] = Batching(Duration(config.have_ms))
         self.held: Batching[VerifiedManifest] = Batching(Duration(holdings.batch_ms))
         """What came to be held and a link was not told of."""
 
@@ -187,7 +187,7 @@ class Telling:
                 self._disclosure.send(session.link, message, traffic, audience=audience)
 
     def _tell_news(self, session: Session, news: _News, now: Now) -> None:
-        leaves = self._news.all_wait((session.link, news[0]), news[1], news, now.instant)
+        leaves = self._haves.all_wait((session.link, news[0]), news[1], news, now.instant)
         self._on_news(session, leaves)
 
     def _on_news(self, session: Session, leaves: Departure[_News]) -> None:
@@ -209,12 +209,12 @@ class Telling:
 
     def on_have_due(self, now: Now) -> None:
         """News was gathered long enough."""
-        for link, leaves in self._news.on_due(now.instant):
+        for link, leaves in self._haves.on_due(now.instant):
             self._on_news(self._sessions.of(link), leaves)
 
     def on_peer_has(self, link: LinkId, prefix: bytes) -> None:
         """The peer told us of something itself: it needs no news of it."""
-        self._news.drop(link, prefix)
+        self._haves.drop(link, prefix)
 
     def on_duplicate(self, session: Session, audience: Audience, now: Now) -> None:
         """A link brought what another one had brought before."""
@@ -233,13 +233,13 @@ class Telling:
         self.trees.on_lost(link)
         self.hastening.on_lost(link)
         self._announcing.on_lost(link)
-        self._news.on_lost(link)
+        self._haves.on_lost(link)
         self.held.on_lost(link)
 
     def check(self) -> None:
         """Assert the limits of its machines, and that no tree knows a link that ended."""
         assert all(self._sessions.find(link) is not None for link in self.trees.links())
-        for machine in (self.trees, self.hastening, self._announcing, self._news, self.held):
+        for machine in (self.trees, self.hastening, self._announcing, self._haves, self.held):
             machine.check()
 
 
