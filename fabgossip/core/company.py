@@ -9,6 +9,7 @@ Until the cluster's directory lists this node, whoever it is linked to is its ne
 word; those with whom a directory shows an audience in common are asked to stay so.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -233,6 +234,24 @@ class Company:
         return [
             one for one in self.ties.counted() if one.is_open and one.standing is Standing.GUEST
         ]
+
+    def next_crowded(self, fresh: LinkId, is_busy: Callable[[LinkId], bool]) -> LinkId | None:
+        """Who has to go for a link that just opened, if more guests came by themselves than there
+        is room for. Whoever shares an audience may be in need of us, and can say so only once it
+        is in: for it a stranger goes, or one of its like that has nothing to do, the longest idle
+        first. Else those that want nothing would keep out every neighbour to be."""
+        guests = [one for one in self.guests() if not (one.is_dialer or one.is_leaving)]
+        gone = next((one for one in guests if one.link == fresh), None)
+        if gone is None or len(guests) <= self._config.guests_max:
+            return None
+
+        def worth(tie: Tie) -> tuple[bool, bool, Instant]:
+            return self._directories.shared(tie.node_id) > 0, is_busy(tie.link), tie.used_at
+
+        if self._directories.shared(gone.node_id):
+            gone = min(guests, key=worth)
+        gone.is_leaving = True
+        return gone.link
 
     def counts(self, tie: Tie) -> bool:
         """Whether a rule may rest on a link: a neighbour, or one that was asked to be."""

@@ -50,7 +50,7 @@ class NeighborsConfig:
     thin_children_max: Annotated[int, Bounds(0, 1_024)] = 64
     """Thin nodes served at once (*start*)."""
     guests_max: Annotated[int, Bounds(1, 1_024)] = 64
-    """Open links to nodes that are no neighbours (*start*)."""
+    """Open links others dialled to nodes that are no neighbours (*start*)."""
     links_max: Annotated[int, Bounds(1, 1_024)] = 40
     """Links this node opens by itself."""
     dials_max: Annotated[int, Bounds(1, 64)] = 4

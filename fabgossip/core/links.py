@@ -49,7 +49,7 @@ LINK_LIFE_MS: Final = 3_600_000
 """A link is made anew after this (*start*), give or take a tenth, so not all at once."""
 LINK_LIFE_SPREAD: Final = 10
 FULL_RETRY_S: Final = 30
-"""When a guest for whom there was no room may come again (*start*)."""
+"""When a guest for whom there is no room may come again (*start*)."""
 PARTING: Final = Duration(500)
 """How long a peer that lost its trust may still read the list that says so (*start*); everything
 else ends at once, and the link well within a second."""
@@ -193,12 +193,11 @@ class Links:
             self._break_early(session, now)
             return
         session.is_open = True
-        has_room = self._m.neighbors.on_open(session.link, now.instant)
+        self._m.neighbors.on_open(session.link, now.instant)
         self._m.out.append(
             Record(fact=Fact.NEIGHBOR_CONNECTED, fields=(("peer", session.node_id),))
         )
-        if not has_room:
-            self._m.disclosure.goodbye(session, ByeReason.FULL, LostReason.FULL, FULL_RETRY_S)
+        if not self._has_room(session):
             return
         self._ping_later(session.link, now)
         certificate_ends = instant_of(session.identity.expires_at, now)
@@ -213,6 +212,14 @@ class Links:
         self._ask(now)
         self._m.fetching.on_opened(session.node_id, now.instant)
         self._witnessing.show_head()
+
+    def _has_room(self, session: Session) -> bool:
+        """Whether a link that just opened stays; another one may have to go for it."""
+        link = self._m.neighbors.next_crowded(session.link, self._is_busy)
+        gone = None if link is None else self._m.sessions.of(link)
+        if gone is not None:
+            self._m.disclosure.goodbye(gone, ByeReason.FULL, LostReason.FULL, FULL_RETRY_S)
+        return gone is not session
 
     def on_ping(self, session: Session, ping: Ping, now: Now) -> None:
         """The peer asks whether we live, and whether our sets differ."""

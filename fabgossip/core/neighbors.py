@@ -136,14 +136,17 @@ class Neighbors:
         no loss of the node."""
         self._company.ties.on_settled(link, node_id)
 
-    def on_open(self, link: LinkId, now: Instant) -> bool:
-        """A link passed the hello; whether there is room for it."""
+    def on_open(self, link: LinkId, now: Instant) -> None:
+        """A link passed the hello."""
         tie = self._company.ties.find(link)
         assert tie is not None
         tie.is_open, tie.used_at, tie.opened_at = True, now, now
         self._dialing.on_open(tie, now)
         self._judge(tie)
-        return len(self._company.guests()) <= self._config.guests_max
+
+    def next_crowded(self, fresh: LinkId, is_busy: Callable[[LinkId], bool]) -> LinkId | None:
+        """Who has to go for a link that just opened, if there are too many guests now."""
+        return self._company.next_crowded(fresh, is_busy)
 
     def on_lost(
         self, link: LinkId | None, node_id: NodeId, reason: LostReason, now: Instant

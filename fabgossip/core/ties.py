@@ -43,6 +43,8 @@ class Tie:
     is_open: bool = False
     is_provisional: bool = False
     """A neighbour by nobody's word, because no directory said who should be."""
+    is_leaving: bool = False
+    """Told to make room: it keeps none while it ends."""
     is_needed: bool = False
     """Whether the other end said that it cannot do without."""
     asked_at: Instant | None = None

@@ -242,3 +242,16 @@ def test_a_guest_beyond_the_limit_is_told_so() -> None:
         ByeReason.FULL, 30,
     )  # fmt: skip
     assert len(story.find(Send)) <= 1, "nothing but the welcome"
+
+
+def test_strangers_that_do_nothing_keep_out_nobody_dialled_and_nobody_who_may_be_in_need() -> None:
+    story = member("n2", "n3")
+    for number in range(NeighborsConfig().guests_max):
+        story.link(f"visitor{number}", is_dialer=False)
+    asked = story.link("n2", is_dialer=True)
+    assert story.find(Disconnect) == []
+    assert of(story.sent(asked), NeighborAsk)
+    asker = story.link("n3", is_dialer=False)
+    assert asker not in {one.link for one in story.find(Disconnect)}
+    story.hear(asker, ASK)
+    assert of(story.sent(asker), NeighborAnswer) == [YES]

@@ -171,13 +171,35 @@ def test_a_guest_with_nothing_to_do_goes_after_a_minute_and_a_busy_one_stays() -
     ] == [(LinkId(2), ByeReason.VISIT_OVER)]
 
 
-def test_there_is_room_for_so_many_guests() -> None:
-    one = machine("n00", directory_of([PeerClass.FULL] * 3), NeighborsConfig(guests_max=2))
-    rooms = []
-    for number in (1, 2, 3):
-        one.on_connected(LinkId(number), NodeId(f"stranger{number}"), NOW, is_dialer=False)
-        rooms.append(one.on_open(LinkId(number), NOW))
-    assert rooms == [True, True, False]
+def crowd(*names: str, busy: tuple[int, ...] = (), is_dialer: bool = False) -> list[LinkId | None]:
+    """Where there is room for two guests, and these come one after the other, the last of them by
+    its own dial or by ours: which of them has to go for each."""
+    one = machine("n00", directory_of([PeerClass.FULL] * 9), NeighborsConfig(guests_max=2))
+    gone = []
+    for number, name in enumerate(names, start=1):
+        link, is_ours = LinkId(number), is_dialer and number == len(names)
+        one.on_connected(link, NodeId(name), NOW, is_dialer=is_ours)
+        one.on_open(link, Instant(number))
+        gone.append(one.next_crowded(link, lambda link: link in busy))
+        one.check()
+    return gone
+
+
+def test_there_is_room_for_so_many_strangers_and_the_next_goes_itself() -> None:
+    assert crowd("x", "y", "z", "n01", "u") == [None, None, 3, 1, 5]
+
+
+def test_for_who_may_be_in_need_a_stranger_goes_even_a_busy_one_and_then_who_is_idle() -> None:
+    """The longest idle; and who was told to go is not told again while it ends."""
+    assert crowd("n01", "x", "n02", busy=(2,)) == [None, None, 2]
+    assert crowd("n01", "n02", "n03", "n04") == [None, None, 1, 2]
+    assert crowd("n01", "n02", "n03", busy=(1,)) == [None, None, 2]
+    assert crowd("n01", "n02", "n03", busy=(1, 2)) == [None, None, 3]
+
+
+def test_whom_this_node_dialled_takes_no_guest_s_room() -> None:
+    assert crowd("x", "y", "n01", is_dialer=True) == [None, None, None]
+    assert crowd("x", "y", "z", is_dialer=True) == [None, None, None]
 
 
 def test_a_neighbor_too_many_is_let_go_once_a_minute_and_stays_away() -> None:
