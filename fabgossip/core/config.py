@@ -52,7 +52,7 @@ class NeighborsConfig:
     guests_max: Annotated[int, Bounds(1, 1_024)] = 64
     """Open links others dialled to nodes that are no neighbours (*start*)."""
     links_max: Annotated[int, Bounds(1, 1_024)] = 40
-    """Links this node opens by itself."""
+    """Links this node opens by itself, visits to fetch something among them."""
     dials_max: Annotated[int, Bounds(1, 64)] = 4
     """Dials under way at once, twice as many while there are fewer than two neighbours (*start*).
     """

@@ -2,7 +2,8 @@
 
 Decides: whom to dial now, when to look again.
 Keeps: a member that lacks a live neighbour before it never stops looking for one; no more dials
-at once, and no more links of our own, than configured.
+at once, and no more links of our own, than configured: visits to fetch something are among them,
+and leave some for neighbours, as these do for those that are sought.
 Must not know: what becomes of a link once it is open.
 
 - *Seek*: as long as no live neighbour stands before this node in an audience where somebody does,
@@ -25,7 +26,7 @@ from fabgossip.core.events import LostReason
 from fabgossip.core.failures import JITTER_DIVISOR, Failures, jittered
 from fabgossip.core.far import Far
 from fabgossip.core.rosters import Zone
-from fabgossip.core.rules import Present, open_rules
+from fabgossip.core.rules import DIALED_MIN, Present, open_rules
 from fabgossip.core.ties import Tie
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
@@ -37,6 +38,10 @@ SEEK_MS: Final = 8_000
 SEEK_DIALS: Final = 3
 SEEK_JITTER_DIVISOR: Final = 10
 """Members that stand before this node are sought so often, so many at once (*start*)."""
+VISITS_SPARE: Final = DIALED_MIN + SEEK_DIALS
+"""Of the links this node may open by itself visits leave so many (*start*)."""
+SPARED_SHARE: Final = 4
+"""And who leaves some for others, one in so many at most (*start*)."""
 LONELY: Final = 2
 """With fewer links than this twice as many dials may be under way."""
 DARK: Final = Duration(60_000)
@@ -119,10 +124,11 @@ class Dialing:
 
     def next_dials(self, now: Instant) -> tuple[Candidate, ...]:
         """Whom to dial now, most useful first."""
-        room = self.room()
+        room = self._room(0)
         if room <= 0:
             return ()
         found = self._sought(now)[:room]
+        room = max(len(found), min(room, self._links_left(SEEK_DIALS)))
         self._far.draw(lambda one: self._may_be_far(one, now), now)
         present = self._present(found)
         scene = Scene(
@@ -151,15 +157,22 @@ class Dialing:
         """Whether a node is being dialled."""
         return node_id in self._under_way
 
-    def links_left(self) -> int:
-        """How many more links this node may open by itself, dials under way included."""
-        dialed = sum(tie.is_dialer for tie in self._company.ties.counted())
-        return self._config.links_max - dialed - len(self._under_way)
+    def visits_left(self) -> int:
+        """How many more nodes this one may visit, dials under way included."""
+        return self._links_left(VISITS_SPARE)
 
-    def room(self) -> int:
-        """How many more dials may be under way now."""
+    def visits_now(self) -> int:
+        """How many more visits may be dialled now."""
+        return self._room(VISITS_SPARE)
+
+    def _links_left(self, spared: int) -> int:
+        dialed = sum(tie.is_dialer for tie in self._company.ties.counted())
+        spared = min(spared, self._config.links_max // SPARED_SHARE)
+        return self._config.links_max - spared - dialed - len(self._under_way)
+
+    def _room(self, spared: int) -> int:
         dials = self._config.dials_max * (2 if len(self._company.ties) < LONELY else 1)
-        return min(dials - len(self._under_way), self.links_left())
+        return min(dials - len(self._under_way), self._links_left(spared))
 
     def _present(self, found: list[NodeId]) -> tuple[Present, ...]:
         """Neighbours, and who is about to be one."""

@@ -264,13 +264,13 @@ class Neighbors:
         return self._dialing.is_under_way(node_id)
 
     def may_visit(self) -> bool:
-        """Whether the links this node opens by itself leave room for one more, dials under way
-        included."""
-        return self._dialing.links_left() > 0
+        """Whether the links this node opens by itself leave room for one more visit, dials under
+        way included."""
+        return self._dialing.visits_left() > 0
 
     def room_to_dial(self) -> int:
-        """How many more dials may be under way now."""
-        return max(0, self._dialing.room())
+        """How many more visits may be dialled now."""
+        return max(0, self._dialing.visits_now())
 
     def open_rules(self) -> tuple[Rule, ...]:
         """The rules the live neighbours there are do not meet."""

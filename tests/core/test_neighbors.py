@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from fabgossip.core.company import ASK_AFTER, REFUSALS_MAX
 from fabgossip.core.config import NeighborsConfig
+from fabgossip.core.dialing import SEEK_DIALS, SEEK_MS
 from fabgossip.core.effects import Dial
 from fabgossip.core.events import DialDue, LinkId, LostReason, PeerLost
 from fabgossip.core.neighbors import Neighbors
 from fabgossip.core.rosters import roster_from
-from fabgossip.core.rules import THIN_LINKS, Rule
+from fabgossip.core.rules import DIALED_MIN, THIN_LINKS, Rule
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import ByeReason, GetHeads, NeighborAsk, NeighborPurpose, Pong
 from fabgossip.model.moment import Duration, Instant, later
@@ -333,6 +334,36 @@ def test_dials_and_links_stop_at_their_limits(config: NeighborsConfig, count: in
     for one in found:
         neighbors.on_dialing(one.node_id)
     assert neighbors.next_dials(NOW) == ()
+
+
+def test_visits_leave_links_for_neighbors_and_these_leave_some_for_who_is_sought() -> None:
+    """Else what is fetched, or who refuses, would end the search for a way into the fabric."""
+    config, directory = NeighborsConfig(dials_max=64), directory_of([PeerClass.FULL] * 40)
+    last = roster_from(factory.CLUSTER, directory).circles[0].members[-1]
+    one, links, now = machine(last, directory, config), 0, NOW
+
+    def dialed(node_id: NodeId) -> None:
+        nonlocal links
+        links += 1
+        one.on_dialing(node_id)
+        one.on_connected(LinkId(links), node_id, now, is_dialer=True)
+        one.on_open(LinkId(links), now)
+        one.check()
+
+    assert one.next_dials(now), "the first look, which seeks nobody"
+    while one.may_visit():
+        assert one.room_to_dial() > 0
+        dialed(NodeId(f"visited{links}"))
+    assert (links, one.room_to_dial()) == (config.links_max - DIALED_MIN - SEEK_DIALS, 0)
+    for found in one.next_dials(now):
+        dialed(found.node_id)
+    assert links == config.links_max - SEEK_DIALS
+    assert one.next_dials(now) == ()
+    now = Instant(2 * SEEK_MS)
+    for found in one.next_dials(now):
+        dialed(found.node_id)
+    assert links == config.links_max
+    assert one.next_dials(Instant(4 * SEEK_MS)) == ()
 
 
 def test_a_node_that_heals_two_audiences_is_dialled_first() -> None:

@@ -110,6 +110,7 @@ def limits() -> dict[str, str]:
         "the last word of a link": f"{connections.CLEANUP_S:g} s",
         "silence of a link": seconds(links.silence_max_ms),
         "an answer to a ping": seconds(links.pong_deadline_ms),
+        "links a node opens by itself": f"{NeighborsConfig().links_max}",
         "guests that came by themselves": f"{NeighborsConfig().guests_max}",
         "nodes whose failed dials are remembered": f"{DIALS_FAILED_MAX:,}",
         "numbers of requests remembered above one that did not come": f"{AHEAD_MAX:,}",
