@@ -93,7 +93,8 @@ class Dialing:
         self._under_way[node_id] = None
 
     def on_dialed(self, node_id: NodeId) -> None:
-        """A dial is over, or a link came by itself."""
+        """A dial is over. A link its node made meanwhile ends it not: it runs, and counts, until
+        it is there itself or failed."""
         self._under_way.pop(node_id, None)
 
     def on_open(self, tie: Tie, now: Instant) -> None:
@@ -182,7 +183,8 @@ class Dialing:
             if self._company.counts(tie) or not tie.is_open
         ]
         zone_of = self._directories.zone_of
-        coming = [Present(one, zone_of(one), is_dialed=True) for one in (*self._under_way, *found)]
+        dialed = [one for one in self._under_way if one not in self._company.ties]
+        coming = [Present(one, zone_of(one), is_dialed=True) for one in (*dialed, *found)]
         return (*counted, *coming)
 
     def _is_free(self, node_id: NodeId) -> bool:
@@ -261,8 +263,7 @@ class Dialing:
         return min(one for one in times if not is_due(one, now))
 
     def check(self) -> None:
-        """Assert that nobody linked is dialled, and the limits."""
+        """Assert the limits, and that this node does not dial itself."""
         self._failures.check()
         assert len(self._dark) <= DARK_MAX
         assert self._directories.own_id not in self._under_way
-        assert not any(node_id in self._company.ties for node_id in self._under_way)

@@ -127,7 +127,8 @@ class Neighbors:
 
     def on_connected(self, link: LinkId, node_id: NodeId, now: Instant, *, is_dialer: bool) -> None:
         """A link is there; an older one to the same node counts until this one says hello."""
-        self._dialing.on_dialed(node_id)
+        if is_dialer:
+            self._dialing.on_dialed(node_id)
         self.liveness.on_connected(link, node_id, now, is_dialer=is_dialer)
         self._company.ties.on_connected(Tie(link, node_id, is_dialer, now))
 

@@ -318,6 +318,20 @@ def test_a_dial_that_fails_says_nothing_of_a_node_that_is_linked_meanwhile() -> 
     assert neighbors.next_dials(Instant(1_201))
 
 
+def test_a_dial_runs_on_and_counts_whatever_link_its_node_makes_meanwhile() -> None:
+    """Named again it would be two dials at once, of which the end of one hid the other."""
+    one, other = machine("n00", directory_of([PeerClass.FULL] * 2)), NodeId("n01")
+    one.on_dialing(other)
+    room = one.room_to_dial()
+    one.on_connected(LinkId(1), other, NOW, is_dialer=False)
+    one.on_lost(LinkId(1), other, LostReason.RESET, Instant(100))
+    one.check()
+    assert one.is_dialing(other)
+    assert (one.next_dials(Instant(5_000)), one.room_to_dial()) == ((), room)
+    one.on_connected(LinkId(2), other, Instant(6_000), is_dialer=True)
+    assert not one.is_dialing(other)
+
+
 @pytest.mark.parametrize(
     ("config", "count"),
     [
