@@ -71,6 +71,7 @@ class _Pulse:
     suspect_since: Instant | None = None
     ping_at: Instant | None = None
     look_at: Instant | None = None
+    """When the earliest timer out for a look is due."""
 
 
 class Liveness:
@@ -151,25 +152,31 @@ class Liveness:
         return pulse.ping_at
 
     def next_look_at(self, link: LinkId, now: Instant) -> Instant | None:
-        """When to look whether a link lives; None while nothing is due from the peer."""
+        """When to look whether a link lives, if no timer is out for that yet; None too while
+        nothing is due from the peer."""
         pulse = self._pulses.get(link)
-        if pulse is None:
+        at = None if pulse is None else self._due_at(pulse, now)
+        if pulse is None or at is None:
             return None
+        if is_due(at, now):
+            at = later(now, DOWN_AFTER)
+        if pulse.look_at is not None and pulse.look_at <= at:
+            return None
+        pulse.look_at = at
+        return at
+
+    def _due_at(self, pulse: _Pulse, now: Instant) -> Instant | None:
         if pulse.suspect_since is not None:
-            pulse.look_at = min(
+            return min(
                 later(max(pulse.suspect_since, pulse.heard_at), DOWN_AFTER),
                 later(pulse.suspect_since, DOUBTED_MAX),
             )
-        elif pulse.is_dialer:
+        if pulse.is_dialer:
             asked = pulse.asked_at
             deadline = self._patience(self._config.pong_deadline_ms, now)
-            pulse.look_at = None if asked is None else later(asked, deadline)
-        else:
-            silence = THIN_SILENCE_MS if pulse.is_thin else self._config.silence_max_ms
-            pulse.look_at = later(pulse.signed_at, self._patience(silence, now))
-        if pulse.look_at is not None and is_due(pulse.look_at, now):
-            pulse.look_at = later(now, DOWN_AFTER)
-        return pulse.look_at
+            return None if asked is None else later(asked, deadline)
+        silence = THIN_SILENCE_MS if pulse.is_thin else self._config.silence_max_ms
+        return later(pulse.signed_at, self._patience(silence, now))
 
     def _patience(self, deadline_ms: int, now: Instant) -> Duration:
         return Duration(deadline_ms * (1 + self._lag.score(now)))
@@ -179,8 +186,9 @@ class Liveness:
         pulse = self._pulses.get(link)
         if pulse is None:
             return Life.ALIVE
-        if pulse.look_at is not None:
+        if pulse.look_at is not None and is_due(pulse.look_at, now):
             self._lag.on_timer(pulse.look_at, now)
+            pulse.look_at = None
         if pulse.suspect_since is not None:
             is_silent = is_due(later(max(pulse.suspect_since, pulse.heard_at), DOWN_AFTER), now)
             is_over = is_silent or is_due(later(pulse.suspect_since, DOUBTED_MAX), now)

@@ -131,7 +131,7 @@ def test_any_other_frame_keeps_a_link_and_ends_no_doubt(make: Callable[[], Liven
     for is_busy in (False, True):
         liveness, now, course = make(), Instant(0), list[tuple[Instant, Life]]()
         for _ in range(4):
-            now = liveness.next_look_at(A, now) or now
+            now = liveness.next_look_at(A, now) or OVERDUE
             if is_busy:
                 liveness.on_heard(A, now)
             course.append((now, liveness.look(A, now)))
@@ -188,6 +188,33 @@ def test_a_node_that_is_late_itself_gives_others_time_and_from_three_on_ends_nob
     later_on = liveness.next_look_at(A, now)
     assert later_on is not None
     assert later_on - now > 3 * CONFIG.silence_max_ms
+
+
+@pytest.mark.parametrize("make", [dialed, accepted])
+def test_one_look_is_out_for_a_link_however_often_it_is_pinged(
+    make: Callable[[], Liveness],
+) -> None:
+    """For ten minutes: each would ask for the next one, and be taken for late when it is not."""
+    liveness = make()
+    liveness.on_pong(A, 1, ASKED)
+    out = [OVERDUE] if make is dialed else []
+
+    def look_later(now: Instant) -> None:
+        at = liveness.next_look_at(A, now)
+        out.extend([] if at is None else [at])
+
+    for now in map(Instant, range(ASKED + 100, 600_000, 100)):
+        if now in out:
+            out.remove(now)
+            assert liveness.look(A, now) is Life.ALIVE
+            look_later(now)
+        if now % 7_000 < 300:
+            sequence = liveness.next_ping(A, now)
+            look_later(now)
+            liveness.on_sign(A, now)
+            liveness.on_pong(A, sequence or 0, now)
+        assert len(out) <= 1
+    assert out or make is dialed, "who waits for a ping always looks again"
 
 
 def test_nothing_is_kept_of_a_link_that_ended() -> None:
