@@ -4,8 +4,9 @@ Decides: by how much more patience others are due.
 Keeps: a node that cannot keep its own time believes nobody else to be dead; integers only.
 Must not know: what a timer was for.
 
-Timers late by more than 100 ms (at nine in ten of the last 16) raise the score by 1, to 7 at most;
-ten seconds without lower it by 1. Judging others while slow oneself is what fails whole clusters.
+Two timers of the last 16 late by more than 100 ms (so that nine in ten are not in time) raise the
+score by 1, to 7 at most, and count no more; ten seconds without a rise lower it by 1. Judging
+others while slow oneself is what fails whole clusters; one late timer is what any machine has.
 """
 
 from collections import deque
@@ -14,11 +15,13 @@ from typing import Final
 from fabgossip.model.moment import Duration, Instant, elapsed, later
 
 SAMPLES: Final = 16
+LATE_MIN: Final = 2
+"""Of so many samples, so many late ones are more than one in ten, however few were seen yet."""
 LATE: Final = Duration(100)
 """What a loop that is not starved is never late by (*start*)."""
 SCORE_MAX: Final = 7
 CALM: Final = Duration(10_000)
-"""Without a late timer for so long the score sinks by 1 (*start*)."""
+"""Without a rise for so long the score sinks by 1 (*start*)."""
 
 
 class Lag:
@@ -27,7 +30,8 @@ class Lag:
     __slots__ = ("_late", "_score", "_since")
 
     def __init__(self) -> None:
-        self._late: deque[Duration] = deque(maxlen=SAMPLES)
+        self._late: deque[bool] = deque(maxlen=SAMPLES)
+        """Of the newest timers since the last rise, whether they were late."""
         self._score = 0
         self._since = Instant(0)
         """When the score rose last, or sank."""
@@ -35,12 +39,8 @@ class Lag:
     def on_timer(self, due: Instant, now: Instant) -> None:
         """A timer of our own fired that was due then."""
         self._sink(now)
-        late = elapsed(due, now)
-        self._late.append(late)
-        if late <= LATE:
-            return  # one more in time makes no more of them late
-        ranked = sorted(self._late)
-        if ranked[-(-9 * len(ranked) // 10) - 1] > LATE:
+        self._late.append(elapsed(due, now) > LATE)
+        if sum(self._late) >= LATE_MIN:
             self._score = min(SCORE_MAX, self._score + 1)
             self._since = now
             self._late.clear()

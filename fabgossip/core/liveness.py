@@ -66,6 +66,9 @@ class _Pulse:
     sequence: int = 0
     asked_at: Instant | None = None
     """When the newest question went out, as long as it is not answered."""
+    waits_since: Instant | None = None
+    """When the first question went out since the last sign of life: further ones give no more time
+    to answer, or who is late itself, and hence patient, would ask for ever."""
     rtts_ms: deque[int] = field(default_factory=lambda: deque(maxlen=RTTS_MAX))
     """The newest round trips, oldest first."""
     suspect_since: Instant | None = None
@@ -108,7 +111,7 @@ class Liveness:
         pulse = self._pulses.get(link)
         if pulse is not None:
             pulse.signed_at = now
-            pulse.suspect_since = None
+            pulse.waits_since = pulse.suspect_since = None
 
     def on_welcome(self, link: LinkId, now: Instant) -> None:
         """The peer answered the hello, which left as soon as there was a link: both ends measure
@@ -138,6 +141,7 @@ class Liveness:
             return None
         pulse.sequence = (pulse.sequence + 1) & SEQUENCE_MASK
         pulse.asked_at = now
+        pulse.waits_since = now if pulse.waits_since is None else pulse.waits_since
         return pulse.sequence
 
     def next_ping_at(self, link: LinkId, now: Instant) -> Instant | None:
@@ -172,7 +176,7 @@ class Liveness:
                 later(pulse.suspect_since, DOUBTED_MAX),
             )
         if pulse.is_dialer:
-            asked = pulse.asked_at
+            asked = pulse.waits_since
             deadline = self._patience(self._config.pong_deadline_ms, now)
             return None if asked is None else later(asked, deadline)
         silence = THIN_SILENCE_MS if pulse.is_thin else self._config.silence_max_ms
@@ -200,10 +204,8 @@ class Liveness:
 
     def _is_overdue(self, pulse: _Pulse, now: Instant) -> bool:
         if pulse.is_dialer:
-            if pulse.asked_at is None or pulse.signed_at > pulse.asked_at:
-                return False
             deadline = self._patience(self._config.pong_deadline_ms, now)
-            return elapsed(pulse.asked_at, now) >= deadline
+            return pulse.waits_since is not None and elapsed(pulse.waits_since, now) >= deadline
         silence = THIN_SILENCE_MS if pulse.is_thin else self._config.silence_max_ms
         return elapsed(pulse.signed_at, now) >= self._patience(silence, now)
 

@@ -7,7 +7,8 @@ import pytest
 
 from fabgossip.core.config import ConnectionsConfig
 from fabgossip.core.events import LinkId
-from fabgossip.core.liveness import DOUBTED_MAX, DOWN_AFTER, Life, Liveness
+from fabgossip.core.lag import LATE_MIN
+from fabgossip.core.liveness import DOUBTED_MAX, DOWN_AFTER, LAG_MAX, Life, Liveness
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Instant, elapsed
 
@@ -174,20 +175,40 @@ def test_links_of_thin_nodes_are_pinged_once_a_minute_and_doubted_after_75_secon
     assert 57_000 <= at <= 63_000
 
 
+def late(liveness: Liveness, times: int) -> None:
+    """As many looks at other links come five seconds late."""
+    silent = Instant(CONFIG.silence_max_ms)
+    links = [LinkId(100 + number) for number in range(times)]
+    for link in links:
+        liveness.on_connected(link, NodeId(f"other-{link}"), Instant(0), is_dialer=False)
+        assert liveness.next_look_at(link, Instant(0)) == silent
+    for link in links:
+        liveness.look(link, Instant(silent + DOWN_AFTER))
+
+
 def test_a_node_that_is_late_itself_gives_others_time_and_from_three_on_ends_nobody() -> None:
-    liveness = accepted()
-    now = Instant(CONFIG.silence_max_ms)
-    assert liveness.look(A, now) is Life.SUSPECT
-    for _ in range(3):
-        liveness.next_look_at(A, now)
-        now = Instant(now + DOWN_AFTER + 2_000)
-        assert liveness.look(A, now) in (Life.DOUBTED, Life.DOWN)
-    assert liveness.next_look_at(A, now) is not None
-    assert liveness.look(A, Instant(now + 2 * DOWN_AFTER)) is Life.DOUBTED
-    liveness.on_sign(A, now)
-    later_on = liveness.next_look_at(A, now)
-    assert later_on is not None
-    assert later_on - now > 3 * CONFIG.silence_max_ms
+    for score, life in ((LAG_MAX - 1, Life.DOWN), (LAG_MAX, Life.DOUBTED)):
+        liveness, silent = accepted(), Instant(CONFIG.silence_max_ms)
+        assert liveness.look(A, silent) is Life.SUSPECT
+        end = Instant(silent + DOWN_AFTER)
+        assert liveness.next_look_at(A, silent) == end
+        late(liveness, score * LATE_MIN)
+        assert liveness.look(A, end) is life
+        liveness.on_sign(A, end)
+        assert liveness.next_look_at(A, end) == end + (1 + score) * CONFIG.silence_max_ms
+
+
+def test_further_questions_give_no_more_time_to_answer_the_first_one() -> None:
+    """Or a node that is late itself, whose patience is longer than from ping to ping, would keep a
+    dead link for ever."""
+    liveness, first = dialed(), Instant(ASKED + CONFIG.ping_interval_ms)
+    late(liveness, LAG_MAX * LATE_MIN)
+    liveness.on_sign(A, Instant(first - 1))
+    last = Instant(first + (1 + LAG_MAX) * CONFIG.pong_deadline_ms)
+    for now in range(first, last, 1_000):
+        liveness.next_ping(A, Instant(now))
+        assert liveness.look(A, Instant(now)) is Life.ALIVE
+    assert liveness.look(A, last) is Life.SUSPECT
 
 
 @pytest.mark.parametrize("make", [dialed, accepted])
@@ -196,7 +217,7 @@ def test_one_look_is_out_for_a_link_however_often_it_is_pinged(
 ) -> None:
     """For ten minutes: each would ask for the next one, and be taken for late when it is not."""
     liveness = make()
-    liveness.on_pong(A, 1, ASKED)
+    liveness.on_sign(A, ASKED)
     out = [OVERDUE] if make is dialed else []
 
     def look_later(now: Instant) -> None:
@@ -209,10 +230,9 @@ def test_one_look_is_out_for_a_link_however_often_it_is_pinged(
             assert liveness.look(A, now) is Life.ALIVE
             look_later(now)
         if now % 7_000 < 300:
-            sequence = liveness.next_ping(A, now)
+            liveness.next_ping(A, now)
             look_later(now)
             liveness.on_sign(A, now)
-            liveness.on_pong(A, sequence or 0, now)
         assert len(out) <= 1
     assert out or make is dialed, "who waits for a ping always looks again"
 
