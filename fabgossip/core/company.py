@@ -172,7 +172,7 @@ class Company:
             present=tuple(self.presence(tie) for tie in self.ties.counted() if self.counts(tie)),
             far=self._far.target,
             may_take=lambda node_id: node_id in guests,
-            has_failed=self._failures.has_failed,
+            has_failed=lambda one: self._failures.has_failed(one, now),
         )
         for pick in self._choice.picks(scene, len(guests), tuple(guests)):
             tie = guests[pick.node_id]

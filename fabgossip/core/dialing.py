@@ -136,7 +136,7 @@ class Dialing:
             present=present,
             far=self._far.target,
             may_take=lambda one: one not in found and self._may_dial(one, now),
-            has_failed=self._failures.has_failed,
+            has_failed=lambda one: self._failures.has_failed(one, now),
         )
         found += [pick.node_id for pick in self._choice.picks(scene, room - len(found))]
         rules = open_rules(

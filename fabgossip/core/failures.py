@@ -9,7 +9,9 @@ Must not know: why a node is wanted.
   are: 1 s of a hundred, 10 s of ten thousand, for all of these may have lost the same node.
 - After the next ones 2 s (twice `redial_min_ms`), doubling to `redial_max_ms`; once ten minutes of
   failures have passed, to five minutes.
-- Where one end does not take the other for what it says it is, 60 s doubling to an hour.
+- Where one end does not take the other for what it says it is, 60 s doubling to an hour, counted
+  apart: what else failed says nothing of that.
+- What stands against nobody any more is forgotten ten minutes later.
 """
 
 from collections import OrderedDict
@@ -25,7 +27,8 @@ from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
 
 FAILURES_MAX: Final = 1_024
-"""Nodes remembered (*start*); beyond, the one that failed longest ago is dialled like any other."""
+"""Nodes remembered (*start*); beyond, the one that failed longest ago is dialled like any other,
+one that asked to be left alone after all that did not."""
 LOST: Final = Duration(600_000)
 """A lost neighbour is dialled again soon for so long (*start*)."""
 FAILED_WAIT_MS: Final = 300_000
@@ -45,12 +48,22 @@ JITTER_DIVISOR: Final = 5
 
 @dataclass(slots=True)
 class _Failure:
-    count: int
     since: Instant
     until: Instant
+    count: int = 0
+    identity_count: int = 0
+    """Of these the other end, or this one, did not pass for what it says it is."""
     told_until: Instant | None = None
     is_loss: bool = False
     """Whether it is one link that ended, and nothing since."""
+
+    def is_told(self, now: Instant) -> bool:
+        """Whether the node asked to be left alone until later."""
+        return self.told_until is not None and not is_due(self.told_until, now)
+
+    def end(self) -> Instant:
+        """When nothing stands against the node any more."""
+        return max(self.until, self.told_until or self.until)
 
 
 class Failures:
@@ -68,23 +81,46 @@ class Failures:
         self, node_id: NodeId, now: Instant, *, is_identity: bool, was_linked: bool
     ) -> None:
         """A link ended, or a dial failed."""
-        known = self._by_node.setdefault(node_id, _Failure(0, now, now))
-        self._by_node.move_to_end(node_id)
+        known = self._known(node_id, now) or _Failure(now, now)
+        self._remember(node_id, known, now)
+        known.since = known.since if known.count else now
+        known.is_loss = was_linked and not is_identity and not known.count
         known.count += 1
-        known.is_loss = was_linked and known.count == 1 and not is_identity
-        longest = self._config.redial_max_ms
-        if elapsed(known.since, now) > LOST:
-            longest = max(longest, FAILED_WAIT_MS)
-        shortest = self._config.redial_min_ms
+        known.identity_count += is_identity
+        until = later(now, self._wait(node_id, known, now, is_identity=is_identity))
+        # What failed in another way gives a node that does not pass no shorter wait.
+        known.until = max(known.until, until) if known.identity_count else until
+
+    def _wait(
+        self, node_id: NodeId, known: _Failure, now: Instant, *, is_identity: bool
+    ) -> Duration:
+        count = known.count - known.identity_count
+        shortest, longest = self._config.redial_min_ms, self._config.redial_max_ms
         if is_identity:
+            count = known.identity_count
             shortest, longest = IDENTITY_WAIT_MS, IDENTITY_WAIT_MAX_MS
-        wait = min(shortest << min(known.count - 1, 16), longest)
-        if known.count == 1 and not is_identity:
-            known.until = later(now, self._first_wait(node_id, now))
-        else:
-            known.until = later(now, self._lots.around(wait, JITTER_DIVISOR, node_id, now))
+        elif count == 1:
+            return self._first_wait(node_id, now)
+        elif elapsed(known.since, now) > LOST:
+            longest = max(longest, FAILED_WAIT_MS)
+        wait = min(shortest << min(count - 1, 16), longest)
+        return self._lots.around(wait, JITTER_DIVISOR, node_id, now)
+
+    def _known(self, node_id: NodeId, now: Instant) -> _Failure | None:
+        """What is remembered of a node, and not for long past its time."""
+        known = self._by_node.get(node_id)
+        if known is not None and is_due(later(known.end(), LOST), now):
+            del self._by_node[node_id]
+            return None
+        return known
+
+    def _remember(self, node_id: NodeId, known: _Failure, now: Instant) -> None:
+        self._by_node[node_id] = known
+        self._by_node.move_to_end(node_id)
         if len(self._by_node) > FAILURES_MAX:
-            self._by_node.popitem(last=False)
+            others = (one for one in self._by_node.items() if one[1] is not known)
+            idle = (one for one, row in others if not row.is_told(now))
+            del self._by_node[next(idle, next(iter(self._by_node)))]
 
     def _first_wait(self, node_id: NodeId, now: Instant) -> Duration:
         longest = max(self._config.redial_min_ms, FIRST_WAIT_MS * isqrt(self._members()))
@@ -96,10 +132,9 @@ class Failures:
         if not wait_s:
             return
         wait = Duration(wait_s * 1_000)
-        known = self._by_node.setdefault(node_id, _Failure(0, now, now))
+        known = self._known(node_id, now) or _Failure(now, now)
         known.told_until = later(now, min(wait, TOLD_MAX))
-        if len(self._by_node) > FAILURES_MAX:
-            self._by_node.popitem(last=False)
+        self._remember(node_id, known, now)
 
     def on_open(self, node_id: NodeId, now: Instant) -> Instant:
         """A link to a node passed the hello: what failed before is forgotten, not what it said.
@@ -107,38 +142,34 @@ class Failures:
         known = self._by_node.pop(node_id, None)
         if known is None:
             return now
-        if self._is_told(known, now):
-            self._by_node[node_id] = _Failure(0, now, now, known.told_until)
+        if known.is_told(now):
+            self._by_node[node_id] = _Failure(now, now, told_until=known.told_until)
         return known.until if known.is_loss else now
 
     def forget(self, is_meant: Callable[[NodeId], bool], now: Instant) -> None:
         """Some nodes may be in reach again: their failures say nothing any more, what they asked
         for and is not over does."""
         for node_id in [one for one in self._by_node if is_meant(one)]:
-            if not self._is_told(self._by_node[node_id], now):
+            if not self._by_node[node_id].is_told(now):
                 del self._by_node[node_id]
 
-    def has_failed(self, node_id: NodeId) -> bool:
+    def has_failed(self, node_id: NodeId, now: Instant) -> bool:
         """Whether anything is held against a node."""
-        return node_id in self._by_node
+        return self._known(node_id, now) is not None
 
     def may_dial(self, node_id: NodeId, now: Instant) -> bool:
         """Whether no failure and no word of the node stands against dialling it."""
-        known = self._by_node.get(node_id)
-        return known is None or (is_due(known.until, now) and not self._is_told(known, now))
+        known = self._known(node_id, now)
+        return known is None or (is_due(known.until, now) and not known.is_told(now))
 
     def may_seek(self, node_id: NodeId, now: Instant) -> bool:
         """The same, whatever failed before."""
-        known = self._by_node.get(node_id)
-        return known is None or not self._is_told(known, now)
-
-    @staticmethod
-    def _is_told(known: _Failure, now: Instant) -> bool:
-        return known.told_until is not None and not is_due(known.told_until, now)
+        known = self._known(node_id, now)
+        return known is None or not known.is_told(now)
 
     def next_end(self, now: Instant) -> Instant | None:
         """When the next node may be dialled again that may not be now. Cost: O(failures)."""
-        ends = [max(one.until, one.told_until or one.until) for one in self._by_node.values()]
+        ends = [one.end() for one in self._by_node.values()]
         return min((end for end in ends if not is_due(end, now)), default=None)
 
     def check(self) -> None:

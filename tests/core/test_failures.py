@@ -3,7 +3,7 @@
 from random import Random
 
 from fabgossip.core.config import NeighborsConfig
-from fabgossip.core.failures import FAILURES_MAX, Failures
+from fabgossip.core.failures import FAILURES_MAX, LOST, Failures
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Instant
 
@@ -89,7 +89,7 @@ def test_no_peer_is_waited_for_longer_than_an_hour_and_none_for_nothing() -> Non
     assert not failures.may_dial(A, Instant(HOUR_MS - 1))
     assert failures.may_dial(A, Instant(HOUR_MS))
     failures.on_told(B, 0, Instant(0))
-    assert not failures.has_failed(B)
+    assert not failures.has_failed(B, Instant(0))
 
 
 def test_what_is_forgotten_for_a_part_of_the_fabric_is_its_failures() -> None:
@@ -121,8 +121,52 @@ def test_so_many_are_remembered_and_the_oldest_goes() -> None:
         failures.on_failed(NodeId(f"n{number}"), Instant(0), is_identity=False, was_linked=False)
         failures.on_told(NodeId(f"n{number}"), 5, Instant(0))
         failures.check()
-    assert not failures.has_failed(NodeId("n0"))
-    assert failures.has_failed(NodeId("n1"))
+    assert not failures.has_failed(NodeId("n0"), Instant(0))
+    assert failures.has_failed(NodeId("n1"), Instant(0))
+
+
+def test_a_word_that_runs_outlasts_all_that_merely_failed() -> None:
+    """Or a peer that asked for ten minutes would be dialled at once because others are dead. Only
+    words push out words, and who just failed is remembered in any case."""
+    failures = memory()
+    failures.on_told(A, 600, Instant(0))
+    for number in range(2 * FAILURES_MAX):
+        failures.on_failed(NodeId(f"n{number}"), Instant(0), is_identity=False, was_linked=False)
+    assert not failures.may_dial(A, Instant(599_999))
+    for number in range(FAILURES_MAX):
+        failures.on_told(NodeId(f"n{number}"), 600, Instant(0))
+    assert failures.may_dial(A, Instant(1))
+    failures.on_failed(B, Instant(0), is_identity=False, was_linked=False)
+    failures.check()
+    assert not failures.may_dial(B, Instant(0))
+
+
+def test_what_is_over_for_ten_minutes_is_forgotten() -> None:
+    failures, day = memory(), Instant(24 * HOUR_MS)
+    for _ in range(5):
+        failures.on_failed(A, Instant(0), is_identity=True, was_linked=False)
+    failures.on_told(B, 60, Instant(0))
+    failed_until = Instant(wait_of(failures, Instant(60_000)) + 60_000)
+    for node_id, end in ((B, Instant(60_000)), (A, failed_until)):
+        assert failures.has_failed(node_id, Instant(end + LOST - 1))
+        assert not failures.has_failed(node_id, Instant(end + LOST))
+    failures.on_failed(A, day, is_identity=True, was_linked=False)
+    assert_about([wait_of(failures, day)], [60_000])
+
+
+def test_what_fails_in_one_way_says_nothing_of_the_other_and_cuts_no_wait_of_it_short() -> None:
+    failures = memory()
+    for _ in range(7):
+        failures.on_failed(A, Instant(0), is_identity=False, was_linked=False)
+    failures.on_failed(A, Instant(0), is_identity=True, was_linked=False)
+    first = wait_of(failures, Instant(0))
+    assert_about([first], [60_000])
+    other = memory()
+    for is_identity in (True, False):
+        other.on_failed(A, Instant(0), is_identity=is_identity, was_linked=False)
+    assert_about([wait_of(other, Instant(0))], [60_000])
+    other.on_failed(A, Instant(HOUR_MS // 12), is_identity=False, was_linked=False)
+    assert_about([wait_of(other, Instant(HOUR_MS // 12))], [2_000])
 
 
 def test_those_that_lost_one_node_together_do_not_come_back_together() -> None:
