@@ -548,7 +548,7 @@ class Comparing:
         """A link's turn came."""
         session = self._m.sessions.find(link)
         owed = self._m.reconciliation.on_due(link, now.instant)
-        if session is None or not session.is_open or session.is_parting:
+        if session is None or not session.is_talking:
             return
         salt_id = self._salt_id(session, now)
         for ask in owed.asks:

@@ -229,7 +229,7 @@ class Links:
     def on_ping_due(self, link: LinkId, now: Now) -> None:
         """Time to ask for a sign of life."""
         session = self._m.sessions.find(link)
-        if session is None or not session.is_open:
+        if session is None or not session.is_talking:
             return
         self._m.neighbors.liveness.on_ping_due(link, now.instant)
         if self._m.disclosure.show_claims(session, now):
@@ -255,7 +255,7 @@ class Links:
         """Time to look whether a link lives. One that is in doubt carries nothing whole, and
         somebody takes its place at once."""
         session = self._m.sessions.find(link)
-        if session is None or not session.is_open:
+        if session is None or not session.is_talking:
             return
         match self._m.neighbors.liveness.look(link, now.instant):
             case Life.DOWN:

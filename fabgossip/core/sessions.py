@@ -136,6 +136,12 @@ class Session:
         return self.hello is not None and not self.is_ended
 
     @property
+    def is_talking(self) -> bool:
+        """Whether it is open, to a peer that has its trust, and goodbye was not said: over any
+        other no timer says anything."""
+        return self.is_open and not (self.is_parting or self.is_ended)
+
+    @property
     def is_agreed(self) -> bool:
         """Whether both ends said hello, and named one version in their welcome."""
         return self.welcome is not None and self.welcome.protocol == self.protocol

@@ -16,7 +16,15 @@ from fabgossip.core.effects import (
     Send,
     ServeContent,
 )
-from fabgossip.core.events import LostReason, PartingDue, RefreshDue, Started, TimerFired
+from fabgossip.core.events import (
+    LostReason,
+    PartingDue,
+    PingDue,
+    RefreshDue,
+    SilenceDue,
+    Started,
+    TimerFired,
+)
 from fabgossip.model.artifact import ArtifactType, Order
 from fabgossip.model.authority import RevokedKind
 from fabgossip.model.ids import ManifestHash, NodeId
@@ -238,6 +246,8 @@ def test_a_revoked_peer_gets_the_list_that_says_so_and_nothing_else() -> None:
     names = (HeadKnown(routes().manifest.namespace.text, 0, 0),)
     for message in (GetHeads(known=names), announcement(routes(8)), ping(1)):
         assert story.hear(bad, message).effects == []
+    for timer in (PingDue(link=bad), SilenceDue(link=bad)):
+        assert story.when(TimerFired(timer=timer)).effects == [], "nor asked whether it lives"
     story.announce(routes(9), origin).persisted()
     assert story.sent(bad) == []
     assert bad not in {one.link for one in story.stored(routes(9), origin).find(Send)}

@@ -355,6 +355,8 @@ def test_a_goodbye_ends_the_link() -> None:
     link = story.link("n2")
     story.hear(link, Bye(reason=ByeReason.RESTART, retry_after_s=1))
     assert story.only(Disconnect).lost is LostReason.BYE
+    for timer in (PingDue(link=link), SilenceDue(link=link)):
+        assert story.when(TimerFired(timer=timer)).effects == []
 
 
 def test_eight_forged_envelopes_cut_the_link_and_seven_do_not() -> None:
