@@ -133,14 +133,7 @@ class Links:
             return
         self._m.neighbors.on_ended(event.node_id, reason, now.instant)
         session = self._m.sessions.on_lost(event.link)
-        self._m.dissemination.on_lost(event.link)
-        self._m.telling.on_lost(event.link)
-        self._m.news.on_lost(event.link)
-        self._m.reconciliation.on_lost(event.link)
-        self._m.holdings.on_lost(event.link)
-        self._m.fetching.on_lost(event.node_id)
-        self._m.policing.on_lost(event.link)
-        self._m.slots.on_lost(event.link)
+        self._m.forget_link(event.link, event.node_id)
         if session is not None and session.is_open:
             self._m.out.append(Record(fact=Fact.NEIGHBOR_LOST, fields=fields))
 
@@ -375,12 +368,7 @@ class Links:
             return
         session.is_parting = True
         session.claims = session.offered = None
-        self._m.dissemination.on_lost(session.link)
-        self._m.telling.on_lost(session.link)
-        self._m.news.on_lost(session.link)
-        self._m.reconciliation.on_lost(session.link)
-        self._m.holdings.on_lost(session.link)
-        self._m.fetching.on_lost(session.node_id)
+        self._m.forget_told(session.link)
         self._m.disclosure.revocations(session)
         self._timer(PartingDue(link=session.link), later(now.instant, PARTING))
 

@@ -1,7 +1,8 @@
 """The machines of one node, as the rooms that route between them share them.
 
 Decides: nothing.
-Keeps: one of each; effects go to one list, in order.
+Keeps: one of each; effects go to one list, in order; nothing of a link outlasts it, and nothing
+it was told outlasts the claims of its peer.
 Must not know: what anybody does with them.
 """
 
@@ -15,6 +16,7 @@ from fabgossip.core.config import NodeConfig
 from fabgossip.core.disclosure import Disclosure
 from fabgossip.core.dissemination import Dissemination
 from fabgossip.core.effects import Effect
+from fabgossip.core.events import LinkId
 from fabgossip.core.fetching import Fetching
 from fabgossip.core.granted import GrantedFetches
 from fabgossip.core.grants import GrantUses
@@ -41,6 +43,7 @@ from fabgossip.core.unsettled import Unsettled
 from fabgossip.core.variants import Variants
 from fabgossip.core.waiting import WaitingRoom
 from fabgossip.core.withholding import Withholding
+from fabgossip.model.ids import NodeId
 from fabgossip.trust.signatures import Verifier
 
 
@@ -81,6 +84,25 @@ class Machines:
     waiting: WaitingRoom
     withholding: Withholding
     out: list[Effect]
+
+    def forget_told(self, link: LinkId) -> None:
+        """What was told over a link, and was to be, rested on the claims of its peer, which count
+        no more: should others count one day, both ends begin anew. What the peer was asked for
+        goes by what it may know when it is, its rates and slots by what it takes."""
+        self.dissemination.on_lost(link)
+        self.telling.on_lost(link)
+        self.news.on_lost(link)
+        self.reconciliation.on_lost(link)
+        self.holdings.on_lost(link)
+
+    def forget_link(self, link: LinkId, node_id: NodeId) -> None:
+        """A link is gone: beside what was told over it, what its peer failed to bring, for over
+        another link it is asked anew; what it took of its rates, for the next link is metered
+        from the start; and the slots it was served in, for others wait for them."""
+        self.forget_told(link)
+        self.fetching.on_lost(node_id)
+        self.policing.on_lost(link)
+        self.slots.on_lost(link)
 
 
 def machines_of(setup: NodeSetup, verifier: Verifier) -> Machines:

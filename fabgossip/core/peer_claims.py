@@ -102,11 +102,7 @@ class PeerClaims:
             self._m.disclosure.narrowed(session)
         if before is not None and session.claims is None:
             # What the peer was told rested on claims that count no more.
-            self._m.dissemination.on_lost(session.link)
-            self._m.telling.on_lost(session.link)
-            self._m.news.on_lost(session.link)
-            self._m.reconciliation.on_lost(session.link)
-            self._m.holdings.on_lost(session.link)
+            self._m.forget_told(session.link)
 
     def _refuse_claims(self, session: Session, refused: Rejection) -> None:
         fields = (
