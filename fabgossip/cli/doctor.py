@@ -6,13 +6,24 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from fabgossip.cli.output import EXIT_DEGRADED, EXIT_FAILURE, EXIT_OK, print_json, print_table, say
+from fabgossip.cli.output import (
+    EXIT_DEGRADED,
+    EXIT_FAILURE,
+    EXIT_OK,
+    print_json,
+    print_table,
+    safe,
+    say,
+)
 from fabgossip.cli.run import DEFAULT_CONFIG
 from fabgossip.daemon.config import Config, read_config
 from fabgossip.daemon.driver import read_clocks
 from fabgossip.daemon.papers import load_papers
 from fabgossip.daemon.preflight import preflight
 from fabgossip.daemon.state import LockedError, lock
+from fabgossip.daemon.views import rfc3339
+from fabgossip.model.moment import UnixTime, is_past
+from fabgossip.model.persistence import HeldBack, Pin
 from fabgossip.storage.inspection import REBUILD, Finding, Grade, inspect, rebuild_index
 
 _EXITS = {Grade.OK: EXIT_OK, Grade.WARN: EXIT_DEGRADED, Grade.FAIL: EXIT_FAILURE}
@@ -118,6 +129,7 @@ def _rebuild(config: Config, *, as_json: bool) -> int:
     papers = load_papers(config, read_clocks().unix)
     with closing(_Held(lock(config.storage))):
         rebuilt = rebuild_index(config.storage, papers.node_id)
+    gone = None if rebuilt.orders is None else _gone(*rebuilt.orders, read_clocks().unix)
     if as_json:
         print_json(
             {
@@ -125,13 +137,40 @@ def _rebuild(config: Config, *, as_json: bool) -> int:
                 "adopted": rebuilt.adopted,
                 "damaged": rebuilt.damaged,
                 "foreign": rebuilt.foreign,
+                "gone": gone,
             }
         )
         return EXIT_OK
     print(f"{rebuilt.adopted} contents taken up, {rebuilt.damaged} damaged ones set aside")
     say(f"the index before is kept as {config.storage / rebuilt.aside}")
     say("the node starts in amnesia and hears from its peers what these contents are")
+    if gone is None:
+        say("pins and holds are gone; which there were, the index before does not say any more")
+    for one in gone or ():
+        say(
+            f"gone: {one['order']} of {safe(one['namespace'])} until {one['until']}, by "
+            f"{safe(one['owner'])}: {safe(one['reason'])}"
+        )
     return EXIT_OK
+
+
+def _gone(
+    pins: tuple[Pin, ...], holds: tuple[HeldBack, ...], now: UnixTime
+) -> list[dict[str, object]]:
+    """The pins and holds that still stood, to be made anew by whoever needs them."""
+    named: list[tuple[str, Pin | HeldBack]] = [(f"pin {one.pin_id}", one) for one in pins]
+    named += [(f"hold at {one.order}", one) for one in holds]
+    return [
+        {
+            "order": order,
+            "namespace": one.namespace,
+            "until": rfc3339(one.until),
+            "owner": one.owner,
+            "reason": one.reason,
+        }
+        for order, one in named
+        if not is_past(one.until, now)
+    ]
 
 
 class _Held:

@@ -286,6 +286,10 @@ def _say_near(socket: Path, subject: str) -> None:
 def _print_why(body: dict[str, object]) -> None:
     if body["artifact"] is not None:
         _print_artifact(body)
+    unclaimed = body["unclaimed"]
+    if isinstance(unclaimed, dict):
+        print(f"{bold(safe(unclaimed['namespace']))}   no verified manifest names it here")
+        print(f"  in local/  {safe(unclaimed['order'])}, nobody vouches for it now")
     for one in rows_in(body, "granted"):
         print(f"{bold(safe(one['namespace']))}   {safe(one['order'])} under a grant")
         print(f"  grant    {safe(one['grant'])}   until {safe(one['grant_ends_at'])}")

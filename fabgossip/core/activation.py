@@ -95,6 +95,13 @@ class Activation:
         """What consumers read, or may start, in a namespace."""
         return self._shown.get(namespace)
 
+    def unclaimed(self) -> tuple[VerifiedManifest, ...]:
+        """What consumers read, or may start, in namespaces without a head, in order: the index was
+        lost, and nobody announced them since. Cost: O(what is shown)."""
+        return tuple(
+            self._shown[one] for one in sorted(self._shown) if self._m.catalog.find(one) is None
+        )
+
     def apply(self, head: Head, verified: VerifiedManifest, now: Now) -> None:
         """Switch to a content that is held, if this node may."""
         if not self._may_apply(head, now):

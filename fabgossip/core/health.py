@@ -30,6 +30,7 @@ from fabgossip.core.problems import (
     shunned_problem,
     space_problem,
     stuck_problem,
+    unclaimed_problem,
 )
 from fabgossip.core.retention import RetentionSnapshot
 from fabgossip.core.scrubbing import ScrubbingSnapshot
@@ -37,6 +38,7 @@ from fabgossip.core.wants import (
     Want,
     WantState,
 )
+from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.ids import (
     NodeId,
     short_hash,
@@ -127,6 +129,7 @@ def node_snapshot(
     scrubbing: ScrubbingSnapshot,
     shunned: tuple[bytes, ...],
     held_back: tuple[HeldBack, ...],
+    unclaimed: tuple[VerifiedManifest, ...],
     now: Now,
 ) -> NodeSnapshot:
     """The node as it is now. Cost: O(heads)."""
@@ -147,7 +150,10 @@ def node_snapshot(
     )
     alarms = (*clones, *avoided, *(one for one in damage if one is not None))
     holds = _hold_problems(held_back, catalog, now)
-    problems = alarms + _problems(heads, beliefs, seen, fetching, now) + holds
+    # Who has forgotten hears first what there is: amnesia is the problem until then.
+    left = () if beliefs.freshness.has_amnesia else unclaimed
+    unnamed = tuple(unclaimed_problem(one.manifest) for one in left)
+    problems = alarms + _problems(heads, beliefs, seen, fetching, now) + holds + unnamed
     facts, counts = beliefs.facts, _counts(heads, now)
     return NodeSnapshot(
         node_id=node_id,

@@ -155,7 +155,7 @@ class Node:
             self._rooms.using,
         )
         self._replication = Replication(self._m, self._rooms.contents)
-        self.view = View(self._m)
+        self.view = View(self._m, self._rooms.activation)
         """What readers may see."""
         self.awaiting = Awaiting(self._m, self._rooms.activation)
         """What consumers may read."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from fabgossip.core.events import AuditState
 from fabgossip.core.space import SpaceState, SpaceTrouble
-from fabgossip.model.artifact import Order
+from fabgossip.model.artifact import Manifest, Order
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import UnixTime, seconds_between
 from fabgossip.model.persistence import HeldBack
@@ -46,6 +46,7 @@ class ProblemCode(StrEnum):
     OUTDATED = "outdated"
     WITHHELD = "withheld"
     HELD_BACK = "held_back"
+    UNCLAIMED_LOCAL = "unclaimed_local"
     AUDIT_STOPPED = "audit_stopped"
     AUDIT_DAMAGED = "audit_damaged"
     IDENTITY_CLONED = "identity_cloned"
@@ -182,6 +183,16 @@ def hold_problem(held_back: HeldBack, newest: Order | None, now: UnixTime) -> Pr
     )
     step = f"fabgossip artifacts use {held_back.namespace} --release"
     return problem(ProblemCode.HELD_BACK, held_back.namespace, because, step)
+
+
+def unclaimed_problem(manifest: Manifest) -> Problem:
+    """Local software reads what this node knows no manifest of."""
+    because = (
+        f"local/ still shows {manifest.order}, and no verified manifest names the namespace here: "
+        "it stays as it is, and nobody vouches for it now"
+    )
+    namespace = manifest.namespace.text
+    return problem(ProblemCode.UNCLAIMED_LOCAL, namespace, because, f"fabgossip why {namespace}")
 
 
 def stuck_problem(space: SpaceState) -> Problem:

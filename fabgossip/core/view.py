@@ -5,6 +5,7 @@ Keeps: what it hands out is read at once and not kept; nothing is changed by loo
 Must not know: who looks.
 """
 
+from fabgossip.core.activation import Activation
 from fabgossip.core.attempts import LastGood
 from fabgossip.core.catalog import Head, prefix_of
 from fabgossip.core.chains import ChainTold
@@ -27,10 +28,11 @@ from fabgossip.trust.facts import TrustFacts
 class View:
     """Looks into the machines."""
 
-    __slots__ = ("_m",)
+    __slots__ = ("_activation", "_m")
 
-    def __init__(self, machines: Machines) -> None:
+    def __init__(self, machines: Machines, activation: Activation) -> None:
         self._m = machines
+        self._activation = activation
 
     def snapshot(self, now: Now) -> NodeSnapshot:
         """The node as a reader may see it. Cost: O(heads)."""
@@ -48,6 +50,7 @@ class View:
             self._m.scrubbing.snapshot(),
             self._m.shunned.digests(now.instant),
             self._m.holdbacks.all(),
+            self._activation.unclaimed(),
             now,
         )
 
@@ -105,6 +108,10 @@ class View:
     def held_back(self, namespace: str) -> HeldBack | None:
         """What an operator put a namespace back to."""
         return self._m.holdbacks.find(namespace)
+
+    def shown(self, namespace: str) -> VerifiedManifest | None:
+        """What consumers read, or may start, in a namespace, whatever its head is."""
+        return self._activation.shown(namespace)
 
     def last_good(self, head: Head) -> LastGood | None:
         """What became of the version before a head whose content nobody brought."""

@@ -104,10 +104,12 @@ class Questions:
         else:
             raise RefusedError(400, "query", "namespace or content_hash is needed")
         granted = views.granted(node.view.granted(subject), now)
-        if head is None and not granted:
+        shown = None if head is not None or namespace is None else node.view.shown(namespace)
+        if head is None and shown is None and not granted:
             raise RefusedError(404, "unknown", "no verified manifest names it here")
         body = views.NO_HEAD if head is None else views.why(self._driver, head, now)
-        return Reply(code=200, body=body | {"granted": granted})
+        local = None if shown is None else views.unclaimed(shown)
+        return Reply(code=200, body=body | {"granted": granted, "unclaimed": local})
 
     async def on_events(self, request: Request) -> Reply:
         """`GET /v1/events?after=&boot_id=&wait_ms=`: the last facts, oldest first; those after one,

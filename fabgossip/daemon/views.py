@@ -22,7 +22,7 @@ from fabgossip.core.sessions import Session
 from fabgossip.core.wants import EndedWant, Want, WantState
 from fabgossip.daemon.audit import AuditView
 from fabgossip.daemon.driver import Driver
-from fabgossip.model.artifact import Order
+from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.ids import BootId
 from fabgossip.model.messages import PROTOCOL
 from fabgossip.model.mode import Permit
@@ -371,6 +371,16 @@ NO_HEAD: Final[dict[str, object]] = {
     "chain": None,
 }
 """`GET /v1/why` of what this node may not hold, and fetched, or tried to, under a grant."""
+
+
+def unclaimed(shown: VerifiedManifest) -> dict[str, object]:
+    """`GET /v1/why` of what local software reads although no manifest names its namespace here."""
+    manifest = shown.manifest
+    return {
+        "namespace": manifest.namespace.text,
+        "order": str(manifest.order),
+        "content_hash": manifest.content_hash.hex(),
+    }
 
 
 def granted(fetches: tuple[GrantedFetch, ...], now: Now) -> list[dict[str, object]]:

@@ -21,10 +21,10 @@ from typing import Final
 from fabgossip.errors import StorageError
 from fabgossip.model.artifact import Order
 from fabgossip.model.ids import ContentHash, NodeId
-from fabgossip.model.persistence import HeldBack
+from fabgossip.model.persistence import HeldBack, Pin
 from fabgossip.storage.contents import INCOMING, OBJECTS, QUARANTINE, ContentFiles
 from fabgossip.storage.index import INDEX_NAME, NodeIndex, OtherSchemaError
-from fabgossip.storage.materialized import LOCAL
+from fabgossip.storage.materialized import LOCAL, LocalState
 from fabgossip.storage.rows import PutContent
 from fabgossip.storage.syncing import Syncing
 
@@ -101,6 +101,7 @@ def _contents(folder: Path, *, hashes: bool) -> list[Finding]:
                 raise StorageError(fault)
             filed, inline = index.filed(), index.count_inline()
             held_back = [(one, index.head_order(one.namespace)) for one in index.held_back()]
+            unclaimed = _unclaimed(folder, index)
     except OtherSchemaError as error:
         step = "start its daemon once, which carries it over"
         return [Finding(subject="index", grade=Grade.WARN, detail=str(error), next_step=step)]
@@ -108,7 +109,15 @@ def _contents(folder: Path, *, hashes: bool) -> list[Finding]:
         return [Finding(subject="index", grade=Grade.FAIL, detail=str(error), next_step=REBUILD)]
     found = [_ok("index", f"sound; {len(filed)} contents in files, {inline} inside")]
     found += [_hold(one, newest) for one, newest in held_back]
+    step = "fabgossip why NAMESPACE, once its daemon runs"
+    found.append(_some("current in local/ that nothing names", Grade.WARN, unclaimed, step))
     return found + _files(folder, filed, hashes=hashes)
+
+
+def _unclaimed(folder: Path, index: NodeIndex) -> list[str]:
+    """What local software reads although the index knows no head of it."""
+    shown = LocalState(folder, Syncing()).visible()
+    return [namespace for namespace, _ in shown if index.head_order(namespace) is None]
 
 
 def _hold(held_back: HeldBack, newest: Order | None) -> Finding:
@@ -256,6 +265,8 @@ class Rebuilt:
     adopted: int
     damaged: int
     foreign: int
+    orders: tuple[tuple[Pin, ...], tuple[HeldBack, ...]] | None
+    """The pins and holds that are gone with the old index; None where it could not be read."""
 
 
 def rebuild_index(folder: Path, node_id: NodeId) -> Rebuilt:
@@ -267,6 +278,7 @@ def rebuild_index(folder: Path, node_id: NodeId) -> Rebuilt:
         StorageError: it could not be made.
     """
     path = folder / INDEX_NAME
+    orders = _orders_in(path)
     number = next(one for one in range(1, 1 << 20) if not _aside(path, one).exists())
     try:
         for suffix in ("", "-wal", "-shm"):
@@ -303,7 +315,16 @@ def rebuild_index(folder: Path, node_id: NodeId) -> Rebuilt:
     finally:
         index.close()
     name = _aside(path, number).name
-    return Rebuilt(aside=name, adopted=adopted, damaged=damaged, foreign=foreign)
+    return Rebuilt(aside=name, adopted=adopted, damaged=damaged, foreign=foreign, orders=orders)
+
+
+def _orders_in(path: Path) -> tuple[tuple[Pin, ...], tuple[HeldBack, ...]] | None:
+    """What operators asked for is in no file either, and nobody tells it again."""
+    try:
+        with NodeIndex(path).reading() as index:
+            return tuple(one.pin for one in index.pins()), index.held_back()
+    except StorageError:
+        return None
 
 
 def _aside(path: Path, number: int) -> Path:

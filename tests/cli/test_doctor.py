@@ -36,16 +36,29 @@ async def test_a_folder_is_looked_at_and_its_index_made_anew(
     async with enrolled.served(folder):
         assert (await typed("control", "compile", source, *authority))[0] == 0
         assert (await typed("control", "publish", *authority, *socket))[0] == 0
+        pin = ("artifacts", "pin", "routes/edge", *socket, "--reason", "a drill")
+        assert (await typed(*pin))[0] == 0
+        with trio.fail_after(HANG_S):
+            while "state    current" not in (await typed("why", FULL, *socket))[1]:
+                pass
         code, out, _ = await typed(*doctor, "--json")
         found = {one["subject"]: one for one in json.loads(out)["items"]}
         assert f"in use by process {os.getpid()}" in found["daemon"]["detail"]
         assert found["index"]["grade"] == "ok"
+        assert found["current in local/ that nothing names"]["grade"] == "ok"
         assert (await typed(*doctor, "--rebuild-index"))[0] == 75
     code, out, _ = await typed(*doctor)
     assert "not looked for; --hash reads all" in out
     code, out, _ = await typed(*doctor, "--hash")
     assert "not looked for" not in out
     assert "fail" not in out
+    _, _, err = await typed(*doctor, "--rebuild-index")
+    assert f"gone: pin 1 of {FULL} until" in err
+    # Nothing is announced yet: software goes on reading what was switched to.
+    assert "current in local/ that nothing names: fabgossip why" in (await typed(*doctor))[2]
+    async with enrolled.served(folder):
+        code, out, _ = await typed("why", "routes/edge", *socket)
+        assert (code, out.splitlines()[1]) == (0, "  in local/  1.1, nobody vouches for it now")
     (config.storage / INDEX_NAME).write_bytes(b"no database at all " * 300)
     code, out, err = await typed(*doctor)
     assert code == 1
@@ -56,7 +69,8 @@ async def test_a_folder_is_looked_at_and_its_index_made_anew(
     assert code == 1
     assert f"{INDEX_NAME} is missing" in out
     (config.storage / INDEX_NAME).write_bytes(kept)
-    code, out, _ = await typed(*doctor, "--rebuild-index")
+    code, out, err = await typed(*doctor, "--rebuild-index")
+    assert "which there were, the index before does not say" in err
     assert (code, out) == (0, "1 contents taken up, 0 damaged ones set aside\n")
     # What names it comes once more; its bytes were here all the time.
     with suppress(FileNotFoundError):

@@ -5,6 +5,7 @@ from typing import Final
 
 from fabgossip.core.effects import Fact, Materialize, ReceiveContent, Record
 from fabgossip.core.events import Started
+from fabgossip.core.problems import Problem, ProblemCode
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import NodeClaims
 from fabgossip.model.persistence import StoredTrust
@@ -67,3 +68,24 @@ def test_what_lies_on_the_disk_without_a_name_is_not_fetched_once_it_has_one() -
     story.announce(one, story.link("n2")).persisted()
     assert story.find(ReceiveContent) == []
     assert story.only(Materialize).namespace == one.manifest.namespace.text
+
+
+def test_what_software_reads_and_no_head_names_is_a_problem_once_the_node_knows_again() -> None:
+    """After an index made anew, a namespace that is not announced any more would be read for ever
+    behind a status that calls all fresh."""
+    one, forgot = routes(), replace(NOTHING_STORED.memory, is_whole=False)
+    namespace = one.manifest.namespace.text
+    shown = replace(NOTHING_STORED, visible=((namespace, one.envelope),))
+    story = Story(started=replace(shown, memory=forgot))
+    assert problems(story, ProblemCode.UNCLAIMED_LOCAL) == []  # amnesia says it all
+    story = Story(started=shown)
+    (problem,) = problems(story, ProblemCode.UNCLAIMED_LOCAL)
+    assert problem.namespace == namespace
+    assert f"local/ still shows {one.manifest.order}" in problem.because
+    assert story.find(Materialize) == []  # the last good one stays
+    story.accept(one, story.link("n2"))
+    assert problems(story, ProblemCode.UNCLAIMED_LOCAL) == []
+
+
+def problems(story: Story, code: ProblemCode) -> list[Problem]:
+    return [one for one in story.node.view.snapshot(story.now).problems if one.code is code]

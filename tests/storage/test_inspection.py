@@ -11,11 +11,15 @@ from typing import Final
 import pytest
 
 from fabgossip.model.ids import ContentHash, NodeId
+from fabgossip.model.moment import UnixTime
+from fabgossip.model.persistence import Pin, PutHead, PutPin
 from fabgossip.storage.contents import INCOMING, OBJECTS, ContentFiles
 from fabgossip.storage.index import INDEX_NAME, NodeIndex
 from fabgossip.storage.inspection import Grade, inspect, rebuild_index
+from fabgossip.storage.materialized import LocalState, LocalVersion
 from fabgossip.storage.rows import PutContent
 from fabgossip.storage.syncing import Syncing
+from tests.core.artifacts import routes
 
 OWN = NodeId("n1")
 DATA = [b"some content %d " % number * 2_000 for number in range(3)]
@@ -131,6 +135,43 @@ def test_a_new_index_knows_what_is_sound_and_the_old_one_is_kept(folder: Path) -
     again = rebuild_index(folder, OWN)
     assert again.aside != rebuilt.aside
     assert again.adopted == 2
+
+
+def test_what_local_shows_and_no_head_names_is_found(folder: Path) -> None:
+    artifact = routes()
+    namespace = artifact.manifest.namespace.text
+    local = LocalState(folder, Syncing())
+    local.prepare()
+    version = LocalVersion(
+        manifest=artifact.manifest, envelope=artifact.envelope, source=artifact.content,
+        settings=None, keep_versions=0, activate=True,
+    )  # fmt: skip
+    assert local.switch((version,)) == (None,)
+    subject = "current in local/ that nothing names"
+    (found,) = (one for one in inspect(folder, hashes=False) if one.subject == subject)
+    assert (found.grade, found.detail) == (Grade.WARN, f"1: {namespace}")
+    index = NodeIndex(folder / INDEX_NAME)
+    index.open(OWN)
+    with closing(index):
+        index.commit([PutHead(verified=artifact.verified)])
+    (found,) = (one for one in inspect(folder, hashes=False) if one.subject == subject)
+    assert found.grade is Grade.OK
+
+
+def test_a_new_index_has_no_pins_and_those_of_the_old_one_are_told(folder: Path) -> None:
+    """Nobody tells them again: an operator who does not know makes none anew."""
+    pin = Pin(
+        pin_id=1, content_hash=HASHES[0], namespace="routes/edge", owner="uid:0", reason="a drill",
+        until=UnixTime(2_000_000_000),
+    )  # fmt: skip
+    index = NodeIndex(folder / INDEX_NAME)
+    index.open(OWN)
+    with closing(index):
+        index.commit([PutPin(pin=pin)])
+    assert rebuild_index(folder, OWN).orders == ((pin,), ())
+    assert rebuild_index(folder, OWN).orders == ((), ())
+    overwrite_index(folder)
+    assert rebuild_index(folder, OWN).orders is None
 
 
 NOBODY: Final = 65_534
