@@ -323,9 +323,7 @@ def _print_artifact(body: dict[str, object]) -> None:
         f"  times    issued {safe(artifact['issued_at'])}, "
         f"refresh by {safe(artifact['refresh_by'])}, expires {safe(artifact['expires_at'])}"
     )
-    holders = body["advertised_by"]
-    assert isinstance(holders, list)
-    print(f"  held by  {', '.join(map(safe, holders)) or 'no linked peer advertises it'}")
+    print(f"  held by  {_holders(body)}")
     _print_last_good(artifact["last_good"])
     held_back = artifact["held_back"]
     if isinstance(held_back, dict):
@@ -340,6 +338,25 @@ def _print_artifact(body: dict[str, object]) -> None:
     if isinstance(chain, dict):
         _print_chain(chain)
     _print_ladder(rows_in(body, "ladder"))
+
+
+def _holders(body: dict[str, object]) -> str:
+    """Who says so, and what that word is worth."""
+    said, named, missing = (
+        _names(body[key]) for key in ("advertised_by", "advertised_by_name", "answered_missing")
+    )
+    parts = (
+        ("", named),
+        ("by a word about all they hold: ", [one for one in said if one not in named]),
+        ("said so, but answered missing: ", missing),
+    )
+    words = [f"{what}{', '.join(map(safe, who))}" for what, who in parts if who]
+    return "   ".join(words) or "nobody said yet"
+
+
+def _names(value: object) -> list[object]:
+    assert isinstance(value, list)
+    return value
 
 
 def _print_chain(chain: dict[str, object]) -> None:

@@ -209,6 +209,8 @@ class Acquisition:
         if event.link is None:
             self._contents.on_vanished(content_hash, now)
             return
+        if event.reason is FetchFailure.MISSING:
+            self._m.holdings.on_missing(event.link, prefix_of(event.wanted.manifest_hash))
         want = self._m.fetching.on_failed(
             event.wanted, event.link, event.reason, event.received, now.instant
         )

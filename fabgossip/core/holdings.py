@@ -40,6 +40,8 @@ class _Said:
     """Prefixes in all words."""
     since: dict[bytes, Audience] = field(default_factory=dict)
     """Prefixes advertised one by one after the lists."""
+    missing: dict[bytes, None] = field(default_factory=dict)
+    """Prefixes it was asked for and had not, whatever it said before; for readers alone."""
 
 
 class NeighborHoldings:
@@ -89,6 +91,7 @@ class NeighborHoldings:
 
     def _advertised(self, said: _Said, word: _Word, audience: Audience, prefix: bytes) -> None:
         said.since[prefix] = audience
+        said.missing.pop(prefix, None)
         self._lacks_no_more(said, word, prefix)
         if len(said.since) > self._config.per_peer_max:
             del said.since[next(iter(said.since))]
@@ -105,7 +108,17 @@ class NeighborHoldings:
         said = self._said.get(link)
         word = None if said is None else said.words.get(audience)
         if said is not None and word is not None:
+            said.missing.pop(prefix, None)
             self._lacks_no_more(said, word, prefix)
+
+    def on_missing(self, link: LinkId, prefix: bytes) -> None:
+        """A link was asked for this and has it not. Whom to ask next, wants remember for
+        themselves."""
+        said = self._said.get(link)
+        if said is not None:
+            said.missing[prefix] = None
+            if len(said.missing) > self._config.per_peer_max:
+                del said.missing[next(iter(said.missing))]
 
     def on_lost(self, link: LinkId) -> None:
         """A link ended, and with it its word; or part of its word was not read, and none of it
@@ -134,6 +147,11 @@ class NeighborHoldings:
         is_listed = word.is_whole and not word.all_except and prefix in word.prefixes
         return is_listed or said.since.get(prefix) == audience
 
+    def was_missing(self, link: LinkId, prefix: bytes) -> bool:
+        """Whether a link had this not when it was asked, and said nothing newer."""
+        said = self._said.get(link)
+        return said is not None and prefix in said.missing
+
     def check(self) -> None:
         """Assert the limits, and that the count equals a recount."""
         for said in self._said.values():
@@ -141,3 +159,4 @@ class NeighborHoldings:
             assert said.listed == sum(len(word.prefixes) for word in said.words.values())
             assert said.listed <= self._config.per_peer_max
             assert len(said.since) <= self._config.per_peer_max
+            assert len(said.missing) <= self._config.per_peer_max

@@ -5,6 +5,8 @@ Keeps: what it hands out is read at once and not kept; nothing is changed by loo
 Must not know: who looks.
 """
 
+from dataclasses import dataclass
+
 from fabgossip.core.activation import Activation
 from fabgossip.core.attempts import LastGood
 from fabgossip.core.catalog import Head, prefix_of
@@ -23,6 +25,18 @@ from fabgossip.model.moment import Instant, Now
 from fabgossip.model.persistence import HeldBack, KeptCheckpoint, Pin
 from fabgossip.trust.authorization import may_disclose
 from fabgossip.trust.facts import TrustFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advertisers:
+    """Linked peers by what their word on a content is worth."""
+
+    by_name: tuple[NodeId, ...]
+    """Named exactly this."""
+    by_all: tuple[NodeId, ...]
+    """Said to hold all but others: that may be older than what is asked about."""
+    missing: tuple[NodeId, ...]
+    """Said so, and had it not when they were asked since."""
 
 
 class View:
@@ -122,13 +136,21 @@ class View:
         """The fetches under grants of a namespace or a content, to read and not to keep."""
         return self._m.granted.about(subject)
 
-    def advertisers(self, head: Head) -> tuple[NodeId, ...]:
+    def advertisers(self, head: Head) -> Advertisers:
         """The linked peers whose own word is that they hold a head's content."""
         audience, prefix = head.manifest.audience, prefix_of(head.verified.manifest_hash)
-        return tuple(
-            session.node_id
+        holdings = self._m.holdings
+        said = [
+            (session.node_id, session.link)
             for session in self._m.sessions.open_sessions()
-            if self._m.holdings.says(session.link, audience, prefix)
+            if holdings.says(session.link, audience, prefix)
+        ]
+        held = [one for one in said if not holdings.was_missing(one[1], prefix)]
+        by_name = [node_id for node_id, link in held if holdings.names(link, audience, prefix)]
+        return Advertisers(
+            by_name=tuple(by_name),
+            by_all=tuple(node_id for node_id, _ in held if node_id not in by_name),
+            missing=tuple(one[0] for one in said if one not in held),
         )
 
     def checkpoints_of(self, node_id: NodeId) -> tuple[KeptCheckpoint, ...]:

@@ -318,6 +318,7 @@ def why(driver: Driver, head: Head, now: Now) -> dict[str, object]:
     next."""
     manifest = head.manifest
     want = driver.node.view.want_of(head.verified)
+    holders = driver.node.view.advertisers(head)
     return {
         "artifact": artifact(driver, head, now),
         "signed": {
@@ -331,7 +332,9 @@ def why(driver: Driver, head: Head, now: Now) -> dict[str, object]:
             "from": head.source,
         },
         "refused": _refusal(head.refusal),
-        "advertised_by": list(driver.node.view.advertisers(head)),
+        "advertised_by": [*holders.by_name, *holders.by_all],
+        "advertised_by_name": list(holders.by_name),
+        "answered_missing": list(holders.missing),
         "ladder": [] if want is None else [_attempt(one, now) for one in want.attempts],
         "want": None if want is None else _want(driver, want, now),
         "chain": _chain(driver.node.view.chain_of(manifest.namespace.text), head, now),
@@ -366,6 +369,8 @@ NO_HEAD: Final[dict[str, object]] = {
     "newest": None,
     "refused": None,
     "advertised_by": [],
+    "advertised_by_name": [],
+    "answered_missing": [],
     "ladder": [],
     "want": None,
     "chain": None,

@@ -46,7 +46,8 @@ def advertisers(scene: Scene, artifact: Artifact) -> tuple[str, ...]:
         for one in scene.node.view.heads_after("", 100)
         if one.manifest.namespace == artifact.manifest.namespace
     ]
-    return tuple(scene.node.view.advertisers(head))
+    found = scene.node.view.advertisers(head)
+    return (*found.by_name, *found.by_all)
 
 
 def asked(scene: Scene) -> list[int | None]:

@@ -46,7 +46,7 @@ async def test_what_a_person_types_and_reads(tmp_path: Path, capsys: Output) -> 
             ]
             assert short[0] == 0, words
             assert short == full
-        assert "no linked peer advertises it" in (await typed("why", FULL, *socket))[1]
+        assert "held by  nobody said yet" in (await typed("why", FULL, *socket))[1]
         code, out, err = await typed("why", "routes/egde", *socket)
         assert (code, out) == (1, "")
         assert "fabgossip artifacts lists" in err

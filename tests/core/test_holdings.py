@@ -1,5 +1,6 @@
 """A neighbour's word about what it holds: advice, about shared audiences, while linked."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -138,3 +139,26 @@ def test_where_a_part_was_lost_nothing_said_before_decides_anything() -> None:
     assert (holdings.says(A, EVERYBODY, P), holdings.says(A, EVERYBODY, Q)) == (None, None)
     holdings.on_holdings(A, replace(whole(HoldingsMode.ALL_EXCEPT), sequence=5), BOTH)
     assert holdings.says(A, EVERYBODY, P) is True
+
+
+def test_who_had_it_not_when_asked_is_so_until_it_says_otherwise() -> None:
+    """A word about all is no answer about one that came since; only a newer word is."""
+    holdings = NeighborHoldings(HoldingsConfig(per_peer_max=2))
+    of_all = whole(HoldingsMode.ALL_EXCEPT)
+    holdings.on_missing(A, P)
+    assert not holdings.was_missing(A, P)  # it never said otherwise
+    holdings.on_holdings(A, of_all, BOTH)
+
+    def is_missing_after(newer: Callable[[], object]) -> bool:
+        holdings.on_missing(A, P)
+        assert holdings.was_missing(A, P)
+        newer()
+        return holdings.was_missing(A, P)
+
+    assert is_missing_after(lambda: holdings.on_holdings(A, also(Q), BOTH))
+    assert not is_missing_after(lambda: holdings.on_holdings(A, also(P), BOTH))
+    assert not is_missing_after(lambda: holdings.on_announced(A, EVERYBODY, P))
+    assert not is_missing_after(lambda: holdings.on_holdings(A, of_all, BOTH))
+    for number in range(4):
+        holdings.on_missing(A, bytes([number]) * 16)
+        holdings.check()

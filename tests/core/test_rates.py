@@ -347,9 +347,9 @@ def test_of_a_link_whose_word_was_skipped_nothing_is_believed() -> None:
     head = story.node.view.heads_after("", 1)[0]
     all_of_it = HoldingsEntry(EVERYBODY, HoldingsMode.ALL_EXCEPT, ())
     story.hear(teller, Holdings(sequence=1, is_whole=True, entries=(all_of_it,)))
-    assert "n3" in story.node.view.advertisers(head)
+    assert "n3" in story.node.view.advertisers(head).by_all
     flood(story, teller, ONE_UNIT[Kind.HOLDINGS], RATES[Kind.HOLDINGS].burst)
-    assert "n3" not in story.node.view.advertisers(head)
+    assert "n3" not in story.node.view.advertisers(head).by_all
 
 
 def test_requests_above_the_rate_are_told_busy_before_any_look_up() -> None:

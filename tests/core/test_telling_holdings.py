@@ -143,7 +143,7 @@ def test_what_a_peer_says_before_its_claims_count_waits_for_them(
     story.when(TimerFired(timer=RefreshDue()))
     heads = story.node.view.heads_after("", 100)
     (head,) = [one for one in heads if one.manifest.content_hash == routes().content_hash]
-    assert story.node.view.advertisers(head) == (("n3",) if is_known else ())
+    assert story.node.view.advertisers(head).by_all == (("n3",) if is_known else ())
 
 
 def test_what_a_peer_says_too_early_and_too_often_is_forgotten() -> None:

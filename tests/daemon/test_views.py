@@ -4,15 +4,16 @@ from dataclasses import dataclass
 from typing import cast
 
 from fabgossip.core.effects import ReceiveContent
-from fabgossip.core.events import ContentFailed, FetchFailure, PeerLost
+from fabgossip.core.events import ContentFailed, FetchFailure, LinkId, PeerLost
 from fabgossip.core.events import LostReason as Lost
 from fabgossip.core.node import Node
 from fabgossip.daemon import views
 from fabgossip.daemon.driver import Driver
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.ids import NodeId
+from fabgossip.model.messages import Holdings, HoldingsEntry, HoldingsMode
 from fabgossip.model.policy import DegradedPolicy, DegradedRule
-from tests.core.artifacts import endpoint, node_snapshot, routes
+from tests.core.artifacts import EVERYBODY, endpoint, node_snapshot, routes
 from tests.core.story import Story
 
 POLICY = DegradedPolicy(
@@ -39,10 +40,25 @@ def table(body: dict[str, object], key: str) -> dict[str, object]:
     return value
 
 
-def climbing() -> Story:
+def of_all(story: Story, name: str, link: LinkId | None = None) -> None:
+    """A neighbour says that it holds all there is for everybody."""
+    entry = HoldingsEntry(EVERYBODY, HoldingsMode.ALL_EXCEPT, ())
+    link = story.link(name) if link is None else link
+    story.hear(link, Holdings(sequence=1, is_whole=True, entries=(entry,)))
+
+
+def names(story: Story, name: str) -> None:
+    """A neighbour says that it holds version 7."""
+    entry = HoldingsEntry(EVERYBODY, HoldingsMode.ONLY, (routes(7).prefix,))
+    story.hear(story.link(name), Holdings(sequence=1, is_whole=False, entries=(entry,)))
+
+
+def climbing(*, says_all: bool = False) -> Story:
     """Version 6 is in use; of 7 the announcer has not the bytes, and an endpoint is dialled."""
     story = Story()
     first = story.link("announcer")
+    if says_all:
+        of_all(story, "announcer", first)
     snapshot = node_snapshot(endpoints=(endpoint("start"), endpoint("later")), degraded=POLICY)
     story.accept(snapshot, first).accept(routes(6), first)
     story.announce(routes(7), first).persisted()
