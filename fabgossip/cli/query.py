@@ -251,7 +251,24 @@ def run_peers(arguments: argparse.Namespace) -> int:
     ]
     heads = ("NODE", "PLACE", "DIRECTION", "STATE", "SINCE S", "HEARD S AGO", "RTT MS", "AUDIENCES")
     print_table(heads, rows)
+    for one in rows_in(reply.body, "down"):
+        wait = (
+            f"next dial in {_span(one['dials_in_ms'])}" if one["dials_in_ms"] else "next dial now"
+        )
+        print(
+            f"{safe(one['node_id'])}  {safe(one['address'])}   lost: {safe(one['reason'])} "
+            f"{_span(one['ago_ms'])} ago, {wait}"
+        )
     return EXIT_OK
+
+
+def _span(ms: object) -> str:
+    """In the unit that leaves a number a person can compare."""
+    assert isinstance(ms, int)
+    for size, unit in ((86_400_000, "days"), (3_600_000, "h"), (60_000, "min")):
+        if ms >= 2 * size:
+            return f"{ms // size} {unit}"
+    return f"{ms / 1_000:.1f} s" if ms >= 2_000 else f"{ms} ms"
 
 
 def run_why(arguments: argparse.Namespace) -> int:

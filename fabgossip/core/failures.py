@@ -167,6 +167,11 @@ class Failures:
         known = self._known(node_id, now)
         return known is None or not known.is_told(now)
 
+    def dials_at(self, node_id: NodeId) -> Instant | None:
+        """From when on a node may be dialled again; None where nothing is held against it."""
+        known = self._by_node.get(node_id)
+        return None if known is None else max(known.until, known.told_until or known.until)
+
     def next_end(self, now: Instant) -> Instant | None:
         """When the next node may be dialled again that may not be now. Cost: O(failures)."""
         ends = [one.end() for one in self._by_node.values()]

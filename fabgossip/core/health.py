@@ -51,6 +51,8 @@ from fabgossip.trust.modes import conditions_of
 PROBLEMS_MAX = 50
 NEIGHBORS_MIN: Final = 2
 """Neighbours, and zones they stand in, so that the loss of one leaves another."""
+DOWN_NAMED_MAX: Final = 3
+"""Of those that are missing, so many are named; `fabgossip peers` names all."""
 BEHIND_GRACE_MS = 5_000
 """A content wanted for less long is under way, not a problem (*start*)."""
 
@@ -243,14 +245,27 @@ def _problems(
     is_revoked = beliefs.freshness.is_revoked  # then it keeps no link, on purpose
     if not is_revoked and seen.active == 0 and (seen.target > 0 or not heads):
         because = "no link is open; dialling the signed directories' peers and the bootstrap"
+        because = f"no link is open: {told}" if (told := _told_down(seen)) else because
         problems.append(problem(ProblemCode.NO_NEIGHBORS, "", because, "fabgossip peers"))
     elif not is_revoked and (few := _thin_company(seen)) is not None:
-        problems.append(problem(ProblemCode.FEW_NEIGHBORS, "", few, "fabgossip peers"))
+        because = f"{few}; {told}" if (told := _told_down(seen)) else few
+        problems.append(problem(ProblemCode.FEW_NEIGHBORS, "", because, "fabgossip peers"))
     for head in heads:
         found = _head_problem(head, fetching, now)
         if found is not None:
             problems.append(found)
     return tuple(problems)
+
+
+def _told_down(seen: NeighborsSnapshot) -> str:
+    """Who is missing, and why; empty where nobody was tried yet."""
+    words = [
+        f"{one.node_id}{f' ({one.address})' if one.address else ''}: {one.reason} "
+        f"{age(one.ago_ms // 1_000)} ago"
+        for one in seen.down[:DOWN_NAMED_MAX]
+    ]
+    rest = len(seen.down) - len(words)
+    return "; ".join((*words, f"and {rest} more") if rest else words)
 
 
 def _thin_company(seen: NeighborsSnapshot) -> str | None:

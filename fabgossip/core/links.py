@@ -128,6 +128,7 @@ class Links:
         self.dial(now)
         reason = _reason_of(event, lost)
         fields = (("peer", event.node_id), ("reason", reason))
+        self._m.neighbors.losses.on_lost(event.node_id, reason, now.instant)
         if event.link is None:
             self._m.out.append(Record(fact=Fact.NEIGHBOR_LOST, fields=fields))
             return

@@ -25,6 +25,7 @@ from fabgossip.core.events import LinkId, LostReason
 from fabgossip.core.failures import Failures
 from fabgossip.core.far import Far
 from fabgossip.core.liveness import Liveness
+from fabgossip.core.losses import DownNode, Losses
 from fabgossip.core.rosters import Roster, zone_of
 from fabgossip.core.rules import THIN_LINKS, Rule
 from fabgossip.core.seats import Seat
@@ -75,6 +76,8 @@ class NeighborsSnapshot:
     suspects: int
     last_ended: EndedLink | None
     """Of all links, those that were not open yet among them."""
+    down: tuple[DownNode, ...] = ()
+    """Who is dialled again and again, or will be, the newest loss first."""
 
 
 class Neighbors:
@@ -82,7 +85,7 @@ class Neighbors:
 
     __slots__ = (
         "_company", "_config", "_dialing", "_directories", "_ended", "_failures", "_far",
-        "liveness",
+        "liveness", "losses",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +101,7 @@ class Neighbors:
         self._failures = Failures(self._config, lambda: self._directories.public_count, rng)
         self._far = Far(self._config, self._directories, rng)
         self.liveness = Liveness(connections, rng)
+        self.losses = Losses()
         choice, memory = Choice(self._config, self._directories, rng), (self._failures, self._far)
         self._company = Company(self._config, self._directories, memory, self.liveness, choice)
         self._dialing = Dialing(
@@ -143,6 +147,7 @@ class Neighbors:
         assert tie is not None
         tie.is_open, tie.used_at, tie.opened_at = True, now, now
         self._dialing.on_open(tie, now)
+        self.losses.on_open(tie.node_id)
         self._judge(tie)
 
     def next_crowded(self, fresh: LinkId, is_busy: Callable[[LinkId], bool]) -> LinkId | None:
@@ -294,7 +299,16 @@ class Neighbors:
             guests=len(self._company.guests()),
             suspects=sum(self.liveness.is_suspect(tie.link) for tie in neighbors),
             last_ended=ended,
+            down=tuple(self.losses.down(lambda one: self._dials_at(one, now), self._address, now)),
         )
+
+    def _dials_at(self, node_id: NodeId, now: Instant) -> Instant | None:
+        if node_id in self._company.ties:
+            return None
+        return now if self.is_dialing(node_id) else self._failures.dials_at(node_id)
+
+    def _address(self, node_id: NodeId) -> str:
+        return next(iter(self.addresses_of(node_id)), "")
 
     def _wanted(self, seat: Seat) -> int:
         if seat.rank is None:
@@ -307,4 +321,5 @@ class Neighbors:
         """Assert that links, dials and limits agree."""
         self._company.check()
         self._dialing.check()
+        self.losses.check()
         assert self._directories.own_id not in self._company.ties

@@ -15,6 +15,7 @@ from fabgossip.core.events import LinkId
 from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.health import NodeSnapshot, node_snapshot
 from fabgossip.core.ladder import Step
+from fabgossip.core.losses import DownNode
 from fabgossip.core.machines import Machines
 from fabgossip.core.sessions import Session
 from fabgossip.core.sources import upcoming
@@ -175,6 +176,10 @@ class View:
             self._m.neighbors.liveness.rtt_ms(session.link),
             self._m.neighbors.liveness.heard_at(session.link),
         )
+
+    def down(self, now: Instant) -> tuple[DownNode, ...]:
+        """Who is wanted as a neighbour and could not be reached."""
+        return self._m.neighbors.snapshot(now).down
 
     def shared_audiences(self, session: Session) -> int:
         """How many audiences of our heads the peer may know."""

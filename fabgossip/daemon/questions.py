@@ -90,7 +90,8 @@ class Questions:
         items = [
             views.peer(self._driver, session, now) for session in self._driver.node.view.sessions()
         ]
-        return Reply(code=200, body={"items": items})
+        down = [views.down(one) for one in self._driver.node.view.down(now.instant)]
+        return Reply(code=200, body={"items": items, "down": down})
 
     async def on_why(self, request: Request) -> Reply:
         """`GET /v1/why?namespace=` or `?content_hash=`."""

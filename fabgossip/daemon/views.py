@@ -14,6 +14,7 @@ from fabgossip.core.events import AuditState
 from fabgossip.core.fetching import FetchingSnapshot
 from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.health import NodeSnapshot, state_of
+from fabgossip.core.losses import DownNode
 from fabgossip.core.neighbors import NeighborsSnapshot
 from fabgossip.core.problems import Problem
 from fabgossip.core.retention import RetentionSnapshot
@@ -310,6 +311,17 @@ def peer(driver: Driver, session: Session, now: Now) -> dict[str, object]:
         "shared_audiences": driver.node.view.shared_audiences(session),
         "queue_bytes": 0 if connection is None else connection.queued_bytes,
         "received_bytes": 0 if connection is None else connection.bytes_received,
+    }
+
+
+def down(one: DownNode) -> dict[str, object]:
+    """One item of `down` in `GET /v1/peers`."""
+    return {
+        "node_id": one.node_id,
+        "address": one.address or None,
+        "reason": one.reason,
+        "ago_ms": one.ago_ms,
+        "dials_in_ms": one.dials_in_ms,
     }
 
 

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from fabgossip.cli.client import Reply
+from fabgossip.core.losses import DownNode
+from fabgossip.daemon import views
+from fabgossip.model.ids import NodeId
 from tests.cli.test_commands import Output, outcome
 from tests.core.story import Story
 from tests.daemon.test_views import climbing, names, of_all, why
@@ -46,4 +49,16 @@ def test_held_by_says_what_the_word_of_each_peer_is_worth(
     ]
     assert starting(why_lines(climbing(), capsys, monkeypatch), "  held by") == [
         "  held by  nobody said yet"
+    ]
+
+
+def test_peers_lists_who_is_missing_below_who_is_linked(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = DownNode(NodeId("storage-1"), "127.0.0.1:17432", "connect_failed", 9_000, 4_000)
+    soon = DownNode(NodeId("control-1"), "", "bye_restart", 200_000, 0)
+    body: dict[str, object] = {"items": [], "down": [views.down(gone), views.down(soon)]}
+    assert printed(body, capsys, monkeypatch, "peers")[1:] == [
+        "storage-1  127.0.0.1:17432   lost: connect_failed 9.0 s ago, next dial in 4.0 s",
+        "control-1  -   lost: bye_restart 3 min ago, next dial now",
     ]

@@ -4,11 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from fabgossip.core.events import AuditChanged, AuditState, ContentFailed, FetchFailure, LinkId
+from fabgossip.core.events import (
+    AuditChanged,
+    AuditState,
+    ContentFailed,
+    FetchFailure,
+    LinkId,
+    LostReason,
+    PeerLost,
+)
 from fabgossip.core.health import BEHIND_GRACE_MS, PROBLEMS_MAX, Level, NodeSnapshot
 from fabgossip.core.problems import ProblemCode
 from fabgossip.model.artifact import ArtifactType
-from fabgossip.model.messages import NeighborAsk, NeighborPurpose
+from fabgossip.model.ids import NodeId
+from fabgossip.model.messages import Bye, ByeReason, NeighborAsk, NeighborPurpose
 from fabgossip.model.mode import Mode
 from tests.core.artifacts import (
     Artifact,
@@ -196,3 +205,42 @@ def test_neighbors_of_one_zone_where_there_are_two_are_a_problem() -> None:
     ask = NeighborAsk(purpose=NeighborPurpose.QUOTA, is_needed=False)
     story.hear(story.link("n4"), ask)
     assert not few(story)
+
+
+def test_who_is_missing_is_named_with_the_reason_until_it_is_back() -> None:
+    """An operator at night asks who, why and since when; a list of links that are open is empty."""
+    story = Story()
+    story.accept(peers(record("n1"), record("n2"), record("n3")), story.link("n2"))
+    third = story.link("n3")
+    story.hear(third, Bye(reason=ByeReason.RESTART, retry_after_s=2))
+    story.when(PeerLost(link=third, node_id=NodeId("n3"), reason=LostReason.BYE))
+    story.wait(9_000)
+    assert few(story) == [
+        "1 neighbour, 2 wanted: one more lost, and none is left; "
+        "n3 (n3.example:7420): bye_restart 9 s ago"
+    ]
+    (down,) = seen(story).neighbors.down
+    assert (down.node_id, down.ago_ms, down.dials_in_ms) == ("n3", 9_000, 0)
+    story.when(PeerLost(link=None, node_id=NodeId("n3"), reason=LostReason.CONNECT_FAILED))
+    (down,) = seen(story).neighbors.down
+    assert (down.reason, down.ago_ms) == ("connect_failed", 0)
+    assert down.dials_in_ms > 0
+    story.link("n3")
+    assert seen(story).neighbors.down == ()
+
+
+def test_who_let_go_or_is_dialled_no_more_is_not_missing() -> None:
+    story = Story()
+    for reason, is_missing in ((LostReason.EVICTED, False), (LostReason.RESET, True)):
+        third = story.link("n3")
+        story.when(PeerLost(link=third, node_id=NodeId("n3"), reason=reason))
+        assert bool(seen(story).neighbors.down) is is_missing
+    story.wait(60_000)
+    assert seen(story).neighbors.down == ()
+
+
+def test_a_node_alone_says_whom_it_cannot_reach() -> None:
+    story = Story(is_fresh=False)
+    story.when(PeerLost(link=None, node_id=NodeId("n2"), reason=LostReason.CONNECT_FAILED))
+    (alone,) = (one for one in seen(story).problems if one.code is ProblemCode.NO_NEIGHBORS)
+    assert alone.because == "no link is open: n2: connect_failed 0 s ago"
