@@ -42,6 +42,9 @@ class LostReason(StrEnum):
 
     CONNECT_FAILED = "connect_failed"
     HANDSHAKE_FAILED = "handshake_failed"
+    """TLS was refused, or broken off."""
+    HANDSHAKE_TIMED_OUT = "handshake_timed_out"
+    """The kernel there took the connection, and the process did not answer."""
     IDENTITY = "identity"
     EOF = "eof"
     RESET = "reset"

@@ -192,7 +192,7 @@ async def handshake(
         return tls, identity
     await tls.aclose_forcefully()
     if identity is None:
-        raise DialError(LostReason.HANDSHAKE_FAILED, f"TLS: no end within {HANDSHAKE_S:g} s")
+        raise DialError(LostReason.HANDSHAKE_TIMED_OUT, f"TLS: no end within {HANDSHAKE_S:g} s")
     raise DialError(LostReason.IDENTITY, identity.detail)
 
 

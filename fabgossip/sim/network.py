@@ -347,7 +347,7 @@ class Network:
         is_refused, is_silent = self.obstacles.bars(there)
         if is_silent or self._world.is_paused(there):
             failed = started + HANDSHAKE_NS
-            self._fail(dialer, node_id, LostReason.HANDSHAKE_FAILED, failed)
+            self._fail(dialer, node_id, LostReason.HANDSHAKE_TIMED_OUT, failed)
             return
         if way is None or self.obstacles.is_severed(here, there):
             self._fail(dialer, node_id, LostReason.CONNECT_FAILED, started + DIAL_NS)
@@ -389,7 +389,7 @@ class Network:
             return world_event(Kind.DROP, "the dialler is gone")
         is_swallowed = self.obstacles.is_swallowed(here, there, HANDSHAKE_BYTES)
         if is_swallowed or self.obstacles.is_severed(here, there):
-            self._fail(dialer, node_id, LostReason.HANDSHAKE_FAILED, connected_ns + HANDSHAKE_NS)
+            self._fail(dialer, node_id, LostReason.HANDSHAKE_TIMED_OUT, connected_ns + HANDSHAKE_NS)
             return world_event(Kind.DROP, "handshake behind a cut")
         if self._ports.get(there) is not other:
             return port.lost(None, node_id, LostReason.HANDSHAKE_FAILED)

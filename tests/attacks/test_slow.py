@@ -97,7 +97,7 @@ async def slow_handshake(folder: Path) -> Took:
                 far, contexts(folder, "b").server, judge_by(bundle_of("CA")), is_server=True
             )
         took = trio.current_time() - start
-        assert caught.value.reason is LostReason.HANDSHAKE_FAILED
+        assert caught.value.reason is LostReason.HANDSHAKE_TIMED_OUT
         nursery.cancel_scope.cancel()
     return took
 

@@ -16,6 +16,7 @@ import pytest
 import fabgossip.cli
 from fabgossip.cli.main import DEFAULT_SOCKET
 from fabgossip.control.ledger import Act
+from fabgossip.core.events import LostReason
 from fabgossip.core.problems import ProblemCode
 from fabgossip.daemon.config import ConfigTable
 from fabgossip.model.artifact import TYPE_RULES
@@ -158,6 +159,15 @@ def test_every_problem_has_a_runbook_and_no_other() -> None:
         page = DOCS / "runbooks" / f"{code.value}.md"
         assert page.read_text("utf-8").startswith(f"# `{code.value}`: ")
         assert f"(runbooks/{code.value}.md)" in (DOCS / "index.md").read_text("utf-8")
+
+
+def test_every_reason_for_which_a_link_ends_has_a_row_and_no_other() -> None:
+    told = [
+        word
+        for row in rows(DOCS / "runbooks" / "no_neighbors.md")
+        for word in re.findall(r"`(\w+)`", row[0])
+    ]
+    assert sorted(told) == sorted(one.value for one in LostReason)
 
 
 def test_every_frame_kind_is_documented_with_its_number_and_limit() -> None:
