@@ -163,6 +163,7 @@ def _print_status(body: dict[str, object]) -> None:
         f"  storage       {storage['used_bytes']} of {storage['quota_bytes']} bytes used   "
         f"{storage['pins']} pinned   {recovery['out_of_space']} waiting for space"
     )
+    print(f"  process       started {safe(node['started_at'])}, boot {safe(node['boot_id'])}")
     print(f"  configuration {safe(table_in(body, 'config')['path'])}")
     _print_problems(body)
 

@@ -34,6 +34,7 @@ from fabgossip.core.problems import (
 )
 from fabgossip.core.retention import RetentionSnapshot
 from fabgossip.core.scrubbing import ScrubbingSnapshot
+from fabgossip.core.standing import BOOT_CHANGES_MAX, Clone
 from fabgossip.core.wants import (
     Want,
     WantState,
@@ -140,7 +141,7 @@ def node_snapshot(
     seen = neighbors.snapshot(now.instant)
     if beliefs.freshness.is_revoked:
         seen = replace(seen, target=0)
-    clones = tuple(clone_problem(node_id) for node_id in policing.clones)
+    clones = tuple(_clone_problem(one) for one in policing.clones)
     stuck = stuck_problem(retention.space) if retention.is_stuck else None
     avoided = tuple(shunned_problem(digest) for digest in shunned)
     damage = (
@@ -197,6 +198,11 @@ def _counts(heads: tuple[Head, ...], now: Now) -> NamespaceCounts:
         known=states.count("known"),
         held_back=states.count("held_back"),
     )
+
+
+def _clone_problem(clone: Clone) -> Problem:
+    within_s, ends_in_s = clone.within // 1_000, clone.ends_in // 1_000
+    return clone_problem(clone.node_id, BOOT_CHANGES_MAX, within_s, ends_in_s)
 
 
 def _hold_problems(

@@ -17,8 +17,7 @@ from fabgossip.core.events import AnswersDue, LinkId, LostReason
 from fabgossip.core.holdings import NeighborHoldings
 from fabgossip.core.rates import Beyond, Rates
 from fabgossip.core.sessions import Session
-from fabgossip.core.standing import Standings
-from fabgossip.model.ids import NodeId
+from fabgossip.core.standing import Clone, Standings
 from fabgossip.model.messages import (
     Busy,
     ByeReason,
@@ -45,7 +44,7 @@ class PolicingSnapshot:
     """Units that did not pass, by kind of message."""
     cut: int
     """How often a node was cut off for failures, probes or a flood."""
-    clones: tuple[NodeId, ...]
+    clones: tuple[Clone, ...]
     """Nodes that say hello from changing processes."""
 
 

@@ -72,13 +72,14 @@ def problem(code: ProblemCode, namespace: str, because: str, next_step: str) -> 
     return Problem(code=code, namespace=namespace, because=because, next_step=next_step)
 
 
-def clone_problem(node_id: NodeId) -> Problem:
+def clone_problem(node_id: NodeId, changes: int, within_s: int, ends_in_s: int) -> Problem:
     """Somebody else has a peer's key."""
     because = (
-        f"{node_id} says hello from changing processes: two machines may hold its key, or it "
-        "starts again and again"
+        f"{node_id} said hello from {changes} other processes within {age(within_s)}: two machines "
+        f"may hold its key, or it starts again and again; over in {age(ends_in_s)}, unless that "
+        "happens once more"
     )
-    return problem(ProblemCode.IDENTITY_CLONED, "", because, "fabgossip peers")
+    return problem(ProblemCode.IDENTITY_CLONED, "", because, f"on {node_id}: fabgossip status")
 
 
 def shunned_problem(digest: bytes) -> Problem:

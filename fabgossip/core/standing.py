@@ -72,7 +72,19 @@ class _Standing:
     boot_id: BootId | None = None
     barred_until: Instant | None = None
     barred_for: Duration = BARRED
-    cloned_at: Instant | None = None
+    cloned: tuple[Instant, Duration] | None = None
+    """When it changed too often, and how long the changes took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clone:
+    """A node that says hello from changing processes."""
+
+    node_id: NodeId
+    within: Duration
+    """Its last `BOOT_CHANGES_MAX` changes took so long."""
+    ends_in: Duration
+    """When it is forgotten, if it changes no more."""
 
 
 class Standings:
@@ -165,8 +177,8 @@ class Standings:
         standing.changes = _BOOT_CHANGES.noted(standing.changes, now)
         if not _BOOT_CHANGES.is_reached(standing.changes):
             return False
+        standing.cloned = now, elapsed(standing.changes[0], now)
         standing.changes = ()
-        standing.cloned_at = now
         return True
 
     def is_barred(self, node_id: NodeId, now: Instant) -> bool:
@@ -178,12 +190,12 @@ class Standings:
     def _is_out(standing: _Standing, now: Instant) -> bool:
         return standing.barred_until is not None and not is_due(standing.barred_until, now)
 
-    def clones(self, now: Instant) -> tuple[NodeId, ...]:
+    def clones(self, now: Instant) -> tuple[Clone, ...]:
         """Nodes that changed their process too often a short while ago."""
         return tuple(
-            node_id
+            Clone(node_id, one.cloned[1], elapsed(now, later(one.cloned[0], BOOT_CHANGES_SPAN)))
             for node_id, one in self._standings.items()
-            if one.cloned_at is not None and elapsed(one.cloned_at, now) < _BOOT_CHANGES.span
+            if one.cloned is not None and elapsed(one.cloned[0], now) < BOOT_CHANGES_SPAN
         )
 
     @property

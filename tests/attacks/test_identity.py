@@ -148,7 +148,9 @@ def test_sybil_and_clone() -> None:
     assert dict(record.fields) == {"peer": CLONED, "code": "IDENTITY_CLONED"}
     snapshot = story.node.view.snapshot(story.now)
     (problem,) = [one for one in snapshot.problems if one.code is ProblemCode.IDENTITY_CLONED]
-    assert CLONED in problem.because
+    assert f"{CLONED} said hello from 3 other processes within 0 s" in problem.because
+    assert "over in 9 minutes" in problem.because
+    assert problem.next_step == f"on {CLONED}: fabgossip status"
     assert snapshot.level is Level.DEGRADED
     story.wait(BOOT_CHANGES_SPAN - elapsed(alarm_at, story.now.instant) - 1)
     assert ProblemCode.IDENTITY_CLONED in problems(story)

@@ -1,16 +1,21 @@
 """What `status`, `why` and `peers` print of an answer, line for line."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from fabgossip.cli.client import Reply
+from fabgossip.core.events import AuditState
 from fabgossip.core.losses import DownNode
 from fabgossip.daemon import views
+from fabgossip.daemon.audit import AuditView
 from fabgossip.model.ids import NodeId
 from tests.cli.test_commands import Output, outcome
 from tests.core.story import Story
 from tests.daemon.test_views import climbing, names, of_all, why
+from tests.docs.pages import DOCS
+from tests.fuzzing.local import ABOUT
 
 SOCKET = ("--socket", Path("no.sock"))
 
@@ -62,3 +67,21 @@ def test_peers_lists_who_is_missing_below_who_is_linked(
         "storage-1  127.0.0.1:17432   lost: connect_failed 9.0 s ago, next dial in 4.0 s",
         "control-1  -   lost: bye_restart 3 min ago, next dial now",
     ]
+
+
+def test_status_prints_every_line_of_the_page_that_explains_it_and_no_other(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`process` is what the runbook of `identity_cloned` sends an operator to look for."""
+    story = Story()
+    snapshot = story.node.view.snapshot(story.now)
+    audit = AuditView(sequence=0, anchored_at=None, state=AuditState.INTACT)
+    lines = printed(views.status(snapshot, ABOUT, audit), capsys, monkeypatch, "status")
+    started = views.rfc3339(ABOUT.started_at)
+    assert f"  process       started {started}, boot {ABOUT.boot_id.hex()}" in lines
+    page = (DOCS / "how-to" / "look-into-a-node.md").read_text("utf-8")
+    (sample,) = re.findall(r"^\$ fabgossip status\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    labels = [one.split()[0] for one in lines if re.match(r"  \w", one)]
+    told = [one.split()[0] for one in sample.splitlines() if re.match(r"  \w", one)]
+    assert labels[: len(told)] == told
+    assert len(labels) - len(told) == len(snapshot.problems)

@@ -83,8 +83,10 @@ def test_the_third_change_of_process_within_the_span_is_a_clone() -> None:
     standings = Standings()
     says = [one, other, one, other]
     assert [standings.on_boot(N, boot, START) for boot in says] == [False, False, False, True]
-    assert standings.clones(START) == (N,)
-    assert standings.clones(after(BOOT_CHANGES_SPAN - 1)) == (N,)
+    (clone,) = standings.clones(START)
+    assert (clone.node_id, clone.within, clone.ends_in) == (N, 0, BOOT_CHANGES_SPAN)
+    (clone,) = standings.clones(after(BOOT_CHANGES_SPAN - 1))
+    assert clone.ends_in == 1
     assert standings.clones(after(BOOT_CHANGES_SPAN)) == ()
 
 
