@@ -4,6 +4,7 @@ import argparse
 import difflib
 import os
 from contextlib import closing
+from itertools import groupby
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -327,7 +328,8 @@ def _print_artifact(body: dict[str, object]) -> None:
     print(
         f"{bold(safe(artifact['namespace']))}   {safe(artifact['family'])} {safe(newest['order'])}"
     )
-    print(f"  state    {safe(artifact['state'])}   since {safe(artifact['current_at'])}")
+    since = f"   since {safe(artifact['current_at'])}" if artifact["current_at"] else ""
+    print(f"  state    {safe(artifact['state'])}{since}")
     refused = body["refused"]
     if isinstance(refused, dict):
         print(
@@ -337,6 +339,8 @@ def _print_artifact(body: dict[str, object]) -> None:
     print(f"  content  {safe(artifact['content_hash'])}   {artifact['size']} bytes")
     print(f"  signed   {', '.join(str(key)[:12] for key in keys)}   {signed['threshold']} needed")
     print(f"  newest   {safe(newest['order'])}, heard from {safe(newest['from'])}")
+    if artifact["held"] and newest["came_along"]:
+        print(f"  arrived  with its announcement from {safe(newest['from'])}")
     print(
         f"  times    issued {safe(artifact['issued_at'])}, "
         f"refresh by {safe(artifact['refresh_by'])}, expires {safe(artifact['expires_at'])}"
@@ -355,7 +359,10 @@ def _print_artifact(body: dict[str, object]) -> None:
     chain = body["chain"]
     if isinstance(chain, dict):
         _print_chain(chain)
-    _print_ladder(rows_in(body, "ladder"))
+    ladder = rows_in(body, "ladder")
+    if not ladder:
+        print("  tries    none remembered since the start")
+    _print_ladder(ladder)
 
 
 def _holders(body: dict[str, object]) -> str:
@@ -399,27 +406,47 @@ def _print_want(want: dict[str, object]) -> None:
     if want["source"] is not None:
         words.append(f"{safe(want['source'])} is asked: {safe(want['reason'])}")
     if want["retry_in_ms"] is not None:
-        words.append(f"climbs again in {want['retry_in_ms']} ms, sooner on news")
+        words.append(f"climbs again in {_span(want['retry_in_ms'])}, sooner on news")
     print(f"  want     {'   '.join(words)}")
     for one in rows_in(want, "next"):
         print(f"  next     {safe(one['step'])}   {safe(one['source'])}   {safe(one['reason'])}")
 
 
 def _print_ladder(ladder: list[dict[str, object]]) -> None:
-    rows = [
-        (
-            f"{one['ago_ms']} ms ago",
-            one["step"],
-            one["source"],
-            one["outcome"],
-            f"{one['ms']} ms",
-            one["bytes"],
-            one["reason"],
-        )
-        for one in ladder
-    ]
+    climbs = [list(rows) for _, rows in groupby(ladder, key=lambda one: one["climb"])]
+    rows = [row for climb in climbs for row in _climb_rows(climb)]
     if rows:
         print_table(("LADDER", "STEP", "SOURCE", "OUTCOME", "TOOK", "BYTES", "WHY"), rows)
+
+
+def _climb_rows(climb: list[dict[str, object]]) -> list[tuple[object, ...]]:
+    """The lines of one climb; of one that came to nothing, the steps that had nobody to ask share
+    one, with the try there was if it was the only one."""
+    nobody = [one for one in climb if one["source"] is None]
+    skipped = [one for one in nobody if one["outcome"] == "skipped"]
+    is_over = climb[-1]["step"] == "rung 5"
+    if not is_over or len(skipped) < 2:
+        return [_ladder_row(one) for one in climb]
+    tries = [_ladder_row(one) for one in climb if one["source"] is not None]
+    ago, name = f"{_span(nobody[-1]['ago_ms'])} ago", f"climb {nobody[-1]['climb']}"
+    decided = "".join(f"; {one['step']}: {one['outcome']}" for one in nobody if one not in skipped)
+    if len(tries) == 1:
+        _, _, *middle, reason = tries[0]
+        return [(ago, name, *middle, f"{reason}; no other source{decided}")]
+    words = f"{'no other source' if tries else 'no source at any step'}{decided}"
+    return [*tries, (ago, name, None, "skipped", "", "", words)]
+
+
+def _ladder_row(one: dict[str, object]) -> tuple[object, ...]:
+    return (
+        f"{_span(one['ago_ms'])} ago",
+        one["step"],
+        one["source"],
+        one["outcome"],
+        f"{one['ms']} ms",
+        one["bytes"],
+        one["reason"],
+    )
 
 
 def run_fetch(arguments: argparse.Namespace) -> int:

@@ -129,6 +129,8 @@ class Head:
     """The head before it, while that one's content may still be on the disk."""
     refusal: Refusal | None = None
     """Why today's trust refuses it, while it does."""
+    came_along: bool = False
+    """Whether its content came with its announcement: nobody was asked for it."""
     source: str = ""
     """Node id of who announced it, or how else it came; for `why`."""
 

@@ -128,6 +128,7 @@ class Following:
             return
         head.state = HeadState.BEHIND if is_head else head.state
         if provenance.content is not None:
+            head.came_along |= is_head
             self._store(verified, provenance.content, now)
         elif not is_head or not self._assembling.begin(head, provenance.origin, now):
             self._want(head, verified, provenance.origin, now)

@@ -291,9 +291,17 @@ def checkpoint(kept: KeptCheckpoint) -> dict[str, object]:
     }
 
 
+_TIMES: Final = ("until", "expires_at")
+"""Fields of facts that are wall times."""
+
+
 def event(number: int, at: UnixTime, fact: Record) -> dict[str, object]:
     """One item of `GET /v1/events`."""
-    return {"number": number, "at": rfc3339(at), "event": fact.fact.value, **dict(fact.fields)}
+    fields: dict[str, object] = dict(fact.fields)
+    for name in _TIMES:
+        if isinstance(moment := fields.get(name), int):
+            fields[name] = rfc3339(UnixTime(moment))
+    return {"number": number, "at": rfc3339(at), "event": fact.fact.value, **fields}
 
 
 def peer(driver: Driver, session: Session, now: Now) -> dict[str, object]:
@@ -342,6 +350,7 @@ def why(driver: Driver, head: Head, now: Now) -> dict[str, object]:
         "newest": {
             "order": str(Order(manifest.authority_epoch, manifest.config_version)),
             "from": head.source,
+            "came_along": head.came_along,
         },
         "refused": _refusal(head.refusal),
         "advertised_by": [*holders.by_name, *holders.by_all],

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -12,8 +13,9 @@ from fabgossip.daemon import views
 from fabgossip.daemon.audit import AuditView
 from fabgossip.model.ids import NodeId
 from tests.cli.test_commands import Output, outcome
-from tests.core.story import Story
-from tests.daemon.test_views import climbing, names, of_all, why
+from tests.core.artifacts import routes
+from tests.core.story import Story, announcement
+from tests.daemon.test_views import climbing, names, of_all, table, why
 from tests.docs.pages import DOCS
 from tests.fuzzing.local import ABOUT
 
@@ -85,3 +87,53 @@ def test_status_prints_every_line_of_the_page_that_explains_it_and_no_other(
     told = [one.split()[0] for one in sample.splitlines() if re.match(r"  \w", one)]
     assert labels[: len(told)] == told
     assert len(labels) - len(told) == len(snapshot.problems)
+
+
+def test_a_climb_that_found_nobody_is_one_line(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six rows that say "skipped" hide the one that says why."""
+    story = climbing(endpoints=())
+    assert table(why(story), "want")["state"] == "parked"
+    story.wait(182_088)
+    assert ladder(story, capsys, monkeypatch) == [
+        ["3 min ago", "climb 0", "announcer", "missing", "0 ms", "0",
+         "announced it, place unknown; no other source; rung 5: in use"],
+    ]  # fmt: skip
+    found = climbing(says_all=True)
+    names(found, "third")
+    assert len(ladder(found, capsys, monkeypatch)) == len(
+        cast("list[object]", why(found)["ladder"])
+    )
+
+
+def ladder(story: Story, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The cells of the table of tries."""
+    lines = why_lines(story, capsys, monkeypatch)
+    begin = next(i for i, one in enumerate(lines) if one.startswith("LADDER"))
+    return [re.split(r"  +", one) for one in lines[begin + 1 :]]
+
+
+def test_what_came_with_its_announcement_says_so_and_that_nobody_was_asked(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = Story()
+    link = story.link("n2")
+    story.hear(link, announcement(routes(7))).persisted()
+    before = why_lines(story, capsys, monkeypatch)
+    assert starting(before, "  arrived") == []
+    story.stored(routes(7), None).materialized()
+    lines = why_lines(story, capsys, monkeypatch)
+    assert starting(lines, "  arrived") == ["  arrived  with its announcement from n2"]
+    assert lines[-1] == "  tries    none remembered since the start"
+    story = Story()
+    story.accept(routes(7), story.link("n2"))
+    lines = why_lines(story, capsys, monkeypatch)
+    assert starting(lines, "  arrived") == starting(lines, "  tries") == []
+
+
+def test_a_state_without_a_known_begin_says_nothing_of_one(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (line,) = starting(why_lines(climbing(), capsys, monkeypatch), "  state")
+    assert line == "  state    behind"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import cast
 
-from fabgossip.core.effects import ReceiveContent
+from fabgossip.core.effects import Fact, ReceiveContent, Record
 from fabgossip.core.events import ContentFailed, FetchFailure, LinkId, PeerLost
 from fabgossip.core.events import LostReason as Lost
 from fabgossip.core.node import Node
@@ -15,6 +15,7 @@ from fabgossip.model.messages import Holdings, HoldingsEntry, HoldingsMode
 from fabgossip.model.policy import DegradedPolicy, DegradedRule
 from tests.core.artifacts import EVERYBODY, endpoint, node_snapshot, routes
 from tests.core.story import Story
+from tests.trust import factory
 
 POLICY = DegradedPolicy(
     rules=(DegradedRule(artifact_type=ArtifactType.ROUTE_POLICY_BUNDLE, max_age_s=60),)
@@ -53,14 +54,14 @@ def names(story: Story, name: str) -> None:
     story.hear(story.link(name), Holdings(sequence=1, is_whole=False, entries=(entry,)))
 
 
-def climbing(*, says_all: bool = False) -> Story:
+def climbing(*, says_all: bool = False, endpoints: tuple[str, ...] = ("start", "later")) -> Story:
     """Version 6 is in use; of 7 the announcer has not the bytes, and an endpoint is dialled."""
     story = Story()
     first = story.link("announcer")
     if says_all:
         of_all(story, "announcer", first)
-    snapshot = node_snapshot(endpoints=(endpoint("start"), endpoint("later")), degraded=POLICY)
-    story.accept(snapshot, first).accept(routes(6), first)
+    ends = tuple(endpoint(one) for one in endpoints)
+    story.accept(node_snapshot(endpoints=ends, degraded=POLICY), first).accept(routes(6), first)
     story.announce(routes(7), first).persisted()
     tried = story.only(ReceiveContent)
     failed = ContentFailed(
@@ -113,3 +114,11 @@ def test_after_a_climb_it_says_when_the_next_one_begins_and_what_is_in_use_till_
     assert table(artifact, "last_good")["order"] == "2.6"
     assert table(artifact, "last_good")["allowed"] is True
     assert artifact["state"] == "behind"
+
+
+def test_times_in_events_are_shown_as_all_other_times_are() -> None:
+    """`until=1795763877` tells nobody when a hold ends."""
+    fields = (("until", factory.NOW), ("version", 7))
+    shown = views.event(1, factory.NOW, Record(fact=Fact.HELD_BACK, fields=fields))
+    assert (shown["until"], shown["version"]) == (views.rfc3339(factory.NOW), 7)
+    assert shown["at"] == shown["until"]
