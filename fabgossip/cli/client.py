@@ -1,11 +1,13 @@
 """Asks a daemon's status socket. Standard library only: `status` must answer fast and load
 little."""
 
+import grp
 import http.client
 import json
+import os
 import socket
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,12 +18,20 @@ TIMEOUT_S = 60.0
 ASK_TIMEOUT_S = 10.0
 """For questions about what there is: a daemon that hangs is to be noticed, at any hour."""
 PIECE_BYTES = 256 << 10
+READERS = "fabgossip"
+"""The group the packaged unit runs the daemon in, and so of its socket."""
 
 
 class UnreachableError(ServiceError):
     """No daemon answers on the socket."""
 
     exit_code = 3
+
+
+class ForbiddenError(ServiceError):
+    """The socket, or its folder, does not let this user in: no use to wait, or to start one."""
+
+    exit_code = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +124,8 @@ class StatusClient:
     def _reachable(self) -> Iterator[None]:
         try:
             yield
+        except PermissionError as error:
+            raise ForbiddenError(_forbidden(self._path)) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._connection.close()
             raise UnreachableError(self._unreachable(error)) from error
@@ -127,6 +139,7 @@ class StatusClient:
             )
         return (
             f"no daemon answers on {self._path}: {error}; "
+            "look: systemctl status fabgossip, journalctl -u fabgossip; "
             "start it with: fabgossip run --config FILE, or name its socket with --socket"
         )
 
@@ -135,7 +148,21 @@ class StatusClient:
         self._connection.close()
 
 
+def _forbidden(path: Path) -> str:
+    return (
+        f"you (uid {os.geteuid()}) may not open {path}: be in group {_group_of(path)}, or use sudo"
+    )
+
+
+def _group_of(path: Path) -> str:
+    """Whose the socket is, or the folder that hides it."""
+    for one in (path, path.parent):
+        with suppress(OSError, KeyError):
+            return grp.getgrgid(one.stat().st_gid).gr_name
+    return READERS
+
+
 def ask(path: Path, target: str, timeout_s: float = ASK_TIMEOUT_S) -> Reply:
-    """One `GET` on a connection of its own; raises `UnreachableError`."""
+    """One `GET` on a connection of its own; raises `UnreachableError`, `ForbiddenError`."""
     with closing(StatusClient(path, timeout_s)) as client:
         return client.get(target)

@@ -55,7 +55,7 @@ class Follower:
 
     def next(self) -> Reply:
         """Further events, or none for a while; raises `UnreachableError` where no daemon ever
-        answered, or may not be asked."""
+        answered, `ForbiddenError` where it may not be asked."""
         reply = self._ask()
         if reply.code == 200:
             boot_id, before = reply.body["boot_id"], self._query.get("boot_id")
@@ -75,8 +75,8 @@ class Follower:
             try:
                 target = f"/v1/events?{urlencode(self._query)}".rstrip("?")
                 reply = ask(self._socket, target, REQUEST_S + ANSWER_S)
-            except UnreachableError as error:
-                if not self._query or isinstance(error.__cause__, PermissionError):
+            except UnreachableError:
+                if not self._query:
                     raise
                 if not is_told:
                     say(f"no daemon answers on {self._socket}; waiting for it")

@@ -53,9 +53,9 @@ def run_wait(arguments: argparse.Namespace) -> int:
         query["wait_ms"] = str(max(1, int(1_000 * wait_s)))
         try:
             reply = ask(arguments.socket, f"/v1/wait?{urlencode(query)}", wait_s + ANSWER_S)
-        except UnreachableError as error:
+        except UnreachableError:
             # It may be about to start, or to start again.
-            if left_s <= AGAIN_S or isinstance(error.__cause__, PermissionError):
+            if left_s <= AGAIN_S:
                 raise
             if not is_told:
                 say(f"no daemon answers on {arguments.socket} yet")

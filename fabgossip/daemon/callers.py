@@ -55,6 +55,12 @@ class Callers:
     def __init__(self, own_uid: int, operator_group: str) -> None:
         self._masters = frozenset((ROOT, own_uid)) - {NOBODY}
         self._operator_gid = _group_id(operator_group)
+        self.operators = (
+            "root or the daemon's user"
+            if self._operator_gid is None
+            else f"root, the daemon's user or group {operator_group}"
+        )
+        """Who may operate, in words."""
         self._by_user: dict[int, int] = {}
         self._count = 0
 

@@ -81,9 +81,7 @@ class StatusServer:
             )
         if route.is_operate and not self._callers.may_operate(request.caller):
             self._driver.audit.refused(f"uid:{request.caller.uid}", request.path)
-            raise RefusedError(
-                403, "forbidden", "root, the daemon's user or its operator group only"
-            )
+            raise RefusedError(403, "forbidden", f"refused: {self._callers.operators} only")
         unknown = set(request.query) - set(route.query)
         if unknown:
             raise RefusedError(400, "query", f"unknown query keys: {', '.join(sorted(unknown))}")

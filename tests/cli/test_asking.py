@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from fabgossip.daemon.callers import Callers
 from tests.cli.test_commands import Output, outcome
 from tests.daemon import enrolled
 
@@ -107,6 +108,19 @@ async def test_a_pin_is_made_shown_and_ended_as_typed(tmp_path: Path, capsys: Ou
         assert (code, out.split()[:2]) == (0, ["unpinned", "1"])
         code, out, _ = await typed("artifacts", "pins", *socket)
         assert (code, out.count("\n")) == (0, 1)
+
+
+async def test_an_order_of_who_may_not_operate_is_refused_and_says_who_may(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = enrolled.make(tmp_path)
+    monkeypatch.setattr(Callers, "may_operate", lambda *_: False)
+    async with enrolled.served(folder):
+        code, _, err = await trio.to_thread.run_sync(
+            outcome, capsys, "artifacts", "unpin", "1", "--socket", folder / "status.sock"
+        )
+    said = "fabgossip: refused: root or the daemon's user only"
+    assert (code, err.splitlines()[-1]) == (5, said)
 
 
 async def test_a_full_disk_takes_nothing_but_trust_and_says_so(

@@ -1,6 +1,10 @@
 """The command line: one exit code for each kind of end, one JSON object where it is asked for."""
 
+import errno
+import grp
 import json
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -67,6 +71,7 @@ def test_without_a_daemon_the_code_is_3_and_the_line_says_how_to_start_one(
     assert (code, out) == (3, "")
     assert err.startswith("fabgossip: no daemon answers on ")
     assert "fabgossip run --config FILE" in err
+    assert "systemctl status fabgossip, journalctl -u fabgossip" in err
     assert err.count("\n") == 1
 
 
@@ -114,6 +119,37 @@ def test_every_family_of_errors_has_a_word_of_its_own() -> None:
     found = (one for one in vars(errors).values() if isinstance(one, type))
     words = [one.family for one in found if issubclass(one, errors.FabgossipError)]
     assert len(set(words)) == len(words) == 11
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",),
+        ("wait",),
+        ("events", "--follow"),
+        ("artifacts", "pin", "routes/edge", "--reason", "drill"),
+    ],
+    ids=" ".join,
+)
+def test_who_may_not_open_the_socket_is_refused_and_told_what_lets_in(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """No daemon to start, and nothing to wait for: 5, with the group that is let in."""
+
+    def forbidden(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "connect", forbidden)
+    monkeypatch.setattr(os, "geteuid", lambda: 1_234)
+    path = tmp_path / "status.sock"
+    path.touch()
+    own = grp.getgrgid(path.stat().st_gid).gr_name
+    for group, shown in ((own, path), ("fabgossip", Path("/nowhere/at/all/s"))):
+        code, out, err = outcome(capsys, *command, "--socket", shown)
+        assert (code, out) == (5, "")
+        assert err == (
+            f"fabgossip: you (uid 1234) may not open {shown}: be in group {group}, or use sudo\n"
+        )
 
 
 def test_submit_and_publish_without_a_daemon_are_3_too(

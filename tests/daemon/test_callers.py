@@ -63,6 +63,12 @@ def test_who_stands_for_any_user_of_another_namespace_never_operates() -> None:
     assert not Callers(DAEMON, "no such group here").may_operate(user(1_000))
 
 
+def test_who_may_operate_is_said_with_the_group_that_may() -> None:
+    assert callers().operators == f"root, the daemon's user or group {GROUP.gr_name}"
+    for group in ("", "no such group here"):
+        assert Callers(DAEMON, group).operators == "root or the daemon's user"
+
+
 def test_the_kernel_says_who_connected() -> None:
     one, other = socket.socketpair(socket.AF_UNIX)
     with one, other:
