@@ -103,6 +103,20 @@ class _MisuseError(UsageError):
 class _Parser(argparse.ArgumentParser):
     """Names the nearest word beside one that is none; its subparsers are of its kind."""
 
+    def parse_known_args(  # type: ignore[override]  # of its two ways to be called, ours
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Nothing is left to the parser above, which would show its own usage for it."""
+        found, left = super().parse_known_args(args, namespace)
+        if left:
+            self.error(f"unrecognized arguments: {' '.join(left)}{self._near(left)}")
+        return found, left
+
+    def _near(self, left: list[str]) -> str:
+        name = next((one for one in left if one.startswith("-")), "").partition("=")[0]
+        near = difflib.get_close_matches(name, self._option_string_actions, n=1)
+        return f"; did you mean {near[0]}?" if near else ""
+
     def error(self, message: str) -> NoReturn:
         """Say it, with the usage."""
         found = _CHOICE.search(message)

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Final
@@ -292,7 +292,8 @@ def _text(path: Path) -> tuple[str, PlacedProblem | None]:
             return "", _whole(path, "out_of_range", f"more than {CONFIG_BYTES_MAX} bytes")
         return path.read_text(encoding="utf-8"), None
     except OSError as error:
-        return "", _whole(path, "missing_file", f"cannot be read: {error.strerror}")
+        problem = _whole(path, "missing_file", f"cannot be read: {error.strerror}")
+        return "", replace(problem, suggestion="name the node's own with --config FILE")
     except UnicodeDecodeError:
         return "", _whole(path, "syntax", "is not UTF-8 text")
 

@@ -224,6 +224,26 @@ def test_a_misspelt_command_is_2_and_names_the_nearest(
     assert f"no {command[-1]!r}; did you mean {near!r}?" in err
 
 
+@pytest.mark.parametrize(
+    ("command", "usage", "near"),
+    [
+        (("status", "--scoket", "x"), "status", "--scoket x; did you mean --socket?"),
+        (("artifacts", "pins", "--sokcet=x"), "artifacts pins", "--sokcet=x; did you mean"),
+        (("sim", "run", "resets", "--sed", "4"), "sim run", "--sed 4; did you mean --seed?"),
+        (("status", "n1"), "status", "arguments: n1\n"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_an_option_no_command_has_is_2_with_the_usage_of_that_command(
+    capsys: Output, command: tuple[str, ...], usage: str, near: str
+) -> None:
+    code, out, err = outcome(capsys, *command)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"usage: fabgossip {usage} [-h] [--")
+    assert f"fabgossip {usage}: error: unrecognized arguments: " in err
+    assert near in err
+
+
 def test_a_command_like_no_other_is_2_and_lists_all(capsys: Output) -> None:
     code, _, err = outcome(capsys, "xyzzy")
     assert (code, "choose from" in err, "did you mean" in err) == (2, True, False)
@@ -293,8 +313,12 @@ def test_an_unknown_key_is_78(fabric: Path, tmp_path: Path, capsys: Output, comm
         assert (problem["key"], problem["line"]) == ("storag", 30)
 
 
-def test_a_configuration_that_is_not_there_is_78(tmp_path: Path, capsys: Output) -> None:
-    assert outcome(capsys, "run", "--config", tmp_path / "none.toml")[0] == 78
+@pytest.mark.parametrize("command", ["run", "check-config", "doctor"])
+def test_a_configuration_that_is_not_there_is_78_and_names_the_option(
+    tmp_path: Path, capsys: Output, command: str
+) -> None:
+    code, _, err = outcome(capsys, command, "--config", tmp_path / "none.toml")
+    assert (code, "name the node's own with --config FILE" in err) == (78, True)
 
 
 class Files:
