@@ -7,12 +7,13 @@ from urllib.parse import urlencode
 
 from fabgossip.cli.client import StatusClient, ask
 from fabgossip.cli.output import EXIT_OK, print_json, print_table
-from fabgossip.cli.replies import carried_out, command, rows_in, subject_of
+from fabgossip.cli.replies import carried_out, command, rows_in, say_near, subject_of
 from fabgossip.errors import UsageError
 
 _SPANS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 PIN_DAYS_MAX: Final = 90
 """As the daemon takes it."""
+_LISTED: Final = "fabgossip artifacts pins lists them"
 _SHOWN: Final = ("outcome", "pin", "content_hash", "namespace", "until")
 
 
@@ -36,7 +37,9 @@ def run_pin(arguments: argparse.Namespace) -> int:
     query |= {"reason": arguments.reason, "seconds": str(seconds_of(arguments.span))}
     with closing(StatusClient(arguments.socket)) as client:
         reply = client.post(f"/v1/pins?{urlencode(query)}")
-    return carried_out(reply, _SHOWN, as_json=arguments.json)
+    code = carried_out(reply, _SHOWN, as_json=arguments.json)
+    say_near(reply, arguments, arguments.subject)
+    return code
 
 
 def check_reason(reason: str) -> None:
@@ -58,9 +61,11 @@ def seconds_of(span: str) -> int:
 
 def run_unpin(arguments: argparse.Namespace) -> int:
     """`fabgossip artifacts unpin`."""
+    if not (arguments.pin.isascii() and arguments.pin.isdigit()):
+        raise UsageError(f"{arguments.pin!r}: expected the number of a pin; {_LISTED}")
     with closing(StatusClient(arguments.socket)) as client:
         reply = client.delete(f"/v1/pins?{urlencode({'pin': arguments.pin})}")
-    return carried_out(reply, _SHOWN, as_json=arguments.json)
+    return carried_out(reply, _SHOWN, as_json=arguments.json, unknown=_LISTED)
 
 
 def run_pins(arguments: argparse.Namespace) -> int:

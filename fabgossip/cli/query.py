@@ -1,7 +1,6 @@
 """Commands that ask a running daemon: status, artifacts, peers, why, fetch, submit."""
 
 import argparse
-import difflib
 import os
 from contextlib import closing
 from itertools import groupby
@@ -23,7 +22,16 @@ from fabgossip.cli.output import (
     say,
 )
 from fabgossip.cli.pins import register_pins
-from fabgossip.cli.replies import EXITS, command, refused, rows_in, subject_of, table_in
+from fabgossip.cli.replies import (
+    EXITS,
+    PAGE,
+    command,
+    refused,
+    rows_in,
+    say_near,
+    subject_of,
+    table_in,
+)
 from fabgossip.cli.using import register_use
 from fabgossip.errors import FabgossipError, UsageError
 from fabgossip.model.mode import RISKS
@@ -39,7 +47,6 @@ _NOT_FRESH = (
     "held_back",
 )
 """Counts of `namespaces` shown where there is something to count."""
-PAGE = 1_000
 TIMEOUT_MS_MAX = 600_000
 _ACTIONS = (
     "; ".join(
@@ -279,27 +286,13 @@ def run_why(arguments: argparse.Namespace) -> int:
     reply = ask(arguments.socket, f"/v1/why?{query}")
     if reply.code != 200:
         code = refused(reply, as_json=arguments.json)
-        if reply.code == 404 and not arguments.json:
-            _say_near(arguments.socket, arguments.subject)
+        say_near(reply, arguments, arguments.subject)
         return code
     if arguments.json:
         print_json(reply.body)
     else:
         _print_why(reply.body)
     return EXIT_OK
-
-
-def _say_near(socket: Path, subject: str) -> None:
-    """The nearest of the namespaces this node lists to the caller anyway."""
-    reply = ask(socket, f"/v1/artifacts?{urlencode({'limit': str(PAGE)})}")
-    if reply.code != 200 or "/" not in subject:
-        return
-    names = [str(one["namespace"]) for one in rows_in(reply.body, "items")]
-    if not subject.startswith("platform/"):
-        names = ["/".join(one.split("/")[4:]) for one in names]
-    near = difflib.get_close_matches(subject, names, n=1)
-    if near:
-        say(f"     did you mean {near[0]!r}?")
 
 
 def _print_why(body: dict[str, object]) -> None:
@@ -468,7 +461,9 @@ def run_fetch(arguments: argparse.Namespace) -> int:
     with closing(StatusClient(arguments.socket, timeout_s=arguments.timeout + 10)) as client:
         reply = client.post(f"/v1/fetch?{query}")
     if reply.code != 200:
-        return refused(reply, as_json=arguments.json)
+        code = refused(reply, as_json=arguments.json)
+        say_near(reply, arguments, arguments.subject)
+        return code
     if arguments.json:
         print_json(reply.body)
     else:

@@ -1,11 +1,13 @@
 """What all commands share that ask a daemon: how they begin, and how an answer is taken apart."""
 
 import argparse
+import difflib
 import re
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlencode
 
-from fabgossip.cli.client import Reply
+from fabgossip.cli.client import Reply, ask
 from fabgossip.cli.output import (
     EXIT_FAILURE,
     EXIT_OK,
@@ -27,6 +29,8 @@ EXITS: Final = {
     504: EXIT_TRY_AGAIN,
 }
 """Of a code of HTTP."""
+PAGE = 1_000
+"""Artifacts asked for at once."""
 _WORD_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-:/")
 _UNKNOWN = "fabgossip artifacts lists what this node knows"
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -51,12 +55,7 @@ def command(
 def subject_of(text: str) -> tuple[str, str]:
     """What is asked about, as a parameter of the query; raises `UsageError` where it can be
     nothing: that it is unknown would send a person looking for it."""
-    strange = next((one for one in text if one not in _WORD_CHARACTERS), None)
-    if strange is not None:
-        raise UsageError(
-            f"{text!a}: {strange!a} (U+{ord(strange):04X}) stands in no namespace: "
-            "a-z 0-9 . _ - : /"
-        )
+    _check_characters(text)
     if "/" in text:
         return "namespace", text
     if _HASH.fullmatch(text) is None:
@@ -65,6 +64,25 @@ def subject_of(text: str) -> tuple[str, str]:
             "a content hash"
         )
     return "content_hash", text
+
+
+def namespace_of(text: str) -> str:
+    """The same where only a namespace will do."""
+    _check_characters(text)
+    if _HASH.fullmatch(text) is not None:
+        raise UsageError(f"{text}: is a content hash; expected a namespace, such as routes/edge")
+    if "/" not in text:
+        raise UsageError(f"{text!r}: expected a namespace, such as routes/edge")
+    return text
+
+
+def _check_characters(text: str) -> None:
+    strange = next((one for one in text if one not in _WORD_CHARACTERS), None)
+    if strange is not None:
+        raise UsageError(
+            f"{text!a}: {strange!a} (U+{ord(strange):04X}) stands in no namespace: "
+            "a-z 0-9 . _ - : /"
+        )
 
 
 def refused(reply: Reply, *, as_json: bool, unknown: str = _UNKNOWN) -> int:
@@ -78,6 +96,26 @@ def refused(reply: Reply, *, as_json: bool, unknown: str = _UNKNOWN) -> int:
     return EXITS.get(reply.code, EXIT_FAILURE)
 
 
+def say_near(reply: Reply, arguments: argparse.Namespace, subject: str) -> None:
+    """For people, of a namespace nobody here knows, the nearest this node lists to them anyway."""
+    if reply.code != 404 or arguments.json or "/" not in subject:
+        return
+    listed = ask(arguments.socket, f"/v1/artifacts?{urlencode({'limit': str(PAGE)})}")
+    if listed.code != 200:
+        return
+    names = [str(one["namespace"]) for one in rows_in(listed.body, "items")]
+    if not subject.startswith("platform/"):
+        names = [below_cluster(one) for one in names]
+    near = difflib.get_close_matches(subject, names, n=1)
+    if near and subject not in names:
+        say(f"     did you mean {near[0]!r}?")
+
+
+def below_cluster(namespace: str) -> str:
+    """As `fabric.toml` has it, without `platform/ID/cluster/ID/`."""
+    return "/".join(namespace.split("/")[4:])
+
+
 def table_in(body: dict[str, object], key: str) -> dict[str, object]:
     """The object under a key."""
     value = body[key]
@@ -85,11 +123,13 @@ def table_in(body: dict[str, object], key: str) -> dict[str, object]:
     return value
 
 
-def carried_out(reply: Reply, keys: tuple[str, ...], *, as_json: bool) -> int:
+def carried_out(
+    reply: Reply, keys: tuple[str, ...], *, as_json: bool, unknown: str = _UNKNOWN
+) -> int:
     """Show what became of an order, by these keys of the answer; gives the exit code. What it names
     and nobody knows was named wrongly."""
     if reply.code != 200:
-        code = refused(reply, as_json=as_json)
+        code = refused(reply, as_json=as_json, unknown=unknown)
         return EXIT_USAGE if reply.code == 404 else code
     if as_json:
         print_json(reply.body)

@@ -1,5 +1,6 @@
 """One seed of a scenario: found, run, judged. Whatever becomes of it, it has a result."""
 
+import difflib
 import gc
 import importlib.metadata
 import platform
@@ -26,6 +27,8 @@ from fabgossip.sim.world import NS_PER_MS, NS_PER_S, OutOfTimeError
 from fabgossip.trust.signatures import Ed25519Verifier
 
 LIBRARY: Final = Path("simulations")
+FOLDERS: Final = ("scenarios", "regressions", "campaigns")
+"""Of the library, in which a name is looked for."""
 PROGRESS_S: Final = 0.2
 COLLECT_EVERY: Final = 1_000_000
 VERDICTS_MAX: Final = 65_536
@@ -41,11 +44,14 @@ def find_scenario(name: str) -> Path:
     path = Path(name)
     if path.suffix == ".toml" or path.is_file():
         return path
-    for folder in ("scenarios", "regressions", "campaigns"):
+    for folder in FOLDERS:
         inside = LIBRARY / folder / f"{name}.toml"
         if inside.is_file():
             return inside
-    raise ScenarioError(f"{name}: no file, and no scenario of ./{LIBRARY}; see fabgossip sim list")
+    known = [one.stem for folder in FOLDERS for one in (LIBRARY / folder).glob("*.toml")]
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    meant = f"did you mean {near[0]}?" if near else "see fabgossip sim list"
+    raise ScenarioError(f"{name}: no file, and no scenario of ./{LIBRARY}; {meant}")
 
 
 def read_text(path: Path) -> str:

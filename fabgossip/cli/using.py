@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from fabgossip.cli.client import StatusClient
 from fabgossip.cli.pins import check_reason, seconds_of
-from fabgossip.cli.replies import carried_out, command, subject_of
+from fabgossip.cli.replies import carried_out, command, namespace_of, say_near
 from fabgossip.errors import ModelError, UsageError
 from fabgossip.model.artifact import parse_order
 
@@ -24,9 +24,7 @@ def register_use(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", s
 
 def run_use(arguments: argparse.Namespace) -> int:
     """`fabgossip artifacts use`: what is not known, not kept or for too long is a usage error."""
-    key, namespace = subject_of(arguments.namespace)
-    if key != "namespace":
-        raise UsageError(f"{namespace}: is a content hash; name the namespace local software reads")
+    namespace = namespace_of(arguments.namespace)
     query = {"namespace": namespace}
     if not arguments.release:
         query |= _asked(arguments)
@@ -37,7 +35,9 @@ def run_use(arguments: argparse.Namespace) -> int:
         reply = client.delete(path) if arguments.release else client.post(path)
     keys = ("outcome", "namespace", "order")
     shown = keys if arguments.release else (*keys, "until")
-    return carried_out(reply, shown, as_json=arguments.json)
+    code = carried_out(reply, shown, as_json=arguments.json)
+    say_near(reply, arguments, namespace)
+    return code
 
 
 def _asked(arguments: argparse.Namespace) -> dict[str, str]:

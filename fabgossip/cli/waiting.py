@@ -15,7 +15,7 @@ from fabgossip.cli.output import (
     safe,
     say,
 )
-from fabgossip.cli.replies import command, refused, rows_in, subject_of
+from fabgossip.cli.replies import command, namespace_of, refused, rows_in, say_near
 from fabgossip.errors import UsageError
 
 REQUEST_S: Final = 20.0
@@ -65,7 +65,7 @@ def run_wait(arguments: argparse.Namespace) -> int:
         if reply.code == 503 and left_s > AGAIN_S:
             time.sleep(AGAIN_S)
         elif reply.code != 200 or reply.body["arrival"] != "not_yet" or not left_s:
-            return _print(reply, as_json=arguments.json)
+            return _print(reply, arguments)
 
 
 def _query(arguments: argparse.Namespace) -> dict[str, str]:
@@ -76,36 +76,41 @@ def _query(arguments: argparse.Namespace) -> dict[str, str]:
         if arguments.min_version is not None:
             raise UsageError("--min-version: name the namespace it is a version of")
         return {}
-    key, value = subject_of(arguments.namespace)
-    if key != "namespace":
-        raise UsageError(f"{value}: is a content hash; wait for a namespace")
-    query = {key: value, "usable": str(int(arguments.usable))}
+    namespace = namespace_of(arguments.namespace)
+    query = {"namespace": namespace, "usable": str(int(arguments.usable))}
     if arguments.min_version is not None:
         query["min_version"] = arguments.min_version
     return query
 
 
-def _print(reply: Reply, *, as_json: bool) -> int:
+def _print(reply: Reply, arguments: argparse.Namespace) -> int:
     if reply.code != 200:
-        refused(reply, as_json=as_json)
+        refused(reply, as_json=arguments.json)
         return EXIT_USAGE if reply.code == 400 else EXIT_TRY_AGAIN
     body, arrival = reply.body, reply.body["arrival"]
-    if as_json:
+    if arguments.json:
         print_json(body)
     elif arrival == "reached":
         print(f"{body['namespaces']} in use")
     else:
-        _print_missing(body)
+        _print_missing(body, arguments)
     if arrival == "reached":
         return EXIT_OK
     return EXIT_REFUSED if arrival == "gone" else EXIT_TRY_AGAIN
 
 
-def _print_missing(body: dict[str, object]) -> None:
+def _print_missing(body: dict[str, object], arguments: argparse.Namespace) -> None:
     if not body["namespaces"]:
         say("nothing that this node uses has come here; fabgossip status says why")
         return
     say(f"{body['missing']} of {body['namespaces']} not usable")
     for item in rows_in(body, "items"):
         say(f"  {safe(item['namespace'])}  {safe(item['reason'])}")
+    # `why` knows of nothing that was never announced here.
+    if arguments.namespace is not None:
+        reply = ask(arguments.socket, f"/v1/why?{urlencode({'namespace': arguments.namespace})}")
+        if reply.code == 404:
+            say("nothing of that name was announced here; fabgossip artifacts lists what was")
+            say_near(reply, arguments, arguments.namespace)
+            return
     say("fabgossip why NAMESPACE says what was tried")

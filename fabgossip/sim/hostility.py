@@ -47,7 +47,7 @@ def read_hostility(path: str, group: GroupTable, problems: Problems) -> Hostilit
             )
         return None
     if group.adversary not in SCRIPTS:
-        problems.add(f"{path}.adversary", f"{group.adversary!r} is none of {', '.join(SCRIPTS)}")
+        problems.add_unknown(f"{path}.adversary", group.adversary, SCRIPTS)
     if group.papers not in PAPERS:
         problems.add(f"{path}.papers", f"{group.papers!r} is none of {', '.join(PAPERS)}")
     every_ns = problems.read(f"{path}.with.every", parse_duration, group.with_.every, 1)

@@ -33,7 +33,7 @@ def read_nemesis(
     """A nemesis of the file, in a topology and a faults phase from then to then."""
     nodes, phase = where
     if table.kind not in KINDS:
-        problems.add(f"{path}.kind", f"{table.kind!r} is none of {', '.join(KINDS)}")
+        problems.add_unknown(f"{path}.kind", table.kind, KINDS)
     else:
         _check_given(path, table, problems)
     sides = _sides(path, table, nodes, problems) if table.kind == "cut" else None

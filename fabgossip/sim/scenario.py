@@ -303,7 +303,7 @@ def _expectation(
     path: str, one: ExpectTable, table: ScenarioTable, problems: Problems
 ) -> Expectation:
     if one.measure not in MEASURES:
-        problems.add(f"{path}.measure", f"{one.measure!r} is none of {', '.join(MEASURES)}")
+        problems.add_unknown(f"{path}.measure", one.measure, MEASURES)
     if one.of and one.of not in {each.name for each in table.publication}:
         problems.add(f"{path}.of", f"{one.of!r} is no publication")
     if all(each is None for each in (one.max, one.min, one.equals)):
@@ -457,10 +457,9 @@ def _link(path: str, link: LinkTable, problems: Problems) -> LinkRule:
 def _publication(
     path: str, one: PublicationTable, end_ns: int, table: ScenarioTable, problems: Problems
 ) -> Publication:
-    known = ", ".join(kind.value for kind in PUBLISHED_TYPES)
     kind = next((each for each in PUBLISHED_TYPES if each.value == one.type), None)
     if kind is None:
-        problems.add(f"{path}.type", f"{one.type!r} is none of {known}")
+        problems.add_unknown(f"{path}.type", one.type, [each.value for each in PUBLISHED_TYPES])
         kind = ArtifactType.ROUTE_POLICY_BUNDLE
     else:
         namespace = problems.read(
@@ -527,7 +526,7 @@ def _act(
     named = {each.name: each.namespace for each in publications}
     kinds = NODE_ACTS + PUBLICATION_ACTS + LOCAL_ACTS + ROLE_ACTS + CLUSTER_ACTS
     if one.kind not in kinds:
-        problems.add(f"{path}.kind", f"{one.kind!r} is none of {', '.join(kinds)}")
+        problems.add_unknown(f"{path}.kind", one.kind, kinds)
     if one.node and one.node not in {node.node_id for node in nodes}:
         problems.add(f"{path}.node", f"{one.node!r} is no node of the topology")
     if one.publication and one.publication not in named:

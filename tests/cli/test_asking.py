@@ -53,6 +53,28 @@ async def test_what_a_person_types_and_reads(tmp_path: Path, capsys: Output) -> 
         assert "fabgossip artifacts lists" in err
         assert err.splitlines()[-1] == "     did you mean 'routes/edge'?"
         assert "did you mean" not in (await typed("why", "qos/gold", *socket))[2]
+        because = ("--reason", "a drill")
+        unknown: tuple[tuple[tuple[str, ...], int], ...] = (
+            (("fetch", "routes/egde"), 1),
+            (("artifacts", "pin", "routes/egde", *because), 2),
+            (("artifacts", "use", "routes/egde", "--version", "1.1", *because), 2),
+            (("artifacts", "use", "routes/egde", "--release"), 2),
+            (("wait", "routes/egde", "--timeout", "0"), 75),
+        )
+        for asked, expected in unknown:
+            code, out, err = await typed(*asked, *socket)
+            assert (code, out) == (expected, ""), asked
+            assert err.splitlines()[-1] == "     did you mean 'routes/edge'?", asked
+            assert "fabgossip why" not in err, asked
+        # What is known by its name was not misspelt.
+        code, _, err = await typed(
+            "artifacts", "use", "routes/edge", "--version", "1.9", *because, *socket
+        )
+        assert (code, "did you mean" in err) == (2, False)
+        code, _, err = await typed(
+            "wait", "routes/edge", "--min-version", "1.9", "--timeout", "0", *socket
+        )
+        assert (code, err.splitlines()[-1]) == (75, "fabgossip why NAMESPACE says what was tried")
         far = FULL.replace("edge", "egde")
         assert f"did you mean {FULL!r}?" in (await typed("why", far, *socket))[2]
         # What makes no sense is 2, not "failed".
@@ -102,6 +124,10 @@ async def test_a_pin_is_made_shown_and_ended_as_typed(tmp_path: Path, capsys: Ou
         for span in ("91d", "0m"):
             said = (await typed(*pin, "routes/edge", "--for", span))[2]
             assert f"--for {span}: expected 1s to 90d" in said
+        code, _, err = await typed("artifacts", "unpin", *socket, "7")
+        assert err.splitlines()[-1] == "     fabgossip artifacts pins lists them"
+        code, _, err = await typed("artifacts", "unpin", *socket, "routes/edge")
+        assert "expected the number of a pin; fabgossip artifacts pins lists" in err
         bell = ("artifacts", "pin", *socket, "--reason", "a\x07", "routes/edge")
         assert "--reason: expected words" in (await typed(*bell))[2]
         code, out, _ = await typed("artifacts", "unpin", *socket, "1")

@@ -268,6 +268,15 @@ def test_what_can_name_nothing_is_2_and_says_what_could(
     assert (code, out, words in err) == (2, "", True), err
 
 
+@pytest.mark.parametrize("words", [("artifacts", "use", "nope", "--release"), ("wait", "nope")])
+def test_where_only_a_namespace_will_do_no_hash_is_spoken_of(
+    capsys: Output, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    code, _, err = outcome(capsys, *words, "--socket", tmp_path / "none")
+    said = "fabgossip: 'nope': expected a namespace, such as routes/edge\n"
+    assert (code, err) == (2, said)
+
+
 def test_a_folder_for_a_socket_is_2_and_says_so(tmp_path: Path, capsys: Output) -> None:
     code, _, err = outcome(capsys, "status", "--socket", tmp_path)
     assert (code, f"--socket {tmp_path}: is a folder" in err) == (2, True)

@@ -87,6 +87,24 @@ def test_a_bad_scenario_and_a_bad_argument_have_codes_of_their_own(
     assert "no-such-scenario" in capsys.readouterr().err
 
 
+def test_a_misspelt_scenario_or_kind_is_told_with_the_nearest(
+    small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = small.read_text()
+    row = '{ name = "a", kind = "%s", at = "11s", for = "1s" }'
+    for line, said in (
+        (f"nemesis = [{row % 'rest'}]", "nemesis[0].kind: 'rest' is none of cut, "),
+        (f"nemesis = [{row % 'pauze'}]", '; did you mean "pause"?'),
+        ('act = [{ kind = "restrat", at = "11s", node = "far-0" }]', '; did you mean "restart"?'),
+    ):
+        small.write_text(f"{line}\n{text}")
+        assert run(["sim", "run", str(small)]) == 78
+        assert said in capsys.readouterr().err
+    monkeypatch.chdir(CHECKOUT)
+    assert run(["sim", "run", "reset"]) == 78
+    assert "no scenario of ./simulations; did you mean resets?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("verb", ["sweep", "report"])
 def test_a_gate_needs_a_baseline(small: Path, verb: str) -> None:
     assert run(["sim", verb, str(small), "--gate"]) == 2

@@ -59,6 +59,7 @@ def test_what_does_not_come_in_time_is_named_with_the_reason(four: Fabric) -> No
     done = wait(node, "routes/none", "--timeout", "0.1")
     assert done.returncode == NOT_YET
     assert "no artifact that this node uses has come here" in done.stderr
+    assert "fabgossip why" not in done.stderr
     late = wait(node, "routes/edge", "--min-version", "1.999", "--timeout", "0.1")
     assert (late.returncode, late.stdout) == (NOT_YET, "")
     assert "1.999 is waited for" in late.stderr
@@ -70,7 +71,7 @@ def test_what_does_not_come_in_time_is_named_with_the_reason(four: Fabric) -> No
         (("routes/edge", "--min-version", "seven"), "expected EPOCH.VERSION"),
         (("--min-version", "1.7"), "name the namespace"),
         (("routes/edge", "--timeout", "-1"), "expected 0 to"),
-        (("ab" * 32,), "wait for a namespace"),
+        (("ab" * 32,), "is a content hash; expected a namespace"),
     ],
 )
 def test_what_nobody_can_wait_for_is_wrong_usage(
