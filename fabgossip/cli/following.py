@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 from urllib.parse import urlencode
 
+from fabgossip.cli.arguments import at_least_one
 from fabgossip.cli.client import Reply, UnreachableError, ask
 from fabgossip.cli.output import EXIT_OK, print_json, safe, say
-from fabgossip.cli.replies import command, refused, rows_in
+from fabgossip.cli.replies import below_cluster, command, namespace_of, refused, rows_in
 from fabgossip.cli.waiting import AGAIN_S, ANSWER_S, REQUEST_S
 
 
@@ -18,28 +19,35 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", so
     events.add_argument(
         "--follow", action="store_true", help="and all that follows, across restarts, until Ctrl-C"
     )
+    events.add_argument("--namespace", help="only what is about this one")
+    events.add_argument("--last", type=at_least_one, metavar="N", help="only the last N of those")
 
 
 def run_events(arguments: argparse.Namespace) -> int:
     """`fabgossip events`: with `--follow --json` an object a line."""
+    if arguments.namespace is not None:
+        namespace_of(arguments.namespace)
     if arguments.follow:
-        return _follow(arguments.socket, as_json=arguments.json)
+        return _follow(arguments)
     reply = ask(arguments.socket, "/v1/events")
+    rows = _last(_about(arguments.namespace, reply), arguments.last)
     if arguments.json:
-        print_json(reply.body)
+        print_json(reply.body | {"items": rows})
     else:
-        _print(reply, as_json=False)
+        _print(rows, as_json=False)
     return EXIT_OK
 
 
-def _follow(socket: Path, *, as_json: bool) -> int:
+def _follow(arguments: argparse.Namespace) -> int:
     """Until somebody ends it; what is not kept any more is said."""
-    follower = Follower(socket)
+    follower = Follower(arguments.socket)
+    last: int | None = arguments.last
     try:
         while (reply := follower.next()).code == 200:
             if reply.body["missed"]:
                 say(f"{reply.body['missed']} events are not kept any more")
-            _print(reply, as_json=as_json)
+            _print(_last(_about(arguments.namespace, reply), last), as_json=arguments.json)
+            last = None
     except KeyboardInterrupt:
         return EXIT_OK
     return refused(reply, as_json=False)  # standard output is for events
@@ -87,8 +95,21 @@ class Follower:
             time.sleep(AGAIN_S)
 
 
-def _print(reply: Reply, *, as_json: bool) -> None:
-    for one in rows_in(reply.body, "items"):
+def _about(namespace: str | None, reply: Reply) -> list[dict[str, object]]:
+    """The events about a namespace, in full or as in `fabric.toml`; without one, all."""
+    rows = rows_in(reply.body, "items")
+    if namespace is None:
+        return rows
+    named = [(one, str(one.get("namespace", ""))) for one in rows]
+    return [one for one, name in named if namespace in (name, below_cluster(name))]
+
+
+def _last(rows: list[dict[str, object]], count: int | None) -> list[dict[str, object]]:
+    return rows if count is None else rows[-count:]
+
+
+def _print(rows: list[dict[str, object]], *, as_json: bool) -> None:
+    for one in rows:
         if as_json:
             print(json.dumps(one), flush=True)
             continue

@@ -1,5 +1,6 @@
 """`fabgossip events --follow` goes on from where it was, whatever becomes of the daemon."""
 
+import json
 import time
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -9,6 +10,7 @@ import pytest
 from fabgossip.cli import following
 from fabgossip.cli.client import ForbiddenError, Reply, UnreachableError
 from fabgossip.cli.following import Follower
+from fabgossip.cli.main import run
 
 SOCKET = Path("s")
 OLD, NEW = "aa", "bb"
@@ -31,7 +33,7 @@ class Daemon:
         monkeypatch.setattr(following, "ask", self.ask)
         monkeypatch.setattr(time, "sleep", lambda _: None)
 
-    def ask(self, _: Path, target: str, __: float) -> Reply:
+    def ask(self, _: Path, target: str, __: float = 0.0) -> Reply:
         self.asked.append(parse_qs(urlsplit(target).query))
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
@@ -73,6 +75,57 @@ def test_a_restart_is_said_and_the_new_process_followed(
     follower.next()
     assert (daemon.asked[-1]["after"], daemon.asked[-1]["boot_id"]) == (["2"], [NEW])
     assert capsys.readouterr().err == ""
+
+
+def about(number: int, name: str) -> dict[str, object]:
+    return {"number": number, "at": "now", "event": "artifact_current", "namespace": name}
+
+
+EDGE = "platform/p1/cluster/c1/routes/edge"
+
+
+@pytest.mark.parametrize(
+    ("options", "numbers"),
+    [
+        ((), [1, 2, 3, 4]),
+        (("--namespace", "routes/edge"), [1, 3]),
+        (("--namespace", EDGE), [1, 3]),
+        (("--namespace", "edge/routes"), []),
+        (("--last", "3"), [2, 3, 4]),
+        (("--last", "9"), [1, 2, 3, 4]),
+        (("--namespace", "routes/edge", "--last", "1"), [3]),
+    ],
+    ids=str,
+)
+def test_events_can_be_those_about_one_namespace_and_the_last_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    numbers: list[int],
+) -> None:
+    lately = [about(1, EDGE), about(2, EDGE + "s"), about(3, EDGE), {"number": 4, "event": "x"}]
+    found = told(OLD, 4)
+    Daemon(monkeypatch, Reply(200, found.body | {"items": lately}))
+    assert run(["events", "--json", *options]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert [one["number"] for one in body["items"]] == numbers
+    assert (body["next"], body["boot_id"]) == (4, OLD)
+
+
+def test_who_follows_a_namespace_hears_all_that_follows_about_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, then = (
+        Reply(200, told(OLD, last).body | {"items": items})
+        for last, items in (
+            (2, [about(1, EDGE), about(2, EDGE)]),
+            (5, [about(3, EDGE), about(4, "other"), about(5, EDGE)]),
+        )
+    )
+    Daemon(monkeypatch, first, then, ForbiddenError("over"))
+    run(["events", "--json", "--follow", "--namespace", "routes/edge", "--last", "1"])
+    lines = [json.loads(one) for one in capsys.readouterr().out.splitlines()]
+    assert [one["number"] for one in lines if "number" in one] == [2, 3, 5]
 
 
 def test_whoever_never_answered_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
