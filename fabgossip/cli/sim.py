@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from fabgossip.cli.arguments import at_least_one
 from fabgossip.cli.sim_hash_seed import restart
 
 WALL_LIMIT_S: Final = 120
@@ -115,9 +116,11 @@ def _add_many(sweep: argparse.ArgumentParser, nargs: str = "+") -> None:
     """The arguments of whatever runs many seeds."""
     sweep.add_argument("scenario", nargs=nargs, help="files or names below ./simulations")
     sweep.add_argument("--seeds", metavar="SEEDS", help="7, 1,3,9 or 1..1000 (the scenario's own)")
-    sweep.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (cores)")
+    sweep.add_argument(
+        "--jobs", type=at_least_one, default=os.cpu_count() or 1, help="processes (cores)"
+    )
     sweep.add_argument("--resume", action="store_true", help="skip what DIR/sweep.jsonl has")
-    sweep.add_argument("--stop-after", type=int, metavar="N", help="stop after N failures")
+    sweep.add_argument("--stop-after", type=at_least_one, metavar="N", help="stop after N failures")
     limit = f"seconds a seed may take ({WALL_LIMIT_S}, or a campaign's own)"
     sweep.add_argument("--wall-limit", type=int, metavar="S", help=limit)
     sweep.add_argument("--out", type=Path, metavar="DIR",
@@ -139,7 +142,9 @@ def _add_replay(verbs: _Verbs) -> None:
 
 def _add_report(verbs: _Verbs) -> None:
     found = verbs.add_parser("report", help="compare results with baselines, or write those")
-    found.add_argument("results", type=Path, nargs="+", help="sweep.jsonl files")
+    found.add_argument(
+        "results", type=Path, nargs="+", help="sweep.jsonl files, or folders with one"
+    )
     found.add_argument("--baseline", type=Path, metavar="DIR", help="compare with what is there")
     found.add_argument("--write-baseline", type=Path, metavar="DIR", help="write what was found")
     found.add_argument("--gate", action="store_true", help="worse than the baseline fails")

@@ -5,8 +5,10 @@ import gc
 import importlib.metadata
 import platform
 import resource
+import shlex
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias, cast
@@ -52,6 +54,14 @@ def find_scenario(name: str) -> Path:
     near = difflib.get_close_matches(name, sorted(known), n=1)
     meant = f"did you mean {near[0]}?" if near else "see fabgossip sim list"
     raise ScenarioError(f"{name}: no file, and no scenario of ./{LIBRARY}; {meant}")
+
+
+def typed_name(file: str) -> str:
+    """What to type for a scenario of this file: its name in the library, else the file."""
+    with suppress(ScenarioError):
+        if find_scenario(Path(file).stem) == Path(file):
+            return Path(file).stem
+    return shlex.quote(file)
 
 
 def read_text(path: Path) -> str:

@@ -23,6 +23,7 @@ from fabgossip.cli.sim_seed import (
     read_text,
     result_of,
     run_seed,
+    typed_name,
 )
 from fabgossip.cli.sim_twin import compare, end_with_twins
 from fabgossip.cli.sim_verdict import (
@@ -45,6 +46,7 @@ from fabgossip.sim.sweep import (
     Log,
     Result,
     idle_nemeses,
+    kept,
     left_of,
     parse_seeds,
     run_all,
@@ -64,6 +66,7 @@ AGAIN: Final = "sim run {scenario} --seed {seed}"
 NO_BASELINE: Final = "no baseline"
 TELL_EVERY_S: Final = 30.0
 TELL_EVERY_TERMINAL_S: Final = 0.5
+RESULTS: Final = "sweep.jsonl"
 Work = Callable[[Job, int, Path], Result]
 
 
@@ -90,6 +93,18 @@ class Kind:
     """What runs one seed alone."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How a sweep went, beside its results."""
+
+    planned: int
+    """Seeds there are; not all have a result where enough had failed."""
+    resumed: int = 0
+    """Seeds that had a result before."""
+    results: Path | None = None
+    """Where they are kept."""
+
+
 def run_sweep(arguments: argparse.Namespace) -> int:
     """`fabgossip sim sweep`."""
     return sweep(arguments, Kind(plan_of, work_seed, AGAIN))
@@ -111,23 +126,22 @@ def sweep(arguments: argparse.Namespace, kind: Kind) -> int:
     """Run many seeds; gives the exit code."""
     if arguments.gate and arguments.baseline is None:
         raise UsageError("--gate needs --baseline")
+    out: Path | None = arguments.out
+    if arguments.resume and out is None:
+        raise UsageError("--resume needs --out")
     plan = kind.plan(arguments)
     jobs = plan.jobs
-    out: Path | None = arguments.out
-    log = None if out is None else Log(out / "sweep.jsonl")
     done: list[Result] = []
+    log = None if out is None else Log(out / RESULTS)
     if out is not None and log is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        done = log.read() if arguments.resume else []
-        if not arguments.resume:
-            (out / "sweep.jsonl").unlink(missing_ok=True)
-    elif arguments.resume:
-        raise UsageError("--resume needs --out")
+        _prepare(out, is_resumed=arguments.resume)
+        done = log.read()
     left = left_of(jobs, done)
     wanted = {job.key for job in jobs}
     done = [one for one in done if tuple(cast("list[object]", one["key"])) in wanted]
+    resumed = len(done)
     progress = _Progress()
-    processes = max(1, arguments.jobs)
+    processes: int = arguments.jobs
     tasks = Tasks(
         kind.work, arguments.wall_limit or plan.limit_s, out or Path(),
         twins_of(jobs, arguments.twin_share),
@@ -144,7 +158,7 @@ def sweep(arguments: argparse.Namespace, kind: Kind) -> int:
                 log.append(job, result)
             if plan.is_campaign and arguments.json:
                 print(json.dumps(result), flush=True)
-            done.append(result)
+            done.append(kept(job, result))
             failures += result["exit_code"] != EXIT_OK
             progress.show(len(left), failures)
             if arguments.stop_after is not None and failures >= arguments.stop_after:
@@ -152,8 +166,23 @@ def sweep(arguments: argparse.Namespace, kind: Kind) -> int:
     finally:
         progress.end()
         _leave()
-    hashes = {job.scenario: job.scenario_hash for job in jobs}
-    return _conclude(done, arguments, hashes, kind.again)
+    course = Course(
+        planned=len(jobs),
+        resumed=resumed,
+        results=None if out is None else out / RESULTS,
+    )
+    return _conclude(done, arguments, kind.again, course)
+
+
+def _prepare(out: Path, *, is_resumed: bool) -> None:
+    """A place for results, empty unless they are to be gone on with; raises `UsageError`."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not is_resumed:
+            (out / RESULTS).unlink(missing_ok=True)
+        (out / RESULTS).touch()
+    except OSError as error:
+        raise UsageError(f"--out {out}: {error.strerror}") from error
 
 
 def seeds_of(arguments: argparse.Namespace) -> tuple[int, ...]:
@@ -241,10 +270,10 @@ def _given_up(job: Job) -> Result:
     return unfinished(Path(job.scenario).stem, job.seed, error)
 
 
-def _conclude(
-    done: list[Result], arguments: argparse.Namespace, hashes: dict[str, str], again: str
-) -> int:
+def _conclude(done: list[Result], arguments: argparse.Namespace, again: str, course: Course) -> int:
     body = summary(done)
+    cast("Result", body["run"]).update(planned=course.planned, resumed=course.resumed)
+    body["results"] = None if course.results is None else str(course.results)
     codes = {int(str(one["exit_code"])) for one in done} - {EXIT_OK}
     idle = idle_nemeses(done)
     body["idle_nemeses"] = idle
@@ -252,9 +281,7 @@ def _conclude(
         codes.add(EXIT_COVERAGE)
     rows: list[Result] = []
     if arguments.baseline is not None:
-        rows = _compare(
-            done, arguments.baseline, {Path(name).stem: hashes[name] for name in hashes}
-        )
+        rows = _compare(done, arguments.baseline)
         body["baseline"] = rows
         if arguments.gate and any(one["verdict"] in ("worse", NO_BASELINE) for one in rows):
             codes.add(EXIT_LIVENESS)
@@ -267,26 +294,50 @@ def _conclude(
     return code
 
 
-def _compare(done: list[Result], folder: Path, hashes: dict[str, str]) -> list[Result]:
+def _compare(done: list[Result], folder: Path) -> list[Result]:
     rows: list[Result] = []
-    for name in sorted({str(one["scenario"]) for one in done}):
+    for name, (text, own) in _newest(done).items():
         path = folder / f"{name}.json"
         if not path.exists():
             rows.append({"scenario": name, "measure": "", "verdict": NO_BASELINE})
             continue
-        old = read_baseline(path, hashes[name])
-        own = [one for one in done if one["scenario"] == name]
-        rows += [{"scenario": name, **row} for row in compared(old, own)]
+        rows += [{"scenario": name, **row} for row in compared(read_baseline(path, text), own)]
     return rows
+
+
+def _newest(done: list[Result]) -> dict[str, tuple[str, list[Result]]]:
+    """By scenario the hash of its text as it was run last, and the results of that: a file that is
+    gone on with may have those of older texts."""
+    hashes = {str(one["scenario"]): _text_of(one) for one in done}
+    return {
+        name: (
+            hashes[name],
+            [one for one in done if (one["scenario"], _text_of(one)) == (name, hashes[name])],
+        )
+        for name in sorted(hashes)
+    }
+
+
+def _text_of(one: Result) -> str:
+    return str(cast("list[object]", one["key"])[0])
 
 
 def _print_summary(body: Result, rows: list[Result], again: str) -> None:
     run = cast("Result", body["run"])
     print(f"{run['seeds']} seeds, {run['failed']} failed, {run['events']} events")
+    if run["planned"] != run["seeds"]:
+        print(f"  stopped early: {run['seeds']} of {run['planned']} seeds")
+    if run["resumed"]:
+        print(f"  {run['resumed']} of them were done before")
+    if body["results"] is not None:
+        print(f"  results in {body['results']}")
     for one in cast("list[Result]", body["failures"]):
-        print(f"  {one['signature']}: {one['count']} times, first with seed {one['first_seed']}")
+        seeds = f"first with seed {one['first_seed']}"
+        if one["fastest_seed"] != one["first_seed"]:
+            seeds += f", fastest with seed {one['fastest_seed']}"
+        print(f"  {one['signature']}: {one['count']} times, {seeds}")
         print(f"    {one['detail']}")
-        command = again.format(scenario=one["scenario"], seed=one["fastest_seed"])
+        command = again.format(scenario=typed_name(str(one["file"])), seed=one["fastest_seed"])
         changes = "".join(f" --set '{change}'" for change in cast("list[str]", one["set"]))
         print(f"    fabgossip {command}{changes}")
         if one["replay"]:
@@ -312,23 +363,27 @@ def run_report(arguments: argparse.Namespace) -> int:
     """`fabgossip sim report`."""
     if arguments.gate and arguments.baseline is None:
         raise UsageError("--gate needs --baseline")
-    done = [one for path in arguments.results for one in Log(path).read()]
+    paths = [path / RESULTS if path.is_dir() else path for path in arguments.results]
+    done = [one for path in paths for one in Log(path).read()]
     if not done:
-        raise ScenarioError("no results in these files")
+        raise ScenarioError(f"no results in {', '.join(map(str, paths))}")
     if arguments.write_baseline is not None and any(one.get("set") for one in done):
         raise ScenarioError("results of a scenario with values set are no baseline of it")
-    names = sorted({str(one["scenario"]) for one in done})
-    hashes = {name: scenario_hash(find_scenario(name)) for name in names}
     if arguments.write_baseline is not None:
-        folder: Path = arguments.write_baseline
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            own = [one for one in done if one["scenario"] == name]
-            body = baseline_of(own, hashes[name], code_hash())
-            text = json.dumps(body, indent=1, sort_keys=True) + "\n"
-            (folder / f"{name}.json").write_text(text, encoding="utf-8")
-            say(f"wrote {folder / f'{name}.json'}")
-    return _conclude(done, arguments, hashes, AGAIN)
+        try:
+            _write_baselines(arguments.write_baseline, done)
+        except OSError as error:
+            raise UsageError(f"--write-baseline {error.filename}: {error.strerror}") from error
+    return _conclude(done, arguments, AGAIN, Course(planned=len(done)))
+
+
+def _write_baselines(folder: Path, done: list[Result]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (scenario_text, own) in _newest(done).items():
+        body = baseline_of(own, scenario_text, code_hash())
+        text = json.dumps(body, indent=1, sort_keys=True) + "\n"
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+        say(f"wrote {folder / f'{name}.json'}")
 
 
 class _Progress:

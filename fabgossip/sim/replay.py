@@ -53,10 +53,12 @@ def read_replay(path: Path) -> Replay:
     """The replay of a file; raises `ScenarioError`."""
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ScenarioError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ScenarioError(f"{path}: {error.strerror}") from error
+    except ValueError:
+        body = None
     if not isinstance(body, dict) or body.get("kind") != "sim-replay":
-        raise ScenarioError(f"{path}: kind: not a replay file")
+        raise ScenarioError(f"{path}: kind: not a replay file; a scenario is run by sim run")
     kinds = {"scenario": str, "changes": list, "seed": int, "until_ns": int, "plan": list,
              "code_hash": str, "hash_seed": int | None, "versions": dict, "trace_hash": str,
              "checkpoints": list, "checker": str, "signature": str, "at_ns": int}  # fmt: skip

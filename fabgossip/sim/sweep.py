@@ -76,20 +76,34 @@ class Log:
         """All whole lines; a torn last one is taken off the file."""
         if not self._path.exists():
             return []
-        data = self._path.read_bytes()
+        try:
+            data = self._path.read_bytes()
+        except OSError as error:
+            raise ScenarioError(f"{self._path}: {error.strerror}") from error
         whole = data[: data.rfind(b"\n") + 1]
+        rows = [self._result(line) for line in whole.splitlines()]
         if whole != data:
             self._path.write_bytes(whole)
+        return rows
+
+    def _result(self, line: bytes) -> Result:
         try:
-            return [json.loads(line) for line in whole.splitlines()]
+            row = json.loads(line)
         except ValueError as error:
             raise ScenarioError(f"{self._path}: a line that is no result: {error}") from error
+        if not isinstance(row, dict) or not row.keys() >= {"key", "file", "scenario", "seed"}:
+            raise ScenarioError(f"{self._path}: a line that is no result of a sweep")
+        return row
 
     def append(self, job: Job, result: Result) -> None:
         """One more."""
-        line = {"key": list(job.key), **result}
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(kept(job, result)) + "\n")
+
+
+def kept(job: Job, result: Result) -> Result:
+    """A result with what it belongs to: wherever the scenario lies, it can be run again."""
+    return {"key": list(job.key), "file": job.scenario, **result}
 
 
 def left_of(jobs: Iterable[Job], done: list[Result]) -> list[Job]:
@@ -221,6 +235,7 @@ def _failure(signature: str, rows: list[Result]) -> Result:
         "detail": cast("Result", fastest["failure"]).get("detail"),
         "count": len(rows),
         "scenario": fastest["scenario"],
+        "file": fastest["file"],
         "set": fastest.get("set", []),
         "first_seed": min(int(str(one["seed"])) for one in rows),
         "fastest_seed": fastest["seed"],

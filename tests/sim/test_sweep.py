@@ -18,6 +18,7 @@ from fabgossip.sim.sweep import (
     Log,
     Result,
     idle_nemeses,
+    kept,
     left_of,
     parse_seeds,
     run_all,
@@ -106,13 +107,14 @@ def test_a_resumed_sweep_has_the_results_of_an_undisturbed_one(tmp_path: Path) -
 
 
 def test_failures_are_told_by_signature_with_the_fastest_seed() -> None:
-    body = summary([result_of(job) for job in JOBS])
+    body = summary([kept(job, result_of(job)) for job in JOBS])
     assert body["failures"] == [
         {
             "signature": "S1/sent/have",
             "detail": None,
             "count": 2,
             "scenario": "a",
+            "file": "a.toml",
             "set": [],
             "first_seed": 2,
             "fastest_seed": 5,
