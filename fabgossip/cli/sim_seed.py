@@ -135,9 +135,7 @@ def run_seed(order: Order) -> Ending:
 
 def _due(order: Order) -> tuple[str, ...]:
     """Nemeses that must have mattered in this run."""
-    if not order.is_alone or order.until_ns is not None or order.last_event is not None:
-        return ()
-    return tuple(one.name for one in order.scenario.nemeses)
+    return tuple(one.name for one in order.scenario.nemeses) if order.is_alone else ()
 
 
 def _run(order: Order) -> tuple[RunOutcome, Cost, tuple[Fault, ...]]:

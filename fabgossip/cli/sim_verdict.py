@@ -23,6 +23,7 @@ EXIT_NONDETERMINISTIC: Final = 12
 EXIT_OUT_OF_TIME: Final = 13
 EXIT_COVERAGE: Final = 14
 EXIT_SIMULATOR: Final = 70
+CUT_SHORT: Final = "cut_short"
 PACKAGE: Final = Path(__file__).parents[1]
 
 
@@ -86,9 +87,12 @@ def _place(error: Exception) -> str:
 
 def judge(outcome: RunOutcome, proves: tuple[str, ...], nemeses: tuple[str, ...] = ()) -> Verdict:
     """The verdict of an outcome; each of the nemeses must have mattered, if the plan has any row
-    of it."""
+    of it. Whoever ends a run before its end wants to see that far: only safety can be broken by
+    then."""
     if outcome.violations:
         return Verdict("safety", EXIT_SAFETY, _violation(outcome, outcome.violations[0]))
+    if not outcome.is_whole:
+        return Verdict(CUT_SHORT, EXIT_OK, None)
     if outcome.refused:
         return _liveness("expectation", f"not accepted: {outcome.refused[0]}")
     if outcome.over_all.missed:
@@ -216,7 +220,10 @@ def _states(counts: dict[str, Count]) -> dict[str, object]:
 def print_summary(outcome: RunOutcome, result: dict[str, object], cost: Cost) -> None:
     """A run for people."""
     failure = cast("dict[str, object] | None", result["failure"])
-    print(f"{outcome.scenario}, seed {outcome.seed}: {result['verdict']}")
+    verdict = result["verdict"]
+    if verdict == CUT_SHORT:
+        verdict = f"cut short at {outcome.virtual_ms / 1_000:g} s: nothing broke so far"
+    print(f"{outcome.scenario}, seed {outcome.seed}: {verdict}")
     wall_s = cost.wall_ms / 1_000
     print(
         f"  {outcome.nodes} nodes, {outcome.events} events, "

@@ -104,6 +104,8 @@ class RunOutcome:
     nodes: int
     events: int
     virtual_ms: int
+    is_whole: bool
+    """Whether it came to the end of the scenario."""
     trace_hash: str
     checkpoints: tuple[Checkpoint, ...]
     checkers: dict[str, Count]
@@ -537,6 +539,7 @@ class Run:
             nodes=len(self.hosts),
             events=self.trace.events,
             virtual_ms=self.world.now_ns // NS_PER_MS,
+            is_whole=self.world.now_ns >= self.scenario.end_ns,
             trace_hash=self.trace.hash_hex,
             checkpoints=tuple(self.trace.checkpoints),
             checkers={name: counts[name] for name in sorted(counts)},

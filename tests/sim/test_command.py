@@ -5,6 +5,7 @@ import pickle
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ import pytest
 from fabgossip.cli.main import run
 from fabgossip.cli.sim_hash_seed import hash_seed_of
 from fabgossip.cli.sim_sweep import Tasks, work_seed
+from fabgossip.cli.sim_verdict import judge
 from fabgossip.cli.sim_worlds import work_worlds
 from fabgossip.errors import FabgossipError, WireError
+from fabgossip.sim.checkers import Violation
 from fabgossip.sim.sweep import Job
-from fabgossip.sim.world import OutOfTimeError
-from tests.sim.factory import FIVE, HEAD, ROUTES, TOPOLOGY
+from fabgossip.sim.world import NS_PER_S, OutOfTimeError
+from tests.sim.factory import FIVE, HEAD, ROUTES, TOPOLOGY, run_of, scenario
 
 CHECKOUT = Path(__file__).parents[2]
 JUDGED = {
@@ -65,7 +68,7 @@ def test_what_gossip_is_judged_by_stands_on_top(
 def test_what_has_not_arrived_is_a_failure_of_liveness(
     small: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["sim", "run", str(small), "--until", "20s", "--json"]) == 11
+    assert run(["sim", "run", str(small), "--set", "phases.quiet=20s", "--json"]) == 11
     body = json.loads(capsys.readouterr().out)
     assert (body["verdict"], body["exit_code"]) == ("liveness", 11)
 
@@ -126,7 +129,16 @@ def test_the_library_is_listed(
 def test_a_failure_runs_again_from_its_file(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["sim", "run", str(small), "--until", "20s", "--json", "--out", str(tmp_path)]
+    arguments = [
+        "sim",
+        "run",
+        str(small),
+        "--set",
+        "phases.quiet=20s",
+        "--json",
+        "--out",
+        str(tmp_path),
+    ]
     assert run(arguments) == 11
     first = json.loads(capsys.readouterr().out)
     path = Path(first["files"]["replay"])
@@ -140,7 +152,7 @@ def test_a_replay_file_says_where_it_failed_and_under_what(
     small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONHASHSEED", "77")
-    run(["sim", "run", str(small), "--until", "20s"])
+    run(["sim", "run", str(small), "--set", "phases.quiet=20s"])
     assert "fabgossip sim replay replays/small-1-missed.json" in capsys.readouterr().out
     body = json.loads(Path("replays/small-1-missed.json").read_text())
     assert (body["hash_seed"], body["checker"], body["at_ns"]) == (77, "missed", 20 * 10**9)
@@ -152,7 +164,7 @@ def test_a_replay_file_says_where_it_failed_and_under_what(
 def test_a_replay_of_another_trace_is_told(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(["sim", "run", str(small), "--until", "20s", "--json", "--out", str(tmp_path)])
+    run(["sim", "run", str(small), "--set", "phases.quiet=20s", "--json", "--out", str(tmp_path)])
     path = Path(json.loads(capsys.readouterr().out)["files"]["replay"])
     body = json.loads(path.read_text())
     path.write_text(json.dumps(body | {"seed": body["seed"] + 1}))
@@ -174,7 +186,7 @@ def test_a_replay_of_another_trace_is_told(
 def test_a_damaged_replay_is_refused_with_the_field_named(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], field: str, value: object
 ) -> None:
-    run(["sim", "run", str(small), "--until", "20s", "--json", "--out", str(tmp_path)])
+    run(["sim", "run", str(small), "--set", "phases.quiet=20s", "--json", "--out", str(tmp_path)])
     path = Path(json.loads(capsys.readouterr().out)["files"]["replay"])
     path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
     assert run(["sim", "replay", str(path)]) == 78
@@ -184,7 +196,7 @@ def test_a_damaged_replay_is_refused_with_the_field_named(
 def test_a_replay_of_more_faults_than_a_plan_may_have_is_refused(
     small: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(["sim", "run", str(small), "--until", "20s"])
+    run(["sim", "run", str(small), "--set", "phases.quiet=20s"])
     path = Path("replays/small-1-missed.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"plan": [{}] * 10_001}))
     assert run(["sim", "replay", str(path)]) == 78
@@ -288,7 +300,7 @@ def test_what_keeps_a_run_from_its_end_is_its_result(
 ) -> None:
     replay = "replays/small-1-missed.json"
     if verb == "replay":
-        run(["sim", "run", str(small), "--until", "20s"])
+        run(["sim", "run", str(small), "--set", "phases.quiet=20s"])
         capsys.readouterr()
 
     def failing(*_: object) -> None:
@@ -383,7 +395,7 @@ def test_a_nemesis_that_matters_in_no_run_is_a_miss(
 def test_a_replay_tells_the_last_of_what_happened(
     small: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(["sim", "run", str(small), "--until", "21s", "--set", "topology.link[1].rtt=9s"])
+    run(["sim", "run", str(small), "--set", "phases.quiet=21s", "--set", "topology.link[1].rtt=9s"])
     capsys.readouterr()
     path = "replays/small-1-missed.json"
     assert run(["sim", "replay", path, "--json"]) == 11
@@ -395,11 +407,36 @@ def test_a_replay_tells_the_last_of_what_happened(
         "the world", "store-0", "near-0", "near-1", "near-2", "far-0",
     }  # fmt: skip
     assert any("-> " in one["said"] for one in body["last"])
-    run(["sim", "replay", path, "--to-event", "300"])
+    assert run(["sim", "replay", path, "--to-event", "300"]) == 0
     out = capsys.readouterr().out
     assert "  300  " in out
     assert "  301  " not in out
     assert "not the whole trace" in out
+    assert ": nothing broke so far" in out
+
+
+def test_a_run_that_somebody_ends_before_its_end_is_no_failure(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing arrived yet and nothing was proved: there is nothing to replay."""
+    small.write_text('proves = ["L9"]\n' + small.read_text())
+    assert run(["sim", "run", str(small), "--until", "20s"]) == 0
+    out = capsys.readouterr().out
+    assert "small, seed 1: cut short at 20 s: nothing broke so far\n" in out
+    assert not Path("replays").exists()
+    assert run(["sim", "run", str(small), "--until", "20s", "--json"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert (body["verdict"], body["exit_code"], body["failure"]) == ("cut_short", 0, None)
+    assert run(["sim", "run", str(small), "--until", "25s"]) == 14
+
+
+def test_what_is_broken_before_a_run_is_cut_short_stays_broken() -> None:
+    parts = ('phases = { quiet = "25s" }', f"publication = [{ROUTES % 'store'}]", TOPOLOGY, FIVE)
+    cut = run_of(scenario(*parts), 1).run(until_ns=NS_PER_S)
+    assert judge(cut, ()).word == "cut_short"
+    broken = Violation(checker="S5", signature="S5/bytes", index=1, at_ns=7, detail="other bytes")
+    verdict = judge(replace(cut, violations=(broken,)), ())
+    assert (verdict.word, verdict.exit_code) == ("safety", 10)
 
 
 def test_the_other_verbs_have_results_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
