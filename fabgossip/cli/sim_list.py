@@ -2,17 +2,18 @@
 
 import argparse
 import json
-from dataclasses import fields
-from typing import Final
+from typing import Final, cast
 
-from fabgossip.cli.output import EXIT_OK, say
+from fabgossip.cli.output import EXIT_OK, print_table
 from fabgossip.cli.sim_seed import LIBRARY, library, read_text
+from fabgossip.errors import ScenarioError
 from fabgossip.sim.campaign import parse_campaign
 from fabgossip.sim.faults import KINDS, PICKS
 from fabgossip.sim.hostility import SCRIPTS
 from fabgossip.sim.judges import JUDGES
+from fabgossip.sim.nemeses import FILTERS
 from fabgossip.sim.scenario import MEASURES
-from fabgossip.sim.tables import SelectTable
+from fabgossip.sim.world import NS_PER_MS
 
 
 def run_list(arguments: argparse.Namespace) -> int:
@@ -22,22 +23,46 @@ def run_list(arguments: argparse.Namespace) -> int:
         body = {"schema_version": 1, "kind": "sim-list", arguments.what: rows}
         print(json.dumps(body))
         return EXIT_OK
-    if not rows:
-        say(
-            f"there is no folder ./{LIBRARY} with {arguments.what} here: "
-            "go where there is one, such as a checkout of fabgossip"
-        )
+    if arguments.what == "scenarios":
+        _print_scenarios(rows)
+        return EXIT_OK
     for row in rows:
         print(f"{row['name']}  {row['title']}")
     return EXIT_OK
 
 
+def _print_scenarios(rows: list[dict[str, object]]) -> None:
+    cells = [
+        (
+            row["name"],
+            row["nodes"],
+            f"{int(str(row['virtual_ms'])) / 1_000:g} s",
+            " ".join(cast("list[str]", row["tags"])) or None,
+            row["title"],
+        )
+        for row in rows
+    ]
+    print_table(("NAME", "NODES", "VIRTUAL", "TAGS", "TITLE"), cells)
+
+
+def _found(rows: list[dict[str, object]], what: str) -> list[dict[str, object]]:
+    """Raises `ScenarioError` where there are none: who asks from elsewhere would believe it."""
+    if not rows:
+        raise ScenarioError(
+            f"there is no folder ./{LIBRARY} with {what} here: "
+            "go where there is one, such as a checkout of fabgossip"
+        )
+    return rows
+
+
 def _scenarios() -> list[dict[str, object]]:
-    return [
+    rows: list[dict[str, object]] = [
         {"name": one.name, "title": one.title, "file": str(path), "tags": list(one.tags),
-         "proves": list(one.proves), "nodes": len(one.nodes)}
+         "proves": list(one.proves), "nodes": len(one.nodes),
+         "virtual_ms": one.end_ns // NS_PER_MS}
         for path, one in library()
     ]  # fmt: skip
+    return _found(rows, "scenarios")
 
 
 def _campaigns() -> list[dict[str, object]]:
@@ -45,7 +70,7 @@ def _campaigns() -> list[dict[str, object]]:
     for path in sorted((LIBRARY / "campaigns").glob("*.toml")):
         one = parse_campaign(read_text(path), str(path))
         found.append({"name": one.name, "title": one.title, "file": str(path)})
-    return found
+    return _found(found, "campaigns")
 
 
 def _nemeses() -> list[dict[str, object]]:
@@ -56,10 +81,8 @@ def _nemeses() -> list[dict[str, object]]:
 
 
 def _selectors() -> list[dict[str, object]]:
-    filters = [one.name for one in fields(SelectTable) if one.name != "pick"]
-    rows: list[dict[str, object]] = [{"name": one, "title": "a filter"} for one in filters]
-    rows += [{"name": f"pick = {one}", "title": "how many of those left"} for one in PICKS]
-    return rows
+    picks = {f"pick = {name}": f"of those left {title}" for name, title in PICKS.items()}
+    return [{"name": name, "title": title} for name, title in (FILTERS | picks).items()]
 
 
 def _checkers() -> list[dict[str, object]]:
@@ -74,7 +97,7 @@ def _checkers() -> list[dict[str, object]]:
 
 
 def _measures() -> list[dict[str, object]]:
-    return [{"name": one, "title": "an expectation can be about it"} for one in MEASURES]
+    return [{"name": name, "title": title} for name, title in MEASURES.items()]
 
 
 def _adversaries() -> list[dict[str, object]]:

@@ -248,9 +248,17 @@ def _most_picked(nemesis: Nemesis) -> int:
     return min(counts.get(word, of), of)
 
 
-PICKS: Final = (
-    "all", "one", "n:K", "minority_third", "minority", "majority", "random:P", "each_domain",
-)  # fmt: skip
+PICKS: Final = {
+    "all": "all of them",
+    "one": "one, drawn for each fault",
+    "n:K": "K of them, drawn",
+    "minority_third": "a third, at least one",
+    "minority": "the most that are less than half, at least one",
+    "majority": "the fewest that are more than half",
+    "random:P": "each with probability P",
+    "each_domain": "one of each region",
+}
+"""How many of the nodes that pass all filters are hit."""
 
 
 def is_pick(text: str) -> bool:

@@ -18,6 +18,17 @@ from fabgossip.sim.tables import NemesisTable, SelectTable, WithTable
 from fabgossip.sim.topology import SimNode
 from fabgossip.sim.world import NS_PER_S
 
+FILTERS: Final = {
+    "role": "nodes of groups of this role",
+    "region": "nodes in this region",
+    "zone": "nodes in zones of this name, z1.. in each region",
+    "rack": "nodes in racks of this name, k1.. in each zone",
+    "org": "nodes of this organisation",
+    "service": "nodes that run this service",
+    "group": "nodes of this group",
+    "nodes": "these nodes, by name",
+}
+"""Keys of `select` beside `pick`, and whom each leaves."""
 _NOTHING: Final = WithTable()
 MAY_BE_LEFT_OUT: Final = frozenset({"direction", "disk", "offset"})
 """Of the parameters; all others a kind that takes them needs."""

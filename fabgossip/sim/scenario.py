@@ -64,13 +64,41 @@ CLUSTER_ACTS: Final = ("open_epoch",)
 KEY_ROLES: Final = ("compiler", "directory", "policy", "release", "revocation", "claims")
 """Whose keys sign what is published here."""
 _NAME: Final = re.compile(r"[a-z0-9-]{1,64}")
-MEASURES: Final = (
-    "t50_ms", "t99_ms", "t_last_ms", "t99_bound_ms", "t99_ratio", "rmr", "ldh", "missed",
-    "interrupted", "heal_ms", "idle_bytes_per_node_per_s", "false_evictions",
-    "won_normal", "won_rung_1", "won_rung_2", "won_rung_3", "won_rung_4", "exhausted",
-    "assembled", "contradicted", *(f"gap_{one.value}" for one in Gap),
-)  # fmt: skip
-"""What an expectation can be about."""
+_GAPS: Final = {
+    Gap.BASE_UNKNOWN: "who was asked knows no chain from the version held",
+    Gap.BASE_DAMAGED: "the version held is not what it was",
+    Gap.LINK_MISSING: "what came does not link, or an increment cannot be had",
+    Gap.TOO_LONG: "the version held is too many versions behind",
+    Gap.TOO_LARGE: "the increments are more than half of the snapshot",
+    Gap.EPOCH_CHANGED: "an epoch lies between",
+    Gap.WITHDRAWN: "today's trust refuses an increment",
+    Gap.MISMATCH: "an increment makes something else than was signed",
+    Gap.TIMEOUT: "no answer or no contents in time",
+}
+MEASURES: Final = {
+    "t50_ms": "time from a version's first node until half of the others it is for had it",
+    "t99_ms": "the same until 99 % had it",
+    "t_last_ms": "the same until the last had it",
+    "t99_bound_ms": "t99_ms if news took the shortest way and only distance cost time",
+    "t99_ratio": "t99_ms over t99_bound_ms",
+    "rmr": "spare copies: envelopes sent for each node that had to get one, less one",
+    "ldh": "the most hops of a first delivery",
+    "missed": "versions that a node they are for, up throughout, never came to",
+    "interrupted": "the same of nodes that were down meanwhile, which count nowhere else",
+    "heal_ms": "from the last cut mended until all that are up hold the newest of their own",
+    "idle_bytes_per_node_per_s": "bytes sent and received at rest",
+    "false_evictions": "links given up although the other node was up and no fault excuses it",
+    "won_normal": "contents a normal source brought",
+    "won_rung_1": "contents a storage endpoint brought",
+    "won_rung_2": "contents a neighbor brought",
+    "won_rung_3": "contents an endpoint of snapshot, configuration or another region brought",
+    "won_rung_4": "contents an endpoint beside the control plane brought",
+    "exhausted": "climbs in which nobody brought the content",
+    "assembled": "snapshots made of increments",
+    "contradicted": "how often a node came to have two statements of one order",
+    **{f"gap_{gap.value}": f"snapshots fetched whole: {why}" for gap, why in _GAPS.items()},
+}
+"""What an expectation can be about, and what each is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -5,7 +5,7 @@ import pickle
 import platform
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,9 @@ from fabgossip.cli.sim_verdict import judge
 from fabgossip.cli.sim_worlds import work_worlds
 from fabgossip.errors import FabgossipError, WireError
 from fabgossip.sim.checkers import Violation
+from fabgossip.sim.nemeses import FILTERS
 from fabgossip.sim.sweep import Job
+from fabgossip.sim.tables import SelectTable
 from fabgossip.sim.world import NS_PER_S, OutOfTimeError
 from tests.sim.factory import FIVE, HEAD, ROUTES, TOPOLOGY, run_of, scenario
 
@@ -124,6 +126,12 @@ def test_the_library_is_listed(
     assert run(["sim", "list", "--json"]) == 0
     names = [one["name"] for one in json.loads(capsys.readouterr().out)["scenarios"]]
     assert "first-light" in names
+    assert run(["sim", "list"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["NAME", "NODES", "VIRTUAL", "TAGS", "TITLE"]
+    (line,) = (one for one in lines if one.startswith("first-light "))
+    assert line.split(maxsplit=5)[1:5] == ["50", "60", "s", "smoke"]
+    assert line.endswith("Ten publications reach every entitled node, and no other")
 
 
 def test_a_failure_runs_again_from_its_file(
@@ -231,6 +239,11 @@ def test_all_that_there_is_is_listed(what: str, capsys: pytest.CaptureFixture[st
     assert run(["sim", "list", what, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)[what]
     assert len({row["name"] for row in rows}) == len(rows) > 8
+    assert len({row["title"] for row in rows}) == len(rows), "each has a meaning of its own"
+
+
+def test_every_key_of_a_selector_is_listed() -> None:
+    assert {one.name for one in fields(SelectTable)} == {*FILTERS, "pick"}
 
 
 def test_campaigns_are_listed_and_are_no_scenario(
@@ -243,7 +256,7 @@ def test_campaigns_are_listed_and_are_no_scenario(
     assert "gate.toml: is a campaign: fabgossip sim sweep gate" in capsys.readouterr().err
     monkeypatch.chdir(tmp_path)
     for what in ("scenarios", "campaigns"):
-        assert run(["sim", "list", what]) == 0
+        assert run(["sim", "list", what]) == 78
         told = capsys.readouterr().err
         assert f"no folder ./simulations with {what} here: go where there is one" in told
 
