@@ -5,12 +5,12 @@ import json
 from typing import Final, cast
 
 from fabgossip.cli.output import EXIT_OK, print_table
+from fabgossip.cli.sim_checkers import checker_titles
 from fabgossip.cli.sim_seed import LIBRARY, library, read_text
 from fabgossip.errors import ScenarioError
 from fabgossip.sim.campaign import parse_campaign
 from fabgossip.sim.faults import KINDS, PICKS
 from fabgossip.sim.hostility import SCRIPTS
-from fabgossip.sim.judges import JUDGES
 from fabgossip.sim.nemeses import FILTERS
 from fabgossip.sim.scenario import MEASURES
 from fabgossip.sim.world import NS_PER_MS
@@ -86,14 +86,7 @@ def _selectors() -> list[dict[str, object]]:
 
 
 def _checkers() -> list[dict[str, object]]:
-    """From the tables that open the modules of the checkers; one may have a row in several."""
-    titles: dict[str, list[str]] = {}
-    for text in (one.__doc__ for one in JUDGES):
-        for line in (text or "").splitlines():
-            cells = [cell.strip() for cell in line.split("|")]
-            if len(cells) == 4 and cells[1][1:].isdigit():
-                titles.setdefault(cells[1], []).append(cells[2])
-    return [{"name": name, "title": "; ".join(told)} for name, told in titles.items()]
+    return [{"name": name, "title": title} for name, title in checker_titles().items()]
 
 
 def _measures() -> list[dict[str, object]]:

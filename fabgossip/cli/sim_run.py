@@ -16,7 +16,12 @@ from fabgossip.cli.sim_seed import (
     run_seed,
 )
 from fabgossip.cli.sim_twin import compare
-from fabgossip.cli.sim_verdict import EXIT_NONDETERMINISTIC, code_hash, print_summary
+from fabgossip.cli.sim_verdict import (
+    EXIT_NONDETERMINISTIC,
+    code_hash,
+    print_summary,
+    told_signature,
+)
 from fabgossip.errors import ScenarioError, UsageError
 from fabgossip.sim.campaign import is_campaign
 from fabgossip.sim.narration import Line, Narration
@@ -58,17 +63,17 @@ def run_sim(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(result))
     else:
-        _tell(ending, result)
+        _tell(ending, result, order.scenario)
     return cast("int", result["exit_code"])
 
 
-def _tell(ending: Ending, result: Result) -> None:
+def _tell(ending: Ending, result: Result, scenario: Scenario) -> None:
     failure = cast("Result | None", result["failure"])
     if not isinstance(ending, Ran):
         assert failure is not None
         say(f"fabgossip: {failure['signature']}: {failure['detail']}")
         return
-    print_summary(ending.outcome, result, ending.cost)
+    print_summary(ending.outcome, result, ending.cost, scenario.proves)
     twin = cast("Result", result["run"]).get("twin")
     if twin is not None:
         print(f"  its twin under another hash seed is {twin}")
@@ -116,9 +121,10 @@ def run_replay(arguments: argparse.Namespace) -> int:
         for line in narration.lines:
             row = _told(line, scenario)
             print("  {event}  {at_ns} ns  {place} < {source}  {kind}  {said}".format(**row))
-        _tell(ending, result)
+        _tell(ending, result, scenario)
         became = "the same trace" if is_same else "another trace"
-        print(f"  was {replay.signature}; {became if is_whole else 'not the whole trace'}")
+        became = became if is_whole else "not the whole trace"
+        print(f"  was {told_signature(replay.signature)}; {became}")
     return cast("int", result["exit_code"])
 
 

@@ -34,6 +34,7 @@ from fabgossip.cli.sim_verdict import (
     EXIT_SAFETY,
     EXIT_SIMULATOR,
     code_hash,
+    told_signature,
     unfinished,
 )
 from fabgossip.errors import ScenarioError, UsageError
@@ -335,7 +336,7 @@ def _print_summary(body: Result, rows: list[Result], again: str) -> None:
         seeds = f"first with seed {one['first_seed']}"
         if one["fastest_seed"] != one["first_seed"]:
             seeds += f", fastest with seed {one['fastest_seed']}"
-        print(f"  {one['signature']}: {one['count']} times, {seeds}")
+        print(f"  {told_signature(str(one['signature']))}: {one['count']} times, {seeds}")
         print(f"    {one['detail']}")
         command = again.format(scenario=typed_name(str(one["file"])), seed=one["fastest_seed"])
         changes = "".join(f" --set '{change}'" for change in cast("list[str]", one["set"]))

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Final, cast
 
 from fabgossip.cli.output import EXIT_OK
+from fabgossip.cli.replies import below_cluster
+from fabgossip.cli.sim_checkers import checker_titles, in_order
 from fabgossip.cli.sim_hash_seed import current_hash_seed
 from fabgossip.sim.checkers import Count, Violation
 from fabgossip.sim.guard import LeakedWorldError
 from fabgossip.sim.measures import Spread
 from fabgossip.sim.run import Met, RunOutcome
+from fabgossip.sim.scenario import MEASURES
 from fabgossip.sim.world import OutOfTimeError
 
 EXIT_SAFETY: Final = 10
@@ -24,6 +27,8 @@ EXIT_OUT_OF_TIME: Final = 13
 EXIT_COVERAGE: Final = 14
 EXIT_SIMULATOR: Final = 70
 CUT_SHORT: Final = "cut_short"
+BEHIND_MAX: Final = 8
+"""Nodes of a namespace, and namespaces, that are told to people."""
 PACKAGE: Final = Path(__file__).parents[1]
 
 
@@ -217,7 +222,9 @@ def _states(counts: dict[str, Count]) -> dict[str, object]:
     }
 
 
-def print_summary(outcome: RunOutcome, result: dict[str, object], cost: Cost) -> None:
+def print_summary(
+    outcome: RunOutcome, result: dict[str, object], cost: Cost, proves: tuple[str, ...]
+) -> None:
     """A run for people."""
     failure = cast("dict[str, object] | None", result["failure"])
     verdict = result["verdict"]
@@ -231,7 +238,8 @@ def print_summary(outcome: RunOutcome, result: dict[str, object], cost: Cost) ->
     )
     print(f"  trace {outcome.trace_hash}")
     if failure is not None:
-        print(f"  {failure['signature']}: {failure['detail']}")
+        print(f"  {told_signature(str(failure['signature']))}: {failure['detail']}")
+        _print_behind(outcome.behind)
     print(f"  deliveries {outcome.deliveries}, unentitled {outcome.unentitled_deliveries}")
     faults = outcome.faults
     if faults.planned:
@@ -249,8 +257,37 @@ def print_summary(outcome: RunOutcome, result: dict[str, object], cost: Cost) ->
     width = max((len(name) for name in outcome.by_publication), default=0)
     for name, one in outcome.by_publication.items():
         print(f"  {name.ljust(width)}  {_spread(one)}")
-    counts = outcome.checkers | outcome.liveness
-    print(f"  {', '.join(f'{name} {one.state}' for name, one in counts.items())}")
+    _print_checkers(outcome, proves)
+
+
+def told_signature(signature: str) -> str:
+    """A failure for people: what is no checker but a measure says so."""
+    return f"measure {signature}" if signature in MEASURES else signature
+
+
+def _print_behind(behind: tuple[str, ...]) -> None:
+    """Which nodes lack the newest of what."""
+    nodes: dict[str, list[str]] = {}
+    for node, namespace in (one.split(" ", 1) for one in behind):
+        nodes.setdefault(below_cluster(namespace), []).append(node)
+    for namespace, names in list(nodes.items())[:BEHIND_MAX]:
+        more = f" and {len(names) - BEHIND_MAX} more" if len(names) > BEHIND_MAX else ""
+        print(f"  behind: {', '.join(names[:BEHIND_MAX])}{more} in {namespace}")
+    if len(nodes) > BEHIND_MAX:
+        print(f"  behind in {len(nodes) - BEHIND_MAX} more namespaces")
+
+
+def _print_checkers(outcome: RunOutcome, proves: tuple[str, ...]) -> None:
+    """What was violated, and what was to be proved and was not, with what it means; of the rest
+    how many held."""
+    counts, titles = outcome.checkers | outcome.liveness, checker_titles()
+    states = {name: counts[name].state for name in in_order(counts)}
+    unproved = [name for name, state in states.items() if state == "unproved"]
+    missed = _unproved(outcome, proves) if outcome.is_whole else []
+    for name in in_order({*missed, *(one for one in states if states[one] == "violated")}):
+        print(f"  {name} {states.get(name, 'unproved')}: {titles[name]}")
+    rest = f"; nothing to check came up for {', '.join(unproved)}" if unproved else ""
+    print(f"  checkers: {list(states.values()).count('held')} held{rest}")
 
 
 def _spread(one: Spread) -> str:

@@ -83,6 +83,42 @@ def test_a_summary_for_people(small: Path, capsys: pytest.CaptureFixture[str]) -
     )
 
 
+def test_a_failure_names_who_is_behind_and_what_was_violated(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["sim", "run", str(small), "--set", "phases.quiet=20s"]) == 11
+    out = capsys.readouterr().out
+    assert "  measure missed: 4 of 4 pairs\n" in out
+    assert "  behind: far-0, near-0, near-1, near-2 in routes/core\n" in out
+    title = "every node that is up applies the newest of what it is entitled to"
+    assert f"  L1 violated: {title}\n" in out
+    assert "held, " not in out
+
+
+def test_of_many_who_are_behind_some_are_named(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = ("phases.quiet=20s", "topology.group[1].count=10")
+    run(["sim", "run", str(small), *(word for one in sets for word in ("--set", one))])
+    (line,) = (one for one in capsys.readouterr().out.splitlines() if "behind:" in one)
+    assert line.endswith(", near-6 and 3 more in routes/core")
+
+
+def test_what_was_to_be_proved_and_was_not_is_told_in_order_with_what_it_means(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proves = 'proves=["S18", "L9", "S7", "S1"]'
+    assert run(["sim", "run", str(small), "--set", proves]) == 14
+    lines = capsys.readouterr().out.splitlines()
+    told = [one.split(": ") for one in lines if " unproved: " in one]
+    assert [one[0] for one in told] == ["  S7 unproved", "  S18 unproved", "  L9 unproved"]
+    assert told[1][1].startswith("an honest node never reads another meaning from bytes")
+    assert told[2][1] == "each audience is in one piece"
+    (rest,) = (one for one in lines if "  checkers: " in one)
+    names = rest.partition(" for ")[2].split(", ")
+    assert names == sorted(names, key=lambda one: (one[0] == "L", int(one[1:])))
+
+
 def test_a_bad_scenario_and_a_bad_argument_have_codes_of_their_own(
     small: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

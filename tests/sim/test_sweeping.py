@@ -60,7 +60,7 @@ def test_a_failure_is_told_with_what_runs_it_again_from_here(
     code, lines, _ = swept(capsys, f"own/{name}.toml")
     assert (code, lines) == (11, [
         "3 seeds, 3 failed, 1500 events",
-        "  missed: 3 times, first with seed 1, fastest with seed 2",
+        "  measure missed: 3 times, first with seed 1, fastest with seed 2",
         "    1 of 4 pairs",
         f"    fabgossip sim run {typed} --seed 2",
     ])  # fmt: skip
