@@ -1,6 +1,6 @@
 """What can be signed and is hardly what was meant: said with what to type instead, never refused.
 
-A misspelt id in an audience takes a configuration away from everybody; an organisation that no
+A misspelt id in an audience keeps a configuration from everybody; an organisation that no
 control endpoint stores for keeps `publish` from ever ending well. Neither is a fault of the input:
 roles are named before there are nodes that have them.
 """
@@ -21,6 +21,12 @@ KNOWN_MAX: Final = 8
 """As many known ids are named beside one that nobody has (*start*)."""
 
 
+_KEPT: Final = (
+    "nobody gets this version, and who has an earlier one keeps it until it expires; what takes it "
+    "away is fabgossip control tombstone {}"
+)
+
+
 def nodes_matching(nodes: Iterable[NodeRow], audience: Audience, cluster_id: str) -> int:
     """How many nodes an artifact of this audience is for. Cost: O(nodes)."""
     return sum(matches(audience, entitlements_of(row, cluster_id)) for row in nodes)
@@ -38,11 +44,15 @@ def source_warnings(
         for one in strange:
             words = f"no enrolled node matches {one.text} ({_known(one, held)})"
             warnings.append(f"{document.namespace}: {words}")
-        if not strange and nodes and not nodes_matching(nodes, audience, bundle.cluster_id):
+        if nodes_matching(nodes, audience, bundle.cluster_id):
+            continue
+        if not strange and nodes:
             ids = " and ".join(
                 one.text for one in audience.scope_ids if one.kind is not ScopeKind.CLUSTER
             )
             warnings.append(f"{document.namespace}: no enrolled node matches {ids} together")
+        if strange or nodes:
+            warnings.append(f"{document.namespace}: {_KEPT.format(document.namespace)}")
     for action in source.degraded.actions:
         if action.action not in RISKS:
             warnings.append(_unknown_action(action.action))

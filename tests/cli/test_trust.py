@@ -352,7 +352,9 @@ def test_compile_says_for_how_many_nodes_and_of_what_for_nobody(
     assert (lines[0][-1], row[-1]) == ("NODES", "0")
     # As long as it lasts, not only when something is new.
     found = as_json(folder, capsys, "compile", folder / "source")
-    assert found["warnings"] == [warning.removeprefix("warning: ")]
+    assert found["warnings"] == [
+        one.removeprefix("warning: ") for one in said.splitlines() if one.startswith("warning: ")
+    ]
 
 
 def test_an_organisation_no_control_endpoint_stores_for_is_told_when_it_is_first_named(

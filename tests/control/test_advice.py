@@ -49,7 +49,25 @@ def warnings(*documents: Document, nodes: tuple[NodeRow, ...] = NODES) -> tuple[
     ],
 )
 def test_a_document_for_nobody_is_told_with_who_is_known(document: Document, words: str) -> None:
-    assert warnings(document) == (f"{document.namespace}: {words}",)
+    assert warnings(document)[0] == f"{document.namespace}: {words}"
+
+
+@pytest.mark.parametrize(
+    ("audience", "is_for_nobody"),
+    [
+        (("role:egde",), True),
+        (("role:egde", "role:egge"), True),
+        (("role:edge", "node:n3"), True),
+        (("role:edge", "role:egde"), False),
+    ],
+)
+def test_what_nobody_gets_takes_nothing_away_and_what_does_is_said(
+    audience: tuple[str, ...],
+    is_for_nobody: bool,  # noqa: FBT001
+) -> None:
+    said = [one for one in warnings(routes(*audience)) if "keeps it until it expires" in one]
+    assert len(said) == is_for_nobody
+    assert all("fabgossip control tombstone routes/main" in one for one in said)
 
 
 def test_a_document_for_somebody_is_not_spoken_of() -> None:
@@ -58,12 +76,12 @@ def test_a_document_for_somebody_is_not_spoken_of() -> None:
 
 def test_many_known_ids_are_cut_and_counted() -> None:
     nodes = tuple(node(f"n{number}") for number in range(11))
-    (said,) = warnings(routes("node:n77"), nodes=nodes)
+    said = warnings(routes("node:n77"), nodes=nodes)[0]
     assert said.endswith("(known nodes: n0, n1, n10, n2, n3, n4, n5, n6, and 3 more)")
 
 
 def test_a_document_for_a_kind_nobody_has_says_that() -> None:
-    (said,) = warnings(routes("service:dns"), nodes=(STORE,))
+    said = warnings(routes("service:dns"), nodes=(STORE,))[0]
     assert said.endswith("matches service:dns (no service is known)")
 
 

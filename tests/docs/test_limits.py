@@ -66,7 +66,7 @@ from fabgossip.storage.contents import PARTS_BYTES_MAX
 from fabgossip.wire.outbox import QUEUE_BYTES_MAX, SEND_BYTES_MAX
 from fabgossip.wire.packing import DEPTH_MAX, ELEMENTS_MAX
 from fabgossip.wire.streams import AHEAD_MAX
-from tests.docs.pages import REFERENCE, rows
+from tests.docs.pages import CHECKOUT, DOCS, REFERENCE, rows
 
 PROTOCOL = REFERENCE / "protocol.md"
 
@@ -209,6 +209,37 @@ def rate_text(rate: Rate) -> str:
         if rate.per_ms == 1_000
         else f"{rate.count} per {seconds(rate.per_ms)}"
     )
+
+
+def test_the_page_of_what_is_not_there_knows_what_is_brought_together() -> None:
+    said = " ".join((DOCS / "explanation" / "limits.md").read_text("utf-8").split())
+    size = kib(SHARED_CHUNKS_MIN * CHUNK_BYTES_MIN)
+    assert SOURCES_AT_ONCE == 3
+    assert f"up to three linked ones for contents of {size} or more" in said
+    assert "several sources at once" not in said
+
+
+ORDERS = {
+    "GET /v1/audit": "`audit show`",
+    "GET /v1/checkpoints": "`heads`",
+    "POST /v1/pins": "`artifacts pin`",
+    "DELETE /v1/pins": "`unpin`",
+    "POST /v1/use": "`use`",
+    "DELETE /v1/use": "`use`",
+    "POST /v1/fetch": "`fetch`",
+    "POST /v1/granted": "under a grant",
+    "POST /v1/submit": "`submit`",
+}
+"""What of the command line asks for each route that only operators may."""
+
+
+def test_who_installs_is_told_all_that_operators_may() -> None:
+    table = [row for row in rows(REFERENCE / "status-api.md") if len(row) == 4]
+    routes = {row[0].strip("`") for row in table if row[1] == "operate"}
+    code = (CHECKOUT / "fabgossip" / "daemon" / "status.py").read_text("utf-8")
+    assert (routes, code.count("is_operate=True")) == (set(ORDERS), len(ORDERS))
+    (may,) = (row[1] for row in rows(DOCS / "how-to" / "install.md") if "-admin`" in row[0])
+    assert [one for one in ORDERS.values() if one not in may] == []
 
 
 def test_every_rate_is_documented_and_no_other() -> None:
