@@ -14,13 +14,14 @@ from typing import Final, TypeGuard
 from fabgossip.core.catalog import HOLDING_STATES, Head, HeadState, is_narrower
 from fabgossip.core.durability import Durability
 from fabgossip.core.effects import Fact, Materialize, Record
-from fabgossip.core.events import Token
+from fabgossip.core.events import LocalDamaged, Token
 from fabgossip.core.lasting import is_for, is_for_lack_of_claims, is_good, is_last_good
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
 from fabgossip.core.recording import fields_of, hold_fields
 from fabgossip.core.withholding import BY_POLICY
 from fabgossip.model.artifact import ArtifactType, Manifest, VerifiedManifest
+from fabgossip.model.ids import ContentHash
 from fabgossip.model.mode import Action
 from fabgossip.model.moment import Now, is_past
 from fabgossip.model.persistence import DropHeldBack, HeldBack
@@ -94,6 +95,28 @@ class Activation:
     def shown(self, namespace: str) -> VerifiedManifest | None:
         """What consumers read, or may start, in a namespace."""
         return self._shown.get(namespace)
+
+    def shown_of(self, content_hash: ContentHash) -> tuple[VerifiedManifest, ...]:
+        """What consumers read, or may start, of a content. Cost: O(what is shown)."""
+        return tuple(
+            one for one in self._shown.values() if one.manifest.content_hash == content_hash
+        )
+
+    def on_damaged(self, event: LocalDamaged, now: Now) -> None:
+        """What consumers read is not what was signed: it is written anew where its content is held,
+        and taken away where it is not, until something can be switched to."""
+        namespace, shown = event.namespace, self._shown.get(event.namespace)
+        is_under_way = any(name == namespace for name, _ in self._materializing.values())
+        if shown is None or shown.manifest_hash != event.manifest_hash or is_under_way:
+            return  # nobody reads that any more
+        head = self._m.catalog.find(namespace)
+        self._m.out.append(Record(fact=Fact.LOCAL_DAMAGED, fields=fields_of(shown, "local disk")))
+        if not self._contents.is_held(shown.manifest):
+            self._lose(namespace, now)
+            return
+        if _is_head(head, shown) and head.state is HeadState.CURRENT:
+            head.state = HeadState.APPLYING
+        self._switch(shown, is_damaged=True)
 
     def unclaimed(self) -> tuple[VerifiedManifest, ...]:
         """What consumers read, or may start, in namespaces without a head, in order: the index was
@@ -194,7 +217,9 @@ class Activation:
         last = self._shown.get(namespace) or self._m.withholding.away(namespace)
         return head.widens if last is None else not is_narrower(head.manifest, last.manifest)
 
-    def _switch(self, verified: VerifiedManifest, *, is_kept: bool = False) -> Token:
+    def _switch(
+        self, verified: VerifiedManifest, *, is_kept: bool = False, is_damaged: bool = False
+    ) -> Token:
         manifest = verified.manifest
         token = self._durability.next_token()
         self._materializing[token] = (manifest.namespace.text, verified)
@@ -208,6 +233,7 @@ class Activation:
                 keep_versions=self._m.placement.keep_versions,
                 activate=manifest.artifact_type not in STAGED_TYPES,
                 is_kept=is_kept,
+                is_damaged=is_damaged,
             )
         )
         return token

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from fabgossip.core.events import ContentWanted, LinkId, LostReason, RequestId, Timer, Token
-from fabgossip.model.artifact import Manifest, Order
+from fabgossip.model.artifact import Manifest, Order, VerifiedManifest
 from fabgossip.model.authority import Narrowing
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import ByeReason, Message, TrafficClass
@@ -160,6 +160,8 @@ class Materialize:
     is_kept: bool = False
     """Back to a version whose folder is still there: its bytes are hashed again, where they lie,
     before the link moves. The store need not hold its content."""
+    is_damaged: bool = False
+    """What lies there under its name is not what was signed: it leaves, and is written anew."""
     purge: bool = False
     """With `order` None: the versions go too, not only the links to them."""
 
@@ -175,11 +177,14 @@ class Remove:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scrub:
     """Hash a content as it rests on the disk, and note durably that it was sound at this time:
-    `Persisted` follows, or `ContentLost`."""
+    `Persisted` follows, or `ContentLost`; and `LocalDamaged` for each of `shown` that does not lie
+    in the local state as it was signed."""
 
     token: Token
     content_hash: ContentHash
     at: UnixTime
+    shown: tuple[VerifiedManifest, ...] = field(default=(), repr=False)
+    """What local software reads, or may start, of this content."""
 
 
 class Outcome(StrEnum):
@@ -251,6 +256,7 @@ class Fact(StrEnum):
     RELEASED = "released"
     CONTENT_EVICTED = "content_evicted"
     CONTENT_DAMAGED = "content_damaged"
+    LOCAL_DAMAGED = "local_damaged"
     SUBMITTED = "submitted"
     PROBE_SILENCED = "probe_silenced"
     MODE_CHANGED = "mode_changed"

@@ -394,6 +394,14 @@ class Unwanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LocalDamaged:
+    """What local software reads in a namespace is not what was signed, or is gone."""
+
+    namespace: str
+    manifest_hash: ManifestHash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Persisted:
     """What `Persist` or `Materialize` with this token asked for is durable, or has failed; what
     `Scrub` asked about is sound, or could not be read just now."""
@@ -573,6 +581,7 @@ Event: TypeAlias = (
     | GrantedReceived
     | ContentServed
     | ContentLost
+    | LocalDamaged
     | Unwanted
     | Persisted
     | AuditChanged

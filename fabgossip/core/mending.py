@@ -3,12 +3,13 @@
 Decides: nothing its machines do not decide.
 Keeps: a damaged content is neither served nor applied from the moment it is known; its bytes are
 set aside, peers hear that it is not held, and it is wanted again where it was wanted; it is on
-record once.
+record once. What local software reads of a content is looked at with it.
 Must not know: how bytes are read.
 
 Nothing is hashed while trust or a snapshot is on its way.
 """
 
+from fabgossip.core.activation import Activation
 from fabgossip.core.durability import Durability
 from fabgossip.core.effects import Fact, Record, Remove, Scrub, SetTimer
 from fabgossip.core.events import ScrubDue, Token
@@ -25,9 +26,18 @@ _URGENT = frozenset({TrafficClass.TRUST, TrafficClass.SNAPSHOT})
 class Mending:
     """Scrubs, and repairs."""
 
-    __slots__ = ("_contents", "_durability", "_is_word_stale", "_look_at", "_m")
+    __slots__ = (
+        "_activation", "_contents", "_durability", "_is_word_stale", "_look_at", "_m",
+    )  # fmt: skip
 
-    def __init__(self, machines: Machines, durability: Durability, contents: OwnContents) -> None:
+    def __init__(
+        self,
+        machines: Machines,
+        durability: Durability,
+        contents: OwnContents,
+        activation: Activation,
+    ) -> None:
+        self._activation = activation
         self._m = machines
         self._durability = durability
         self._contents = contents
@@ -48,7 +58,8 @@ class Mending:
             if content_hash is not None:
                 token = self._durability.next_token()
                 scrubbing.on_begun(token, content_hash)
-                scrub = Scrub(token=token, content_hash=content_hash, at=now.unix)
+                shown = self._activation.shown_of(content_hash)
+                scrub = Scrub(token=token, content_hash=content_hash, at=now.unix, shown=shown)
                 self._m.out.append(scrub)
         self.look(scrubbing.look_at(now))
 

@@ -36,6 +36,7 @@ from fabgossip.core.events import (
     LadderDue,
     LifeDue,
     LinkSlow,
+    LocalDamaged,
     MessageReceived,
     PairDue,
     PapersRead,
@@ -204,6 +205,8 @@ class Node:
                 self._serving.on_served(event, now)
             case ContentLost():
                 self._rooms.mending.on_lost(event.content_hash, now)
+            case LocalDamaged():
+                self._rooms.activation.on_damaged(event, now)
             case Unwanted():
                 self._on_unwanted(event, now)
             case Persisted():

@@ -94,7 +94,7 @@ def rooms_of(m: Machines) -> Rooms:
             lines=lines,
         ),
         keeping=keeping,
-        mending=Mending(m, durability, contents),
+        mending=Mending(m, durability, contents, activation),
         recalling=Recalling(
             m,
             durability=durability,

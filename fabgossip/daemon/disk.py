@@ -24,7 +24,7 @@ from fabgossip.core.events import FetchFailure
 from fabgossip.core.grouping import Extent, extent_of, extent_of_persist, next_group
 from fabgossip.core.space import DiskUsage, Space, SpaceLimits, SpaceState
 from fabgossip.errors import NoSpaceError, StorageError, WireError
-from fabgossip.model.artifact import INLINE_BYTES_MAX, TYPE_RULES, Order
+from fabgossip.model.artifact import INLINE_BYTES_MAX, TYPE_RULES, Order, VerifiedManifest
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.moment import Instant
 from fabgossip.storage.contents import ContentFiles, IncomingContent
@@ -238,6 +238,17 @@ class Disk:
             return None
         return content is None or sha256(content).digest() == content_hash
 
+    def is_shown(self, verified: VerifiedManifest) -> bool:
+        """Whether local software finds a version as it was signed. Blocks."""
+        manifest, settings = verified.manifest, None
+        if has_settings(manifest.artifact_type):
+            content = self.read(manifest.content_hash)
+            if content is None:
+                return True  # nothing to compare it with now
+            with suppress(WireError):
+                settings = parse_snapshot(content).settings
+        return self._local.is_shown(manifest, verified.envelope, settings)
+
     def _stored(self, index: NodeIndex, content_hash: ContentHash) -> bytes | None:
         try:
             return self._bytes(index, content_hash)
@@ -415,6 +426,7 @@ class Disk:
             settings=settings,
             keep_versions=effect.keep_versions,
             activate=effect.activate,
+            is_damaged=effect.is_damaged,
         )
 
     def _kept_version(self, effect: Materialize, opened: ExitStack) -> LocalVersion:

@@ -45,6 +45,7 @@ from fabgossip.core.events import (
     Event,
     LinkId,
     LinkSlow,
+    LocalDamaged,
     LostReason,
     MessageReceived,
     PeerConnected,
@@ -307,6 +308,10 @@ class Driver:
             disk.note_verified(effect, self._persisted(effect.token))
         else:
             self.post(ContentLost(content_hash=effect.content_hash))
+        for one in effect.shown:
+            if not await trio.to_thread.run_sync(disk.is_shown, one):
+                namespace = one.manifest.namespace.text
+                self.post(LocalDamaged(namespace=namespace, manifest_hash=one.manifest_hash))
 
     def _persisted(self, token: Token) -> Callable[[bool], None]:
         def done(ok: bool) -> None:  # noqa: FBT001  # the outcome of one disk job, given by position

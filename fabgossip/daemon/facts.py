@@ -60,6 +60,7 @@ RULES: Final[dict[Fact, Rule]] = {
     Fact.HELD_BACK: Rule(LogLevel.WARNING, Keep.EACH, "hold back"),
     Fact.RELEASED: Rule(LogLevel.INFO, Keep.EACH, "release"),
     Fact.CONTENT_DAMAGED: Rule(LogLevel.ERROR, Keep.EACH),
+    Fact.LOCAL_DAMAGED: Rule(LogLevel.ERROR, Keep.EACH),
     Fact.CONTENT_EVICTED: Rule(LogLevel.INFO, Keep.FOLDED),
     Fact.STORAGE_TAKES: Rule(LogLevel.WARNING, Keep.FOLDED),
     Fact.SUBMITTED: Rule(LogLevel.INFO, Keep.EACH),

@@ -57,6 +57,8 @@ class LocalVersion:
     activate: bool
     is_kept: bool = False
     """Its folder is there, and only the link is to move, if every byte in it is what was signed."""
+    is_damaged: bool = False
+    """What its folder has is not what was signed."""
 
     @property
     def namespace(self) -> str:
@@ -147,9 +149,12 @@ class LocalState:
         is_built = _is_built(folder / name, version.envelope)
         if version.is_kept:
             _check_kept(folder / name, version)
-        if _target(folder / version.link) == name and is_built:
+        if _target(folder / version.link) == name and is_built and not version.is_damaged:
             switch.is_over = True
             return
+        if not version.is_kept:
+            # It lay there unread, for who knows how long.
+            is_built = is_built and not version.is_damaged and _is_whole(folder / name, version)
         switch.unsynced = self._make_folder(folder)
         if not is_built:
             # Another statement of the same order lost its trust: nobody may read it meanwhile.
@@ -188,6 +193,22 @@ class LocalState:
         folder = self.folder_of(namespace) / f"v{order}"
         self._refuse_links(folder)
         return os.open(folder / "content", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def is_shown(self, manifest: Manifest, envelope: bytes, settings: bytes | None) -> bool:
+        """Whether a version lies in its folder as it was signed, and local software finds it there:
+        `current` or `staged` points to it. Reads all of it; blocks."""
+        folder = self.folder_of(manifest.namespace.text)
+        name = f"v{manifest.order}"
+        version = LocalVersion(
+            manifest=manifest,
+            envelope=envelope,
+            source=b"",
+            settings=settings,
+            keep_versions=0,
+            activate=True,
+        )
+        is_linked = name in (_target(folder / "current"), _target(folder / "staged"))
+        return is_linked and _is_whole(folder / name, version)
 
     def visible(self) -> tuple[tuple[str, bytes], ...]:
         """Namespace and envelope of everything `current` and `staged` point to, in order; an empty
@@ -311,6 +332,30 @@ def _check_kept(folder: Path, version: LocalVersion) -> None:
     )
     if not is_whole or any(one.is_symlink() for one in folder.iterdir()):
         raise StorageError(f"{folder}: is not what was signed any more")
+
+
+def _is_whole(folder: Path, version: LocalVersion) -> bool:
+    """Whether a version's folder has what was signed, and nothing else."""
+    files = {
+        "envelope": version.envelope,
+        "manifest.json": _manifest_json(version.manifest),
+        **({} if version.settings is None else {"settings": version.settings}),
+    }
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        if {one.name for one in folder.iterdir()} != {"content", *files}:
+            return False
+        for name, data in files.items():
+            if (folder / name).is_symlink() or (folder / name).read_bytes() != data:
+                return False
+        descriptor = os.open(folder / "content", flags)
+    except OSError:
+        return False
+    digest = sha256()
+    with os.fdopen(descriptor, "rb") as file:
+        for part in _parts_of(file.fileno()):
+            digest.update(part)
+    return digest.digest() == version.manifest.content_hash
 
 
 def _versions_in(folder: Path) -> list[tuple[Order, str]]:

@@ -1,8 +1,8 @@
 """Damage at rest: told to peers, set aside, repaired, on record once; soundness is noted."""
 
 from fabgossip.core.config import NodeConfig, ScrubbingConfig
-from fabgossip.core.effects import Fact, ReceiveContent, Remove, Scrub
-from fabgossip.core.events import ContentLost, LinkId, Persisted, ScrubDue
+from fabgossip.core.effects import Fact, Materialize, ReceiveContent, Remove, Scrub
+from fabgossip.core.events import ContentLost, LinkId, LocalDamaged, Persisted, ScrubDue
 from fabgossip.model.messages import Holdings, HoldingsEntry, HoldingsMode
 from tests.core.artifacts import EVERYBODY, Artifact, node_snapshot, routes
 from tests.core.story import Story
@@ -98,3 +98,65 @@ def test_damage_at_one_node_withdraws_nothing() -> None:
     story, _ = holder()
     lost(story, routes())
     assert story.trusted[routes().tail][1] == "behind"
+
+
+def damaged(story: Story, artifact: Artifact) -> Story:
+    manifest_hash = artifact.verified.manifest_hash
+    namespace = artifact.manifest.namespace.text
+    return story.when(LocalDamaged(namespace=namespace, manifest_hash=manifest_hash))
+
+
+def reading() -> tuple[Story, LinkId]:
+    story = Story(config=WEEKLY)
+    origin = story.link("n2")
+    story.announce(routes(), origin).persisted().stored(routes(), origin).materialized()
+    assert story.trusted[routes().tail][1] == "current"
+    return story, origin
+
+
+def test_what_software_reads_of_a_content_is_looked_at_with_it() -> None:
+    story, _ = reading()
+    looked_at = []
+    for _ in range(3):
+        scrub = next_scrub(story)
+        story.when(Persisted(token=scrub.token, ok=True))
+        looked_at += [one.manifest.namespace.text for one in scrub.shown]
+        assert {one.manifest.content_hash for one in scrub.shown} <= {scrub.content_hash}
+    assert routes().manifest.namespace.text in looked_at
+
+
+def test_a_damaged_copy_is_written_anew_from_the_content_that_is_held() -> None:
+    story, _ = reading()
+    damaged(story, routes())
+    assert story.facts() == [Fact.LOCAL_DAMAGED]
+    switch = story.only(Materialize)
+    assert (switch.order, switch.is_damaged) == (routes().manifest.order, True)
+    damaged(story, routes())
+    assert story.effects == [], "it is being written"
+    story.when(Persisted(token=switch.token, ok=True))
+    assert story.trusted[routes().tail][1] == "current"
+
+
+def test_a_copy_the_disk_does_not_take_is_written_when_it_does() -> None:
+    story, _ = reading()
+    switch = damaged(story, routes()).only(Materialize)
+    story.when(Persisted(token=switch.token, ok=False))
+    assert story.trusted[routes().tail][1] == "unapplied"
+
+
+def test_a_damaged_copy_of_what_is_not_held_is_taken_away_and_comes_back_with_the_content() -> None:
+    """Both copies lay on one disk."""
+    story, origin = reading()
+    entry = HoldingsEntry(EVERYBODY, HoldingsMode.ONLY, (routes().prefix,))
+    story.hear(origin, Holdings(sequence=9, is_whole=False, entries=(entry,)))
+    lost(story, routes())
+    damaged(story, routes())
+    assert story.only(Materialize).order is None
+    story.materialized().stored(routes(), origin)
+    assert story.only(Materialize).order == routes().manifest.order
+
+
+def test_damage_of_what_nobody_reads_any_more_is_none() -> None:
+    story, origin = reading()
+    story.accept(routes(8), origin)
+    assert damaged(story, routes(7)).effects == []

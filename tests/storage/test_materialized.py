@@ -233,6 +233,49 @@ def test_what_was_changed_since_it_was_written_is_not_switched_back_to(
     assert [os.readlink(folder / link) for link in ("current", "previous")] == ["v2.8", "v2.7"]
 
 
+DAMAGED: dict[str, Callable[[Path], None]] = {
+    **SPOILED,
+    "another page for people": _changed("manifest.json"),
+    "one file more": lambda folder: (folder / "note").touch(),
+    "gone": shutil.rmtree,
+    "the link points elsewhere": lambda folder: _relink(folder.parent / "current", "v2.8"),
+    "no link": lambda folder: (folder.parent / "current").unlink(),
+}
+
+
+def _relink(link: Path, name: str) -> None:
+    link.unlink()
+    link.symlink_to(name)
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_what_software_reads_is_found_damaged_and_written_anew(
+    local: LocalState, damage: str
+) -> None:
+    one = version(routes(7), settings=SETTINGS, keep=2)
+    switch_to(local, one)
+    folder = local.folder_of(one.namespace)
+    assert local.is_shown(one.manifest, one.envelope, SETTINGS)
+    DAMAGED[damage](folder / "v2.7")
+    assert not local.is_shown(one.manifest, one.envelope, SETTINGS)
+    switch_to(local, replace(one, is_damaged=True))
+    assert local.is_shown(one.manifest, one.envelope, SETTINGS)
+    assert (folder / "current" / "content").read_bytes() == routes(7).content
+
+
+@pytest.mark.parametrize("damage", SPOILED)
+def test_a_version_that_lay_there_unread_is_believed_no_more_than_any_bytes_at_rest(
+    local: LocalState, damage: str
+) -> None:
+    """It was taken away, and comes back."""
+    one = version(routes(7), settings=SETTINGS, keep=2)
+    switch_to(local, one)
+    local.withdraw(one.namespace)
+    SPOILED[damage](local.folder_of(one.namespace) / "v2.7")
+    switch_to(local, one)
+    assert local.is_shown(one.manifest, one.envelope, SETTINGS)
+
+
 def test_a_version_that_is_gone_is_not_switched_back_to(local: LocalState) -> None:
     folder = [switch(local, number) for number in (6, 7, 8)][-1]
     name = routes().manifest.namespace.text
