@@ -16,6 +16,7 @@ from fabgossip.daemon.callers import Caller
 from fabgossip.daemon.granted import Spool
 from fabgossip.errors import ModelError
 from fabgossip.model.ids import ContentHash, parse_content_hash
+from fabgossip.model.scope import parse_namespace
 from fabgossip.storage.records import SEQUENCE_DIGITS
 
 SCHEMA_VERSION: Final = 1
@@ -92,11 +93,16 @@ class Request:
 
     def namespace(self, prefix: str) -> str | None:
         """The namespace of the query; one that is named as in `fabric.toml`, below the cluster, is
-        completed by `prefix`."""
+        completed by `prefix`. What can be none is refused: it may be as long as a head, and what a
+        reader asks for is kept among the events."""
         text = self.query.get("namespace")
-        if text is None or text.startswith("platform/"):
-            return text
-        return f"{prefix}/{text}"
+        if text is None:
+            return None
+        full = text if text.startswith("platform/") else f"{prefix}/{text}"
+        try:
+            return parse_namespace(full).text
+        except ModelError as error:
+            raise RefusedError(400, "namespace", str(error)) from error
 
     def content_hash(self) -> ContentHash | None:
         """The content the query names."""

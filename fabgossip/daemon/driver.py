@@ -82,6 +82,7 @@ from fabgossip.daemon.endpoints import DialError, LinkNumbers, TlsContexts, acce
 from fabgossip.daemon.facts import RULES
 from fabgossip.daemon.granted import GrantedTransfers
 from fabgossip.daemon.logs import Log, LogLevel
+from fabgossip.daemon.recent import Recent
 from fabgossip.daemon.sending import Sending
 from fabgossip.daemon.tls import TlsStream
 from fabgossip.daemon.transfers import Submission, Transfers
@@ -108,8 +109,6 @@ from fabgossip.wire.outbox import Budget
 
 SPACE_LOOK_S: Final = 1.0
 """How often the disk is looked at: a few system calls (*start*)."""
-EVENTS_KEPT: Final = 4_096
-"""Facts kept for who asks later (*start*)."""
 
 
 def read_clocks() -> Now:
@@ -161,10 +160,7 @@ class Driver:
         self._assemblies = Assemblies(world.disk, nursery, self.post)
         self.sending = Sending(world.disk, nursery, self.post, trio.current_time)
         self.granted = GrantedTransfers(world.disk.files, nursery, self.post, trio.current_time)
-        self.facts: deque[tuple[UnixTime, Record]] = deque(maxlen=EVENTS_KEPT)
-        self.facts_told = 0
-        """Since the start, those that are not kept any more among them."""
-        self._fact_recorded = trio.Event()
+        self.recent = Recent()
         self.refused_connections = 0
         self.space = AMPLE
         """How much space there is, as it was looked at last."""
@@ -323,10 +319,7 @@ class Driver:
         return done
 
     def _record(self, effect: Record) -> None:
-        self.facts.append((read_clocks().unix, effect))
-        self.facts_told += 1
-        self._fact_recorded.set()
-        self._fact_recorded = trio.Event()
+        self.recent.tell(effect, read_clocks().unix)
         self._world.audit.record(effect)
         self._world.log.emit(effect.fact.value, RULES[effect.fact].level, effect.fields)
 
@@ -334,10 +327,6 @@ class Driver:
         """The versions of a namespace of the catalog whose folders are still in `local/`, oldest
         first, and the envelope of each."""
         return await trio.to_thread.run_sync(self._world.disk.kept_versions, namespace)
-
-    async def next_fact(self) -> None:
-        """Wait until something is recorded."""
-        await self._fact_recorded.wait()
 
     @property
     def audit(self) -> Audit:

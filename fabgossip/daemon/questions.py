@@ -1,8 +1,8 @@
 """The routes of the status socket that only look: each answer is made from one snapshot."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import islice
 from typing import Final
 
 import trio
@@ -13,6 +13,7 @@ from fabgossip.core.health import state_of
 from fabgossip.daemon import views
 from fabgossip.daemon.conversations import RefusedError, Reply, Request
 from fabgossip.daemon.driver import Driver, read_clocks
+from fabgossip.daemon.recent import Told
 from fabgossip.daemon.waits import WAIT_MS_MAX
 from fabgossip.errors import ModelError, StorageError
 from fabgossip.model.artifact import ArtifactType
@@ -20,6 +21,8 @@ from fabgossip.model.ids import ContentHash, parse_id, parse_node_id
 from fabgossip.storage.records import read_records
 
 LIMIT_MAX: Final = 1_000
+EVENTS_BYTES_MAX: Final = 256 << 10
+"""Of the events of one answer, which the loop writes in one go (*start*)."""
 GATE_QUESTIONS_MAX: Final = 64
 """Questions of consumers answered at once (*start*)."""
 
@@ -115,28 +118,26 @@ class Questions:
     async def on_events(self, request: Request) -> Reply:
         """`GET /v1/events?after=&boot_id=&wait_ms=`: the last facts, oldest first; those after one,
         once there is any. Another process counted anew: nothing of this one came after that."""
-        told = self._driver.facts_told
+        recent = self._driver.recent
         if "after" not in request.query:
             if request.query:
                 raise RefusedError(400, "query", "boot_id, wait_ms: only with after")
-            return self._events(max(0, told - LIMIT_MAX))
+            return self._events(_page(recent.newest(LIMIT_MAX))[::-1], None)
         after, wait_ms = request.sequence("after"), request.number("wait_ms", 1, WAIT_MS_MAX)
         is_of_another = request.query.get("boot_id", self._boot_id) != self._boot_id
-        if is_of_another or after > told:
+        if is_of_another or after > recent.told:
             after = 0
         with trio.move_on_after(wait_ms / 1_000):
-            while after == self._driver.facts_told:
-                await self._driver.next_fact()
-        return self._events(after)
+            while after == recent.told:
+                await recent.next()
+        return self._events(_page(recent.after(after, LIMIT_MAX)), after)
 
-    def _events(self, after: int) -> Reply:
-        kept = self._driver.facts
-        first = max(after, self._driver.facts_told - len(kept))
-        skipped = first - (self._driver.facts_told - len(kept))
-        rows = islice(kept, skipped, skipped + LIMIT_MAX)
-        items = [views.event(number, at, fact) for number, (at, fact) in enumerate(rows, first + 1)]
-        told = {"next": first + len(items), "missed": first - after, "boot_id": self._boot_id}
-        return Reply(code=200, body={"items": items, **told})
+    def _events(self, rows: list[Told], after: int | None) -> Reply:
+        """Who asks for the last ones misses nothing."""
+        last = rows[-1].number if rows else after or 0
+        missed = 0 if after is None else last - after - len(rows)
+        told = {"next": last, "missed": missed, "boot_id": self._boot_id}
+        return Reply(code=200, body={"items": [views.event(one) for one in rows], **told})
 
     @property
     def _boot_id(self) -> str:
@@ -184,6 +185,18 @@ class Questions:
             raise RefusedError(404, "unknown", "no checkpoint of such a node is kept here")
         items = [views.checkpoint(one) for one in kept]
         return Reply(code=200, body={"node_id": node_id, "items": items})
+
+
+def _page(rows: Iterable[Told]) -> list[Told]:
+    """The first of them, as many as an answer may have; one of them at least."""
+    page: list[Told] = []
+    left = EVENTS_BYTES_MAX
+    for one in rows:
+        left -= len(json.dumps(views.event(one)))
+        if page and left < 0:
+            break
+        page.append(one)
+    return page
 
 
 def _expect(key: str, value: str | None, known: list[str]) -> None:

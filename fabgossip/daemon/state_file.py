@@ -41,7 +41,7 @@ class StateFile:
         """Write it until cancelled; why it cannot be written is logged once."""
         refused: str | None = None
         while True:
-            told, started = self._driver.facts_told, trio.current_time()
+            told, started = self._driver.recent.told, trio.current_time()
             body = self._body(read_clocks())
             rest_s = max(SETTLE_S, REST_TIMES * (trio.current_time() - started))
             error = await trio.to_thread.run_sync(_write, self._path, body)
@@ -49,8 +49,8 @@ class StateFile:
                 self._driver.log_fault("state_file_failed", error)
             refused = None if error is None else str(error)
             with trio.move_on_after(RENEWED_S):
-                while self._driver.facts_told == told:  # some may have come during the write
-                    await self._driver.next_fact()
+                while self._driver.recent.told == told:  # some may have come during the write
+                    await self._driver.recent.next()
                 await trio.sleep(rest_s)
 
     def _body(self, now: Now) -> dict[str, object]:

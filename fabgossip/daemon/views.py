@@ -9,7 +9,6 @@ from typing import Final
 from fabgossip.core.attempts import Attempt, LastGood
 from fabgossip.core.catalog import Head, Refusal
 from fabgossip.core.chains import ChainsSnapshot, ChainTold
-from fabgossip.core.effects import Record
 from fabgossip.core.events import AuditState
 from fabgossip.core.fetching import FetchingSnapshot
 from fabgossip.core.granted import GrantedFetch
@@ -23,6 +22,7 @@ from fabgossip.core.sessions import Session
 from fabgossip.core.wants import EndedWant, Want, WantState
 from fabgossip.daemon.audit import AuditView
 from fabgossip.daemon.driver import Driver
+from fabgossip.daemon.recent import Told
 from fabgossip.model.artifact import Order, VerifiedManifest
 from fabgossip.model.ids import BootId
 from fabgossip.model.messages import PROTOCOL
@@ -295,13 +295,13 @@ _TIMES: Final = ("until", "expires_at")
 """Fields of facts that are wall times."""
 
 
-def event(number: int, at: UnixTime, fact: Record) -> dict[str, object]:
+def event(one: Told) -> dict[str, object]:
     """One item of `GET /v1/events`."""
-    fields: dict[str, object] = dict(fact.fields)
+    fields: dict[str, object] = dict(one.fact.fields)
     for name in _TIMES:
         if isinstance(moment := fields.get(name), int):
             fields[name] = rfc3339(UnixTime(moment))
-    return {"number": number, "at": rfc3339(at), "event": fact.fact.value, **fields}
+    return {"number": one.number, "at": rfc3339(one.at), "event": one.fact.fact.value, **fields}
 
 
 def peer(driver: Driver, session: Session, now: Now) -> dict[str, object]:

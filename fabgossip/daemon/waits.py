@@ -55,7 +55,7 @@ class Waits:
             with trio.move_on_after(wait_ms / 1_000):
                 while not _is_over(self._look(namespace, at_least, must_be_usable=must_be_usable)):
                     with trio.move_on_after(LOOK_EVERY_S):
-                        await self._driver.next_fact()
+                        await self._driver.recent.next()
                         await trio.sleep(SETTLE_S)
         finally:
             self._count -= 1

@@ -18,6 +18,7 @@ from fabgossip.core.rates import FLOOD_FACTOR, FLOOD_SPAN, RATES, Kind
 from fabgossip.core.slots import SERVED_PER_LINK_MAX
 from fabgossip.core.standing import BARRED, FAILURES_MAX, LINKS_MAX, LINKS_SPAN, SLOW_READER
 from fabgossip.daemon.endpoints import BACKLOG, HANDSHAKE_S, dial, handshake, serve_listener
+from fabgossip.daemon.recent import EVENTS_KEPT
 from fabgossip.daemon.tls import TlsStream
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import (
@@ -127,7 +128,11 @@ async def test_before_a_link_is_open_only_its_three_words_pass(tmp_path: Path, j
                     await link.send_all(JUNK[junk])
                     assert await last_word(link) == BadRequest(code=BadRequestCode.KIND)
                     await link.aclose_forcefully()
-                cuts = [dict(one.fields) for _, one in driver.facts if one.fact is Fact.SESSION_CUT]
+                cuts = [
+                    dict(one.fact.fields)
+                    for one in driver.recent.after(0, EVENTS_KEPT)
+                    if one.fact.fact is Fact.SESSION_CUT
+                ]
                 assert cuts == [{"peer": "n2", "reason": "failures"}]
                 nursery.cancel_scope.cancel()
 

@@ -28,6 +28,7 @@ from fabgossip.core.standing import BOOT_CHANGES_SPAN
 from fabgossip.daemon.driver import Driver, read_clocks
 from fabgossip.daemon.endpoints import ALPN, dial
 from fabgossip.daemon.facts import RULES, Keep, entry_of
+from fabgossip.daemon.recent import EVENTS_KEPT
 from fabgossip.daemon.tls import TlsStream
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import Announce, Announced, ByeReason, Message, Welcome
@@ -292,9 +293,9 @@ async def daemon(folder: Path) -> AsyncIterator[tuple[Driver, str]]:
 def audited(driver: Driver) -> list[tuple[str, str, str]]:
     """Event, code and subject of what the audit log records, in order."""
     entries = [
-        entry_of(one, read_clocks())
-        for _, one in driver.facts
-        if RULES[one.fact].keep is not Keep.NOTHING
+        entry_of(one.fact, read_clocks())
+        for one in driver.recent.after(0, EVENTS_KEPT)
+        if RULES[one.fact.fact].keep is not Keep.NOTHING
     ]
     return [(one.event, one.code, one.subject) for one in entries]
 

@@ -12,6 +12,7 @@ import trio
 from fabgossip.core.effects import Fact
 from fabgossip.core.view import View
 from fabgossip.daemon.endpoints import dial, serve_listener
+from fabgossip.daemon.recent import EVENTS_KEPT
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.messages import (
     BadRequest,
@@ -58,7 +59,9 @@ async def test_a_wrong_number_ends_the_link_and_says_so(
                 assert await last_word(link) == BadRequest(code=BadRequestCode.STREAM)
                 await link.aclose_forcefully()
                 (cut,) = [
-                    dict(one.fields) for _, one in driver.facts if one.fact is Fact.SESSION_CUT
+                    dict(one.fact.fields)
+                    for one in driver.recent.after(0, EVENTS_KEPT)
+                    if one.fact.fact is Fact.SESSION_CUT
                 ]
                 assert (cut["peer"], cut["reason"]) == ("n2", "protocol")
                 nursery.cancel_scope.cancel()

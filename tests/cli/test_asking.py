@@ -52,6 +52,9 @@ async def test_what_a_person_types_and_reads(tmp_path: Path, capsys: Output) -> 
         assert (code, out) == (1, "")
         assert "fabgossip artifacts lists" in err
         assert err.splitlines()[-1] == "     did you mean 'routes/edge'?"
+        code, out, err = await typed("why", "rotues/edge", *socket)
+        assert (code, out) == (2, "")
+        assert err.splitlines()[-1] == "     did you mean 'routes/edge'?"
         assert "did you mean" not in (await typed("why", "qos/gold", *socket))[2]
         because = ("--reason", "a drill")
         unknown: tuple[tuple[tuple[str, ...], int], ...] = (

@@ -1,6 +1,6 @@
 """`GET /v1/events`: whoever follows misses nothing that is kept, and sees nothing twice."""
 
-from collections import deque
+import json
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -10,32 +10,27 @@ import trio
 from fabgossip.core.effects import Fact, Record
 from fabgossip.daemon.callers import Caller
 from fabgossip.daemon.conversations import RefusedError, Request
-from fabgossip.daemon.driver import EVENTS_KEPT, Driver
-from fabgossip.daemon.questions import LIMIT_MAX, Questions
+from fabgossip.daemon.driver import Driver
+from fabgossip.daemon.questions import EVENTS_BYTES_MAX, LIMIT_MAX, Questions
+from fabgossip.daemon.recent import EVENTS_KEPT, Recent
 from fabgossip.model.moment import UnixTime
+from fabgossip.storage.records import TEXT_BYTES_MAX
 from tests.fuzzing.local import ABOUT
 
 BOOT = ABOUT.boot_id.hex()
 
 
 class Told:
-    """What the route needs of a driver: what was told, as the driver keeps it."""
+    """What the route needs of a driver."""
 
     def __init__(self, count: int) -> None:
-        self.facts: deque[tuple[UnixTime, Record]] = deque(maxlen=EVENTS_KEPT)
-        self.facts_told = 0
-        self._told = trio.Event()
+        self.recent = Recent()
         for _ in range(count):
             self.tell()
 
-    def tell(self) -> None:
-        self.facts.append((UnixTime(1), Record(fact=Fact.SUBMITTED, fields=())))
-        self.facts_told += 1
-        self._told.set()
-        self._told = trio.Event()
-
-    async def next_fact(self) -> None:
-        await self._told.wait()
+    def tell(self, reason: str = "") -> None:
+        fields = (("reason", reason),)
+        self.recent.tell(Record(fact=Fact.SUBMITTED, fields=fields), UnixTime(1))
 
 
 async def asked(told: Told, **query: str) -> dict[str, object]:
@@ -60,12 +55,39 @@ async def test_without_a_place_the_last_of_them_are_told() -> None:
 
 async def test_a_backlog_comes_page_by_page_and_what_is_not_kept_is_counted() -> None:
     told, seen, after, missed = Told(EVENTS_KEPT + 10), [], 4, 0
-    while after < told.facts_told:
+    while after < told.recent.told:
         body = await asked(told, after=str(after), boot_id=BOOT)
         seen += numbers(body)
         after, missed = cast("int", body["next"]), missed + cast("int", body["missed"])
     assert seen == list(range(11, EVENTS_KEPT + 11))
     assert missed == 6
+
+
+def test_what_is_kept_of_a_text_is_bounded() -> None:
+    told = Told(0)
+    told.tell("x" * 16_000)
+    (kept,) = told.recent.newest(1)
+    assert dict(kept.fact.fields) == {"reason": "x" * TEXT_BYTES_MAX}
+
+
+@pytest.mark.parametrize("character", ["x", "\u2028", "\U0001f600"])
+async def test_an_answer_is_bounded_in_bytes_and_the_next_goes_on(character: str) -> None:
+    """Whatever a text is written as; or the loop would write megabytes in one go."""
+    told = Told(0)
+    for _ in range(LIMIT_MAX):
+        told.tell(TEXT_BYTES_MAX * character)
+    seen: list[int] = []
+    while len(seen) < LIMIT_MAX:
+        body = await asked(told, after=str(len(seen)))
+        assert len(json.dumps(body)) < EVENTS_BYTES_MAX + 1_000
+        assert (body["missed"], body["next"]) == (0, len(seen) + len(numbers(body)))
+        seen += numbers(body)
+    assert seen == list(range(1, LIMIT_MAX + 1))
+    body = await asked(told)
+    assert len(json.dumps(body)) < EVENTS_BYTES_MAX + 1_000
+    last = numbers(body)
+    assert last == list(range(last[0], LIMIT_MAX + 1))
+    assert (body["missed"], body["next"]) == (0, LIMIT_MAX)
 
 
 @pytest.mark.parametrize("place", [{"after": "2", "boot_id": "00" * 16}, {"after": "9"}])

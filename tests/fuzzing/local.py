@@ -7,7 +7,6 @@ finding.
 
 import re
 import socket
-from collections import deque
 from functools import cache
 from pathlib import Path
 from typing import Final, Never, cast
@@ -15,15 +14,16 @@ from typing import Final, Never, cast
 import trio
 from trio.testing import MockClock
 
-from fabgossip.core.effects import Answer, Outcome, Record
+from fabgossip.core.effects import Answer, Outcome
 from fabgossip.core.events import AuditState, GateRequest, Request, RequestId, RequestMade
 from fabgossip.core.node import Node
 from fabgossip.core.space import AMPLE
 from fabgossip.daemon.audit import AuditView
 from fabgossip.daemon.driver import Driver
+from fabgossip.daemon.recent import Recent
 from fabgossip.daemon.status import StatusServer
 from fabgossip.daemon.views import About
-from fabgossip.model.moment import Instant, Now, UnixTime
+from fabgossip.model.moment import Instant, Now
 from tests.core.artifacts import acme_routes, routes
 from tests.core.story import Story, boot_id
 from tests.fuzzing.target import Target
@@ -69,8 +69,7 @@ class _Driver:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.facts: deque[tuple[UnixTime, Record]] = deque()
-        self.facts_told = 0
+        self.recent = Recent()
         self.transfers = _Full()
         self.audit = _Audit()
         self.refused_connections = 0
@@ -87,9 +86,6 @@ class _Driver:
             effects = self.node.handle(RequestMade(request=request, body=body), now)
             return next(one for one in effects if isinstance(one, Answer))
         return Answer(request=request, outcome=Outcome.UNKNOWN)
-
-    async def next_fact(self) -> None:
-        await trio.sleep_forever()
 
     def connection_to(self, _: object) -> None:
         """No link is open in a story but in the node's own book."""
