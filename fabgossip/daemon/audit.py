@@ -7,7 +7,6 @@ the next ten seconds become one record with their number. What was allowed is a 
 Never recorded: content, keys, envelopes. A record has the fields of its fact and nothing else.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import trio
 from fabgossip.core.effects import Record
 from fabgossip.core.events import AuditState
 from fabgossip.daemon.facts import ALLOW, RULES, Keep, entry_of
+from fabgossip.daemon.folding import Folds
 from fabgossip.daemon.recorder import LogOwner, Recorder, Written
 from fabgossip.model.moment import Duration, Instant, Now, UnixTime, is_due, later
 from fabgossip.model.persistence import KeptCheckpoint
@@ -26,22 +26,9 @@ from fabgossip.storage.records import ChainHead, Entry
 FOLDER: Final = "audit"
 CHECKPOINT_EVERY: Final = Duration(60_000)
 """A checkpoint is signed this long after the last one, if there are records it does not cover."""
-FOLD: Final = Duration(10_000)
-"""Repeats are counted this long (*start*)."""
-FOLDS_MAX: Final = 1_024
-"""Kinds of refusal counted at once; of one more, the oldest count is written early (*start*)."""
 RETRY_EVERY: Final = Duration(5_000)
 """A disk that refused is tried again this often (*start*)."""
 TICK_S: Final = 1.0
-
-
-@dataclass(slots=True)
-class _Fold:
-    """An entry written once, and how often it happened since."""
-
-    until: Instant
-    entry: Entry
-    repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +51,7 @@ class Audit:
         self.folder = folder
         self._recorder = Recorder(folder, owner, segments_max)
         self._read_clocks = read_clocks
-        self._folds: OrderedDict[tuple[str, str, str, str], _Fold] = OrderedDict()
+        self._folds: Folds[Entry] = Folds(self._put_repeats)
         self._head = ChainHead()
         self._anchored: KeptCheckpoint | None = None
         self._sign_at = Instant(0)
@@ -107,9 +94,7 @@ class Audit:
         show; end the thread. Blocks."""
         self._is_stopped = True
         now = self._read_clocks()
-        for fold in self._folds.values():
-            self._put_repeats(fold, now)
-        self._folds.clear()
+        self._folds.tell_all(now)
         self._recorder.stop(Entry(wall=now.unix, mono=now.instant, event="stopped"))
 
     def view(self) -> AuditView:
@@ -146,37 +131,20 @@ class Audit:
         self._recorder.put(entry)
 
     def _is_repeat(self, entry: Entry, now: Now) -> bool:
-        """Whether it is counted; if not, its repeats will be."""
-        self._put_due_repeats(now)
         # What was allowed is told apart by what it was allowed for; a refusal names what it likes.
         about = entry.object if entry.decision == ALLOW else ""
-        key = (entry.event, entry.code, entry.subject, about)
-        fold = self._folds.get(key)
-        if fold is not None:
-            fold.repeats += 1
-            return True
-        self._folds[key] = _Fold(later(now.instant, FOLD), entry)
-        if len(self._folds) > FOLDS_MAX:
-            _, oldest = self._folds.popitem(last=False)
-            self._put_repeats(oldest, now)
-        return False
+        kind = (entry.event, entry.code, entry.subject, about)
+        return self._folds.is_repeat(kind, entry, now)
 
-    def _put_due_repeats(self, now: Now) -> None:
-        while self._folds and is_due(next(iter(self._folds.values())).until, now.instant):
-            _, oldest = self._folds.popitem(last=False)
-            self._put_repeats(oldest, now)
-
-    def _put_repeats(self, fold: _Fold, now: Now) -> None:
-        if not fold.repeats:
-            return
-        inputs = (("repeats", fold.repeats),)
-        entry = replace(fold.entry, wall=now.unix, mono=now.instant, object="", inputs=inputs)
+    def _put_repeats(self, first: Entry, repeats: int, now: Now) -> None:
+        inputs = (("repeats", repeats),)
+        entry = replace(first, wall=now.unix, mono=now.instant, object="", inputs=inputs)
         self._recorder.put(entry)
 
     def tick(self) -> None:
         """See what time has brought: counts to write, a checkpoint to sign, a disk to try again."""
         now = self._read_clocks()
-        self._put_due_repeats(now)
+        self._folds.tell_due(now)
         if self.state is AuditState.STOPPED:
             if is_due(self._retry_at, now.instant):
                 self._retry_at = later(now.instant, RETRY_EVERY)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from typing import Final, assert_never
+from typing import Final, Never, assert_never
 
 import trio
 
@@ -109,6 +109,7 @@ from fabgossip.wire.outbox import Budget
 
 SPACE_LOOK_S: Final = 1.0
 """How often the disk is looked at: a few system calls (*start*)."""
+REPEATS_LOOK_S: Final = 1.0
 
 
 def read_clocks() -> Now:
@@ -160,7 +161,7 @@ class Driver:
         self._assemblies = Assemblies(world.disk, nursery, self.post)
         self.sending = Sending(world.disk, nursery, self.post, trio.current_time)
         self.granted = GrantedTransfers(world.disk.files, nursery, self.post, trio.current_time)
-        self.recent = Recent()
+        self.recent = Recent(self._log_fact)
         self.refused_connections = 0
         self.space = AMPLE
         """How much space there is, as it was looked at last."""
@@ -319,9 +320,17 @@ class Driver:
         return done
 
     def _record(self, effect: Record) -> None:
-        self.recent.tell(effect, read_clocks().unix)
         self._world.audit.record(effect)
-        self._world.log.emit(effect.fact.value, RULES[effect.fact].level, effect.fields)
+        self.recent.record(effect, read_clocks())
+
+    def _log_fact(self, fact: Record) -> None:
+        self._world.log.emit(fact.fact.value, RULES[fact.fact].level, fact.fields)
+
+    async def tell_repeats(self) -> Never:
+        """Tell what was counted once its time is over, for ever."""
+        while True:
+            await trio.sleep(REPEATS_LOOK_S)
+            self.recent.tell_due(read_clocks())
 
     async def kept_versions(self, namespace: str) -> tuple[tuple[Order, bytes], ...]:
         """The versions of a namespace of the catalog whose folders are still in `local/`, oldest

@@ -1,5 +1,5 @@
-"""What becomes of each fact: how urgent it is in the log, how much of it the audit log has, and
-which of its fields are the code, the subject and the object of a record.
+"""What becomes of each fact: how urgent it is in the log, how much of it the audit log has, which
+of its fields are the code, the subject and the object of a record, and what its repeats share.
 """
 
 from dataclasses import dataclass
@@ -105,6 +105,20 @@ roots can cause and mend them.
 What was withheld is the subject of its record: nobody did it, and its source says why."""
 
 
+def kind_of(record: Record) -> Record:
+    """A fact with no more than what its repeats share: its code, subject and decision."""
+    rule = RULES[record.fact]
+    fields = {name: value for name, value in record.fields if value != ""}
+    names = (_first(rule.codes, fields), _first(rule.subjects, fields), "decision")
+    kept = tuple((name, fields[name]) for name in names if name in fields)
+    return Record(fact=record.fact, fields=kept)
+
+
+def _first(names: tuple[str, ...], fields: dict[str, str | int]) -> str:
+    """The first of the names there is, or none."""
+    return next((one for one in names if one in fields), "")
+
+
 def entry_of(record: Record, now: Now) -> Entry:
     """The entry of a fact: the first of its fields that names it becomes code, subject, object; the
     others are inputs."""
@@ -112,8 +126,7 @@ def entry_of(record: Record, now: Now) -> Entry:
     fields = {name: value for name, value in record.fields if value != ""}
 
     def first_of(names: tuple[str, ...]) -> str:
-        name = next((one for one in names if one in fields), None)
-        return "" if name is None else str(fields.pop(name))
+        return str(fields.pop(_first(names, fields), ""))
 
     return Entry(
         wall=now.unix,

@@ -1,7 +1,8 @@
 """One line per event: JSON for machines, plain text on a terminal.
 
 Text that came from a peer is escaped and cut. Never logged: content, envelopes, keys, certificates
-in full. Lines a peer can cause are limited; what is held back is counted and said once a minute.
+in full. Lines a peer can cause are limited, all together and of one event and peer; what is held
+back is counted and said a second later.
 """
 
 import json
@@ -12,6 +13,8 @@ from enum import IntEnum
 
 TEXT_MAX = 200
 LINES_PER_SECOND_MAX = 100
+LINES_OF_ONE_MAX = 50
+"""Of one event and one peer in a second: the other half is for what is said of others (*start*)."""
 
 
 class LogLevel(IntEnum):
@@ -26,7 +29,9 @@ class LogLevel(IntEnum):
 class Log:
     """Writes to standard error; `wall` gives seconds since 1970."""
 
-    __slots__ = ("_as_json", "_held_back", "_in_second", "_level", "_second", "_wall", "_write")
+    __slots__ = (
+        "_as_json", "_held_back", "_in_second", "_level", "_of_one", "_second", "_wall", "_write",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -42,6 +47,8 @@ class Log:
         self._write = write or _stderr
         self._second = 0
         self._in_second = 0
+        self._of_one: dict[tuple[str, str | int], int] = {}
+        """Lines of this second by event and peer."""
         self._held_back = 0
 
     def emit(
@@ -52,15 +59,23 @@ class Log:
             return
         now = self._wall()
         if int(now) != self._second:
-            self._second, self._in_second = int(now), 0
+            self._second, self._in_second, self._of_one = int(now), 0, {}
             if self._held_back:
                 held_back, self._held_back = self._held_back, 0
                 self._line(now, "log_suppressed", LogLevel.WARNING, (("lines", held_back),))
-        self._in_second += 1
-        if self._in_second > LINES_PER_SECOND_MAX and level < LogLevel.ERROR:
+        if level < LogLevel.ERROR and not self._has_room((event, dict(fields).get("peer", ""))):
             self._held_back += 1
             return
         self._line(now, event, level, fields)
+
+    def _has_room(self, kind: tuple[str, str | int]) -> bool:
+        """Whether a line may be written, which it is then."""
+        of_one = self._of_one.get(kind, 0)
+        if self._in_second == LINES_PER_SECOND_MAX or of_one == LINES_OF_ONE_MAX:
+            return False
+        self._in_second += 1
+        self._of_one[kind] = of_one + 1
+        return True
 
     def _line(
         self, now: float, event: str, level: LogLevel, fields: tuple[tuple[str, str | int], ...]

@@ -178,6 +178,7 @@ async def _serving(
                 await nursery.start(server.serve, listener, name="status")
                 nursery.start_soon(driver.run_timers, name="timers")
                 nursery.start_soon(driver.watch_space, name="space")
+                nursery.start_soon(driver.tell_repeats, name="repeats")
                 nursery.start_soon(driver.transfers.watch, name="transfer watch")
                 nursery.start_soon(driver.sending.watch, name="sending watch")
                 nursery.start_soon(
@@ -319,3 +320,4 @@ async def _stop(config: Config, parts: _Parts, driver: Driver) -> None:
             await trio.sleep(WATCH_S)  # once in a process's life
     with trio.move_on_after(GOODBYE_S):
         await driver.drain(Bye(reason=ByeReason.RESTART, retry_after_s=1))
+    driver.recent.tell_all(read_clocks())

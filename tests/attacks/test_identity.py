@@ -291,7 +291,9 @@ async def daemon(folder: Path) -> AsyncIterator[tuple[Driver, str]]:
 
 
 def audited(driver: Driver) -> list[tuple[str, str, str]]:
-    """Event, code and subject of what the audit log records, in order."""
+    """Event, code and subject of what the audit log records, in order; nothing is a repeat of what
+    was asked for before."""
+    driver.recent.tell_all(read_clocks())
     entries = [
         entry_of(one.fact, read_clocks())
         for one in driver.recent.after(0, EVENTS_KEPT)

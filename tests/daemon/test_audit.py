@@ -12,7 +12,8 @@ import trio
 
 from fabgossip.core.effects import Fact, Record
 from fabgossip.core.events import AuditState
-from fabgossip.daemon.audit import FOLDS_MAX, Audit
+from fabgossip.daemon.audit import Audit
+from fabgossip.daemon.folding import FOLDS_MAX
 from fabgossip.daemon.recorder import CHECKPOINT_RECORDS, QUEUE_MAX
 from fabgossip.model.authority import AuditCheckpoint
 from fabgossip.model.moment import Duration, Instant, Now, UnixTime, later

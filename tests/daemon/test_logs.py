@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from fabgossip.daemon.logs import LINES_PER_SECOND_MAX, TEXT_MAX, Log, LogLevel
+from fabgossip.daemon.logs import (
+    LINES_OF_ONE_MAX,
+    LINES_PER_SECOND_MAX,
+    TEXT_MAX,
+    Log,
+    LogLevel,
+)
 
 
 class Clock:
@@ -59,8 +65,8 @@ def test_below_the_level_nothing_is_written() -> None:
 
 def test_a_flood_is_held_back_counted_and_said_and_errors_pass() -> None:
     one, lines, clock = log(as_json=True)
-    for _ in range(LINES_PER_SECOND_MAX + 5):
-        one.emit("flood", LogLevel.INFO)
+    for number in range(LINES_PER_SECOND_MAX + 5):
+        one.emit("flood", LogLevel.INFO, (("peer", f"n{number}"),))
     assert len(lines) == LINES_PER_SECOND_MAX
     one.emit("fault", LogLevel.ERROR)
     assert json.loads(lines[-1])["event"] == "fault"
@@ -68,3 +74,18 @@ def test_a_flood_is_held_back_counted_and_said_and_errors_pass() -> None:
     one.emit("calm", LogLevel.INFO)
     told, calm = map(json.loads, lines[-2:])
     assert (told["event"], told["lines"], calm["event"]) == ("log_suppressed", 5, "calm")
+
+
+def test_a_flood_of_one_event_and_peer_leaves_room_for_what_is_said_of_others() -> None:
+    one, lines, clock = log(as_json=True)
+    for _ in range(LINES_PER_SECOND_MAX + 5):
+        one.emit("flood", LogLevel.INFO, (("peer", "n7"),))
+    assert len(lines) == LINES_OF_ONE_MAX
+    for peer, event in (("n8", "flood"), ("n7", "alarm")):
+        one.emit(event, LogLevel.WARNING, (("peer", peer),))
+        assert (json.loads(lines[-1])["event"], json.loads(lines[-1])["peer"]) == (event, peer)
+    clock.now += 1
+    one.emit("flood", LogLevel.INFO, (("peer", "n7"),))
+    told, again = map(json.loads, lines[-2:])
+    held_back = LINES_PER_SECOND_MAX + 5 - LINES_OF_ONE_MAX
+    assert (told["event"], told["lines"], again["event"]) == ("log_suppressed", held_back, "flood")

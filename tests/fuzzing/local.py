@@ -69,7 +69,7 @@ class _Driver:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.recent = Recent()
+        self.recent = Recent(lambda _: None)
         self.transfers = _Full()
         self.audit = _Audit()
         self.refused_connections = 0
