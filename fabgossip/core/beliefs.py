@@ -482,7 +482,8 @@ class Beliefs:
         permission = self.may_accept(grant.grant.not_before, now)
         if permission.allowed:
             return grant
-        return Rejection(code=RejectionCode.GRANT_INVALID, detail=permission.reason)
+        code, detail = RejectionCode.GRANT_INVALID, permission.reason
+        return Rejection(code=code, detail=detail, in_good_faith=True)
 
     def own_grant(self, raw: bytes, now: Now) -> VerifiedGrant | Rejection:
         """A fetch grant somebody gave this node, if its peers could honour it now and the mode lets

@@ -116,4 +116,4 @@ class GrantUses:
 
 
 def _refused(detail: str) -> Rejection:
-    return Rejection(code=RejectionCode.GRANT_INVALID, detail=detail)
+    return Rejection(code=RejectionCode.GRANT_INVALID, detail=detail, in_good_faith=True)

@@ -19,7 +19,7 @@ from fabgossip.model.authority import COMMITMENTS_MAX, VerifiedClaims
 from fabgossip.model.messages import Claims
 from fabgossip.model.moment import Now, instant_of, later
 from fabgossip.model.persistence import PutClaimsSeen
-from fabgossip.trust.rejections import Rejection, RejectionCode
+from fabgossip.trust.rejections import Blame, Rejection, RejectionCode
 
 _OF_AN_EPOCH: Final = (RejectionCode.EPOCH_STALE, RejectionCode.EPOCH_UNKNOWN)
 
@@ -71,13 +71,16 @@ class PeerClaims:
         """The peer's claims were issued anew: what it may know rests on these from now on. Claims
         of an epoch we do not know yet are judged again once we do."""
         session.claims_envelope, session.openings = message.claims, message.openings
-        self.judge(session, now)
+        refused = self.judge(session, now)
+        if refused is not None and refused.blame is Blame.PEER:
+            self._m.policing.on_failed(session, now.instant)
         if session.claims is not None and not session.is_ended:
             self._show_all(session, now)
 
-    def judge(self, session: Session, now: Now) -> None:
-        """Without good claims a peer keeps the trust lane and nothing more. Claims of a version
-        never seen are new authority: they need a mode that allows that, and count once durable."""
+    def judge(self, session: Session, now: Now) -> Rejection | None:
+        """Without good claims a peer keeps the trust lane and nothing more; gives why they are not.
+        Claims of a version never seen are new authority: they need a mode that allows that, and
+        count once durable."""
         before, was_refused = session.claims, session.is_refused
         claims = self._m.beliefs.claims_of(
             session.claims_envelope, session.openings, session.node_id, now
@@ -103,6 +106,7 @@ class PeerClaims:
         if before is not None and session.claims is None:
             # What the peer was told rested on claims that count no more.
             self._m.forget_told(session.link)
+        return claims if isinstance(claims, Rejection) else None
 
     def _refuse_claims(self, session: Session, refused: Rejection) -> None:
         fields = (

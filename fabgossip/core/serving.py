@@ -33,7 +33,7 @@ from fabgossip.model.messages import (
 )
 from fabgossip.model.moment import Now
 from fabgossip.trust.authorization import Decision, Subject
-from fabgossip.trust.rejections import Rejection
+from fabgossip.trust.rejections import Blame, Rejection
 
 BULK_ABOVE_BYTES: Final = 64 << 10
 """Contents of more than this are bulk on their link (*start*): more than a frame or two of what a
@@ -127,8 +127,9 @@ class Serving:
         grant = self._m.beliefs.grant_of(message.grant, session.identity, now)
         use = grant if isinstance(grant, Rejection) else self._m.uses.next_use(grant.grant, now)
         if isinstance(use, Rejection):
-            self._refuse_grant(session, use)
-            self._serve(session, message, stream, None, now, is_trust=False)
+            self._refuse_grant(session, use, now)
+            if not session.is_ended:
+                self._serve(session, message, stream, None, now, is_trust=False)
             return
         token = self._durability.next_token()
         self._m.uses.on_persisting(token, Granted(session.link, stream, message))
@@ -136,7 +137,7 @@ class Serving:
         # So that a link has no more requests at the disk than it is served.
         self._m.slots.on_taken(session.link, stream, is_trust=False)
 
-    def _refuse_grant(self, session: Session, refused: Rejection) -> None:
+    def _refuse_grant(self, session: Session, refused: Rejection, now: Now) -> None:
         fields = (
             ("peer", session.node_id),
             ("check", "grant"),
@@ -144,6 +145,8 @@ class Serving:
             ("detail", refused.detail),
         )
         self._m.out.append(Record(fact=Fact.FETCH_DENIED, fields=fields))
+        if refused.blame is Blame.PEER:
+            self._m.policing.on_failed(session, now.instant)
 
     def _on_use_durable(self, request: Granted, now: Now, *, ok: bool) -> None:
         session = self._m.sessions.find(request.link)
@@ -155,7 +158,7 @@ class Serving:
             # The disk may have taken its time: what was good then may have ended meanwhile.
             judged = self._m.beliefs.grant_of(request.message.grant, session.identity, now)
             if isinstance(judged, Rejection):
-                self._refuse_grant(session, judged)
+                self._refuse_grant(session, judged, now)
             else:
                 grant = judged
                 fields = (("peer", session.node_id), ("grant", grant.grant.grant_id.hex()))

@@ -18,7 +18,7 @@ from fabgossip.model.ids import ManifestHash
 from fabgossip.model.moment import UnixTime, is_past
 from fabgossip.model.scope import Entitlements, StorageAssignment
 from fabgossip.trust.bundle import counts
-from fabgossip.trust.identity import ClaimsTrust, good_signers
+from fabgossip.trust.identity import ClaimsTrust, good_signers, is_forged
 from fabgossip.trust.minimums import lacking
 from fabgossip.trust.rejections import Rejection, RejectionCode
 from fabgossip.wire.envelopes import parse_envelope
@@ -28,30 +28,36 @@ from fabgossip.wire.statements import parse_grant
 def verify_grant(
     raw: bytes, holder: NodeIdentity, trust: ClaimsTrust, now: UnixTime
 ) -> VerifiedGrant | Rejection:
-    """The grant of these bytes, if it is good for this holder now: GRANT_INVALID otherwise."""
+    """The grant of these bytes, if it is good for this holder now: GRANT_INVALID otherwise, and the
+    holder's fault where it is forged or was given to another."""
+    is_signed = False
     try:
         envelope = parse_envelope(raw)
         if envelope.kind is not PayloadKind.FETCH_GRANT:
-            return _invalid("another kind of envelope")
+            return _invalid("another kind of envelope", in_good_faith=False)
         found = good_signers(raw, PayloadKind.FETCH_GRANT, trust)
         if found is None or len(found[1]) < found[0].threshold:
-            return _invalid("not signed by enough keys with a right on grants")
+            detail = "not signed by enough keys with a right on grants"
+            in_good_faith = not is_forged(raw, PayloadKind.FETCH_GRANT, trust)
+            return _invalid(detail, in_good_faith=in_good_faith)
+        is_signed = True
         grant = parse_grant(envelope.payload)
     except WireError as error:
-        return _invalid(str(error))
+        return _invalid(str(error), in_good_faith=is_signed)
     right, signers = found
     signed_by = tuple(key.key_id for key in signers if counts(key, grant.not_before, now))
     if len(signed_by) < right.threshold:
-        return _invalid("issued outside the time its keys may sign in")
+        return _invalid("issued outside the time its keys may sign in", in_good_faith=True)
     for rule in GRANT_RULES:
         fault = rule(grant, holder, trust, now)
         if fault is not None:
-            return _invalid(fault)
+            return _invalid(fault, in_good_faith=rule not in (_of_node, _of_certificate))
     return VerifiedGrant(grant=grant, signed_by=signed_by)
 
 
-def _invalid(detail: str) -> Rejection:
-    return Rejection(code=RejectionCode.GRANT_INVALID, detail=detail)
+def _invalid(detail: str, *, in_good_faith: bool) -> Rejection:
+    code = RejectionCode.GRANT_INVALID
+    return Rejection(code=code, detail=detail, in_good_faith=in_good_faith)
 
 
 def _of_cluster(grant: FetchGrant, _: NodeIdentity, trust: ClaimsTrust, __: UnixTime) -> str | None:

@@ -34,7 +34,7 @@ from fabgossip.model.authority import (
     TrustBundle,
     VerifiedClaims,
 )
-from fabgossip.model.envelope import PayloadKind
+from fabgossip.model.envelope import Envelope, PayloadKind
 from fabgossip.model.ids import ClusterId, KeyId, NodeId, PlatformId, parse_node_id
 from fabgossip.model.moment import Now, UnixTime, is_past
 from fabgossip.model.scope import Entitlements, ScopeId, ScopeKind, StorageAssignment, scope_id
@@ -284,31 +284,45 @@ def _has_issued(ca_der: bytes, certificate: x509.Certificate, now: UnixTime) -> 
 class ClaimsRefusedError(Exception):
     """A claims rule said no; turned into a `Rejection` at the end of `verify_claims`."""
 
+    def __init__(self, detail: str, *, in_good_faith: bool = False) -> None:
+        super().__init__(detail)
+        self.in_good_faith = in_good_faith
+
 
 def verify_claims(
     raw: bytes, openings: tuple[Opening, ...], node_id: NodeId, trust: "ClaimsTrust", now: Now
 ) -> VerifiedClaims | Rejection:
     """What `node_id` is entitled to by these claims, as far as the openings reveal it."""
+    is_signed = False
     try:
         envelope = trust.verifier.read(parse_envelope, raw)
         if envelope.kind is not PayloadKind.NODE_CLAIMS:
             raise ClaimsRefusedError("another kind of envelope")
         right, signers = _check_signed(raw, trust)
+        is_signed = True
         claims = trust.verifier.read(parse_claims, envelope.payload)
         signed_by = _check_windows(right, signers, claims, now.unix)
         for rule in CLAIMS_RULES:
             fault = rule(claims, node_id, trust, now.unix)
             if fault is not None:
-                raise ClaimsRefusedError(f"claims {fault}")
+                in_good_faith = rule is not _of_node
+                raise ClaimsRefusedError(f"claims {fault}", in_good_faith=in_good_faith)
         entitlements = _entitlements(claims, openings)
-    except (ClaimsRefusedError, WireError) as error:
-        return Rejection(code=RejectionCode.CLAIMS_INVALID, detail=str(error))
+    except WireError as error:
+        return _claims_refused(str(error), in_good_faith=is_signed)
+    except ClaimsRefusedError as error:
+        return _claims_refused(str(error), in_good_faith=error.in_good_faith)
     return VerifiedClaims(
         claims=claims,
         claims_hash=sha256(envelope.payload).digest(),
         entitlements=entitlements,
         signed_by=signed_by,
     )
+
+
+def _claims_refused(detail: str, *, in_good_faith: bool) -> Rejection:
+    code = RejectionCode.CLAIMS_INVALID
+    return Rejection(code=code, detail=detail, in_good_faith=in_good_faith)
 
 
 def signed_claims(raw: bytes, trust: "ClaimsTrust") -> NodeClaims | Rejection:
@@ -347,6 +361,23 @@ def good_signers(
     right = right_for(trust.bundle, kind.value, trust.bundle.prefix)
     if right is None:
         return None
+    verdicts = _verdicts(envelope, right, trust)
+    return right, tuple(key for key, is_good in verdicts if is_good)
+
+
+def is_forged(raw: bytes, kind: PayloadKind, trust: "ClaimsTrust") -> bool:
+    """Whether nobody signed an envelope, or a signature by a key with the right on this kind is not
+    good. Keys without it may have it by a newer bundle than ours."""
+    envelope = trust.verifier.read(parse_envelope, raw)
+    right = right_for(trust.bundle, kind.value, trust.bundle.prefix)
+    verdicts = () if right is None else _verdicts(envelope, right, trust)
+    return not envelope.signatures or not all(is_good for _, is_good in verdicts)
+
+
+def _verdicts(
+    envelope: Envelope, right: Right, trust: "ClaimsTrust"
+) -> tuple[tuple[SigningKey, bool], ...]:
+    """The keys of a right that stand on an envelope, and whether their signatures are good."""
     keys = {
         key.key_id: key
         for key in trust.bundle.keys
@@ -355,22 +386,25 @@ def good_signers(
         and not trust.revoked.has_key(key.key_id)
     }
     message = signed_bytes(envelope.kind, envelope.payload)
-    good = tuple(
-        keys[one.key_id]
+    return tuple(
+        (keys[one.key_id], trust.verifier.is_good(keys[one.key_id].public_key, message, one.value))
         for one in envelope.signatures
         if one.key_id in keys
-        and trust.verifier.is_good(keys[one.key_id].public_key, message, one.value)
     )
-    return right, good
 
 
 def _check_signed(raw: bytes, trust: "ClaimsTrust") -> tuple[Right, tuple[SigningKey, ...]]:
     found = good_signers(raw, PayloadKind.NODE_CLAIMS, trust)
     if found is None:
-        raise ClaimsRefusedError("no key has a right on claims")
+        raise _unsigned("no key has a right on claims", raw, trust)
     if len(found[1]) < found[0].threshold:
-        raise ClaimsRefusedError("not signed by enough keys with a right on claims")
+        raise _unsigned("not signed by enough keys with a right on claims", raw, trust)
     return found
+
+
+def _unsigned(detail: str, raw: bytes, trust: "ClaimsTrust") -> ClaimsRefusedError:
+    in_good_faith = not is_forged(raw, PayloadKind.NODE_CLAIMS, trust)
+    return ClaimsRefusedError(detail, in_good_faith=in_good_faith)
 
 
 def _check_windows(
@@ -378,7 +412,8 @@ def _check_windows(
 ) -> tuple[KeyId, ...]:
     within = tuple(key.key_id for key in signers if counts(key, claims.issued_at, seen_at))
     if len(within) < right.threshold:
-        raise ClaimsRefusedError("issued, or first seen, outside the time its keys may sign in")
+        detail = "issued, or first seen, outside the time its keys may sign in"
+        raise ClaimsRefusedError(detail, in_good_faith=True)
     return within
 
 

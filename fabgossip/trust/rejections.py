@@ -195,6 +195,9 @@ class Rejection:
     """Whether a trusted signature was found good before the refusal."""
     signed_by: tuple[KeyId, ...] = ()
     """Keys whose signatures counted, where the refusal came after they were counted."""
+    in_good_faith: bool = False
+    """Of claims and grants: the control plane may have given them to whoever shows them, too early,
+    too late, or knowing more than this node."""
     verified: VerifiedManifest | None = field(default=None, repr=False)
     """Of ALREADY_CURRENT: what is held, in this envelope; of EQUIVOCATION and TRUST_FORK: the other
     statement, as well signed as the first; of
@@ -203,6 +206,8 @@ class Rejection:
     @property
     def blame(self) -> Blame:
         """Whose fault it is; malformed bytes are the peer's until somebody trusted signed them."""
+        if self.in_good_faith:
+            return Blame.NONE
         if self.code in _BEFORE_SIGNATURE:
             return Blame.SIGNER if self.was_signed else Blame.PEER
         if self.code in _PEER:

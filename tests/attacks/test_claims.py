@@ -12,9 +12,10 @@ from typing import Final
 
 import pytest
 
-from fabgossip.core.effects import Send, ServeContent
+from fabgossip.core.effects import Disconnect, Send, ServeContent
 from fabgossip.core.events import LinkId
 from fabgossip.core.sets import set_id_of
+from fabgossip.core.standing import FAILURES_MAX
 from fabgossip.model.authority import ClaimItem, NodeClaims, Opening
 from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import ClusterId, NodeId, PlatformId
@@ -223,6 +224,52 @@ def test_a_forged_opening_on_an_open_link_adds_nothing_to_what_it_showed() -> No
     assert served(scene, link, SECRET)
     assert (scene.state, scene.durable, scene.requests) == (before, [], [])
     assert scene.onward == []
+
+
+def badly_signed(number: int) -> bytes:
+    """Claims with a signature of the claims key that is none, each time another."""
+    signed = bytearray(f.signed_claims(newer()))
+    signed[-1] ^= 1 + number
+    return bytes(signed)
+
+
+NEWER: Final[dict[str, tuple[Callable[[int], bytes], tuple[Opening, ...], bool]]] = {
+    "badly signed": (badly_signed, (), True),
+    "no envelope": (lambda _: b"\xc1", (), True),
+    "of another node": (
+        lambda _: f.signed_claims(replace(newer(), node_id=NodeId("n3"))),
+        (),
+        True,
+    ),
+    "an opening without a commitment": (lambda _: f.signed_claims(newer()), (GLOBEX,), True),
+    "of the epoch after": (
+        lambda _: f.signed_claims(replace(newer(), authority_epoch=3)),
+        (),
+        False,
+    ),
+    "which need newer trust": (
+        lambda _: f.signed_claims(replace(newer(), min_trust_version=4)),
+        (),
+        False,
+    ),
+    "signed by a key of newer trust": (
+        lambda _: f.signed_claims(newer(), f.STRANGER),
+        (),
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NEWER)
+def test_who_shows_newer_claims_that_no_honest_node_has_is_cut_off(name: str) -> None:
+    """Also who never had good ones, over a link that stays; who is ahead of this node is not."""
+    scene, (make, openings, is_fault) = Guarded(), NEWER[name]
+    link = scene.link_showing(b"\xc1", ())
+    for number in range(FAILURES_MAX):
+        assert scene.find(Disconnect) == []
+        scene.hear(link, Claims(claims=make(number), openings=openings))
+    assert [one.link for one in scene.find(Disconnect)] == [link] * is_fault
+    assert (("session_cut", "failures", "n7") in scene.audited) is is_fault
 
 
 def test_forged_newer_claims_on_an_open_link_cost_what_it_had() -> None:

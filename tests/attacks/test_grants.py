@@ -15,6 +15,7 @@ import pytest
 
 from fabgossip.core.effects import (
     Answer,
+    Disconnect,
     Outcome,
     Persist,
     ReceiveGranted,
@@ -35,6 +36,7 @@ from fabgossip.core.events import (
     RequestMade,
     Started,
 )
+from fabgossip.core.standing import FAILURES_MAX
 from fabgossip.model.artifact import ArtifactType, Tombstone
 from fabgossip.model.authority import FetchGrant, KeyStatus, Narrowing, RevokedKind
 from fabgossip.model.envelope import PayloadKind
@@ -158,6 +160,53 @@ def test_misuse(name: str) -> None:
         scene.leaves(before, audited=[INVALID, DENIED] if grant else [DENIED])
     assert len(answers[0]) == 1
     assert answers[0] == answers[1]
+
+
+def forged() -> bytes:
+    """The good grant with a signature of its key that is none."""
+    signed = bytearray(f.signed_grant(GOOD))
+    signed[-1] ^= 1
+    return bytes(signed)
+
+
+FAULTS: Final = {
+    "stolen from another node",
+    "of another certificate of the node",
+    "another holder written in",
+    "not signed",
+    "in an envelope of claims",
+    "no envelope",
+    "forged",
+}
+"""What no honest node brings, whatever it knows that this one does not."""
+
+
+@pytest.mark.parametrize("name", [*MISUSED, "forged"])
+def test_who_brings_what_no_honest_node_has_is_cut_off_as_for_any_refused_envelope(
+    name: str,
+) -> None:
+    """Each costs a verification. Who is late, early, or ahead of this node is only not served."""
+    scene, make = Server(), MISUSED.get(name, forged)
+    for _ in range(FAILURES_MAX - 1):
+        assert not asked(scene, scene.member, make())
+    assert scene.find(Disconnect) == []
+    assert not asked(scene, scene.member, make())
+    cut = [one for one in scene.audited if one[0] == "session_cut"]
+    assert cut == ([("session_cut", "failures", "n7")] if name in FAULTS else [])
+    assert [one.link for one in scene.find(Disconnect)] == [scene.member] * len(cut)
+
+
+@pytest.mark.parametrize("what", ["used up", "revoked"])
+def test_who_brings_a_grant_that_was_good_is_not_cut_off(what: str) -> None:
+    scene, grant = Server(), f.signed_grant(GOOD)
+    if what == "revoked":
+        taken = TAKEN["the grant"]
+        scene.announce(taken, scene.bystander)
+        scene.carry_out(taken)
+    served = [asked(scene, scene.member, grant) for _ in range(2 * FAILURES_MAX)]
+    assert not any(served[GOOD.max_uses :])
+    assert scene.audited.count(INVALID) >= 2 * FAILURES_MAX - GOOD.max_uses
+    assert "session_cut" not in {event for event, _, _ in scene.audited}
 
 
 def test_the_grant_itself_is_good_for_what_it_names() -> None:

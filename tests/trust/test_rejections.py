@@ -62,6 +62,12 @@ def test_what_a_peer_did_itself_is_its_own_fault(code: Code) -> None:
     assert refusal(code, was_signed=True).blame is Blame.PEER
 
 
+@pytest.mark.parametrize("code", [Code.CLAIMS_INVALID, Code.GRANT_INVALID])
+def test_what_may_be_shown_in_good_faith_is_nobodys_fault(code: Code) -> None:
+    assert refusal(code, was_signed=False).blame is Blame.PEER
+    assert Rejection(code=code, detail="", in_good_faith=True).blame is Blame.NONE
+
+
 @pytest.mark.parametrize("code", sorted(NOBODYS))
 def test_being_behind_or_ahead_is_nobodys_fault(code: Code) -> None:
     assert refusal(code, was_signed=True).blame is Blame.NONE
