@@ -9,6 +9,7 @@ from fabgossip.core.events import LostReason as Lost
 from fabgossip.core.node import Node
 from fabgossip.daemon import views
 from fabgossip.daemon.driver import Driver
+from fabgossip.daemon.recent import Told
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import Holdings, HoldingsEntry, HoldingsMode
@@ -119,6 +120,6 @@ def test_after_a_climb_it_says_when_the_next_one_begins_and_what_is_in_use_till_
 def test_times_in_events_are_shown_as_all_other_times_are() -> None:
     """`until=1795763877` tells nobody when a hold ends."""
     fields = (("until", factory.NOW), ("version", 7))
-    shown = views.event(1, factory.NOW, Record(fact=Fact.HELD_BACK, fields=fields))
+    shown = views.event(Told(1, factory.NOW, Record(fact=Fact.HELD_BACK, fields=fields)))
     assert (shown["until"], shown["version"]) == (views.rfc3339(factory.NOW), 7)
     assert shown["at"] == shown["until"]
