@@ -281,11 +281,21 @@ def _has_issued(ca_der: bytes, certificate: x509.Certificate, now: UnixTime) -> 
     return constraints.ca and usage.key_cert_sign and is_in_time
 
 
+_INVALID: Final = RejectionCode.CLAIMS_INVALID
+
+
 class ClaimsRefusedError(Exception):
     """A claims rule said no; turned into a `Rejection` at the end of `verify_claims`."""
 
-    def __init__(self, detail: str, *, in_good_faith: bool = False) -> None:
+    def __init__(
+        self,
+        detail: str,
+        code: RejectionCode = RejectionCode.CLAIMS_INVALID,
+        *,
+        in_good_faith: bool = False,
+    ) -> None:
         super().__init__(detail)
+        self.code = code
         self.in_good_faith = in_good_faith
 
 
@@ -306,12 +316,13 @@ def verify_claims(
             fault = rule(claims, node_id, trust, now.unix)
             if fault is not None:
                 in_good_faith = rule is not _of_node
-                raise ClaimsRefusedError(f"claims {fault}", in_good_faith=in_good_faith)
+                code = _epoch_code(claims, trust) if rule is _of_epoch else _INVALID
+                raise ClaimsRefusedError(f"claims {fault}", code, in_good_faith=in_good_faith)
         entitlements = _entitlements(claims, openings)
     except WireError as error:
-        return _claims_refused(str(error), in_good_faith=is_signed)
+        return Rejection(code=_INVALID, detail=str(error), in_good_faith=is_signed)
     except ClaimsRefusedError as error:
-        return _claims_refused(str(error), in_good_faith=error.in_good_faith)
+        return Rejection(code=error.code, detail=str(error), in_good_faith=error.in_good_faith)
     return VerifiedClaims(
         claims=claims,
         claims_hash=sha256(envelope.payload).digest(),
@@ -320,9 +331,10 @@ def verify_claims(
     )
 
 
-def _claims_refused(detail: str, *, in_good_faith: bool) -> Rejection:
-    code = RejectionCode.CLAIMS_INVALID
-    return Rejection(code=code, detail=detail, in_good_faith=in_good_faith)
+def _epoch_code(claims: NodeClaims, trust: "ClaimsTrust") -> RejectionCode:
+    """Of claims of another epoch: one that is over, or one that is not known yet."""
+    is_over = claims.authority_epoch < trust.bundle.authority_epoch
+    return RejectionCode.EPOCH_STALE if is_over else RejectionCode.EPOCH_UNKNOWN
 
 
 def signed_claims(raw: bytes, trust: "ClaimsTrust") -> NodeClaims | Rejection:

@@ -149,6 +149,12 @@ FORGED: Final[dict[str, tuple[Callable[[], bytes], tuple[Opening, ...]]]] = {
 }
 
 
+OF_AN_EPOCH = {
+    "of the epoch before": "EPOCH_STALE",
+    "of the epoch after": "EPOCH_UNKNOWN",
+}
+
+
 @pytest.mark.parametrize("name", FORGED)
 def test_forgery(name: str) -> None:
     """Who shows it keeps the trust lane and nothing more: no list, no announcement, no content but
@@ -157,7 +163,7 @@ def test_forgery(name: str) -> None:
     before = scene.state
     link = scene.link_showing(make(), openings)
     scene.rest()
-    assert scene.audited == [REFUSED]
+    assert scene.audited == [(REFUSED[0], OF_AN_EPOCH.get(name, REFUSED[1]), *REFUSED[2:])]
     assert (scene.state, scene.codes, scene.durable, scene.switched) == (before, [], [], [])
     assert scene.requests == [TRUST_LANE_ASKED]
     scene.hear(link, Graft(audience=IN_ACME, prefixes=(SECRET.prefix,)))

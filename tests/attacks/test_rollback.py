@@ -192,7 +192,7 @@ def test_fast_forward(tmp_path: Path) -> None:
     assert scene.audited == [
         ("bundle_accepted", "", ""),
         ("mode_changed", "", ""),
-        *(("claims_refused", "CLAIMS_INVALID", who) for who in linked),
+        *(("claims_refused", "EPOCH_STALE", who) for who in linked),
     ]
     assert scene.requests == [asks_content(trust(lonely)), asks_content(recovery)]
     # The bundle is passed on, or nobody behind this node could recover; of what it made possible

@@ -10,7 +10,7 @@ from fabgossip.model.authority import NodeClaims, Opening
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import ByeReason, Claims, Welcome
 from fabgossip.model.moment import Instant, UnixTime
-from tests.core.artifacts import IN_ACME, acme_peers, acme_routes
+from tests.core.artifacts import IN_ACME, acme_peers, acme_routes, trust
 from tests.core.story import Peer, Story, identity, roots_told
 from tests.trust import factory
 
@@ -52,6 +52,16 @@ def test_a_peer_whose_newer_claims_show_as_much_stays(story: tuple[Story, LinkId
     told.hear(link, Claims(openings=factory.OPENINGS, claims=claims)).persisted()
     assert not told.find(Disconnect)
     assert IN_ACME in roots_told(told, link)
+
+
+def test_a_change_of_epoch_ends_no_link(story: tuple[Story, LinkId]) -> None:
+    """It makes the claims of everybody count no more until they are issued anew, over these very
+    links: a fabric that loses all of them at once would have to find itself again."""
+    told, link = story
+    bundle = trust(replace(factory.NEXT_BUNDLE, authority_epoch=3))
+    told.announce(bundle, link).persisted().stored(bundle, link)
+    assert not told.find(Disconnect)
+    assert roots_told(told, link) == set()
 
 
 def ends_at(told: Story) -> list[Instant]:

@@ -376,8 +376,6 @@ CLAIMS_BROKEN: dict[str, Callable[[], bytes]] = {
     "another platform": changed(platform_id=PlatformId("other")),
     "another cluster": changed(cluster_id=ClusterId("test")),
     "another node": changed(node_id=NodeId("n2")),
-    "the epoch before": changed(authority_epoch=1),
-    "the epoch after": changed(authority_epoch=3),
     "issued in the future": changed(issued_at=UnixTime(f.NOW + 121)),
     "expired": changed(expires_at=f.NOW),
     "needs a later bundle": changed(min_trust_version=4),
@@ -405,6 +403,17 @@ CLAIMS_BROKEN: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("make", CLAIMS_BROKEN.values(), ids=CLAIMS_BROKEN.keys())
 def test_claims_that_break_one_rule_entitle_to_nothing(make: Callable[[], bytes]) -> None:
     assert is_claims_invalid(shown(make(), ()))
+
+
+@pytest.mark.parametrize(
+    ("epoch", "code"), [(1, RejectionCode.EPOCH_STALE), (3, RejectionCode.EPOCH_UNKNOWN)]
+)
+def test_claims_of_another_epoch_entitle_to_nothing_and_are_told_from_bad_ones(
+    epoch: int, code: RejectionCode
+) -> None:
+    found = shown(changed(authority_epoch=epoch)(), ())
+    assert isinstance(found, Rejection)
+    assert found.code is code
 
 
 @pytest.mark.parametrize(
