@@ -358,12 +358,16 @@ def test_requests_above_the_rate_are_told_busy_before_any_look_up() -> None:
     story.accept(routes(), link)
     pieces = tuple(replace(ITEM, first_chunk=number) for number in range(1_000))
     whole = GetContent(items=pieces)
-    for stream in range(2, 10, 2):
+    burst = RATES[Kind.GET_CONTENT].burst
+    streams = range(2, 2 * (burst // 1_000) + 2, 2)
+    for stream in streams:
         story.hear(link, whole, stream)
-    story.hear(link, GetContent(items=pieces[:2]), 10)
+    left = burst - 1_000 * len(streams)
+    story.hear(link, GetContent(items=pieces[: left + 2]), 100)
     assert [one for one in story.sent(link) if not isinstance(one, Busy)] == []
-    assert [one.item for one in story.sent(link) if isinstance(one, Busy)] == [0, 1]
-    assert {one.stream for one in story.find(Send)} == {10}
+    busy = [one.item for one in story.sent(link) if isinstance(one, Busy)]
+    assert busy == list(range(left + 2))
+    assert {one.stream for one in story.find(Send)} == {100}
 
 
 def test_a_flood_ends_the_link_and_a_new_one_has_to_wait() -> None:
