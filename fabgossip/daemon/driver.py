@@ -84,8 +84,9 @@ from fabgossip.daemon.granted import GrantedTransfers
 from fabgossip.daemon.logs import Log, LogLevel
 from fabgossip.daemon.recent import Recent
 from fabgossip.daemon.sending import Sending
+from fabgossip.daemon.submitted import Submission
 from fabgossip.daemon.tls import TlsStream
-from fabgossip.daemon.transfers import Submission, Transfers
+from fabgossip.daemon.transfers import Transfers
 from fabgossip.model.artifact import Order
 from fabgossip.model.authority import NodeIdentity, TrustBundle
 from fabgossip.model.ids import NodeId
@@ -587,13 +588,13 @@ class Driver:
 
         self._answers[request] = on_answer
         if submission is not None:
-            self.transfers.on_submission(request, submission)
+            self.transfers.submitted.on_submission(request, submission)
         try:
             self.post(RequestMade(request=request, body=body))
             await done.wait()
         finally:
             self._answers.pop(request, None)
-            self.transfers.on_request_over(request)
+            self.transfers.submitted.on_request_over(request)
         return answered[0]
 
     def _answer(self, effect: Answer) -> None:

@@ -8,7 +8,7 @@ import trio
 from fabgossip.core.pace import BYTES_PER_S_MIN
 from fabgossip.daemon.conversations import DIGITS_MAX, REQUEST_S, RefusedError, Request
 from fabgossip.daemon.driver import Driver
-from fabgossip.daemon.transfers import Submission, is_spooled
+from fabgossip.daemon.submitted import Submission, is_spooled
 from fabgossip.model.artifact import CONTENT_BYTES_MAX, chunk_count_of, chunk_size_of
 from fabgossip.model.envelope import ENVELOPE_BYTES_MAX
 from fabgossip.model.ids import ContentHash

@@ -35,7 +35,7 @@ from fabgossip.core.parts import PARTS_MAX, Part, PartKey, part_key
 from fabgossip.daemon.connections import Connection
 from fabgossip.daemon.disk import Disk
 from fabgossip.daemon.parts import PartFile
-from fabgossip.model.artifact import WHOLE_BYTES_MAX
+from fabgossip.daemon.submitted import Submitted
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import (
     INLINE_BYTES_MAX,
@@ -113,17 +113,6 @@ class _Shared:
         return not (self.file.part.kept_bytes or self.file.incoming.is_left or self.is_busy)
 
 
-@dataclass(slots=True)
-class Submission:
-    """A content that came with a local request: in memory, or in a file already written."""
-
-    data: bytes | None
-    incoming: IncomingContent | None
-    size: int
-    whole_hash: ContentHash
-    chunk_hashes: tuple[ContentHash, ...]
-
-
 class Transfers:
     """Everything on its way to this node. All methods are called from the loop."""
 
@@ -145,17 +134,7 @@ class Transfers:
         self._shared: OrderedDict[PartKey, _Shared] = OrderedDict()
         """Those to which nobody brings anything, the one left longest ago first, and the others."""
         self._busy = trio.Event()
-        self._submissions: dict[RequestId, Submission] = {}
-
-    def on_submission(self, request: RequestId, submission: Submission) -> None:
-        """A content waits under a request's number."""
-        self._submissions[request] = submission
-
-    def on_request_over(self, request: RequestId) -> None:
-        """A request was answered: what is left of its content goes."""
-        submission = self._submissions.pop(request, None)
-        if submission is not None and submission.incoming is not None:
-            submission.incoming.drop()
+        self.submitted = Submitted()
 
     def open_incoming(self, content_hash: ContentHash, size: int) -> IncomingContent:
         """A file for a content that comes with a request; raises `OSError`."""
@@ -207,7 +186,7 @@ class Transfers:
 
     def _refuse_for_space(self, effect: ReceiveContent) -> None:
         if effect.request is not None:
-            self.on_request_over(effect.request)
+            self.submitted.on_request_over(effect.request)
         failed = ContentFailed(
             wanted=effect.wanted,
             link=effect.link,
@@ -225,32 +204,16 @@ class Transfers:
             self._post(ContentStored(wanted=wanted, link=None, content=content))
 
     def _take(self, wanted: ContentWanted, request: RequestId) -> None:
-        """A submitted content, hashed as it came in, must be exactly what the manifest signed."""
-        submission = self._submissions.pop(request, None)
-        if submission is None:
-            self._refuse(wanted, request, FetchFailure.MISSING)
+        """A submitted content must be exactly what the manifest signed."""
+        taken = self.submitted.take(request, wanted)
+        if isinstance(taken, FetchFailure):
+            self._refuse(wanted, request, taken)
             return
-        if submission.size != wanted.size:
-            self._drop(submission)
-            self._refuse(wanted, request, FetchFailure.BAD_LENGTH)
-            return
-        if (submission.whole_hash, submission.chunk_hashes) != (
-            wanted.content_hash,
-            wanted.chunk_hashes,
-        ):
-            self._drop(submission)
-            self._refuse(wanted, request, FetchFailure.BAD_HASH)
-            return
-        done = self._stored_callback(wanted, None, request, submission.data)
-        if submission.data is not None:
-            self._disk.store_small(wanted.content_hash, submission.data, done)
-        elif submission.incoming is not None:
-            self._disk.store_file(wanted.content_hash, submission.incoming, wanted.size, done)
-
-    @staticmethod
-    def _drop(submission: Submission) -> None:
-        if submission.incoming is not None:
-            submission.incoming.drop()
+        done = self._stored_callback(wanted, None, request, taken.data)
+        if taken.data is not None:
+            self._disk.store_small(wanted.content_hash, taken.data, done)
+        elif taken.incoming is not None:
+            self._disk.store_file(wanted.content_hash, taken.incoming, wanted.size, done)
 
     def _refuse(self, wanted: ContentWanted, request: RequestId, reason: FetchFailure) -> None:
         self._post(
@@ -669,9 +632,3 @@ def _failed(
     wanted: ContentWanted, link: LinkId | None, reason: FetchFailure, received: int
 ) -> ContentFailed:
     return ContentFailed(wanted=wanted, link=link, request=None, reason=reason, received=received)
-
-
-def is_spooled(size: int) -> bool:
-    """Whether a submitted content is written to a file as it comes instead of being kept in
-    memory."""
-    return size > WHOLE_BYTES_MAX

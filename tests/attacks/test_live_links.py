@@ -25,8 +25,8 @@ from fabgossip.core.events import (
 )
 from fabgossip.daemon.driver import Driver, read_clocks
 from fabgossip.daemon.endpoints import ALPN, DialError, TlsContexts, dial
+from fabgossip.daemon.submitted import Submission
 from fabgossip.daemon.tls import TlsStream
-from fabgossip.daemon.transfers import Submission
 from fabgossip.model.artifact import Order
 from fabgossip.model.authority import NodeIdentity, RevokedKind, TrustBundle
 from fabgossip.model.ids import NodeId

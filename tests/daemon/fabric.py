@@ -33,7 +33,8 @@ from fabgossip.daemon.driver import Driver, World, read_clocks
 from fabgossip.daemon.endpoints import KeyPair, TlsContexts, accept_tls, dial, handshake
 from fabgossip.daemon.logs import Log, LogLevel
 from fabgossip.daemon.sending import Sending
-from fabgossip.daemon.transfers import Submission, Transfers
+from fabgossip.daemon.submitted import Submission
+from fabgossip.daemon.transfers import Transfers
 from fabgossip.daemon.views import About
 from fabgossip.model.authority import NodeCa, NodeIdentity, TrustBundle
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
@@ -214,7 +215,7 @@ async def store(end: End, content: bytes) -> None:
         whole_hash=one.content_hash,
         chunk_hashes=one.chunk_hashes,
     )
-    end.transfers.on_submission(RequestId(1), submission)
+    end.transfers.submitted.on_submission(RequestId(1), submission)
     end.transfers.receive(ReceiveContent(wanted=one, request=RequestId(1)), None)
     assert isinstance(await end.event(), ContentStored)
 

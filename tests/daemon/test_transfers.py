@@ -25,7 +25,7 @@ from fabgossip.core.events import (
     RequestId,
 )
 from fabgossip.daemon.connections import Connection
-from fabgossip.daemon.transfers import Submission
+from fabgossip.daemon.submitted import Submission
 from fabgossip.model.artifact import chunk_size_of
 from fabgossip.model.ids import ContentHash
 from fabgossip.model.messages import (
@@ -551,7 +551,7 @@ async def test_a_submitted_content_must_be_what_was_signed(
             whole_hash=ContentHash(sha256(whole).digest()),
             chunk_hashes=(),
         )
-        one.here.transfers.on_submission(RequestId(7), submission)
+        one.here.transfers.submitted.on_submission(RequestId(7), submission)
         effect = ReceiveContent(wanted=wanted(SMALL), request=RequestId(7))
         one.here.transfers.receive(effect, None)
         failed = await one.here.event()
