@@ -2,12 +2,13 @@
 
 Decides: which of them the next request names, and when it may leave.
 Keeps: of one link no more is asked at once than its peer serves at once; while that is under way
-what is wanted gathers, so that the busier a link is, the more its requests name; trust waits for
-nothing; whatever one request names moves at one pace, for its peer sends one after the other.
+what is wanted gathers, so that the busier a link is, the more its requests name; no class waits for
+another, and trust for nothing; whatever one request names moves at one pace, for its peer sends one
+after the other.
 Must not know: how a request is sent, what comes of it.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
@@ -20,9 +21,10 @@ from fabgossip.model.moment import Duration, Instant
 
 T = TypeVar("T")
 
-REQUESTS_MAX: Final = 8
-"""Requests for contents in one piece that one link has under way, trust apart: half of what a peer
-serves it at once; the rest is for chunks (*start*)."""
+REQUESTS_MAX: Final = 4
+"""Requests of one class, but for trust, that one link has under way for contents in one piece: of
+three classes twelve of the sixteen that a peer serves it at once; the rest is for chunks (*start*).
+"""
 ITEMS_MAX: Final = 256
 """Contents of one request, a quarter of what a message may name: a peer looks each of them up
 before it does anything else (*start*)."""
@@ -52,7 +54,7 @@ class _Line(Generic[T]):
         default_factory=dict
     )
     """By class, and by how long the link may be silent: contents of one step of the ladder."""
-    under_way: set[int] = field(default_factory=set)
+    under_way: dict[int, TrafficClass] = field(default_factory=dict)
     """Streams, trust apart."""
 
     @property
@@ -94,11 +96,10 @@ class Batches(Generic[T]):
         line = self._lines.get(link)
         if line is None:
             return None
-        is_full = len(line.under_way) >= REQUESTS_MAX
-        for key in sorted(line.waiting):
-            if key[0] is TrafficClass.TRUST or not is_full:
-                return self._taken(link, line, key)
-        return None
+        under_way = Counter(line.under_way.values())
+        free = (key for key in sorted(line.waiting) if under_way[key[0]] < REQUESTS_MAX)
+        key = next(free, None)
+        return None if key is None else self._taken(link, line, key)
 
     def _taken(self, link: LinkId, line: _Line[T], key: tuple[TrafficClass, int]) -> Batch[T]:
         queue, size, turn_ms = line.waiting[key], 0, 0
@@ -116,13 +117,13 @@ class Batches(Generic[T]):
     def on_asked(self, link: LinkId, stream: int, traffic: TrafficClass) -> None:
         """A request left."""
         if traffic is not TrafficClass.TRUST:
-            self._lines.setdefault(link, _Line()).under_way.add(stream)
+            self._lines.setdefault(link, _Line()).under_way[stream] = traffic
 
     def on_over(self, link: LinkId, stream: int) -> None:
         """All that a request named came, or does not come any more."""
         line = self._lines.get(link)
         if line is not None:
-            line.under_way.discard(stream)
+            line.under_way.pop(stream, None)
             self._forget_empty(link)
 
     def on_lost(self, link: LinkId) -> None:
@@ -138,4 +139,6 @@ class Batches(Generic[T]):
         for line in self._lines.values():
             assert not line.is_empty
             assert all(line.waiting.values())
-            assert len(line.under_way) <= REQUESTS_MAX
+            counts = Counter(line.under_way.values())
+            assert all(count <= REQUESTS_MAX for count in counts.values())
+            assert TrafficClass.TRUST not in counts

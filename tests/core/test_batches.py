@@ -74,7 +74,7 @@ def test_all_that_is_wanted_is_asked_for_once_in_requests_within_the_limits(
         assert of_class == sorted(of_class)
 
 
-def test_a_busy_link_is_asked_for_more_by_fewer_requests_and_trust_does_not_wait() -> None:
+def test_a_busy_link_is_asked_for_more_by_fewer_requests_and_no_class_waits_for_another() -> None:
     batches: Batches[int] = Batches()
     for number in range(REQUESTS_MAX):
         batches.on_wanted(LINK, effect(), number)
@@ -84,8 +84,11 @@ def test_a_busy_link_is_asked_for_more_by_fewer_requests_and_trust_does_not_wait
         batches.on_wanted(LINK, effect(), number)
         assert batches.take(LINK) is None
     batches.on_wanted(LINK, effect(traffic=TRUST), 7)
+    batches.on_wanted(LINK, effect(traffic=TrafficClass.SNAPSHOT), 9)
     batches.on_wanted(OTHER, effect(), 8)
     assert [one.items for one in asked_once(batches, stream=50)] == [(7,)]
+    assert [one.items for one in asked_once(batches, stream=52)] == [(9,)]
+    assert batches.take(LINK) is None
     assert [one.items for one in asked(batches, OTHER)] == [(8,)]
     batches.on_over(LINK, 3)
     assert [one.items for one in asked_once(batches, stream=51)] == [tuple(range(100, 120))]
