@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 import trio
+import trio.testing
 
 import fabgossip
 from fabgossip.core.effects import ReceiveContent
@@ -54,9 +55,10 @@ async def receiver(folder: Path) -> AsyncIterator[tuple[End, Connection]]:
                 nursery.cancel_scope.cancel()
 
 
-def ask(end: End, near: Connection, content: bytes) -> None:
+async def ask(end: End, near: Connection, content: bytes) -> None:
     effect = ReceiveContent(wanted=wanted(content), link=near.link, idle_ms=IDLE_MS)
     end.transfers.receive(effect, near)
+    await trio.testing.wait_all_tasks_blocked()
 
 
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
@@ -64,8 +66,8 @@ async def test_cut_at_signed_size(content: bytes, tmp_path: Path) -> None:
     """One byte above what was signed ends it, though every byte before it was right. What comes
     after that is not kept; another content on the same link still comes."""
     async with receiver(tmp_path) as (end, near):
-        ask(end, near, BESIDE)
-        ask(end, near, content)
+        await ask(end, near, BESIDE)
+        await ask(end, near, content)
         beside, stream = 1, 3
 
         def feed(stream: int, offset: int, data: bytes, *, is_last: bool = False) -> None:

@@ -178,6 +178,7 @@ async def slow_content(folder: Path) -> Took:
         with closing(End(folder / "disk", nursery)) as end:
             start = trio.current_time()
             end.transfers.receive(WANTED, near)
+            await trio.testing.wait_all_tasks_blocked()
             for number in range(60):
                 header = content_header_bytes(ContentHeader(0, is_last=False, offset=number))
                 end.transfers.on_content(near, 1, memoryview(header + b"x"))
