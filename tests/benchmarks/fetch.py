@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer small contents, no large ones")
     quick = parser.parse_args().quick
     small = 100 if quick else 1_000
-    cases = dict.fromkeys(("warm", "turn", "many", "asked", "crowd"), (small, 4_096))
+    cases = dict.fromkeys(("warm", "turn", "many", "batch", "asked", "crowd"), (small, 4_096))
     if not quick:
         cases |= {"piece": (16, 16 * MIB), "whole": (1, 256 * MIB)}
     folder = Path(tempfile.mkdtemp(prefix="fabgossip-bench-"))
@@ -210,6 +210,8 @@ async def measure_inside(node: Node, known: int, cases: dict[str, tuple[int, int
         report(f"{small:,} x 4 KB in turn", small / total, "1/s")
         total = await ask_at_once(driver, hashes_inside(driver, "many"), 32)
         report(f"{small:,} x 4 KB, 32 at a time", small / total, "1/s")
+        total = await ask_at_once(driver, hashes_inside(driver, "batch"), small)
+        report(f"{small:,} x 4 KB, all at once", small / total, "1/s")
         if "whole" in cases:
             total = sum(await ask_in_turn(driver, hashes_inside(driver, "whole")))
             report("one 256 MiB", 256 * MIB / total / 1e6, "MB/s")
