@@ -35,7 +35,6 @@ PROGRESS_S: Final = 0.2
 COLLECT_EVERY: Final = 1_000_000
 VERDICTS_MAX: Final = 65_536
 READ_BYTES_MAX: Final = 64 << 20
-"""All nodes of a simulation share one verifier: it remembers more than one of them would."""
 """Events after which garbage is looked for."""
 _DEPENDENCIES: Final = ("backports.zstd", "cattrs", "cryptography", "msgpack", "sortedcontainers")
 """What a run computes with, beside Python and this package."""
@@ -154,7 +153,7 @@ def _run(order: Order) -> tuple[RunOutcome, Cost, tuple[Fault, ...]]:
     told = order.narration
     engine = Engine(
         make_authority=SeededAuthority,
-        verifier=Ed25519Verifier(verdicts_max=VERDICTS_MAX, read_bytes_max=READ_BYTES_MAX),
+        verifier=shared_verifier(),
         make_node=default_node if told is None else told.told(default_node),
         on_progress=on_progress,
         on_record=None if told is None else told.on_record,
@@ -237,6 +236,11 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue  # a later Python has its own
     return found
+
+
+def shared_verifier() -> Ed25519Verifier:
+    """One for all nodes of a simulation: it remembers more than one of them would."""
+    return Ed25519Verifier(verdicts_max=VERDICTS_MAX, read_bytes_max=READ_BYTES_MAX)
 
 
 def order_of(job: Job, wall_limit_s: int) -> Order:

@@ -9,7 +9,7 @@ from typing import Final
 
 from fabgossip.cli.output import EXIT_OK
 from fabgossip.cli.sim_authority import SeededAuthority
-from fabgossip.cli.sim_seed import order_of
+from fabgossip.cli.sim_seed import order_of, shared_verifier
 from fabgossip.cli.sim_sweep import Kind, Plan, plan_of, seeds_of, sweep
 from fabgossip.cli.sim_verdict import EXIT_COVERAGE, EXIT_SAFETY, code_hash, judge
 from fabgossip.errors import UsageError, WireError
@@ -21,7 +21,6 @@ from fabgossip.sim.scenario import Scenario, parse_scenario
 from fabgossip.sim.sweep import Job, Result
 from fabgossip.sim.world import OutOfTimeError
 from fabgossip.sim.worlds import Difference, Worlds, require_worlds, run_in_each
-from fabgossip.trust.signatures import Ed25519Verifier
 from fabgossip.wire.codec import parse_message
 from fabgossip.wire.framing import FrameKind
 
@@ -89,7 +88,7 @@ def _run(job: Job, scenario: Scenario, wall_limit_s: int) -> Result:
 
     engine = Engine(
         make_authority=SeededAuthority,
-        verifier=Ed25519Verifier(),
+        verifier=shared_verifier(),
         make_node=default_node,
         on_progress=on_progress,
     )

@@ -119,6 +119,7 @@ class Acquisition:
                 traffic=want.traffic,
                 idle_ms=IDLE_MS[want.step],
                 turn_ms=want.turn_ms,
+                audience=want.verified.manifest.audience,
             )
         )
 

@@ -1,30 +1,31 @@
 """Contents that come in one piece, asked of a link together.
 
 Decides: which of them the next request names, and when it may leave.
-Keeps: of one link no more is asked at once than its peer serves at once; while that is under way
-what is wanted gathers, so that the busier a link is, the more its requests name; no class waits for
-another, and trust for nothing; whatever one request names moves at one pace, for its peer sends one
-after the other.
+Keeps: of one link only so many requests for an audience and class are under way; meanwhile what is
+wanted gathers, so that the busier a link is, the more its requests name. Trust waits for nothing.
+Whatever one request names moves at one pace, for its peer sends one after the other: so none names
+contents of two audiences, nor waits for those of another, and when a content comes tells nothing of
+what else there is, of which others may not know (`sim worlds`).
 Must not know: how a request is sent, what comes of it.
 """
 
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from fabgossip.core.effects import ReceiveContent
 from fabgossip.core.events import LinkId
 from fabgossip.core.pace import Pace
 from fabgossip.model.messages import TrafficClass
 from fabgossip.model.moment import Duration, Instant
+from fabgossip.model.scope import Audience
 
 T = TypeVar("T")
 
 REQUESTS_MAX: Final = 4
-"""Requests of one class, but for trust, that one link has under way for contents in one piece: of
-three classes twelve of the sixteen that a peer serves it at once; the rest is for chunks (*start*).
-"""
+"""Requests of one audience and class, but for trust, that one link has under way for contents in
+one piece: a quarter of what a peer serves it at once (*start*)."""
 ITEMS_MAX: Final = 256
 """Contents of one request, a quarter of what a message may name: a peer looks each of them up
 before it does anything else (*start*)."""
@@ -32,14 +33,25 @@ BYTES_MAX: Final = 4 << 20
 """Their bytes, but for the last (*start*)."""
 
 
+_Lane: TypeAlias = tuple[TrafficClass, Audience | None]
+_Key: TypeAlias = tuple[_Lane, int]
+"""What may be asked for together: contents of one class, audience and step of the ladder, for which
+a link may be silent as long."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[T]):
     """What one request asks for."""
 
-    traffic: TrafficClass
+    lane: _Lane
     idle_ms: int
     turn_ms: int
     items: tuple[T, ...]
+
+    @property
+    def traffic(self) -> TrafficClass:
+        """The class of all of them."""
+        return self.lane[0]
 
     def pace(self, now: Instant) -> Pace:
         """The pace of all of it, from now on."""
@@ -50,12 +62,9 @@ class Batch(Generic[T]):
 class _Line(Generic[T]):
     """What is asked, and to be asked, of one link."""
 
-    waiting: dict[tuple[TrafficClass, int], deque[tuple[ReceiveContent, T]]] = field(
-        default_factory=dict
-    )
-    """By class, and by how long the link may be silent: contents of one step of the ladder."""
-    under_way: dict[int, TrafficClass] = field(default_factory=dict)
-    """Streams, trust apart."""
+    waiting: dict[_Key, deque[tuple[ReceiveContent, T]]] = field(default_factory=dict)
+    under_way: dict[int, _Lane] = field(default_factory=dict)
+    """By stream, trust apart."""
 
     @property
     def is_empty(self) -> bool:
@@ -74,7 +83,8 @@ class Batches(Generic[T]):
     def on_wanted(self, link: LinkId, effect: ReceiveContent, one: T) -> None:
         """A content is to be asked of a link."""
         waiting = self._lines.setdefault(link, _Line()).waiting
-        waiting.setdefault((effect.traffic, effect.idle_ms), deque()).append((effect, one))
+        key = ((effect.traffic, effect.audience), effect.idle_ms)
+        waiting.setdefault(key, deque()).append((effect, one))
 
     def has_waiting(self, link: LinkId) -> bool:
         """Whether something is still to be asked of a link."""
@@ -97,11 +107,12 @@ class Batches(Generic[T]):
         if line is None:
             return None
         under_way = Counter(line.under_way.values())
-        free = (key for key in sorted(line.waiting) if under_way[key[0]] < REQUESTS_MAX)
-        key = next(free, None)
+        free = [key for key in line.waiting if under_way[key[0]] < REQUESTS_MAX]
+        # Of one class in the order in which they came to be wanted.
+        key = min(free, key=lambda one: one[0][0], default=None)
         return None if key is None else self._taken(link, line, key)
 
-    def _taken(self, link: LinkId, line: _Line[T], key: tuple[TrafficClass, int]) -> Batch[T]:
+    def _taken(self, link: LinkId, line: _Line[T], key: _Key) -> Batch[T]:
         queue, size, turn_ms = line.waiting[key], 0, 0
         taken: list[T] = []
         while queue and size < BYTES_MAX and len(taken) < ITEMS_MAX:
@@ -112,12 +123,13 @@ class Batches(Generic[T]):
         if not queue:
             del line.waiting[key]
         self._forget_empty(link)
-        return Batch(key[0], key[1], turn_ms, tuple(taken))
+        lane, idle_ms = key
+        return Batch(lane, idle_ms, turn_ms, tuple(taken))
 
-    def on_asked(self, link: LinkId, stream: int, traffic: TrafficClass) -> None:
+    def on_asked(self, link: LinkId, stream: int, batch: Batch[T]) -> None:
         """A request left."""
-        if traffic is not TrafficClass.TRUST:
-            self._lines.setdefault(link, _Line()).under_way[stream] = traffic
+        if batch.traffic is not TrafficClass.TRUST:
+            self._lines.setdefault(link, _Line()).under_way[stream] = batch.lane
 
     def on_over(self, link: LinkId, stream: int) -> None:
         """All that a request named came, or does not come any more."""
@@ -141,4 +153,4 @@ class Batches(Generic[T]):
             assert all(line.waiting.values())
             counts = Counter(line.under_way.values())
             assert all(count <= REQUESTS_MAX for count in counts.values())
-            assert TrafficClass.TRUST not in counts
+            assert all(traffic is not TrafficClass.TRUST for traffic, _ in counts)

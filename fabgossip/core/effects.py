@@ -77,6 +77,8 @@ class ReceiveContent:
     """How long the link may bring no further byte."""
     turn_ms: int = 0
     """How long it may bring no first one; 0: as long."""
+    audience: Audience | None = None
+    """Of what is asked of a link: nothing of another audience may show in when it comes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

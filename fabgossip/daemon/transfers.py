@@ -324,7 +324,7 @@ class Transfers:
             receiving.chunks[stream] = Arriving(0, receiving.wanted.size, item)
             receiving.part.on_asked(0)
         self._receiving[(connection.link, stream)] = dict(enumerate(receivings))
-        self._batches.on_asked(connection.link, stream, batch.traffic)
+        self._batches.on_asked(connection.link, stream, batch)
         self._busy.set()
         asks = tuple(
             ContentAsk(one.wanted.manifest_hash, one.wanted.content_hash, 0, 1)

@@ -294,7 +294,7 @@ class Transfers:
             receiving.chunks[stream] = Arriving(0, receiving.wanted.size, item)
             receiving.shared.part.on_asked(0)
         self._receiving[(end.link, stream)] = dict(enumerate(receivings))
-        self._batches.on_asked(end.link, stream, batch.traffic)
+        self._batches.on_asked(end.link, stream, batch)
         asks = tuple(
             ContentAsk(one.wanted.manifest_hash, one.wanted.content_hash, 0, 1)
             for one in receivings

@@ -12,6 +12,7 @@ from fabgossip.core.events import ContentWanted, FetchFailure, LinkId
 from fabgossip.model.ids import ContentHash, ManifestHash
 from fabgossip.model.messages import CONTENT_ITEMS_MAX, TrafficClass
 from fabgossip.model.moment import Instant
+from tests.core.artifacts import EVERYBODY, IN_ACME
 
 LINK, OTHER = LinkId(1), LinkId(2)
 TRUST, POLICY = TrafficClass.TRUST, TrafficClass.POLICY
@@ -36,7 +37,7 @@ def asked(batches: Batches[int], link: LinkId = LINK) -> list[Batch[int]]:
     """Every request that may leave leaves, on streams of its own."""
     found: list[Batch[int]] = []
     while (batch := batches.take(link)) is not None:
-        batches.on_asked(link, len(found), batch.traffic)
+        batches.on_asked(link, len(found), batch)
         found.append(batch)
         batches.check()
     return found
@@ -94,10 +95,24 @@ def test_a_busy_link_is_asked_for_more_by_fewer_requests_and_no_class_waits_for_
     assert [one.items for one in asked_once(batches, stream=51)] == [tuple(range(100, 120))]
 
 
+def test_when_a_content_is_asked_for_does_not_hang_on_those_of_another_audience() -> None:
+    """Who sees when it comes on would see that there is something it may not know of."""
+    batches: Batches[int] = Batches()
+    for number in range(REQUESTS_MAX):
+        batches.on_wanted(LINK, replace(effect(), audience=IN_ACME), number)
+        asked_once(batches, stream=number)
+    for number in (10, 12):
+        batches.on_wanted(LINK, replace(effect(), audience=EVERYBODY), number)
+        batches.on_wanted(LINK, replace(effect(), audience=IN_ACME), number + 1)
+    (batch,) = asked_once(batches, stream=100)
+    assert batch.items == (10, 12)
+    assert batches.take(LINK) is None
+
+
 def asked_once(batches: Batches[int], stream: int) -> list[Batch[int]]:
     batch = batches.take(LINK)
     assert batch is not None
-    batches.on_asked(LINK, stream, batch.traffic)
+    batches.on_asked(LINK, stream, batch)
     batches.check()
     return [batch]
 
