@@ -170,6 +170,7 @@ async def _serving(
             if not is_vouched:
                 driver.log_clock(is_synchronized=False)
             started = replace(parts.state.begin(disk), is_synchronized=is_vouched)
+            parts.notifier.judging(len(started.heads))
             driver.post(replace(started, shunned=marks.shunned))
             listening = await _listen(config, driver, nursery)
             about = _about(config, setup, listening)

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 
 WATCHDOG_SHARE = 3
 """Pings per watchdog interval."""
+JUDGED_S_MIN = 30
+JUDGED_MS = 10
+"""How long it may take to judge a head: it takes 0.7 ms on a machine that does nothing else
+(`tests/benchmarks/start.py`, 2026-11), and a small one may be ten times as slow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,12 @@ class Notifier:
     def status(self, text: str) -> None:
         """What `systemctl status` shows."""
         self._tell(f"STATUS={text}")
+
+    def judging(self, heads: int) -> None:
+        """All that the disk holds is judged by today's trust, during which nothing else is done:
+        the manager has patience in proportion."""
+        patience_us = (JUDGED_S_MIN * 1_000 + heads * JUDGED_MS) * 1_000
+        self._tell(f"EXTEND_TIMEOUT_USEC={patience_us}", f"STATUS=judging {heads:,} artifacts")
 
     def ready(self, text: str) -> None:
         """Sockets are bound and the last valid configuration is loaded."""

@@ -40,6 +40,17 @@ def test_ready_stopping_status_and_watchdog_are_one_datagram_each(tmp_path: Path
     ]
 
 
+def test_the_manager_has_patience_while_many_artifacts_are_judged(tmp_path: Path) -> None:
+    """A start that takes longer than the unit allows would be ended and begun anew, for ever."""
+    path = str(tmp_path / "notify")
+    with manager(path) as listener, closing(notifier(path)) as one:
+        for heads in (0, 100_000):
+            one.judging(heads)
+        few, many = (listener.recv(4_096).decode().splitlines() for _ in range(2))
+    assert few == ["EXTEND_TIMEOUT_USEC=30000000", "STATUS=judging 0 artifacts"]
+    assert many == ["EXTEND_TIMEOUT_USEC=1030000000", "STATUS=judging 100,000 artifacts"]
+
+
 def test_an_abstract_name_begins_with_an_at_sign() -> None:
     name = f"fabgossip-test-{os.getpid()}"
     with manager(f"\0{name}") as listener, closing(notifier(f"@{name}")) as one:
