@@ -87,7 +87,12 @@ def test_an_artifact_is_durable_then_fetched_then_applied_then_told() -> None:
     wanted = wanted_from(routes().verified, is_read=False)
     story.then(
         ReceiveContent(
-            wanted=wanted, link=origin, traffic=TrafficClass.POLICY, idle_ms=1_000, turn_ms=1_000
+            wanted=wanted,
+            link=origin,
+            traffic=TrafficClass.POLICY,
+            idle_ms=1_000,
+            turn_ms=1_000,
+            audience=routes().manifest.audience,
         )
     )
     assert story.trusted == {"routes/r1": (Order(2, 7), "behind")}

@@ -56,7 +56,7 @@ def test_without_newer_ones_they_are_told_and_no_peer_is_blamed() -> None:
     story = Story(started=disk(None), is_fresh=False)
     assert not story.node.view.trust.own.scope_ids
     (told,) = refusals(story)
-    assert told["code"] == "CLAIMS_INVALID"
+    assert told["code"] == "EPOCH_STALE"
     assert (told["source"], told["blame"]) == ("disk", "none")
 
 
