@@ -6,19 +6,17 @@ nothing.
 Must not know: how artifacts are signed, how an outcome is shown.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from fabgossip.core.effects import Answer, Outcome
 from fabgossip.core.rosters import Rosters
 from fabgossip.errors import ScenarioError
-from fabgossip.model.artifact import Manifest, Order
+from fabgossip.model.artifact import Manifest
 from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.moment import UnixTime
-from fabgossip.model.scope import Namespace
 from fabgossip.sim.adversary import maker_of
 from fabgossip.sim.agreement import Agreement
 from fabgossip.sim.authority import Authority, AuthorityMaker, Draft, Issued
@@ -28,6 +26,7 @@ from fabgossip.sim.codec import Codec
 from fabgossip.sim.disk import COSTS, SimDisk
 from fabgossip.sim.faults import Fault, expand
 from fabgossip.sim.guard import Guard
+from fabgossip.sim.handing_out import STORING, First, HandingOut
 from fabgossip.sim.host import NodeMaker, Surroundings
 from fabgossip.sim.injection import FaultCounts, Injection
 from fabgossip.sim.kept import Local
@@ -46,7 +45,6 @@ from fabgossip.sim.topology import SimNode
 from fabgossip.sim.trace import Checkpoint, Happened, Key, Kind, Trace, world_event
 from fabgossip.sim.watch import Limits, Watch
 from fabgossip.sim.world import EVENTS_MAX, NS_PER_MS, NS_PER_S, WORLD, SpinError, World
-from fabgossip.trust.rejections import RejectionCode
 from fabgossip.trust.signatures import Verifier
 
 STARTS_WITHIN_NS: Final = NS_PER_S
@@ -57,8 +55,6 @@ IDLE_AFTER_NS: Final = 120 * NS_PER_S
 """This long after the last publication of the quiet phase, a fabric is idle."""
 SETTLED_NS: Final = 60 * NS_PER_S
 """What the liveness phase gives a fabric before its messages are counted."""
-RETRY_NS: Final = NS_PER_S
-"""How long it waits when no node takes an artifact."""
 EQUIVOCAL_BYTES: Final = 20_000
 """Too much to ride along with an announcement."""
 SMALL_NODES_MAX: Final = 10
@@ -137,19 +133,6 @@ class Traffic:
     at_ns: int
     frames: int
     bytes_at: Counter[int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _First:
-    """Who is given an artifact first."""
-
-    group: str
-    lot: int | None
-    """Which of those that run, of 2^64; None: the first."""
-
-
-_STORING: Final = _First(group="", lot=None)
-"""Who stores for the cluster is given what is the control plane's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,12 +221,10 @@ class Run:
             host = Host(around, node.index, papers[node.index], disk, clock, make_process)
             self.hosts[node.index] = host
         self._injection = Injection(self.world, self.network, self.hosts, self.watch, self._streams)
+        self._handing_out = HandingOut(
+            self.world, scenario.nodes, self.hosts, self._injection, self.measures, self._on_issued
+        )
         self.trace = Trace(self._snapshots, len(self.hosts))
-        self._queue: deque[tuple[Issued, _First]] = deque()
-        self._deferred: deque[tuple[Issued, _First]] = deque()
-        self._offered: dict[Namespace, Order] = {}
-        """The highest handed to a process, which may have taken it and died before it said so."""
-        self._is_handing_out = False
         self._is_renewal_late = False
         """Whether a renewal waits for the light."""
         self._counts: dict[str, Traffic] = {}
@@ -270,12 +251,12 @@ class Run:
         for host in self.hosts.values():
             at_ns = starts.below(STARTS_WITHIN_NS)
             self.world.schedule(at_ns, host.index, WORLD, host.start)
-        self._at(FIRST_PUBLISH_NS, partial(self._publish, (), _STORING))
+        self._at(FIRST_PUBLISH_NS, partial(self._publish, (), STORING))
         if self.scenario.renew_ns:
             for at_ns in range(
                 self.scenario.renew_ns, self.scenario.end_ns, self.scenario.renew_ns
             ):
-                self._at(at_ns, partial(self._publish, (), _STORING))
+                self._at(at_ns, partial(self._publish, (), STORING))
         for at_ns, group in _planned(self.scenario.publications):
             self._at(at_ns, partial(self._publish_all, group))
         for act in self.scenario.acts:
@@ -320,10 +301,6 @@ class Run:
     def _at(self, at_ns: int, action: Callable[[], Happened]) -> None:
         self.world.schedule(at_ns, WORLD, WORLD, action)
 
-    def _once_light(self, action: Callable[[], Happened]) -> None:
-        """Once the control plane is not dark any more."""
-        self._at(max(self._injection.light_ns, self.world.now_ns) + RETRY_NS, action)
-
     def _host(self, node_id: NodeId) -> Host:
         return next(one for one in self.hosts.values() if one.papers.own.node_id == node_id)
 
@@ -348,7 +325,7 @@ class Run:
         """The control plane revokes, withdraws or rotates; in the dark it waits, as it does to
         publish."""
         if self._injection.is_dark:
-            self._once_light(partial(self._take_away, act))
+            self._handing_out.once_light(partial(self._take_away, act))
             return world_event(Kind.PUBLISH, "dark")
         now = TRUE.at(self.world.now_ns).unix
         match act.kind:
@@ -356,35 +333,35 @@ class Run:
                 index = self._host(act.node_id).index
                 self._revoked.add(index)
                 self.watch.dismissed(index)
-                return self._issue(self._authority.revoke_node(act.node_id, now), _STORING)
+                return self._issue(self._authority.revoke_node(act.node_id, now))
             case "change_claims":
                 return self._change_claims(act, now)
             case "rotate_key" | "retire_key" | "revoke_key":
                 old_keys = _OLD_KEYS[act.kind]
-                return self._issue(self._authority.rotate(act.role, old_keys, now), _STORING)
+                return self._issue(self._authority.rotate(act.role, old_keys, now))
             case "equivocate":
                 return self._equivocate(act, now)
             case "open_epoch":
-                return self._issue(self._authority.open_epoch(now), _STORING)
+                return self._issue(self._authority.open_epoch(now))
             case "revoke":
-                return self._issue(self._authority.revoke(act.namespace, now), _STORING)
+                return self._issue(self._authority.revoke(act.namespace, now))
             case _:
-                return self._issue(self._authority.withdraw(act.namespace, now), _STORING)
+                return self._issue(self._authority.withdraw(act.namespace, now))
 
     def _change_claims(self, act: Act, now: UnixTime) -> Happened:
         issued = self._authority.change_claims(act.node_id, act.orgs, act.services, now)
         own = next(one.manifest for one in issued if one.manifest.namespace.node_id == act.node_id)
         held = self._authority.papers(act.node_id).entitlements
         self.watch.claims_changed(self._host(act.node_id).index, held, own.order)
-        return self._issue(issued, _STORING)
+        return self._issue(issued)
 
     def _equivocate(self, act: Act, now: UnixTime) -> Happened:
         """One statement goes where all of the control plane goes, the other to some node."""
         chance = self._streams.of(f"act/equivocate/{act.namespace}/{act.at_ns}")
         contents = chance.bytes(EQUIVOCAL_BYTES), chance.bytes(EQUIVOCAL_BYTES)
         first, other = self._authority.equivocate(act.namespace, contents, now)
-        self._issue((first,), _STORING)
-        return self._issue((other,), _First(group="*", lot=chance.draw()))
+        self._issue((first,))
+        return self._handing_out.issue((other,), First(group="*", lot=chance.draw()))
 
     def _publish_all(self, due: tuple[tuple[Publication, int], ...]) -> Happened:
         drafts = tuple(self._draft(one, version) for one, version in due)
@@ -392,7 +369,7 @@ class Run:
             self.measures.on_named(f"{self._authority.prefix}/{one.namespace}", one.name)
         one, version = due[0]
         lot = self._streams.number(f"through/{one.name}/{version}")
-        first = _First(group=one.through.group, lot=lot if one.through.is_drawn else None)
+        first = First(group=one.through.group, lot=lot if one.through.is_drawn else None)
         return self._publish(drafts, first)
 
     def _draft(self, one: Publication, version: int) -> Draft:
@@ -415,94 +392,30 @@ class Run:
         start = chance.below(one.size_max - edited + 1)
         return content[:start] + chance.bytes(edited) + content[start + edited :]
 
-    def _publish(self, drafts: tuple[Draft, ...], first: _First) -> Happened:
+    def _publish(self, drafts: tuple[Draft, ...], first: First) -> Happened:
         """Compile and sign at once; hand out one after the other."""
         if self._injection.is_dark:
             if drafts or not self._is_renewal_late:
                 self._is_renewal_late |= not drafts  # one that is late is enough for all
-                self._once_light(partial(self._publish_late, drafts, first))
+                self._handing_out.once_light(partial(self._publish_late, drafts, first))
             return world_event(Kind.PUBLISH, "dark")
         now = TRUE.at(self.world.now_ns).unix
-        return self._issue(self._authority.publish(drafts, now), first)
+        return self._handing_out.issue(self._authority.publish(drafts, now), first)
 
-    def _publish_late(self, drafts: tuple[Draft, ...], first: _First) -> Happened:
+    def _publish_late(self, drafts: tuple[Draft, ...], first: First) -> Happened:
         """What could not be published when it was due."""
         if not drafts:
             self._is_renewal_late = False
         return self._publish(drafts, first)
 
-    def _issue(self, issued: tuple[Issued, ...], first: _First) -> Happened:
-        for one in issued:
-            self.watch.issued(one)
-            if self._engine.leaks is None:
-                self.leaks.add(self.world.now_ns, one)
-            self._queue.append((one, first))
-        if not self._is_handing_out:
-            self._hand_out()
-        return world_event(Kind.PUBLISH, " ".join(one.envelope.hex() for one in issued))
+    def _issue(self, issued: tuple[Issued, ...]) -> Happened:
+        """Whoever stores for the cluster is given these."""
+        return self._handing_out.issue(issued, STORING)
 
-    def _hand_out(self) -> None:
-        self._is_handing_out = bool(self._queue)
-        if not self._queue:
-            return
-        issued, first = self._queue[0]
-        if self._injection.is_dark:
-            self._once_light(self._try_again)
-            return
-        host = self._first_up(first)
-        if host is None or host.process is None:
-            self._at(self.world.now_ns + RETRY_NS, self._try_again)
-            return
-        process, manifest = host.process, issued.manifest
-        offered = self._offered.get(manifest.namespace, manifest.order)
-        self._offered[manifest.namespace] = max(offered, manifest.order)
-        answered = partial(self._on_answer, issued)
-        self.world.schedule(
-            self.world.now_ns, host.index, WORLD, partial(process.submit, issued, answered)
-        )
-
-    def _try_again(self) -> Happened:
-        self._hand_out()
-        return world_event(Kind.PUBLISH, "again")
-
-    def _first_up(self, first: _First) -> Host | None:
-        """The node that is given something, of those that run."""
-        running = [
-            node.index
-            for node in self.scenario.nodes
-            if _is_meant(first.group, node) and self._is_up(node.index)
-        ]
-        if not running:
-            return None
-        return self.hosts[running[0 if first.lot is None else (first.lot * len(running)) >> 64]]
-
-    def _on_answer(self, issued: Issued, answer: Answer | None) -> None:
-        if answer is None:
-            self._at(self.world.now_ns + RETRY_NS, self._try_again)
-            return
-        handed = self._queue.popleft()
-        if answer.code in _NOT_YET:
-            self._deferred.append(handed)
-        elif answer.outcome in (Outcome.ADMITTED, Outcome.ALREADY_CURRENT):
-            self._offer_again()
-        elif not self._is_overtaken(issued, answer):
-            self.measures.on_refused(issued, f"{answer.outcome.value} {answer.code}")
-        if self._deferred and not self._queue:
-            self._offer_again()
-            self._at(self.world.now_ns + RETRY_NS, self._try_again)
-            return
-        self._hand_out()
-
-    def _is_overtaken(self, issued: Issued, answer: Answer) -> bool:
-        """By an epoch, or by a later version that was handed out while this one waited."""
-        if answer.code == RejectionCode.VERSION_ROLLBACK:
-            return self._offered[issued.manifest.namespace] > issued.manifest.order
-        return answer.code == RejectionCode.EPOCH_STALE
-
-    def _offer_again(self) -> None:
-        """What was not taken yet comes before what is left, in its old order."""
-        self._queue.extendleft(reversed(self._deferred))
-        self._deferred.clear()
+    def _on_issued(self, issued: Issued) -> None:
+        self.watch.issued(issued)
+        if self._engine.leaks is None:
+            self.leaks.add(self.world.now_ns, issued)
 
     def local_of(self, index: int, namespace: str) -> Local | None:
         """The local state of a namespace at a node, in truth."""
@@ -645,20 +558,8 @@ class Run:
             self._engine.on_progress(self.trace.events, key[0])
 
 
-_NOT_YET: Final = frozenset(
-    {RejectionCode.MODE_DENIED, RejectionCode.AUDIENCE_NOT_OURS, RejectionCode.KEY_UNKNOWN,
-     RejectionCode.EPOCH_UNKNOWN, RejectionCode.STORE_FULL}
-)  # fmt: skip
-"""What a node says that lacks its own snapshot, claims of the epoch, the newest bundle or space: it
-is offered the same again, or another node is."""
 _OLD_KEYS: Final = {"rotate_key": "keep", "retire_key": "retire", "revoke_key": "revoke"}
 """What becomes of the keys there were."""
-
-
-def _is_meant(group: str, node: SimNode) -> bool:
-    if group == "*":
-        return node.hostility is None
-    return node.group == group if group else "cluster" in node.assigned
 
 
 def _check_every(scenario: Scenario) -> int:
