@@ -13,36 +13,18 @@ returned survives power loss on a disk that honours fsync.
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self
 
 from fabgossip.errors import NoSpaceError, StorageError
-from fabgossip.model.artifact import TRUST_TYPES, TYPE_RULES, ArtifactType, Order, VerifiedManifest
+from fabgossip.model.artifact import TRUST_TYPES, TYPE_RULES, ArtifactType, Order
 from fabgossip.model.ids import ContentHash, ManifestHash, NodeId
 from fabgossip.model.moment import UnixTime
 from fabgossip.model.persistence import (
-    DropHead,
-    DropHeldBack,
-    DropIncrement,
-    DropPin,
     HeldBack,
     KeptCheckpoint,
     Pin,
     PutCheckpoints,
-    PutClaimsSeen,
-    PutClockDoubt,
-    PutEvidence,
-    PutFloor,
-    PutGrantUse,
-    PutHead,
-    PutHeldBack,
-    PutIncrement,
-    PutMemory,
-    PutPin,
-    PutRevoked,
-    PutTimeFloor,
-    PutTrust,
     StoredFloor,
     StoredGrantUse,
     StoredHead,
@@ -50,13 +32,11 @@ from fabgossip.model.persistence import (
     StoredPin,
     StoredTrust,
 )
-from fabgossip.storage.contents import BLOCK_BYTES, rounded
+from fabgossip.storage.contents import BLOCK_BYTES
+from fabgossip.storage.row_writing import meta_of, put_meta, write_row
 from fabgossip.storage.rows import (
     ContentRow,
-    DropContent,
     PinRow,
-    PutContent,
-    PutVerified,
     Row,
 )
 from fabgossip.storage.schema import (
@@ -74,25 +54,6 @@ COMMITS_PER_LOOK: Final = 64
 """
 BUSY_TIMEOUT_S: Final = 5.0
 _READ_TYPES: Final = tuple(one.value for one in ArtifactType if TYPE_RULES[one].is_read)
-_RAISE_FLOOR: Final = """
-INSERT INTO floor VALUES (?, ?, ?, ?)
-ON CONFLICT (namespace) DO UPDATE SET
-    epoch = excluded.epoch, version = excluded.version, manifest_hash = excluded.manifest_hash
-WHERE (excluded.epoch, excluded.version) >= (epoch, version)
-"""
-_RAISE_CLAIMS: Final = """
-INSERT INTO claims_seen VALUES (?, ?, ?)
-ON CONFLICT (node_id) DO UPDATE SET epoch = excluded.epoch, version = excluded.version
-WHERE (excluded.epoch, excluded.version) >= (epoch, version)
-"""
-_PUT_CONTENT: Final = """
-INSERT OR REPLACE INTO content (content_hash, size, inline) VALUES (?, ?, ?)
-"""
-_RAISE_USES: Final = """
-INSERT INTO grant_use VALUES (?, ?, ?)
-ON CONFLICT (grant_id) DO UPDATE SET uses = excluded.uses, forget_at = excluded.forget_at
-WHERE excluded.uses >= uses
-"""
 _HEADS: Final = """
 SELECT head.namespace, head.epoch, head.version, head.is_increment, head.artifact_type,
     head.envelope, head.content_hash, content.size, content.verified_at
@@ -244,7 +205,7 @@ class NodeIndex:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for row in rows:
-                self._write(row)
+                self._filed_bytes += write_row(self._db, row)
             self._db.execute("COMMIT")
             self._checkpoint_if_large()
         except sqlite3.Error as error:
@@ -271,71 +232,6 @@ class NodeIndex:
         if log.exists() and log.stat().st_size > CHECKPOINT_BYTES:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def _write(self, row: Row) -> None:
-        match row:
-            case PutHead():
-                self._put_head(row.verified)
-            case PutIncrement():
-                self._put_increment(row.verified)
-            case DropIncrement():
-                self._db.execute(
-                    "DELETE FROM increment WHERE namespace = ? AND manifest_hash = ?",
-                    (row.namespace, row.manifest_hash),
-                )
-            case DropHead():
-                self._db.execute("DELETE FROM head WHERE namespace = ?", (row.namespace,))
-                dropped = (row.namespace, row.manifest_hash)
-                self._db.execute(
-                    "DELETE FROM floor WHERE namespace = ? AND manifest_hash = ?", dropped
-                )
-            case PutTrust():
-                content_hash = sha256(row.content).digest()
-                values = (row.version, row.envelope, row.content, content_hash)
-                self._db.execute("INSERT OR REPLACE INTO trust VALUES (?, ?, ?, ?)", values)
-            case PutRevoked():
-                self._put_revoked(row)
-            case PutFloor():
-                self._raise_floor(row.namespace, row.order, row.manifest_hash)
-            case PutEvidence():
-                self._put_evidence(row.verified)
-            case PutClaimsSeen():
-                self._db.execute(_RAISE_CLAIMS, (row.node_id, row.epoch, row.version))
-            case PutGrantUse():
-                self._put_grant_use(row)
-            case PutTimeFloor():
-                self._put_meta("time_floor", max(row.unix, self._meta("time_floor", 0)))
-            case PutClockDoubt():
-                self._put_meta("is_clock_doubted", int(row.is_doubted))
-            case PutMemory():
-                self._put_meta("is_whole", int(row.is_whole))
-                generation = max(row.generation, self._meta("generation", 0))
-                self._put_meta("generation", generation)
-            case PutCheckpoints():
-                self._put_checkpoints(row)
-            case PutPin():
-                self._put_pin(row.pin)
-            case DropPin():
-                self._db.execute("DELETE FROM pin WHERE pin_id = ?", (row.pin_id,))
-            case PutHeldBack():
-                self._put_held_back(row.held_back)
-            case DropHeldBack():
-                self._db.execute("DELETE FROM held_back WHERE namespace = ?", (row.namespace,))
-            case PutContent():
-                self._filed_bytes -= self._filed_bytes_of(row.content_hash)
-                entry = (row.content_hash, row.size, row.inline)
-                self._db.execute(_PUT_CONTENT, entry)
-                self._filed_bytes += rounded(row.size) if row.inline is None else 0
-            case PutVerified():
-                question = "UPDATE content SET verified_at = ? WHERE content_hash = ?"
-                self._db.execute(question, (row.at, row.content_hash))
-            case DropContent():
-                self._filed_bytes -= self._filed_bytes_of(row.content_hash)
-                self._db.execute("DELETE FROM content WHERE content_hash = ?", (row.content_hash,))
-
-    def _put_pin(self, pin: Pin) -> None:
-        row = (pin.pin_id, pin.content_hash, pin.namespace, pin.owner, pin.reason, pin.until)
-        self._db.execute("INSERT OR REPLACE INTO pin VALUES (?, ?, ?, ?, ?, ?)", row)
-
     def pins(self) -> tuple[StoredPin, ...]:
         """All pins in order of their numbers, and whether their contents are held."""
         columns = (
@@ -358,19 +254,6 @@ class NodeIndex:
             )
             for row in rows
         )
-
-    def _put_held_back(self, one: HeldBack) -> None:
-        row = (
-            one.namespace,
-            one.order.epoch,
-            one.order.version,
-            one.envelope,
-            one.before,
-            one.owner,
-            one.reason,
-            one.until,
-        )
-        self._db.execute("INSERT OR REPLACE INTO held_back VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def held_back(self) -> tuple[HeldBack, ...]:
         """What operators put back, in namespace order."""
@@ -400,11 +283,6 @@ class NodeIndex:
         )
         return int(found[0][0] or 0) * BLOCK_BYTES
 
-    def _filed_bytes_of(self, content_hash: ContentHash) -> int:
-        question = "SELECT size FROM content WHERE content_hash = ? AND inline IS NULL"
-        row = self._db.execute(question, (content_hash,)).fetchone()
-        return 0 if row is None else rounded(row[0])
-
     def used_bytes(self) -> int:
         """What its pages, and the files its rows stand for, take. Pages that are free inside the
         file are used by what comes next. Cost: a few microseconds."""
@@ -412,84 +290,6 @@ class NodeIndex:
         ((free,),) = self._rows("PRAGMA freelist_count")
         ((page_bytes,),) = self._rows("PRAGMA page_size")
         return int(pages - free) * int(page_bytes) + self._filed_bytes
-
-    def _put_evidence(self, verified: VerifiedManifest) -> None:
-        """Of what fabgossip reads the content is kept too: it binds although it is disputed."""
-        manifest = verified.manifest
-        is_read = TYPE_RULES[manifest.artifact_type].is_read
-        content_hash = manifest.content_hash if is_read else None
-        evidence = (
-            manifest.namespace.text,
-            verified.manifest_hash,
-            verified.envelope,
-            content_hash,
-        )
-        columns = "namespace, manifest_hash, envelope, content_hash"
-        self._db.execute(
-            f"INSERT OR IGNORE INTO evidence ({columns}) VALUES (?, ?, ?, ?)",  # noqa: S608  # no input in it
-            evidence,
-        )
-
-    def _put_revoked(self, row: PutRevoked) -> None:
-        """The union of one epoch: the first list of a higher one starts anew."""
-        if self._meta("revoked_epoch", 0) != row.epoch:
-            self._db.execute("DELETE FROM revoked")
-            self._put_meta("revoked_epoch", row.epoch)
-        self._db.executemany("INSERT OR IGNORE INTO revoked VALUES (?, ?)", row.entries)
-
-    def _raise_floor(self, namespace: str, order: Order, manifest_hash: ManifestHash) -> None:
-        """Of one order the statement accepted last stands: the winner of a dispute, a bundle issued
-        again."""
-        floor = (namespace, order.epoch, order.version, manifest_hash)
-        self._db.execute(_RAISE_FLOOR, floor)
-
-    def _put_grant_use(self, row: PutGrantUse) -> None:
-        self._db.execute(_RAISE_USES, (row.grant_id, row.uses, row.forget_at))
-
-    def _meta(self, key: str, default: int) -> int:
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return default if row is None else int(row[0])
-
-    def _put_meta(self, key: str, value: int) -> None:
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, str(value)))
-
-    def _put_increment(self, verified: VerifiedManifest) -> None:
-        manifest = verified.manifest
-        row = (
-            manifest.namespace.text,
-            verified.manifest_hash,
-            manifest.order.epoch,
-            manifest.order.version,
-            manifest.content_hash,
-            verified.envelope,
-        )
-        self._db.execute("INSERT OR REPLACE INTO increment VALUES (?, ?, ?, ?, ?, ?)", row)
-
-    def _put_head(self, verified: VerifiedManifest) -> None:
-        manifest = verified.manifest
-        namespace, order = manifest.namespace.text, manifest.order
-        if manifest.artifact_type is not ArtifactType.TRUST_BUNDLE:
-            # A bundle ends a fork once it was read and is in force, not by being here.
-            self._db.execute("DELETE FROM evidence WHERE namespace = ?", (namespace,))
-        self._raise_floor(namespace, order, verified.manifest_hash)
-        row = (
-            namespace,
-            0,
-            order.epoch,
-            order.version,
-            manifest.artifact_type.value,
-            manifest.content_hash,
-            verified.envelope,
-        )
-        self._db.execute("INSERT OR REPLACE INTO head VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-
-    def _put_checkpoints(self, row: PutCheckpoints) -> None:
-        self._db.execute("DELETE FROM checkpoint WHERE node_id = ?", (row.node_id,))
-        values = [
-            (row.node_id, place, one.size, one.head, one.wall, one.is_evidence, one.envelope)
-            for place, one in enumerate(row.kept)
-        ]
-        self._db.executemany("INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
     def _rows(self, question: str, *values: object) -> list[Any]:
         """All rows of an answer. A damaged page shows only when it is read: raises
@@ -530,12 +330,12 @@ class NodeIndex:
 
     def is_rebuilt(self) -> bool:
         """Whether it was made anew from files, and no node has started with it."""
-        return bool(self._meta("is_rebuilt", 0))
+        return bool(meta_of(self._db, "is_rebuilt", 0))
 
     def mark_rebuilt(self) -> None:
         """Say so; raises `StorageError`."""
         try:
-            self._put_meta("is_rebuilt", 1)
+            put_meta(self._db, "is_rebuilt", 1)
         except sqlite3.Error as error:
             raise StorageError(f"{self._path}: {error}") from error
 
@@ -574,7 +374,7 @@ class NodeIndex:
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", pairs)
             if starts_over:
                 self._db.execute("DELETE FROM trust")
-                self._put_meta("is_whole", 0)
+                put_meta(self._db, "is_whole", 0)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise StorageError(f"{self._path}: {error}") from error
@@ -627,14 +427,14 @@ class NodeIndex:
             StorageError: the start could not be counted.
         """
         try:
-            generation = self._meta("generation", 0) + 1
+            generation = meta_of(self._db, "generation", 0) + 1
             self._db.execute("BEGIN IMMEDIATE")
-            self._put_meta("generation", generation)
-            self._put_meta("is_rebuilt", 0)
+            put_meta(self._db, "generation", generation)
+            put_meta(self._db, "is_rebuilt", 0)
             if generation == 1:
-                self._put_meta("is_whole", 0)
+                put_meta(self._db, "is_whole", 0)
             self._db.execute(
-                "DELETE FROM grant_use WHERE forget_at < ?", (self._meta("time_floor", 0),)
+                "DELETE FROM grant_use WHERE forget_at < ?", (meta_of(self._db, "time_floor", 0),)
             )
             self._db.execute("COMMIT")
             return self.memory()
@@ -647,11 +447,11 @@ class NodeIndex:
         uses = self._rows("SELECT grant_id, uses, forget_at FROM grant_use ORDER BY grant_id")
         evidence = self._rows("SELECT envelope FROM evidence ORDER BY namespace, manifest_hash")
         return StoredMemory(
-            generation=self._meta("generation", 0),
-            is_whole=bool(self._meta("is_whole", 0)),
-            time_floor=UnixTime(self._meta("time_floor", 0)),
-            is_clock_doubted=bool(self._meta("is_clock_doubted", 0)),
-            revoked_epoch=self._meta("revoked_epoch", 0),
+            generation=meta_of(self._db, "generation", 0),
+            is_whole=bool(meta_of(self._db, "is_whole", 0)),
+            time_floor=UnixTime(meta_of(self._db, "time_floor", 0)),
+            is_clock_doubted=bool(meta_of(self._db, "is_clock_doubted", 0)),
+            revoked_epoch=meta_of(self._db, "revoked_epoch", 0),
             claims_seen=tuple((NodeId(row[0]), row[1], row[2]) for row in seen),
             grant_uses=tuple(
                 StoredGrantUse(grant_id=row[0], uses=row[1], forget_at=UnixTime(row[2]))
