@@ -65,7 +65,7 @@ from fabgossip.core.events import (
 from fabgossip.core.node import Node
 from fabgossip.core.setup import NodeSetup
 from fabgossip.core.space import AMPLE
-from fabgossip.daemon.admission import Handshakes, Slot
+from fabgossip.daemon.admission import Handshakes
 from fabgossip.daemon.assembling import Assemblies
 from fabgossip.daemon.audit import Audit
 from fabgossip.daemon.connections import Connection
@@ -78,7 +78,8 @@ from fabgossip.daemon.crash_marks import (
     one_by_one,
 )
 from fabgossip.daemon.disk import Disk
-from fabgossip.daemon.endpoints import DialError, LinkNumbers, TlsContexts, accept_tls, dial
+from fabgossip.daemon.doorway import Doorway, House
+from fabgossip.daemon.endpoints import DialError, LinkNumbers, TlsContexts
 from fabgossip.daemon.facts import RULES
 from fabgossip.daemon.granted import GrantedTransfers
 from fabgossip.daemon.logs import Log, LogLevel
@@ -148,22 +149,27 @@ class Driver:
         self._budget = Budget()
         self._connections: dict[LinkId, Connection] = {}
         self._links = LinkNumbers()
-        self._handshakes = Handshakes(
-            world.handshakes_in_flight_max, world.handshakes_per_second_max
-        )
         self._timers: list[tuple[int, int, Timer]] = []
         self._timer_count = 0
         self._timer_wake = trio.Event()
         self._answers: dict[RequestId, Callable[[Answer], None]] = {}
         self._requests = 0
-        self._is_draining = False
         self._all_closed = trio.Event()
         self.transfers = Transfers(world.disk, nursery, self.post, trio.current_time)
         self._assemblies = Assemblies(world.disk, nursery, self.post)
         self.sending = Sending(world.disk, nursery, self.post, trio.current_time)
         self.granted = GrantedTransfers(world.disk.files, nursery, self.post, trio.current_time)
         self.recent = Recent(self._log_fact)
-        self.refused_connections = 0
+        house = House(
+            tls=self._tls,
+            judge=self._judge,
+            is_full=self._is_full,
+            serve=self._serve_link,
+            on_failed=self._record_identity,
+            log=world.log,
+        )
+        handshakes = Handshakes(world.handshakes_in_flight_max, world.handshakes_per_second_max)
+        self.doorway = Doorway(nursery, handshakes, house)
         self.space = AMPLE
         """How much space there is, as it was looked at last."""
 
@@ -411,73 +417,12 @@ class Driver:
         return verify_leaf(der, facts.bundle, facts.revoked, read_clocks().unix)
 
     async def _dial(self, effect: Dial) -> None:
-        world = self._world
-        try:
-            stream, identity = await dial(
-                effect.addresses, effect.node_id, self._tls().client, self._judge
-            )
-        except DialError as error:
-            fields = (("peer", effect.node_id), ("detail", str(error)))
-            world.log.emit("dial_failed", LogLevel.DEBUG, fields)
-            self._record_identity(error, effect.node_id)
-            self.post(PeerLost(link=None, node_id=effect.node_id, reason=error.reason))
-            return
-        await self._serve_link(stream, identity, is_dialer=True)
+        failed = await self.doorway.dial(effect)
+        if failed is not None:
+            self.post(PeerLost(link=None, node_id=effect.node_id, reason=failed))
 
-    def on_stream(self, stream: trio.SocketStream) -> None:
-        """A connection was accepted: TLS next, unless there are too many."""
-        slot = None if self._is_full or self._is_draining else self._slot(stream)
-        if slot is None:
-            self.refused_connections += 1
-            stream.socket.close()
-            return
-        self._nursery.start_soon(self._accept, stream, slot, name="accept")
-
-    @property
     def _is_full(self) -> bool:
         return len(self._connections) >= self._world.connections_max
-
-    def _slot(self, stream: trio.SocketStream) -> Slot | None:
-        """Counted at once: the tasks of a burst of connections run only after all of it."""
-        try:
-            host = stream.socket.getpeername()[0]
-        except OSError:
-            return None  # gone already
-        return self._handshakes.enter(host)
-
-    async def _accept(self, stream: trio.SocketStream, slot: Slot) -> None:
-        identified = await self._identify(stream, slot)
-        if identified is None:
-            return
-        tls, identity = identified
-        if self._is_full:
-            # Full since: each of the handshakes under way found room when it began.
-            self.refused_connections += 1
-            await tls.aclose_forcefully()
-            return
-        await self._serve_link(tls, identity, is_dialer=False)
-
-    async def _identify(
-        self, stream: trio.SocketStream, slot: Slot
-    ) -> tuple[TlsStream, NodeIdentity] | None:
-        try:
-            await self._await_turn(stream, slot)
-            return await accept_tls(stream, self._tls().server, self._judge)
-        except DialError as error:
-            fields = (("reason", error.reason.value), ("detail", str(error)))
-            self._world.log.emit("handshake_failed", LogLevel.INFO, fields)
-            self._record_identity(error, None)
-            return None
-        finally:
-            slot.leave()
-
-    @staticmethod
-    async def _await_turn(stream: trio.SocketStream, slot: Slot) -> None:
-        try:
-            await slot.turn()
-        except trio.Cancelled:
-            stream.socket.close()
-            raise
 
     def _record_identity(self, error: DialError, dialed: NodeId | None) -> None:
         """A certificate the bundle's node CAs signed, and the leaf rules refused, is for the audit
@@ -489,9 +434,7 @@ class Driver:
         fields = (*peer, ("code", code), ("detail", str(error)))
         self._record(Record(fact=Fact.IDENTITY_REFUSED, fields=fields))
 
-    async def _serve_link(
-        self, stream: TlsStream, identity: NodeIdentity, *, is_dialer: bool
-    ) -> None:
+    async def _serve_link(self, stream: TlsStream, identity: NodeIdentity, is_dialer: bool) -> None:  # noqa: FBT001  # given by position
         """One link from its first event to its last."""
         link = self._links.next()
         connection = Connection(link, stream, identity, is_dialer=is_dialer, budget=self._budget)
@@ -605,10 +548,6 @@ class Driver:
     def connection_to(self, link: LinkId) -> Connection | None:
         """The connection of a link, to read."""
         return self._connections.get(link)
-
-    def stop_accepting(self) -> None:
-        """Turn new connections away; those that are open go on."""
-        self._is_draining = True
 
     async def drain(self, bye: Bye) -> None:
         """Say goodbye on every link and wait until all have ended."""

@@ -256,7 +256,7 @@ async def _listen(config: Config, driver: Driver, nursery: trio.Nursery) -> tupl
             await nursery.start(
                 serve_listener,
                 address,
-                driver.on_stream,
+                driver.doorway.on_stream,
                 name=f"listen {address}",
             )
         )
@@ -314,7 +314,7 @@ async def _ping_watchdog(notifier: Notifier) -> None:
 
 async def _stop(config: Config, parts: _Parts, driver: Driver) -> None:
     parts.notifier.stopping()
-    driver.stop_accepting()
+    driver.doorway.close()
     parts.log.emit("stopping", LogLevel.INFO)
     with trio.move_on_after(config.table.shutdown.drain_timeout_ms / 1_000):
         while not (driver.transfers.is_idle and driver.sending.is_idle):  # noqa: ASYNC110

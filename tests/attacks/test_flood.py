@@ -64,14 +64,16 @@ async def test_one_address_keeps_nobody_else_from_a_link(tmp_path: Path) -> None
                 driver = driver_of(
                     end, contexts(tmp_path, "n1"), nursery, handshakes_per_second_max=RATE
                 )
-                address = await nursery.start(serve_listener, "127.0.0.1:0", driver.on_stream)
+                address = await nursery.start(
+                    serve_listener, "127.0.0.1:0", driver.doorway.on_stream
+                )
                 port = int(address.rpartition(":")[2])
                 for _ in range(BACKLOG - 8):
                     held.enter_context(closing(silent_from(ATTACKER, port)))
                 stream = await trio.open_tcp_stream("127.0.0.1", port, local_address=MEMBER)
                 link, identity = await handshake(stream, member, judge, is_server=False)
                 assert identity.node_id == "n1"
-                assert driver.refused_connections == BACKLOG - 8 - 2
+                assert driver.doorway.refused == BACKLOG - 8 - 2
                 await link.aclose_forcefully()
                 nursery.cancel_scope.cancel()
 
@@ -122,7 +124,9 @@ async def test_before_a_link_is_open_only_its_three_words_pass(tmp_path: Path, j
         async with trio.open_nursery() as nursery:
             with closing(End(tmp_path / "disk", nursery)) as end:
                 driver = driver_of(end, contexts(tmp_path, "n1"), nursery)
-                address = await nursery.start(serve_listener, "127.0.0.1:0", driver.on_stream)
+                address = await nursery.start(
+                    serve_listener, "127.0.0.1:0", driver.doorway.on_stream
+                )
                 for _ in range(FAILURES_MAX):
                     link, _ = await dial((address,), NodeId("n1"), member, judge)
                     await link.send_all(JUNK[junk])

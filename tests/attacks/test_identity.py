@@ -81,7 +81,7 @@ async def test_strangers_at_the_door_leave_a_daemon_as_it_was(tmp_path: Path) ->
             end = End(tmp_path / "disk", nursery)
             driver = driver_of(end, ours, nursery)
             before = driver.node.view.snapshot(read_clocks())
-            async with listening(driver.on_stream) as address:
+            async with listening(driver.doorway.on_stream) as address:
                 for _ in range(AT_THE_DOOR):
                     # A client of TLS 1.3 believes it is in until it reads.
                     tls, _ = await dial((address,), NodeId("n1"), stranger.client, judge)
@@ -283,7 +283,7 @@ async def daemon(folder: Path) -> AsyncIterator[tuple[Driver, str]]:
             end = End(folder / "disk", nursery)
             try:
                 driver = driver_of(end, contexts(folder, "n1"), nursery)
-                async with listening(driver.on_stream) as address:
+                async with listening(driver.doorway.on_stream) as address:
                     yield driver, address
                 nursery.cancel_scope.cancel()
             finally:

@@ -53,7 +53,9 @@ async def test_a_wrong_number_ends_the_link_and_says_so(
         async with trio.open_nursery() as nursery:
             with closing(End(tmp_path / "disk", nursery)) as end:
                 driver = driver_of(end, contexts(tmp_path, "n1"), nursery)
-                address = await nursery.start(serve_listener, "127.0.0.1:0", driver.on_stream)
+                address = await nursery.start(
+                    serve_listener, "127.0.0.1:0", driver.doorway.on_stream
+                )
                 link, _ = await dial((address,), NodeId("n1"), member, judge)
                 await link.send_all(frame_bytes(kind, TrafficClass.POLICY, stream, body))
                 assert await last_word(link) == BadRequest(code=BadRequestCode.STREAM)

@@ -325,11 +325,11 @@ async def test_handshakes_of_one_address_leave_room_for_another(tmp_path: Path) 
             with closing(End(tmp_path / "disk", nursery)) as end:
                 tls = contexts(tmp_path, "n1")
                 driver = driver_of(end, tls, nursery, handshakes_in_flight_max=8)
-                async with listening(driver.on_stream) as address:
+                async with listening(driver.doorway.on_stream) as address:
                     host, _, port = address.partition(":")
                     silent = [await trio.open_tcp_stream(host, int(port)) for _ in range(3)]
                     assert await silent[2].receive_some(1) == b""
-                    assert driver.refused_connections == 1
+                    assert driver.doorway.refused == 1
                     stream = await trio.open_tcp_stream(host, int(port), local_address="127.0.0.2")
                     link, identity = await handshake(stream, member, judge, is_server=False)
                     assert identity.node_id == "n1"
@@ -349,7 +349,7 @@ async def test_handshakes_that_began_in_time_do_not_overfill_the_links(tmp_path:
             with closing(End(tmp_path / "disk", nursery)) as end:
                 tls = contexts(tmp_path, "n1")
                 driver = driver_of(end, tls, nursery, connections_max=1)
-                async with listening(driver.on_stream) as address:
+                async with listening(driver.doorway.on_stream) as address:
                     host, _, port = address.partition(":")
                     streams = [await trio.open_tcp_stream(host, int(port)) for _ in range(2)]
                     received = []
@@ -359,7 +359,7 @@ async def test_handshakes_that_began_in_time_do_not_overfill_the_links(tmp_path:
                         received.append(await heard_from(link))
                     assert received == [True, False]
                     assert len(driver.node.view.sessions()) == 1
-                    assert driver.refused_connections == 1
+                    assert driver.doorway.refused == 1
                     for stream in streams:
                         await stream.aclose()
                 nursery.cancel_scope.cancel()

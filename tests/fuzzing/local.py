@@ -72,7 +72,6 @@ class _Driver:
         self.recent = Recent(lambda _: None)
         self.transfers = _Full()
         self.audit = _Audit()
-        self.refused_connections = 0
         self.space = AMPLE
         self.faults: list[Exception] = []
 
