@@ -1,6 +1,6 @@
-"""Sets held against those of peers: what counts, what a link shares, what is said of it.
+"""Sets held against those of peers: what a link shares, what is said of it.
 
-Decides: which manifests count in a set; nothing else its machines do not decide.
+Decides: nothing its machines do not decide.
 Keeps: of an audience that is not shared nothing is compared and nothing answered, as if it did not
 exist; what news is bringing is not brought by a comparison as well; what one link hears of sets
 depends on that link and the audiences shared on it alone.
@@ -10,20 +10,20 @@ Two nodes share of an audience what both may hold by what each showed on this li
 roles of both may know of it and the mode lets this node tell of it.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Final
 
-from fabgossip.core.catalog import Head, HeadState
-from fabgossip.core.disclosure import is_told, traffic_of
+from fabgossip.core.counting import Counting
+from fabgossip.core.disclosure import traffic_of
 from fabgossip.core.effects import SetTimer
 from fabgossip.core.events import ComparisonDue, LinkId, Unsent
 from fabgossip.core.machines import Machines
 from fabgossip.core.ordered import FingerprintSet
+from fabgossip.core.salts import Salts
 from fabgossip.core.sessions import Session
-from fabgossip.core.sets import Reach, Salt, salt_of, set_id_of
-from fabgossip.model.artifact import TRUST_TYPES, ArtifactType, VerifiedManifest
+from fabgossip.core.sets import Reach, Salt, set_id_of
+from fabgossip.model.artifact import TRUST_TYPES, VerifiedManifest
 from fabgossip.model.messages import (
     LINK_ROOT_BYTES,
     MANIFESTS_BYTES_MAX,
@@ -39,86 +39,37 @@ from fabgossip.model.messages import (
     SetRoot,
     TrafficClass,
 )
-from fabgossip.model.moment import Duration, Instant, Now, elapsed, is_due, later
-from fabgossip.model.scope import Audience, may_share, shard_of
+from fabgossip.model.moment import Duration, Now, is_due, later
+from fabgossip.model.scope import Audience, may_share
 from fabgossip.trust.authorization import may_disclose
 
-SETTLED: Final = Duration(1_000)
-"""News of a set is everywhere after so long (*start*): a tree brings it within a few hundred
-milliseconds."""
-CHANGED_MAX: Final = 1_024
-"""Changes remembered within that time (*start*); of more the oldest are taken for over."""
-DAY_S: Final = 86_400
-OVERLAP_S: Final = 900
-"""Around the end of a day either day's salt is good for so long (*start*): clocks differ."""
-DAYS_OFF_MAX: Final = 1
-"""A node that does not trust its clock takes the day of who asks, if it is so near its own
-(*start*). Nothing vouches for another: what is newly signed is refused by who is behind, and has
-ended for who is ahead. So nobody makes it build sets of any day there is."""
-AHEAD_S: Final = 3_600
 AHEAD_MANIFESTS: Final = 2_048
 """So many manifests of each audience get the next day's salt at each refresh of a day's last hour
 (*start*)."""
 TELL_TRUST_EVERY: Final = Duration(5_000)
 """A peer at another bundle is told of ours, or asked for its own, no more often (*start*)."""
-_UNCOUNTED_STATES: Final = frozenset({HeadState.REFUSED, HeadState.EXPIRED})
 _LINK_ROOT: Final = b"fabgossip link"
 
 
 class Comparing:
     """Tells roots, compares sets, asks for and gives what is lacking."""
 
-    __slots__ = ("_bundle_version", "_changed", "_m", "_own_salt")
+    __slots__ = ("_bundle_version", "_counting", "_m", "_salts")
 
     def __init__(self, machines: Machines) -> None:
         self._m = machines
+        self._counting = Counting(machines)
+        self._salts = Salts(machines.beliefs)
         self._bundle_version = machines.beliefs.facts.bundle.bundle_version
-        self._own_salt = SaltId(self._bundle_version, 0)
-        """As it was asked for last: mostly it is the same again."""
-        self._changed: OrderedDict[tuple[Audience, ArtifactType, int], Instant] = OrderedDict()
-        """What of which sets changed within the last moment, by type and shard."""
-
-    # What counts.
 
     def settle(self, now: Now, *, is_news: bool) -> None:
         """What changed in the catalogue counts, or counts no more; of what was read from the own
         disk no news is under way."""
-        sets = self._m.sets
-        if sets.on_time(now.unix):
-            for head in self._m.catalog.heads():
-                self._m.catalog.touch(head.manifest.namespace.text)
-        for namespace in self._m.catalog.take_touched():
-            before = sets.revision
-            sets.on_counted(namespace, self._counted(namespace), now.unix)
-            if is_news and sets.revision != before:
-                self._on_changed(namespace, now)
+        self._counting.settle(now, is_news=is_news)
         version = self._m.beliefs.facts.bundle.bundle_version
         if version != self._bundle_version:
             self._bundle_version = version
             self._on_own_bundle(now)
-
-    def _on_changed(self, namespace: str, now: Now) -> None:
-        head = self._m.catalog.find(namespace)
-        if head is None:
-            return
-        changed, manifest = self._changed, head.manifest
-        key = (manifest.audience, manifest.artifact_type, shard_of(namespace))
-        changed[key] = now.instant
-        changed.move_to_end(key)
-        while len(changed) > CHANGED_MAX or elapsed(next(iter(changed.values())), now.instant) >= (
-            SETTLED
-        ):
-            changed.popitem(last=False)
-
-    def _settling(self, session: Session, now: Now) -> Iterator[Audience]:
-        """The audiences whose set, as it is compared on this link, changed so lately that the news
-        of it may be on its way to the peer, or from it. To bring it by a comparison would be early,
-        and would show who else had something to compare."""
-        for (audience, kind, shard), at in self._changed.items():
-            if elapsed(at, now.instant) < SETTLED:
-                reach = self._m.disclosure.reach(session, audience, now)
-                if any(kind is one and shard in shards for one, shards in reach):
-                    yield audience
 
     def _on_own_bundle(self, now: Now) -> None:
         """Other salts are good now: what was under way under the old ones has no answer any more,
@@ -127,84 +78,13 @@ class Comparing:
             self._m.reconciliation.on_other_salts(session.link)
             self.look(session, now)
 
-    def _counted(self, namespace: str) -> tuple[VerifiedManifest, ...]:
-        head = self._m.catalog.find(namespace)
-        return () if head is None else self._counted_of(head)
-
-    def _counted_of(self, head: Head) -> tuple[VerifiedManifest, ...]:
-        """What every member that is up to date can admit of a namespace, and this node may tell:
-        the head at the floor and the other sides of a dispute about it."""
-        if not self._is_counted(head):
-            return ()
-        return tuple(
-            one
-            for one in (head.verified, *head.sides)
-            if one is head.verified or not self._m.catalog.is_on_its_way(one.manifest_hash)
-        )
-
-    def _is_counted(self, head: Head) -> bool:
-        manifest, facts = head.manifest, self._m.beliefs.facts
-        if not is_told(head) or head.state in _UNCOUNTED_STATES or head.is_unlisted:
-            return False
-        if manifest.order < self._m.catalog.floor(manifest.namespace.text).order:
-            return False
-        is_bundle = manifest.artifact_type is ArtifactType.TRUST_BUNDLE
-        return is_bundle or manifest.authority_epoch == facts.bundle.authority_epoch
-
-    # Which salt.
-
-    def _today(self, session: Session, now: Now) -> int:
-        """The day as the other end of a link has it, where this node does not trust its clock: what
-        one peer says of it is for that peer alone."""
-        own, asked = now.unix // DAY_S, session.asked_day
-        if asked is None or not self._is_suspect or abs(asked - own) > DAYS_OFF_MAX:
-            return own
-        return asked
-
-    @property
-    def _is_suspect(self) -> bool:
-        return self._m.beliefs.facts.freshness.is_clock_suspect
-
-    def _salt_id(self, session: Session, now: Now) -> SaltId:
-        return self._salt_id_of(self._today(session, now))
-
-    def _salt_id_of(self, day: int) -> SaltId:
-        version = self._m.beliefs.facts.bundle.bundle_version
-        if self._own_salt.bundle_version != version or self._own_salt.day != day:
-            self._own_salt = SaltId(version, day)
-        return self._own_salt
-
-    def _salt(self, salt_id: SaltId, now: Now) -> Salt | None:
-        """The salt of an id, if a peer may use it now."""
-        if salt_id not in self._good_ids(now):
-            return None
-        return salt_of(salt_id, self._m.beliefs.bundle_line()[1])
-
-    def _good_ids(self, now: Now) -> tuple[SaltId, ...]:
-        """Asked for at every ping."""
-        own, second = self._salt_id_of(now.unix // DAY_S), now.unix % DAY_S
-        if self._is_suspect:
-            near = range(own.day - DAYS_OFF_MAX, own.day + DAYS_OFF_MAX + 1)
-            return (own, *(SaltId(own.bundle_version, day) for day in near if day != own.day))
-        if OVERLAP_S <= second < DAY_S - OVERLAP_S:
-            return (own,)
-        days = [own.day]
-        if second < OVERLAP_S:
-            days.append(own.day - 1)
-        if second >= DAY_S - OVERLAP_S:
-            days.append(own.day + 1)
-        return tuple(SaltId(own.bundle_version, day) for day in days)
-
     def on_refresh(self, now: Now) -> None:
         """Sets of the day to come are made ahead of it, those of days gone by are dropped; peers of
         whose word something was skipped are compared with."""
-        ids = self._good_ids(now)
-        tomorrow = SaltId(ids[0].bundle_version, ids[0].day + 1)
-        is_late = now.unix % DAY_S >= DAY_S - AHEAD_S
-        self._m.sets.keep_salts((*ids, tomorrow) if is_late else ids)
-        if is_late:
-            salt = salt_of(tomorrow, self._m.beliefs.bundle_line()[1])
-            self._m.sets.build_ahead(salt, AHEAD_MANIFESTS)
+        ids, coming = self._salts.good_ids(now), self._salts.coming(now)
+        self._m.sets.keep_salts(ids if coming is None else (*ids, coming))
+        if coming is not None:
+            self._m.sets.build_ahead(self._salts.made(coming), AHEAD_MANIFESTS)
         for session in self._m.sessions.open_sessions():
             if session.is_behind and session.claims is not None:
                 session.is_behind = False
@@ -228,7 +108,7 @@ class Comparing:
         self, session: Session, audience: Audience, salt_id: SaltId, now: Now
     ) -> FingerprintSet | None:
         """Our set of an audience as a peer may know it; None where its salt is not ours."""
-        salt = self._salt(salt_id, now)
+        salt = self._salts.salt(salt_id, now)
         if salt is None:
             return None
         reach: Reach = self._m.disclosure.reach(session, audience, now)
@@ -256,7 +136,7 @@ class Comparing:
         ping would not do: where one end has nothing, its link root stays as it was."""
         self._m.reconciliation.on_more_shared(session.link)
         if session.claims is not None:
-            salt_id = self._salt_id(session, now)
+            salt_id = self._salts.id_for(session, now)
             self._tell_roots(session, salt_id, self._entries(session, salt_id, now))
 
     def ping(self, session: Session, now: Now) -> None:
@@ -264,7 +144,7 @@ class Comparing:
         sequence = self._m.neighbors.liveness.next_ping(session.link, now.instant)
         if sequence is None:
             return
-        salt_id = self._salt_id(session, now)
+        salt_id = self._salts.id_for(session, now)
         ping = Ping(
             sequence=sequence, salt=salt_id, link_root=self._link_root(session, salt_id, now)
         )
@@ -280,7 +160,7 @@ class Comparing:
 
     def _made_link_root(self, session: Session, salt_id: SaltId, now: Now) -> bytes:
         digest = blake2b(digest_size=LINK_ROOT_BYTES, person=_LINK_ROOT)
-        salt = salt_of(salt_id, self._m.beliefs.bundle_line()[1])
+        salt = self._salts.made(salt_id)
         for audience, own in self._shared(session, salt, now):
             digest.update(audience.token + len(own).to_bytes(8, "big") + own.root())
         return digest.digest()
@@ -289,10 +169,10 @@ class Comparing:
         """A peer's sets stand beside ours."""
         if session.claims is None:
             return
-        if self._salt(ping.salt, now) is None:
+        if self._salts.salt(ping.salt, now) is None:
             self._on_other_bundle(session, ping.salt.bundle_version, now)
             return
-        session.asked_day = ping.salt.day if self._is_suspect else None
+        session.asked_day = ping.salt.day if self._salts.is_suspect else None
         roots = (self._link_root(session, ping.salt, now), ping.link_root)
         if self._m.reconciliation.on_ping(session.link, roots, now.instant):
             self._tell_roots_settled(session, ping.salt, now)
@@ -319,7 +199,8 @@ class Comparing:
     ) -> tuple[SetRoot, ...]:
         """Without those of which news may be under way; they wait. Cost: O(sets that changed
         lately), at most `CHANGED_MAX`."""
-        settling, machine, settled = set(self._settling(session, now)), self._m.reconciliation, []
+        settling = set(self._counting.settling(session, now))
+        machine, settled = self._m.reconciliation, []
         for one in entries:
             if one.audience in settling and machine.wait(session.link, one.audience, now.instant):
                 continue
@@ -336,7 +217,7 @@ class Comparing:
             )
 
     def _entries(self, session: Session, salt_id: SaltId, now: Now) -> tuple[SetRoot, ...]:
-        salt = salt_of(salt_id, self._m.beliefs.bundle_line()[1])
+        salt = self._salts.made(salt_id)
         return tuple(
             SetRoot(audience, len(own), own.root())
             for audience, own in self._shared(session, salt, now)
@@ -348,7 +229,7 @@ class Comparing:
         if session.claims is None or not self._m.beliefs.facts.own.scope_ids:
             session.is_behind = True
             return
-        if self._salt(message.salt, now) is None:
+        if self._salts.salt(message.salt, now) is None:
             self._on_other_bundle(session, message.salt.bundle_version, now)
             return
         if message.is_first:
@@ -550,7 +431,7 @@ class Comparing:
         owed = self._m.reconciliation.on_due(link, now.instant)
         if session is None or not session.is_talking:
             return
-        salt_id = self._salt_id(session, now)
+        salt_id = self._salts.id_for(session, now)
         for ask in owed.asks:
             about = self._m.sets.audience_of(ask.set_id) or session.named.get(ask.set_id)
             if about is not None:
@@ -570,12 +451,4 @@ class Comparing:
 
     def check(self) -> None:
         """Assert that what counts is what the catalogue says."""
-        counted = self._m.sets.counted()
-        for head in self._m.catalog.heads():
-            expected = self._counted_of(head)
-            found = counted.get(head.manifest.namespace.text, ())
-            if found == expected:
-                continue
-            assert all(one in expected for one in found)
-            assert all(one in found or self._m.sets.has_expired(one) for one in expected)
-        self._m.sets.check()
+        self._counting.check()

@@ -12,8 +12,8 @@ from functools import cache
 from hashlib import sha256
 from typing import Final, TypeVar
 
-from fabgossip.core.comparing import SETTLED
 from fabgossip.core.config import NodeConfig
+from fabgossip.core.counting import SETTLED
 from fabgossip.core.effects import (
     Effect,
     Fact,

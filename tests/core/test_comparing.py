@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from fabgossip.core.comparing import DAY_S, OVERLAP_S, SETTLED
+from fabgossip.core.counting import SETTLED
 from fabgossip.core.disclosure import Disclosure
 from fabgossip.core.events import (
     ComparisonDue,
@@ -18,6 +18,7 @@ from fabgossip.core.events import (
 )
 from fabgossip.core.rates import RATES, Kind
 from fabgossip.core.reconciliation import LOOK_AGAIN, PUSHED_BYTES_MAX, STARTED_MAX
+from fabgossip.core.salts import DAY_S, OVERLAP_S
 from fabgossip.core.sessions import Session
 from fabgossip.model.artifact import ArtifactType, VerifiedManifest
 from fabgossip.model.authority import MEMBER_ROLE

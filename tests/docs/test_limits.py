@@ -3,7 +3,6 @@
 from fabgossip.core.answers import ANSWERS_MAX, GRID_MS
 from fabgossip.core.chains import ANSWER_WITHIN, ATTEMPTS_MAX, FETCHED_WITHIN, QUESTIONS_MAX
 from fabgossip.core.chunks import OUTSTANDING_BYTES, OUTSTANDING_CHUNKS
-from fabgossip.core.comparing import SETTLED
 from fabgossip.core.config import (
     ConnectionsConfig,
     DisseminationConfig,
@@ -11,6 +10,7 @@ from fabgossip.core.config import (
     HoldingsConfig,
     NeighborsConfig,
 )
+from fabgossip.core.counting import SETTLED
 from fabgossip.core.dissemination import LACKING_MAX, UNANSWERED
 from fabgossip.core.failures import FAILURES_MAX as DIALS_FAILED_MAX
 from fabgossip.core.hedging import HEDGED_STEPS, SOURCES_AT_ONCE, TOKEN, TOKENS_MAX
