@@ -47,8 +47,12 @@ class Announcing:
         """Those of them that wait for their increment."""
 
     def on_durable(self, verified: VerifiedManifest, untold: Untold) -> None:
-        """A manifest may be told of from now on."""
+        """A manifest may be told of from now on; older ones of its namespace that wait to leave may
+        not, for the floor is above them."""
         self._untold[prefix_of(verified.manifest_hash)] = untold
+        head = self._m.catalog.find(verified.manifest.namespace.text)
+        if head is not None and head.verified is verified:
+            self._m.telling.on_newer(verified)
 
     def on_gone(self, verified: VerifiedManifest) -> None:
         """A manifest is nothing to tell of any more."""

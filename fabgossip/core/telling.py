@@ -122,6 +122,11 @@ class Telling:
                 news = (audience, prefix_of(verified.manifest_hash), untold.is_late)
                 self._tell_news(session, news, now)
 
+    def on_newer(self, verified: VerifiedManifest) -> None:
+        """A newer version is durable, and not to be told of yet."""
+        for session in self._sessions.open_sessions():
+            self._announcing.drop(session.link, _name_of(verified))
+
     def _spanned(self, audience: Audience) -> tuple[LinkId, ...]:
         """The links to neighbours that may know an audience."""
         return tuple(

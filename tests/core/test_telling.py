@@ -261,6 +261,19 @@ def test_a_burst_shares_a_frame_and_of_one_namespace_the_newest_leaves() -> None
     assert told == [routes(1, name="r2").envelope, routes(2, name="r1").envelope]
 
 
+def test_of_a_version_that_waits_to_leave_nobody_hears_once_a_newer_one_is_durable() -> None:
+    """The newer one is not told of before its content is here; the floor is above the other."""
+    story = Story()
+    origin, other = story.link("n2"), story.link("n3")
+    story.accept(routes(7, name="first"), origin)
+    story.accept(routes(7), origin)
+    assert story.sent(other) == []
+    story.announce(routes(8), origin).persisted()
+    assert story.due(AnnounceDue).sent(other) == []
+    story.stored(routes(8), origin)
+    assert announcement(routes(8)) in (*story.sent(other), *story.due(AnnounceDue).sent(other))
+
+
 def test_who_brought_a_newer_version_is_not_told_of_the_one_before() -> None:
     """It waited for its window meanwhile; nobody tells of a version below one that is durable."""
     story = Story()
