@@ -34,7 +34,7 @@ FOLDERS: Final = ("scenarios", "regressions", "campaigns")
 PROGRESS_S: Final = 0.2
 COLLECT_EVERY: Final = 1_000_000
 VERDICTS_MAX: Final = 65_536
-READ_BYTES_MAX: Final = 64 << 20
+READ_BYTES_MAX: Final = 16 << 20
 """Events after which garbage is looked for."""
 _DEPENDENCIES: Final = ("backports.zstd", "cattrs", "cryptography", "msgpack", "sortedcontainers")
 """What a run computes with, beside Python and this package."""
