@@ -7,6 +7,8 @@ Whatever one request names moves at one pace, for its peer sends one after the o
 contents of two audiences, nor waits for those of another, and when a content comes tells nothing of
 what else there is, of which others may not know (`sim worlds`).
 Must not know: how a request is sent, what comes of it.
+
+What waits is in flight for the core, whose budgets (`in_flight`) bound it.
 """
 
 from collections import Counter, deque

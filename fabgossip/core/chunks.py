@@ -15,6 +15,7 @@ from fabgossip.core.effects import ServeItem
 from fabgossip.core.events import ContentWanted
 from fabgossip.model.artifact import chunk_size_of
 from fabgossip.model.ids import ContentHash
+from fabgossip.model.messages import ContentAsk
 
 OUTSTANDING_BYTES: Final = 8 << 20
 """Asked for and not yet kept, per content (*start*)."""
@@ -83,6 +84,11 @@ class Arriving:
     def is_whole(self) -> bool:
         """Whether all its bytes are here."""
         return len(self.data) == self.size
+
+
+def ask_for(wanted: ContentWanted, number: int) -> ContentAsk:
+    """What a request says to be sent a chunk, or (0) a content that comes in one piece."""
+    return ContentAsk(wanted.manifest_hash, wanted.content_hash, number, 1)
 
 
 def chunks_asked(item: ServeItem) -> range:

@@ -502,7 +502,7 @@ class Fetching:
             machine.check()
         for want in self._wants.all():
             assert len(want.attempts) <= ATTEMPTS_MAX
-            sources = (len(want.announcers), len(want.tried), len(want.barred))
+            sources = (len(want.announcers), len(want.tried), len(want.barred), len(want.heard))
             assert max(sources) <= SOURCES_PER_WANT_MAX
 
 

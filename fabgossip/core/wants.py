@@ -30,8 +30,8 @@ LACKED_MAX: Final = Duration(300_000)
 """The same of one that lacked it: its own word that it has it ends that (*start*)."""
 REQUESTS_PER_WANT_MAX: Final = 16
 SOURCES_PER_WANT_MAX: Final = 64
-"""Announcers remembered per want, and as many sources tried and barred: the oldest of each leaves
-(*start*)."""
+"""Announcers remembered per want, and as many sources tried, barred, and heard: the oldest of each
+leaves (*start*)."""
 BARRED: Final = Duration(86_400_000)
 """A source that sent a wrong byte is not asked for that content again for a day."""
 

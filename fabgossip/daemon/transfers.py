@@ -19,7 +19,7 @@ from typing import Final
 import trio
 
 from fabgossip.core.batches import Batch, Batches
-from fabgossip.core.chunks import Arriving, Chunks
+from fabgossip.core.chunks import Arriving, Chunks, ask_for
 from fabgossip.core.effects import ReceiveContent
 from fabgossip.core.events import (
     ContentFailed,
@@ -41,7 +41,6 @@ from fabgossip.model.messages import (
     INLINE_BYTES_MAX,
     Busy,
     Cancel,
-    ContentAsk,
     GetContent,
     NotAvailable,
     TrafficClass,
@@ -326,10 +325,7 @@ class Transfers:
         self._receiving[(connection.link, stream)] = dict(enumerate(receivings))
         self._batches.on_asked(connection.link, stream, batch)
         self._busy.set()
-        asks = tuple(
-            ContentAsk(one.wanted.manifest_hash, one.wanted.content_hash, 0, 1)
-            for one in receivings
-        )
+        asks = tuple(ask_for(one.wanted, 0) for one in receivings)
         if not connection.send(GetContent(items=asks), batch.traffic, stream):
             self._fail_each(receivings, FetchFailure.LOST)
 
@@ -368,7 +364,7 @@ class Transfers:
             if stream is None:
                 self._fail(receiving, FetchFailure.LOST)
                 return
-            ask = ContentAsk(wanted.manifest_hash, wanted.content_hash, number, 1)
+            ask = ask_for(wanted, number)
             receiving.chunks[stream] = Arriving(number, part.plan.size_of(number))
             part.on_asked(number)
             self._receiving[(receiving.connection.link, stream)] = {0: receiving}

@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Final, TypeAlias
 
 from fabgossip.core.batches import Batch, Batches
-from fabgossip.core.chunks import Arriving, Chunks, chunks_asked
+from fabgossip.core.chunks import Arriving, Chunks, ask_for, chunks_asked
 from fabgossip.core.effects import ReceiveContent, ServeContent, ServeItem
 from fabgossip.core.events import (
     ContentFailed,
@@ -36,7 +36,6 @@ from fabgossip.model.messages import (
     INLINE_BYTES_MAX,
     Busy,
     Cancel,
-    ContentAsk,
     GetContent,
     Message,
     NotAvailable,
@@ -295,10 +294,7 @@ class Transfers:
             receiving.shared.part.on_asked(0)
         self._receiving[(end.link, stream)] = dict(enumerate(receivings))
         self._batches.on_asked(end.link, stream, batch)
-        asks = tuple(
-            ContentAsk(one.wanted.manifest_hash, one.wanted.content_hash, 0, 1)
-            for one in receivings
-        )
+        asks = tuple(ask_for(one.wanted, 0) for one in receivings)
         if self._bench.send(end, GetContent(items=asks), batch.traffic, stream):
             self._watch_batch(receivings)
         else:
@@ -345,7 +341,7 @@ class Transfers:
             if number is None:
                 return
             stream = end.take_stream()
-            ask = ContentAsk(wanted.manifest_hash, wanted.content_hash, number, 1)
+            ask = ask_for(wanted, number)
             receiving.chunks[stream] = Arriving(number, part.plan.size_of(number))
             part.on_asked(number)
             self._receiving[(end.link, stream)] = {0: receiving}

@@ -196,9 +196,14 @@ class LocalState:
 
     def is_shown(self, manifest: Manifest, envelope: bytes, settings: bytes | None) -> bool:
         """Whether a version lies in its folder as it was signed, and local software finds it there:
-        `current` or `staged` points to it. Reads all of it; blocks."""
+        `current` or `staged` points to it, and no other link is on the way. Reads all of it;
+        blocks."""
         folder = self.folder_of(manifest.namespace.text)
         name = f"v{manifest.order}"
+        try:
+            self._refuse_links(folder / name)
+        except OSError:
+            return False
         version = LocalVersion(
             manifest=manifest,
             envelope=envelope,
@@ -335,27 +340,34 @@ def _check_kept(folder: Path, version: LocalVersion) -> None:
 
 
 def _is_whole(folder: Path, version: LocalVersion) -> bool:
-    """Whether a version's folder has what was signed, and nothing else."""
+    """Whether a version's folder has what was signed, and nothing else; what cannot be read is not
+    what was signed."""
     files = {
         "envelope": version.envelope,
         "manifest.json": _manifest_json(version.manifest),
         **({} if version.settings is None else {"settings": version.settings}),
     }
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         if {one.name for one in folder.iterdir()} != {"content", *files}:
             return False
         for name, data in files.items():
             if (folder / name).is_symlink() or (folder / name).read_bytes() != data:
                 return False
-        descriptor = os.open(folder / "content", flags)
+        return _hash_of(folder / "content") == version.manifest.content_hash
     except OSError:
         return False
-    digest = sha256()
-    with os.fdopen(descriptor, "rb") as file:
-        for part in _parts_of(file.fileno()):
+
+
+def _hash_of(path: Path) -> bytes:
+    """Of a file, and of nothing a link leads to; raises `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        digest = sha256()
+        for part in _parts_of(descriptor):
             digest.update(part)
-    return digest.digest() == version.manifest.content_hash
+    finally:
+        os.close(descriptor)
+    return digest.digest()
 
 
 def _versions_in(folder: Path) -> list[tuple[Order, str]]:

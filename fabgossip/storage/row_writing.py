@@ -125,10 +125,7 @@ def write_row(db: Database, row: Row) -> int:
         case DropHeldBack():
             db.execute("DELETE FROM held_back WHERE namespace = ?", (row.namespace,))
         case PutContent():
-            filed_bytes = -_filed_bytes_of(db, row.content_hash)
-            entry = (row.content_hash, row.size, row.inline)
-            db.execute(_PUT_CONTENT, entry)
-            filed_bytes += rounded(row.size) if row.inline is None else 0
+            filed_bytes = _put_content(db, row)
         case PutVerified():
             question = "UPDATE content SET verified_at = ? WHERE content_hash = ?"
             db.execute(question, (row.at, row.content_hash))
@@ -136,6 +133,12 @@ def write_row(db: Database, row: Row) -> int:
             filed_bytes = -_filed_bytes_of(db, row.content_hash)
             db.execute("DELETE FROM content WHERE content_hash = ?", (row.content_hash,))
     return filed_bytes
+
+
+def _put_content(db: Database, row: PutContent) -> int:
+    before = _filed_bytes_of(db, row.content_hash)
+    db.execute(_PUT_CONTENT, (row.content_hash, row.size, row.inline))
+    return (rounded(row.size) if row.inline is None else 0) - before
 
 
 def _put_pin(db: Database, pin: Pin) -> None:

@@ -237,10 +237,17 @@ DAMAGED: dict[str, Callable[[Path], None]] = {
     **SPOILED,
     "another page for people": _changed("manifest.json"),
     "one file more": lambda folder: (folder / "note").touch(),
+    "a folder for a file": lambda folder: _foldered(folder / "content"),
     "gone": shutil.rmtree,
     "the link points elsewhere": lambda folder: _relink(folder.parent / "current", "v2.8"),
     "no link": lambda folder: (folder.parent / "current").unlink(),
 }
+
+
+def _foldered(file: Path) -> None:
+    """It opens, and cannot be read, as on a disk that fails."""
+    file.unlink()
+    file.mkdir()
 
 
 def _relink(link: Path, name: str) -> None:
@@ -261,6 +268,18 @@ def test_what_software_reads_is_found_damaged_and_written_anew(
     switch_to(local, replace(one, is_damaged=True))
     assert local.is_shown(one.manifest, one.envelope, SETTINGS)
     assert (folder / "current" / "content").read_bytes() == routes(7).content
+
+
+def test_what_software_reads_through_a_link_somebody_laid_is_not_as_signed(
+    local: LocalState,
+) -> None:
+    """What it leads to may be the same bytes today."""
+    one = version(routes(7), settings=SETTINGS, keep=2)
+    switch_to(local, one)
+    folder = local.folder_of(one.namespace)
+    (folder / "v2.7").rename(folder / "elsewhere")
+    (folder / "v2.7").symlink_to("elsewhere")
+    assert not local.is_shown(one.manifest, one.envelope, SETTINGS)
 
 
 @pytest.mark.parametrize("damage", SPOILED)
