@@ -57,8 +57,8 @@ class Mending:
             content_hash = scrubbing.next_scrub(now)
             if content_hash is not None:
                 token = self._durability.next_token()
-                scrubbing.on_begun(token, content_hash)
                 shown = self._activation.shown_of(content_hash)
+                scrubbing.on_begun(token, content_hash, 1 + len(shown))
                 scrub = Scrub(token=token, content_hash=content_hash, at=now.unix, shown=shown)
                 self._m.out.append(scrub)
         self.look(scrubbing.look_at(now))

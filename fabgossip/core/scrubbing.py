@@ -46,7 +46,7 @@ class Scrubbing:
     """All holdings by when they were hashed last."""
 
     __slots__ = (
-        "_by_time", "_config", "_ready_at", "_times", "_under_way", "damaged", "verified",
+        "_by_time", "_config", "_copies", "_ready_at", "_times", "_under_way", "damaged", "verified",
     )  # fmt: skip
 
     def __init__(self, config: ScrubbingConfig) -> None:
@@ -54,6 +54,7 @@ class Scrubbing:
         self._by_time: OrderedMap[tuple[UnixTime, ContentHash], int] = OrderedMap()
         self._times: dict[ContentHash, UnixTime] = {}
         self._under_way: tuple[Token, ContentHash] | None = None
+        self._copies = 1
         self._ready_at = Instant(0)
         self.verified = 0
         self.damaged = 0
@@ -84,9 +85,9 @@ class Scrubbing:
         age = seconds_between(verified_at, now)
         return max(0, self._config.interval_ms // 1_000 - max(0, age))
 
-    def on_begun(self, token: Token, content_hash: ContentHash) -> None:
-        """The disk hashes a holding."""
-        self._under_way = token, content_hash
+    def on_begun(self, token: Token, content_hash: ContentHash, copies: int = 1) -> None:
+        """The disk hashes a holding, of which it reads so many copies."""
+        self._under_way, self._copies = (token, content_hash), copies
 
     def waits_for(self, token: Token) -> bool:
         """Whether a scrub under this token is under way."""
@@ -109,7 +110,8 @@ class Scrubbing:
 
     def _end(self, content_hash: ContentHash, now: Now) -> None:
         self._under_way = None
-        took_ms = self._size_of(content_hash) * 1_000 // self._config.bytes_per_second
+        read = self._copies * self._size_of(content_hash)
+        took_ms = read * 1_000 // self._config.bytes_per_second
         self._ready_at = later(now.instant, Duration(max(PAUSE, took_ms)))
 
     def _size_of(self, content_hash: ContentHash) -> int:

@@ -2,6 +2,8 @@
 
 from random import Random
 
+import pytest
+
 from fabgossip.core.config import ScrubbingConfig
 from fabgossip.core.events import Token
 from fabgossip.core.scrubbing import PAUSE, Scrubbing
@@ -46,11 +48,12 @@ def test_what_was_never_hashed_at_rest_is_due_at_once_and_a_new_one_in_a_week() 
     assert scrubbing.next_scrub(at(0)) == content(2)
 
 
-def test_reading_goes_no_faster_than_its_pace() -> None:
+@pytest.mark.parametrize("copies", [1, 5])
+def test_reading_goes_no_faster_than_its_pace_however_many_copies_there_are(copies: int) -> None:
     scrubbing = Scrubbing(CONFIG)
     for number in range(3):
-        scrubbing.on_held(content(number), 5 << 20, UnixTime(0))
-    scrubbing.on_begun(Token(1), content(0))
+        scrubbing.on_held(content(number), (5 << 20) // copies, UnixTime(0))
+    scrubbing.on_begun(Token(1), content(0), copies)
     scrubbing.on_over(at(10), ok=True)
     just_before = Now(instant=later(at(15).instant, Duration(-1)), unix=BEGIN)
     assert scrubbing.next_scrub(just_before) is None
