@@ -186,11 +186,12 @@ class Keeping:
 
     def _is_held_elsewhere(self, verified: VerifiedManifest, now: Now) -> bool:
         """Whether linked peers say so whose word is enough: a storage endpoint the signed
-        directories name for it, or two others that do not fail together. The last one known of
-        does not leave because a single node says what it likes."""
+        directories name for it, or two others that by those do not fail together. The last one
+        known of does not leave because a single node says what it likes."""
         stores = self._m.placement.stores_of(verified.manifest)
         said_by = self._says_it_holds(verified, now)
-        domains = {self._m.neighbors.domain_of(one) for one in said_by}
+        placed = map(self._m.neighbors.domain_of, said_by)
+        domains = {one for one in placed if one is not None}
         return any(one in stores for one in said_by) or len(domains) > 1
 
     def _says_it_holds(self, verified: VerifiedManifest, now: Now) -> list[NodeId]:

@@ -46,7 +46,8 @@ class Scrubbing:
     """All holdings by when they were hashed last."""
 
     __slots__ = (
-        "_by_time", "_config", "_copies", "_ready_at", "_times", "_under_way", "damaged", "verified",
+        "_by_time", "_config", "_copies", "_ready_at", "_times", "_under_way", "damaged",
+        "verified",
     )  # fmt: skip
 
     def __init__(self, config: ScrubbingConfig) -> None:

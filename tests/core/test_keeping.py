@@ -124,6 +124,13 @@ def test_who_fails_together_says_no_more_than_one() -> None:
     assert removed(too_much(story)) == []
 
 
+def test_of_whom_no_directory_says_where_it_stands_nothing_follows() -> None:
+    """Whoever has a second name would have two racks."""
+    story, _ = held()
+    says_it_holds(story, story.link("n9"), WEB)
+    assert removed(too_much(story)) == []
+
+
 def test_a_storage_endpoint_the_directory_names_for_it_is_enough() -> None:
     story, origin = on_demand()
     kind = ArtifactType.SERVICE_ASSIGNMENT_BUNDLE
