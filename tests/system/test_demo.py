@@ -144,7 +144,9 @@ def test_seven_daemons_run_at_once_each_in_a_process_of_its_own(demo: Demo) -> N
 
 
 def test_it_ends_well_and_says_what_happened(ended: Demo) -> None:
-    assert ended.process.returncode == 0, (ended.folder / "err").read_text()
+    # What it found, not only what it did: which of its judgements failed stands there.
+    said = (ended.folder / "err").read_text() + (ended.folder / "out").read_text()
+    assert ended.process.returncode == 0, said
     summary = json.loads((ended.folder / "out").read_text())
     assert summary["schema_version"] == 1
     assert summary["nodes"] == NODES
