@@ -31,7 +31,7 @@ SERVICES: Final = Path("/etc/services")
 HISTORY_BYTES_MAX: Final = 16 << 20
 ARRIVAL_S: Final = 60.0
 REVOKED_NODE: Final = "zed-edge-2"
-START_S: Final = 20.0
+START_S: Final = 60.0
 
 _STORES: Final = ("acme", "cluster", "zed")
 _CORE: Final = NodeRow(node_id="core", addresses=(), region="eu", peer_class="core", stores=_STORES)
@@ -360,7 +360,7 @@ def _print_summary(summary: dict[str, object], story: _Story) -> None:
     recovered = "yes" if story.recovered else "NO"
     print(f"  recovered  {recovered}: storage-1, killed and started again")
     revocation = story.revocation
-    print(f"  revoked    {REVOKED_NODE}: {len(revocation.cut_ms)} neighbours cut it, the slowest")
+    print(f"  revoked    {REVOKED_NODE}: cut by {len(revocation.cut_ms)} neighbours, each at most")
     print(f"             {revocation.slowest_ms} ms after it accepted the list; it says:")
     print(f"             {revocation.says}")
     if story.history is not None:

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from fabgossip.cli.fabric import Fabric, Node
 from fabgossip.control.authority import AuthorityFolder
@@ -23,7 +23,9 @@ class Revocation:
     """What became of a node that was revoked."""
 
     cut_ms: dict[str, float]
-    """By neighbour: from the moment it was seen to have the list until its link was gone."""
+    """By neighbour: at most so long from its acceptance of the list until its link was gone. The
+    clock starts with the last look at which it had no list, so that the time between two looks
+    counts against it."""
     says: str
     """The summary of the revoked node's own status."""
     mode: str
@@ -40,13 +42,38 @@ class Revocation:
         return in_time and self.mode == "revoked"
 
 
+class Asked(Protocol):
+    """A node that answers over its status socket."""
+
+    def get(self, path: str) -> dict[str, object]:
+        """The answer to a question without a body."""
+
+
 @dataclass(slots=True)
-class _Neighbor:
+class Neighbor:
     """A node that was linked to the revoked one."""
 
-    node: Node
-    accepted_at: float | None = None
+    node: Asked
+    without_list_at: float
+    """When it was last asked and had no list yet (monotonic seconds, as below)."""
     cut_at: float | None = None
+
+    def look(self, node_id: str, version: int) -> None:
+        """Ask it whether it has a list of this version, and whether it is linked to a node."""
+        asked_at = time.monotonic()
+        trust = self.node.get("/v1/status")["trust"]
+        assert isinstance(trust, dict)
+        if trust["revocation_version"] < version:
+            self.without_list_at = asked_at
+        # It may have accepted the list and ended the link between the two questions.
+        if not _is_linked(self.node, node_id):
+            self.cut_at = time.monotonic()
+
+    @property
+    def cut_ms(self) -> float:
+        """See `Revocation.cut_ms`; once it is cut."""
+        assert self.cut_at is not None
+        return 1_000 * (self.cut_at - self.without_list_at)
 
 
 def revoke_node(fabric: Fabric, node_id: str, timeout_s: float) -> Revocation:
@@ -55,35 +82,33 @@ def revoke_node(fabric: Fabric, node_id: str, timeout_s: float) -> Revocation:
     Raises:
         FabgossipError: not all did within `timeout_s`.
     """
-    watched = [_Neighbor(one) for one in fabric.nodes if _is_linked(one, node_id)]
-    version = _revoke(fabric, node_id)
+    linked = [one for one in fabric.nodes if _is_linked(one, node_id)]
+    version, handed_at = _revoke(fabric, node_id)
+    watched = {one.row.node_id: Neighbor(one, handed_at) for one in linked}
     deadline = time.monotonic() + timeout_s
-    while any(one.cut_at is None for one in watched):
+    while late := [name for name, one in watched.items() if one.cut_at is None]:
         if time.monotonic() > deadline:
-            late = ", ".join(one.node.row.node_id for one in watched if one.cut_at is None)
-            raise FabgossipError(f"{node_id} is revoked and still linked to {late}")
-        for one in watched:
-            _look(one, node_id, version)
+            raise FabgossipError(f"{node_id} is revoked and still linked to {', '.join(late)}")
+        for name in late:
+            watched[name].look(node_id, version)
         time.sleep(LOOK_EVERY_S)
     verdict = _verdict(fabric.node(node_id), deadline)
     return Revocation(
-        cut_ms={
-            one.node.row.node_id: 1_000 * max(0.0, (one.cut_at or 0) - (one.accepted_at or 0))
-            for one in watched
-        },
+        cut_ms={name: one.cut_ms for name, one in watched.items()},
         says=str(verdict["summary"]),
         mode=str(verdict["mode"]),
     )
 
 
-def _is_linked(node: Node, node_id: str) -> bool:
+def _is_linked(node: Asked, node_id: str) -> bool:
     items = node.get("/v1/peers")["items"]
     assert isinstance(items, list)
     return any(one["node_id"] == node_id for one in items)
 
 
-def _revoke(fabric: Fabric, node_id: str) -> int:
-    """What `fabgossip control revoke`, `compile` and `publish` do; gives the list's version."""
+def _revoke(fabric: Fabric, node_id: str) -> tuple[int, float]:
+    """What `fabgossip control revoke`, `compile` and `publish` do; gives the list's version, and
+    when it was handed over: nobody had it before."""
     authority = AuthorityFolder(fabric.authority_folder)
     now = UnixTime(int(time.time()))
     bundle = authority.bundle()
@@ -101,18 +126,9 @@ def _revoke(fabric: Fabric, node_id: str) -> int:
             ),
             now,
         )
-    fabric.publish("a node is revoked")
-    return AuthorityFolder(fabric.authority_folder).list_version()
-
-
-def _look(neighbor: _Neighbor, node_id: str, version: int) -> None:
-    if neighbor.accepted_at is None:
-        trust = neighbor.node.get("/v1/status")["trust"]
-        assert isinstance(trust, dict)
-        if trust["revocation_version"] >= version:
-            neighbor.accepted_at = time.monotonic()
-    if neighbor.cut_at is None and not _is_linked(neighbor.node, node_id):
-        neighbor.cut_at = time.monotonic()
+    publication = fabric.publish("a node is revoked")
+    age_s = time.time() - min(publication.began.values())
+    return AuthorityFolder(fabric.authority_folder).list_version(), time.monotonic() - age_s
 
 
 def _verdict(node: Node, deadline: float) -> dict[str, object]:

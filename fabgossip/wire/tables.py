@@ -10,6 +10,7 @@ import difflib
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from typing import Annotated, Final, TypeAlias, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import cattrs
@@ -72,7 +73,9 @@ def structure_table(document: object, into: type[T]) -> T:
     raise TableError(problems[:PROBLEMS_MAX])
 
 
+@cache
 def _converter() -> cattrs.Converter:
+    # One for all: it writes code for each kind of table, which takes far longer than to read one.
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
     for exact, name in ((int, "an integer"), (str, "text"), (bool, "true or false")):
         converter.register_structure_hook(exact, _exact(exact, name))
