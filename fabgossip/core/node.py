@@ -313,7 +313,7 @@ class Node:
     def _on_space(self, event: SpaceChanged, now: Now) -> None:
         before, space = self._m.retention.space.trouble, event.space
         self._rooms.keeping.on_space(event, now)
-        if before is not None and space.trouble is None:
+        if space.trouble is None:
             self._m.fetching.on_space()
         if space.trouble is not before:
             fields: tuple[tuple[str, str | int], ...] = (

@@ -82,13 +82,15 @@ AMPLE: Final = SpaceState()
 class Space:
     """The limits of one disk, and how it fares."""
 
-    __slots__ = ("_failures", "_limits", "_refused", "_told", "_trouble")
+    __slots__ = ("_failures", "_has_refused", "_limits", "_refused", "_told", "_trouble")
 
     def __init__(self, limits: SpaceLimits) -> None:
         self._limits = limits
         self._failures: deque[Instant] = deque(maxlen=FAILURES_MAX)
         self._refused: int | None = None
         """The least size that did not fit."""
+        self._has_refused = False
+        """Whether anything did not fit since the core heard of it last: somebody waits for room."""
         self._trouble: SpaceTrouble | None = None
         self._told = AMPLE
 
@@ -103,6 +105,7 @@ class Space:
         if shortage is None:
             return True
         self._refused = size if self._refused is None else min(size, self._refused)
+        self._has_refused = True
         self._trouble = shortage
         return False
 
@@ -139,10 +142,12 @@ class Space:
         )
 
     def is_news(self, state: SpaceState) -> bool:
-        """Whether the core has to hear of it: something else comes than before, or there is too
-        much, or was when it heard of it last."""
+        """Whether the core has to hear of it: something else comes than before, there is too much,
+        or was when it heard of it last, or there is room for what was refused meanwhile."""
         has_excess = state.excess_bytes > 0 or self._told.excess_bytes > 0
-        is_news = has_excess or state.trouble is not self._told.trouble
+        has_room_again = self._has_refused and state.trouble is None
+        is_news = has_excess or has_room_again or state.trouble is not self._told.trouble
         if is_news:
             self._told = state
+            self._has_refused = False
         return is_news

@@ -123,7 +123,8 @@ class SimDisk(Kept):
         self._group: list[_Job] = []
         self._next_local: list[_Job] = []
         """Changes of the local state that follow the commits of their group."""
-        self._space = Space(USUAL_LIMITS)
+        self._limits = USUAL_LIMITS
+        self._space = Space(self._limits)
         self.free_bytes = ROOMY_BYTES
         """What others leave of it."""
         self.is_failing = False
@@ -244,7 +245,8 @@ class SimDisk(Kept):
 
     def limit(self, quota_bytes: int) -> None:
         """The next process may use so much."""
-        self._space = Space(replace(USUAL_LIMITS, quota_bytes=quota_bytes))
+        self._limits = replace(USUAL_LIMITS, quota_bytes=quota_bytes)
+        self._space = Space(self._limits)
         self._look_later()
 
     def flip_bits(self, share_ppm: int, chance: Stream) -> int:
@@ -359,6 +361,7 @@ class SimDisk(Kept):
         self._jobs.clear()
         self._next_local.clear()
         self._epoch += 1
+        self._space = Space(self._limits)  # what was told, was told to the process that ended
         is_committed = bool(group) and self._stream.below(2)
         for job in group:
             if self._stream.below(2) if job.is_apart else is_committed:

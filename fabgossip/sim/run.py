@@ -566,6 +566,8 @@ def _check_every(scenario: Scenario) -> int:
     """Where worlds are compared only at the end: the same run, coupled, is checked by itself."""
     if scenario.is_uncoupled:
         return EVENTS_MAX
+    if scenario.check_every:
+        return scenario.check_every
     return 1 if len(scenario.nodes) <= SMALL_NODES_MAX else len(scenario.nodes)
 
 

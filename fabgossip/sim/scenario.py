@@ -183,6 +183,8 @@ class Scenario:
     renew_ns: int
     """0: never."""
     is_cpu_charged: bool
+    check_every: int
+    """Events of a node between two checks of itself; 0: as suits the number of nodes."""
     swarm_ppm: int
     expectations: tuple[Expectation, ...]
     nodes: tuple[SimNode, ...]
@@ -252,6 +254,7 @@ def _worked_out(table: ScenarioTable, problems: Problems) -> Scenario:
         phases=phases,
         renew_ns=problems.read("model.renew", parse_duration, table.model.renew, 0),
         is_cpu_charged=table.model.cpu == "charged",
+        check_every=table.model.check_every,
         swarm_ppm=problems.read("swarm", lambda _: parse_share(table.swarm), "", 0),
         expectations=tuple(
             _expectation(f"expect[{number}]", one, table, problems)

@@ -272,6 +272,8 @@ class ModelTable:
     """`charged`: a node is busy while it works."""
     renew: str = "5m"
     """How often the control plane signs anew what is due; `0s`: never."""
+    check_every: Annotated[int, Bounds(0, 10_000)] = 0
+    """A node checks itself after so many of its events; 0: as suits the number of nodes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -560,6 +560,16 @@ def test_what_found_no_space_is_asked_for_once_there_is_some() -> None:
     assert story.only(ReceiveContent).link == origin
 
 
+def test_trouble_too_short_to_be_told_of_holds_nothing_up() -> None:
+    story = Story()
+    origin = story.link("n2")
+    story.announce(routes(), origin).persisted()
+    refused(story, FetchFailure.STORAGE)
+    disk_takes(story, None)
+    assert story.facts() == []
+    assert story.only(ReceiveContent).link == origin
+
+
 @pytest.mark.parametrize(
     ("trouble", "code"),
     [

@@ -99,3 +99,14 @@ def test_the_core_hears_of_trouble_once_and_of_too_much_until_it_is_gone() -> No
     assert [space.is_news(space.look(much, NOW)) for _ in range(2)] == [True, True]
     # That it is gone is news once: else it would count as too much of which nothing may leave.
     assert [space.is_news(space.look(EMPTY, NOW)) for _ in range(2)] == [True, False]
+
+
+def test_room_again_is_news_although_nobody_looked_while_there_was_none() -> None:
+    space = Space(LIMITS)
+    full = replace(EMPTY, free_bytes=FREE)
+    assert not space.takes(1, full, is_trust=False)
+    assert [space.is_news(space.look(EMPTY, NOW)) for _ in range(2)] == [True, False]
+    assert not space.takes(1, full, is_trust=False)
+    assert [space.is_news(space.look(full, NOW)) for _ in range(2)] == [True, False]
+    assert not space.takes(1, full, is_trust=False)
+    assert [space.is_news(space.look(EMPTY, NOW)) for _ in range(2)] == [True, False]
