@@ -2,9 +2,7 @@
 # or out of date. The stamp is written last, so a build that was interrupted is not believed and is made again.
 set -euo pipefail
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONPYCACHEPREFIX="$checkout/.venv/cache/bytecode"
-# Bytecode never lies beside the sources here, so nothing is gained by a setting that has every process compile anew.
-unset PYTHONDONTWRITEBYTECODE
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONPYCACHEPREFIX="$checkout/.venv/cache/bytecode" PYTHONDONTWRITEBYTECODE=  # kept, and not beside the sources
 stamp="$checkout $(cat "$checkout/requirements.lock" "$checkout/pyproject.toml" | sha256sum)"
 environment_is_current() { [ -x .venv/bin/python ] && [ "$(cat .venv/stamp 2>/dev/null)" = "$stamp" ]; }
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }

@@ -356,6 +356,11 @@ def _print_artifact(body: dict[str, object]) -> None:
     if not ladder:
         print("  tries    none remembered since the start")
     _print_ladder(ladder)
+    renewal = body["renewal"]
+    if isinstance(renewal, dict):
+        print("  newer    is asked for, as the time to refresh it nears")
+        _print_want(table_in(renewal, "want"))
+        _print_ladder(rows_in(renewal, "ladder"))
 
 
 def _holders(body: dict[str, object]) -> str:

@@ -168,8 +168,10 @@ class Acquisition:
         self._m.out.append(Record(fact=Fact.WANT_STUCK, fields=fields))
 
     def on_ladder_due(self, now: Now) -> None:
-        """A turn may be over, or a token may have come."""
-        self._look_at = None
+        """A turn may be over, or a token may have come. A timer that an earlier one made needless
+        is no reason for another one."""
+        if self._look_at is not None and is_due(self._look_at, now.instant):
+            self._look_at = None
         self._m.fetching.on_turns_over(now.instant)
 
     def _look_again(self, look_at: Instant | None, now: Now) -> None:

@@ -237,8 +237,26 @@ class Asking:
         self._may_dial -= not self.visits.is_dialed(source.node_id)
         self.visits.on_begun(want, now)
 
+    def choose(
+        self, want: Want, supply: Supply, room: Callable[[Source], bool], now: Instant
+    ) -> Choice:
+        """Whom to ask for what takes no slot of a transfer; `room`: whether a source may be asked,
+        or dialled, now."""
+        if want.climb_since is None:
+            want.climb_since = now
+        own = replace(self._room(want, now), is_full=lambda one: not room(one))
+        return next_source(want, self.heard(supply, now), own, now)
+
+    def token_at(self, want: Want, now: Instant) -> Instant:
+        """When a want may ask somebody of the step it is in."""
+        return self._tolls.next_at(want.step, want, now)
+
     def _begin(self, want: Want, choice: Choice, now: Instant) -> Source:
         self.backlog.discard(want)
+        return self.begin(want, choice, now)
+
+    def begin(self, want: Want, choice: Choice, now: Instant) -> Source:
+        """A want asks its next source: it pays what that costs."""
         assert choice.source is not None
         self._circuits.on_asked(choice.source.node_id)
         if not choice.is_paid:

@@ -17,11 +17,15 @@ from fabgossip.model.moment import Instant
 ATTEMPTS_MAX: Final = 32
 """Steps kept per want: the first 8 and the last 24 (*start*)."""
 ATTEMPTS_FIRST: Final = 8
+VERIFIED: Final = "verified"
+"""Outcome of a source that brought what was asked for."""
 SKIPPED: Final = "skipped"
 """Outcome of a step that had no source to ask."""
 IN_USE: Final = "in use"
 REFUSED: Final = "refused"
 """Outcomes of rung 5."""
+NOTHING_NEWER: Final = "nothing_newer"
+"""Outcome of a source that was asked for a newer version and has none, or none for this node."""
 CONNECT_FAILED: Final = "connect_failed"
 TIMED_OUT: Final = "timed_out"
 """Outcome of a source that had no link when its turn was over."""

@@ -236,6 +236,11 @@ class GraftDue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RenewalDue:
+    """A climb for newer versions may go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonDue:
     """Time to look at what is under way on a link to compare sets; it may be stale."""
 
@@ -298,6 +303,7 @@ Timer: TypeAlias = (
     | PairDue
     | HaveDue
     | GraftDue
+    | RenewalDue
 )
 
 

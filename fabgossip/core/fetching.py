@@ -25,6 +25,7 @@ from fabgossip.core.attempts import (
     CONNECT_FAILED,
     SKIPPED,
     TIMED_OUT,
+    VERIFIED,
     LastGood,
 )
 from fabgossip.core.circuits import FAILED, TURN_LOST, Circuits
@@ -34,7 +35,7 @@ from fabgossip.core.events import ContentWanted, FetchFailure, LinkId, RequestId
 from fabgossip.core.ladder import STEPS, Step
 from fabgossip.core.open_wants import OpenWants
 from fabgossip.core.patience import Patience
-from fabgossip.core.sources import Supply, Turn
+from fabgossip.core.sources import Choice, Supply, Turn
 from fabgossip.core.wants import (
     AT_ONCE,
     DISK_WAITS,
@@ -293,7 +294,7 @@ class Fetching:
         won = [one for one in tries if is_true and one.source.link in brought]
         for one in won:
             assert one.source.link is not None
-            want.on_tried(one, "verified", now, brought[one.source.link])
+            want.on_tried(one, VERIFIED, now, brought[one.source.link])
             self._circuits.on_answered(one.source.node_id)
         others = [one for one in tries if one not in won]
         self._take_back(want, others, now)
@@ -420,6 +421,49 @@ class Fetching:
     def heard(self, supply: Supply, now: Instant) -> Supply:
         """The sources there are, without the words that count for nothing."""
         return self._asking.heard(supply, now)
+
+    def choose(
+        self, want: Want, supply: Supply, room: Callable[[Source], bool], now: Instant
+    ) -> Choice:
+        """Whom to ask next for what is newer than a want's version: the same steps, circuits and
+        tolls as for a content."""
+        return self._asking.choose(want, supply, room, now)
+
+    def token_at(self, want: Want, now: Instant) -> Instant:
+        """When a want may ask somebody of the step it is in."""
+        return self._asking.token_at(want, now)
+
+    def begin(self, want: Want, choice: Choice, now: Instant) -> Source:
+        """The source of a choice is asked, or dialled."""
+        return self._asking.begin(want, choice, now)
+
+    def on_asked_in_vain(self, want: Want, reason: FetchFailure, now: Instant) -> None:
+        """Who was asked for what is newer brought nothing: it is passed over for a while."""
+        source = want.source
+        assert source is not None
+        want.on_fault(source, reason, self._wait_of(want, source), now)
+        self._circuits.on_settled(source.node_id)
+        self._patience.on_failed(source.node_id, reason, now)
+
+    def on_dialed_in_vain(self, want: Want, now: Instant, *, is_late: bool) -> None:
+        """Who was dialled for what is newer could not be asked; or had no link yet when its turn
+        was over."""
+        source = want.source
+        assert source is not None
+        want.on_unreached(source, self._wait_of(want, source), now)
+        self._circuits.on_settled(source.node_id)
+        if is_late:
+            self._circuits.on_failed(source.node_id, TURN_LOST, now)
+
+    def on_no_more_asked(self, source: Source, *, has_answered: bool) -> None:
+        """Who was asked, or dialled, for what is newer brought it, or need not any more."""
+        self._circuits.on_settled(source.node_id)
+        if has_answered:
+            self._circuits.on_answered(source.node_id)
+
+    def next_try_at(self, want: Want, now: Instant) -> Instant:
+        """When to climb again after a climb without success."""
+        return self._patience.next_try_at(want, now)
 
     def is_any_under_way(self, classes: Container[TrafficClass]) -> bool:
         """Whether a content of these classes is on its way. Cost: O(wants)."""

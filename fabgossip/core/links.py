@@ -28,6 +28,7 @@ from fabgossip.core.liveness import Life
 from fabgossip.core.lots import Lots
 from fabgossip.core.machines import Machines
 from fabgossip.core.peer_claims import PeerClaims
+from fabgossip.core.renewing import Renewing
 from fabgossip.core.sessions import Session, shared_protocol
 from fabgossip.core.witnessing import Witnessing
 from fabgossip.model.ids import BootId
@@ -59,7 +60,8 @@ class Links:
     """Opens, keeps and ends links."""
 
     __slots__ = (
-        "_boot_id", "_claims", "_comparing", "_dial_generation", "_lots", "_m", "_witnessing",
+        "_boot_id", "_claims", "_comparing", "_dial_generation", "_lots", "_m", "_renewing",
+        "_witnessing",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +70,7 @@ class Links:
         claims: PeerClaims,
         comparing: Comparing,
         witnessing: Witnessing,
+        renewing: Renewing,
         boot_id: BootId,
         chance: Random,
     ) -> None:
@@ -75,6 +78,7 @@ class Links:
         self._claims = claims
         self._comparing = comparing
         self._witnessing = witnessing
+        self._renewing = renewing
         self._boot_id = boot_id
         self._lots = Lots(chance)
         self._dial_generation = 0
@@ -125,6 +129,7 @@ class Links:
         if not was_open and self._m.neighbors.link_of(event.node_id) is None:
             # The end of a link that was open says nothing of how well its peer serves.
             self._m.fetching.on_unreached(event.node_id, now.instant)
+            self._renewing.on_unreached(event.node_id, now)
         self.dial(now)
         reason = _reason_of(event, lost)
         fields = (("peer", event.node_id), ("reason", reason))
@@ -135,6 +140,7 @@ class Links:
         self._m.neighbors.on_ended(event.node_id, reason, now.instant)
         session = self._m.sessions.on_lost(event.link)
         self._m.forget_link(event.link, event.node_id)
+        self._renewing.on_lost(event.link, now)
         if session is not None and session.is_open:
             self._m.out.append(Record(fact=Fact.NEIGHBOR_LOST, fields=fields))
 
@@ -306,7 +312,9 @@ class Links:
 
     def _is_busy(self, link: LinkId) -> bool:
         peer = self._m.sessions.peer_of(link)
-        is_asked = peer is not None and self._m.fetching.is_asked(peer)
+        is_asked = peer is not None and (
+            self._m.fetching.is_asked(peer) or self._renewing.is_asked(peer)
+        )
         return is_asked or self._m.slots.is_in_use(link)
 
     def on_dial_due(self, timer: DialDue, now: Now) -> None:

@@ -46,6 +46,7 @@ from fabgossip.core.events import (
     Persisted,
     PingDue,
     RefreshDue,
+    RenewalDue,
     RequestDue,
     RequestMade,
     ScrubDue,
@@ -62,6 +63,7 @@ from fabgossip.core.exchange import Exchange
 from fabgossip.core.links import Links
 from fabgossip.core.machines import machines_of
 from fabgossip.core.peer_claims import PeerClaims
+from fabgossip.core.renewing import Renewing
 from fabgossip.core.replication import Replication
 from fabgossip.core.requests import Requests
 from fabgossip.core.rooms import rooms_of
@@ -119,7 +121,7 @@ class Node:
     """The core of a daemon, and of a simulated node."""
 
     __slots__ = (
-        "_acquisition", "_claims", "_comparing", "_exchange", "_links", "_m",
+        "_acquisition", "_claims", "_comparing", "_exchange", "_links", "_m", "_renewing",
         "_replication", "_requests", "_rooms", "_serving", "_witnessing", "awaiting", "view",
     )  # fmt: skip
 
@@ -129,11 +131,13 @@ class Node:
         self._comparing = Comparing(self._m)
         self._claims = PeerClaims(self._m, self._rooms.durability, self._comparing)
         self._witnessing = Witnessing(self._m)
+        self._renewing = Renewing(self._m)
         self._links = Links(
             self._m,
             self._claims,
             self._comparing,
             self._witnessing,
+            self._renewing,
             setup.boot_id,
             setup.chance("links"),
         )
@@ -156,7 +160,7 @@ class Node:
             self._rooms.using,
         )
         self._replication = Replication(self._m, self._rooms.contents)
-        self.view = View(self._m, self._rooms.activation)
+        self.view = View(self._m, self._rooms.activation, self._renewing)
         """What readers may see."""
         self.awaiting = Awaiting(self._m, self._rooms.activation)
         """What consumers may read."""
@@ -170,6 +174,7 @@ class Node:
         self._settle_facts(now)
         self._comparing.settle(now, is_news=not isinstance(event, Started))
         self._requests.answer_failed()
+        self._renewing.on_reached(now)
         self._acquisition.start_transfers(now)
         effects = list(self._m.out)
         self._m.out.clear()
@@ -390,6 +395,7 @@ class Node:
                 self._exchange.on_announce(session, message, now)
             case Heads():
                 self._exchange.on_heads(session, message, now)
+                self._renewing.on_heads(session, now)
             case Have():
                 self._exchange.on_have(session, message, now)
             case Graft():
@@ -464,6 +470,8 @@ class Node:
                 self._rooms.announcing.on_pair_due(timer.prefix, now)
             case HaveDue():
                 self._m.telling.on_have_due(now)
+            case RenewalDue():
+                self._renewing.on_due(now)
             case GraftDue():
                 self._exchange.on_graft_due(now)
             case AdvertiseDue():
@@ -487,6 +495,7 @@ class Node:
         self._rooms.activation.apply_again(now)
         self._rooms.intake.persist_again()
         self._exchange.on_refresh(now)
+        self._renewing.on_refresh(now)
         self._comparing.on_refresh(now)
         self._replication.on_refresh(now)
 
@@ -506,6 +515,6 @@ class Node:
             m.audits, m.catalog, m.chains, m.sessions, m.neighbors, m.dissemination, m.holdings,
             m.fetching, self._rooms.contents, m.beliefs, m.waiting, m.variants, m.uses, m.granted,
             m.policing, m.slots, m.news, m.retention, m.holdbacks, m.scrubbing, m.telling,
-            m.reconciliation, m.recovery, self._comparing, self._replication,
+            m.reconciliation, m.recovery, self._comparing, self._replication, self._renewing,
         ):  # fmt: skip
             machine.check()

@@ -20,6 +20,10 @@ from fabgossip.model.moment import Duration, Instant, later
 
 TRUST_RETRY_MS_MAX: Final = 30_000
 """Trust is climbed for again after so long at most (*start*)."""
+RENEWAL_MS_MIN: Final = 30_000
+RENEWAL_MS_MAX: Final = 600_000
+"""Who climbs for something newer in vain climbs again after so long (*start*): neighbours are asked
+in between, and tell of news by themselves."""
 BACK_OFF_SPREAD: Final = 5
 """Jitter of 20 % around the time a source is passed over (*start*)."""
 _NO_FAILURES: Final = frozenset(
@@ -58,7 +62,9 @@ class Patience:
         if want.is_urgent:
             return now
         least, most = self._config.retry_min_ms, self._config.retry_max_ms
-        if want.is_trust:
+        if want.is_for_head:
+            least, most = RENEWAL_MS_MIN, RENEWAL_MS_MAX
+        elif want.is_trust:
             most = min(most, TRUST_RETRY_MS_MAX)
         spread = 3 * max(want.waited_ms, least) - least
         name = want.verified.manifest_hash.hex()

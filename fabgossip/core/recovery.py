@@ -91,8 +91,8 @@ class Recovery:
             self._controls.add(node_id)
 
     def supply_of(self, want: Want) -> Supply:
-        """Everybody who may be asked for a content. Cost: O(open links), and O(storage nodes) once
-        somebody without a link is needed."""
+        """Everybody who may be asked for a content, or for what is newer. Cost: O(open links), and
+        O(storage nodes) once somebody without a link is needed."""
         stores = self._stores_of(want)
         absent = cache(lambda: self._absent(stores))
         return Supply(self._sessions.own_id, self._linked(want, stores), absent)
@@ -105,11 +105,7 @@ class Recovery:
 
     def _linked(self, want: Want, stores: _Stores) -> tuple[Source, ...]:
         """Open links whose peer may know a manifest that stands behind the want."""
-        named = [
-            one
-            for head, one in self._catalog.by_content(want.goal.content_hash)
-            if head.state not in GONE_STATES and goal_of(one) == want.goal
-        ]
+        named = [want.verified] if want.is_for_head else self._named(want)
         # Before it has its own snapshot a node shares no audience, so nobody says to it that he
         # holds trust, which everybody may know of. Of its own snapshot not everybody may.
         is_new = self._beliefs.freshness.snapshot_refresh_by is None
@@ -130,6 +126,14 @@ class Recovery:
                 )
                 sources.append(source)
         return tuple(sources)
+
+    def _named(self, want: Want) -> list[VerifiedManifest]:
+        """The manifests a content may be asked for with."""
+        return [
+            one
+            for head, one in self._catalog.by_content(want.goal.content_hash)
+            if head.state not in GONE_STATES and goal_of(one) == want.goal
+        ]
 
     def _source(self, node_id: NodeId, stores: _Stores) -> Source:
         """A node without a link, as signed directories, snapshot and configuration show it."""
@@ -194,7 +198,8 @@ class Recovery:
         """Rung 5: whether `shown`, the version consumers read, may stay in use although the wanted
         one cannot be had; None where there is none. It stays what it is: nothing is accepted,
         widened or prolonged by this."""
-        if shown is None or shown.manifest_hash == want.verified.manifest_hash:
+        is_wanted = shown is not None and shown.manifest_hash == want.verified.manifest_hash
+        if shown is None or (is_wanted and not want.is_for_head):
             return None
         reason = self._fault(shown, now)
         words = "the signed policy allows it" if reason is None else reason

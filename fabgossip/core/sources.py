@@ -256,7 +256,8 @@ _WHY_SKIPPED: Final = {
 
 def is_of(want: Want, step: Step, source: Source) -> bool:
     """Whether a source may be asked at a step at all."""
-    if source.says is False or (source.is_spared and step not in (Step.NORMAL, Step.RUNG_4)):
+    is_without = source.says is False and not want.is_for_head
+    if is_without or (source.is_spared and step not in (Step.NORMAL, Step.RUNG_4)):
         return False
     match step:
         case Step.NORMAL:
@@ -265,7 +266,7 @@ def is_of(want: Want, step: Step, source: Source) -> bool:
             return source.is_storage and source.distance != FAR
         case Step.RUNG_2:
             holds = source.says is True or source.node_id in want.announcers or source.is_mute
-            return source.link is not None and holds
+            return source.link is not None and (holds or want.is_for_head)
         case Step.RUNG_3:
             is_far = source.is_storage and source.distance == FAR
             return source.origin is not None or is_far
@@ -343,6 +344,8 @@ def _role(want: Want, source: Source) -> str:
             return "announced it" if source.node_id in want.announcers else "home endpoint"
         case Step.RUNG_1:
             return "storage endpoint"
+        case Step.RUNG_2 if want.is_for_head:
+            return "neighbour"
         case Step.RUNG_2:
             return "advertises it" if source.says else "announced it"
         case Step.RUNG_3:

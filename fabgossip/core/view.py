@@ -17,6 +17,7 @@ from fabgossip.core.health import NodeSnapshot, node_snapshot
 from fabgossip.core.ladder import Step
 from fabgossip.core.losses import DownNode
 from fabgossip.core.machines import Machines
+from fabgossip.core.renewing import Renewing
 from fabgossip.core.sessions import Session
 from fabgossip.core.sources import upcoming
 from fabgossip.core.wants import EndedWant, Want
@@ -43,11 +44,12 @@ class Advertisers:
 class View:
     """Looks into the machines."""
 
-    __slots__ = ("_activation", "_m")
+    __slots__ = ("_activation", "_m", "_renewing")
 
-    def __init__(self, machines: Machines, activation: Activation) -> None:
+    def __init__(self, machines: Machines, activation: Activation, renewing: Renewing) -> None:
         self._m = machines
         self._activation = activation
+        self._renewing = renewing
 
     def snapshot(self, now: Now) -> NodeSnapshot:
         """The node as a reader may see it. Cost: O(heads)."""
@@ -98,6 +100,11 @@ class View:
     def want_of(self, verified: VerifiedManifest) -> Want | EndedWant | None:
         """What was tried for the content of a manifest, open or ended, to read and not to keep."""
         return self._m.fetching.find(verified) or self._m.fetching.ended(verified)
+
+    def renewal_of(self, head: Head) -> Want | EndedWant | None:
+        """The newest climb for something newer than a head that is near its refresh time, to read
+        and not to keep."""
+        return self._renewing.of(head)
 
     def chain_of(self, namespace: str) -> ChainTold | None:
         """The newest try to assemble the snapshot of a namespace from increments."""

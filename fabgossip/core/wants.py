@@ -195,6 +195,8 @@ class Want:
     since: Instant
     asked_at: Instant
     sequence: int = 0
+    is_for_head: bool = False
+    """Whether not the content is wanted but a newer version: who lacks this one may have that."""
     announcers: OrderedDict[NodeId, None] = field(default_factory=OrderedDict)
     """Who announced it, over whatever link."""
     requests: list[RequestId] = field(default_factory=list)

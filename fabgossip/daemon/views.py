@@ -359,7 +359,18 @@ def why(driver: Driver, head: Head, now: Now) -> dict[str, object]:
         "ladder": [] if want is None else [_attempt(one, now) for one in want.attempts],
         "want": None if want is None else _want(driver, want, now),
         "chain": _chain(driver.node.view.chain_of(manifest.namespace.text), head, now),
+        "renewal": _renewal(driver, head, now),
     }
+
+
+def _renewal(driver: Driver, head: Head, now: Now) -> dict[str, object] | None:
+    """Whom was asked for a newer version as this one neared its refresh time; None where that was
+    not needed."""
+    want = driver.node.view.renewal_of(head)
+    if want is None:
+        return None
+    ladder = [_attempt(one, now) for one in want.attempts]
+    return {"want": _want(driver, want, now), "ladder": ladder}
 
 
 def _chain(told: ChainTold | None, head: Head, now: Now) -> dict[str, object] | None:
@@ -395,6 +406,7 @@ NO_HEAD: Final[dict[str, object]] = {
     "ladder": [],
     "want": None,
     "chain": None,
+    "renewal": None,
 }
 """`GET /v1/why` of what this node may not hold, and fetched, or tried to, under a grant."""
 

@@ -133,6 +133,8 @@ class End:
     """Whether somebody looks how long what waits has waited."""
     is_writing: bool = False
     """Whether what waits leaves when the path has taken what left before."""
+    writes_at_ns: int = 0
+    """And when that is."""
     parcels: int = 0
     arrives_ns: int = 0
     ready_ns: int = 0
@@ -447,7 +449,9 @@ class Network:
         """When there is room for a content frame, or it is worth while to look again."""
         if end.outbox.has_room(frame.traffic, frame.queued_bytes):
             return self._world.now_ns
-        return max(self._taken_at(end), self._world.now_ns + ARRIVAL_NS_MIN)
+        # The path may have become faster meanwhile; what is queued leaves when it was to leave.
+        writes_at_ns = end.writes_at_ns if end.is_writing else 0
+        return max(self._taken_at(end), writes_at_ns, self._world.now_ns + ARRIVAL_NS_MIN)
 
     def content_frame_bytes(self, end: End) -> int:
         """How much content a frame of this link carries, as the daemon would find by measuring."""
@@ -476,7 +480,7 @@ class Network:
         while not end.outbox.is_empty:
             taken_ns = self._taken_at(end)
             if taken_ns > self._world.now_ns:
-                end.is_writing = True
+                end.is_writing, end.writes_at_ns = True, taken_ns
                 self._world.schedule(taken_ns, end.index, end.index, partial(self._go_on, end))
                 if not end.is_minded:
                     end.is_minded = True

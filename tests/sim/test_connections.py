@@ -220,3 +220,19 @@ def test_who_lets_nobody_in_says_so_or_says_nothing(
     assert pair.here.losses == [(0, reason)]
     pair.network.obstacles.unbar(1)
     assert pair.connect().lost is None
+
+
+def test_who_waits_for_room_looks_when_there_is_some_although_the_path_became_faster() -> None:
+    """What is queued leaves when it was to leave: looking all the time until then is no looking."""
+    pair = Pair()
+    end = pair.connect()
+    pair.network.slow_reading(THERE, 64_000)
+    frame = SentFrame(FrameKind.CONTENT, TrafficClass.BULK, 1, bytes(256 << 10))
+    while end.outbox.has_room(frame.traffic, frame.queued_bytes):
+        end.outbox.put(frame.traffic, frame, frame.queued_bytes, pair.world.now_ns)
+        pair.network.flush(end)
+    pair.network.slow_reading(THERE, 0)
+    room_ns = pair.network.room_at(end, frame)
+    assert room_ns - pair.world.now_ns > NS_PER_S
+    pair.run(room_ns - pair.world.now_ns)
+    assert end.outbox.has_room(frame.traffic, frame.queued_bytes)

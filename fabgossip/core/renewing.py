@@ -1,0 +1,412 @@
+"""What is near its refresh time, and nothing newer came: whom to ask for it, rung by rung.
+
+Decides: which audiences have something due, when a climb for them begins, whom it asks and when it
+ends.
+Keeps: the steps are those of a content, in the same strict order and at the same tolls; all that is
+due in an audience climbs together; a peer is asked for names of an audience it may know, one such
+question at a time; nothing is accepted, widened or prolonged because nobody answered.
+Must not know: what an answer is worth, how a link opens.
+
+Neighbours tell of newer versions by themselves, and are asked for what is due in turn. Only what is
+due all the same climbs: a healthy fabric, whose control plane renews in time, sees none of this.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from fabgossip.core.attempts import (
+    CONNECT_FAILED,
+    NOT_ASKED,
+    NOTHING_NEWER,
+    SKIPPED,
+    TIMED_OUT,
+    VERIFIED,
+)
+from fabgossip.core.catalog import Head, HeadState
+from fabgossip.core.disclosure import traffic_of
+from fabgossip.core.effects import Dial, Fact, Record, SetTimer
+from fabgossip.core.events import FetchFailure, LinkId, RenewalDue
+from fabgossip.core.ladder import TURN_MS_MIN, Step
+from fabgossip.core.machines import Machines
+from fabgossip.core.refresh import DUE_MAX
+from fabgossip.core.sessions import Session
+from fabgossip.core.sources import Choice, is_of
+from fabgossip.core.wants import EndedWant, Source, Want, WantState, goal_of, wanted_from
+from fabgossip.model.ids import NodeId
+from fabgossip.model.moment import Duration, Instant, Now, is_due, later
+from fabgossip.model.scope import Audience
+
+CLIMBS_MAX: Final = 64
+"""Audiences whose climbs are remembered, those that ended included (*start*); others wait for the
+next look, and trust for none."""
+WAIT_MS: Final = 250
+"""What has to wait for a dial or for a question of another climb looks again after this
+(*start*)."""
+
+Group = tuple[bool, Audience]
+"""What climbs together: whether it is not of the trust lane, and for whom it is. Trust sorts first.
+"""
+
+
+@dataclass(slots=True)
+class Renewal:
+    """The climb of one audience."""
+
+    want: Want
+    """Where it stands: for the version that is due first."""
+    names: tuple[str, ...]
+    """The namespaces that are due, at most as many as one question asks for."""
+    look_at: Instant
+    """When something has to be done although nothing happens."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it is due any more."""
+        return self.want.state is WantState.SATISFIED
+
+    @property
+    def link(self) -> LinkId | None:
+        """By which a question is out."""
+        source = self.want.source
+        is_asked = self.want.state is WantState.FETCHING and source is not None
+        return source.link if is_asked and source is not None else None
+
+
+class Renewing:
+    """The climbs for newer versions of what this node has."""
+
+    __slots__ = ("_by_group", "_m", "_timer_at")
+
+    def __init__(self, machines: Machines) -> None:
+        self._m = machines
+        self._by_group: dict[Group, Renewal] = {}
+        self._timer_at: Instant | None = None
+
+    def on_refresh(self, now: Now) -> None:
+        """A turn to look at what is due: what is due anew begins to climb."""
+        due = self._due(now)
+        for group, renewal in self._by_group.items():
+            self._on_still_due(renewal, due.pop(group, []), now)
+        for group in sorted(due, key=_order):
+            heads = due[group]
+            if self._make_room(group):
+                self._by_group[group] = self._renewal(heads, now)
+        self.look(now)
+
+    def _due(self, now: Now) -> dict[Group, list[Head]]:
+        """What is near its refresh time and was not withdrawn, by what climbs together. Cost:
+        O(heads)."""
+        lane = self._m.beliefs.lane_namespaces()
+        found: dict[Group, list[Head]] = {}
+        if self._m.beliefs.freshness.is_revoked:
+            return found
+        for head in self._m.catalog.heads():
+            manifest = head.manifest
+            gone = head.state in (HeadState.WITHDRAWN, HeadState.REFUSED)
+            if not gone and self._m.refresh.is_due(manifest, now.unix):
+                group = manifest.namespace.text not in lane, manifest.audience
+                found.setdefault(group, []).append(head)
+        return found
+
+    def _make_room(self, group: Group) -> bool:
+        """Whether one more may climb: what ended longest ago is forgotten for it."""
+        is_trust = not group[0]
+        if len(self._by_group) < CLIMBS_MAX or is_trust:
+            return True
+        over = next((key for key, one in self._by_group.items() if one.is_over), None)
+        if over is not None:
+            del self._by_group[over]
+        return over is not None
+
+    def _renewal(self, heads: list[Head], now: Now) -> Renewal:
+        first = heads[0].verified
+        want = Want(
+            goal_of(first),
+            wanted_from(first, is_read=False),
+            first,
+            traffic_of(first),
+            now.instant,
+            now.instant,
+            is_for_head=True,
+        )
+        if heads[0].source is not None:
+            want.on_announced(NodeId(heads[0].source))
+        return Renewal(want, _names(heads), now.instant)
+
+    def _on_still_due(self, renewal: Renewal, heads: list[Head], now: Now) -> None:
+        """What is due may be other namespaces by now, or none."""
+        want = renewal.want
+        if not heads:
+            self._end(renewal)
+            return
+        renewal.names = _names(heads)
+        first = heads[0].verified
+        if first is not want.verified and renewal.link is None:
+            want.verified, want.goal = first, goal_of(first)
+            want.wanted = wanted_from(first, is_read=False)
+        if renewal.is_over:
+            self._climb(renewal)
+            renewal.look_at = now.instant
+
+    def _end(self, renewal: Renewal) -> None:
+        want = renewal.want
+        if renewal.is_over:
+            return
+        if want.has_climbed:
+            fields = (
+                ("namespace", want.verified.manifest.namespace.text),
+                ("step", want.step.value),
+            )
+            self._m.out.append(Record(fact=Fact.RECOVERY_ENDED, fields=fields))
+        if want.source is not None:
+            self._m.fetching.on_no_more_asked(want.source, has_answered=renewal.link is not None)
+        want.source, want.state = None, WantState.SATISFIED
+        want.climbs += 1
+
+    @staticmethod
+    def _climb(renewal: Renewal) -> None:
+        """Begin at normal again."""
+        want = renewal.want
+        want.enter(Step.NORMAL)
+        want.climb_since, want.state, want.has_climbed = None, WantState.QUEUED, False
+        want.recorded = Step.NORMAL
+
+    def on_reached(self, now: Now) -> None:
+        """Something happened: who was dialled may be there."""
+        if any(one.want.state is WantState.DIALING for one in self._by_group.values()):
+            self.look(now)
+
+    def look(self, now: Now) -> None:
+        """Do what is to be done now: ask the next, end a turn, climb again."""
+        for renewal in self._by_group.values():
+            while not renewal.is_over and self._is_ripe(renewal, now):
+                self._advance(renewal, now)
+        self._set_timer(now)
+
+    def _is_ripe(self, renewal: Renewal, now: Now) -> bool:
+        want = renewal.want
+        dialed = want.source if want.state is WantState.DIALING else None
+        if dialed is not None and self._m.recovery.is_reached(dialed.node_id, now):
+            return True
+        return is_due(renewal.look_at, now.instant)
+
+    def _advance(self, renewal: Renewal, now: Now) -> None:
+        want = renewal.want
+        match want.state:
+            case WantState.DIALING:
+                self._on_dialed(renewal, now)
+            case WantState.FETCHING:
+                self._in_vain(renewal, TIMED_OUT, FetchFailure.STALLED, now)
+            case WantState.PARKED:
+                self._climb(renewal)
+            case _:
+                self._ask_next(renewal, now)
+
+    def _ask_next(self, renewal: Renewal, now: Now) -> None:
+        want = renewal.want
+        supply = self._m.recovery.supply_of(want)
+        choice = self._m.fetching.choose(want, supply, self._may_turn_to, now.instant)
+        if choice.awaits:
+            renewal.look_at = self._wait_until(want, choice, now.instant)
+        elif choice.source is None:
+            self._park(renewal, now)
+        else:
+            source = self._m.fetching.begin(want, choice, now.instant)
+            self._record_climb(want)
+            renewal.look_at = later(now.instant, Duration(choice.turn_ms))
+            if source.link is None:
+                self._visit(want, source)
+            else:
+                self._ask(renewal, source.link)
+
+    def _may_turn_to(self, source: Source) -> bool:
+        """One question of this kind at a time over a link, or answers could not be told apart; and
+        no more dials than there is room for."""
+        if source.link is None:
+            is_dialed = self._m.neighbors.is_dialing(source.node_id)
+            return is_dialed or self._m.neighbors.room_to_dial() > 0
+        return not self._is_asked_by(source.link)
+
+    def _wait_until(self, want: Want, choice: Choice, now: Instant) -> Instant:
+        token_at = self._m.fetching.token_at(want, now)
+        wake_at = token_at if token_at > now else later(now, Duration(WAIT_MS))
+        return wake_at if choice.look_at is None else min(wake_at, choice.look_at)
+
+    def _visit(self, want: Want, source: Source) -> None:
+        want.state = WantState.DIALING
+        node_id = source.node_id
+        is_known = self._m.neighbors.link_of(node_id) is not None
+        if not is_known and not self._m.neighbors.is_dialing(node_id):
+            self._m.neighbors.on_dialing(node_id)
+            self._m.out.append(Dial(node_id=node_id, addresses=source.addresses))
+
+    def _on_dialed(self, renewal: Renewal, now: Now) -> None:
+        """A source was reached and is asked, if it may know of this; or its turn is over."""
+        want = renewal.want
+        assert want.source is not None
+        node_id = want.source.node_id
+        if not self._m.recovery.is_reached(node_id, now):
+            self._unreached(renewal, TIMED_OUT, now)
+            return
+        linked = self._m.recovery.supply_of(want).linked
+        found = next((one for one in linked if one.node_id == node_id), None)
+        if found is None or found.link is None or not is_of(want, want.step, found):
+            self._unreached(renewal, NOT_ASKED, now)
+        elif self._is_asked_by(found.link):
+            self._m.fetching.on_no_more_asked(found, has_answered=False)
+            want.source, want.state = None, WantState.QUEUED
+            renewal.look_at = later(now.instant, Duration(WAIT_MS))
+        else:
+            want.source, want.asked_at = found, now.instant
+            renewal.look_at = later(
+                now.instant, Duration(max(want.left_ms(now.instant), TURN_MS_MIN))
+            )
+            self._ask(renewal, found.link)
+
+    def _ask(self, renewal: Renewal, link: LinkId) -> None:
+        session = self._m.sessions.find(link)
+        assert session is not None
+        renewal.want.state = WantState.FETCHING
+        self._m.disclosure.ask_heads(session, renewal.names)
+
+    def _is_asked_by(self, link: LinkId) -> bool:
+        return any(one.link == link for one in self._by_group.values())
+
+    def is_asked(self, node_id: NodeId) -> bool:
+        """Whether an answer of a node is awaited."""
+        return any(
+            one.link is not None and one.want.source is not None
+            and one.want.source.node_id == node_id
+            for one in self._by_group.values()
+        )  # fmt: skip
+
+    def on_heads(self, session: Session, now: Now) -> None:
+        """A peer answered, and what it brought was judged: as long as it brings something it is
+        asked on."""
+        renewal = next((one for one in self._by_group.values() if one.link == session.link), None)
+        if renewal is None:
+            return
+        still = tuple(name for name in renewal.names if self._is_due(name, now))
+        has_brought = len(still) < len(renewal.names)
+        renewal.names = still
+        if not has_brought:
+            self._in_vain(renewal, NOTHING_NEWER, FetchFailure.MISSING, now)
+        elif still:
+            want = renewal.want
+            renewal.look_at = later(now.instant, Duration(max(want.turn_ms, TURN_MS_MIN)))
+            self._ask(renewal, session.link)
+        else:
+            self._note(renewal.want, VERIFIED, now)
+            self._end(renewal)
+        self.look(now)
+
+    def _is_due(self, name: str, now: Now) -> bool:
+        head = self._m.catalog.find(name)
+        return head is not None and self._m.refresh.is_due(head.manifest, now.unix)
+
+    def on_unreached(self, node_id: NodeId, now: Now) -> None:
+        """No link to a node could be made."""
+        for renewal in self._by_group.values():
+            source = renewal.want.source
+            is_dialed = renewal.want.state is WantState.DIALING and source is not None
+            if is_dialed and source is not None and source.node_id == node_id:
+                self._unreached(renewal, CONNECT_FAILED, now)
+        self.look(now)
+
+    def on_lost(self, link: LinkId, now: Now) -> None:
+        """A link ended with a question out."""
+        for renewal in self._by_group.values():
+            if renewal.link == link:
+                self._in_vain(renewal, FetchFailure.LOST.value, FetchFailure.LOST, now)
+        self.look(now)
+
+    def _in_vain(self, renewal: Renewal, outcome: str, reason: FetchFailure, now: Now) -> None:
+        """A try came to nothing: the next one is asked."""
+        want = renewal.want
+        self._note(want, outcome, now)
+        self._m.fetching.on_asked_in_vain(want, reason, now.instant)
+        want.is_urgent = False
+        want.source, want.state = None, WantState.QUEUED
+        renewal.look_at = now.instant
+
+    def _unreached(self, renewal: Renewal, outcome: str, now: Now) -> None:
+        """Who was dialled could not be asked: the next one is."""
+        want = renewal.want
+        self._note(want, outcome, now)
+        self._m.fetching.on_dialed_in_vain(want, now.instant, is_late=outcome is TIMED_OUT)
+        want.source, want.state = None, WantState.QUEUED
+        renewal.look_at = now.instant
+
+    @staticmethod
+    def _note(want: Want, outcome: str, now: Now) -> None:
+        (one,) = want.tries
+        want.on_tried(one, outcome, now.instant, 0)
+
+    def _park(self, renewal: Renewal, now: Now) -> None:
+        """Nobody has anything newer. Rung 5: whether what is in use may stay is for the signed
+        policy; the climb begins anew later."""
+        want = renewal.want
+        want.enter(Step.RUNG_5)
+        last_good = self._m.recovery.last_good(want, want.verified, now)
+        want.last_good = last_good
+        outcome = SKIPPED if last_good is None else last_good.outcome
+        words = "" if last_good is None else last_good.words
+        want.note(node_id=None, outcome=outcome, reason=words, at=now.instant)
+        want.trace.on_climb_over(want.climbs)
+        want.climbs += 1
+        want.state = WantState.PARKED
+        want.retry_at = renewal.look_at = self._m.fetching.next_try_at(want, now.instant)
+
+    def _record_climb(self, want: Want) -> None:
+        if want.has_climbed and want.recorded is not want.step:
+            want.recorded = want.step
+            fields = (
+                ("namespace", want.verified.manifest.namespace.text),
+                ("step", want.step.value),
+            )
+            self._m.out.append(Record(fact=Fact.RECOVERY_STARTED, fields=fields))
+
+    def on_due(self, now: Now) -> None:
+        """The timer came; one that another made needless does nothing."""
+        if self._timer_at is not None and is_due(self._timer_at, now.instant):
+            self._timer_at = None
+            self.look(now)
+
+    def _set_timer(self, now: Now) -> None:
+        """One timer is out at most, unless an earlier one is needed; the later one does no harm."""
+        times = [one.look_at for one in self._by_group.values() if not one.is_over]
+        if not times:
+            return
+        at = max(min(times), now.instant)
+        if self._timer_at is None or at < self._timer_at:
+            self._timer_at = at
+            self._m.out.append(SetTimer(timer=RenewalDue(), at=at))
+
+    def of(self, head: Head) -> Want | EndedWant | None:
+        """The newest climb for what is newer than a head, to read and not to keep."""
+        name = head.manifest.namespace.text
+        group = name not in self._m.beliefs.lane_namespaces(), head.manifest.audience
+        found = self._by_group.get(group)
+        if found is None or not found.is_over:
+            return None if found is None else found.want
+        want = found.want
+        return EndedWant(goal=want.goal, namespace=name, state=want.state, attempts=want.attempts)
+
+    def check(self) -> None:
+        """Assert the limits, and that no link is asked twice at once."""
+        assert sum(group[0] for group in self._by_group) <= CLIMBS_MAX
+        links = [one.link for one in self._by_group.values() if one.link is not None]
+        assert len(links) == len(set(links))
+        for one in self._by_group.values():
+            assert len(one.names) <= DUE_MAX
+            asks = one.want.state in (WantState.DIALING, WantState.FETCHING)
+            assert asks == (one.want.source is not None)
+
+
+def _names(heads: Iterable[Head]) -> tuple[str, ...]:
+    return tuple(head.manifest.namespace.text for head in heads)[:DUE_MAX]
+
+
+def _order(group: Group) -> tuple[bool, tuple[str, ...]]:
+    return group[0], tuple(one.text for one in group[1].scope_ids)

@@ -1,0 +1,288 @@
+"""What nears its refresh time climbs for something newer, in the order of the ladder."""
+
+from fabgossip.core.catalog import HeadState
+from fabgossip.core.config import NeighborsConfig, NodeConfig
+from fabgossip.core.effects import Dial, Fact, Materialize
+from fabgossip.core.events import LinkId, LostReason, PeerLost, RefreshDue, RenewalDue, TimerFired
+from fabgossip.core.wants import EndedWant, Want, WantState
+from fabgossip.model.artifact import ArtifactType
+from fabgossip.model.authority import RevokedKind
+from fabgossip.model.ids import NodeId
+from fabgossip.model.messages import GetHeads, Heads
+from fabgossip.trust.revocation import node_token
+from tests.core.artifacts import (
+    Artifact,
+    artifact,
+    endpoint,
+    node_snapshot,
+    peers,
+    record,
+    revocations,
+    revoked,
+    routes,
+    stores,
+    tombstone,
+)
+from tests.core.story import Peer, Story
+from tests.core.test_ladder import FRESH_POLICY
+from tests.trust import factory
+
+TURN = TimerFired(timer=RefreshDue())
+NOTHING = Heads(envelopes=())
+CONTROL = ("control-endpoint",)
+
+
+SOON = artifact(
+    ArtifactType.ROUTE_POLICY_BUNDLE, "routes/r1", refresh_by=factory.NOW + 1_200, content=b"routes"
+)
+ACME_SOON = artifact(
+    ArtifactType.ROUTE_POLICY_BUNDLE,
+    "org/acme/routes/r1",
+    refresh_by=factory.NOW + 1_200,
+    content=b"acme",
+)
+"""Both due in five minutes, which nothing else is."""
+
+
+def renewal(story: Story, artifact: Artifact = SOON) -> Want | EndedWant:
+    """The climb for something newer than an artifact."""
+    head = story.node.view.find(artifact.manifest.namespace.text)
+    assert head is not None
+    want = story.node.view.renewal_of(head)
+    assert want is not None
+    return want
+
+
+def climb(story: Story, artifact: Artifact = SOON) -> Want:
+    """The same, while it is under way."""
+    want = renewal(story, artifact)
+    assert isinstance(want, Want)
+    return want
+
+
+def told(story: Story) -> list[tuple[str, str | None, str]]:
+    """What `why` shows of it."""
+    return [(one.step.value, one.node_id, one.outcome) for one in renewal(story).attempts]
+
+
+def names(story: Story, link: LinkId) -> list[set[str]]:
+    """The names in each question for heads over a link, without the lane."""
+    lane = {"trust/bundle", "trust/revocations", "snapshots/node/n1"}
+    questions = [
+        {known.namespace.removeprefix(f"{factory.PREFIX}/") for known in one.known} - lane
+        for one in story.sent(link)
+        if isinstance(one, GetHeads)
+    ]
+    return [one for one in questions if one]
+
+
+def asked(story: Story) -> str:
+    """Who is asked, or dialled, now."""
+    source = climb(story).source
+    assert source is not None
+    return source.node_id
+
+
+def fabric(*storage: str, near: str = "r1/z1/k2", far: str = "r2/z1/k1") -> tuple[Story, LinkId]:
+    """A node with routes and a neighbour that announced them; of the storage nodes the last one is
+    in another region; an endpoint of its snapshot is the control plane's. Nobody is dialled for its
+    own sake."""
+    config = NodeConfig(neighbors=NeighborsConfig(mesh_members_max=1, links_max=12))
+    story = Story(config=config)
+    first = story.link("announcer")
+    places = [near] * (len(storage) - 1) + [far]
+    placed = tuple(
+        record(name, place=place, is_storage=True, audiences=())
+        for name, place in zip(storage, places, strict=True)
+    )
+    members = tuple(record(name) for name in ("n1", "announcer", "a2", "a3"))
+    story.accept(peers(*members, *placed), first)
+    for other in ("a2", "a3"):
+        story.link(other)
+    story.accept(stores(*storage), first)
+    story.accept(node_snapshot(endpoints=(endpoint("c1"),), degraded=FRESH_POLICY), first)
+    story.accept(SOON, first)
+    return story, first
+
+
+def near_its_end(story: Story) -> Story:
+    """So little of the refresh span is left that a newer version should be there."""
+    story.wait(300_000)
+    return story.when(TURN)
+
+
+def link_of(story: Story) -> LinkId:
+    """The link to who is asked now."""
+    (link,) = (one.link for one in story.node.view.sessions() if one.node_id == asked(story))
+    return link
+
+
+def unreachable(story: Story, name: str) -> Story:
+    lost = PeerLost(link=None, node_id=NodeId(name), reason=LostReason.CONNECT_FAILED)
+    return story.when(lost)
+
+
+def test_nothing_climbs_while_nothing_is_due() -> None:
+    story, _ = fabric("s1", "s2")
+    story.when(TURN)
+    head = story.node.view.find(SOON.manifest.namespace.text)
+    assert head is not None
+    assert story.node.view.renewal_of(head) is None
+    assert RenewalDue() not in story.timers()
+
+
+def test_everybody_is_asked_in_the_order_of_the_ladder_and_then_the_policy_decides() -> None:
+    story, first = fabric("s1", "s2")
+    near_its_end(story)
+    assert asked(story) == "announcer"
+    assert names(story, first) == [{"routes/r1"}, {"routes/r1"}]
+    story.hear(first, NOTHING)
+    assert asked(story) == story.only(Dial).node_id == "s1"
+    assert Fact.RECOVERY_STARTED in story.facts()
+    near = story.link("s1")
+    assert {"routes/r1"} in names(story, near)
+    story.hear(near, NOTHING)
+    neighbors = {asked(story)}
+    story.hear(link_of(story), NOTHING)
+    neighbors.add(asked(story))
+    story.hear(link_of(story), NOTHING)
+    assert neighbors == {"a2", "a3"}
+    assert asked(story) == story.only(Dial).node_id == "c1"
+    unreachable(story, "c1")
+    far = story.link("s2")
+    story.hear(far, NOTHING)
+    assert climb(story).state is WantState.PARKED
+    assert told(story) == [
+        ("normal", "announcer", "nothing_newer"),
+        ("rung 1", "s1", "nothing_newer"),
+        *(("rung 2", one.node_id, "nothing_newer") for one in climb(story).attempts[2:4]),
+        ("rung 3", "c1", "connect_failed"),
+        ("rung 3", "s2", "nothing_newer"),
+        ("rung 4", None, "skipped"),
+        ("rung 5", None, "in use"),
+    ]
+    assert not story.find(Materialize)
+
+
+def test_whoever_brings_something_newer_ends_the_climb() -> None:
+    story, first = fabric("s1", "s2")
+    near_its_end(story).hear(first, NOTHING)
+    near = story.link("s1")
+    story.hear(near, Heads(envelopes=(routes(8).envelope,)))
+    head = story.node.view.find(SOON.manifest.namespace.text)
+    assert head is not None
+    assert head.manifest.config_version == 8
+    assert renewal(story).state is WantState.SATISFIED
+    assert told(story)[-1] == ("rung 1", "s1", "verified")
+    assert Fact.RECOVERY_ENDED in story.facts()
+    story.when(TURN)
+    assert renewal(story).state is WantState.SATISFIED
+
+
+def test_news_by_any_other_way_ends_it_too() -> None:
+    story, first = fabric("s1", "s2")
+    near_its_end(story)
+    story.accept(routes(8), story.link("a4"))
+    story.when(TURN)
+    assert renewal(story).state is WantState.SATISFIED
+    story.hear(first, NOTHING)
+    assert told(story) == []
+
+
+def test_who_says_nothing_loses_its_turn_and_in_place_of_who_is_lost_another_is_asked() -> None:
+    story, first = fabric("s1", "s2")
+    near_its_end(story).due(RenewalDue)
+    assert told(story) == [("normal", "announcer", "timed_out")]
+    near = story.link("s1")
+    story.when(PeerLost(link=near, node_id=NodeId("s1"), reason=LostReason.RESET))
+    assert told(story)[1:] == [("rung 1", "s1", "lost")]
+    assert asked(story) in ("a2", "a3")
+    story.hear(first, NOTHING)
+    assert len(told(story)) == 2, "an answer that came too late ended the turn of another"
+
+
+def test_a_climb_in_vain_begins_again_later() -> None:
+    story, _ = fabric("s1", "s2")
+    near_its_end(story)
+    for _ in range(40):
+        story.due(RenewalDue)
+    climbs = {one.climb for one in climb(story).attempts}
+    assert len(climbs) > 1
+    assert climb(story).attempts[-1].climb <= climb(story).climbs
+
+
+def test_a_restart_of_the_wait_costs_the_control_plane_no_more_than_its_toll() -> None:
+    config = NodeConfig(neighbors=NeighborsConfig(mesh_members_max=1, links_max=12))
+    story = Story(config=config)
+    first = story.link(Peer(name="announcer", roles=CONTROL))
+    story.accept(peers(record("n1"), record("announcer")), first)
+    story.accept(node_snapshot(endpoints=(endpoint("announcer"),)), first)
+    story.accept(SOON, first)
+    near_its_end(story)
+    began, questions = story.now.instant, 0
+    while story.now.instant < began + 60_000:
+        questions += len(names(story, first))
+        story.due(RenewalDue)
+    assert questions <= 2 * (3 + 60_000 // 10_000) + 8
+
+
+def test_only_who_may_know_is_asked() -> None:
+    story, first = fabric("s1", "s2")
+    story.accept(ACME_SOON, first)
+    outsider = story.link(Peer(name="n3", shows=()))
+    near_its_end(story)
+    seen, to_outsider = names(story, first), names(story, outsider)
+    for _ in range(40):
+        story.due(RenewalDue)
+        seen += names(story, first)
+        to_outsider += names(story, outsider)
+    assert {"org/acme/routes/r1"} in seen
+    assert {"routes/r1"} in to_outsider
+    assert not any("org/acme/routes/r1" in one for one in to_outsider)
+
+
+def test_a_link_carries_one_question_at_a_time_and_trust_is_asked_first() -> None:
+    story, first = fabric("s1", "s2")
+    story.accept(ACME_SOON, first)
+    near_its_end(story)
+    both = (climb(story), climb(story, ACME_SOON))
+    assert sorted(one.state for one in both) == [WantState.FETCHING, WantState.QUEUED]
+    story.hear(first, NOTHING).due(RenewalDue)
+    story.due(RenewalDue)
+    assert all(one.attempts or one.source is not None for one in both)
+
+
+def test_what_has_expired_is_renewed_and_what_was_withdrawn_is_not() -> None:
+    story, first = fabric("s1", "s2")
+    ends = factory.NOW + 1_300
+    expired = artifact(
+        ArtifactType.QOS_POLICY_BUNDLE, refresh_by=factory.NOW + 1_200, expires_at=ends
+    )
+    story.accept(expired, first)
+    story.wait(2_000_000).when(TURN)
+    head = story.node.view.find(expired.manifest.namespace.text)
+    assert head is not None
+    assert head.state is HeadState.EXPIRED
+    assert climb(story, expired).source is not None
+    withdrawn, second = fabric("s1", "s2")
+    withdrawn.accept(tombstone(8), second)
+    withdrawn.wait(300_000).when(TURN)
+    assert not any("routes/r1" in one for one in names(withdrawn, second)[1:])
+
+
+def test_a_revoked_node_asks_nobody() -> None:
+    story, first = fabric("s1", "s2")
+    near_its_end(story)
+    story.accept(
+        revocations(2, revoked(RevokedKind.NODE, node_token(factory.CLUSTER, NodeId("n1")))), first
+    )
+    story.when(TURN)
+    assert renewal(story).state is WantState.SATISFIED
+
+
+def test_a_timer_that_another_made_needless_is_no_reason_for_another_one() -> None:
+    """Or each look that came sooner would leave one more of them behind for good."""
+    story, first = fabric("s1", "s2")
+    near_its_end(story).hear(first, NOTHING)
+    story.wait(100).when(TimerFired(timer=RenewalDue()))
+    assert story.timers() == []
