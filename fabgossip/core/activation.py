@@ -18,6 +18,7 @@ from fabgossip.core.events import LocalDamaged, Token
 from fabgossip.core.lasting import is_for, is_for_lack_of_claims, is_good, is_last_good
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
+from fabgossip.core.reach import Reach
 from fabgossip.core.recording import fields_of, hold_fields
 from fabgossip.core.withholding import BY_POLICY
 from fabgossip.model.artifact import ArtifactType, Manifest, VerifiedManifest
@@ -370,12 +371,13 @@ class Activation:
             name == namespace and token > after for token, (name, _) in self._withdrawing.items()
         )
 
-    def judge_again(self, now: Now) -> None:
+    def judge_again(self, reach: Reach, now: Now) -> None:
         """Whom we believe changed: what is not believed any more is taken from consumers. What was
         left alone is looked at for that: a revocation is worth the risk."""
         self._look_at_last(list(self._left_alone), now)
         for namespace, shown in tuple(self._shown.items()):
-            self._take_away_if_bad(namespace, shown, now)
+            if reach(shown):
+                self._take_away_if_bad(namespace, shown, now)
 
     def on_expiry(self, now: Now) -> None:
         """Take away what has expired. A revocation list stays where local software reads it: who

@@ -35,6 +35,7 @@ from fabgossip.core.lasting import has_lost_trust, is_good, is_last_good
 from fabgossip.core.learning import Learning
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
+from fabgossip.core.reach import Reach, everything
 from fabgossip.core.recording import fields_of, rejected
 from fabgossip.core.withdrawing import Withdrawing
 from fabgossip.model.artifact import TRUST_TYPES, TYPE_RULES, ArtifactType, VerifiedManifest
@@ -230,10 +231,8 @@ class Following:
         if verified.manifest.artifact_type not in BINDING_TYPES or content is None:
             return
         value = self._m.beliefs.read(verified, content)
-        if isinstance(value, RevocationList) and self._learning.on_list(
-            verified, value, now, is_side=True
-        ):
-            self.judge_heads_again(now)
+        if isinstance(value, RevocationList):
+            self._judge_reached(self._learning.on_list(verified, value, now, is_side=True), now)
         if isinstance(value, Snapshot):
             self._covering.on_snapshot(verified, value)
 
@@ -272,8 +271,8 @@ class Following:
                 if self._learning.on_bundle(verified, value, content, now):
                     self.judge_heads_again(now)
             case RevocationList():
-                if self._learning.on_list(verified, value, now, is_side=False):
-                    self.judge_heads_again(now)
+                reach = self._learning.on_list(verified, value, now, is_side=False)
+                self._judge_reached(reach, now)
                 record = Record(fact=Fact.REVOCATION_ACCEPTED, fields=fields_of(verified, ""))
                 self._m.out.append(record)
             case PeerDirectory() | StorageDirectory():
@@ -285,10 +284,17 @@ class Following:
 
     def judge_heads_again(self, now: Now) -> None:
         """Whom we believe changed: that reaches what was accepted before it, either way."""
+        self._judge_reached(everything, now)
+
+    def _judge_reached(self, reach: Reach | None, now: Now) -> None:
+        if reach is None:
+            return
         for head in self._m.catalog.heads():
-            if head.is_durable and head.manifest.artifact_type not in TRUST_TYPES:
+            if not head.is_durable or head.manifest.artifact_type in TRUST_TYPES:
+                continue
+            if any(map(reach, head.rivals)):
                 self.judge_again(head, now)
-        self._activation.judge_again(now)
+        self._activation.judge_again(reach, now)
 
     def judge_again(self, head: Head, now: Now) -> None:
         """Whom we believe changed, or may have: what that means for one head."""

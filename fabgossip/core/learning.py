@@ -10,6 +10,7 @@ from fabgossip.core.disputes import Disputes
 from fabgossip.core.durability import Durability
 from fabgossip.core.effects import Fact, Record
 from fabgossip.core.machines import Machines
+from fabgossip.core.reach import Reach, everything, reach_of
 from fabgossip.core.recording import fields_of
 from fabgossip.model.artifact import ArtifactType, Manifest, VerifiedManifest
 from fabgossip.model.authority import RevocationList, TrustBundle
@@ -38,9 +39,9 @@ class Learning:
 
     def on_list(
         self, verified: VerifiedManifest, listed: RevocationList, now: Now, *, is_side: bool
-    ) -> bool:
-        """A revocation list was read, or (`is_side`) the other side of a disputed one; whether
-        heads must be judged again."""
+    ) -> Reach | None:
+        """A revocation list was read, or (`is_side`) the other side of a disputed one; what must be
+        judged again, None where that is nothing."""
         before = self._m.beliefs.facts
         took = self._m.beliefs.on_revocations(verified, listed, now, is_side=is_side)
         self._m.unsettled.facts_changed = True
@@ -49,7 +50,7 @@ class Learning:
         # Claims of our own that waited for a fresh list may be taken up by it, and be narrower.
         is_other = before.own != self._m.beliefs.facts.own
         self._m.unsettled.own_claims_changed |= is_other
-        return took or is_other
+        return everything if is_other else reach_of(before.revoked, self._m.beliefs.facts.revoked)
 
     def on_snapshot(self, verified: VerifiedManifest, snapshot: Snapshot, now: Now) -> bool:
         """A snapshot is in force: what it says to this node, if it is its own; whether heads must

@@ -81,19 +81,25 @@ class Audience:
     scope_ids: tuple[ScopeId, ...]
     token: bytes = field(init=False, repr=False, compare=False)
     """16 bytes that stand for this audience among those who may know it."""
+    _by_kind: dict[ScopeKind, tuple[ScopeId, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Made once: most of what a node keeps is kept by audience."""
+        """Made once: most of what a node keeps is kept by audience, and what a peer may be told is
+        asked of each for each artifact."""
         text = "\n".join(scope.text for scope in self.scope_ids)
         token = blake2b(text.encode("ascii"), digest_size=AUDIENCE_TOKEN_BYTES).digest()
         object.__setattr__(self, "token", token)
+        by_kind: dict[ScopeKind, tuple[ScopeId, ...]] = {}
+        for scope in self.scope_ids:
+            by_kind[scope.kind] = (*by_kind.get(scope.kind, ()), scope)
+        object.__setattr__(self, "_by_kind", by_kind)
 
     def __hash__(self) -> int:
         return hash(self.token)
 
     def ids_of(self, kind: ScopeKind) -> tuple[ScopeId, ...]:
         """The ids named of one kind."""
-        return tuple(scope for scope in self.scope_ids if scope.kind is kind)
+        return self._by_kind.get(kind, ())
 
     @property
     def org(self) -> ScopeId | None:
@@ -131,6 +137,15 @@ class StorageAssignment:
     scope_ids: tuple[ScopeId, ...]
     types: tuple[str, ...]
     shards: tuple[int, ...] | None = None
+    assigned: frozenset[ScopeId] = field(init=False, repr=False, compare=False)
+    """The scope ids."""
+    kinds: frozenset[ScopeKind] = field(init=False, repr=False, compare=False)
+    """Of which kinds they are."""
+
+    def __post_init__(self) -> None:
+        """Made once, for the same reason as those of an audience."""
+        object.__setattr__(self, "assigned", frozenset(self.scope_ids))
+        object.__setattr__(self, "kinds", frozenset(one.kind for one in self.scope_ids))
 
     @property
     def org_ids(self) -> tuple[ScopeId, ...]:
@@ -176,13 +191,11 @@ def covers(
 
 
 def _covers_scope(assignment: StorageAssignment, audience: Audience) -> bool:
-    named = {scope.kind for scope in assignment.scope_ids}
-    assigned = frozenset(assignment.scope_ids)
-    for kind in named:
+    for kind in assignment.kinds:
         ids = audience.ids_of(kind)
-        if not ids or not assigned.issuperset(ids):
+        if not ids or not assignment.assigned.issuperset(ids):
             return False
-    return audience.org is None or audience.org in assigned
+    return audience.org is None or audience.org in assignment.assigned
 
 
 def may_hold(audience: Audience, type_name: str, namespace: str, held: Entitlements) -> bool:

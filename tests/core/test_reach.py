@@ -1,0 +1,104 @@
+"""What a revocation reaches is judged again, and nothing else is looked at."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from typing import TypeVar
+
+import pytest
+
+from fabgossip.core.catalog import HeadState
+from fabgossip.core.events import LinkId
+from fabgossip.core.reach import reach_of
+from fabgossip.model.authority import Revocation, RevokedKind
+from fabgossip.model.ids import NodeId
+from fabgossip.trust.revocation import NOTHING_REVOKED, Revoked, node_token
+from tests.core.artifacts import Artifact, acme_routes, revocations, revoked, routes
+from tests.core.story import VERIFIER, Story
+from tests.trust import factory
+
+T = TypeVar("T", bound=Hashable)
+PEER = revoked(RevokedKind.NODE, node_token(factory.CLUSTER, NodeId("n9")))
+VERIFIED = routes().verified
+REACHING = {
+    "its key": (RevokedKind.SIGNING_KEY, VERIFIED.signed_by[0]),
+    "its manifest": (RevokedKind.MANIFEST, VERIFIED.manifest_hash),
+    "its content": (RevokedKind.CONTENT, VERIFIED.manifest.content_hash),
+}
+
+
+class Counting:
+    """A verifier that counts what it is asked to read."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def is_good(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        return VERIFIER.is_good(public_key, message, signature)
+
+    def read(self, parse: Callable[[bytes], T], data: bytes) -> T:
+        self.reads += 1
+        return VERIFIER.read(parse, data)
+
+
+def of(*values: tuple[RevokedKind, bytes], epoch: int = 1) -> Revoked:
+    return replace(NOTHING_REVOKED, values=frozenset(values), epoch=epoch)
+
+
+@pytest.mark.parametrize("named", REACHING.values(), ids=REACHING)
+def test_what_names_a_statement_reaches_it_alone(named: tuple[RevokedKind, bytes]) -> None:
+    reach = reach_of(of(), of(named))
+    assert reach is not None
+    assert reach(VERIFIED)
+    other = reach_of(of(), of((named[0], bytes(32))))
+    assert other is not None
+    assert not other(VERIFIED)
+
+
+def test_what_is_revoked_already_reaches_nothing_anew_and_what_is_not_any_more_does() -> None:
+    named = REACHING["its key"]
+    assert reach_of(of(named), of(named)) is None
+    back = reach_of(of(named), of(epoch=2))
+    assert back is not None
+    assert back(VERIFIED)
+
+
+@pytest.mark.parametrize("kind", [RevokedKind.NODE, RevokedKind.CERTIFICATE, RevokedKind.GRANT])
+def test_what_is_about_peers_reaches_no_statement(kind: RevokedKind) -> None:
+    assert reach_of(of(), of((kind, bytes(32)))) is None
+
+
+def take(story: Story, listed: Artifact, link: LinkId) -> None:
+    """A list comes and is read."""
+    story.announce(listed, link).persisted().stored(listed, link)
+
+
+def reads_of(entries: tuple[Revocation, ...], heads: int) -> int:
+    """What a node with so many heads reads to take up a list."""
+    verifier = Counting()
+    story = Story(verifier=verifier)
+    link = story.link("n2")
+    for number in range(heads):
+        story.accept(routes(name=f"r{number}"), link)
+    before = verifier.reads
+    take(story, revocations(2, *entries), link)
+    return verifier.reads - before
+
+
+def test_to_cut_a_node_off_takes_no_longer_where_much_is_held() -> None:
+    assert reads_of((PEER,), 40) == reads_of((PEER,), 2)
+    key = revoked(*REACHING["its key"])
+    assert reads_of((key,), 40) > reads_of((key,), 2) + 38
+
+
+def test_of_two_only_the_revoked_one_ends() -> None:
+    story = Story()
+    link = story.link("n2")
+    story.accept(routes(), link).accept(acme_routes(), link)
+    take(story, revocations(2, revoked(*REACHING["its content"])), link)
+    states = [
+        story.node.view.find(one.manifest.namespace.text) for one in (routes(), acme_routes())
+    ]
+    assert [one.state for one in states if one is not None] == [
+        HeadState.REFUSED,
+        HeadState.CURRENT,
+    ]
