@@ -55,8 +55,11 @@ class Renewal:
 
     want: Want
     """Where it stands: for the version that is due first."""
+    due: tuple[str, ...]
+    """The namespaces that are due."""
     names: tuple[str, ...]
-    """The namespaces that are due, at most as many as one question asks for."""
+    """Those of them that are asked for in this climb, as many as one question asks for: each climb
+    asks for the next ones, and round."""
     look_at: Instant
     """When something has to be done although nothing happens."""
 
@@ -132,7 +135,8 @@ class Renewing:
         )
         if heads[0].source is not None:
             want.on_announced(NodeId(heads[0].source))
-        return Renewal(want, _names(heads), now.instant)
+        due = _names(heads)
+        return Renewal(want, due, self._next_names(due, ()), now.instant)
 
     def _on_still_due(self, renewal: Renewal, heads: list[Head], now: Now) -> None:
         """What is due may be other namespaces by now, or none."""
@@ -140,7 +144,8 @@ class Renewing:
         if not heads:
             self._end(renewal)
             return
-        renewal.names = _names(heads)
+        renewal.due = _names(heads)
+        self._ask_for_left(renewal)
         first = heads[0].verified
         if first is not want.verified and renewal.link is None:
             want.verified, want.goal = first, goal_of(first)
@@ -148,6 +153,16 @@ class Renewing:
         if renewal.is_over:
             self._climb(renewal)
             renewal.look_at = now.instant
+
+    def _ask_for_left(self, renewal: Renewal) -> None:
+        """Some of what is asked for may be due no more; where that is all of it, the next is asked
+        for."""
+        still = set(renewal.due)
+        left = tuple(name for name in renewal.names if name in still)
+        renewal.names = left or self._next_names(renewal.due, renewal.names)
+
+    def _next_names(self, due: tuple[str, ...], asked: tuple[str, ...]) -> tuple[str, ...]:
+        return self._m.refresh.next_names(list(due), asked[-1] if asked else "")
 
     def _end(self, renewal: Renewal) -> None:
         want = renewal.want
@@ -164,10 +179,10 @@ class Renewing:
         want.source, want.state = None, WantState.SATISFIED
         want.climbs += 1
 
-    @staticmethod
-    def _climb(renewal: Renewal) -> None:
-        """Begin at normal again."""
+    def _climb(self, renewal: Renewal) -> None:
+        """Begin at normal again, with the next names."""
         want = renewal.want
+        renewal.names = self._next_names(renewal.due, renewal.names)
         want.enter(Step.NORMAL)
         want.climb_since, want.state, want.has_climbed = None, WantState.QUEUED, False
         want.recorded = Step.NORMAL
@@ -287,12 +302,12 @@ class Renewing:
         renewal = next((one for one in self._by_group.values() if one.link == session.link), None)
         if renewal is None:
             return
-        still = tuple(name for name in renewal.names if self._is_due(name, now))
-        has_brought = len(still) < len(renewal.names)
-        renewal.names = still
-        if not has_brought:
+        asked = renewal.names
+        renewal.due = tuple(name for name in renewal.due if self._is_due(name, now))
+        self._ask_for_left(renewal)
+        if renewal.names == asked:
             self._in_vain(renewal, NOTHING_NEWER, FetchFailure.MISSING, now)
-        elif still:
+        elif renewal.due:
             want = renewal.want
             renewal.look_at = later(now.instant, Duration(max(want.turn_ms, TURN_MS_MIN)))
             self._ask(renewal, session.link)
@@ -405,7 +420,7 @@ class Renewing:
 
 
 def _names(heads: Iterable[Head]) -> tuple[str, ...]:
-    return tuple(head.manifest.namespace.text for head in heads)[:DUE_MAX]
+    return tuple(head.manifest.namespace.text for head in heads)
 
 
 def _order(group: Group) -> tuple[bool, tuple[str, ...]]:

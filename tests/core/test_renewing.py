@@ -1,5 +1,7 @@
 """What nears its refresh time climbs for something newer, in the order of the ladder."""
 
+import pytest
+
 from fabgossip.core.catalog import HeadState
 from fabgossip.core.config import NeighborsConfig, NodeConfig
 from fabgossip.core.effects import Dial, Fact, Materialize
@@ -286,3 +288,41 @@ def test_a_timer_that_another_made_needless_is_no_reason_for_another_one() -> No
     near_its_end(story).hear(first, NOTHING)
     story.wait(100).when(TimerFired(timer=RenewalDue()))
     assert story.timers() == []
+
+
+def test_more_than_one_question_asks_for_is_asked_for_in_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fabgossip.core.refresh.DUE_MAX", 2)
+    story, first = fabric("s1", "s2")
+    for name in ("r2", "r3"):
+        story.accept(
+            artifact(
+                ArtifactType.ROUTE_POLICY_BUNDLE,
+                f"routes/{name}",
+                refresh_by=factory.NOW + 1_200,
+                content=name.encode(),
+            ),
+            first,
+        )
+    seen: list[set[str]] = names(near_its_end(story), first)[1:]
+    story.hear(first, Heads(envelopes=(routes(8).envelope,)))
+    seen += names(story, first)
+    assert seen[0] == {"routes/r1", "routes/r2"}
+    assert seen[1] == {"routes/r2"}, "it is asked on for what is left"
+    story.hear(first, Heads(envelopes=(routes(8, "r2").envelope,)))
+    assert names(story, first) == [{"routes/r3"}], "and then for the next"
+    story.hear(first, Heads(envelopes=(routes(8, "r3").envelope,)))
+    assert renewal(story).state is WantState.SATISFIED
+
+
+def test_what_is_due_again_after_it_was_renewed_climbs_again() -> None:
+    story, first = fabric("s1", "s2")
+    again = artifact(
+        ArtifactType.ROUTE_POLICY_BUNDLE, "routes/r1", version=8, refresh_by=factory.NOW + 1_600
+    )
+    near_its_end(story).hear(first, Heads(envelopes=(again.envelope,)))
+    assert renewal(story).state is WantState.SATISFIED
+    story.wait(600_000).when(TURN)
+    assert asked(story) == "announcer"
+    assert {"routes/r1"} in names(story, first)
