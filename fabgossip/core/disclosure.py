@@ -445,34 +445,39 @@ class Disclosure:
                 run = tuple(announced[start : start + ANNOUNCE_ENTRIES_MAX])
                 self.send(session.link, Announce(entries=run), traffic, audience=audience)
 
-    def heads(self, session: Session, known: tuple[HeadKnown, ...], now: Now) -> int:
+    def heads(self, session: Session, asked: GetHeads, now: Now) -> int:
         """Envelopes above what the peer knows, of namespaces it may know; the others lack. Gives
         how many there were: where there are none, nothing is sent. Trust travels as such: it waits
         behind nothing, and finds room."""
         denied: list[Decision] = []
-        found = self._above(session, known, denied, now)
+        found = self._above(session, asked.known, denied, now)
         self.deny_all(session, denied)
         trust = [one for one in found if one.manifest.artifact_type in TRUST_TYPES]
         others = [one for one in found if one.manifest.artifact_type not in TRUST_TYPES]
         if trust:
-            self._send_heads(session, trust, TrafficClass.TRUST)
+            self._send_heads(session, trust, TrafficClass.TRUST, asked.question)
         if others:
-            self._send_heads(session, others, TrafficClass.SNAPSHOT)
+            self._send_heads(session, others, TrafficClass.SNAPSHOT, asked.question)
         return len(found)
 
     def _send_heads(
-        self, session: Session, found: list[VerifiedManifest], traffic: TrafficClass
+        self,
+        session: Session,
+        found: list[VerifiedManifest],
+        traffic: TrafficClass,
+        question: int,
     ) -> None:
         envelopes: list[bytes] = []
         size = 0
         for one in found:
             is_full = size + len(one.envelope) > MANIFESTS_BYTES_MAX
             if is_full or len(envelopes) >= HEADS_ENTRIES_MAX:
-                self.send(session.link, Heads(envelopes=tuple(envelopes)), traffic)
+                message = Heads(envelopes=tuple(envelopes), question=question)
+                self.send(session.link, message, traffic)
                 envelopes, size = [], 0
             envelopes.append(one.envelope)
             size += len(one.envelope) + 8
-        self.send(session.link, Heads(envelopes=tuple(envelopes)), traffic)
+        self.send(session.link, Heads(envelopes=tuple(envelopes), question=question), traffic)
 
     def _above(
         self, session: Session, known: tuple[HeadKnown, ...], denied: list[Decision], now: Now
@@ -516,7 +521,7 @@ class Disclosure:
         increment = head.increment
         return (head.verified,) if increment is None else (head.verified, increment.verified)
 
-    def ask_heads(self, session: Session, namespaces: tuple[str, ...]) -> None:
+    def ask_heads(self, session: Session, namespaces: tuple[str, ...], question: int = 0) -> None:
         """Ask a peer for what is newer than our versions of these namespaces. Names only what the
         peer may know."""
         known = []
@@ -529,7 +534,8 @@ class Disclosure:
                 order = Order(bundle.authority_epoch, bundle.bundle_version)
             known.append(HeadKnown(namespace, order.epoch, order.version))
         for start in range(0, len(known), HEADS_ENTRIES_MAX):
-            message = GetHeads(known=tuple(known[start : start + HEADS_ENTRIES_MAX]))
+            part = tuple(known[start : start + HEADS_ENTRIES_MAX])
+            message = GetHeads(known=part, question=question)
             self.send(session.link, message, TrafficClass.TRUST)
 
     def _may_learn(

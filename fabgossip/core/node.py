@@ -313,7 +313,9 @@ class Node:
         )
         self._m.out.append(Record(fact=Fact.IDENTITY_RENEWED, fields=fields))
         self._m.unsettled.facts_changed = True
-        self._m.unsettled.own_claims_changed |= self._m.beliefs.on_papers(event.papers, now)
+        if self._m.beliefs.on_papers(event.papers, now):
+            self._m.unsettled.own_claims_changed = True
+            self._rooms.following.judge_heads_again(now)
 
     def _on_space(self, event: SpaceChanged, now: Now) -> None:
         before, space = self._m.retention.space.trouble, event.space
@@ -395,7 +397,7 @@ class Node:
                 self._exchange.on_announce(session, message, now)
             case Heads():
                 self._exchange.on_heads(session, message, now)
-                self._renewing.on_heads(session, now)
+                self._renewing.on_heads(session, message, now)
             case Have():
                 self._exchange.on_have(session, message, now)
             case Graft():
@@ -416,9 +418,9 @@ class Node:
                 self._exchange.on_manifests(session, message, now)
                 self._comparing.on_manifests(session, message, now)
             case GetHeads():
-                found = self._m.disclosure.heads(session, message.known, now)
+                found = self._m.disclosure.heads(session, message, now)
                 if not found:
-                    self._m.policing.no_heads(session, now.instant)
+                    self._m.policing.no_heads(session, message, now.instant)
                 self._m.policing.on_found(session.link, found - len(message.known), now.instant)
             case GetChain():
                 self._serving.on_get_chain(session, message, now)

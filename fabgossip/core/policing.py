@@ -24,6 +24,7 @@ from fabgossip.model.messages import (
     Chain,
     GetChain,
     GetContent,
+    GetHeads,
     Heads,
     Holdings,
     Message,
@@ -126,10 +127,10 @@ class Policing:
             empty = Chain(head=message.head, envelopes=())
             self._answer(session, 0, empty, now)
 
-    def no_heads(self, session: Session, now: Instant) -> None:
+    def no_heads(self, session: Session, asked: GetHeads, now: Instant) -> None:
         """Answer that there is nothing newer for the peer, likewise."""
         if self._answers.has_room(session.link, 1):
-            self._answer(session, 0, Heads(envelopes=()), now)
+            self._answer(session, 0, Heads(envelopes=(), question=asked.question), now)
 
     def _answer(self, session: Session, stream: int, answer: Unavailing, now: Instant) -> None:
         due = self._answers.add(session.link, stream, answer, now)

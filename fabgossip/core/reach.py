@@ -40,7 +40,9 @@ def reach_of(before: Revoked, after: Revoked) -> Reach | None:
         named = (
             (RevokedKind.MANIFEST, verified.manifest_hash),
             (RevokedKind.CONTENT, verified.manifest.content_hash),
-            *((RevokedKind.SIGNING_KEY, one) for one in verified.signed_by),
+            # Named by the statement: a key that did not count when it was admitted may be what it
+            # stands on since.
+            *((RevokedKind.SIGNING_KEY, one) for one in verified.manifest.signer_key_ids),
         )
         return not values.isdisjoint(named)
 

@@ -3,12 +3,13 @@
 Decides: which audiences have something due, when a climb for them begins, whom it asks and when it
 ends.
 Keeps: the steps are those of a content, in the same strict order and at the same tolls; all that is
-due in an audience climbs together; a peer is asked for names of an audience it may know, one such
-question at a time; nothing is accepted, widened or prolonged because nobody answered.
+due in an audience climbs together, and no audience waits for another; a peer is asked for what it
+may know; nothing is accepted, widened or prolonged because nobody answered.
 Must not know: what an answer is worth, how a link opens.
 
 Neighbours tell of newer versions by themselves, and are asked for what is due in turn. Only what is
 due all the same climbs: a healthy fabric, whose control plane renews in time, sees none of this.
+What is only stored for others is left to those it is for, and to comparisons of what stores hold.
 """
 
 from collections.abc import Iterable
@@ -23,26 +24,26 @@ from fabgossip.core.attempts import (
     TIMED_OUT,
     VERIFIED,
 )
-from fabgossip.core.catalog import Head, HeadState
+from fabgossip.core.catalog import GONE_STATES, Head
 from fabgossip.core.disclosure import traffic_of
 from fabgossip.core.effects import Dial, Fact, Record, SetTimer
 from fabgossip.core.events import FetchFailure, LinkId, RenewalDue
 from fabgossip.core.ladder import TURN_MS_MIN, Step
+from fabgossip.core.lasting import is_for
 from fabgossip.core.machines import Machines
 from fabgossip.core.refresh import DUE_MAX
 from fabgossip.core.sessions import Session
 from fabgossip.core.sources import Choice, is_of
 from fabgossip.core.wants import EndedWant, Source, Want, WantState, goal_of, wanted_from
 from fabgossip.model.ids import NodeId
-from fabgossip.model.moment import Duration, Instant, Now, is_due, later
+from fabgossip.model.messages import Heads
+from fabgossip.model.moment import Duration, Instant, Now, elapsed, is_due, later
 from fabgossip.model.scope import Audience
 
-CLIMBS_MAX: Final = 64
-"""Audiences whose climbs are remembered, those that ended included (*start*); others wait for the
-next look, and trust for none."""
 WAIT_MS: Final = 250
-"""What has to wait for a dial or for a question of another climb looks again after this
-(*start*)."""
+"""What has to wait for a dial looks again after this (*start*)."""
+FORGOTTEN: Final = Duration(3_600_000)
+"""A climb that ended is remembered so long (*start*)."""
 
 Group = tuple[bool, Audience]
 """What climbs together: whether it is not of the trust lane, and for whom it is. Trust sorts first.
@@ -62,6 +63,10 @@ class Renewal:
     asks for the next ones, and round."""
     look_at: Instant
     """When something has to be done although nothing happens."""
+    question: int = 0
+    """The number of the one that is out, on its link."""
+    has_brought: bool = False
+    """Whether its answer renewed anything so far."""
 
     @property
     def is_over(self) -> bool:
@@ -89,38 +94,36 @@ class Renewing:
     def on_refresh(self, now: Now) -> None:
         """A turn to look at what is due: what is due anew begins to climb."""
         due = self._due(now)
-        for group, renewal in self._by_group.items():
+        for group, renewal in tuple(self._by_group.items()):
             self._on_still_due(renewal, due.pop(group, []), now)
+            if renewal.is_over and elapsed(renewal.look_at, now.instant) >= FORGOTTEN:
+                del self._by_group[group]
         for group in sorted(due, key=_order):
-            heads = due[group]
-            if self._make_room(group):
-                self._by_group[group] = self._renewal(heads, now)
+            self._by_group[group] = self._renewal(due[group], now)
         self.look(now)
 
     def _due(self, now: Now) -> dict[Group, list[Head]]:
-        """What is near its refresh time and was not withdrawn, by what climbs together. Cost:
+        """What applies here and is near its refresh time, by what climbs together. Cost:
         O(heads)."""
         lane = self._m.beliefs.lane_namespaces()
         found: dict[Group, list[Head]] = {}
         if self._m.beliefs.freshness.is_revoked:
             return found
         for head in self._m.catalog.heads():
-            manifest = head.manifest
-            gone = head.state in (HeadState.WITHDRAWN, HeadState.REFUSED)
-            if not gone and self._m.refresh.is_due(manifest, now.unix):
-                group = manifest.namespace.text not in lane, manifest.audience
-                found.setdefault(group, []).append(head)
+            is_of_lane = head.manifest.namespace.text in lane
+            may_climb = is_of_lane or self._is_renewed(head)
+            if self._m.refresh.is_due(head.manifest, now.unix) and may_climb:
+                found.setdefault((not is_of_lane, head.manifest.audience), []).append(head)
         return found
 
-    def _make_room(self, group: Group) -> bool:
-        """Whether one more may climb: what ended longest ago is forgotten for it."""
-        is_trust = not group[0]
-        if len(self._by_group) < CLIMBS_MAX or is_trust:
-            return True
-        over = next((key for key, one in self._by_group.items() if one.is_over), None)
-        if over is not None:
-            del self._by_group[over]
-        return over is not None
+    def _is_renewed(self, head: Head) -> bool:
+        """Whether somebody may be expected to renew it: what is withdrawn, revoked, expired, or
+        listed no more, was given up."""
+        manifest = head.manifest
+        is_given_up = (
+            head.state in GONE_STATES or manifest.tombstone is not None or head.is_unlisted
+        )
+        return not is_given_up and is_for(manifest, self._m.beliefs)
 
     def _renewal(self, heads: list[Head], now: Now) -> Renewal:
         first = heads[0].verified
@@ -142,7 +145,7 @@ class Renewing:
         """What is due may be other namespaces by now, or none."""
         want = renewal.want
         if not heads:
-            self._end(renewal)
+            self._end(renewal, now)
             return
         renewal.due = _names(heads)
         self._ask_for_left(renewal)
@@ -164,7 +167,7 @@ class Renewing:
     def _next_names(self, due: tuple[str, ...], asked: tuple[str, ...]) -> tuple[str, ...]:
         return self._m.refresh.next_names(list(due), asked[-1] if asked else "")
 
-    def _end(self, renewal: Renewal) -> None:
+    def _end(self, renewal: Renewal, now: Now) -> None:
         want = renewal.want
         if renewal.is_over:
             return
@@ -178,6 +181,7 @@ class Renewing:
             self._m.fetching.on_no_more_asked(want.source, has_answered=renewal.link is not None)
         want.source, want.state = None, WantState.SATISFIED
         want.climbs += 1
+        renewal.look_at = now.instant
 
     def _climb(self, renewal: Renewal) -> None:
         """Begin at normal again, with the next names."""
@@ -212,7 +216,7 @@ class Renewing:
             case WantState.DIALING:
                 self._on_dialed(renewal, now)
             case WantState.FETCHING:
-                self._in_vain(renewal, TIMED_OUT, FetchFailure.STALLED, now)
+                self._on_turn_over(renewal, now)
             case WantState.PARKED:
                 self._climb(renewal)
             case _:
@@ -233,15 +237,12 @@ class Renewing:
             if source.link is None:
                 self._visit(want, source)
             else:
-                self._ask(renewal, source.link)
+                self._ask(renewal, source.link, now)
 
     def _may_turn_to(self, source: Source) -> bool:
-        """One question of this kind at a time over a link, or answers could not be told apart; and
-        no more dials than there is room for."""
-        if source.link is None:
-            is_dialed = self._m.neighbors.is_dialing(source.node_id)
-            return is_dialed or self._m.neighbors.room_to_dial() > 0
-        return not self._is_asked_by(source.link)
+        """No more dials than there is room for."""
+        is_there = source.link is not None or self._m.neighbors.is_dialing(source.node_id)
+        return is_there or self._m.neighbors.room_to_dial() > 0
 
     def _wait_until(self, want: Want, choice: Choice, now: Instant) -> Instant:
         token_at = self._m.fetching.token_at(want, now)
@@ -268,25 +269,32 @@ class Renewing:
         found = next((one for one in linked if one.node_id == node_id), None)
         if found is None or found.link is None or not is_of(want, want.step, found):
             self._unreached(renewal, NOT_ASKED, now)
-        elif self._is_asked_by(found.link):
-            self._m.fetching.on_no_more_asked(found, has_answered=False)
-            want.source, want.state = None, WantState.QUEUED
-            renewal.look_at = later(now.instant, Duration(WAIT_MS))
         else:
             want.source, want.asked_at = found, now.instant
             renewal.look_at = later(
                 now.instant, Duration(max(want.left_ms(now.instant), TURN_MS_MIN))
             )
-            self._ask(renewal, found.link)
+            self._ask(renewal, found.link, now)
 
-    def _ask(self, renewal: Renewal, link: LinkId) -> None:
+    def _ask(self, renewal: Renewal, link: LinkId, now: Now) -> None:
+        """Ask a source for what of all this it may know of."""
         session = self._m.sessions.find(link)
         assert session is not None
+        names = tuple(one for one in renewal.names if self._may_name(session, one, now))
+        if not names:
+            self._unreached(renewal, NOT_ASKED, now)
+            return
+        session.questions += 1
+        renewal.question, renewal.has_brought = session.questions, False
         renewal.want.state = WantState.FETCHING
-        self._m.disclosure.ask_heads(session, renewal.names)
+        self._m.disclosure.ask_heads(session, names, renewal.question)
 
-    def _is_asked_by(self, link: LinkId) -> bool:
-        return any(one.link == link for one in self._by_group.values())
+    def _may_name(self, session: Session, name: str, now: Now) -> bool:
+        """Of its own trust lane a node asks anybody."""
+        head = self._m.catalog.find(name)
+        if head is None or name in self._m.beliefs.lane_namespaces():
+            return head is not None
+        return self._m.disclosure.may_know(session, head.verified, now)
 
     def is_asked(self, node_id: NodeId) -> bool:
         """Whether an answer of a node is awaited."""
@@ -296,25 +304,39 @@ class Renewing:
             for one in self._by_group.values()
         )  # fmt: skip
 
-    def on_heads(self, session: Session, now: Now) -> None:
-        """A peer answered, and what it brought was judged: as long as it brings something it is
-        asked on."""
-        renewal = next((one for one in self._by_group.values() if one.link == session.link), None)
+    def on_heads(self, session: Session, answer: Heads, now: Now) -> None:
+        """A peer answered, and what it brought was judged. Nothing is a whole answer; of anything
+        else more may follow, until the turn is over."""
+        renewal = self._asked_by(session.link, answer.question)
         if renewal is None:
             return
-        asked = renewal.names
-        renewal.due = tuple(name for name in renewal.due if self._is_due(name, now))
-        self._ask_for_left(renewal)
-        if renewal.names == asked:
+        if not answer.envelopes:
             self._in_vain(renewal, NOTHING_NEWER, FetchFailure.MISSING, now)
-        elif renewal.due:
-            want = renewal.want
-            renewal.look_at = later(now.instant, Duration(max(want.turn_ms, TURN_MS_MIN)))
-            self._ask(renewal, session.link)
-        else:
-            self._note(renewal.want, VERIFIED, now)
-            self._end(renewal)
+        asked, renewal.due = renewal.names, self._still_due(renewal, now)
+        self._ask_for_left(renewal)
+        if not renewal.due:
+            if renewal.link is not None:
+                self._note(renewal.want, VERIFIED, now)
+            self._end(renewal, now)
+        elif renewal.names != asked:
+            renewal.has_brought = True
         self.look(now)
+
+    def _asked_by(self, link: LinkId, question: int) -> Renewal | None:
+        out = (one for one in self._by_group.values() if one.link == link)
+        return next((one for one in out if one.question == question), None)
+
+    def _on_turn_over(self, renewal: Renewal, now: Now) -> None:
+        """Who brought something is asked on, as long as it does."""
+        want = renewal.want
+        if renewal.has_brought and want.source is not None and want.source.link is not None:
+            renewal.look_at = later(now.instant, Duration(TURN_MS_MIN))
+            self._ask(renewal, want.source.link, now)
+        else:
+            self._in_vain(renewal, TIMED_OUT, FetchFailure.STALLED, now)
+
+    def _still_due(self, renewal: Renewal, now: Now) -> tuple[str, ...]:
+        return tuple(name for name in renewal.due if self._is_due(name, now))
 
     def _is_due(self, name: str, now: Now) -> bool:
         head = self._m.catalog.find(name)
@@ -409,10 +431,9 @@ class Renewing:
         return EndedWant(goal=want.goal, namespace=name, state=want.state, attempts=want.attempts)
 
     def check(self) -> None:
-        """Assert the limits, and that no link is asked twice at once."""
-        assert sum(group[0] for group in self._by_group) <= CLIMBS_MAX
-        links = [one.link for one in self._by_group.values() if one.link is not None]
-        assert len(links) == len(set(links))
+        """Assert the limits, and that no two wait for one answer."""
+        out = [(one.link, one.question) for one in self._by_group.values() if one.link is not None]
+        assert len(out) == len(set(out))
         for one in self._by_group.values():
             assert len(one.names) <= DUE_MAX
             asks = one.want.state in (WantState.DIALING, WantState.FETCHING)

@@ -81,6 +81,8 @@ class Session:
     holdings_sequence: int = 0
     ask_trust_at: Instant = field(default_factory=lambda: Instant(0))
     """When trust may be asked for again because something was refused for want of it."""
+    questions: int = 0
+    """Questions for heads whose answers are waited for, so far; each has its number."""
     asked_after: str = ""
     """The namespace near its refresh time the peer was asked for last."""
     tell_trust_at: Instant = field(default_factory=lambda: Instant(0))

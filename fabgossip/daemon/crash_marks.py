@@ -144,8 +144,8 @@ def one_by_one(message: Message) -> tuple[Message, ...]:
     match message:
         case Announce(entries=entries):
             return tuple(Announce(entries=(one,)) for one in entries)
-        case Heads(envelopes=envelopes):
-            return tuple(Heads(envelopes=(one,)) for one in envelopes)
+        case Heads(envelopes=envelopes, question=question) if envelopes:
+            return tuple(Heads(envelopes=(one,), question=question) for one in envelopes)
         case Manifests(envelopes=envelopes) if envelopes:
             first = tuple(
                 replace(

@@ -371,6 +371,8 @@ class GetHeads:
 
     known: tuple[HeadKnown, ...]
     """Each namespace once, in the order in which it is to be answered."""
+    question: int = 0
+    """Comes back with each answer; 0 where nobody waits for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -378,6 +380,8 @@ class Heads:
     """Envelopes above what was asked; unshared namespaces simply lack."""
 
     envelopes: tuple[bytes, ...]
+    question: int = 0
+    """As it was asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -337,7 +337,8 @@ def _parse_manifests(value: Value) -> m.Manifests:
 
 def _parse_get_heads(value: Value) -> m.GetHeads:
     known = []
-    for row in as_array(value, "get heads", length_max=m.HEADS_ENTRIES_MAX):
+    question, rows = as_array(value, "get heads", length=2)
+    for row in as_array(rows, "heads known", length_max=m.HEADS_ENTRIES_MAX):
         namespace, epoch, version = as_array(row, "head known", length=3)
         known.append(
             m.HeadKnown(
@@ -349,13 +350,17 @@ def _parse_get_heads(value: Value) -> m.GetHeads:
     # Named again it would be answered again. Their order is the asker's: it is answered in it.
     if len({one.namespace for one in known}) != len(known):
         raise WireError(SCHEMA, "namespaces: must be unique")
-    return m.GetHeads(known=tuple(known))
+    return m.GetHeads(known=tuple(known), question=as_int(question, "question"))
 
 
 def _parse_heads(value: Value) -> m.Heads:
-    rows = as_array(value, "heads", length_max=m.HEADS_ENTRIES_MAX)
+    question, rows = as_array(value, "heads", length=2)
+    envelopes = as_array(rows, "envelopes", length_max=m.HEADS_ENTRIES_MAX)
     return m.Heads(
-        envelopes=tuple(as_bytes(row, "envelope", length_max=ENVELOPE_BYTES_MAX) for row in rows)
+        envelopes=tuple(
+            as_bytes(row, "envelope", length_max=ENVELOPE_BYTES_MAX) for row in envelopes
+        ),
+        question=as_int(question, "question"),
     )
 
 
@@ -527,10 +532,11 @@ def _value_of(message: m.Message) -> tuple[FrameKind, Value]:
             ]  # fmt: skip
         case m.GetHeads():
             return FrameKind.GET_HEADS, [
-                [one.namespace, one.epoch, one.version] for one in message.known
+                message.question,
+                [[one.namespace, one.epoch, one.version] for one in message.known],
             ]
         case m.Heads():
-            return FrameKind.HEADS, list(message.envelopes)
+            return FrameKind.HEADS, [message.question, list(message.envelopes)]
         case m.GetChain():
             return FrameKind.GET_CHAIN, [message.namespace, message.base, message.head]
         case m.Chain():

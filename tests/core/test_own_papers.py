@@ -5,6 +5,7 @@ from typing import Final
 
 import pytest
 
+from fabgossip.core.catalog import HeadState
 from fabgossip.core.effects import Fact, Record
 from fabgossip.core.events import OwnPapers, PapersRead
 from fabgossip.core.problems import ProblemCode
@@ -12,7 +13,7 @@ from fabgossip.model.authority import NodeIdentity, Revocation, RevokedKind
 from fabgossip.model.messages import Claims
 from fabgossip.model.mode import Mode
 from fabgossip.model.moment import UnixTime
-from tests.core.artifacts import revocations
+from tests.core.artifacts import acme_routes, revocations
 from tests.core.story import Story, claims_of, identity
 from tests.trust import factory
 
@@ -96,3 +97,15 @@ def test_claims_that_came_with_it_are_shown_on_the_links_there_are() -> None:
     story.when(PapersRead(papers=papers(claims=claims)))
     shown = [one for one in story.sent(link) if isinstance(one, Claims)]
     assert [one.claims for one in shown] == [claims]
+
+
+def test_what_narrower_claims_do_not_cover_any_more_is_taken_away_at_once() -> None:
+    story = Story()
+    link = story.link("n2")
+    story.accept(acme_routes(), link)
+    narrower = factory.signed_claims(replace(factory.claims(()), claims_version=2))
+    story.when(PapersRead(papers=papers(claims=narrower)))
+    head = story.node.view.find(acme_routes().manifest.namespace.text)
+    assert head is not None
+    assert head.state is HeadState.REFUSED
+    assert story.node.view.shown(acme_routes().manifest.namespace.text) is None

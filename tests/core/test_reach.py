@@ -12,7 +12,7 @@ from fabgossip.core.reach import reach_of
 from fabgossip.model.authority import Revocation, RevokedKind
 from fabgossip.model.ids import NodeId
 from fabgossip.trust.revocation import NOTHING_REVOKED, Revoked, node_token
-from tests.core.artifacts import Artifact, acme_routes, revocations, revoked, routes
+from tests.core.artifacts import Artifact, acme_routes, revocations, revoked, routes, trust
 from tests.core.story import VERIFIER, Story
 from tests.trust import factory
 
@@ -102,3 +102,26 @@ def test_of_two_only_the_revoked_one_ends() -> None:
         HeadState.REFUSED,
         HeadState.CURRENT,
     ]
+
+
+def test_a_key_the_statement_stands_on_only_since_a_later_bundle_is_reached() -> None:
+    """Signed by two, admitted by the right of one, which then goes to the other."""
+    other = factory.signer("policy 2")
+    signers = sorted((factory.POLICY, other), key=lambda one: one.key_id)
+    statement = replace(routes().manifest, signer_key_ids=tuple(one.key_id for one in signers))
+    both = Artifact(statement, factory.signed(statement, *signers), routes().content)
+    kind = statement.artifact_type.value
+    rights = tuple(one for one in factory.BUNDLE.rights if one.kind != kind)
+    bundle = replace(
+        factory.NEXT_BUNDLE,
+        keys=(*factory.BUNDLE.keys, factory.signing_key(other)),
+        rights=(*rights, factory.right(kind, other)),
+    )
+    story = Story()
+    link = story.link("n2")
+    story.accept(both, link)
+    take(story, trust(bundle), link)
+    take(story, revocations(2, revoked(RevokedKind.SIGNING_KEY, other.key_id)), link)
+    head = story.node.view.find(statement.namespace.text)
+    assert head is not None
+    assert head.state is HeadState.REFUSED

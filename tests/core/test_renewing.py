@@ -2,15 +2,23 @@
 
 import pytest
 
-from fabgossip.core.catalog import HeadState
 from fabgossip.core.config import NeighborsConfig, NodeConfig
-from fabgossip.core.effects import Dial, Fact, Materialize
-from fabgossip.core.events import LinkId, LostReason, PeerLost, RefreshDue, RenewalDue, TimerFired
+from fabgossip.core.effects import Dial, Fact, Materialize, Send
+from fabgossip.core.events import (
+    Event,
+    LinkId,
+    LostReason,
+    PeerLost,
+    RefreshDue,
+    RenewalDue,
+    TimerFired,
+)
 from fabgossip.core.wants import EndedWant, Want, WantState
 from fabgossip.model.artifact import ArtifactType
-from fabgossip.model.authority import RevokedKind
+from fabgossip.model.authority import ClaimItem, RevokedKind
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import GetHeads, Heads
+from fabgossip.model.scope import StorageAssignment, parse_scope_id
 from fabgossip.trust.revocation import node_token
 from tests.core.artifacts import (
     Artifact,
@@ -30,7 +38,6 @@ from tests.core.test_ladder import FRESH_POLICY
 from tests.trust import factory
 
 TURN = TimerFired(timer=RefreshDue())
-NOTHING = Heads(envelopes=())
 CONTROL = ("control-endpoint",)
 
 
@@ -44,6 +51,27 @@ ACME_SOON = artifact(
     content=b"acme",
 )
 """Both due in five minutes, which nothing else is."""
+
+
+class Asker(Story):
+    """A node whose climbs are answered."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self._questions: dict[LinkId, int] = {}
+        super().__init__(config=config)
+
+    def when(self, event: Event) -> "Asker":
+        super().when(event)
+        for one in self.find(Send):
+            if isinstance(one.message, GetHeads) and one.message.question:
+                self._questions[one.link] = one.message.question
+        return self
+
+    def answer(self, link: LinkId, *artifacts: Artifact) -> "Asker":
+        """A peer answers the newest question of a climb."""
+        envelopes = tuple(one.envelope for one in artifacts)
+        self.hear(link, Heads(envelopes=envelopes, question=self._questions[link]))
+        return self
 
 
 def renewal(story: Story, artifact: Artifact = SOON) -> Want | EndedWant:
@@ -85,12 +113,12 @@ def asked(story: Story) -> str:
     return source.node_id
 
 
-def fabric(*storage: str, near: str = "r1/z1/k2", far: str = "r2/z1/k1") -> tuple[Story, LinkId]:
+def fabric(*storage: str, near: str = "r1/z1/k2", far: str = "r2/z1/k1") -> tuple[Asker, LinkId]:
     """A node with routes and a neighbour that announced them; of the storage nodes the last one is
     in another region; an endpoint of its snapshot is the control plane's. Nobody is dialled for its
     own sake."""
     config = NodeConfig(neighbors=NeighborsConfig(mesh_members_max=1, links_max=12))
-    story = Story(config=config)
+    story = Asker(config)
     first = story.link("announcer")
     places = [near] * (len(storage) - 1) + [far]
     placed = tuple(
@@ -107,7 +135,7 @@ def fabric(*storage: str, near: str = "r1/z1/k2", far: str = "r2/z1/k1") -> tupl
     return story, first
 
 
-def near_its_end(story: Story) -> Story:
+def near_its_end(story: Asker) -> Asker:
     """So little of the refresh span is left that a newer version should be there."""
     story.wait(300_000)
     return story.when(TURN)
@@ -138,21 +166,21 @@ def test_everybody_is_asked_in_the_order_of_the_ladder_and_then_the_policy_decid
     near_its_end(story)
     assert asked(story) == "announcer"
     assert names(story, first) == [{"routes/r1"}, {"routes/r1"}]
-    story.hear(first, NOTHING)
+    story.answer(first)
     assert asked(story) == story.only(Dial).node_id == "s1"
     assert Fact.RECOVERY_STARTED in story.facts()
     near = story.link("s1")
     assert {"routes/r1"} in names(story, near)
-    story.hear(near, NOTHING)
+    story.answer(near)
     neighbors = {asked(story)}
-    story.hear(link_of(story), NOTHING)
+    story.answer(link_of(story))
     neighbors.add(asked(story))
-    story.hear(link_of(story), NOTHING)
+    story.answer(link_of(story))
     assert neighbors == {"a2", "a3"}
     assert asked(story) == story.only(Dial).node_id == "c1"
     unreachable(story, "c1")
     far = story.link("s2")
-    story.hear(far, NOTHING)
+    story.answer(far)
     assert climb(story).state is WantState.PARKED
     assert told(story) == [
         ("normal", "announcer", "nothing_newer"),
@@ -168,9 +196,9 @@ def test_everybody_is_asked_in_the_order_of_the_ladder_and_then_the_policy_decid
 
 def test_whoever_brings_something_newer_ends_the_climb() -> None:
     story, first = fabric("s1", "s2")
-    near_its_end(story).hear(first, NOTHING)
+    near_its_end(story).answer(first)
     near = story.link("s1")
-    story.hear(near, Heads(envelopes=(routes(8).envelope,)))
+    story.answer(near, routes(8))
     head = story.node.view.find(SOON.manifest.namespace.text)
     assert head is not None
     assert head.manifest.config_version == 8
@@ -187,7 +215,7 @@ def test_news_by_any_other_way_ends_it_too() -> None:
     story.accept(routes(8), story.link("a4"))
     story.when(TURN)
     assert renewal(story).state is WantState.SATISFIED
-    story.hear(first, NOTHING)
+    story.answer(first)
     assert told(story) == []
 
 
@@ -199,7 +227,7 @@ def test_who_says_nothing_loses_its_turn_and_in_place_of_who_is_lost_another_is_
     story.when(PeerLost(link=near, node_id=NodeId("s1"), reason=LostReason.RESET))
     assert told(story)[1:] == [("rung 1", "s1", "lost")]
     assert asked(story) in ("a2", "a3")
-    story.hear(first, NOTHING)
+    story.answer(first)
     assert len(told(story)) == 2, "an answer that came too late ended the turn of another"
 
 
@@ -215,7 +243,7 @@ def test_a_climb_in_vain_begins_again_later() -> None:
 
 def test_a_restart_of_the_wait_costs_the_control_plane_no_more_than_its_toll() -> None:
     config = NodeConfig(neighbors=NeighborsConfig(mesh_members_max=1, links_max=12))
-    story = Story(config=config)
+    story = Asker(config)
     first = story.link(Peer(name="announcer", roles=CONTROL))
     story.accept(peers(record("n1"), record("announcer")), first)
     story.accept(node_snapshot(endpoints=(endpoint("announcer"),)), first)
@@ -243,33 +271,52 @@ def test_only_who_may_know_is_asked() -> None:
     assert not any("org/acme/routes/r1" in one for one in to_outsider)
 
 
-def test_a_link_carries_one_question_at_a_time_and_trust_is_asked_first() -> None:
+def test_no_audience_waits_for_another() -> None:
     story, first = fabric("s1", "s2")
     story.accept(ACME_SOON, first)
     near_its_end(story)
-    both = (climb(story), climb(story, ACME_SOON))
-    assert sorted(one.state for one in both) == [WantState.FETCHING, WantState.QUEUED]
-    story.hear(first, NOTHING).due(RenewalDue)
-    story.due(RenewalDue)
-    assert all(one.attempts or one.source is not None for one in both)
+    assert climb(story).state is climb(story, ACME_SOON).state is WantState.FETCHING
+    asked_of_first = [one for one in story.sent(first) if isinstance(one, GetHeads)]
+    questions = [one.question for one in asked_of_first if one.question]
+    assert len(questions) == 2
+    for question in questions:
+        story.hear(first, Heads(envelopes=(), question=question))
+    assert climb(story).attempts
+    assert climb(story, ACME_SOON).attempts
 
 
-def test_what_has_expired_is_renewed_and_what_was_withdrawn_is_not() -> None:
+def test_only_its_own_answer_ends_a_turn() -> None:
     story, first = fabric("s1", "s2")
-    ends = factory.NOW + 1_300
-    expired = artifact(
-        ArtifactType.QOS_POLICY_BUNDLE, refresh_by=factory.NOW + 1_200, expires_at=ends
-    )
-    story.accept(expired, first)
-    story.wait(2_000_000).when(TURN)
-    head = story.node.view.find(expired.manifest.namespace.text)
-    assert head is not None
-    assert head.state is HeadState.EXPIRED
-    assert climb(story, expired).source is not None
-    withdrawn, second = fabric("s1", "s2")
-    withdrawn.accept(tombstone(8), second)
-    withdrawn.wait(300_000).when(TURN)
-    assert not any("routes/r1" in one for one in names(withdrawn, second)[1:])
+    near_its_end(story).hear(first, Heads(envelopes=()))
+    story.hear(first, Heads(envelopes=(), question=99))
+    assert told(story) == []
+    assert asked(story) == "announcer"
+
+
+@pytest.mark.parametrize("end", ["expired", "withdrawn", "for others"])
+def test_what_was_given_up_or_is_for_others_is_not_climbed_for(end: str) -> None:
+    story, first = fabric("s1", "s2")
+    match end:
+        case "expired":
+            ends = factory.NOW + 1_300
+            given_up = artifact(
+                ArtifactType.QOS_POLICY_BUNDLE, refresh_by=factory.NOW + 1_200, expires_at=ends
+            )
+            story.accept(given_up, first).wait(2_000_000)
+        case "withdrawn":
+            given_up = tombstone(8)
+            story.accept(given_up, first).wait(factory.HOUR * 1_000)
+        case _:
+            given_up = artifact(
+                ArtifactType.SERVICE_ASSIGNMENT_BUNDLE,
+                "org/globex/services/web",
+                refresh_by=factory.NOW + 1_200,
+            )
+            story.accept(given_up, first).wait(300_000)
+    story.when(TURN)
+    tail = given_up.manifest.namespace.text.removeprefix(f"{factory.PREFIX}/")
+    asks = [one for one in story.sent(first) if isinstance(one, GetHeads) and one.question]
+    assert not any(tail in known.namespace for one in asks for known in one.known)
 
 
 def test_a_revoked_node_asks_nobody() -> None:
@@ -285,7 +332,7 @@ def test_a_revoked_node_asks_nobody() -> None:
 def test_a_timer_that_another_made_needless_is_no_reason_for_another_one() -> None:
     """Or each look that came sooner would leave one more of them behind for good."""
     story, first = fabric("s1", "s2")
-    near_its_end(story).hear(first, NOTHING)
+    near_its_end(story).answer(first)
     story.wait(100).when(TimerFired(timer=RenewalDue()))
     assert story.timers() == []
 
@@ -305,14 +352,15 @@ def test_more_than_one_question_asks_for_is_asked_for_in_turn(
             ),
             first,
         )
-    seen: list[set[str]] = names(near_its_end(story), first)[1:]
-    story.hear(first, Heads(envelopes=(routes(8).envelope,)))
-    seen += names(story, first)
-    assert seen[0] == {"routes/r1", "routes/r2"}
-    assert seen[1] == {"routes/r2"}, "it is asked on for what is left"
-    story.hear(first, Heads(envelopes=(routes(8, "r2").envelope,)))
+    near_its_end(story)
+    assert names(story, first)[-1] == {"routes/r1", "routes/r2"}
+    story.answer(first, routes(8))
+    assert names(story, first) == [], "more of the answer may follow"
+    story.due(RenewalDue)
+    assert names(story, first) == [{"routes/r2"}], "it is asked on for what is left"
+    story.answer(first, routes(8, "r2")).due(RenewalDue)
     assert names(story, first) == [{"routes/r3"}], "and then for the next"
-    story.hear(first, Heads(envelopes=(routes(8, "r3").envelope,)))
+    story.answer(first, routes(8, "r3"))
     assert renewal(story).state is WantState.SATISFIED
 
 
@@ -321,8 +369,26 @@ def test_what_is_due_again_after_it_was_renewed_climbs_again() -> None:
     again = artifact(
         ArtifactType.ROUTE_POLICY_BUNDLE, "routes/r1", version=8, refresh_by=factory.NOW + 1_600
     )
-    near_its_end(story).hear(first, Heads(envelopes=(again.envelope,)))
+    near_its_end(story).answer(first, again)
     assert renewal(story).state is WantState.SATISFIED
     story.wait(600_000).when(TURN)
     assert asked(story) == "announcer"
     assert {"routes/r1"} in names(story, first)
+
+
+def test_a_store_of_one_type_is_asked_for_no_other() -> None:
+    """It may know of the audience, and of these names it may not."""
+    assigned = StorageAssignment(
+        (parse_scope_id("cluster:prod"), parse_scope_id("org:acme")),
+        (ArtifactType.SERVICE_ASSIGNMENT_BUNDLE.value,),
+    )
+    opening = factory.opening(ClaimItem(assignment=assigned), 9)
+    story, first = fabric("s1", "s2")
+    store = story.link(Peer(name="s9", holds=(opening,), shows=(opening,)))
+    story.accept(ACME_SOON, first)
+    to_store = names(near_its_end(story), store)
+    for _ in range(40):
+        story.due(RenewalDue)
+        to_store += names(story, store)
+    assert any(one.node_id == "s9" for one in climb(story, ACME_SOON).attempts)
+    assert not any("org/acme/routes/r1" in one for one in to_store)

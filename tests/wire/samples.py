@@ -271,8 +271,10 @@ MESSAGES: tuple[m.Message, ...] = (
     m.Ids(set_id=AUDIENCE.token[:8], salt=SALT, ids=(HASHES[1][:8], HASHES[0][:8])),
     m.GetManifests(set_id=AUDIENCE.token[:8], salt=SALT, ids=(HASHES[0][:8],)),
     m.Manifests(set_id=AUDIENCE.token[:8], answered=1, envelopes=(ENVELOPE,)),
-    m.GetHeads(known=(m.HeadKnown(ROUTES.namespace.text, 2, 7), m.HeadKnown("any text", 0, 0))),
-    m.Heads(envelopes=(ENVELOPE,)),
+    m.GetHeads(
+        known=(m.HeadKnown(ROUTES.namespace.text, 2, 7), m.HeadKnown("any text", 0, 0)), question=9
+    ),
+    m.Heads(envelopes=(ENVELOPE,), question=9),
     m.GetChain(namespace="any text", base=f.hash_of(f.CONTENT), head=f.hash_of(b"")),
     m.Chain(head=f.hash_of(b""), envelopes=(ENVELOPE,)),
     m.GetContent(
