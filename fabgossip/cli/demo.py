@@ -387,13 +387,17 @@ def _print_history(told: dict[str, object]) -> None:
 
 def _print_next(fabric: Fabric) -> None:
     socket, control = fabric.node("acme-edge-1").socket, fabric.node("control-1").socket
-    command = f"{sys.executable} -P -m fabgossip.cli.main"
+    program = Path(sys.argv[0])
+    is_program = program.name == "fabgossip"
+    command = str(program) if is_program else f"{sys.executable} -P -m fabgossip.cli.main"
     authority = fabric.authority_folder
     say("")
     print(f"It keeps running in {fabric.folder}. Try:")
     print(f"  {command} status --socket {socket}")
     print(f"  {command} artifacts --socket {socket}")
     print(f"  {command} why {fabric.prefix}/routes/edge --socket {socket}")
+    print(f"  {command} gate route --socket {socket}")
+    print(f"  {command} events --socket {socket}")
     print(f"  edit {fabric.source}/routes.json, then")
     print(f"  {command} control compile {fabric.source} --authority {authority}")
     print(f"  {command} control publish --authority {authority} --socket {control}")

@@ -353,13 +353,12 @@ def _print_artifact(body: dict[str, object]) -> None:
     if isinstance(chain, dict):
         _print_chain(chain)
     ladder = rows_in(body, "ladder")
-    if not ladder:
+    if not ladder and not isinstance(body["renewal"], dict):
         print("  tries    none remembered since the start")
     _print_ladder(ladder)
     renewal = body["renewal"]
     if isinstance(renewal, dict):
-        print("  newer    is asked for, as the time to refresh it nears")
-        _print_want(table_in(renewal, "want"))
+        _print_want(table_in(renewal, "want"), "newer", news="")
         _print_ladder(rows_in(renewal, "ladder"))
 
 
@@ -370,7 +369,7 @@ def _holders(body: dict[str, object]) -> str:
     )
     parts = (
         ("", named),
-        ("by a word about all they hold: ", [one for one in said if one not in named]),
+        ("said to hold all but others: ", [one for one in said if one not in named]),
         ("said so, but answered missing: ", missing),
     )
     words = [f"{what}{', '.join(map(safe, who))}" for what, who in parts if who]
@@ -396,7 +395,9 @@ def _print_last_good(last_good: object) -> None:
         print(f"  before   {safe(last_good['order'])} {word}: {safe(last_good['reason'])}")
 
 
-def _print_want(want: dict[str, object]) -> None:
+def _print_want(
+    want: dict[str, object], title: str = "want", *, news: str = ", sooner on news"
+) -> None:
     """Where it stands, and what would be tried next and when."""
     words = [safe(want["state"])]
     if want["step"] is not None:
@@ -404,8 +405,8 @@ def _print_want(want: dict[str, object]) -> None:
     if want["source"] is not None:
         words.append(f"{safe(want['source'])} is asked: {safe(want['reason'])}")
     if want["retry_in_ms"] is not None:
-        words.append(f"climbs again in {_span(want['retry_in_ms'])}, sooner on news")
-    print(f"  want     {'   '.join(words)}")
+        words.append(f"climbs again in {_span(want['retry_in_ms'])}{news}")
+    print(f"  {title:8} {'   '.join(words)}")
     for one in rows_in(want, "next"):
         print(f"  next     {safe(one['step'])}   {safe(one['source'])}   {safe(one['reason'])}")
 

@@ -105,11 +105,13 @@ def say_near(reply: Reply, arguments: argparse.Namespace, subject: str) -> None:
     if listed.code != 200:
         return
     names = [str(one["namespace"]) for one in rows_in(listed.body, "items")]
-    if not subject.startswith("platform/"):
-        names = [below_cluster(one) for one in names]
-    near = difflib.get_close_matches(subject, names, n=1)
-    if near and subject not in names:
-        say(f"     did you mean {near[0]!r}?")
+    # By what all have in common each would be near to any.
+    whole = {below_cluster(one): one for one in names}
+    is_whole = subject.startswith("platform/")
+    tail = below_cluster(subject) if is_whole else subject
+    near = difflib.get_close_matches(tail, whole, n=1)
+    if near and tail not in whole:
+        say(f"     did you mean {(whole[near[0]] if is_whole else near[0])!r}?")
 
 
 def below_cluster(namespace: str) -> str:

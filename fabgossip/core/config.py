@@ -68,7 +68,7 @@ class DisseminationConfig:
     """What is told to whom."""
 
     seen_max: Annotated[int, Bounds(16, 1_000_000)] = 16_384
-    """Envelopes remembered so that a late copy costs a look-up, not a verification: 4 MB; the
+    """Envelopes remembered so that a late copy costs a look-up, not a verification: 6 MB; the
     oldest leaves (*start*)."""
     asked_max: Annotated[int, Bounds(1, 4_096)] = 256
     """Manifests asked of one link and not yet answered: 180 KB at 0.7 KB each (*start*)."""

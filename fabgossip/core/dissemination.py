@@ -39,18 +39,17 @@ class _Told:
 class Dissemination:
     """Memory of what came by."""
 
-    __slots__ = ("_asked", "_config", "_first", "_known", "_lacking", "_seen", "_unwanted")
+    __slots__ = ("_asked", "_config", "_known", "_lacking", "_seen", "_unwanted")
 
     def __init__(self, config: DisseminationConfig) -> None:
         self._config = config
         self._seen: OrderedDict[bytes, bytes] = OrderedDict()
-        self._known: OrderedDict[tuple[Audience, bytes], None] = OrderedDict()
-        """Statements judged for good, by audience and prefix. By prefix alone a list would show
-        whether something of an audience its sender may not know was ever seen here."""
+        self._known: OrderedDict[tuple[Audience, bytes], LinkId | None] = OrderedDict()
+        """Statements judged for good, by audience and prefix, and which link brought each first. By
+        prefix alone a list would show whether something of an audience its sender may not know was
+        ever seen here."""
         self._unwanted: OrderedDict[bytes, bytes] = OrderedDict()
         """Those of `_seen` that were not for this node, as far as its claims said then."""
-        self._first: OrderedDict[tuple[Audience, bytes], LinkId] = OrderedDict()
-        """Which link brought a statement first."""
         self._lacking: dict[LinkId, OrderedDict[bytes, _Told]] = {}
         """What a link told of and we never saw, in the order in which to ask for it."""
         self._asked: dict[LinkId, OrderedDict[bytes, tuple[_Told, Instant]]] = {}
@@ -62,7 +61,7 @@ class Dissemination:
 
     def first_from(self, audience: Audience, prefix: bytes) -> LinkId | None:
         """The link that brought a statement first, if it was one."""
-        return self._first.get((audience, prefix))
+        return self._known.get((audience, prefix))
 
     def unseen(self, audience: Audience, prefixes: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """Those of prefixes of an audience that were never judged."""
@@ -77,10 +76,8 @@ class Dissemination:
         self, envelope: bytes, audience: Audience, prefix: bytes, origin: LinkId | None
     ) -> None:
         """A statement was taken, or was here already."""
-        if origin is not None and (audience, prefix) not in self._known:
-            _remember(self._first, (audience, prefix), origin, self._config.seen_max)
         _remember(self._seen, sha256(envelope).digest(), prefix, self._config.seen_max)
-        self._know(audience, prefix)
+        self._know(audience, prefix, origin)
         for asked in self._asked.values():
             # Asked for by the name of another audience, it did not come.
             if prefix in asked and asked[prefix][0].audience == audience:
@@ -93,15 +90,16 @@ class Dissemination:
         for asked in self._asked.values():
             if was_signed and prefix in asked:
                 told, _ = asked.pop(prefix)
-                self._know(told.audience, prefix)
+                self._know(told.audience, prefix, None)
 
     def on_unwanted(self, envelope: bytes, prefix: bytes) -> None:
         """These bytes were judged, and are not for this node."""
         self.on_refused(envelope, prefix, was_signed=False)
         _remember(self._unwanted, sha256(envelope).digest(), prefix, self._config.seen_max)
 
-    def _know(self, audience: Audience, prefix: bytes) -> None:
-        _remember(self._known, (audience, prefix), None, self._config.seen_max)
+    def _know(self, audience: Audience, prefix: bytes, origin: LinkId | None) -> None:
+        key = (audience, prefix)
+        _remember(self._known, key, self._known.get(key, origin), self._config.seen_max)
 
     def on_other_claims(self) -> None:
         """What this node may hold changed: what was not for it is worth another look."""
@@ -113,7 +111,6 @@ class Dissemination:
         """Trust changed: what was refused under the old one is worth another look."""
         self._seen.clear()
         self._known.clear()
-        self._first.clear()
         self._unwanted.clear()
 
     def on_lost(self, link: LinkId) -> None:
@@ -196,7 +193,6 @@ class Dissemination:
         assert len(self._seen) <= self._config.seen_max
         assert len(self._known) <= self._config.seen_max
         assert len(self._unwanted) <= self._config.seen_max
-        assert len(self._first) <= self._config.seen_max
         assert all(len(asked) <= self._config.asked_max for asked in self._asked.values())
         assert all(len(lacking) <= self._config.seen_max for lacking in self._lacking.values())
         assert self._lacking_count <= LACKING_MAX

@@ -18,6 +18,7 @@ from typing import Final
 
 from fabgossip.core.attempts import (
     CONNECT_FAILED,
+    IN_USE,
     NOT_ASKED,
     NOTHING_NEWER,
     SKIPPED,
@@ -28,16 +29,16 @@ from fabgossip.core.catalog import GONE_STATES, Head
 from fabgossip.core.disclosure import traffic_of
 from fabgossip.core.effects import Dial, Fact, Record, SetTimer
 from fabgossip.core.events import FetchFailure, LinkId, RenewalDue
-from fabgossip.core.ladder import TURN_MS_MIN, Step
+from fabgossip.core.ladder import STEPS, TURN_MS_MIN, Step
 from fabgossip.core.lasting import is_for
 from fabgossip.core.machines import Machines
 from fabgossip.core.refresh import DUE_MAX
 from fabgossip.core.sessions import Session
 from fabgossip.core.sources import Choice, is_of
-from fabgossip.core.wants import EndedWant, Source, Want, WantState, goal_of, wanted_from
+from fabgossip.core.wants import Source, Want, WantState, goal_of, wanted_from
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import Heads
-from fabgossip.model.moment import Duration, Instant, Now, elapsed, is_due, later
+from fabgossip.model.moment import Duration, Instant, Now, elapsed, is_due, is_past, later
 from fabgossip.model.scope import Audience
 
 WAIT_MS: Final = 250
@@ -172,14 +173,11 @@ class Renewing:
         if renewal.is_over:
             return
         if want.has_climbed:
-            fields = (
-                ("namespace", want.verified.manifest.namespace.text),
-                ("step", want.step.value),
-            )
-            self._m.out.append(Record(fact=Fact.RECOVERY_ENDED, fields=fields))
+            self._record(want, Fact.RECOVERY_ENDED)
         if want.source is not None:
             self._m.fetching.on_no_more_asked(want.source, has_answered=renewal.link is not None)
         want.source, want.state = None, WantState.SATISFIED
+        want.recorded, want.has_climbed = Step.NORMAL, False
         want.climbs += 1
         renewal.look_at = now.instant
 
@@ -188,8 +186,7 @@ class Renewing:
         want = renewal.want
         renewal.names = self._next_names(renewal.due, renewal.names)
         want.enter(Step.NORMAL)
-        want.climb_since, want.state, want.has_climbed = None, WantState.QUEUED, False
-        want.recorded = Step.NORMAL
+        want.climb_since, want.state = None, WantState.QUEUED
 
     def on_reached(self, now: Now) -> None:
         """Something happened: who was dialled may be there."""
@@ -385,24 +382,35 @@ class Renewing:
         policy; the climb begins anew later."""
         want = renewal.want
         want.enter(Step.RUNG_5)
-        last_good = self._m.recovery.last_good(want, want.verified, now)
-        want.last_good = last_good
-        outcome = SKIPPED if last_good is None else last_good.outcome
-        words = "" if last_good is None else last_good.words
+        outcome, words = self._verdict(want, now)
         want.note(node_id=None, outcome=outcome, reason=words, at=now.instant)
         want.trace.on_climb_over(want.climbs)
         want.climbs += 1
         want.state = WantState.PARKED
         want.retry_at = renewal.look_at = self._m.fetching.next_try_at(want, now.instant)
 
+    def _verdict(self, want: Want, now: Now) -> tuple[str, str]:
+        """What becomes of the version in use, and why."""
+        manifest = want.verified.manifest
+        if not is_past(manifest.refresh_by, now.unix):
+            return IN_USE, f"{manifest.order} is not past its time to refresh"
+        if self._m.beliefs.is_own_lane(manifest):
+            return SKIPPED, "no policy is about trust: it stands until it expires"
+        last_good = want.last_good = self._m.recovery.last_good(want, want.verified, now)
+        assert last_good is not None
+        return last_good.outcome, f"{manifest.order}: {last_good.reason}"
+
     def _record_climb(self, want: Want) -> None:
-        if want.has_climbed and want.recorded is not want.step:
+        """Told of each step once, however often it climbs."""
+        if want.has_climbed and STEPS.index(want.step) > STEPS.index(want.recorded):
             want.recorded = want.step
-            fields = (
-                ("namespace", want.verified.manifest.namespace.text),
-                ("step", want.step.value),
-            )
-            self._m.out.append(Record(fact=Fact.RECOVERY_STARTED, fields=fields))
+            self._record(want, Fact.RECOVERY_STARTED)
+
+    def _record(self, want: Want, fact: Fact) -> None:
+        namespace = want.verified.manifest.namespace.text
+        fields = (("newer_than", str(want.verified.manifest.order)), ("namespace", namespace))
+        step = ("step", want.recorded.value)
+        self._m.out.append(Record(fact=fact, fields=(*fields, step)))
 
     def on_due(self, now: Now) -> None:
         """The timer came; one that another made needless does nothing."""
@@ -420,15 +428,15 @@ class Renewing:
             self._timer_at = at
             self._m.out.append(SetTimer(timer=RenewalDue(), at=at))
 
-    def of(self, head: Head) -> Want | EndedWant | None:
-        """The newest climb for what is newer than a head, to read and not to keep."""
+    def of(self, head: Head, now: Now) -> Want | None:
+        """The climb for what is newer than a head, while it is due, to read and not to keep."""
         name = head.manifest.namespace.text
         group = name not in self._m.beliefs.lane_namespaces(), head.manifest.audience
         found = self._by_group.get(group)
-        if found is None or not found.is_over:
-            return None if found is None else found.want
-        want = found.want
-        return EndedWant(goal=want.goal, namespace=name, state=want.state, attempts=want.attempts)
+        is_under_way = found is not None and not found.is_over and name in found.due
+        if found is None or not is_under_way or not self._is_due(name, now):
+            return None
+        return found.want
 
     def check(self) -> None:
         """Assert the limits, and that no two wait for one answer."""

@@ -241,7 +241,8 @@ def _leave(want: Want, supply: Supply, room: Room, now: Instant) -> None:
             reason = f"failed whatever it was asked for; probe in {probe_ms} ms"
             want.note(node_id=one.node_id, outcome=OPEN, reason=reason, at=now)
     if not want.trace.has(want.climbs, want.step):
-        why = _WHY_SKIPPED[want.step]
+        is_neighbor = want.is_for_head and want.step is Step.RUNG_2
+        why = "no linked neighbour may know of it" if is_neighbor else _WHY_SKIPPED[want.step]
         want.note(node_id=None, outcome=SKIPPED, reason=why, at=now)
 
 
@@ -332,7 +333,8 @@ def _reason(want: Want, source: Source) -> str:
     if source.link is None:
         words.append("dialled")
     if failed:
-        words.append(f"failed {failed} times before")
+        did = "asked in vain" if want.is_for_head else "failed"
+        words.append(f"{did} {failed} times before")
     if in_vain > failed:
         words.append(f"was busy {in_vain - failed} times before")
     return ", ".join(words)

@@ -101,10 +101,10 @@ class View:
         """What was tried for the content of a manifest, open or ended, to read and not to keep."""
         return self._m.fetching.find(verified) or self._m.fetching.ended(verified)
 
-    def renewal_of(self, head: Head) -> Want | EndedWant | None:
-        """The newest climb for something newer than a head that is near its refresh time, to read
-        and not to keep."""
-        return self._renewing.of(head)
+    def renewal_of(self, head: Head, now: Now) -> Want | None:
+        """The climb for something newer than a head that is near its refresh time, to read and not
+        to keep."""
+        return self._renewing.of(head, now)
 
     def chain_of(self, namespace: str) -> ChainTold | None:
         """The newest try to assemble the snapshot of a namespace from increments."""

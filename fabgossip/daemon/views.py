@@ -366,7 +366,7 @@ def why(driver: Driver, head: Head, now: Now) -> dict[str, object]:
 def _renewal(driver: Driver, head: Head, now: Now) -> dict[str, object] | None:
     """Whom was asked for a newer version as this one neared its refresh time; None where that was
     not needed."""
-    want = driver.node.view.renewal_of(head)
+    want = driver.node.view.renewal_of(head, now)
     if want is None:
         return None
     ladder = [_attempt(one, now) for one in want.attempts]

@@ -12,6 +12,7 @@
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b, sha256
 from itertools import pairwise
 from typing import Final
@@ -38,6 +39,8 @@ class ScopeKind(Word):
     NODE = "node"
 
 
+SHARED_MAX: Final = 4_096
+"""Audiences kept once for all that name them: about 4 MB (*start*)."""
 _KINDS: Final = {kind.value: kind for kind in ScopeKind}
 
 
@@ -125,6 +128,13 @@ def audience_from_scope_ids(scope_ids: tuple[ScopeId, ...]) -> Audience:
         raise ModelError(
             "audience: at most one org: may be named; publish one artifact per organisation"
         )
+    return audience
+
+
+@lru_cache(maxsize=SHARED_MAX)
+def shared(audience: Audience) -> Audience:
+    """One value for all that are equal: thousands of statements name few audiences. For what was
+    verified only, or its time would tell a peer whether others name its audience."""
     return audience
 
 

@@ -64,6 +64,7 @@ from fabgossip.model.scope import (
     audience_from_scope_ids,
     parse_namespace,
     parse_scope_id,
+    shared,
 )
 from fabgossip.wire.packing import (
     CRITICAL_UNKNOWN,
@@ -170,7 +171,7 @@ def parse_manifest(payload: bytes) -> Manifest:
         artifact_id=word(parse_artifact_id, fields[1], "artifact id"),
         artifact_type=as_enum(fields[2], ArtifactType, "artifact type"),
         cluster_id=word(parse_cluster_id, fields[3], "cluster id"),
-        audience=audience_from(fields[4]),
+        audience=shared(audience_from(fields[4])),
         namespace=word(parse_namespace, fields[5], "namespace", length_max=NAMESPACE_BYTES_MAX),
         config_version=as_int(fields[6], "config version", low=1),
         authority_epoch=as_int(fields[7], "authority epoch", low=1),

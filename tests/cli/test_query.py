@@ -51,7 +51,7 @@ def test_held_by_says_what_the_word_of_each_peer_is_worth(
     of_all(story, "other")
     names(story, "third")
     assert starting(why_lines(story, capsys, monkeypatch), "  held by") == [
-        "  held by  third   by a word about all they hold: other   "
+        "  held by  third   said to hold all but others: other   "
         "said so, but answered missing: announcer"
     ]
     assert starting(why_lines(climbing(), capsys, monkeypatch), "  held by") == [

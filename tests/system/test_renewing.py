@@ -79,4 +79,4 @@ def test_a_worn_version_climbs_and_why_says_so(fabric: Fabric) -> None:
         "why", f"{fabric.prefix}/{ROUTES.namespace}", "--socket", reader.socket
     ).stdout
     assert "nothing_newer" in shown
-    assert "newer    is asked for" in shown
+    assert "  newer    " in shown
