@@ -13,8 +13,8 @@ What is only stored for others is left to those it is for, and to comparisons of
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeAlias
 
 from fabgossip.core.attempts import (
     CONNECT_FAILED,
@@ -36,6 +36,7 @@ from fabgossip.core.refresh import DUE_MAX
 from fabgossip.core.sessions import Session
 from fabgossip.core.sources import Choice, is_of
 from fabgossip.core.wants import Source, Want, WantState, goal_of, wanted_from
+from fabgossip.model.artifact import NO_ORDER, Order
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import Heads
 from fabgossip.model.moment import Duration, Instant, Now, elapsed, is_due, is_past, later
@@ -46,7 +47,7 @@ WAIT_MS: Final = 250
 FORGOTTEN: Final = Duration(3_600_000)
 """A climb that ended is remembered so long (*start*)."""
 
-Group = tuple[bool, Audience]
+Group: TypeAlias = tuple[bool, Audience]
 """What climbs together: whether it is not of the trust lane, and for whom it is. Trust sorts first.
 """
 
@@ -66,8 +67,12 @@ class Renewal:
     """When something has to be done although nothing happens."""
     question: int = 0
     """The number of the one that is out, on its link."""
+    asked: dict[str, Order] = field(default_factory=dict)
+    """What it asks for, and the order each had."""
+    has_answered: bool = False
+    """Whether anything came as its answer."""
     has_brought: bool = False
-    """Whether its answer renewed anything so far."""
+    """Whether its source brought anything newer, by this question or one before."""
 
     @property
     def is_over(self) -> bool:
@@ -96,23 +101,32 @@ class Renewing:
         """A turn to look at what is due: what is due anew begins to climb."""
         due = self._due(now)
         for group, renewal in tuple(self._by_group.items()):
-            self._on_still_due(renewal, due.pop(group, []), now)
+            heads = due.get(group, [])
+            if renewal.is_over and heads:
+                continue  # another climb begins
+            due.pop(group, None)
+            self._on_still_due(renewal, heads, now)
             if renewal.is_over and elapsed(renewal.look_at, now.instant) >= FORGOTTEN:
                 del self._by_group[group]
         for group in sorted(due, key=_order):
-            self._by_group[group] = self._renewal(due[group], now)
+            before = self._by_group.get(group)
+            asked = () if before is None else before.names
+            self._by_group[group] = self._renewal(due[group], asked, now)
         self.look(now)
 
     def _due(self, now: Now) -> dict[Group, list[Head]]:
         """What applies here and is near its refresh time, by what climbs together. Cost:
         O(heads)."""
-        lane = self._m.beliefs.lane_namespaces()
+        lane, facts = self._m.beliefs.lane_namespaces(), self._m.beliefs.facts
+        ends = (facts.bundle_expires_at, facts.revocations_expires_at)
+        # Nobody is told of anything by trust that ran out: it comes first.
+        is_only_trust = any(one is not None and is_past(one, now.unix) for one in ends)
         found: dict[Group, list[Head]] = {}
         if self._m.beliefs.freshness.is_revoked:
             return found
         for head in self._m.catalog.heads():
             is_of_lane = head.manifest.namespace.text in lane
-            may_climb = is_of_lane or self._is_renewed(head)
+            may_climb = is_of_lane or (not is_only_trust and self._is_renewed(head))
             if self._m.refresh.is_due(head.manifest, now.unix) and may_climb:
                 found.setdefault((not is_of_lane, head.manifest.audience), []).append(head)
         return found
@@ -126,7 +140,8 @@ class Renewing:
         )
         return not is_given_up and is_for(manifest, self._m.beliefs)
 
-    def _renewal(self, heads: list[Head], now: Now) -> Renewal:
+    def _renewal(self, heads: list[Head], asked: tuple[str, ...], now: Now) -> Renewal:
+        """A climb for these; `asked`: what the one before it asked for."""
         first = heads[0].verified
         want = Want(
             goal_of(first),
@@ -140,7 +155,7 @@ class Renewing:
         if heads[0].source is not None:
             want.on_announced(NodeId(heads[0].source))
         due = _names(heads)
-        return Renewal(want, due, self._next_names(due, ()), now.instant)
+        return Renewal(want, due, self._next_names(due, asked), now.instant)
 
     def _on_still_due(self, renewal: Renewal, heads: list[Head], now: Now) -> None:
         """What is due may be other namespaces by now, or none."""
@@ -150,13 +165,15 @@ class Renewing:
             return
         renewal.due = _names(heads)
         self._ask_for_left(renewal)
-        first = heads[0].verified
-        if first is not want.verified and renewal.link is None:
-            want.verified, want.goal = first, goal_of(first)
-            want.wanted = wanted_from(first, is_read=False)
-        if renewal.is_over:
-            self._climb(renewal)
-            renewal.look_at = now.instant
+        first = heads[0]
+        if first.verified is not want.verified and renewal.link is None:
+            want.verified, want.goal = first.verified, goal_of(first.verified)
+            want.wanted = wanted_from(first.verified, is_read=False)
+        if first.source is not None:
+            want.on_announced(NodeId(first.source))
+        if renewal.link is not None and not renewal.asked.keys() & set(renewal.due):
+            # All of it came by another way: whoever is asked has said nothing of the rest.
+            self._ask(renewal, renewal.link, now)
 
     def _ask_for_left(self, renewal: Renewal) -> None:
         """Some of what is asked for may be due no more; where that is all of it, the next is asked
@@ -168,14 +185,16 @@ class Renewing:
     def _next_names(self, due: tuple[str, ...], asked: tuple[str, ...]) -> tuple[str, ...]:
         return self._m.refresh.next_names(list(due), asked[-1] if asked else "")
 
-    def _end(self, renewal: Renewal, now: Now) -> None:
+    def _end(self, renewal: Renewal, now: Now, *, has_answered: bool = False) -> None:
+        """Nothing of it is due any more; `has_answered`: by what came from its source."""
         want = renewal.want
         if renewal.is_over:
             return
         if want.has_climbed:
             self._record(want, Fact.RECOVERY_ENDED)
         if want.source is not None:
-            self._m.fetching.on_no_more_asked(want.source, has_answered=renewal.link is not None)
+            self._note(want, VERIFIED if has_answered else FetchFailure.CANCELLED.value, now)
+            self._m.fetching.on_no_more_asked(want.source, has_answered=has_answered)
         want.source, want.state = None, WantState.SATISFIED
         want.recorded, want.has_climbed = Step.NORMAL, False
         want.climbs += 1
@@ -195,7 +214,8 @@ class Renewing:
 
     def look(self, now: Now) -> None:
         """Do what is to be done now: ask the next, end a turn, climb again."""
-        for renewal in self._by_group.values():
+        for group in sorted(self._by_group, key=_order):
+            renewal = self._by_group[group]
             while not renewal.is_over and self._is_ripe(renewal, now):
                 self._advance(renewal, now)
         self._set_timer(now)
@@ -222,6 +242,8 @@ class Renewing:
     def _ask_next(self, renewal: Renewal, now: Now) -> None:
         want = renewal.want
         supply = self._m.recovery.supply_of(want)
+        able = tuple(one for one in supply.linked if self._may_ask(renewal, one, now))
+        supply = replace(supply, linked=able)
         choice = self._m.fetching.choose(want, supply, self._may_turn_to, now.instant)
         if choice.awaits:
             renewal.look_at = self._wait_until(want, choice, now.instant)
@@ -229,6 +251,7 @@ class Renewing:
             self._park(renewal, now)
         else:
             source = self._m.fetching.begin(want, choice, now.instant)
+            renewal.has_brought = False
             self._record_climb(want)
             renewal.look_at = later(now.instant, Duration(choice.turn_ms))
             if source.link is None:
@@ -282,9 +305,21 @@ class Renewing:
             self._unreached(renewal, NOT_ASKED, now)
             return
         session.questions += 1
-        renewal.question, renewal.has_brought = session.questions, False
+        renewal.question, renewal.has_answered = session.questions, False
+        renewal.asked = {name: self._order_of(name) for name in names}
         renewal.want.state = WantState.FETCHING
         self._m.disclosure.ask_heads(session, names, renewal.question)
+
+    def _order_of(self, name: str) -> Order:
+        head = self._m.catalog.find(name)
+        return NO_ORDER if head is None else head.manifest.order
+
+    def _may_ask(self, renewal: Renewal, source: Source, now: Now) -> bool:
+        """Whether a linked source may know of anything that is asked for."""
+        session = None if source.link is None else self._m.sessions.find(source.link)
+        return session is not None and any(
+            self._may_name(session, one, now) for one in renewal.names
+        )
 
     def _may_name(self, session: Session, name: str, now: Now) -> bool:
         """Of its own trust lane a node asks anybody."""
@@ -307,17 +342,24 @@ class Renewing:
         renewal = self._asked_by(session.link, answer.question)
         if renewal is None:
             return
-        if not answer.envelopes:
-            self._in_vain(renewal, NOTHING_NEWER, FetchFailure.MISSING, now)
-        asked, renewal.due = renewal.names, self._still_due(renewal, now)
+        renewal.has_answered = True
+        is_newer = any(self._order_of(one) > before for one, before in renewal.asked.items())
+        renewal.due = self._still_due(renewal, now)
         self._ask_for_left(renewal)
         if not renewal.due:
-            if renewal.link is not None:
-                self._note(renewal.want, VERIFIED, now)
-            self._end(renewal, now)
-        elif renewal.names != asked:
+            self._end(renewal, now, has_answered=True)
+        elif not answer.envelopes:
+            self._on_answered(renewal, now)
+        elif is_newer:
             renewal.has_brought = True
         self.look(now)
+
+    def _on_answered(self, renewal: Renewal, now: Now) -> None:
+        """A source has nothing newer, or nothing more."""
+        if renewal.has_brought:
+            self._in_vain(renewal, VERIFIED, FetchFailure.BUSY, now)  # no failure of its
+        else:
+            self._in_vain(renewal, NOTHING_NEWER, FetchFailure.MISSING, now)
 
     def _asked_by(self, link: LinkId, question: int) -> Renewal | None:
         out = (one for one in self._by_group.values() if one.link == link)
@@ -325,12 +367,16 @@ class Renewing:
 
     def _on_turn_over(self, renewal: Renewal, now: Now) -> None:
         """Who brought something is asked on, as long as it does."""
-        want = renewal.want
-        if renewal.has_brought and want.source is not None and want.source.link is not None:
+        link = renewal.link
+        assert link is not None
+        is_newer = any(self._order_of(one) > before for one, before in renewal.asked.items())
+        if renewal.has_answered and is_newer:
             renewal.look_at = later(now.instant, Duration(TURN_MS_MIN))
-            self._ask(renewal, want.source.link, now)
+            self._ask(renewal, link, now)
+        elif renewal.has_answered:
+            self._on_answered(renewal, now)
         else:
-            self._in_vain(renewal, TIMED_OUT, FetchFailure.STALLED, now)
+            self._in_vain(renewal, FetchFailure.STALLED.value, FetchFailure.STALLED, now)
 
     def _still_due(self, renewal: Renewal, now: Now) -> tuple[str, ...]:
         return tuple(name for name in renewal.due if self._is_due(name, now))
@@ -368,7 +414,7 @@ class Renewing:
         """Who was dialled could not be asked: the next one is."""
         want = renewal.want
         self._note(want, outcome, now)
-        self._m.fetching.on_dialed_in_vain(want, now.instant, is_late=outcome is TIMED_OUT)
+        self._m.fetching.on_dialed_in_vain(want, now.instant, is_late=outcome == TIMED_OUT)
         want.source, want.state = None, WantState.QUEUED
         renewal.look_at = now.instant
 

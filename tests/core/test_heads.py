@@ -9,7 +9,7 @@ import pytest
 from fabgossip.core import disclosure
 from fabgossip.core.config import RefreshConfig
 from fabgossip.core.effects import Send
-from fabgossip.core.events import LinkId
+from fabgossip.core.events import AnswersDue, LinkId
 from fabgossip.core.rates import RATES, Kind
 from fabgossip.core.refresh import DUE_MAX, Refresh
 from fabgossip.model.artifact import ArtifactType
@@ -137,3 +137,29 @@ def test_trust_is_answered_in_a_class_of_its_own(story: Story) -> None:
     story.hear(link, GetHeads(known=tuple(HeadKnown(one, 0, 0) for one in names)))
     answers = [one for one in story.find(Send) if isinstance(one.message, Heads)]
     assert [one.traffic for one in answers] == [TrafficClass.TRUST, TrafficClass.SNAPSHOT]
+
+
+def numbers(story: Story, link: LinkId) -> list[tuple[int, int]]:
+    """Of each answer over a link: how many envelopes, and the number of its question."""
+    return [
+        (len(one.envelopes), one.question) for one in story.sent(link) if isinstance(one, Heads)
+    ]
+
+
+def test_every_frame_of_an_answer_says_which_question_it_answers(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disclosure, "HEADS_ENTRIES_MAX", 16)
+    link = story.link("n2")
+    story.hear(link, GetHeads(known=(HeadKnown(BUNDLES, 0, FIRST),), question=7))
+    found = numbers(story, link)
+    assert len(found) > 1
+    assert {question for _, question in found} == {7}
+
+
+def test_an_answer_of_nothing_says_so_too() -> None:
+    story = Story()
+    link = story.link("n2")
+    story.hear(link, GetHeads(known=(HeadKnown("no such name", 0, 0),), question=9))
+    story.due(AnswersDue)
+    assert numbers(story, link) == [(0, 9)]

@@ -226,7 +226,7 @@ def test_news_by_any_other_way_ends_it_too() -> None:
 def test_who_says_nothing_loses_its_turn_and_in_place_of_who_is_lost_another_is_asked() -> None:
     story, first = fabric("s1", "s2")
     near_its_end(story).due(RenewalDue)
-    assert told(story) == [("normal", "announcer", "timed_out")]
+    assert told(story) == [("normal", "announcer", "stalled")]
     near = story.link("s1")
     story.when(PeerLost(link=near, node_id=NodeId("s1"), reason=LostReason.RESET))
     assert told(story)[1:] == [("rung 1", "s1", "lost")]
@@ -235,29 +235,65 @@ def test_who_says_nothing_loses_its_turn_and_in_place_of_who_is_lost_another_is_
     assert len(told(story)) == 2, "an answer that came too late ended the turn of another"
 
 
-def test_a_climb_in_vain_begins_again_later() -> None:
+def test_a_climb_in_vain_begins_again_after_half_a_minute_at_least_and_ten_at_most() -> None:
     story, _ = fabric("s1", "s2")
     near_its_end(story)
-    for _ in range(40):
+    while climb(story).state is not WantState.PARKED:
         story.due(RenewalDue)
-    climbs = {one.climb for one in climb(story).attempts}
-    assert len(climbs) > 1
-    assert climb(story).attempts[-1].climb <= climb(story).climbs
+    waits = []
+    for _ in range(8):
+        waits.append(story.newest(RenewalDue))
+        story.due(RenewalDue)
+        while climb(story).state is not WantState.PARKED:
+            story.due(RenewalDue)
+    assert 30_000 <= min(waits) < max(waits) <= 600_000
+    assert len({one.climb for one in climb(story).attempts}) > 1
 
 
-def test_a_restart_of_the_wait_costs_the_control_plane_no_more_than_its_toll() -> None:
-    config = NodeConfig(neighbors=NeighborsConfig(mesh_members_max=1, links_max=12))
-    story = Asker(config)
-    first = story.link(Peer(name="announcer", roles=CONTROL))
-    story.accept(peers(record("n1"), record("announcer")), first)
-    story.accept(node_snapshot(endpoints=(endpoint("announcer"),)), first)
-    story.accept(SOON, first)
+def test_a_newer_version_that_is_due_itself_is_an_answer_all_the_same() -> None:
+    story, first = fabric("s1", "s2")
+    due_too = artifact(
+        ArtifactType.ROUTE_POLICY_BUNDLE, "routes/r1", version=8, refresh_by=factory.NOW + 1_210
+    )
+    near_its_end(story).answer(first, due_too).due(RenewalDue)
+    assert told(story) == [], "it is asked on"
+    story.answer(first)
+    assert told(story) == [("normal", "announcer", "verified")]
+
+
+def test_an_answer_of_what_is_known_is_none_and_no_silence() -> None:
+    story, first = fabric("s1", "s2")
+    near_its_end(story).answer(first, SOON).due(RenewalDue)
+    assert told(story)[0] == ("normal", "announcer", "nothing_newer")
+
+
+def test_while_the_list_is_out_of_time_only_trust_climbs() -> None:
+    """Nobody may be told of anything else, so asking would cost dials and tolls for nothing."""
+    story, first = fabric("s1", "s2")
+    lasting = artifact(
+        ArtifactType.QOS_POLICY_BUNDLE, refresh_by=factory.NOW + 1_200, expires_at=10**10
+    )
+    story.accept(lasting, first)
+    story.wait(40 * factory.DAY * 1_000).when(TURN)
+    assert not is_climbing(story, lasting)
+
+
+def test_trust_that_is_due_last_is_asked_for_first() -> None:
+    story, _ = fabric("s1", "s2")
     near_its_end(story)
-    began, questions = story.now.instant, 0
-    while story.now.instant < began + 60_000:
-        questions += len(names(story, first))
+    while climb(story).state is not WantState.PARKED:
         story.due(RenewalDue)
-    assert questions <= 2 * (3 + 60_000 // 10_000) + 8
+    story.wait(2_600_000).when(TURN)
+    questions = [
+        {known.namespace.removeprefix(f"{factory.PREFIX}/") for known in one.message.known}
+        for one in story.find(Send)
+        if isinstance(one.message, GetHeads) and one.message.question
+    ]
+    lane = {"trust/bundle", "trust/revocations", "snapshots/node/n1"}
+    is_trust = [bool(one & lane) for one in questions]
+    assert True in is_trust
+    assert False in is_trust
+    assert is_trust == sorted(is_trust, reverse=True)
 
 
 def test_only_who_may_know_is_asked() -> None:
@@ -394,5 +430,4 @@ def test_a_store_of_one_type_is_asked_for_no_other() -> None:
     for _ in range(40):
         story.due(RenewalDue)
         to_store += names(story, store)
-    assert any(one.node_id == "s9" for one in climb(story, ACME_SOON).attempts)
     assert not any("org/acme/routes/r1" in one for one in to_store)
