@@ -95,6 +95,8 @@ class Renewing:
     def __init__(self, machines: Machines) -> None:
         self._m = machines
         self._by_group: dict[Group, Renewal] = {}
+        """One of each audience of which a head applies here, so no more than there are heads. No
+        limit of its own: whoever found no room would wait for another audience."""
         self._timer_at: Instant | None = None
 
     def on_refresh(self, now: Now) -> None:
@@ -173,6 +175,7 @@ class Renewing:
             want.on_announced(NodeId(first.source))
         if renewal.link is not None and not renewal.asked.keys() & set(renewal.due):
             # All of it came by another way: whoever is asked has said nothing of the rest.
+            renewal.look_at = later(now.instant, Duration(TURN_MS_MIN))
             self._ask(renewal, renewal.link, now)
 
     def _ask_for_left(self, renewal: Renewal) -> None:

@@ -431,3 +431,21 @@ def test_a_store_of_one_type_is_asked_for_no_other() -> None:
         story.due(RenewalDue)
         to_store += names(story, store)
     assert not any("org/acme/routes/r1" in one for one in to_store)
+
+
+def test_who_is_asked_for_what_came_another_way_is_asked_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The answer to the question before says nothing of that."""
+    monkeypatch.setattr("fabgossip.core.refresh.DUE_MAX", 1)
+    story, first = fabric("s1", "s2")
+    second = artifact(ArtifactType.ROUTE_POLICY_BUNDLE, "routes/r2", refresh_by=factory.NOW + 1_200)
+    story.accept(second, first)
+    assert names(near_its_end(story), first)[-1] == {"routes/r1"}
+    story.accept(routes(8), story.link("a4"))
+    story.when(TURN)
+    assert {"routes/r2"} in names(story, first)
+    story.hear(first, Heads(envelopes=(), question=1))
+    assert climb(story, second).attempts == ()
+    story.answer(first)
+    assert [one.outcome for one in climb(story, second).attempts] == ["nothing_newer"]
