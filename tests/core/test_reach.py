@@ -125,3 +125,16 @@ def test_a_key_the_statement_stands_on_only_since_a_later_bundle_is_reached() ->
     head = story.node.view.find(statement.namespace.text)
     assert head is not None
     assert head.state is HeadState.REFUSED
+
+
+def test_the_other_side_of_two_lists_reaches_what_it_names_as_well() -> None:
+    """Both restrict, whichever came first."""
+    story = Story()
+    link = story.link("n2")
+    story.accept(routes(), link)
+    take(story, revocations(2, PEER), link)
+    other = revocations(2, revoked(*REACHING["its content"]))
+    story.announce(other, link).stored(other, link)
+    head = story.node.view.find(routes().manifest.namespace.text)
+    assert head is not None
+    assert head.state is HeadState.REFUSED
