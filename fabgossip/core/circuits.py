@@ -7,8 +7,9 @@ opens.
 Must not know: which content was asked for, which step of the ladder asks.
 
 A circuit opens after three failures in a row, or when more than half of the last twenty tries
-failed; a source that only lost its turn half fails. Each time it opens anew, it stays open twice as
-long.
+failed; a source that was merely slower than another one half fails. What was asked before the last
+failure fails with it: one pause of a disk is one failure, however much waits for it. Each time it
+opens anew, it stays open twice as long.
 """
 
 from collections import OrderedDict, deque
@@ -27,7 +28,7 @@ SOURCES_MAX: Final = 4_096
 TRIES: Final = 20
 """The window of the second rule (*start*)."""
 FAILED: Final = 2
-TURN_LOST: Final = 1
+SLOWER: Final = 1
 """Weights, in halves of a failure."""
 IN_A_ROW: Final = 3 * FAILED
 """Failures in a row that open a circuit (*start*)."""
@@ -108,14 +109,15 @@ class Circuits:
         if conduct is not None and conduct.until is not None:
             conduct.until, conduct.is_probed = now, False
 
-    def on_failed(self, node_id: NodeId, weight: int, now: Instant) -> None:
-        """A source failed: of `FAILED` and `TURN_LOST`. What fails at one moment, such as all
-        transfers of a link that breaks, counts once."""
+    def on_failed(self, node_id: NodeId, weight: int, asked_at: Instant, now: Instant) -> None:
+        """A source that was asked then failed now: of `FAILED` and `SLOWER`. What fails at one
+        moment, such as all transfers of a link that breaks, counts once."""
         conduct = self._by_node.setdefault(node_id, _Conduct())
         self._by_node.move_to_end(node_id)
         if len(self._by_node) > SOURCES_MAX:
             self._by_node.popitem(last=False)
-        if conduct.failed_at == now:
+        before = conduct.failed_at
+        if before is not None and (before == now or asked_at < before):
             return
         conduct.failed_at = now
         conduct.in_a_row += weight

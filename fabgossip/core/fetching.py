@@ -28,7 +28,7 @@ from fabgossip.core.attempts import (
     VERIFIED,
     LastGood,
 )
-from fabgossip.core.circuits import FAILED, TURN_LOST, Circuits
+from fabgossip.core.circuits import FAILED, SLOWER, Circuits
 from fabgossip.core.config import FetchingConfig, RecoveryConfig
 from fabgossip.core.credence import Credence
 from fabgossip.core.events import ContentWanted, FetchFailure, LinkId, RequestId
@@ -201,7 +201,7 @@ class Fetching:
 
     def on_unreached(self, node_id: NodeId, now: Instant) -> None:
         """No link to a node could be made."""
-        self._circuits.on_failed(node_id, FAILED, now)
+        self._circuits.on_failed(node_id, FAILED, now, now)
         for want in self._asking.visits.of(node_id):
             self._miss(want, CONNECT_FAILED, now)
 
@@ -224,7 +224,7 @@ class Fetching:
         """Sources that were dialled and have no link yet lose their turn when it is over."""
         for want in self._asking.visits.due(now):
             assert want.source is not None
-            self._circuits.on_failed(want.source.node_id, TURN_LOST, now)
+            self._circuits.on_failed(want.source.node_id, SLOWER, want.asked_at, now)
             self._miss(want, TIMED_OUT, now)
 
     def _miss(self, want: Want, outcome: str, now: Instant) -> None:
@@ -300,7 +300,7 @@ class Fetching:
         self._take_back(want, others, now)
         for one in others:
             if any(one.asked_at < other.asked_at for other in won):
-                self._circuits.on_failed(one.source.node_id, TURN_LOST, now)
+                self._circuits.on_failed(one.source.node_id, SLOWER, one.asked_at, now)
 
     def _take_back(self, want: Want, tries: list[Try], now: Instant) -> None:
         """What these are asked for is not needed any more."""
@@ -344,7 +344,7 @@ class Fetching:
         if want.is_contradicted(source, reason):
             self._credence.on_contradicted(source.node_id, now)
         want.on_fault(source, reason, self._wait_of(want, source), now)
-        self._patience.on_failed(source.node_id, reason, now)
+        self._patience.on_failed(source.node_id, reason, one.asked_at, now)
         if received:
             want.step_since = now
         if want.beside:
@@ -443,7 +443,7 @@ class Fetching:
         assert source is not None
         want.on_fault(source, reason, self._wait_of(want, source), now)
         self._circuits.on_settled(source.node_id)
-        self._patience.on_failed(source.node_id, reason, now)
+        self._patience.on_failed(source.node_id, reason, want.asked_at, now)
 
     def on_dialed_in_vain(self, want: Want, now: Instant, *, is_late: bool) -> None:
         """Who was dialled for what is newer could not be asked; or had no link yet when its turn
@@ -453,7 +453,7 @@ class Fetching:
         want.on_unreached(source, self._wait_of(want, source), now)
         self._circuits.on_settled(source.node_id)
         if is_late:
-            self._circuits.on_failed(source.node_id, TURN_LOST, now)
+            self._circuits.on_failed(source.node_id, SLOWER, want.asked_at, now)
 
     def on_no_more_asked(self, source: Source, *, has_answered: bool) -> None:
         """Who was asked, or dialled, for what is newer brought it, or need not any more."""

@@ -17,6 +17,7 @@ Must not know: who is at the other end, what a link is for.
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 from random import Random
 from typing import Final
 
@@ -38,6 +39,9 @@ a place among the neighbours that nobody may rest on."""
 LAG_MAX: Final = 3
 PING_JITTER_DIVISOR: Final = 20
 SEQUENCE_MASK: Final = 0xFFFFFFFF
+PATH_RTTS: Final = 4
+"""So many round trips show how long a path is: one that became longer is known after half a minute
+(*start*)."""
 RTTS_MAX: Final = 20
 """Round trips remembered of a link: some minutes (*start*)."""
 
@@ -218,6 +222,12 @@ class Liveness:
         """The newest round trip, of a ping or of the hello."""
         pulse = self._pulses.get(link)
         return None if pulse is None or not pulse.rtts_ms else pulse.rtts_ms[-1]
+
+    def least_rtt_ms(self, link: LinkId) -> int | None:
+        """The least of the newest round trips: the path without what either end was busy with."""
+        pulse = self._pulses.get(link)
+        newest = () if pulse is None else islice(reversed(pulse.rtts_ms), PATH_RTTS)
+        return min(newest, default=None)
 
     def slow_rtt_ms(self, link: LinkId) -> int | None:
         """What 95 in 100 of the newest round trips do not exceed."""

@@ -10,7 +10,7 @@ Must not know: who the sources are, which of them is asked next.
 from random import Random
 from typing import Final
 
-from fabgossip.core.circuits import FAILED, TURN_LOST, Circuits
+from fabgossip.core.circuits import FAILED, Circuits
 from fabgossip.core.config import FetchingConfig
 from fabgossip.core.events import FetchFailure
 from fabgossip.core.lots import Lots
@@ -72,12 +72,12 @@ class Patience:
         want.waited_ms = min(least + drawn, most)
         return later(now, Duration(want.waited_ms))
 
-    def on_failed(self, node_id: NodeId, reason: FetchFailure, now: Instant) -> None:
+    def on_failed(
+        self, node_id: NodeId, reason: FetchFailure, asked_at: Instant, now: Instant
+    ) -> None:
         """What a failure says of its source, whatever it was asked for: that it lacks a content is
-        an answer; that it had no byte in its turn is half a failure."""
+        an answer."""
         if reason is FetchFailure.MISSING:
             self._circuits.on_answered(node_id)
-        elif reason is FetchFailure.STALLED:
-            self._circuits.on_failed(node_id, TURN_LOST, now)
         elif reason not in _NO_FAILURES:
-            self._circuits.on_failed(node_id, FAILED, now)
+            self._circuits.on_failed(node_id, FAILED, asked_at, now)

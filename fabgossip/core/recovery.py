@@ -120,7 +120,7 @@ class Recovery:
                     verified=known,
                     says=self._holdings.says(session.link, audience, prefix),
                     is_named=self._holdings.names(session.link, audience, prefix),
-                    rtt_ms=self._neighbors.liveness.rtt_ms(session.link),
+                    rtt_ms=self._neighbors.liveness.least_rtt_ms(session.link),
                     is_doubted=self._neighbors.liveness.is_suspect(session.link),
                     is_mute=is_new and known.manifest.artifact_type in TRUST_TYPES,
                 )

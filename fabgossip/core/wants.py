@@ -124,7 +124,7 @@ class Source:
     is_spared: bool = False
     """Whether it is left to rung 4, for others store what is wanted."""
     rtt_ms: int | None = None
-    """The newest round trip over its link."""
+    """The least of the newest round trips over its link."""
     is_doubted: bool = False
     """Whether its link missed a sign of life."""
 

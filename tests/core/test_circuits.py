@@ -6,9 +6,9 @@ import pytest
 
 from fabgossip.core.circuits import (
     FAILED,
+    SLOWER,
     SOURCES_MAX,
     TRIES,
-    TURN_LOST,
     Circuit,
     Circuits,
 )
@@ -30,7 +30,7 @@ class Told:
     def fails(self, times: int, weight: int = FAILED) -> "Told":
         for _ in range(times):
             self.now += 1
-            self.circuits.on_failed(SOURCE, weight, Instant(self.now))
+            self.circuits.on_failed(SOURCE, weight, Instant(self.now - 1), Instant(self.now))
             self.circuits.check()
         return self
 
@@ -41,8 +41,8 @@ class Told:
         return self.circuits.probe_at(SOURCE) - self.now
 
 
-@pytest.mark.parametrize(("weight", "times"), [(FAILED, 3), (TURN_LOST, 6)])
-def test_it_opens_after_three_failures_in_a_row_and_a_lost_turn_is_half_of_one(
+@pytest.mark.parametrize(("weight", "times"), [(FAILED, 3), (SLOWER, 6)])
+def test_it_opens_after_three_failures_in_a_row_and_slower_is_half_of_one(
     weight: int, times: int
 ) -> None:
     assert Told().fails(times - 1, weight).state() is Circuit.CLOSED
@@ -69,8 +69,20 @@ def test_it_opens_when_more_than_half_of_the_last_twenty_tries_failed() -> None:
 def test_what_fails_at_one_moment_counts_once() -> None:
     told = Told()
     for _ in range(10):
-        told.circuits.on_failed(SOURCE, FAILED, Instant(5))
+        told.circuits.on_failed(SOURCE, FAILED, Instant(4), Instant(5))
     assert told.state() is Circuit.CLOSED
+
+
+def test_what_was_asked_before_a_failure_fails_with_it() -> None:
+    """One pause of a disk is no reason to shut a source out, whatever waits for it meanwhile."""
+    told = Told()
+    for asked_at in range(10):
+        told.circuits.on_failed(SOURCE, FAILED, Instant(asked_at), Instant(300 + asked_at))
+    assert told.state() is Circuit.CLOSED
+    for asked_at in (300, 600):
+        told.circuits.on_failed(SOURCE, FAILED, Instant(asked_at), Instant(300 + asked_at))
+    told.now = 900
+    assert told.state() is Circuit.OPEN
 
 
 def test_it_stays_open_for_ten_seconds_doubling_to_five_minutes_give_or_take_half() -> None:
@@ -115,6 +127,6 @@ def test_the_conduct_of_so_many_sources_is_remembered_and_no_more() -> None:
     circuits = Circuits(CONFIG, Random(1))
     for number in range(SOURCES_MAX + 1):
         for moment in range(3):
-            circuits.on_failed(NodeId(f"n{number}"), FAILED, Instant(moment))
+            circuits.on_failed(NodeId(f"n{number}"), FAILED, Instant(moment), Instant(moment))
     circuits.check()
     assert circuits.count_open(Instant(0)) == SOURCES_MAX

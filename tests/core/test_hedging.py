@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fabgossip.core.attempts import OPEN
-from fabgossip.core.circuits import IN_A_ROW, TURN_LOST
+from fabgossip.core.circuits import IN_A_ROW, SLOWER
 from fabgossip.core.effects import CancelContent, ReceiveContent
 from fabgossip.core.events import (
     ContentFailed,
@@ -289,7 +289,7 @@ def test_who_is_silent_while_others_answer_is_shut_out_like_one_that_fails() -> 
         return Supply(ASKER, tuple(replace(one, distance=one.node_id == "n3") for one in sources))
 
     node = Wanting(near_first)
-    for number in range(IN_A_ROW // TURN_LOST):
+    for number in range(IN_A_ROW // SLOWER):
         assert node.fetching.snapshot(node.now).shut_out == 0
         with_tokens(node)
         want = hedge(node, number)
@@ -297,6 +297,40 @@ def test_who_is_silent_while_others_answer_is_shut_out_like_one_that_fails() -> 
         assert (first.source.node_id, second.source.node_id) == ("n2", "n3")
         node.fetching.on_stored(want.wanted, second.source.link, node.now)
     assert node.fetching.snapshot(node.now).shut_out == 1
+
+
+def lose_turns(node: Wanting, wants: list[Want]) -> None:
+    for want in wants:
+        assert want.source is not None
+        node.fetching.on_failed(
+            want.wanted, want.source.link or LinkId(0), FetchFailure.STALLED, 0, node.now
+        )
+
+
+def test_who_loses_three_turns_in_a_row_is_shut_out() -> None:
+    """A content each waits for them, and no more than three."""
+    node = Wanting(lambda want: Supply(ASKER, (linked("n2", want.verified),)))
+    for number in range(3):
+        assert node.fetching.snapshot(node.now).shut_out == 0
+        want = node.want(routes(name=f"r{number}", content=b"%d" % number), "n2")
+        node.step()
+        node.wait(SHORT_TURN_MS_MIN)
+        lose_turns(node, [want])
+    assert node.fetching.snapshot(node.now).shut_out == 1
+
+
+def test_one_pause_of_a_source_is_one_failure_however_much_waits_for_it() -> None:
+    node = Wanting(lambda want: Supply(ASKER, (linked("n2", want.verified),)))
+    wants = []
+    for number in range(10):
+        wants.append(node.want(routes(name=f"r{number}", content=b"%d" % number), "n2"))
+        node.step()
+        node.wait(1)
+    node.wait(SHORT_TURN_MS_MIN)
+    for want in wants:
+        lose_turns(node, [want])
+        node.wait(1)
+    assert node.fetching.snapshot(node.now).shut_out == 0
 
 
 def test_who_was_asked_after_the_winner_is_not_to_blame() -> None:

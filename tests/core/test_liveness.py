@@ -64,6 +64,18 @@ def test_a_slow_round_trip_is_one_that_few_exceed() -> None:
     assert liveness.rtt_ms(A) == 5_000
 
 
+def test_the_length_of_a_path_is_the_least_of_the_newest_round_trips() -> None:
+    """While either end was busy it says nothing of the path; what is long ago neither."""
+    liveness = dialed()
+    assert liveness.least_rtt_ms(A) is None
+    for took, least in ((3, 3), (500, 3), (400, 3), (600, 3), (700, 400)):
+        sequence = liveness.next_ping(A, Instant(2_000))
+        assert sequence is not None
+        liveness.on_pong(A, sequence, Instant(2_000 + took))
+        assert liveness.least_rtt_ms(A) == least
+    assert liveness.least_rtt_ms(LinkId(2)) is None
+
+
 def test_the_side_that_was_dialed_does_not_ask() -> None:
     liveness = accepted()
     assert liveness.next_ping(A, Instant(0)) is None
