@@ -35,7 +35,7 @@ from fabgossip.core.lasting import has_lost_trust, is_good, is_last_good
 from fabgossip.core.learning import Learning
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
-from fabgossip.core.reach import Reach, everything
+from fabgossip.core.reach import Reach
 from fabgossip.core.recording import fields_of, rejected
 from fabgossip.core.withdrawing import Withdrawing
 from fabgossip.model.artifact import TRUST_TYPES, TYPE_RULES, ArtifactType, VerifiedManifest
@@ -232,7 +232,7 @@ class Following:
             return
         value = self._m.beliefs.read(verified, content)
         if isinstance(value, RevocationList):
-            self._judge_reached(self._learning.on_list(verified, value, now, is_side=True), now)
+            self.judge_reached(self._learning.on_list(verified, value, now, is_side=True), now)
         if isinstance(value, Snapshot):
             self._covering.on_snapshot(verified, value)
 
@@ -268,25 +268,21 @@ class Following:
     ) -> None:
         match value:
             case TrustBundle():
-                if self._learning.on_bundle(verified, value, content, now):
-                    self.judge_heads_again(now)
+                self.judge_reached(self._learning.on_bundle(verified, value, content, now), now)
             case RevocationList():
                 reach = self._learning.on_list(verified, value, now, is_side=False)
-                self._judge_reached(reach, now)
+                self.judge_reached(reach, now)
                 record = Record(fact=Fact.REVOCATION_ACCEPTED, fields=fields_of(verified, ""))
                 self._m.out.append(record)
             case PeerDirectory() | StorageDirectory():
                 self._learning.on_directory(verified.manifest, value)
             case Snapshot():
-                if self._learning.on_snapshot(verified, value, now):
-                    self.judge_heads_again(now)
+                self.judge_reached(self._learning.on_snapshot(verified, value, now), now)
                 self._covering.on_snapshot(verified, value)
 
-    def judge_heads_again(self, now: Now) -> None:
-        """Whom we believe changed: that reaches what was accepted before it, either way."""
-        self._judge_reached(everything, now)
-
-    def _judge_reached(self, reach: Reach | None, now: Now) -> None:
+    def judge_reached(self, reach: Reach | None, now: Now) -> None:
+        """Whom we believe changed: what that reaches of what was accepted before is judged again,
+        either way."""
         if reach is None:
             return
         for head in self._m.catalog.heads():
@@ -298,6 +294,9 @@ class Following:
 
     def judge_again(self, head: Head, now: Now) -> None:
         """Whom we believe changed, or may have: what that means for one head."""
+        if not head.is_disputed and is_good(self._m.beliefs, head.verified, now):
+            self._believe_again(head, now)  # nearly always, and judged once
+            return
         left = tuple(one for one in head.rivals if not has_lost_trust(self._m.beliefs, one, now))
         if head.is_disputed and len(left) < len(head.rivals):
             # What was refused for contradicting the lost ones is worth another look.

@@ -21,6 +21,7 @@ from fabgossip.core.lasting import has_lost_trust, is_good
 from fabgossip.core.lines import Lines
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
+from fabgossip.core.reach import reach_of
 from fabgossip.core.recording import rejected
 from fabgossip.core.telling import Untold
 from fabgossip.core.variants import Variant
@@ -338,12 +339,12 @@ class Intake:
 
     def on_other_mode(self, now: Now) -> None:
         """Claims of our own that the mode let nobody take up before may be taken up now."""
-        before = self._m.beliefs.facts.own
+        before = self._m.beliefs.facts
         self._m.beliefs.on_own_claims(now)
-        if self._m.beliefs.facts.own != before:
+        if self._m.beliefs.facts.own != before.own:
             self._m.unsettled.facts_changed = True
             self._m.unsettled.own_claims_changed = True
-            self._following.judge_heads_again(now)
+            self._following.judge_reached(reach_of(before, self._m.beliefs.facts), now)
 
     def on_more_known(self, now: Now) -> None:
         """What this node believes, or may do, changed: what waited for that is judged again, and

@@ -1,6 +1,6 @@
 """What is learned from a content that was read, and unlearned when its head ends.
 
-Decides: whether heads must be judged again by what was learned.
+Decides: which statements must be judged again by what was learned.
 Keeps: bundles and revocations are made durable as soon as they are believed.
 Must not know: how a content came, what judging again does.
 """
@@ -10,7 +10,7 @@ from fabgossip.core.disputes import Disputes
 from fabgossip.core.durability import Durability
 from fabgossip.core.effects import Fact, Record
 from fabgossip.core.machines import Machines
-from fabgossip.core.reach import Reach, everything, reach_of
+from fabgossip.core.reach import Reach, reach_of
 from fabgossip.core.recording import fields_of
 from fabgossip.model.artifact import ArtifactType, Manifest, VerifiedManifest
 from fabgossip.model.authority import RevocationList, TrustBundle
@@ -48,25 +48,25 @@ class Learning:
         if took or before.revoked.epoch != self._m.beliefs.facts.revoked.epoch:
             self._keep_revoked()
         # Claims of our own that waited for a fresh list may be taken up by it, and be narrower.
-        is_other = before.own != self._m.beliefs.facts.own
-        self._m.unsettled.own_claims_changed |= is_other
-        return everything if is_other else reach_of(before.revoked, self._m.beliefs.facts.revoked)
+        self._m.unsettled.own_claims_changed |= before.own != self._m.beliefs.facts.own
+        return reach_of(before, self._m.beliefs.facts)
 
-    def on_snapshot(self, verified: VerifiedManifest, snapshot: Snapshot, now: Now) -> bool:
-        """A snapshot is in force: what it says to this node, if it is its own; whether heads must
-        be judged again. What it lists is not taken up by this."""
+    def on_snapshot(self, verified: VerifiedManifest, snapshot: Snapshot, now: Now) -> Reach | None:
+        """A snapshot is in force: what it says to this node, if it is its own; what must be judged
+        again. What it lists is not taken up by this."""
         manifest, beliefs = verified.manifest, self._m.beliefs
-        if manifest.namespace.node_id != beliefs.facts.own_node_id:
-            return False
+        before = beliefs.facts
+        if manifest.namespace.node_id != before.own_node_id:
+            return None
         self._m.unsettled.facts_changed = True
         head = self._m.catalog.find(manifest.namespace.text)
         is_disputed = head is not None and head.is_disputed
         if not is_disputed:
             self._m.recovery.on_snapshot(snapshot.endpoints)
         if not beliefs.on_own_snapshot(verified, snapshot, now, is_disputed=is_disputed):
-            return False
+            return None
         self._m.unsettled.own_claims_changed = True
-        return True
+        return reach_of(before, beliefs.facts)
 
     def on_directory(self, manifest: Manifest, value: PeerDirectory | StorageDirectory) -> None:
         """A directory is in force."""
@@ -117,10 +117,11 @@ class Learning:
 
     def on_bundle(
         self, verified: VerifiedManifest, bundle: TrustBundle, content: bytes, now: Now
-    ) -> bool:
-        """A bundle was read; whether it is another than before, and heads must be judged again."""
+    ) -> Reach | None:
+        """A bundle was read; what must be judged again, None where that is nothing."""
+        before = self._m.beliefs.facts
         if not self._m.beliefs.on_bundle(verified, bundle, now):
-            return False
+            return None
         self._m.unsettled.facts_changed = True
         self._m.unsettled.own_claims_changed = True
         for head in self._m.catalog.heads():
@@ -131,4 +132,4 @@ class Learning:
         put = PutTrust(version=bundle.bundle_version, envelope=verified.envelope, content=content)
         self._durability.keep(put)
         self._m.out.append(Record(fact=Fact.BUNDLE_ACCEPTED, fields=fields_of(verified, "")))
-        return True
+        return reach_of(before, self._m.beliefs.facts)

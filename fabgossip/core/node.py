@@ -63,6 +63,7 @@ from fabgossip.core.exchange import Exchange
 from fabgossip.core.links import Links
 from fabgossip.core.machines import machines_of
 from fabgossip.core.peer_claims import PeerClaims
+from fabgossip.core.reach import reach_of
 from fabgossip.core.renewing import Renewing
 from fabgossip.core.replication import Replication
 from fabgossip.core.requests import Requests
@@ -313,9 +314,10 @@ class Node:
         )
         self._m.out.append(Record(fact=Fact.IDENTITY_RENEWED, fields=fields))
         self._m.unsettled.facts_changed = True
+        before = self._m.beliefs.facts
         if self._m.beliefs.on_papers(event.papers, now):
             self._m.unsettled.own_claims_changed = True
-            self._rooms.following.judge_heads_again(now)
+            self._rooms.following.judge_reached(reach_of(before, self._m.beliefs.facts), now)
 
     def _on_space(self, event: SpaceChanged, now: Now) -> None:
         before, space = self._m.retention.space.trouble, event.space

@@ -1,19 +1,24 @@
 """Which statements a change of whom we believe can reach.
 
-Decides: whether a statement has to be judged again by what was revoked.
-Keeps: whatever could be judged otherwise is reached; a list that takes nothing from any statement,
-as one that ends nodes, certificates or grants, reaches none.
+Decides: whether a statement has to be judged again after a change of the facts.
+Keeps: whatever could be judged otherwise is reached, by what the trust gate looks at when it judges
+a statement that is held; a change that takes nothing from any statement, as a list that ends nodes,
+certificates or grants, a bundle that names the same signers, claims that cover the same, reaches
+none.
 Must not know: heads, what judging again does.
 
-A node that stores for a large cluster holds thousands of statements, and judging one takes longer
-than cutting off whom the list is about (`tests/core/test_reach.py`).
+A node that stores for a large cluster holds tens of thousands of statements, each of which takes
+long enough to judge for all of them to keep its links waiting (`tests/core/test_reach.py`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
 from fabgossip.model.artifact import VerifiedManifest
-from fabgossip.model.authority import RevokedKind
+from fabgossip.model.authority import RevokedKind, Right, TrustBundle
+from fabgossip.model.ids import KeyId
+from fabgossip.model.scope import Entitlements, may_hold
+from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.revocation import Revoked
 
 Reach: TypeAlias = Callable[[VerifiedManifest], bool]
@@ -25,13 +30,33 @@ _OF_STATEMENTS: Final = frozenset(
 
 
 def everything(_: VerifiedManifest) -> bool:
-    """Rights, keys or claims of our own are others: each statement may be judged otherwise."""
+    """Each statement may be judged otherwise."""
     return True
 
 
-def reach_of(before: Revoked, after: Revoked) -> Reach | None:
-    """What a list reaches that made one set of another; None where that is nothing. Whatever an
-    epoch before had revoked may be back with the next one."""
+def reach_of(before: TrustFacts, after: TrustFacts) -> Reach | None:
+    """What is reached by a change of the facts; None where that is nothing."""
+    if _are_of_another_kind(before, after):
+        return everything
+    parts = (
+        _of_revoked(before.revoked, after.revoked),
+        _of_bundle(before.bundle, after.bundle),
+        _of_own(before.own, after.own),
+    )
+    reaches = tuple(one for one in parts if one is not None)
+    return (lambda verified: any(one(verified) for one in reaches)) if reaches else None
+
+
+def _are_of_another_kind(before: TrustFacts, after: TrustFacts) -> bool:
+    """Another epoch ends what was signed before it; and who has no claims cannot know what is not
+    for it, and lets stand what it would refuse with some."""
+    one, other = before.bundle, after.bundle
+    is_other_epoch = one.authority_epoch != other.authority_epoch
+    return is_other_epoch or bool(before.own.scope_ids) is not bool(after.own.scope_ids)
+
+
+def _of_revoked(before: Revoked, after: Revoked) -> Reach | None:
+    """Whatever an epoch before had revoked may be back with the next one."""
     values = {one for one in after.values ^ before.values if one[0] in _OF_STATEMENTS}
     if not values:
         return None
@@ -45,5 +70,51 @@ def reach_of(before: Revoked, after: Revoked) -> Reach | None:
             *((RevokedKind.SIGNING_KEY, one) for one in verified.manifest.signer_key_ids),
         )
         return not values.isdisjoint(named)
+
+    return is_reached
+
+
+def _of_bundle(before: TrustBundle, after: TrustBundle) -> Reach | None:
+    """By the keys that changed, or may speak of a kind no more, or newly; where the rights on a
+    kind are others, all of that kind is reached, as where another size is the largest. What signs
+    bundles, issues nodes or gives roles takes nothing from what is held."""
+    keys = {one.key_id for one in {*before.keys} ^ {*after.keys}}
+    caps = {*before.content_caps} ^ {*after.content_caps}
+    kinds = {one.artifact_type.value for one in caps}
+    keys_of: dict[str, frozenset[KeyId]] = {}
+    for kind in {one.kind for one in (*before.rights, *after.rights)}:
+        rights = _rights_on(kind, before.rights), _rights_on(kind, after.rights)
+        if rights[0].keys() != rights[1].keys():
+            kinds.add(kind)
+        else:
+            none: frozenset[KeyId] = frozenset()
+            keys_of[kind] = none.union(*(rights[0][one] ^ rights[1][one] for one in rights[0]))
+    if not (keys or kinds or any(keys_of.values())):
+        return None
+
+    def is_reached(verified: VerifiedManifest) -> bool:
+        kind, signers = verified.manifest.artifact_type.value, verified.manifest.signer_key_ids
+        changed = keys_of.get(kind, frozenset())
+        return kind in kinds or any(one in keys or one in changed for one in signers)
+
+    return is_reached
+
+
+def _rights_on(kind: str, rights: Iterable[Right]) -> dict[tuple[str, int], frozenset[KeyId]]:
+    """By prefix and threshold, who may speak of a kind."""
+    return {
+        (one.prefix, one.threshold): frozenset(one.key_ids) for one in rights if one.kind == kind
+    }
+
+
+def _of_own(before: Entitlements, after: Entitlements) -> Reach | None:
+    """What this node may hold by the ones and not by the others."""
+    if before == after:
+        return None
+
+    def is_reached(verified: VerifiedManifest) -> bool:
+        manifest = verified.manifest
+        about = manifest.audience, manifest.artifact_type.value, manifest.namespace.text
+        return may_hold(*about, before) is not may_hold(*about, after)
 
     return is_reached

@@ -9,9 +9,10 @@ import pytest
 from fabgossip.core.catalog import HeadState
 from fabgossip.core.events import LinkId
 from fabgossip.core.reach import reach_of
-from fabgossip.model.authority import Revocation, RevokedKind
+from fabgossip.model.authority import RevokedKind
 from fabgossip.model.ids import NodeId
-from fabgossip.trust.revocation import NOTHING_REVOKED, Revoked, node_token
+from fabgossip.trust.facts import TrustFacts
+from fabgossip.trust.revocation import NOTHING_REVOKED, node_token
 from tests.core.artifacts import Artifact, acme_routes, revocations, revoked, routes, trust
 from tests.core.story import VERIFIER, Story
 from tests.trust import factory
@@ -40,8 +41,9 @@ class Counting:
         return VERIFIER.read(parse, data)
 
 
-def of(*values: tuple[RevokedKind, bytes], epoch: int = 1) -> Revoked:
-    return replace(NOTHING_REVOKED, values=frozenset(values), epoch=epoch)
+def of(*values: tuple[RevokedKind, bytes], epoch: int = 1) -> TrustFacts:
+    revoked = replace(NOTHING_REVOKED, values=frozenset(values), epoch=epoch)
+    return replace(factory.FACTS, revoked=revoked)
 
 
 @pytest.mark.parametrize("named", REACHING.values(), ids=REACHING)
@@ -72,22 +74,39 @@ def take(story: Story, listed: Artifact, link: LinkId) -> None:
     story.announce(listed, link).persisted().stored(listed, link)
 
 
-def reads_of(entries: tuple[Revocation, ...], heads: int) -> int:
-    """What a node with so many heads reads to take up a list."""
+def reads_of(taken: Artifact, heads: int) -> int:
+    """What a node with so many heads reads to take up a list, or a bundle."""
     verifier = Counting()
     story = Story(verifier=verifier)
     link = story.link("n2")
     for number in range(heads):
         story.accept(routes(name=f"r{number}"), link)
     before = verifier.reads
-    take(story, revocations(2, *entries), link)
+    take(story, taken, link)
     return verifier.reads - before
 
 
 def test_to_cut_a_node_off_takes_no_longer_where_much_is_held() -> None:
-    assert reads_of((PEER,), 40) == reads_of((PEER,), 2)
-    key = revoked(*REACHING["its key"])
-    assert reads_of((key,), 40) > reads_of((key,), 2) + 38
+    peer = revocations(2, PEER)
+    assert reads_of(peer, 40) == reads_of(peer, 2)
+    key = revocations(2, revoked(*REACHING["its key"]))
+    assert reads_of(key, 40) > reads_of(key, 2) + 38
+
+
+def test_to_take_up_a_bundle_takes_no_longer_where_much_is_held() -> None:
+    """One more signer, beside those that signed it all."""
+    other = factory.signer("policy 2")
+    kind = VERIFIED.manifest.artifact_type.value
+    rights = tuple(one for one in factory.BUNDLE.rights if one.kind != kind)
+    both = sorted((factory.POLICY, other), key=lambda one: one.key_id)
+    added = replace(
+        factory.NEXT_BUNDLE,
+        keys=(*factory.BUNDLE.keys, factory.signing_key(other)),
+        rights=(*rights, factory.right(kind, *both)),
+    )
+    assert reads_of(trust(added), 40) == reads_of(trust(added), 2)
+    instead = replace(added, rights=(*rights, factory.right(kind, other)))
+    assert reads_of(trust(instead), 40) > reads_of(trust(instead), 2) + 38
 
 
 def test_of_two_only_the_revoked_one_ends() -> None:
