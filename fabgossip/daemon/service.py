@@ -5,11 +5,12 @@ bound, READY. Ready means "bound, and the last valid configuration is loaded": i
 peer. Stop runs backwards.
 """
 
+import gc
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -171,7 +172,8 @@ async def _serving(
                 driver.log_clock(is_synchronized=False)
             started = replace(parts.state.begin(disk), is_synchronized=is_vouched)
             parts.notifier.judging(len(started.heads))
-            driver.post(replace(started, shunned=marks.shunned))
+            with _kept_from_collection():
+                driver.post(replace(started, shunned=marks.shunned))
             listening = await _listen(config, driver, nursery)
             about = _about(config, setup, listening)
             server = StatusServer(driver, about, config.table.status.operator_group)
@@ -202,6 +204,19 @@ async def _serving(
         audit.stop()
         disk.stop()
         marks.close()
+
+
+@contextmanager
+def _kept_from_collection() -> Iterator[None]:
+    """What is taken up here stays, and is passed over by the garbage collector: a full round over
+    a hundred thousand heads would take a second, in which no ping is answered (measured 2026-11:
+    11 us a head)."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _marks(config: Config) -> CrashMarks:
