@@ -166,6 +166,7 @@ def _print_status(body: dict[str, object]) -> None:
     print(
         f"  recovery      {recovery['wanted']} wanted   {recovery['in_flight']} in flight   "
         f"{recovery['parked']} waiting   at {safe(recovery['step'])}{_on_last_good(recovery)}"
+        f"{_for_newer(recovery)}"
     )
     print(
         f"  storage       {storage['used_bytes']} of {storage['quota_bytes']} bytes used   "
@@ -179,6 +180,12 @@ def _print_status(body: dict[str, object]) -> None:
 def _on_last_good(recovery: dict[str, object]) -> str:
     count = recovery["last_good"]
     return f"   {count} on the last valid version" if count else ""
+
+
+def _for_newer(recovery: dict[str, object]) -> str:
+    """Audiences in which something nears its refresh time, or is past it."""
+    count, step = recovery["renewing"], safe(recovery["renewing_step"])
+    return f"   {count} ask{'s' if count == 1 else ''} for newer, at {step}" if count else ""
 
 
 def _print_problems(body: dict[str, object]) -> None:

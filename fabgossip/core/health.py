@@ -5,9 +5,10 @@ Keeps: readers never touch a machine; everything is plain integers and text.
 Must not know: how a snapshot is shown.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import Catalog, Head, HeadState
@@ -32,6 +33,7 @@ from fabgossip.core.problems import (
     stuck_problem,
     unclaimed_problem,
 )
+from fabgossip.core.renewing import RenewingSnapshot
 from fabgossip.core.retention import RetentionSnapshot
 from fabgossip.core.scrubbing import ScrubbingSnapshot
 from fabgossip.core.standing import BOOT_CHANGES_MAX, Clone
@@ -56,6 +58,10 @@ DOWN_NAMED_MAX: Final = 3
 """Of those that are missing, so many are named; `fabgossip peers` names all."""
 BEHIND_GRACE_MS = 5_000
 """A content wanted for less long is under way, not a problem (*start*)."""
+
+
+ClimbOf: TypeAlias = Callable[[Head], Want | None]
+"""The climb for something newer than a head, while there is one."""
 
 
 class Level(StrEnum):
@@ -97,6 +103,7 @@ class NodeSnapshot:
     last_change_at: UnixTime | None
     neighbors: NeighborsSnapshot
     fetching: FetchingSnapshot
+    renewing: RenewingSnapshot
     chains: ChainsSnapshot
     policing: PolicingSnapshot
     retention: RetentionSnapshot
@@ -125,6 +132,8 @@ def node_snapshot(
     catalog: Catalog,
     neighbors: Neighbors,
     fetching: Fetching,
+    renewing: RenewingSnapshot,
+    climb_of: ClimbOf,
     chains: Chains,
     policing: PolicingSnapshot,
     audit: AuditState,
@@ -156,7 +165,7 @@ def node_snapshot(
     # Who has forgotten hears first what there is: amnesia is the problem until then.
     left = () if beliefs.freshness.has_amnesia else unclaimed
     unnamed = tuple(unclaimed_problem(one.manifest) for one in left)
-    problems = alarms + _problems(heads, beliefs, seen, fetching, now) + holds + unnamed
+    problems = alarms + _problems(heads, beliefs, seen, fetching, climb_of, now) + holds + unnamed
     facts, counts = beliefs.facts, _counts(heads, now)
     return NodeSnapshot(
         node_id=node_id,
@@ -173,6 +182,7 @@ def node_snapshot(
         ),
         neighbors=seen,
         fetching=fetching.snapshot(now.instant),
+        renewing=renewing,
         chains=chains.snapshot(),
         policing=policing,
         retention=retention,
@@ -245,7 +255,12 @@ def _count(problems: tuple[Problem, ...]) -> str:
 
 
 def _problems(
-    heads: tuple[Head, ...], beliefs: Beliefs, seen: NeighborsSnapshot, fetching: Fetching, now: Now
+    heads: tuple[Head, ...],
+    beliefs: Beliefs,
+    seen: NeighborsSnapshot,
+    fetching: Fetching,
+    climb_of: ClimbOf,
+    now: Now,
 ) -> tuple[Problem, ...]:
     problems = [*_trust_problems(beliefs, now)]
     is_revoked = beliefs.freshness.is_revoked  # then it keeps no link, on purpose
@@ -257,7 +272,7 @@ def _problems(
         because = f"{few}; {told}" if (told := _told_down(seen)) else few
         problems.append(problem(ProblemCode.FEW_NEIGHBORS, "", because, "fabgossip peers"))
     for head in heads:
-        found = _head_problem(head, fetching, now)
+        found = _head_problem(head, fetching, climb_of, now)
         if found is not None:
             problems.append(found)
     return tuple(problems)
@@ -359,7 +374,7 @@ def _why_stale(beliefs: Beliefs) -> str:
     return "past the refresh time of trust"
 
 
-def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
+def _head_problem(head: Head, fetching: Fetching, climb_of: ClimbOf, now: Now) -> Problem | None:
     namespace = head.manifest.namespace.text
     step = f"fabgossip why {namespace}"
     if head.is_disputed:
@@ -402,8 +417,18 @@ def _head_problem(head: Head, fetching: Fetching, now: Now) -> Problem | None:
     if state_of(head, now) == "stale":
         overdue = seconds_between(head.manifest.refresh_by, now.unix)
         because = f"{age(overdue)} past its refresh time, and nothing newer was announced"
-        return problem(ProblemCode.REFRESH_OVERDUE, namespace, because, step)
+        asked = _asked(climb_of(head))
+        return problem(ProblemCode.REFRESH_OVERDUE, namespace, f"{because}{asked}", step)
     return None
+
+
+def _asked(climb: Want | None) -> str:
+    """Whom a climb for something newer asked, or tried to."""
+    tries = [] if climb is None else [one for one in climb.attempts if one.node_id is not None]
+    if not tries:
+        return ""
+    last = tries[-1]
+    return f"; last asked for it: {last.step.value} {last.node_id}: {last.outcome}"
 
 
 def _tries(want: Want) -> str:

@@ -12,9 +12,8 @@ due all the same climbs: a healthy fabric, whose control plane renews in time, s
 What is only stored for others is left to those it is for, and to comparisons of what stores hold.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import Final, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Final
 
 from fabgossip.core.attempts import (
     CONNECT_FAILED,
@@ -25,75 +24,43 @@ from fabgossip.core.attempts import (
     TIMED_OUT,
     VERIFIED,
 )
-from fabgossip.core.catalog import GONE_STATES, Head
-from fabgossip.core.disclosure import traffic_of
+from fabgossip.core.catalog import Head
 from fabgossip.core.effects import Dial, Fact, Record, SetTimer
 from fabgossip.core.events import FetchFailure, LinkId, RenewalDue
 from fabgossip.core.ladder import STEPS, TURN_MS_MIN, Step
-from fabgossip.core.lasting import is_for
 from fabgossip.core.machines import Machines
 from fabgossip.core.refresh import DUE_MAX
+from fabgossip.core.renewals import Due, Group, Renewal, names_of, rank_of
 from fabgossip.core.sessions import Session
 from fabgossip.core.sources import Choice, is_of
 from fabgossip.core.wants import Source, Want, WantState, goal_of, wanted_from
-from fabgossip.model.artifact import NO_ORDER, Order
 from fabgossip.model.ids import NodeId
 from fabgossip.model.messages import Heads
 from fabgossip.model.moment import Duration, Instant, Now, elapsed, is_due, is_past, later
-from fabgossip.model.scope import Audience
 
 WAIT_MS: Final = 250
 """What has to wait for a dial looks again after this (*start*)."""
 FORGOTTEN: Final = Duration(3_600_000)
 """A climb that ended is remembered so long (*start*)."""
 
-Group: TypeAlias = tuple[bool, Audience]
-"""What climbs together: whether it is not of the trust lane, and for whom it is. Trust sorts first.
-"""
 
+@dataclass(frozen=True, slots=True)
+class RenewingSnapshot:
+    """Counts for status."""
 
-@dataclass(slots=True)
-class Renewal:
-    """The climb of one audience."""
-
-    want: Want
-    """Where it stands: for the version that is due first."""
-    due: tuple[str, ...]
-    """The namespaces that are due."""
-    names: tuple[str, ...]
-    """Those of them that are asked for in this climb, as many as one question asks for: each climb
-    asks for the next ones, and round."""
-    look_at: Instant
-    """When something has to be done although nothing happens."""
-    question: int = 0
-    """The number of the one that is out, on its link."""
-    asked: dict[str, Order] = field(default_factory=dict)
-    """What it asks for, and the order each had."""
-    has_answered: bool = False
-    """Whether anything came as its answer."""
-    has_brought: bool = False
-    """Whether its source brought anything newer, by this question or one before."""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing of it is due any more."""
-        return self.want.state is WantState.SATISFIED
-
-    @property
-    def link(self) -> LinkId | None:
-        """By which a question is out."""
-        source = self.want.source
-        is_asked = self.want.state is WantState.FETCHING and source is not None
-        return source.link if is_asked and source is not None else None
+    climbs: int
+    """Audiences in which something is due, and somebody is asked for what is newer."""
+    highest_step: str
 
 
 class Renewing:
     """The climbs for newer versions of what this node has."""
 
-    __slots__ = ("_by_group", "_m", "_timer_at")
+    __slots__ = ("_by_group", "_due", "_m", "_timer_at")
 
     def __init__(self, machines: Machines) -> None:
         self._m = machines
+        self._due = Due(machines)
         self._by_group: dict[Group, Renewal] = {}
         """One of each audience of which a head applies here, so no more than there are heads. No
         limit of its own: whoever found no room would wait for another audience."""
@@ -101,7 +68,7 @@ class Renewing:
 
     def on_refresh(self, now: Now) -> None:
         """A turn to look at what is due: what is due anew begins to climb."""
-        due = self._due(now)
+        due = self._due.groups(now)
         for group, renewal in tuple(self._by_group.items()):
             heads = due.get(group, [])
             if renewal.is_over and heads:
@@ -110,54 +77,11 @@ class Renewing:
             self._on_still_due(renewal, heads, now)
             if renewal.is_over and elapsed(renewal.look_at, now.instant) >= FORGOTTEN:
                 del self._by_group[group]
-        for group in sorted(due, key=_order):
+        for group in sorted(due, key=rank_of):
             before = self._by_group.get(group)
             asked = () if before is None else before.names
-            self._by_group[group] = self._renewal(due[group], asked, now)
+            self._by_group[group] = self._due.renewal(due[group], asked, now)
         self.look(now)
-
-    def _due(self, now: Now) -> dict[Group, list[Head]]:
-        """What applies here and is near its refresh time, by what climbs together. Cost:
-        O(heads)."""
-        lane, facts = self._m.beliefs.lane_namespaces(), self._m.beliefs.facts
-        ends = (facts.bundle_expires_at, facts.revocations_expires_at)
-        # Nobody is told of anything by trust that ran out: it comes first.
-        is_only_trust = any(one is not None and is_past(one, now.unix) for one in ends)
-        found: dict[Group, list[Head]] = {}
-        if self._m.beliefs.freshness.is_revoked:
-            return found
-        for head in self._m.catalog.heads():
-            is_of_lane = head.manifest.namespace.text in lane
-            may_climb = is_of_lane or (not is_only_trust and self._is_renewed(head))
-            if self._m.refresh.is_due(head.manifest, now.unix) and may_climb:
-                found.setdefault((not is_of_lane, head.manifest.audience), []).append(head)
-        return found
-
-    def _is_renewed(self, head: Head) -> bool:
-        """Whether somebody may be expected to renew it: what is withdrawn, revoked, expired, or
-        listed no more, was given up."""
-        manifest = head.manifest
-        is_given_up = (
-            head.state in GONE_STATES or manifest.tombstone is not None or head.is_unlisted
-        )
-        return not is_given_up and is_for(manifest, self._m.beliefs)
-
-    def _renewal(self, heads: list[Head], asked: tuple[str, ...], now: Now) -> Renewal:
-        """A climb for these; `asked`: what the one before it asked for."""
-        first = heads[0].verified
-        want = Want(
-            goal_of(first),
-            wanted_from(first, is_read=False),
-            first,
-            traffic_of(first),
-            now.instant,
-            now.instant,
-            is_for_head=True,
-        )
-        if heads[0].source is not None:
-            want.on_announced(NodeId(heads[0].source))
-        due = _names(heads)
-        return Renewal(want, due, self._next_names(due, asked), now.instant)
 
     def _on_still_due(self, renewal: Renewal, heads: list[Head], now: Now) -> None:
         """What is due may be other namespaces by now, or none."""
@@ -165,8 +89,8 @@ class Renewing:
         if not heads:
             self._end(renewal, now)
             return
-        renewal.due = _names(heads)
-        self._ask_for_left(renewal)
+        renewal.due = names_of(heads)
+        self._due.ask_for_left(renewal)
         first = heads[0]
         if first.verified is not want.verified and renewal.link is None:
             want.verified, want.goal = first.verified, goal_of(first.verified)
@@ -177,16 +101,6 @@ class Renewing:
             # All of it came by another way: whoever is asked has said nothing of the rest.
             renewal.look_at = later(now.instant, Duration(TURN_MS_MIN))
             self._ask(renewal, renewal.link, now)
-
-    def _ask_for_left(self, renewal: Renewal) -> None:
-        """Some of what is asked for may be due no more; where that is all of it, the next is asked
-        for."""
-        still = set(renewal.due)
-        left = tuple(name for name in renewal.names if name in still)
-        renewal.names = left or self._next_names(renewal.due, renewal.names)
-
-    def _next_names(self, due: tuple[str, ...], asked: tuple[str, ...]) -> tuple[str, ...]:
-        return self._m.refresh.next_names(list(due), asked[-1] if asked else "")
 
     def _end(self, renewal: Renewal, now: Now, *, has_answered: bool = False) -> None:
         """Nothing of it is due any more; `has_answered`: by what came from its source."""
@@ -206,7 +120,7 @@ class Renewing:
     def _climb(self, renewal: Renewal) -> None:
         """Begin at normal again, with the next names."""
         want = renewal.want
-        renewal.names = self._next_names(renewal.due, renewal.names)
+        renewal.names = self._due.next_names(renewal.due, renewal.names)
         want.enter(Step.NORMAL)
         want.climb_since, want.state = None, WantState.QUEUED
 
@@ -217,7 +131,7 @@ class Renewing:
 
     def look(self, now: Now) -> None:
         """Do what is to be done now: ask the next, end a turn, climb again."""
-        for group in sorted(self._by_group, key=_order):
+        for group in sorted(self._by_group, key=rank_of):
             renewal = self._by_group[group]
             while not renewal.is_over and self._is_ripe(renewal, now):
                 self._advance(renewal, now)
@@ -309,13 +223,9 @@ class Renewing:
             return
         session.questions += 1
         renewal.question, renewal.has_answered = session.questions, False
-        renewal.asked = {name: self._order_of(name) for name in names}
+        renewal.asked = {name: self._due.order_of(name) for name in names}
         renewal.want.state = WantState.FETCHING
         self._m.disclosure.ask_heads(session, names, renewal.question)
-
-    def _order_of(self, name: str) -> Order:
-        head = self._m.catalog.find(name)
-        return NO_ORDER if head is None else head.manifest.order
 
     def _may_ask(self, renewal: Renewal, source: Source, now: Now) -> bool:
         """Whether a linked source may know of anything that is asked for."""
@@ -346,9 +256,9 @@ class Renewing:
         if renewal is None:
             return
         renewal.has_answered = True
-        is_newer = any(self._order_of(one) > before for one, before in renewal.asked.items())
-        renewal.due = self._still_due(renewal, now)
-        self._ask_for_left(renewal)
+        is_newer = self._due.has_newer(renewal)
+        renewal.due = self._due.still(renewal, now)
+        self._due.ask_for_left(renewal)
         if not renewal.due:
             self._end(renewal, now, has_answered=True)
         elif not answer.envelopes:
@@ -372,7 +282,7 @@ class Renewing:
         """Who brought something is asked on, as long as it does."""
         link = renewal.link
         assert link is not None
-        is_newer = any(self._order_of(one) > before for one, before in renewal.asked.items())
+        is_newer = self._due.has_newer(renewal)
         if renewal.has_answered and is_newer:
             renewal.look_at = later(now.instant, Duration(TURN_MS_MIN))
             self._ask(renewal, link, now)
@@ -380,13 +290,6 @@ class Renewing:
             self._on_answered(renewal, now)
         else:
             self._in_vain(renewal, FetchFailure.STALLED.value, FetchFailure.STALLED, now)
-
-    def _still_due(self, renewal: Renewal, now: Now) -> tuple[str, ...]:
-        return tuple(name for name in renewal.due if self._is_due(name, now))
-
-    def _is_due(self, name: str, now: Now) -> bool:
-        head = self._m.catalog.find(name)
-        return head is not None and self._m.refresh.is_due(head.manifest, now.unix)
 
     def on_unreached(self, node_id: NodeId, now: Now) -> None:
         """No link to a node could be made."""
@@ -477,13 +380,19 @@ class Renewing:
             self._timer_at = at
             self._m.out.append(SetTimer(timer=RenewalDue(), at=at))
 
+    def snapshot(self) -> RenewingSnapshot:
+        """Counts for status."""
+        steps = [one.want.step for one in self._by_group.values() if not one.is_over]
+        highest = max(steps, key=STEPS.index, default=Step.NORMAL)
+        return RenewingSnapshot(climbs=len(steps), highest_step=highest.value)
+
     def of(self, head: Head, now: Now) -> Want | None:
         """The climb for what is newer than a head, while it is due, to read and not to keep."""
         name = head.manifest.namespace.text
         group = name not in self._m.beliefs.lane_namespaces(), head.manifest.audience
         found = self._by_group.get(group)
         is_under_way = found is not None and not found.is_over and name in found.due
-        if found is None or not is_under_way or not self._is_due(name, now):
+        if found is None or not is_under_way or not self._due.is_due(name, now):
             return None
         return found.want
 
@@ -495,11 +404,3 @@ class Renewing:
             assert len(one.names) <= DUE_MAX
             asks = one.want.state in (WantState.DIALING, WantState.FETCHING)
             assert asks == (one.want.source is not None)
-
-
-def _names(heads: Iterable[Head]) -> tuple[str, ...]:
-    return tuple(head.manifest.namespace.text for head in heads)
-
-
-def _order(group: Group) -> tuple[bool, tuple[str, ...]]:
-    return group[0], tuple(one.text for one in group[1].scope_ids)

@@ -60,6 +60,8 @@ class View:
             self._m.catalog,
             self._m.neighbors,
             self._m.fetching,
+            self._renewing.snapshot(),
+            lambda head: self._renewing.of(head, now),
             self._m.chains,
             policing,
             self._m.audits.own_state,

@@ -16,6 +16,7 @@ from fabgossip.core.health import NodeSnapshot, state_of
 from fabgossip.core.losses import DownNode
 from fabgossip.core.neighbors import NeighborsSnapshot
 from fabgossip.core.problems import Problem
+from fabgossip.core.renewing import RenewingSnapshot
 from fabgossip.core.retention import RetentionSnapshot
 from fabgossip.core.scrubbing import ScrubbingSnapshot
 from fabgossip.core.sessions import Session
@@ -75,7 +76,7 @@ def status(snapshot: NodeSnapshot, about: About, audit: AuditView) -> dict[str, 
         "trust": _trust(snapshot),
         "namespaces": _namespaces(snapshot),
         "neighbors": _neighbors(snapshot.neighbors),
-        "recovery": _recovery(snapshot.fetching),
+        "recovery": _recovery(snapshot.fetching, snapshot.renewing),
         "storage": _storage(snapshot.retention, snapshot.scrubbing),
         "chains": _chains(snapshot.chains),
         "limits": {"reduced": dict(policing.reduced), "cut": policing.cut},
@@ -141,7 +142,7 @@ def _neighbors(neighbors: NeighborsSnapshot) -> dict[str, object]:
     }
 
 
-def _recovery(fetching: FetchingSnapshot) -> dict[str, object]:
+def _recovery(fetching: FetchingSnapshot, renewing: RenewingSnapshot) -> dict[str, object]:
     return {
         "wanted": fetching.wanted,
         "in_flight": fetching.in_flight,
@@ -150,6 +151,8 @@ def _recovery(fetching: FetchingSnapshot) -> dict[str, object]:
         "out_of_space": fetching.out_of_space,
         "last_good": fetching.last_good,
         "step": fetching.highest_step,
+        "renewing": renewing.climbs,
+        "renewing_step": renewing.highest_step,
         "shut_out": fetching.shut_out,
         "fetched": fetching.fetched,
         "failed": fetching.failed,

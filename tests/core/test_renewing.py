@@ -213,6 +213,36 @@ def test_whoever_brings_something_newer_ends_the_climb() -> None:
     assert not is_climbing(story)
 
 
+def test_status_counts_climbs_and_says_how_far_they_are() -> None:
+    story, first = fabric("s1", "s2")
+
+    def counts() -> tuple[int, str]:
+        seen = story.node.view.snapshot(story.now).renewing
+        return seen.climbs, seen.highest_step
+
+    assert counts() == (0, "normal")
+    near_its_end(story)
+    assert counts() == (1, "normal")
+    story.answer(first)
+    assert counts() == (1, "rung 1")
+    story.answer(story.link("s1"), routes(8))
+    assert counts() == (0, "normal")
+
+
+def test_what_is_past_its_time_names_who_was_asked_last_for_something_newer() -> None:
+    story, first = fabric("s1", "s2")
+
+    def overdue() -> str:
+        problems = story.node.view.snapshot(story.now).problems
+        (found,) = (one for one in problems if one.namespace == SOON.manifest.namespace.text)
+        return found.because
+
+    near_its_end(story).step_clock(900)
+    assert "last asked" not in overdue(), "nobody has said anything yet"
+    story.answer(first)
+    assert overdue().endswith("; last asked for it: normal announcer: nothing_newer")
+
+
 def test_news_by_any_other_way_ends_it_too() -> None:
     story, first = fabric("s1", "s2")
     near_its_end(story)
