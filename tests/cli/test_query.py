@@ -1,6 +1,7 @@
 """What `status`, `why` and `peers` print of an answer, line for line."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -9,6 +10,7 @@ import pytest
 from fabgossip.cli.client import Reply
 from fabgossip.core.events import AuditState
 from fabgossip.core.losses import DownNode
+from fabgossip.core.renewing import RenewingSnapshot
 from fabgossip.daemon import views
 from fabgossip.daemon.audit import AuditView
 from fabgossip.model.ids import NodeId
@@ -87,6 +89,20 @@ def test_status_prints_every_line_of_the_page_that_explains_it_and_no_other(
     told = [one.split()[0] for one in sample.splitlines() if re.match(r"  \w", one)]
     assert labels[: len(told)] == told
     assert len(labels) - len(told) == len(snapshot.problems)
+
+
+def test_status_says_so_while_something_newer_is_asked_for(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = Story()
+    snapshot = story.node.view.snapshot(story.now)
+    audit = AuditView(sequence=0, anchored_at=None, state=AuditState.INTACT)
+    for climbs, words in ((0, ""), (1, "   1 asks for newer, at rung 2"), (2, "   2 ask for")):
+        seen = replace(snapshot, renewing=RenewingSnapshot(climbs, "rung 2"))
+        lines = printed(views.status(seen, ABOUT, audit), capsys, monkeypatch, "status")
+        (line,) = starting(lines, "  recovery")
+        assert line.partition("at normal")[2].startswith(words)
+        assert ("newer" in line) is bool(climbs)
 
 
 def test_a_climb_that_found_nobody_is_one_line(
