@@ -183,9 +183,9 @@ def _on_last_good(recovery: dict[str, object]) -> str:
 
 
 def _for_newer(recovery: dict[str, object]) -> str:
-    """Audiences in which something nears its refresh time, or is past it."""
+    """Climbs for versions newer than what nears its refresh time."""
     count, step = recovery["renewing"], safe(recovery["renewing_step"])
-    return f"   {count} ask{'s' if count == 1 else ''} for newer, at {step}" if count else ""
+    return f"   {count} climb{'' if count == 1 else 's'} for newer, at {step}" if count else ""
 
 
 def _print_problems(body: dict[str, object]) -> None:

@@ -102,11 +102,8 @@ class Acquisition:
         """Dial a source, unless that is under way or its link is about to open."""
         assert want.source is not None
         self._record_climb(want)
-        node_id = want.source.node_id
-        is_known = self._m.neighbors.link_of(node_id) is not None
-        if not is_known and not self._m.neighbors.is_dialing(node_id):
-            self._m.neighbors.on_dialing(node_id)
-            self._m.out.append(Dial(node_id=node_id, addresses=want.source.addresses))
+        if self._m.neighbors.begin_visit(want.source.node_id):
+            self._m.out.append(Dial(node_id=want.source.node_id, addresses=want.source.addresses))
 
     def _ask(self, want: Want, now: Now) -> None:
         assert want.source is not None

@@ -30,6 +30,7 @@ from fabgossip.trust.rejections import Rejection
 
 STAGED_TYPES: Final = frozenset({ArtifactType.UPDATE_MANIFEST})
 """Never activated by the daemon itself: what they do is for their consumer to start."""
+_IN_USE: Final = frozenset({HeadState.CURRENT, HeadState.APPLYING, HeadState.UNAPPLIED})
 _BEFORE_ALL: Final = Token(0)
 
 
@@ -336,6 +337,8 @@ class Activation:
         is_here = is_kept or self._contents.is_held(verified.manifest)
         if is_under_way or not is_here or not is_good(self._m.beliefs, verified, now):
             return
+        if self._is_for_others(verified.manifest):
+            return
         if _is_head(head, verified):
             if head.is_disputed or head.is_unlisted:
                 return
@@ -390,12 +393,27 @@ class Activation:
     def _take_away_if_bad(self, namespace: str, shown: VerifiedManifest, now: Now) -> None:
         verdict = self._m.beliefs.recall(shown.envelope, now)
         if not isinstance(verdict, Rejection):
+            if self._is_for_others(shown.manifest):
+                self._leave_to_others(namespace, now)
             return
         if not is_last_good(self._m.beliefs, verdict):
             self._lose(namespace, now)
         elif not is_for_lack_of_claims(self._m.beliefs, verdict):
             # Of an epoch that is over: it stays until something newer comes, and no longer.
             self._end_bad_hold(namespace, now)
+
+    def _is_for_others(self, manifest: Manifest) -> bool:
+        """Whether this node only stores it: no assignment lets it apply. Who has no claims does not
+        know."""
+        beliefs = self._m.beliefs
+        return bool(beliefs.facts.own.scope_ids) and not is_for(manifest, beliefs)
+
+    def _leave_to_others(self, namespace: str, now: Now) -> None:
+        """Its content is held on, and consumers here have no right to it any more."""
+        head = self._m.catalog.find(namespace)
+        if head is not None and head.state in _IN_USE and self._is_for_others(head.manifest):
+            head.state, head.current_since = HeadState.HELD, None
+        self._lose(namespace, now)
 
     def _end_bad_hold(self, namespace: str, now: Now) -> None:
         held_back = self.end_hold(namespace, "its epoch is over")

@@ -247,10 +247,17 @@ class Assembling:
     def on_refused(self, increment: VerifiedManifest, now: Now) -> None:
         """The disk did not take an increment: nobody may be told of it, and no chain goes on with
         what a restart would take away. Whoever needs it asks for it anew."""
+        self._give_up(increment, Gap.LINK_MISSING, now)
+
+    def on_bad(self, increment: VerifiedManifest, now: Now) -> None:
+        """Today's trust admits an increment no more."""
+        self._give_up(increment, Gap.WITHDRAWN, now)
+
+    def _give_up(self, increment: VerifiedManifest, why: Gap, now: Now) -> None:
         for attempt in self._m.chains.attempts():
             hashes = {one.manifest_hash for one in attempt.steps}
             if increment.manifest_hash in hashes and attempt.stage is not Stage.ASSEMBLING:
-                self._breaking.gap(attempt, Gap.LINK_MISSING, now)
+                self._breaking.gap(attempt, why, now)
         self._breaking.forget(increment)
 
     def _make_room(self, namespace: str, steps: tuple[VerifiedManifest, ...]) -> None:

@@ -7,9 +7,10 @@ opens.
 Must not know: which content was asked for, which step of the ladder asks.
 
 A circuit opens after three failures in a row, or when more than half of the last twenty tries
-failed; a source that was merely slower than another one half fails. What was asked before the last
-failure fails with it: one pause of a disk is one failure, however much waits for it. Each time it
-opens anew, it stays open twice as long.
+failed; a source that was merely slower than another one, or that has no link when its turn is over,
+half fails. What was asked before the last failure fails with it, and is no further one in the row:
+one pause of a disk is one failure, however much waits for it. Each time it opens anew, it stays
+open twice as long.
 """
 
 from collections import OrderedDict, deque
@@ -28,7 +29,7 @@ SOURCES_MAX: Final = 4_096
 TRIES: Final = 20
 """The window of the second rule (*start*)."""
 FAILED: Final = 2
-SLOWER: Final = 1
+HALF_FAILED: Final = 1
 """Weights, in halves of a failure."""
 IN_A_ROW: Final = 3 * FAILED
 """Failures in a row that open a circuit (*start*)."""
@@ -54,6 +55,9 @@ class _Conduct:
     """None: closed."""
     is_probed: bool = False
     failed_at: Instant | None = None
+    """The last failure; of those at one moment only the first is any."""
+    in_a_row_at: Instant | None = None
+    """The last failure that was a further one in the row."""
 
 
 class Circuits:
@@ -110,20 +114,25 @@ class Circuits:
             conduct.until, conduct.is_probed = now, False
 
     def on_failed(self, node_id: NodeId, weight: int, asked_at: Instant, now: Instant) -> None:
-        """A source that was asked then failed now: of `FAILED` and `SLOWER`. What fails at one
-        moment, such as all transfers of a link that breaks, counts once."""
+        """A source failed: of `FAILED` and `HALF_FAILED`. What fails at one moment, such as all
+        transfers of a link that breaks, counts once; `asked_at`: when this try of it began."""
         conduct = self._by_node.setdefault(node_id, _Conduct())
         self._by_node.move_to_end(node_id)
         if len(self._by_node) > SOURCES_MAX:
             self._by_node.popitem(last=False)
-        before = conduct.failed_at
-        if before is not None and (before == now or asked_at < before):
+        if conduct.failed_at == now:
             return
         conduct.failed_at = now
-        conduct.in_a_row += weight
         conduct.tries.append(True)
+        is_further = conduct.in_a_row_at is None or asked_at >= conduct.in_a_row_at
+        if is_further:
+            conduct.in_a_row_at = now
+            conduct.in_a_row += weight
         is_failing = len(conduct.tries) == TRIES and sum(conduct.tries) * 2 > TRIES
-        if conduct.until is not None or conduct.in_a_row >= IN_A_ROW or is_failing:
+        if conduct.until is None:
+            if conduct.in_a_row >= IN_A_ROW or is_failing:
+                self._open(node_id, conduct, now)
+        elif is_further:
             self._open(node_id, conduct, now)
 
     def _open(self, node_id: NodeId, conduct: _Conduct, now: Instant) -> None:

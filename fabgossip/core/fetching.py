@@ -28,7 +28,7 @@ from fabgossip.core.attempts import (
     VERIFIED,
     LastGood,
 )
-from fabgossip.core.circuits import FAILED, SLOWER, Circuits
+from fabgossip.core.circuits import FAILED, HALF_FAILED, Circuits
 from fabgossip.core.config import FetchingConfig, RecoveryConfig
 from fabgossip.core.credence import Credence
 from fabgossip.core.events import ContentWanted, FetchFailure, LinkId, RequestId
@@ -221,10 +221,11 @@ class Fetching:
             want.visited = node_id
 
     def on_turns_over(self, now: Instant) -> None:
-        """Sources that were dialled and have no link yet lose their turn when it is over."""
+        """Sources that were dialled and have no link when their turn is over: it may come later, so
+        they half fail."""
         for want in self._asking.visits.due(now):
             assert want.source is not None
-            self._circuits.on_failed(want.source.node_id, SLOWER, want.asked_at, now)
+            self._circuits.on_failed(want.source.node_id, HALF_FAILED, want.asked_at, now)
             self._miss(want, TIMED_OUT, now)
 
     def _miss(self, want: Want, outcome: str, now: Instant) -> None:
@@ -289,7 +290,7 @@ class Fetching:
         self, want: Want, stored: ContentWanted, brought: Mapping[LinkId, int], now: Instant
     ) -> None:
         """Who else was asked for it is not needed any more; who was silent while somebody asked
-        after it brought it has lost its turn."""
+        after it brought it has half failed."""
         is_true, tries = want.goal.size == stored.size, want.tries
         won = [one for one in tries if is_true and one.source.link in brought]
         for one in won:
@@ -300,7 +301,7 @@ class Fetching:
         self._take_back(want, others, now)
         for one in others:
             if any(one.asked_at < other.asked_at for other in won):
-                self._circuits.on_failed(one.source.node_id, SLOWER, one.asked_at, now)
+                self._circuits.on_failed(one.source.node_id, HALF_FAILED, one.asked_at, now)
 
     def _take_back(self, want: Want, tries: list[Try], now: Instant) -> None:
         """What these are asked for is not needed any more."""
@@ -453,7 +454,7 @@ class Fetching:
         want.on_unreached(source, self._wait_of(want, source), now)
         self._circuits.on_settled(source.node_id)
         if is_late:
-            self._circuits.on_failed(source.node_id, SLOWER, want.asked_at, now)
+            self._circuits.on_failed(source.node_id, HALF_FAILED, want.asked_at, now)
 
     def on_no_more_asked(self, source: Source, *, has_answered: bool) -> None:
         """Who was asked, or dialled, for what is newer brought it, or need not any more."""

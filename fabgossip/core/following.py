@@ -288,9 +288,18 @@ class Following:
         for head in self._m.catalog.heads():
             if not head.is_durable or head.manifest.artifact_type in TRUST_TYPES:
                 continue
+            self._judge_kept(head, reach, now)
             if any(map(reach, head.rivals)):
                 self.judge_again(head, now)
         self._activation.judge_again(reach, now)
+
+    def _judge_kept(self, head: Head, reach: Reach, now: Now) -> None:
+        """An increment leads to another version, and nobody misses it: what is not good any more is
+        handed to nobody."""
+        for one in [kept.verified for kept in head.kept if reach(kept.verified)]:
+            if not is_good(self._m.beliefs, one, now):
+                self._announcing.on_gone(one)
+                self._assembling.on_bad(one, now)
 
     def judge_again(self, head: Head, now: Now) -> None:
         """Whom we believe changed, or may have: what that means for one head."""

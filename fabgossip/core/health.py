@@ -33,7 +33,7 @@ from fabgossip.core.problems import (
     stuck_problem,
     unclaimed_problem,
 )
-from fabgossip.core.renewing import RenewingSnapshot
+from fabgossip.core.renewals import RenewingSnapshot
 from fabgossip.core.retention import RetentionSnapshot
 from fabgossip.core.scrubbing import ScrubbingSnapshot
 from fabgossip.core.standing import BOOT_CHANGES_MAX, Clone
@@ -424,24 +424,26 @@ def _head_problem(head: Head, fetching: Fetching, climb_of: ClimbOf, now: Now) -
 
 def _asked(climb: Want | None) -> str:
     """Whom a climb for something newer asked, or tried to."""
-    tries = [] if climb is None else [one for one in climb.attempts if one.node_id is not None]
-    if not tries:
-        return ""
-    last = tries[-1]
-    return f"; last asked for it: {last.step.value} {last.node_id}: {last.outcome}"
+    last = "" if climb is None else _last_try(climb)
+    return f"; last asked for it: {last}" if last else ""
+
+
+def _last_try(want: Want) -> str:
+    """What the newest try of a climb came to; empty where there was none."""
+    tries = [one for one in want.attempts if one.node_id is not None]
+    return f"{tries[-1].step.value} {tries[-1].node_id}: {tries[-1].outcome}" if tries else ""
 
 
 def _tries(want: Want) -> str:
-    tries = [one for one in want.attempts if one.node_id is not None]
-    if not tries:
+    last = _last_try(want)
+    if not last:
         return (
             "no node in reach may hold it"
             if want.state is WantState.PARKED
             else "waiting for a free transfer"
         )
-    last = tries[-1]
-    words = f"{len(tries)} tries; last {last.step.value} {last.node_id}: {last.outcome}"
-    return f"{words}{_last_good(want)}"
+    count = sum(one.node_id is not None for one in want.attempts)
+    return f"{count} tries; last {last}{_last_good(want)}"
 
 
 def _last_good(want: Want) -> str:

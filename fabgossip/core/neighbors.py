@@ -125,6 +125,14 @@ class Neighbors:
         self.liveness.on_thin(tie.link, is_thin=is_thin)
         self._company.judge(tie)
 
+    def begin_visit(self, node_id: NodeId) -> bool:
+        """Whether a node has to be dialled to be asked: its link is not about to open, and no dial
+        is under way. That one is from now on."""
+        if self.link_of(node_id) is not None or self.is_dialing(node_id):
+            return False
+        self.on_dialing(node_id)
+        return True
+
     def on_dialing(self, node_id: NodeId) -> None:
         """A dial began."""
         self._dialing.on_dialing(node_id)

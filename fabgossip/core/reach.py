@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 from fabgossip.model.artifact import VerifiedManifest
 from fabgossip.model.authority import RevokedKind, Right, TrustBundle
 from fabgossip.model.ids import KeyId
-from fabgossip.model.scope import Entitlements, may_hold
+from fabgossip.model.scope import Entitlements, matches, may_hold
 from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.revocation import Revoked
 
@@ -29,7 +29,7 @@ _OF_STATEMENTS: Final = frozenset(
 """What takes something from a statement that was admitted; all else is about peers and grants."""
 
 
-def everything(_: VerifiedManifest) -> bool:
+def _everything(_: VerifiedManifest) -> bool:
     """Each statement may be judged otherwise."""
     return True
 
@@ -37,7 +37,7 @@ def everything(_: VerifiedManifest) -> bool:
 def reach_of(before: TrustFacts, after: TrustFacts) -> Reach | None:
     """What is reached by a change of the facts; None where that is nothing."""
     if _are_of_another_kind(before, after):
-        return everything
+        return _everything
     parts = (
         _of_revoked(before.revoked, after.revoked),
         _of_bundle(before.bundle, after.bundle),
@@ -79,7 +79,7 @@ def _of_bundle(before: TrustBundle, after: TrustBundle) -> Reach | None:
     kind are others, all of that kind is reached, as where another size is the largest. What signs
     bundles, issues nodes or gives roles takes nothing from what is held."""
     keys = {one.key_id for one in {*before.keys} ^ {*after.keys}}
-    caps = {*before.content_caps} ^ {*after.content_caps}
+    caps = {*before.content_caps} ^ {*after.content_caps}  # one of a type at most
     kinds = {one.artifact_type.value for one in caps}
     keys_of: dict[str, frozenset[KeyId]] = {}
     for kind in {one.kind for one in (*before.rights, *after.rights)}:
@@ -108,13 +108,15 @@ def _rights_on(kind: str, rights: Iterable[Right]) -> dict[tuple[str, int], froz
 
 
 def _of_own(before: Entitlements, after: Entitlements) -> Reach | None:
-    """What this node may hold by the ones and not by the others."""
+    """What this node may hold, or apply, by the ones and not by the others."""
     if before == after:
         return None
 
     def is_reached(verified: VerifiedManifest) -> bool:
         manifest = verified.manifest
         about = manifest.audience, manifest.artifact_type.value, manifest.namespace.text
-        return may_hold(*about, before) is not may_hold(*about, after)
+        return may_hold(*about, before) is not may_hold(*about, after) or matches(
+            manifest.audience, before
+        ) is not matches(manifest.audience, after)
 
     return is_reached

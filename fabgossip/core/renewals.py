@@ -61,6 +61,16 @@ class Renewal:
         return source.link if is_asked and source is not None else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewingSnapshot:
+    """Counts for status."""
+
+    climbs: int
+    """Climbs for something newer, those that wait for the next one included."""
+    highest_step: str
+    """Of all of them; `rung 5` of one that waits."""
+
+
 class Due:
     """What of all heads is due."""
 
@@ -95,7 +105,7 @@ class Due:
         )
         return not is_given_up and is_for(manifest, self._m.beliefs)
 
-    def renewal(self, heads: list[Head], asked: tuple[str, ...], now: Now) -> Renewal:
+    def new_renewal(self, heads: list[Head], asked: tuple[str, ...], now: Now) -> Renewal:
         """A climb for these; `asked`: what the one before it asked for."""
         first = heads[0].verified
         want = Want(
@@ -112,7 +122,7 @@ class Due:
         due = names_of(heads)
         return Renewal(want, due, self.next_names(due, asked), now.instant)
 
-    def ask_for_left(self, renewal: Renewal) -> None:
+    def keep_due(self, renewal: Renewal) -> None:
         """Some of what is asked for may be due no more; where that is all of it, the next is asked
         for."""
         still = set(renewal.due)
@@ -132,7 +142,7 @@ class Due:
         head = self._m.catalog.find(name)
         return NO_ORDER if head is None else head.manifest.order
 
-    def still(self, renewal: Renewal, now: Now) -> tuple[str, ...]:
+    def still_due(self, renewal: Renewal, now: Now) -> tuple[str, ...]:
         """The namespaces of a climb that are due even now."""
         return tuple(name for name in renewal.due if self.is_due(name, now))
 

@@ -12,7 +12,7 @@ due all the same climbs: a healthy fabric, whose control plane renews in time, s
 What is only stored for others is left to those it is for, and to comparisons of what stores hold.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from fabgossip.core.attempts import (
@@ -30,7 +30,7 @@ from fabgossip.core.events import FetchFailure, LinkId, RenewalDue
 from fabgossip.core.ladder import STEPS, TURN_MS_MIN, Step
 from fabgossip.core.machines import Machines
 from fabgossip.core.refresh import DUE_MAX
-from fabgossip.core.renewals import Due, Group, Renewal, names_of, rank_of
+from fabgossip.core.renewals import Due, Group, Renewal, RenewingSnapshot, names_of, rank_of
 from fabgossip.core.sessions import Session
 from fabgossip.core.sources import Choice, is_of
 from fabgossip.core.wants import Source, Want, WantState, goal_of, wanted_from
@@ -42,15 +42,6 @@ WAIT_MS: Final = 250
 """What has to wait for a dial looks again after this (*start*)."""
 FORGOTTEN: Final = Duration(3_600_000)
 """A climb that ended is remembered so long (*start*)."""
-
-
-@dataclass(frozen=True, slots=True)
-class RenewingSnapshot:
-    """Counts for status."""
-
-    climbs: int
-    """Audiences in which something is due, and somebody is asked for what is newer."""
-    highest_step: str
 
 
 class Renewing:
@@ -80,7 +71,7 @@ class Renewing:
         for group in sorted(due, key=rank_of):
             before = self._by_group.get(group)
             asked = () if before is None else before.names
-            self._by_group[group] = self._due.renewal(due[group], asked, now)
+            self._by_group[group] = self._due.new_renewal(due[group], asked, now)
         self.look(now)
 
     def _on_still_due(self, renewal: Renewal, heads: list[Head], now: Now) -> None:
@@ -90,7 +81,7 @@ class Renewing:
             self._end(renewal, now)
             return
         renewal.due = names_of(heads)
-        self._due.ask_for_left(renewal)
+        self._due.keep_due(renewal)
         first = heads[0]
         if first.verified is not want.verified and renewal.link is None:
             want.verified, want.goal = first.verified, goal_of(first.verified)
@@ -188,11 +179,8 @@ class Renewing:
 
     def _visit(self, want: Want, source: Source) -> None:
         want.state = WantState.DIALING
-        node_id = source.node_id
-        is_known = self._m.neighbors.link_of(node_id) is not None
-        if not is_known and not self._m.neighbors.is_dialing(node_id):
-            self._m.neighbors.on_dialing(node_id)
-            self._m.out.append(Dial(node_id=node_id, addresses=source.addresses))
+        if self._m.neighbors.begin_visit(source.node_id):
+            self._m.out.append(Dial(node_id=source.node_id, addresses=source.addresses))
 
     def _on_dialed(self, renewal: Renewal, now: Now) -> None:
         """A source was reached and is asked, if it may know of this; or its turn is over."""
@@ -257,8 +245,8 @@ class Renewing:
             return
         renewal.has_answered = True
         is_newer = self._due.has_newer(renewal)
-        renewal.due = self._due.still(renewal, now)
-        self._due.ask_for_left(renewal)
+        renewal.due = self._due.still_due(renewal, now)
+        self._due.keep_due(renewal)
         if not renewal.due:
             self._end(renewal, now, has_answered=True)
         elif not answer.envelopes:

@@ -61,7 +61,7 @@ class View:
             self._m.neighbors,
             self._m.fetching,
             self._renewing.snapshot(),
-            lambda head: self._renewing.of(head, now),
+            lambda head: self.renewal_of(head, now),
             self._m.chains,
             policing,
             self._m.audits.own_state,

@@ -16,7 +16,7 @@ from fabgossip.core.health import NodeSnapshot, state_of
 from fabgossip.core.losses import DownNode
 from fabgossip.core.neighbors import NeighborsSnapshot
 from fabgossip.core.problems import Problem
-from fabgossip.core.renewing import RenewingSnapshot
+from fabgossip.core.renewals import RenewingSnapshot
 from fabgossip.core.retention import RetentionSnapshot
 from fabgossip.core.scrubbing import ScrubbingSnapshot
 from fabgossip.core.sessions import Session

@@ -96,6 +96,12 @@ def _role_faults(bundle: TrustBundle) -> Iterable[str]:
         yield "two rules for one role"
 
 
+def _cap_faults(bundle: TrustBundle) -> Iterable[str]:
+    types = [cap.artifact_type for cap in bundle.content_caps]
+    if len(set(types)) != len(types):
+        yield "two content caps for one type"
+
+
 _LINT: Final[tuple[Callable[[TrustBundle], Iterable[str]], ...]] = (
     _root_faults,
     _key_faults,
@@ -103,6 +109,7 @@ _LINT: Final[tuple[Callable[[TrustBundle], Iterable[str]], ...]] = (
     _lone_key_faults,
     _ca_faults,
     _role_faults,
+    _cap_faults,
 )
 
 

@@ -10,7 +10,7 @@ import pytest
 from fabgossip.cli.client import Reply
 from fabgossip.core.events import AuditState
 from fabgossip.core.losses import DownNode
-from fabgossip.core.renewing import RenewingSnapshot
+from fabgossip.core.renewals import RenewingSnapshot
 from fabgossip.daemon import views
 from fabgossip.daemon.audit import AuditView
 from fabgossip.model.ids import NodeId
@@ -97,8 +97,8 @@ def test_status_says_so_while_something_newer_is_asked_for(
     story = Story()
     snapshot = story.node.view.snapshot(story.now)
     audit = AuditView(sequence=0, anchored_at=None, state=AuditState.INTACT)
-    for climbs, words in ((0, ""), (1, "   1 asks for newer, at rung 2"), (2, "   2 ask for")):
-        seen = replace(snapshot, renewing=RenewingSnapshot(climbs, "rung 2"))
+    for climbs, words in ((0, ""), (1, "   1 climb for newer, at rung 2"), (2, "   2 climbs for")):
+        seen = replace(snapshot, renewing=RenewingSnapshot(climbs=climbs, highest_step="rung 2"))
         lines = printed(views.status(seen, ABOUT, audit), capsys, monkeypatch, "status")
         (line,) = starting(lines, "  recovery")
         assert line.partition("at normal")[2].startswith(words)

@@ -300,8 +300,10 @@ def test_gap_a_kept_increment_was_withdrawn_since() -> None:
     story = Chained().hear_of(snapshot_of(6), step(6)).hear_of(snapshot_of(7), step(7))
     listed = revocations(9, revoked(RevokedKind.CONTENT, step(6).content_hash))
     story.accept(listed, story.peer)
-    story.hear_of(snapshot_of(8), step(8))
-    ends_in_full(story, Gap.WITHDRAWN)
+    head = story.node.view.find(snapshot_of(7).manifest.namespace.text)
+    assert head is not None
+    assert [one.verified.manifest_hash for one in head.kept] == [step(7).verified.manifest_hash]
+    ends_in_full(story, Gap.WITHDRAWN, head=7)
 
 
 def test_a_withdrawal_of_the_snapshot_ends_its_chain_and_fetches_nothing() -> None:

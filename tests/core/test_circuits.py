@@ -6,7 +6,7 @@ import pytest
 
 from fabgossip.core.circuits import (
     FAILED,
-    SLOWER,
+    HALF_FAILED,
     SOURCES_MAX,
     TRIES,
     Circuit,
@@ -41,8 +41,8 @@ class Told:
         return self.circuits.probe_at(SOURCE) - self.now
 
 
-@pytest.mark.parametrize(("weight", "times"), [(FAILED, 3), (SLOWER, 6)])
-def test_it_opens_after_three_failures_in_a_row_and_slower_is_half_of_one(
+@pytest.mark.parametrize(("weight", "times"), [(FAILED, 3), (HALF_FAILED, 6)])
+def test_it_opens_after_three_failures_in_a_row_and_two_halves_are_one(
     weight: int, times: int
 ) -> None:
     assert Told().fails(times - 1, weight).state() is Circuit.CLOSED
@@ -83,6 +83,26 @@ def test_what_was_asked_before_a_failure_fails_with_it() -> None:
         told.circuits.on_failed(SOURCE, FAILED, Instant(asked_at), Instant(300 + asked_at))
     told.now = 900
     assert told.state() is Circuit.OPEN
+
+
+def test_who_fails_most_of_what_it_is_asked_at_once_is_shut_out_although_it_answers_some() -> None:
+    """Else one cheap answer in each burst would let it withhold all the rest for ever."""
+    told = Told()
+    for is_out in (False, True):
+        began = told.now + 1
+        told.circuits.on_answered(SOURCE)
+        for number in range(15):
+            told.now = began + 300 + number
+            told.circuits.on_failed(SOURCE, FAILED, Instant(began + number), Instant(told.now))
+        assert (told.state() is Circuit.OPEN) is is_out
+
+
+def test_what_fails_late_opens_it_no_longer() -> None:
+    """It was asked before the circuit opened: one reason is not counted twice."""
+    told = Told().fails(3)
+    until = told.circuits.probe_at(SOURCE)
+    told.circuits.on_failed(SOURCE, FAILED, Instant(1), Instant(told.now + 50))
+    assert told.circuits.probe_at(SOURCE) == until
 
 
 def test_it_stays_open_for_ten_seconds_doubling_to_five_minutes_give_or_take_half() -> None:

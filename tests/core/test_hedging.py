@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fabgossip.core.attempts import OPEN
-from fabgossip.core.circuits import IN_A_ROW, SLOWER
+from fabgossip.core.circuits import HALF_FAILED, IN_A_ROW
 from fabgossip.core.effects import CancelContent, ReceiveContent
 from fabgossip.core.events import (
     ContentFailed,
@@ -15,6 +15,7 @@ from fabgossip.core.events import (
     LinkId,
     LostReason,
     PeerLost,
+    PingDue,
     TimerFired,
 )
 from fabgossip.core.hedging import TOKEN, TOKENS_MAX
@@ -33,10 +34,10 @@ from fabgossip.core.sources import Supply
 from fabgossip.core.wants import EndedWant, Origin, Source, Want, WantState
 from fabgossip.model.authority import RevokedKind
 from fabgossip.model.ids import NodeId
-from fabgossip.model.messages import TrafficClass
+from fabgossip.model.messages import Ping, Pong, TrafficClass
 from tests.core.artifacts import Artifact, acme_routes, revocations, revoked, routes
 from tests.core.story import Story
-from tests.core.test_backlog import ASKER, Wanting, linked
+from tests.core.test_backlog import ASKER, Wanting, absent, linked
 from tests.core.test_fetching import fabric
 
 
@@ -48,6 +49,18 @@ def silent(content: bytes = b"small") -> tuple[Story, dict[str, LinkId], Artifac
     assert story.only(ReceiveContent).link == links["announcer"]
     story.due(LadderDue)
     return story, links, wanted
+
+
+def test_how_long_a_path_is_says_the_least_of_its_newest_round_trips() -> None:
+    """The newest one alone may have been measured while either end was busy."""
+    story, links = fabric()
+    story.when(TimerFired(timer=PingDue(link=links["announcer"])))
+    (ping,) = [one for one in story.sent(links["announcer"]) if isinstance(one, Ping)]
+    story.wait(500).hear(links["announcer"], Pong(sequence=ping.sequence))
+    before = story.now.instant
+    story.announce(routes(), links["announcer"]).persisted()
+    story.due(LadderDue)
+    assert story.now.instant - before == SILENT_MS_MIN
 
 
 def failed(story: Story, wanted: Artifact, link: LinkId) -> Story:
@@ -289,7 +302,7 @@ def test_who_is_silent_while_others_answer_is_shut_out_like_one_that_fails() -> 
         return Supply(ASKER, tuple(replace(one, distance=one.node_id == "n3") for one in sources))
 
     node = Wanting(near_first)
-    for number in range(IN_A_ROW // SLOWER):
+    for number in range(IN_A_ROW // HALF_FAILED):
         assert node.fetching.snapshot(node.now).shut_out == 0
         with_tokens(node)
         want = hedge(node, number)
@@ -302,9 +315,8 @@ def test_who_is_silent_while_others_answer_is_shut_out_like_one_that_fails() -> 
 def lose_turns(node: Wanting, wants: list[Want]) -> None:
     for want in wants:
         assert want.source is not None
-        node.fetching.on_failed(
-            want.wanted, want.source.link or LinkId(0), FetchFailure.STALLED, 0, node.now
-        )
+        assert want.source.link is not None
+        node.fetching.on_failed(want.wanted, want.source.link, FetchFailure.STALLED, 0, node.now)
 
 
 def test_who_loses_three_turns_in_a_row_is_shut_out() -> None:
@@ -317,6 +329,32 @@ def test_who_loses_three_turns_in_a_row_is_shut_out() -> None:
         node.wait(SHORT_TURN_MS_MIN)
         lose_turns(node, [want])
     assert node.fetching.snapshot(node.now).shut_out == 1
+
+
+def test_who_has_no_link_when_its_turn_is_over_half_fails() -> None:
+    """The dial may still come: six in a row, each begun after the last one, shut it out."""
+    node = Wanting(lambda want: Supply(ASKER, (), lambda: (absent("s1"),)))
+    for number in range(IN_A_ROW // HALF_FAILED):
+        assert node.fetching.snapshot(node.now).shut_out == 0
+        want = node.want(routes(name=f"r{number}", content=b"%d" % number))
+        node.step()
+        assert want.state is WantState.DIALING
+        node.wait(IDLE_MS[Step.RUNG_1])
+        node.fetching.on_turns_over(node.now)
+        node.fetching.on_named(want.goal.content_hash, ())
+    assert node.fetching.snapshot(node.now).shut_out == 1
+
+
+def test_dials_that_began_together_fail_together() -> None:
+    node = Wanting(lambda want: Supply(ASKER, (), lambda: (absent("s1"),)))
+    for number in range(2 * IN_A_ROW):
+        node.want(routes(name=f"r{number}", content=b"%d" % number))
+        node.step()
+        node.wait(10)
+    for _ in range(2 * IN_A_ROW):
+        node.wait(IDLE_MS[Step.RUNG_1] - 10 * 2 * IN_A_ROW if not _ else 10)
+        node.fetching.on_turns_over(node.now)
+    assert node.fetching.snapshot(node.now).shut_out == 0
 
 
 def test_one_pause_of_a_source_is_one_failure_however_much_waits_for_it() -> None:

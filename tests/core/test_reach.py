@@ -7,13 +7,27 @@ from typing import TypeVar
 import pytest
 
 from fabgossip.core.catalog import HeadState
+from fabgossip.core.effects import Materialize
 from fabgossip.core.events import LinkId
 from fabgossip.core.reach import reach_of
+from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import RevokedKind
 from fabgossip.model.ids import NodeId
+from fabgossip.model.scope import parse_scope_id
 from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.revocation import NOTHING_REVOKED, node_token
-from tests.core.artifacts import Artifact, acme_routes, revocations, revoked, routes, trust
+from tests.core.artifacts import (
+    Artifact,
+    acme_routes,
+    artifact,
+    revocations,
+    revoked,
+    routes,
+    trust,
+)
+from tests.core.chain_story import Chained
+from tests.core.chained import NAME, snapshot_of, step
+from tests.core.narrowing import FOR_EDGES, STORED, no_more_an_edge
 from tests.core.story import VERIFIER, Story
 from tests.trust import factory
 
@@ -107,6 +121,66 @@ def test_to_take_up_a_bundle_takes_no_longer_where_much_is_held() -> None:
     assert reads_of(trust(added), 40) == reads_of(trust(added), 2)
     instead = replace(added, rights=(*rights, factory.right(kind, other)))
     assert reads_of(trust(instead), 40) > reads_of(trust(instead), 2) + 38
+
+
+def test_of_two_changes_at_once_each_reaches_what_it_may() -> None:
+    before = of()
+    own = replace(before.own, scope_ids=before.own.scope_ids - {parse_scope_id("org:acme")})
+    after = replace(of(REACHING["its manifest"]), own=own)
+    reach = reach_of(before, after)
+    assert reach is not None
+    assert reach(VERIFIED)
+    assert reach(acme_routes().verified)
+    assert not reach(routes(name="other").verified)
+
+
+def test_claims_that_cover_more_reach_only_what_they_cover() -> None:
+    wider = replace(
+        factory.FACTS.own, scope_ids=factory.FACTS.own.scope_ids | {parse_scope_id("org:globex")}
+    )
+    after = replace(of(), own=wider)
+    reach = reach_of(of(), after)
+    assert reach is not None
+    assert not reach(VERIFIED)
+    theirs = artifact(ArtifactType.ROUTE_POLICY_BUNDLE, "org/globex/routes/r1", content=b"globex")
+    assert reach(factory.admitted(theirs.envelope, after))
+
+
+def test_what_a_node_only_stores_from_now_on_is_taken_from_its_software() -> None:
+    """A duty to store is no right to apply."""
+    story = Story(holds=STORED)
+    story.accept(FOR_EDGES, story.link("n2"))
+    namespace = FOR_EDGES.manifest.namespace.text
+    assert story.node.view.shown(namespace) is not None
+    no_more_an_edge(story)
+    head = story.node.view.find(namespace)
+    assert head is not None
+    assert (head.state, head.is_held) == (HeadState.HELD, True)
+    assert story.node.view.shown(namespace) is None
+    assert [one.order for one in story.find(Materialize)] == [None]
+
+
+def test_an_increment_whose_key_lost_its_right_is_handed_to_nobody() -> None:
+    """Its snapshot stands, signed by another key."""
+    other = factory.signer("compiler 2")
+    kind = ArtifactType.SNAPSHOT_INCREMENT.value
+    rights = tuple(one for one in factory.BUNDLE.rights if one.kind != kind)
+    bundle = replace(
+        factory.NEXT_BUNDLE,
+        keys=(*factory.BUNDLE.keys, factory.signing_key(other)),
+        rights=(*rights, factory.right(kind, other)),
+    )
+    story = Chained().hear_of(snapshot_of(6), step(6))
+
+    def kept() -> int:
+        head = story.node.view.find(NAME)
+        assert head is not None
+        assert head.state is not HeadState.REFUSED
+        return len(head.kept)
+
+    assert kept() == 1
+    take(story, trust(bundle), story.peer)
+    assert kept() == 0
 
 
 def test_of_two_only_the_revoked_one_ends() -> None:

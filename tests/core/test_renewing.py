@@ -225,8 +225,10 @@ def test_status_counts_climbs_and_says_how_far_they_are() -> None:
     assert counts() == (1, "normal")
     story.answer(first)
     assert counts() == (1, "rung 1")
+    story.accept(ACME_SOON, first).when(TURN)
+    assert counts() == (2, "rung 1"), "of two climbs the higher step"
     story.answer(story.link("s1"), routes(8))
-    assert counts() == (0, "normal")
+    assert counts() == (1, "normal")
 
 
 def test_what_is_past_its_time_names_who_was_asked_last_for_something_newer() -> None:
@@ -241,6 +243,8 @@ def test_what_is_past_its_time_names_who_was_asked_last_for_something_newer() ->
     assert "last asked" not in overdue(), "nobody has said anything yet"
     story.answer(first)
     assert overdue().endswith("; last asked for it: normal announcer: nothing_newer")
+    unreachable(story, "s1")
+    assert "; last asked for it: rung 1 s1: connect_failed" in overdue()
 
 
 def test_news_by_any_other_way_ends_it_too() -> None:

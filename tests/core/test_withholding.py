@@ -20,6 +20,7 @@ from fabgossip.core.events import (
 from fabgossip.core.health import state_of
 from fabgossip.core.problems import ProblemCode
 from fabgossip.model.artifact import ArtifactType, Order
+from fabgossip.model.authority import Opening
 from fabgossip.model.mode import Mode, PermitCode
 from fabgossip.model.policy import DegradedPolicy, DegradedRule
 from fabgossip.model.topology import Snapshot
@@ -32,6 +33,7 @@ from tests.core.artifacts import (
     stored_head,
     tombstone,
 )
+from tests.core.narrowing import EDGES, STORED, no_more_an_edge
 from tests.core.story import NOTHING_STORED, Story
 from tests.trust import factory as f
 
@@ -71,11 +73,16 @@ def publish(story: Story, artifact: Artifact, link: LinkId) -> None:
 class Node(Story):
     """A node that reads the routes, under a policy; its disk does all that is asked."""
 
-    def __init__(self, *rules: DegradedRule) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        *rules: DegradedRule,
+        old: Artifact = OLD,
+        holds: tuple[Opening, ...] = f.OPENINGS,
+    ) -> None:
+        super().__init__(holds=holds)
         self.peer = self.link("n3")
         self.accept(snapshot(2, *rules), self.peer)
-        self.accept(OLD, self.peer)
+        self.accept(old, self.peer)
 
     def turn(self, seconds: int) -> list[tuple[str, Order | None]]:
         """Time passes up to so many seconds after the beginning; what the links become."""
@@ -161,6 +168,21 @@ def test_another_policy_brings_it_back_at_once(other: DegradedRule) -> None:
     assert node.gives(snapshot(3, other)) == BACK
     assert node.state == "stale"
     assert node.problems == [ProblemCode.REFRESH_OVERDUE]
+
+
+def test_what_was_put_away_does_not_come_back_to_who_only_stores_it_since() -> None:
+    for_edges = artifact(
+        KIND,
+        "routes/r1",
+        content=b"routes 7",
+        refresh_by=f.NOW + REFRESH_S,
+        expires_at=f.NOW + EXPIRY_S,
+        audience=EDGES,
+    )
+    node = Node(rule(), old=for_edges, holds=STORED)
+    assert node.turn(OVER_AGE_S) == AWAY
+    no_more_an_edge(node)
+    assert node.gives(snapshot(3, rule(10_000))) == []
 
 
 def test_no_rule_brings_nothing_back() -> None:

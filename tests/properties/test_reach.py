@@ -17,7 +17,7 @@ from fabgossip.model.authority import (
     SigningKey,
     TrustBundle,
 )
-from fabgossip.model.scope import Entitlements, parse_scope_id
+from fabgossip.model.scope import Entitlements, matches, parse_scope_id
 from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.gate import TrustGate
 from fabgossip.trust.rejections import Rejection, RejectionCode
@@ -97,6 +97,8 @@ def rights(draw: Draw[Any]) -> tuple[Right, ...]:
 caps: Final = st.sampled_from(
     [()] * 4 + [*((ContentCap(artifact_type=one, size_max=LEAST_SIZE),) for one in KINDS)]
 )
+PARTS: Final = {"keys": keys(), "rights": rights(), "content_caps": caps}
+"""Of a bundle, each drawn for itself."""
 entitlements: Final = st.sampled_from(
     [
         factory.OWN,
@@ -137,39 +139,45 @@ def other_signers(draw: Draw[Any], bundle: TrustBundle) -> TrustBundle:
 
 
 @st.composite
+def changed(draw: Draw[Any], verified: VerifiedManifest, facts: TrustFacts) -> TrustFacts:
+    """The facts, with one thing another."""
+    bundle = facts.bundle
+    what = draw(st.sampled_from([*PARTS, "signers", "authority_epoch", "own", "revoked"]))
+    if what == "own":
+        return replace(facts, own=draw(entitlements))
+    if what == "revoked":
+        return replace(facts, revoked=draw(lists(verified)))
+    if what == "signers":
+        bundle = draw(other_signers(bundle))
+    elif what == "authority_epoch":
+        bundle = replace(bundle, authority_epoch=bundle.authority_epoch + 1)
+    else:
+        bundle = replace(bundle, **{what: draw(PARTS[what])})
+    return replace(facts, bundle=bundle)
+
+
+@st.composite
 def changes(draw: Draw[Any]) -> tuple[VerifiedManifest, TrustFacts, TrustFacts]:
-    """A statement, and facts of which one thing became another: several at once would hide one
-    another."""
+    """A statement, and facts of which one thing became another, and sometimes a second one: several
+    at once would hide one another."""
     verified = draw(statements())
-    parts = {
-        "keys": keys(),
-        "rights": rights(),
-        "content_caps": caps,
-        "authority_epoch": epochs,
-    }
-    bundle = replace(factory.BUNDLE, **{name: draw(one) for name, one in parts.items()})
+    drawn = {name: draw(one) for name, one in PARTS.items()}
+    bundle = replace(factory.BUNDLE, authority_epoch=draw(epochs), **drawn)
     before = replace(
         factory.FACTS, bundle=bundle, own=draw(entitlements), revoked=draw(lists(verified))
     )
-    changed = draw(st.sampled_from([*parts, "signers", "own", "revoked"]))
-    if changed == "signers":
-        return verified, before, replace(before, bundle=draw(other_signers(bundle)))
-    if changed == "authority_epoch":
-        bundle = replace(bundle, authority_epoch=bundle.authority_epoch + 1)
-        return verified, before, replace(before, bundle=bundle)
-    if changed in parts:
-        bundle = replace(bundle, **{changed: draw(parts[changed])})
-        return verified, before, replace(before, bundle=bundle)
-    if changed == "own":
-        return verified, before, replace(before, own=draw(entitlements))
-    return verified, before, replace(before, revoked=draw(lists(verified)))
+    after = draw(changed(verified, before))
+    if draw(st.integers(0, 3)) == 0:
+        after = draw(changed(verified, after))
+    return verified, before, after
 
 
 def standing(verified: VerifiedManifest, facts: TrustFacts) -> str:
     """What becomes of a head that says this."""
     verdict = TrustGate(VERIFIER).recall(verified.envelope, facts, factory.NOW)
     if not isinstance(verdict, Rejection):
-        return "good"
+        is_applied = matches(verified.manifest.audience, facts.own)
+        return "applied" if is_applied else "stored"
     stays = {RejectionCode.EXPIRED, RejectionCode.EPOCH_STALE}
     if not facts.own.scope_ids:
         stays.add(RejectionCode.AUDIENCE_NOT_OURS)
@@ -177,7 +185,7 @@ def standing(verified: VerifiedManifest, facts: TrustFacts) -> str:
 
 
 @given(changes())
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=1_000, deadline=None)  # fewer miss some parts: each was left out to see
 def test_what_is_not_reached_stands_as_before(
     change: tuple[VerifiedManifest, TrustFacts, TrustFacts],
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from fabgossip.errors import TrustError
 from fabgossip.model.artifact import ArtifactType, Manifest
-from fabgossip.model.authority import KeyStatus, Right, TrustBundle
+from fabgossip.model.authority import ContentCap, KeyStatus, Right, TrustBundle
 from fabgossip.model.envelope import PayloadKind
 from fabgossip.model.ids import ClusterId, PlatformId
 from fabgossip.model.moment import UnixTime
@@ -112,6 +112,16 @@ UNSOUND: dict[str, tuple[TrustBundle, str]] = {
     "two rules for one role": (
         replace(f.BUNDLE, role_rules=f.BUNDLE.role_rules * 2),
         "two rules",
+    ),
+    "two content caps for one type": (
+        replace(
+            f.BUNDLE,
+            content_caps=tuple(
+                ContentCap(artifact_type=ArtifactType.ROUTE_POLICY_BUNDLE, size_max=one)
+                for one in (1, 2)
+            ),
+        ),
+        "two content caps",
     ),
     "no node CA": (replace(f.BUNDLE, node_cas=()), "no active node CA"),
 }
