@@ -115,8 +115,8 @@ def _of_own(before: Entitlements, after: Entitlements) -> Reach | None:
     def is_reached(verified: VerifiedManifest) -> bool:
         manifest = verified.manifest
         about = manifest.audience, manifest.artifact_type.value, manifest.namespace.text
-        return may_hold(*about, before) is not may_hold(*about, after) or matches(
-            manifest.audience, before
-        ) is not matches(manifest.audience, after)
+        may_hold_otherwise = may_hold(*about, before) is not may_hold(*about, after)
+        applies = [matches(manifest.audience, own) for own in (before, after)]
+        return may_hold_otherwise or applies[0] is not applies[1]
 
     return is_reached
