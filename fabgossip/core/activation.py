@@ -241,10 +241,11 @@ class Activation:
         return token
 
     def apply_again(self, now: Now) -> None:
-        """Try every switch once more that failed, or was not allowed before."""
+        """Try every switch once more that failed, or was not allowed before. Cost: O(heads)."""
+        is_allowed = self._m.beliefs.may(Action.APPLY, now).allowed
+        unused = {HeadState.HELD, HeadState.HELD_BACK} if is_allowed else set[HeadState]()
         for head in self._m.catalog.heads():
-            is_unused = head.state in (HeadState.HELD, HeadState.HELD_BACK)
-            waits = is_unused and self._may_apply(head, now)
+            waits = head.state in unused and self._may_apply(head, now)
             if head.state is HeadState.UNAPPLIED or waits:
                 self.apply(head, head.verified, now)
 

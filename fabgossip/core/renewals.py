@@ -90,9 +90,10 @@ class Due:
         if self._m.beliefs.freshness.is_revoked:
             return found
         for head in self._m.catalog.heads():
+            if not self._m.refresh.is_due(head.manifest, now.unix):
+                continue  # nearly all, and there may be a hundred thousand
             is_of_lane = head.manifest.namespace.text in lane
-            may_climb = is_of_lane or (not is_only_trust and self._is_renewed(head))
-            if self._m.refresh.is_due(head.manifest, now.unix) and may_climb:
+            if is_of_lane or (not is_only_trust and self._is_renewed(head)):
                 found.setdefault((not is_of_lane, head.manifest.audience), []).append(head)
         return found
 
