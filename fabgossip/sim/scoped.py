@@ -8,7 +8,7 @@ Must not know: what a node decides, or why.
 
 | id | an honest node never ... |
 |---|---|
-| S3 | tells of, serves, newly applies or keeps what its own claims cover no more |
+| S3 | tells of, serves, newly applies or keeps what its own claims cover no more, or lets software read what it only stores |
 """
 
 from typing import Final
@@ -96,6 +96,17 @@ class Scoped:
                 issued_at = self._ledger.by_order(namespace, order)
                 if issued_at is not None:
                     self._judge("kept for consumers", index, issued_at)
+            self._judge_shown(index, namespace, local)
+
+    def _judge_shown(self, index: int, namespace: str, local: Local) -> None:
+        """What software reads is for this node to apply: to store it is not enough."""
+        shown = None if local.newest is None else self._ledger.by_order(namespace, local.newest)
+        if shown is None or shown.manifest.namespace.node_id == self._ledger.node_id(index):
+            return
+        self._count.checks += 1
+        if not self._ledger.applies(index, shown):
+            detail = f"{self._ledger.node_id(index)}: {namespace} {local.newest}, only stored here"
+            self._docket.violated("S3", "shown", index, detail)
 
     def _judge(self, what: str, index: int, issued: Issued) -> None:
         self._count.checks += 1

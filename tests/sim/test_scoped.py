@@ -99,6 +99,30 @@ def test_s1_and_s2_go_by_the_newest_claims_a_node_durably_has(truth: Truth) -> N
     assert truth.signatures() == ["S1/sent/announce", "S2/materialized"]
 
 
+def test_s3_lets_no_software_read_what_a_node_only_stores_a_minute_after_it_may_no_more(
+    truth: Truth,
+) -> None:
+    issued = truth.ledger.newest(BUNDLE)
+    assert issued is not None
+    versions = {issued.manifest.order: issued.content}
+    shown = Kept(local={BUNDLE: Local(versions=versions, current=issued.manifest.order)})
+    put_away = Kept(local={BUNDLE: Local(versions=versions)})
+    checker = Scoped(truth.ledger, truth.docket)
+    held = truth.ledger.entitlements(ACME)
+    left = frozenset(one for one in held.scope_ids if one.text != "org:acme")
+    duty = truth.ledger.entitlements(STORE).assignments
+    truth.ledger.on_claims(ACME, Entitlements(left, duty), truth.own.manifest.order)
+    checker.on_durable_manifest(ACME, truth.own)
+    truth.docket.now_ns += PURGES_NS
+    checker.on_audit(ACME, shown, Mode.FRESH)
+    assert truth.signatures() == []
+    truth.docket.now_ns += 1
+    checker.on_audit(ACME, put_away, Mode.FRESH)
+    assert truth.signatures() == []
+    checker.on_audit(ACME, shown, Mode.FRESH)
+    assert truth.signatures() == ["S3/shown"]
+
+
 def test_s3_lets_bytes_stay_for_a_minute_and_while_the_node_is_not_fresh(truth: Truth) -> None:
     checker, issued = Scoped(truth.ledger, truth.docket), truth.ledger.newest(BUNDLE)
     assert issued is not None
