@@ -8,7 +8,7 @@ Must not know: what a node decides, or why.
 
 | id | an honest node never ... |
 |---|---|
-| S3 | tells of, serves, applies, keeps what its claims cover no more, or shows what it only stores |
+| S3 | tells of, serves, applies, keeps what its claims cover no more, shows what it only stores |
 """
 
 from typing import Final
