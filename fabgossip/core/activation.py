@@ -11,6 +11,7 @@ Must not know: folders and links, how a content came here.
 
 from typing import Final, TypeGuard
 
+from fabgossip.core.affected import IsAffected
 from fabgossip.core.catalog import HOLDING_STATES, Head, HeadState, is_narrower
 from fabgossip.core.durability import Durability
 from fabgossip.core.effects import Fact, Materialize, Record
@@ -18,7 +19,6 @@ from fabgossip.core.events import LocalDamaged, Token
 from fabgossip.core.lasting import is_for, is_for_lack_of_claims, is_good, is_last_good
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
-from fabgossip.core.reach import Reach
 from fabgossip.core.recording import fields_of, hold_fields
 from fabgossip.core.withholding import BY_POLICY
 from fabgossip.model.artifact import ArtifactType, Manifest, VerifiedManifest
@@ -375,12 +375,12 @@ class Activation:
             name == namespace and token > after for token, (name, _) in self._withdrawing.items()
         )
 
-    def judge_again(self, reach: Reach, now: Now) -> None:
+    def judge_again(self, is_affected: IsAffected, now: Now) -> None:
         """Whom we believe changed: what is not believed any more is taken from consumers. What was
         left alone is looked at for that: a revocation is worth the risk."""
         self._look_at_last(list(self._left_alone), now)
         for namespace, shown in tuple(self._shown.items()):
-            if reach(shown):
+            if is_affected(shown):
                 self._take_away_if_bad(namespace, shown, now)
 
     def on_expiry(self, now: Now) -> None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from fabgossip.core.accepting import Accepting
 from fabgossip.core.activation import Activation
+from fabgossip.core.affected import IsAffected
 from fabgossip.core.announcing import Announcing
 from fabgossip.core.assembling import Assembling
 from fabgossip.core.catalog import (
@@ -35,7 +36,6 @@ from fabgossip.core.lasting import has_lost_trust, is_good, is_last_good
 from fabgossip.core.learning import Learning
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
-from fabgossip.core.reach import Reach
 from fabgossip.core.recording import fields_of, rejected
 from fabgossip.core.withdrawing import Withdrawing
 from fabgossip.model.artifact import TRUST_TYPES, TYPE_RULES, ArtifactType, VerifiedManifest
@@ -232,7 +232,7 @@ class Following:
             return
         value = self._m.beliefs.read(verified, content)
         if isinstance(value, RevocationList):
-            self.judge_reached(self._learning.on_list(verified, value, now, is_side=True), now)
+            self.judge_affected(self._learning.on_list(verified, value, now, is_side=True), now)
         if isinstance(value, Snapshot):
             self._covering.on_snapshot(verified, value)
 
@@ -268,35 +268,35 @@ class Following:
     ) -> None:
         match value:
             case TrustBundle():
-                self.judge_reached(self._learning.on_bundle(verified, value, content, now), now)
+                self.judge_affected(self._learning.on_bundle(verified, value, content, now), now)
             case RevocationList():
-                reach = self._learning.on_list(verified, value, now, is_side=False)
-                self.judge_reached(reach, now)
+                is_affected = self._learning.on_list(verified, value, now, is_side=False)
+                self.judge_affected(is_affected, now)
                 record = Record(fact=Fact.REVOCATION_ACCEPTED, fields=fields_of(verified, ""))
                 self._m.out.append(record)
             case PeerDirectory() | StorageDirectory():
                 self._learning.on_directory(verified.manifest, value)
             case Snapshot():
-                self.judge_reached(self._learning.on_snapshot(verified, value, now), now)
+                self.judge_affected(self._learning.on_snapshot(verified, value, now), now)
                 self._covering.on_snapshot(verified, value)
 
-    def judge_reached(self, reach: Reach | None, now: Now) -> None:
+    def judge_affected(self, is_affected: IsAffected | None, now: Now) -> None:
         """Whom we believe changed: what that reaches of what was accepted before is judged again,
         either way."""
-        if reach is None:
+        if is_affected is None:
             return
         for head in self._m.catalog.heads():
             if not head.is_durable or head.manifest.artifact_type in TRUST_TYPES:
                 continue
-            self._judge_kept(head, reach, now)
-            if any(map(reach, head.rivals)):
+            self._judge_kept(head, is_affected, now)
+            if any(map(is_affected, head.rivals)):
                 self.judge_again(head, now)
-        self._activation.judge_again(reach, now)
+        self._activation.judge_again(is_affected, now)
 
-    def _judge_kept(self, head: Head, reach: Reach, now: Now) -> None:
+    def _judge_kept(self, head: Head, is_affected: IsAffected, now: Now) -> None:
         """An increment leads to another version, and nobody misses it: what is not good any more is
         handed to nobody."""
-        for one in [kept.verified for kept in head.kept if reach(kept.verified)]:
+        for one in [kept.verified for kept in head.kept if is_affected(kept.verified)]:
             if not is_good(self._m.beliefs, one, now):
                 self._announcing.on_gone(one)
                 self._assembling.on_bad(one, now)

@@ -10,6 +10,7 @@ from hashlib import sha256
 
 from fabgossip.core.accepting import Accepting
 from fabgossip.core.activation import Activation
+from fabgossip.core.affected import affected_by
 from fabgossip.core.announcing import Announcing
 from fabgossip.core.assembling import Assembling
 from fabgossip.core.catalog import Head, prefix_of
@@ -21,7 +22,6 @@ from fabgossip.core.lasting import has_lost_trust, is_good
 from fabgossip.core.lines import Lines
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
-from fabgossip.core.reach import reach_of
 from fabgossip.core.recording import rejected
 from fabgossip.core.telling import Untold
 from fabgossip.core.variants import Variant
@@ -344,7 +344,7 @@ class Intake:
         if self._m.beliefs.facts.own != before.own:
             self._m.unsettled.facts_changed = True
             self._m.unsettled.own_claims_changed = True
-            self._following.judge_reached(reach_of(before, self._m.beliefs.facts), now)
+            self._following.judge_affected(affected_by(before, self._m.beliefs.facts), now)
 
     def on_more_known(self, now: Now) -> None:
         """What this node believes, or may do, changed: what waited for that is judged again, and

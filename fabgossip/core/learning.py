@@ -5,12 +5,12 @@ Keeps: bundles and revocations are made durable as soon as they are believed.
 Must not know: how a content came, what judging again does.
 """
 
+from fabgossip.core.affected import IsAffected, affected_by
 from fabgossip.core.covering import Covering
 from fabgossip.core.disputes import Disputes
 from fabgossip.core.durability import Durability
 from fabgossip.core.effects import Fact, Record
 from fabgossip.core.machines import Machines
-from fabgossip.core.reach import Reach, reach_of
 from fabgossip.core.recording import fields_of
 from fabgossip.model.artifact import ArtifactType, Manifest, VerifiedManifest
 from fabgossip.model.authority import RevocationList, TrustBundle
@@ -39,7 +39,7 @@ class Learning:
 
     def on_list(
         self, verified: VerifiedManifest, listed: RevocationList, now: Now, *, is_side: bool
-    ) -> Reach | None:
+    ) -> IsAffected | None:
         """A revocation list was read, or (`is_side`) the other side of a disputed one; what must be
         judged again, None where that is nothing."""
         before = self._m.beliefs.facts
@@ -49,9 +49,11 @@ class Learning:
             self._keep_revoked()
         # Claims of our own that waited for a fresh list may be taken up by it, and be narrower.
         self._m.unsettled.own_claims_changed |= before.own != self._m.beliefs.facts.own
-        return reach_of(before, self._m.beliefs.facts)
+        return affected_by(before, self._m.beliefs.facts)
 
-    def on_snapshot(self, verified: VerifiedManifest, snapshot: Snapshot, now: Now) -> Reach | None:
+    def on_snapshot(
+        self, verified: VerifiedManifest, snapshot: Snapshot, now: Now
+    ) -> IsAffected | None:
         """A snapshot is in force: what it says to this node, if it is its own; what must be judged
         again. What it lists is not taken up by this."""
         manifest, beliefs = verified.manifest, self._m.beliefs
@@ -66,7 +68,7 @@ class Learning:
         if not beliefs.on_own_snapshot(verified, snapshot, now, is_disputed=is_disputed):
             return None
         self._m.unsettled.own_claims_changed = True
-        return reach_of(before, beliefs.facts)
+        return affected_by(before, beliefs.facts)
 
     def on_directory(self, manifest: Manifest, value: PeerDirectory | StorageDirectory) -> None:
         """A directory is in force."""
@@ -117,7 +119,7 @@ class Learning:
 
     def on_bundle(
         self, verified: VerifiedManifest, bundle: TrustBundle, content: bytes, now: Now
-    ) -> Reach | None:
+    ) -> IsAffected | None:
         """A bundle was read; what must be judged again, None where that is nothing."""
         before = self._m.beliefs.facts
         if not self._m.beliefs.on_bundle(verified, bundle, now):
@@ -132,4 +134,4 @@ class Learning:
         put = PutTrust(version=bundle.bundle_version, envelope=verified.envelope, content=content)
         self._durability.keep(put)
         self._m.out.append(Record(fact=Fact.BUNDLE_ACCEPTED, fields=fields_of(verified, "")))
-        return reach_of(before, self._m.beliefs.facts)
+        return affected_by(before, self._m.beliefs.facts)

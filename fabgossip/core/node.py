@@ -9,6 +9,7 @@ Must not know: trio, sockets, disks, clocks, logs.
 from typing import Final, assert_never
 
 from fabgossip.core.acquisition import Acquisition
+from fabgossip.core.affected import affected_by
 from fabgossip.core.awaiting import Awaiting
 from fabgossip.core.comparing import Comparing
 from fabgossip.core.effects import Effect, Fact, Record, SetTimer
@@ -63,7 +64,6 @@ from fabgossip.core.exchange import Exchange
 from fabgossip.core.links import Links
 from fabgossip.core.machines import machines_of
 from fabgossip.core.peer_claims import PeerClaims
-from fabgossip.core.reach import reach_of
 from fabgossip.core.renewing import Renewing
 from fabgossip.core.replication import Replication
 from fabgossip.core.requests import Requests
@@ -317,7 +317,7 @@ class Node:
         before = self._m.beliefs.facts
         if self._m.beliefs.on_papers(event.papers, now):
             self._m.unsettled.own_claims_changed = True
-            self._rooms.following.judge_reached(reach_of(before, self._m.beliefs.facts), now)
+            self._rooms.following.judge_affected(affected_by(before, self._m.beliefs.facts), now)
 
     def _on_space(self, event: SpaceChanged, now: Now) -> None:
         before, space = self._m.retention.space.trouble, event.space

@@ -1,14 +1,14 @@
-"""Which statements a change of whom we believe can reach.
+"""Which statements a change of whom we believe affects.
 
 Decides: whether a statement has to be judged again after a change of the facts.
-Keeps: whatever could be judged otherwise is reached, by what the trust gate looks at when it judges
-a statement that is held; a change that takes nothing from any statement, as a list that ends nodes,
-certificates or grants, a bundle that names the same signers, claims that cover the same, reaches
-none.
+Keeps: whatever could be judged otherwise is affected, by what the trust gate looks at when it
+judges a statement that is held; a change that takes nothing from any statement, as a list that ends
+nodes, certificates or grants, a bundle that names the same signers, claims that cover the same,
+affects none.
 Must not know: heads, what judging again does.
 
 A node that stores for a large cluster holds tens of thousands of statements, each of which takes
-long enough to judge for all of them to keep its links waiting (`tests/core/test_reach.py`).
+long enough to judge for all of them to keep its links waiting (`tests/core/test_affected.py`).
 """
 
 from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ from fabgossip.model.scope import Entitlements, matches, may_hold
 from fabgossip.trust.facts import TrustFacts
 from fabgossip.trust.revocation import Revoked
 
-Reach: TypeAlias = Callable[[VerifiedManifest], bool]
+IsAffected: TypeAlias = Callable[[VerifiedManifest], bool]
 """Whether a statement has to be judged again."""
 _OF_STATEMENTS: Final = frozenset(
     {RevokedKind.SIGNING_KEY, RevokedKind.MANIFEST, RevokedKind.CONTENT}
@@ -34,17 +34,17 @@ def _everything(_: VerifiedManifest) -> bool:
     return True
 
 
-def reach_of(before: TrustFacts, after: TrustFacts) -> Reach | None:
-    """What is reached by a change of the facts; None where that is nothing."""
+def affected_by(before: TrustFacts, after: TrustFacts) -> IsAffected | None:
+    """What a change of the facts affects; None where that is nothing."""
     if _are_of_another_kind(before, after):
         return _everything
     parts = (
-        _of_revoked(before.revoked, after.revoked),
-        _of_bundle(before.bundle, after.bundle),
-        _of_own(before.own, after.own),
+        _by_revoked(before.revoked, after.revoked),
+        _by_bundle(before.bundle, after.bundle),
+        _by_own(before.own, after.own),
     )
-    reaches = tuple(one for one in parts if one is not None)
-    return (lambda verified: any(one(verified) for one in reaches)) if reaches else None
+    tests = tuple(one for one in parts if one is not None)
+    return (lambda verified: any(one(verified) for one in tests)) if tests else None
 
 
 def _are_of_another_kind(before: TrustFacts, after: TrustFacts) -> bool:
@@ -55,13 +55,13 @@ def _are_of_another_kind(before: TrustFacts, after: TrustFacts) -> bool:
     return is_other_epoch or bool(before.own.scope_ids) is not bool(after.own.scope_ids)
 
 
-def _of_revoked(before: Revoked, after: Revoked) -> Reach | None:
+def _by_revoked(before: Revoked, after: Revoked) -> IsAffected | None:
     """Whatever an epoch before had revoked may be back with the next one."""
     values = {one for one in after.values ^ before.values if one[0] in _OF_STATEMENTS}
     if not values:
         return None
 
-    def is_reached(verified: VerifiedManifest) -> bool:
+    def is_affected(verified: VerifiedManifest) -> bool:
         named = (
             (RevokedKind.MANIFEST, verified.manifest_hash),
             (RevokedKind.CONTENT, verified.manifest.content_hash),
@@ -71,12 +71,12 @@ def _of_revoked(before: Revoked, after: Revoked) -> Reach | None:
         )
         return not values.isdisjoint(named)
 
-    return is_reached
+    return is_affected
 
 
-def _of_bundle(before: TrustBundle, after: TrustBundle) -> Reach | None:
+def _by_bundle(before: TrustBundle, after: TrustBundle) -> IsAffected | None:
     """By the keys that changed, or may speak of a kind no more, or newly; where the rights on a
-    kind are others, all of that kind is reached, as where another size is the largest. What signs
+    kind are others, all of that kind is affected, as where another size is the largest. What signs
     bundles, issues nodes or gives roles takes nothing from what is held."""
     keys = {one.key_id for one in {*before.keys} ^ {*after.keys}}
     caps = {*before.content_caps} ^ {*after.content_caps}  # one of a type at most
@@ -92,12 +92,12 @@ def _of_bundle(before: TrustBundle, after: TrustBundle) -> Reach | None:
     if not (keys or kinds or any(keys_of.values())):
         return None
 
-    def is_reached(verified: VerifiedManifest) -> bool:
+    def is_affected(verified: VerifiedManifest) -> bool:
         kind, signers = verified.manifest.artifact_type.value, verified.manifest.signer_key_ids
         changed = keys_of.get(kind, frozenset())
         return kind in kinds or any(one in keys or one in changed for one in signers)
 
-    return is_reached
+    return is_affected
 
 
 def _rights_on(kind: str, rights: Iterable[Right]) -> dict[tuple[str, int], frozenset[KeyId]]:
@@ -107,16 +107,16 @@ def _rights_on(kind: str, rights: Iterable[Right]) -> dict[tuple[str, int], froz
     }
 
 
-def _of_own(before: Entitlements, after: Entitlements) -> Reach | None:
+def _by_own(before: Entitlements, after: Entitlements) -> IsAffected | None:
     """What this node may hold, or apply, by the ones and not by the others."""
     if before == after:
         return None
 
-    def is_reached(verified: VerifiedManifest) -> bool:
+    def is_affected(verified: VerifiedManifest) -> bool:
         manifest = verified.manifest
         about = manifest.audience, manifest.artifact_type.value, manifest.namespace.text
         may_hold_otherwise = may_hold(*about, before) is not may_hold(*about, after)
         applies = [matches(manifest.audience, own) for own in (before, after)]
         return may_hold_otherwise or applies[0] is not applies[1]
 
-    return is_reached
+    return is_affected

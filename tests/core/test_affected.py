@@ -1,4 +1,4 @@
-"""What a revocation reaches is judged again, and nothing else is looked at."""
+"""What a change of the facts affects is judged again, and nothing else is looked at."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import replace
@@ -6,10 +6,10 @@ from typing import TypeVar
 
 import pytest
 
+from fabgossip.core.affected import affected_by
 from fabgossip.core.catalog import HeadState
 from fabgossip.core.effects import Materialize
 from fabgossip.core.events import LinkId
-from fabgossip.core.reach import reach_of
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import RevokedKind
 from fabgossip.model.ids import NodeId
@@ -34,7 +34,7 @@ from tests.trust import factory
 T = TypeVar("T", bound=Hashable)
 PEER = revoked(RevokedKind.NODE, node_token(factory.CLUSTER, NodeId("n9")))
 VERIFIED = routes().verified
-REACHING = {
+AFFECTING = {
     "its key": (RevokedKind.SIGNING_KEY, VERIFIED.signed_by[0]),
     "its manifest": (RevokedKind.MANIFEST, VERIFIED.manifest_hash),
     "its content": (RevokedKind.CONTENT, VERIFIED.manifest.content_hash),
@@ -60,27 +60,27 @@ def of(*values: tuple[RevokedKind, bytes], epoch: int = 1) -> TrustFacts:
     return replace(factory.FACTS, revoked=revoked)
 
 
-@pytest.mark.parametrize("named", REACHING.values(), ids=REACHING)
-def test_what_names_a_statement_reaches_it_alone(named: tuple[RevokedKind, bytes]) -> None:
-    reach = reach_of(of(), of(named))
-    assert reach is not None
-    assert reach(VERIFIED)
-    other = reach_of(of(), of((named[0], bytes(32))))
+@pytest.mark.parametrize("named", AFFECTING.values(), ids=AFFECTING)
+def test_what_names_a_statement_affects_it_alone(named: tuple[RevokedKind, bytes]) -> None:
+    is_affected = affected_by(of(), of(named))
+    assert is_affected is not None
+    assert is_affected(VERIFIED)
+    other = affected_by(of(), of((named[0], bytes(32))))
     assert other is not None
     assert not other(VERIFIED)
 
 
-def test_what_is_revoked_already_reaches_nothing_anew_and_what_is_not_any_more_does() -> None:
-    named = REACHING["its key"]
-    assert reach_of(of(named), of(named)) is None
-    back = reach_of(of(named), of(epoch=2))
+def test_what_is_revoked_already_affects_nothing_anew_and_what_is_not_any_more_does() -> None:
+    named = AFFECTING["its key"]
+    assert affected_by(of(named), of(named)) is None
+    back = affected_by(of(named), of(epoch=2))
     assert back is not None
     assert back(VERIFIED)
 
 
 @pytest.mark.parametrize("kind", [RevokedKind.NODE, RevokedKind.CERTIFICATE, RevokedKind.GRANT])
-def test_what_is_about_peers_reaches_no_statement(kind: RevokedKind) -> None:
-    assert reach_of(of(), of((kind, bytes(32)))) is None
+def test_what_is_about_peers_affects_no_statement(kind: RevokedKind) -> None:
+    assert affected_by(of(), of((kind, bytes(32)))) is None
 
 
 def take(story: Story, listed: Artifact, link: LinkId) -> None:
@@ -103,7 +103,7 @@ def reads_of(taken: Artifact, heads: int) -> int:
 def test_to_cut_a_node_off_takes_no_longer_where_much_is_held() -> None:
     peer = revocations(2, PEER)
     assert reads_of(peer, 40) == reads_of(peer, 2)
-    key = revocations(2, revoked(*REACHING["its key"]))
+    key = revocations(2, revoked(*AFFECTING["its key"]))
     assert reads_of(key, 40) > reads_of(key, 2) + 38
 
 
@@ -123,27 +123,27 @@ def test_to_take_up_a_bundle_takes_no_longer_where_much_is_held() -> None:
     assert reads_of(trust(instead), 40) > reads_of(trust(instead), 2) + 38
 
 
-def test_of_two_changes_at_once_each_reaches_what_it_may() -> None:
+def test_of_two_changes_at_once_each_affects_what_it_may() -> None:
     before = of()
     own = replace(before.own, scope_ids=before.own.scope_ids - {parse_scope_id("org:acme")})
-    after = replace(of(REACHING["its manifest"]), own=own)
-    reach = reach_of(before, after)
-    assert reach is not None
-    assert reach(VERIFIED)
-    assert reach(acme_routes().verified)
-    assert not reach(routes(name="other").verified)
+    after = replace(of(AFFECTING["its manifest"]), own=own)
+    is_affected = affected_by(before, after)
+    assert is_affected is not None
+    assert is_affected(VERIFIED)
+    assert is_affected(acme_routes().verified)
+    assert not is_affected(routes(name="other").verified)
 
 
-def test_claims_that_cover_more_reach_only_what_they_cover() -> None:
+def test_claims_that_cover_more_affect_only_what_they_cover() -> None:
     wider = replace(
         factory.FACTS.own, scope_ids=factory.FACTS.own.scope_ids | {parse_scope_id("org:globex")}
     )
     after = replace(of(), own=wider)
-    reach = reach_of(of(), after)
-    assert reach is not None
-    assert not reach(VERIFIED)
+    is_affected = affected_by(of(), after)
+    assert is_affected is not None
+    assert not is_affected(VERIFIED)
     theirs = artifact(ArtifactType.ROUTE_POLICY_BUNDLE, "org/globex/routes/r1", content=b"globex")
-    assert reach(factory.admitted(theirs.envelope, after))
+    assert is_affected(factory.admitted(theirs.envelope, after))
 
 
 def test_what_a_node_only_stores_from_now_on_is_taken_from_its_software() -> None:
@@ -187,7 +187,7 @@ def test_of_two_only_the_revoked_one_ends() -> None:
     story = Story()
     link = story.link("n2")
     story.accept(routes(), link).accept(acme_routes(), link)
-    take(story, revocations(2, revoked(*REACHING["its content"])), link)
+    take(story, revocations(2, revoked(*AFFECTING["its content"])), link)
     states = [
         story.node.view.find(one.manifest.namespace.text) for one in (routes(), acme_routes())
     ]
@@ -197,7 +197,7 @@ def test_of_two_only_the_revoked_one_ends() -> None:
     ]
 
 
-def test_a_key_the_statement_stands_on_only_since_a_later_bundle_is_reached() -> None:
+def test_a_key_the_statement_stands_on_only_since_a_later_bundle_is_affected() -> None:
     """Signed by two, admitted by the right of one, which then goes to the other."""
     other = factory.signer("policy 2")
     signers = sorted((factory.POLICY, other), key=lambda one: one.key_id)
@@ -220,13 +220,13 @@ def test_a_key_the_statement_stands_on_only_since_a_later_bundle_is_reached() ->
     assert head.state is HeadState.REFUSED
 
 
-def test_the_other_side_of_two_lists_reaches_what_it_names_as_well() -> None:
+def test_the_other_side_of_two_lists_affects_what_it_names_as_well() -> None:
     """Both restrict, whichever came first."""
     story = Story()
     link = story.link("n2")
     story.accept(routes(), link)
     take(story, revocations(2, PEER), link)
-    other = revocations(2, revoked(*REACHING["its content"]))
+    other = revocations(2, revoked(*AFFECTING["its content"]))
     story.announce(other, link).stored(other, link)
     head = story.node.view.find(routes().manifest.namespace.text)
     assert head is not None

@@ -1,4 +1,4 @@
-"""What a change of the facts does not reach is judged as before, whatever the facts were."""
+"""What a change of the facts does not is_affected is judged as before, whatever the facts were."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fabgossip.core.reach import reach_of
+from fabgossip.core.affected import affected_by
 from fabgossip.model.artifact import ArtifactType, VerifiedManifest
 from fabgossip.model.authority import (
     ContentCap,
@@ -186,10 +186,10 @@ def standing(verified: VerifiedManifest, facts: TrustFacts) -> str:
 
 @given(changes())
 @settings(max_examples=1_000, deadline=None)  # fewer miss some parts: each was left out to see
-def test_what_is_not_reached_stands_as_before(
+def test_what_is_not_affected_stands_as_before(
     change: tuple[VerifiedManifest, TrustFacts, TrustFacts],
 ) -> None:
     verified, before, after = change
-    reach = reach_of(before, after)
-    if reach is None or not reach(verified):
+    is_affected = affected_by(before, after)
+    if is_affected is None or not is_affected(verified):
         assert standing(verified, before) == standing(verified, after)
