@@ -45,7 +45,7 @@ def run_pin(arguments: argparse.Namespace) -> int:
 def check_reason(reason: str) -> None:
     """Raises `UsageError` where it tells nobody anything."""
     if not reason.strip() or not reason.isprintable():
-        raise UsageError("--reason: expected words that can be printed on one line")
+        raise UsageError("--reason: expected words on one line, for whoever wonders why")
 
 
 def seconds_of(span: str) -> int:

@@ -366,7 +366,7 @@ def _print_artifact(body: dict[str, object]) -> None:
     renewal = body["renewal"]
     if isinstance(renewal, dict):
         _print_want(table_in(renewal, "want"), "newer", news="")
-        _print_ladder(rows_in(renewal, "ladder"))
+        _print_ladder(rows_in(renewal, "ladder"), "FOR NEWER")
 
 
 def _holders(body: dict[str, object]) -> str:
@@ -418,11 +418,11 @@ def _print_want(
         print(f"  next     {safe(one['step'])}   {safe(one['source'])}   {safe(one['reason'])}")
 
 
-def _print_ladder(ladder: list[dict[str, object]]) -> None:
+def _print_ladder(ladder: list[dict[str, object]], title: str = "LADDER") -> None:
     climbs = [list(rows) for _, rows in groupby(ladder, key=lambda one: one["climb"])]
     rows = [row for climb in climbs for row in _climb_rows(climb)]
     if rows:
-        print_table(("LADDER", "STEP", "SOURCE", "OUTCOME", "TOOK", "BYTES", "WHY"), rows)
+        print_table((title, "STEP", "SOURCE", "OUTCOME", "TOOK", "BYTES", "WHY"), rows)
 
 
 def _climb_rows(climb: list[dict[str, object]]) -> list[tuple[object, ...]]:

@@ -77,6 +77,8 @@ def namespace_of(text: str) -> str:
 
 
 def _check_characters(text: str) -> None:
+    if _HASH.fullmatch(text.lower()) is not None and not text.islower():
+        raise UsageError(f"{text}: a content hash is written in lower case")
     strange = next((one for one in text if one not in _WORD_CHARACTERS), None)
     if strange is not None:
         raise UsageError(

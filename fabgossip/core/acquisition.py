@@ -42,6 +42,7 @@ _SENDERS_FAULT: Final = frozenset(
     (FetchFailure.BAD_HASH, FetchFailure.BAD_LENGTH, FetchFailure.TOO_SLOW)
 )
 """What an honest source never does; the audit log names who did."""
+_WHAT_CAME: Final = {FetchFailure.TOO_SLOW: "it came more slowly than 64 KiB a second over 5 s"}
 _NOT_THE_SOURCES: Final = frozenset(
     (FetchFailure.DISK, FetchFailure.STORAGE, FetchFailure.CANCELLED, FetchFailure.CONTRADICTED)
 )
@@ -268,12 +269,12 @@ class Acquisition:
     def _record_rejection(
         self, want: Want | GrantedFetch, reason: FetchFailure, blame: Blame, source: str
     ) -> None:
-        """What came is not what was signed: a refusal like any other, in the name of whose fault it
-        is."""
+        """What came is not what was signed, or did not come in any time: a refusal like any other,
+        in the name of whose fault it is."""
         refused = RejectionCode(FAILURE_CODES[reason])
         fields = (
             ("code", refused.value),
-            ("detail", f"the content does not fit its manifest: {reason.value}"),
+            ("detail", _WHAT_CAME.get(reason, f"what came is not what was signed: {reason.value}")),
             ("namespace", want.verified.manifest.namespace.text),
             ("source", source),
             ("blame", blame.name.lower()),

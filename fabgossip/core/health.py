@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from fabgossip.core.attempts import NOTHING_NEWER, OPEN
 from fabgossip.core.beliefs import Beliefs
 from fabgossip.core.catalog import Catalog, Head, HeadState
 from fabgossip.core.chains import Chains, ChainsSnapshot
@@ -54,6 +55,9 @@ from fabgossip.trust.modes import conditions_of
 PROBLEMS_MAX = 50
 NEIGHBORS_MIN: Final = 2
 """Neighbours, and zones they stand in, so that the loss of one leaves another."""
+ASKED_NAMED_MAX: Final = 3
+"""Of those that were asked for something newer; `fabgossip why` names all."""
+_ASKED: Final = {OPEN: "not asked: it keeps failing", NOTHING_NEWER: "has nothing newer"}
 DOWN_NAMED_MAX: Final = 3
 """Of those that are missing, so many are named; `fabgossip peers` names all."""
 BEHIND_GRACE_MS = 5_000
@@ -424,8 +428,14 @@ def _head_problem(head: Head, fetching: Fetching, climb_of: ClimbOf, now: Now) -
 
 def _asked(climb: Want | None) -> str:
     """Whom a climb for something newer asked, or tried to."""
-    last = "" if climb is None else _last_try(climb)
-    return f"; last asked for it: {last}" if last else ""
+    tries = [] if climb is None else [one for one in climb.attempts if one.node_id is not None]
+    newest = [one for one in tries if one.climb == tries[-1].climb]
+    # Who has nothing newer says the least of why nothing newer is here.
+    newest.sort(key=lambda one: one.outcome == NOTHING_NEWER)
+    words = [f"{one.node_id} {_ASKED.get(one.outcome, one.outcome)}" for one in newest]
+    left = len(words) - ASKED_NAMED_MAX
+    rest = [f"{left} more"] if left > 0 else []
+    return f"; asked for it: {', '.join([*words[:ASKED_NAMED_MAX], *rest])}" if words else ""
 
 
 def _last_try(want: Want) -> str:

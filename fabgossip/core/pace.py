@@ -2,7 +2,8 @@
 
 Decides: when a source has been silent too long, or dripped for a whole window; the same of a reader
 that takes what it asked for.
-Keeps: a source that sends one byte a second holds a transfer for one window at most; integers only.
+Keeps: a source that sends one byte a second holds a transfer for one window at most, from its first
+byte on; who has sent none is silent, and did not drip; integers only.
 Must not know: what the bytes are, who is asked next.
 """
 
@@ -28,13 +29,15 @@ class Pace:
         self._idle_later = idle
         self._under_way = 0
         self._heard_at = now
-        self._window_at = now
+        self._window_at: Instant | None = None
+        """None until the first byte."""
         self._arrived = 0
 
     def on_bytes(self, count: int, now: Instant) -> None:
         """So many bytes arrived."""
         self._heard_at = now
         self._idle = self._idle_later
+        self._window_at = now if self._window_at is None else self._window_at
         self._arrived += count
 
     def on_started(self, count: int) -> None:
@@ -44,13 +47,14 @@ class Pace:
     def on_held_up(self, since: Instant, now: Instant) -> None:
         """This end was busy with what had arrived: that is not the source's time."""
         self._heard_at = now
-        self._window_at = min(now, later(self._window_at, elapsed(since, now)))
+        if self._window_at is not None:
+            self._window_at = min(now, later(self._window_at, elapsed(since, now)))
 
     def verdict(self, now: Instant) -> FetchFailure | None:
         """What ends the transfer now; a window that is over begins anew."""
         if elapsed(self._heard_at, now) > self._idle:
             return FetchFailure.STALLED
-        lasted = elapsed(self._window_at, now)
+        lasted = Duration(0) if self._window_at is None else elapsed(self._window_at, now)
         if lasted < WINDOW:
             return None
         arrived, self._arrived, self._window_at = self._arrived + self._under_way, 0, now
@@ -59,7 +63,9 @@ class Pace:
     def next_look(self) -> Instant:
         """The first moment at which the verdict may be another."""
         silent_at = later(self._heard_at, Duration(self._idle + 1))
-        return min(silent_at, later(self._window_at, WINDOW))
+        return (
+            silent_at if self._window_at is None else min(silent_at, later(self._window_at, WINDOW))
+        )
 
 
 def pace_of(effect: ReceiveContent, now: Instant) -> Pace:

@@ -368,9 +368,10 @@ class Renewing:
             self._timer_at = at
             self._m.out.append(SetTimer(timer=RenewalDue(), at=at))
 
-    def snapshot(self) -> RenewingSnapshot:
-        """Counts for status."""
-        steps = [one.want.step for one in self._by_group.values() if not one.is_over]
+    def snapshot(self, now: Now) -> RenewingSnapshot:
+        """Counts for status, of what is due even now: a climb ends only with the next turn."""
+        climbs = (one for one in self._by_group.values() if not one.is_over)
+        steps = [one.want.step for one in climbs if self._due.still_due(one, now)]
         highest = max(steps, key=STEPS.index, default=Step.NORMAL)
         return RenewingSnapshot(climbs=len(steps), highest_step=highest.value)
 

@@ -334,10 +334,14 @@ def _reason(want: Want, source: Source) -> str:
         words.append("dialled")
     if failed:
         did = "asked in vain" if want.is_for_head else "failed"
-        words.append(f"{did} {failed} times before")
+        words.append(f"{did} {_times(failed)} before")
     if in_vain > failed:
-        words.append(f"was busy {in_vain - failed} times before")
+        words.append(f"was busy {_times(in_vain - failed)} before")
     return ", ".join(words)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _role(want: Want, source: Source) -> str:

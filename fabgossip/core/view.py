@@ -60,7 +60,7 @@ class View:
             self._m.catalog,
             self._m.neighbors,
             self._m.fetching,
-            self._renewing.snapshot(),
+            self._renewing.snapshot(now),
             lambda head: self.renewal_of(head, now),
             self._m.chains,
             policing,

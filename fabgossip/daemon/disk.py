@@ -227,6 +227,16 @@ class Disk:
         Blocks."""
         return self.is_sound(content_hash) is False
 
+    def lacks(self, content_hash: ContentHash) -> bool:
+        """Whether a content has a row, and no file of its size; what stands there is not read.
+        Blocks."""
+        try:
+            row = self._reader.content(content_hash)
+        except StorageError:
+            return False
+        is_file = row is not None and row.inline is None
+        return row is not None and is_file and self.files.lacks(content_hash, row.size)
+
     def is_sound(self, content_hash: ContentHash) -> bool | None:
         """Whether a content is what its name says, also where there is none any more; None where
         that cannot be told now. Blocks."""

@@ -90,7 +90,7 @@ from fabgossip.daemon.tls import TlsStream
 from fabgossip.daemon.transfers import Transfers
 from fabgossip.model.artifact import Order
 from fabgossip.model.authority import NodeIdentity, TrustBundle
-from fabgossip.model.ids import NodeId
+from fabgossip.model.ids import ContentHash, NodeId
 from fabgossip.model.messages import (
     BadRequest,
     BadRequestCode,
@@ -338,6 +338,14 @@ class Driver:
         while True:
             await trio.sleep(REPEATS_LOOK_S)
             self.recent.tell_due(read_clocks())
+
+    async def has_lost(self, content_hash: ContentHash) -> bool:
+        """Whether the file of a held content is gone, as an operator is about to be told that it is
+        there. Then it is wanted anew from now on."""
+        is_gone = await trio.to_thread.run_sync(self._world.disk.lacks, content_hash)
+        if is_gone:
+            self.post(ContentLost(content_hash=content_hash))
+        return is_gone
 
     async def kept_versions(self, namespace: str) -> tuple[tuple[Order, bytes], ...]:
         """The versions of a namespace of the catalog whose folders are still in `local/`, oldest

@@ -55,6 +55,9 @@ class Orders:
             timeout_ms=request.number("timeout_ms", 30_000, FETCH_TIMEOUT_MS_MAX),
         )
         answer = await self._driver.ask(self._driver.next_request(), body)
+        held = answer.content_hash if answer.outcome is Outcome.HELD else None
+        if held is not None and await self._driver.has_lost(held):
+            answer = await self._driver.ask(self._driver.next_request(), body)
         return _reply(answer)
 
     async def on_pin(self, request: Request) -> Reply:
@@ -70,7 +73,10 @@ class Orders:
             content_hash=content_hash,
             namespace=namespace,
         )
-        return _pin_reply(await self._driver.ask(self._driver.next_request(), body))
+        answer = await self._driver.ask(self._driver.next_request(), body)
+        if answer.pin is not None:
+            await self._driver.has_lost(answer.pin.content_hash)  # a pin stands for what comes, too
+        return _pin_reply(answer)
 
     async def on_unpin(self, request: Request) -> Reply:
         """`DELETE /v1/pins?pin=`."""

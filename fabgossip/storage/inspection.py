@@ -147,7 +147,7 @@ def _files(folder: Path, filed: dict[ContentHash, int], *, hashes: bool) -> list
             loose.append(path.name)
         elif hashes and path.name not in lacking and not is_sound(path):
             damaged.append(path.name)
-    told = "the daemon finds it by itself, and fetches it again"
+    told = "fetched again at a start of the daemon, or when it is asked for or scrubbed"
     return [
         _some("files that are gone or cut short", Grade.WARN, lacking, told),
         _some("damaged files", Grade.WARN, damaged, told)

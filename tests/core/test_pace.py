@@ -11,10 +11,10 @@ ENOUGH = BYTES_PER_S_MIN * WINDOW // 1_000
 
 
 def drip(pace: Pace, total: int, until: int, *, every: int = 500) -> None:
-    """So many bytes in equal parts, none of them late."""
+    """So many bytes in equal parts, none of them late, and the first one at once."""
     parts = until // every
-    for number in range(1, parts + 1):
-        share = total * number // parts - total * (number - 1) // parts
+    for number in range(parts):
+        share = total * (number + 1) // parts - total * number // parts
         pace.on_bytes(share, Instant(number * every))
 
 
@@ -56,9 +56,22 @@ def test_a_window_may_lack_the_grain_under_way_and_no_more(
     lack one in every fifth window."""
     grain = 256 << 10
     pace = Pace(Duration(WINDOW), Instant(0))
+    pace.on_bytes(1, Instant(0))
     pace.on_started(grain)
-    pace.on_bytes(ENOUGH - grain - missing, Instant(WINDOW - 1))
+    pace.on_bytes(ENOUGH - 1 - grain - missing, Instant(WINDOW - 1))
     assert pace.verdict(Instant(WINDOW)) is verdict
+
+
+def test_who_has_sent_no_byte_is_silent_and_did_not_drip() -> None:
+    """A turn may be longer than a window."""
+    pace = Pace(Duration(2 * WINDOW), Instant(0))
+    assert pace.next_look() == Instant(2 * WINDOW + 1)
+    assert pace.verdict(Instant(2 * WINDOW)) is None
+    assert pace.verdict(Instant(2 * WINDOW + 1)) is FetchFailure.STALLED
+    pace.on_held_up(Instant(0), Instant(100))
+    pace.on_bytes(1, Instant(2 * WINDOW))
+    assert pace.verdict(Instant(3 * WINDOW - 1)) is None
+    assert pace.verdict(Instant(3 * WINDOW)) is FetchFailure.TOO_SLOW
 
 
 def test_a_fast_window_does_not_pay_for_a_slow_one() -> None:
@@ -82,7 +95,7 @@ def test_the_time_this_end_took_is_not_the_sources() -> None:
 def test_a_look_is_never_later_than_the_verdict_could_change() -> None:
     pace = Pace(IDLE, Instant(0))
     assert pace.next_look() == Instant(1_001)
-    for number in range(1, 10):
+    for number in range(10):
         pace.on_bytes(1, Instant(number * 500))
     assert pace.next_look() == Instant(WINDOW)
     assert pace.verdict(pace.next_look()) is FetchFailure.TOO_SLOW

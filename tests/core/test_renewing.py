@@ -227,11 +227,13 @@ def test_status_counts_climbs_and_says_how_far_they_are() -> None:
     assert counts() == (1, "rung 1")
     story.accept(ACME_SOON, first).when(TURN)
     assert counts() == (2, "rung 1"), "of two climbs the higher step"
-    story.answer(story.link("s1"), routes(8))
+    story.accept(routes(8), story.link("a4"))
+    assert counts() == (1, "normal"), "the climb ends with the next turn, and is none any more"
+    story.when(TURN)
     assert counts() == (1, "normal")
 
 
-def test_what_is_past_its_time_names_who_was_asked_last_for_something_newer() -> None:
+def test_what_is_past_its_time_names_who_was_asked_first_who_was_not_to_be_had() -> None:
     story, first = fabric("s1", "s2")
 
     def overdue() -> str:
@@ -240,11 +242,11 @@ def test_what_is_past_its_time_names_who_was_asked_last_for_something_newer() ->
         return found.because
 
     near_its_end(story).step_clock(900)
-    assert "last asked" not in overdue(), "nobody has said anything yet"
+    assert "asked for it" not in overdue(), "nobody has said anything yet"
     story.answer(first)
-    assert overdue().endswith("; last asked for it: normal announcer: nothing_newer")
+    assert overdue().endswith("; asked for it: announcer has nothing newer")
     unreachable(story, "s1")
-    assert "; last asked for it: rung 1 s1: connect_failed" in overdue()
+    assert overdue().endswith("; asked for it: s1 connect_failed, announcer has nothing newer")
 
 
 def test_news_by_any_other_way_ends_it_too() -> None:

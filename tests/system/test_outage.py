@@ -88,6 +88,22 @@ def test_without_a_store_the_others_bring_it_and_why_says_who(fabric: Fabric) ->
     whole(fabric, STORE)
 
 
+def test_a_content_whose_file_is_gone_is_fetched_anew_when_it_is_asked_for(fabric: Fabric) -> None:
+    """Nobody is told that it is here, and the daemon need not be started anew."""
+    reader = daemon_of(fabric, READER)
+    whole(fabric, READER)
+    name = f"{fabric.prefix}/{LARGE.namespace}"
+    (content_hash,) = (
+        str(one["content_hash"]) for one in reader.items() if one["namespace"] == name
+    )
+    path = reader.state / "objects" / content_hash[:2] / content_hash
+    for command in ("fetch", "artifacts pin --reason drill"):
+        path.unlink()
+        done = run_command(*command.split(), content_hash, "--socket", reader.socket)
+        assert done.returncode == 0
+        until(path.exists, "the file is there again", HANG_S)
+
+
 def test_a_store_that_lost_its_disk_has_everything_again(fabric: Fabric) -> None:
     wipe(daemon_of(fabric, STORE))
     whole(fabric, STORE)
