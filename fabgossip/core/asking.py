@@ -112,8 +112,9 @@ class Asking:
             self._may_dial = room()
             self.backlog.on_time(now)
             self._on_free(now)
-        alone = tuple(self._hedging.next_due(now))
+        alone, looks = tuple(self._hedging.next_due(now)), 0
         for want in self._looks(now):
+            looks += 1
             choice = self._choice(want, supply_of(want), now)
             if choice.awaits:
                 self.backlog.on_waiting(want, choice.awaits, choice.look_at)
@@ -127,7 +128,7 @@ class Asking:
                 self._start(want, choice, now)
                 started.append(want)
         started += self._hedge(alone, supply_of, now)
-        is_done = self._next_look(now) is None
+        is_done = looks < LOOKS_MAX or self._next_look(now) is None
         look_at = self._look_at(now) if is_done else now
         return Turn(tuple(started), tuple(dialing), tuple(parked), look_at)
 

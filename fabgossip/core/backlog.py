@@ -126,15 +126,11 @@ class Backlog:
 
     def next_look(self, has_room: Callable[[TrafficClass], bool]) -> Want | None:
         """The first to be looked at of those whose class has room."""
-        after = _BEFORE_ALL
-        while True:
-            found = self._queue.items_after(after, 1)
-            if not found:
-                return None
-            ((_, want),) = found
-            if has_room(want.traffic):
-                return want
-            after = (want.traffic + 1, -1)
+        want = next(self._queue.values(), None)
+        while want is not None and not has_room(want.traffic):
+            found = self._queue.items_after((want.traffic + 1, -1), 1)
+            want = found[0][1] if found else None
+        return want
 
     def next_end(self) -> Instant | None:
         """When the first wait is over."""
