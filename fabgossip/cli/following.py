@@ -9,7 +9,14 @@ from urllib.parse import urlencode
 from fabgossip.cli.arguments import at_least_one
 from fabgossip.cli.client import Reply, UnreachableError, ask
 from fabgossip.cli.output import EXIT_OK, print_json, safe, say
-from fabgossip.cli.replies import below_cluster, command, namespace_of, refused, rows_in
+from fabgossip.cli.replies import (
+    below_cluster,
+    command,
+    namespace_of,
+    refused,
+    rows_in,
+    say_nearest,
+)
 from fabgossip.cli.waiting import AGAIN_S, ANSWER_S, REQUEST_S
 
 
@@ -35,6 +42,9 @@ def run_events(arguments: argparse.Namespace) -> int:
         print_json(reply.body | {"items": rows})
     else:
         _print(rows, as_json=False)
+        if not rows and arguments.namespace is not None:
+            say(f"no event about {safe(arguments.namespace)} is kept")
+            say_nearest(arguments, arguments.namespace)
     return EXIT_OK
 
 

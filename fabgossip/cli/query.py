@@ -29,6 +29,7 @@ from fabgossip.cli.replies import (
     refused,
     rows_in,
     say_near,
+    say_nearest,
     subject_of,
     table_in,
 )
@@ -119,6 +120,8 @@ def run_gate(arguments: argparse.Namespace) -> int:
         print(f"{'yes' if body['allowed'] else 'no':4} {safe(body['reason'])}")
         if body["help"]:
             say(f"     {safe(body['help'])}")
+        if body["code"] == "unknown" and arguments.namespace is not None:
+            say_nearest(arguments, arguments.namespace)
     if body["allowed"] is True:
         return EXIT_OK
     return EXIT_REFUSED if body["code"] == "unknown" else EXIT_DEGRADED

@@ -99,9 +99,14 @@ def refused(reply: Reply, *, as_json: bool, unknown: str = _UNKNOWN) -> int:
 
 
 def say_near(reply: Reply, arguments: argparse.Namespace, subject: str) -> None:
+    """For people, where an answer says that nobody here knows a namespace."""
+    if reply.code == 404 or reply.body.get("code") == "namespace":
+        say_nearest(arguments, subject)
+
+
+def say_nearest(arguments: argparse.Namespace, subject: str) -> None:
     """For people, of a namespace nobody here knows, the nearest this node lists to them anyway."""
-    is_unknown = reply.code == 404 or reply.body.get("code") == "namespace"
-    if not is_unknown or arguments.json or "/" not in subject:
+    if arguments.json or "/" not in subject:
         return
     listed = ask(arguments.socket, f"/v1/artifacts?{urlencode({'limit': str(PAGE)})}")
     if listed.code != 200:

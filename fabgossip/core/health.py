@@ -441,7 +441,10 @@ def _asked(climb: Want | None) -> str:
 def _last_try(want: Want) -> str:
     """What the newest try of a climb came to; empty where there was none."""
     tries = [one for one in want.attempts if one.node_id is not None]
-    return f"{tries[-1].step.value} {tries[-1].node_id}: {tries[-1].outcome}" if tries else ""
+    if not tries:
+        return ""
+    last = tries[-1]
+    return f"{last.step.value} {last.node_id}: {_ASKED.get(last.outcome, last.outcome)}"
 
 
 def _tries(want: Want) -> str:

@@ -69,6 +69,18 @@ async def test_what_a_person_types_and_reads(tmp_path: Path, capsys: Output) -> 
             assert (code, out) == (expected, ""), asked
             assert err.splitlines()[-1] == "     did you mean 'routes/edge'?", asked
             assert "fabgossip why" not in err, asked
+        code, out, err = await typed("gate", "route", "--namespace", "routes/egde", *socket)
+        assert (code, out.split()[0]) == (5, "no")
+        assert err.splitlines()[-1] == "     did you mean 'routes/edge'?"
+        code, out, err = await typed("events", "--namespace", "routes/edgy", *socket)
+        assert (code, out) == (0, "")
+        assert err.splitlines() == [
+            "no event about routes/edgy is kept",
+            "     did you mean 'routes/edge'?",
+        ]
+        code, out, err = await typed("why", "A" * 64, *socket)
+        assert (code, out) == (2, "")
+        assert "written in lower case" in err
         # What is known by its name was not misspelt.
         code, _, err = await typed(
             "artifacts", "use", "routes/edge", "--version", "1.9", *because, *socket
