@@ -68,7 +68,7 @@ class Asking:
             return
         if want.state is WantState.DIALING:
             self.visits.on_over(want)
-            self._circuits.on_settled(want.source.node_id)
+            self._circuits.on_settled(want.source.node_id, want.audience)
         else:
             for one in want.tries:
                 self._end(want, one)
@@ -78,7 +78,7 @@ class Asking:
 
     def _end(self, want: Want, one: Try) -> None:
         self._in_flight.on_over(one.source.node_id, want.traffic, want.goal.size)
-        self._circuits.on_settled(one.source.node_id)
+        self._circuits.on_settled(one.source.node_id, want.audience)
 
     def on_one_over(self, want: Want, one: Try, now: Instant) -> None:
         """One of several that a want asks is over; another one goes on."""
@@ -148,7 +148,7 @@ class Asking:
     def _start_beside(self, want: Want, source: Source, choice: Choice, now: Instant) -> Want:
         """The newest is the source; those before it go on beside it."""
         want.beside = list(want.tries)
-        self._circuits.on_asked(source.node_id)
+        self._circuits.on_asked(source.node_id, want.audience)
         want.asked += 1
         want.source, want.reason, want.turn_ms = source, choice.reason, choice.turn_ms
         want.asked_at = now
@@ -213,8 +213,8 @@ class Asking:
         return Room(
             is_full=partial(self._is_full, want),
             token_at=lambda step, one: self._tolls.next_at(step, one, now),
-            circuit_of=lambda node_id: self._circuits.state_of(node_id, now),
-            probe_at=self._circuits.probe_at,
+            circuit_of=lambda node_id: self._circuits.state_of(node_id, want.audience, now),
+            probe_at=lambda node_id: self._circuits.probe_at(node_id, want.audience),
         )
 
     def heard(self, supply: Supply, now: Instant) -> Supply:
@@ -259,7 +259,7 @@ class Asking:
     def begin(self, want: Want, choice: Choice, now: Instant) -> Source:
         """A want asks its next source: it pays what that costs."""
         assert choice.source is not None
-        self._circuits.on_asked(choice.source.node_id)
+        self._circuits.on_asked(choice.source.node_id, want.audience)
         if not choice.is_paid:
             self._tolls.pay(want, now)
             want.asked += 1

@@ -1,9 +1,12 @@
-"""Which sources fail whatever they are asked for, and when one of them gets another chance.
+"""Which sources fail whatever they are asked for of an audience, and when one of them gets another
+chance.
 
 Decides: whether a source is asked as usual, for a probe, or not at all for a while.
 Keeps: who answers is never shut out: that it lacks a content, or is busy, is an answer; a source
 that is shut out gets one probe at a time once its time is over, and at once when a link to it
-opens.
+opens; whom a node asks for what everybody may know shows nothing of how what others may not know of
+was asked for in vain, so each audience counts for itself, and for all of them only a dial for
+company, which no want began.
 Must not know: which content was asked for, which step of the ladder asks.
 
 A circuit opens after three failures in a row, or when more than half of the last twenty tries
@@ -14,18 +17,21 @@ open twice as long.
 """
 
 from collections import OrderedDict, deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from random import Random
-from typing import Final
+from typing import Final, TypeAlias
 
 from fabgossip.core.config import RecoveryConfig
 from fabgossip.core.lots import Lots
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Instant, is_due, later
+from fabgossip.model.scope import Audience
 
-SOURCES_MAX: Final = 4_096
-"""Sources whose conduct is remembered (*start*); the one heard of longest ago leaves."""
+CONDUCTS_MAX: Final = 4_096
+"""Sources, by audience, whose conduct is remembered (*start*); the one that failed longest ago
+leaves."""
 TRIES: Final = 20
 """The window of the second rule (*start*)."""
 FAILED: Final = 2
@@ -60,39 +66,51 @@ class _Conduct:
     """The last failure that was a further one in the row."""
 
 
+_Key: TypeAlias = tuple[NodeId, Audience | None]
+"""A source and what it is asked for; None: dials for company."""
+
+
 class Circuits:
     """The conduct of all sources."""
 
-    __slots__ = ("_by_node", "_config", "_lots")
+    __slots__ = ("_conducts", "_config", "_lots")
 
     def __init__(self, config: RecoveryConfig, rng: Random) -> None:
         self._config = config
         self._lots = Lots(rng)
-        self._by_node: OrderedDict[NodeId, _Conduct] = OrderedDict()
+        self._conducts: OrderedDict[_Key, _Conduct] = OrderedDict()
 
-    def state_of(self, node_id: NodeId, now: Instant) -> Circuit:
+    def _of(self, node_id: NodeId, audience: Audience) -> Iterator[_Conduct]:
+        """What is known of a source that counts for an audience."""
+        for key in ((node_id, audience), (node_id, None)):
+            conduct = self._conducts.get(key)
+            if conduct is not None:
+                yield conduct
+
+    def state_of(self, node_id: NodeId, audience: Audience, now: Instant) -> Circuit:
         """How a source stands now."""
-        conduct = self._by_node.get(node_id)
-        if conduct is None or conduct.until is None:
+        if not self._conducts:
             return Circuit.CLOSED
-        if is_due(conduct.until, now) and not conduct.is_probed:
-            return Circuit.HALF_OPEN
-        return Circuit.OPEN
+        states = [_state(one, now) for one in self._of(node_id, audience)]
+        for state in (Circuit.OPEN, Circuit.HALF_OPEN):
+            if state in states:
+                return state
+        return Circuit.CLOSED
 
-    def probe_at(self, node_id: NodeId) -> Instant:
+    def probe_at(self, node_id: NodeId, audience: Audience) -> Instant:
         """When an open circuit lets a probe through."""
-        conduct = self._by_node.get(node_id)
-        return Instant(0) if conduct is None or conduct.until is None else conduct.until
+        ends = (one.until for one in self._of(node_id, audience) if one.until is not None)
+        return max(ends, default=Instant(0))
 
-    def on_asked(self, node_id: NodeId) -> None:
+    def on_asked(self, node_id: NodeId, audience: Audience) -> None:
         """A source is asked: where its circuit was not closed, that is the probe."""
-        conduct = self._by_node.get(node_id)
-        if conduct is not None and conduct.until is not None:
-            conduct.is_probed = True
+        conduct = self._conducts.get((node_id, audience))
+        if conduct is not None:
+            conduct.is_probed = conduct.until is not None
 
-    def on_answered(self, node_id: NodeId) -> None:
+    def on_answered(self, node_id: NodeId, audience: Audience) -> None:
         """A source answered, whatever it said: its circuit closes."""
-        conduct = self._by_node.get(node_id)
+        conduct = self._conducts.get((node_id, audience))
         if conduct is None:
             return
         conduct.tries.append(False)
@@ -101,25 +119,36 @@ class Circuits:
         conduct.in_a_row = conduct.opened = 0
         conduct.until, conduct.is_probed = None, False
 
-    def on_settled(self, node_id: NodeId) -> None:
+    def on_settled(self, node_id: NodeId, audience: Audience) -> None:
         """A try ended by no doing of the source: a probe may follow."""
-        conduct = self._by_node.get(node_id)
+        conduct = self._conducts.get((node_id, audience))
         if conduct is not None:
             conduct.is_probed = False
 
     def on_linked(self, node_id: NodeId, now: Instant) -> None:
-        """A link to a source opened: it lives, so its probe need not wait."""
-        conduct = self._by_node.get(node_id)
-        if conduct is not None and conduct.until is not None:
-            conduct.until, conduct.is_probed = now, False
+        """A link to a source opened: it lives, so its probe need not wait, and that dials failed is
+        over. Cost: O(conducts)."""
+        self._conducts.pop((node_id, None), None)
+        for (one, _), conduct in self._conducts.items():
+            if one == node_id and conduct.until is not None:
+                conduct.until, conduct.is_probed = now, False
 
-    def on_failed(self, node_id: NodeId, weight: int, asked_at: Instant, now: Instant) -> None:
+    def on_failed(
+        self,
+        node_id: NodeId,
+        audience: Audience | None,
+        weight: int,
+        asked_at: Instant,
+        now: Instant,
+    ) -> None:
         """A source failed: of `FAILED` and `HALF_FAILED`. What fails at one moment, such as all
-        transfers of a link that breaks, counts once; `asked_at`: when this try of it began."""
-        conduct = self._by_node.setdefault(node_id, _Conduct())
-        self._by_node.move_to_end(node_id)
-        if len(self._by_node) > SOURCES_MAX:
-            self._by_node.popitem(last=False)
+        transfers of a link that breaks, counts once; `asked_at`: when this try of it began;
+        `audience`: None of a dial for company."""
+        key = node_id, audience
+        conduct = self._conducts.setdefault(key, _Conduct())
+        self._conducts.move_to_end(key)
+        if len(self._conducts) > CONDUCTS_MAX:
+            self._conducts.popitem(last=False)
         if conduct.failed_at == now:
             return
         conduct.failed_at = now
@@ -144,10 +173,19 @@ class Circuits:
         conduct.is_probed = False
 
     def count_open(self, now: Instant) -> int:
-        """How many sources are not asked now."""
-        return sum(self.state_of(one, now) is Circuit.OPEN for one in self._by_node)
+        """How many sources are not asked now for something."""
+        rows = self._conducts.items()
+        return len({node_id for (node_id, _), one in rows if _state(one, now) is Circuit.OPEN})
 
     def check(self) -> None:
         """Assert the limits."""
-        assert len(self._by_node) <= SOURCES_MAX
-        assert all(len(one.tries) <= TRIES for one in self._by_node.values())
+        assert len(self._conducts) <= CONDUCTS_MAX
+        assert all(len(one.tries) <= TRIES for one in self._conducts.values())
+
+
+def _state(conduct: _Conduct, now: Instant) -> Circuit:
+    if conduct.until is None:
+        return Circuit.CLOSED
+    if is_due(conduct.until, now) and not conduct.is_probed:
+        return Circuit.HALF_OPEN
+    return Circuit.OPEN

@@ -82,15 +82,16 @@ class Dialing:
         self._choice = choice
         self._bootstrap = bootstrap
         self._rng = rng
-        self._under_way: dict[NodeId, None] = {}
+        self._under_way: dict[NodeId, bool] = {}
+        """The dials, and whether one began for what is wanted alone."""
         self._seek_at: Instant | None = None
         self._dark: dict[Zone, Instant] = {}
         self._is_short = False
         """Whether somebody is missing who could not be dialled."""
 
-    def on_dialing(self, node_id: NodeId) -> None:
-        """A dial began."""
-        self._under_way[node_id] = None
+    def on_dialing(self, node_id: NodeId, *, is_visit: bool) -> None:
+        """A dial began; `is_visit`: for what is wanted, and not for company."""
+        self._under_way[node_id] = is_visit
 
     def on_dialed(self, node_id: NodeId) -> None:
         """A dial is over. A link its node made meanwhile ends it not: it runs, and counts, until
@@ -153,6 +154,10 @@ class Dialing:
         the control endpoint is shown all our claims, so a node that met others first must not stop
         before it has met that one too."""
         return not len(self._company.ties) or not self._directories.seats
+
+    def is_visit(self, node_id: NodeId) -> bool:
+        """Whether a dial under way began for what is wanted alone."""
+        return self._under_way.get(node_id, False)
 
     def is_under_way(self, node_id: NodeId) -> bool:
         """Whether a node is being dialled."""

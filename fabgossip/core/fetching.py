@@ -199,10 +199,14 @@ class Fetching:
         for want in self._wants.all():
             want.on_link(node_id)
 
-    def on_unreached(self, node_id: NodeId, now: Instant) -> None:
-        """No link to a node could be made."""
-        self._circuits.on_failed(node_id, FAILED, now, now)
-        for want in self._asking.visits.of(node_id):
+    def on_unreached(self, node_id: NodeId, now: Instant, *, for_company: bool) -> None:
+        """No link to a node could be made; `for_company`: it was not dialled for a want alone."""
+        wants = self._asking.visits.of(node_id)
+        if for_company:
+            self._circuits.on_failed(node_id, None, FAILED, now, now)
+        for audience in dict.fromkeys(one.audience for one in wants):
+            self._circuits.on_failed(node_id, audience, FAILED, now, now)
+        for want in wants:
             self._miss(want, CONNECT_FAILED, now)
 
     @property
@@ -225,8 +229,11 @@ class Fetching:
         they half fail."""
         for want in self._asking.visits.due(now):
             assert want.source is not None
-            self._circuits.on_failed(want.source.node_id, HALF_FAILED, want.asked_at, now)
+            self._half_fail(want, want.source, want.asked_at, now)
             self._miss(want, TIMED_OUT, now)
+
+    def _half_fail(self, want: Want, source: Source, asked_at: Instant, now: Instant) -> None:
+        self._circuits.on_failed(source.node_id, want.audience, HALF_FAILED, asked_at, now)
 
     def _miss(self, want: Want, outcome: str, now: Instant) -> None:
         """The source of a want could not be asked."""
@@ -296,12 +303,12 @@ class Fetching:
         for one in won:
             assert one.source.link is not None
             want.on_tried(one, VERIFIED, now, brought[one.source.link])
-            self._circuits.on_answered(one.source.node_id)
+            self._circuits.on_answered(one.source.node_id, want.audience)
         others = [one for one in tries if one not in won]
         self._take_back(want, others, now)
         for one in others:
             if any(one.asked_at < other.asked_at for other in won):
-                self._circuits.on_failed(one.source.node_id, HALF_FAILED, one.asked_at, now)
+                self._half_fail(want, one.source, one.asked_at, now)
 
     def _take_back(self, want: Want, tries: list[Try], now: Instant) -> None:
         """What these are asked for is not needed any more."""
@@ -345,7 +352,7 @@ class Fetching:
         if want.is_contradicted(source, reason):
             self._credence.on_contradicted(source.node_id, now)
         want.on_fault(source, reason, self._wait_of(want, source), now)
-        self._patience.on_failed(source.node_id, reason, one.asked_at, now)
+        self._patience.on_failed(want, source.node_id, reason, one.asked_at, now)
         if received:
             want.step_since = now
         if want.beside:
@@ -443,24 +450,26 @@ class Fetching:
         source = want.source
         assert source is not None
         want.on_fault(source, reason, self._wait_of(want, source), now)
-        self._circuits.on_settled(source.node_id)
-        self._patience.on_failed(source.node_id, reason, want.asked_at, now)
+        self._circuits.on_settled(source.node_id, want.audience)
+        self._patience.on_failed(want, source.node_id, reason, want.asked_at, now)
 
-    def on_dialed_in_vain(self, want: Want, now: Instant, *, is_late: bool) -> None:
-        """Who was dialled for what is newer could not be asked; or had no link yet when its turn
-        was over."""
+    def on_dialed_in_vain(self, want: Want, outcome: str, now: Instant) -> None:
+        """Who was dialled for what is newer could not be reached, had no link yet when its turn was
+        over, or could not be asked."""
         source = want.source
         assert source is not None
         want.on_unreached(source, self._wait_of(want, source), now)
-        self._circuits.on_settled(source.node_id)
-        if is_late:
-            self._circuits.on_failed(source.node_id, HALF_FAILED, want.asked_at, now)
+        self._circuits.on_settled(source.node_id, want.audience)
+        if outcome == CONNECT_FAILED:
+            self._circuits.on_failed(source.node_id, want.audience, FAILED, now, now)
+        elif outcome == TIMED_OUT:
+            self._half_fail(want, source, want.asked_at, now)
 
-    def on_no_more_asked(self, source: Source, *, has_answered: bool) -> None:
+    def on_no_more_asked(self, want: Want, source: Source, *, has_answered: bool) -> None:
         """Who was asked, or dialled, for what is newer brought it, or need not any more."""
-        self._circuits.on_settled(source.node_id)
+        self._circuits.on_settled(source.node_id, want.audience)
         if has_answered:
-            self._circuits.on_answered(source.node_id)
+            self._circuits.on_answered(source.node_id, want.audience)
 
     def next_try_at(self, want: Want, now: Instant) -> Instant:
         """When to climb again after a climb without success."""

@@ -123,12 +123,13 @@ class Links:
 
     def on_lost(self, event: PeerLost, now: Now) -> None:
         """A link ended, or a dial failed."""
+        for_company = event.link is None and not self._m.neighbors.is_visit(event.node_id)
         self._m.neighbors.on_lost(event.link, event.node_id, event.reason, now.instant)
         lost = None if event.link is None else self._m.sessions.find(event.link)
         was_open = lost is not None and lost.is_open
         if not was_open and self._m.neighbors.link_of(event.node_id) is None:
             # The end of a link that was open says nothing of how well its peer serves.
-            self._m.fetching.on_unreached(event.node_id, now.instant)
+            self._m.fetching.on_unreached(event.node_id, now.instant, for_company=for_company)
             self._renewing.on_unreached(event.node_id, now)
         self.dial(now)
         reason = _reason_of(event, lost)

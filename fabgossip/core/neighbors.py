@@ -130,12 +130,16 @@ class Neighbors:
         is under way. That one is from now on."""
         if self.link_of(node_id) is not None or self.is_dialing(node_id):
             return False
-        self.on_dialing(node_id)
+        self._dialing.on_dialing(node_id, is_visit=True)
         return True
 
+    def is_visit(self, node_id: NodeId) -> bool:
+        """Whether a dial under way began for what is wanted alone."""
+        return self._dialing.is_visit(node_id)
+
     def on_dialing(self, node_id: NodeId) -> None:
-        """A dial began."""
-        self._dialing.on_dialing(node_id)
+        """A dial for company began."""
+        self._dialing.on_dialing(node_id, is_visit=False)
 
     def on_connected(self, link: LinkId, node_id: NodeId, now: Instant, *, is_dialer: bool) -> None:
         """A link is there; an older one to the same node counts until this one says hello."""

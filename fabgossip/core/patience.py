@@ -73,11 +73,11 @@ class Patience:
         return later(now, Duration(want.waited_ms))
 
     def on_failed(
-        self, node_id: NodeId, reason: FetchFailure, asked_at: Instant, now: Instant
+        self, want: Want, node_id: NodeId, reason: FetchFailure, asked_at: Instant, now: Instant
     ) -> None:
-        """What a failure says of its source, whatever it was asked for: that it lacks a content is
-        an answer."""
+        """What a failure says of its source, whatever it is asked for of this audience: that it
+        lacks a content is an answer."""
         if reason is FetchFailure.MISSING:
-            self._circuits.on_answered(node_id)
+            self._circuits.on_answered(node_id, want.audience)
         elif reason not in _NO_FAILURES:
-            self._circuits.on_failed(node_id, FAILED, asked_at, now)
+            self._circuits.on_failed(node_id, want.audience, FAILED, asked_at, now)

@@ -102,7 +102,7 @@ class Renewing:
             self._record(want, Fact.RECOVERY_ENDED)
         if want.source is not None:
             self._note(want, VERIFIED if has_answered else FetchFailure.CANCELLED.value, now)
-            self._m.fetching.on_no_more_asked(want.source, has_answered=has_answered)
+            self._m.fetching.on_no_more_asked(want, want.source, has_answered=has_answered)
         want.source, want.state = None, WantState.SATISFIED
         want.recorded, want.has_climbed = Step.NORMAL, False
         want.climbs += 1
@@ -308,7 +308,7 @@ class Renewing:
         """Who was dialled could not be asked: the next one is."""
         want = renewal.want
         self._note(want, outcome, now)
-        self._m.fetching.on_dialed_in_vain(want, now.instant, is_late=outcome == TIMED_OUT)
+        self._m.fetching.on_dialed_in_vain(want, outcome, now.instant)
         want.source, want.state = None, WantState.QUEUED
         renewal.look_at = now.instant
 

@@ -19,6 +19,7 @@ from fabgossip.model.artifact import ArtifactType, VerifiedManifest
 from fabgossip.model.ids import ContentHash, KeyId, NodeId
 from fabgossip.model.messages import TrafficClass
 from fabgossip.model.moment import Duration, Instant, elapsed, is_due, later
+from fabgossip.model.scope import Audience
 
 V = TypeVar("V")
 BUSY_WAIT: Final = Duration(200)
@@ -252,6 +253,11 @@ class Want:
     def key(self) -> tuple[int, int]:
         """Order of service: class, then age."""
         return self.traffic, self.sequence
+
+    @property
+    def audience(self) -> Audience:
+        """For whom the content is."""
+        return self.verified.manifest.audience
 
     @property
     def is_trust(self) -> bool:

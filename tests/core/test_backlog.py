@@ -226,7 +226,7 @@ def test_without_room_to_dial_a_step_ends_all_the_same() -> None:
     assert node.step().look_at == later(node.now, Duration(1_000))
     node.may_dial = 1
     assert node.step().dialing == (want,)
-    node.fetching.on_unreached(NodeId("s1"), node.now)
+    node.fetching.on_unreached(NodeId("s1"), node.now, for_company=False)
     node.may_dial = 0
     assert node.step().parked == (want,)
 

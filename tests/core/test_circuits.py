@@ -5,9 +5,9 @@ from random import Random
 import pytest
 
 from fabgossip.core.circuits import (
+    CONDUCTS_MAX,
     FAILED,
     HALF_FAILED,
-    SOURCES_MAX,
     TRIES,
     Circuit,
     Circuits,
@@ -15,8 +15,12 @@ from fabgossip.core.circuits import (
 from fabgossip.core.config import RecoveryConfig
 from fabgossip.model.ids import NodeId
 from fabgossip.model.moment import Instant
+from fabgossip.model.scope import Audience
+from tests.trust import factory
 
 SOURCE = NodeId("s1")
+AUDIENCE = factory.audience("cluster:prod")
+HIDDEN = factory.audience("cluster:prod", "org:acme")
 CONFIG = RecoveryConfig()
 
 
@@ -30,15 +34,23 @@ class Told:
     def fails(self, times: int, weight: int = FAILED) -> "Told":
         for _ in range(times):
             self.now += 1
-            self.circuits.on_failed(SOURCE, weight, Instant(self.now - 1), Instant(self.now))
+            self.circuits.on_failed(
+                SOURCE, AUDIENCE, weight, Instant(self.now - 1), Instant(self.now)
+            )
             self.circuits.check()
         return self
 
+    def fail(
+        self, asked_at: int, now: int, audience: Audience | None = AUDIENCE, weight: int = FAILED
+    ) -> None:
+        """What was asked then fails now."""
+        self.circuits.on_failed(SOURCE, audience, weight, Instant(asked_at), Instant(now))
+
     def state(self, after_ms: int = 0) -> Circuit:
-        return self.circuits.state_of(SOURCE, Instant(self.now + after_ms))
+        return self.circuits.state_of(SOURCE, AUDIENCE, Instant(self.now + after_ms))
 
     def open_ms(self) -> int:
-        return self.circuits.probe_at(SOURCE) - self.now
+        return self.circuits.probe_at(SOURCE, AUDIENCE) - self.now
 
 
 @pytest.mark.parametrize(("weight", "times"), [(FAILED, 3), (HALF_FAILED, 6)])
@@ -51,7 +63,7 @@ def test_it_opens_after_three_failures_in_a_row_and_two_halves_are_one(
 
 def test_an_answer_in_between_begins_the_count_anew() -> None:
     told = Told().fails(2)
-    told.circuits.on_answered(SOURCE)
+    told.circuits.on_answered(SOURCE, AUDIENCE)
     assert told.fails(2).state() is Circuit.CLOSED
 
 
@@ -60,7 +72,7 @@ def test_it_opens_when_more_than_half_of_the_last_twenty_tries_failed() -> None:
     for number in range(TRIES):
         assert told.state() is Circuit.CLOSED
         if number % 3 == 2:
-            told.circuits.on_answered(SOURCE)
+            told.circuits.on_answered(SOURCE, AUDIENCE)
         else:
             told.fails(1)
     assert told.state() is Circuit.OPEN
@@ -69,7 +81,7 @@ def test_it_opens_when_more_than_half_of_the_last_twenty_tries_failed() -> None:
 def test_what_fails_at_one_moment_counts_once() -> None:
     told = Told()
     for _ in range(10):
-        told.circuits.on_failed(SOURCE, FAILED, Instant(4), Instant(5))
+        told.fail(4, 5)
     assert told.state() is Circuit.CLOSED
 
 
@@ -77,10 +89,14 @@ def test_what_was_asked_before_a_failure_fails_with_it() -> None:
     """One pause of a disk is no reason to shut a source out, whatever waits for it meanwhile."""
     told = Told()
     for asked_at in range(10):
-        told.circuits.on_failed(SOURCE, FAILED, Instant(asked_at), Instant(300 + asked_at))
+        told.circuits.on_failed(
+            SOURCE, AUDIENCE, FAILED, Instant(asked_at), Instant(300 + asked_at)
+        )
     assert told.state() is Circuit.CLOSED
     for asked_at in (300, 600):
-        told.circuits.on_failed(SOURCE, FAILED, Instant(asked_at), Instant(300 + asked_at))
+        told.circuits.on_failed(
+            SOURCE, AUDIENCE, FAILED, Instant(asked_at), Instant(300 + asked_at)
+        )
     told.now = 900
     assert told.state() is Circuit.OPEN
 
@@ -90,19 +106,21 @@ def test_who_fails_most_of_what_it_is_asked_at_once_is_shut_out_although_it_answ
     told = Told()
     for is_out in (False, True):
         began = told.now + 1
-        told.circuits.on_answered(SOURCE)
+        told.circuits.on_answered(SOURCE, AUDIENCE)
         for number in range(15):
             told.now = began + 300 + number
-            told.circuits.on_failed(SOURCE, FAILED, Instant(began + number), Instant(told.now))
+            told.circuits.on_failed(
+                SOURCE, AUDIENCE, FAILED, Instant(began + number), Instant(told.now)
+            )
         assert (told.state() is Circuit.OPEN) is is_out
 
 
 def test_what_fails_late_opens_it_no_longer() -> None:
     """It was asked before the circuit opened: one reason is not counted twice."""
     told = Told().fails(3)
-    until = told.circuits.probe_at(SOURCE)
-    told.circuits.on_failed(SOURCE, FAILED, Instant(1), Instant(told.now + 50))
-    assert told.circuits.probe_at(SOURCE) == until
+    until = told.circuits.probe_at(SOURCE, AUDIENCE)
+    told.fail(1, told.now + 50)
+    assert told.circuits.probe_at(SOURCE, AUDIENCE) == until
 
 
 def test_it_stays_open_for_ten_seconds_doubling_to_five_minutes_give_or_take_half() -> None:
@@ -118,17 +136,17 @@ def test_it_stays_open_for_ten_seconds_doubling_to_five_minutes_give_or_take_hal
 def test_one_probe_is_under_way_at_a_time() -> None:
     told = Told().fails(3)
     told.now += told.open_ms()
-    told.circuits.on_asked(SOURCE)
+    told.circuits.on_asked(SOURCE, AUDIENCE)
     assert told.state(1_000) is Circuit.OPEN
-    told.circuits.on_settled(SOURCE)
+    told.circuits.on_settled(SOURCE, AUDIENCE)
     assert told.state(1_000) is Circuit.HALF_OPEN
 
 
 def test_an_answer_to_the_probe_closes_it() -> None:
     told = Told().fails(3)
     told.now += told.open_ms()
-    told.circuits.on_asked(SOURCE)
-    told.circuits.on_answered(SOURCE)
+    told.circuits.on_asked(SOURCE, AUDIENCE)
+    told.circuits.on_answered(SOURCE, AUDIENCE)
     assert told.state() is Circuit.CLOSED
     assert told.fails(2).state() is Circuit.CLOSED
 
@@ -145,8 +163,38 @@ def test_no_two_nodes_probe_at_one_time() -> None:
 
 def test_the_conduct_of_so_many_sources_is_remembered_and_no_more() -> None:
     circuits = Circuits(CONFIG, Random(1))
-    for number in range(SOURCES_MAX + 1):
+    for number in range(CONDUCTS_MAX + 1):
         for moment in range(3):
-            circuits.on_failed(NodeId(f"n{number}"), FAILED, Instant(moment), Instant(moment))
+            circuits.on_failed(
+                NodeId(f"n{number}"), AUDIENCE, FAILED, Instant(moment), Instant(moment)
+            )
     circuits.check()
-    assert circuits.count_open(Instant(0)) == SOURCES_MAX
+    assert circuits.count_open(Instant(0)) == CONDUCTS_MAX
+
+
+def test_what_fails_of_one_audience_says_nothing_of_another() -> None:
+    """Who may not know of the one would see it in whom the node asks for the other."""
+    told = Told()
+    for moment in (1, 2, 3):
+        told.fail(moment - 1, moment, HIDDEN)
+    told.now = 3
+    assert told.circuits.state_of(SOURCE, HIDDEN, Instant(3)) is Circuit.OPEN
+    assert told.state() is Circuit.CLOSED
+    assert told.circuits.count_open(Instant(3)) == 1
+    told.circuits.on_answered(SOURCE, AUDIENCE)
+    assert told.circuits.state_of(SOURCE, HIDDEN, Instant(3)) is Circuit.OPEN
+
+
+def test_dials_for_company_that_fail_count_for_all() -> None:
+    told = Told()
+    for moment in (1, 2, 3):
+        told.fail(moment, moment, None)
+    told.now = 3
+    assert told.state() is Circuit.OPEN
+    assert told.circuits.probe_at(SOURCE, HIDDEN) == told.circuits.probe_at(SOURCE, AUDIENCE)
+    told.circuits.on_asked(SOURCE, HIDDEN)
+    told.circuits.on_answered(SOURCE, HIDDEN)
+    assert told.state() is Circuit.OPEN, "what is asked of one audience says nothing"
+    assert told.state(told.open_ms()) is Circuit.HALF_OPEN
+    told.circuits.on_linked(SOURCE, Instant(3))
+    assert told.state() is Circuit.CLOSED
