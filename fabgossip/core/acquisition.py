@@ -28,6 +28,7 @@ from fabgossip.core.granted import GrantedFetch
 from fabgossip.core.ladder import IDLE_MS
 from fabgossip.core.machines import Machines
 from fabgossip.core.own_contents import OwnContents
+from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
 from fabgossip.core.wants import (
     FAILURE_CODES,
     Want,
@@ -42,7 +43,10 @@ _SENDERS_FAULT: Final = frozenset(
     (FetchFailure.BAD_HASH, FetchFailure.BAD_LENGTH, FetchFailure.TOO_SLOW)
 )
 """What an honest source never does; the audit log names who did."""
-_WHAT_CAME: Final = {FetchFailure.TOO_SLOW: "it came more slowly than 64 KiB a second over 5 s"}
+_WHAT_CAME: Final = {
+    FetchFailure.TOO_SLOW: f"it came more slowly than {BYTES_PER_S_MIN >> 10} KiB a second over "
+    f"{WINDOW // 1_000} s"
+}
 _NOT_THE_SOURCES: Final = frozenset(
     (FetchFailure.DISK, FetchFailure.STORAGE, FetchFailure.CANCELLED, FetchFailure.CONTRADICTED)
 )

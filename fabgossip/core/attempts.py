@@ -30,7 +30,8 @@ CONNECT_FAILED: Final = "connect_failed"
 TIMED_OUT: Final = "timed_out"
 """Outcome of a source that had no link when its turn was over."""
 OPEN: Final = "open"
-"""Outcome of a source that was not asked because it fails whatever it is asked for."""
+"""Outcome of a source that was not asked because it fails whatever it is asked for of an
+audience."""
 NOT_ASKED: Final = "barred"
 """Outcome of a source that was linked and may not know of what is wanted, or is none of its step.
 """

@@ -6,7 +6,7 @@ Keeps: who answers is never shut out: that it lacks a content, or is busy, is an
 that is shut out gets one probe at a time once its time is over, and at once when a link to it
 opens; whom a node asks for what everybody may know shows nothing of how what others may not know of
 was asked for in vain, so each audience counts for itself, and for all of them only a dial for
-company, which no want began.
+company, which no want began; after those one probe for each audience, not one in all.
 Must not know: which content was asked for, which step of the ladder asks.
 
 A circuit opens after three failures in a row, or when more than half of the last twenty tries

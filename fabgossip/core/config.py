@@ -146,8 +146,8 @@ class RecoveryConfig:
     control_burst: Annotated[int, Bounds(1, 1_000)] = 3
     """And so often at once (*start*)."""
     circuit_min_ms: Annotated[int, Bounds(10, 3_600_000)] = 10_000
-    """A source that fails whatever it is asked for is left alone so long, give or take half,
-    doubling (*start*)."""
+    """A source that fails whatever it is asked for of an audience is left alone so long, give or
+    take half, doubling (*start*)."""
     circuit_max_ms: Annotated[int, Bounds(10, 86_400_000)] = 300_000
     """And at most so long (*start*)."""
 

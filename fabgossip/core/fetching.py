@@ -72,7 +72,7 @@ class FetchingSnapshot:
     """Wanted contents for which the last valid version stays in use."""
     highest_step: str
     shut_out: int
-    """Sources that fail whatever they are asked for."""
+    """Sources that are left alone for an audience at least."""
     fetched: int
     failed: int
 
@@ -397,9 +397,16 @@ class Fetching:
                 self._end(want, WantState.VOID)
                 void.append(want)
             elif want.verified not in behind:
-                want.verified = behind[0]
-                want.wanted = wanted_from(want.verified, is_read=want.wanted.is_read)
+                self._on_other_manifest(want, behind[0])
         return tuple(void)
+
+    def _on_other_manifest(self, want: Want, verified: VerifiedManifest) -> None:
+        """Another manifest stands behind a want, maybe of another audience: for the one before, its
+        tries under way tell no more, and probes may follow."""
+        for one in want.tries:
+            self._circuits.on_settled(one.source.node_id, want.audience)
+        want.verified = verified
+        want.wanted = wanted_from(verified, is_read=want.wanted.is_read)
 
     def _joined(self, want: Want, named: tuple[VerifiedManifest, ...]) -> VerifiedManifest | None:
         """What a want is for, in an envelope with further signatures; whoever is asked for it goes

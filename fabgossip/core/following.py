@@ -281,7 +281,7 @@ class Following:
                 self._covering.on_snapshot(verified, value)
 
     def judge_affected(self, is_affected: IsAffected | None, now: Now) -> None:
-        """Whom we believe changed: what that reaches of what was accepted before is judged again,
+        """Whom we believe changed: what that affects of what was accepted before is judged again,
         either way."""
         if is_affected is None:
             return

@@ -322,7 +322,7 @@ class Intake:
         self._following.follow(head, verified, provenance, now)
 
     def _has_turned_bad(self, head: Head, now: Now) -> bool:
-        """Whether whom we believe changed while a manifest was on its way to the disk, and reaches
+        """Whether whom we believe changed while a manifest was on its way to the disk, and affects
         what is said of its order: heads are judged again only once they are durable."""
         if head.manifest.artifact_type in TRUST_TYPES:
             return False

@@ -57,7 +57,7 @@ class Room:
     token_at: Callable[[Step, Want], Instant]
     """When a want may ask somebody of a step."""
     circuit_of: Callable[[NodeId], Circuit]
-    """How a source stands, whatever it is asked for."""
+    """How a source stands, whatever it is asked for of the audience of the want."""
     probe_at: Callable[[NodeId], Instant]
 
 

@@ -54,9 +54,12 @@ class Orders:
             namespace=namespace,
             timeout_ms=request.number("timeout_ms", 30_000, FETCH_TIMEOUT_MS_MAX),
         )
+        asked_at = trio.current_time()
         answer = await self._driver.ask(self._driver.next_request(), body)
         held = answer.content_hash if answer.outcome is Outcome.HELD else None
         if held is not None and await self._driver.has_lost(held):
+            took_ms = int((trio.current_time() - asked_at) * 1_000)
+            body = replace(body, timeout_ms=max(1, body.timeout_ms - took_ms))
             answer = await self._driver.ask(self._driver.next_request(), body)
         return _reply(answer)
 

@@ -1,4 +1,5 @@
-"""A source that fails whatever it is asked for is left alone, and gets another chance."""
+"""A source that fails whatever it is asked for of an audience is left alone, and gets another
+chance."""
 
 from random import Random
 
@@ -183,6 +184,23 @@ def test_what_fails_of_one_audience_says_nothing_of_another() -> None:
     assert told.circuits.count_open(Instant(3)) == 1
     told.circuits.on_answered(SOURCE, AUDIENCE)
     assert told.circuits.state_of(SOURCE, HIDDEN, Instant(3)) is Circuit.OPEN
+
+
+def test_a_link_to_one_source_says_nothing_of_another() -> None:
+    told = Told().fails(3)
+    told.circuits.on_linked(NodeId("s2"), Instant(told.now))
+    assert told.state() is Circuit.OPEN
+    told.circuits.on_linked(SOURCE, Instant(told.now))
+    assert told.state() is Circuit.HALF_OPEN
+
+
+def test_who_failed_longest_ago_is_forgotten_first() -> None:
+    told = Told().fails(3)
+    for number in range(CONDUCTS_MAX - 1):
+        told.circuits.on_failed(NodeId(f"n{number}"), AUDIENCE, FAILED, Instant(9), Instant(9))
+    told.fails(1)
+    told.circuits.on_failed(NodeId("one more"), AUDIENCE, FAILED, Instant(9), Instant(9))
+    assert told.state() is Circuit.OPEN, "n0 is forgotten in its place"
 
 
 def test_dials_for_company_that_fail_count_for_all() -> None:

@@ -357,6 +357,69 @@ def test_dials_that_began_together_fail_together() -> None:
     assert node.fetching.snapshot(node.now).shut_out == 0
 
 
+def is_asked_of_another_audience(node: Wanting) -> bool:
+    """Whether the source of all this is asked, or dialled, for what is an organisation's."""
+    want = node.want(acme_routes(), "n2")
+    turn = node.step()
+    return want in (*turn.started, *turn.dialing)
+
+
+def test_who_is_shut_out_for_one_audience_is_asked_for_another() -> None:
+    """Lost turns, hedges that were faster, dials that came to nothing: each for its own."""
+    turns = Wanting(lambda want: Supply(ASKER, (linked("n2", want.verified),)))
+    dials = Wanting(lambda want: Supply(ASKER, (), lambda: (absent("n2"),)))
+    late = Wanting(lambda want: Supply(ASKER, (), lambda: (absent("n2"),)))
+    for number in range(IN_A_ROW):
+        for node in (turns, dials, late):
+            want = node.want(routes(name=f"r{number}", content=b"%d" % number), "n2")
+            node.step()
+            node.wait(IDLE_MS[Step.NORMAL])
+            if want.source is None:
+                continue
+            if node is turns:
+                lose_turns(node, [want])
+            elif node is dials:
+                node.fetching.on_unreached(NodeId("n2"), node.now, for_company=False)
+            else:
+                node.fetching.on_turns_over(node.now)
+    for node in (turns, dials, late):
+        assert node.fetching.snapshot(node.now).shut_out == 1
+        assert is_asked_of_another_audience(node)
+
+
+def test_a_dial_for_company_that_failed_counts_for_all_audiences() -> None:
+    node = Wanting(lambda want: Supply(ASKER, (), lambda: (absent("n2"), absent("n3"))))
+    for _ in range(3):
+        node.fetching.on_unreached(NodeId("n2"), node.now, for_company=True)
+        node.wait(1)
+    want = node.want(acme_routes())
+    assert node.step().dialing == (want,)
+    assert want.source is not None
+    assert want.source.node_id == "n3"
+
+
+def test_a_probe_for_a_manifest_that_is_gone_is_over() -> None:
+    """The same content stands in another audience: the circuit of the one before may be probed."""
+    node = Wanting(lambda want: Supply(ASKER, (linked("n2", want.verified),)))
+    for number in range(3):
+        want = node.want(routes(name=f"r{number}", content=b"%d" % number), "n2")
+        node.step()
+        node.wait(IDLE_MS[Step.NORMAL])
+        lose_turns(node, [want])
+        node.fetching.on_named(want.goal.content_hash, ())
+    node.wait(20_000)
+    other = acme_routes()
+    first = routes(content=other.content)
+    want = node.want(first, "n2")
+    assert node.step().started == (want,)
+    assert node.fetching.on_named(want.goal.content_hash, (other.verified,)) == ()
+    assert want.audience == other.manifest.audience
+    assert want.source is not None
+    node.fetching.on_stored(want.wanted, want.source.link, node.now)
+    again = node.want(routes(name="next", content=b"next"), "n2")
+    assert node.step().started == (again,), "the probe of the first audience is over"
+
+
 def test_one_pause_of_a_source_is_one_failure_however_much_waits_for_it() -> None:
     node = Wanting(lambda want: Supply(ASKER, (linked("n2", want.verified),)))
     wants = []

@@ -1,4 +1,4 @@
-"""What a change of the facts does not is_affected is judged as before, whatever the facts were."""
+"""What a change of the facts does not affect is judged as before, whatever the facts were."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -8,6 +8,7 @@ import pytest
 
 from fabgossip.cli.sim_authority import SeededAuthority
 from fabgossip.cli.sim_worlds import keep_world
+from fabgossip.core.node import Node
 from fabgossip.core.setup import NodeSetup
 from fabgossip.sim.host import SimulatedNode
 from fabgossip.sim.random_worlds import FAULTS, HONEST_OBSERVERS, STOPPING, random_scenario_text
@@ -72,6 +73,14 @@ def test_a_planted_leak_is_found_in_a_world_of_the_first_seeds(
         return run_in_each(drawn(seed), seed, engine).difference is not None
 
     assert any(differs(seed) for seed in SEEDS[:4])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [95])
+def test_worlds_that_once_differed_are_alike(seed: int) -> None:
+    """95: who was shut out for an audience was so for all of them."""
+    engine = Engine(make_authority=SeededAuthority, verifier=VERIFIER, make_node=Node)
+    assert run_in_each(drawn(seed), seed, engine).difference is None
 
 
 def test_a_world_that_fails_is_kept_as_a_scenario_of_its_own(tmp_path: Path) -> None:
