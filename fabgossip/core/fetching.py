@@ -32,10 +32,11 @@ from fabgossip.core.circuits import FAILED, HALF_FAILED, Circuits
 from fabgossip.core.config import FetchingConfig, RecoveryConfig
 from fabgossip.core.credence import Credence
 from fabgossip.core.events import ContentWanted, FetchFailure, LinkId, RequestId
+from fabgossip.core.head_climbs import HeadClimbs
 from fabgossip.core.ladder import STEPS, Step
 from fabgossip.core.open_wants import OpenWants
 from fabgossip.core.patience import Patience
-from fabgossip.core.sources import Choice, Supply, Turn
+from fabgossip.core.sources import Supply, Turn
 from fabgossip.core.wants import (
     AT_ONCE,
     DISK_WAITS,
@@ -82,7 +83,7 @@ class Fetching:
 
     __slots__ = (
         "_asking", "_circuits", "_config", "_credence", "_failed", "_fetched", "_generation",
-        "_needless", "_patience", "_wants",
+        "_needless", "_patience", "_wants", "for_heads",
     )  # fmt: skip
 
     def __init__(self, config: FetchingConfig, recovery: RecoveryConfig, rng: Random) -> None:
@@ -92,6 +93,8 @@ class Fetching:
         self._patience = Patience(config, self._circuits, rng)
         self._wants = OpenWants(config.ended_max)
         self._asking = Asking(config, recovery, self._circuits, self._credence)
+        self.for_heads = HeadClimbs(self._asking, self._circuits, self._patience)
+        """The same ladder for what is newer than what is here."""
         self._needless: list[tuple[LinkId, ContentHash]] = []
         self._generation = 0
         self._fetched = 0
@@ -436,51 +439,6 @@ class Fetching:
     def heard(self, supply: Supply, now: Instant) -> Supply:
         """The sources there are, without the words that count for nothing."""
         return self._asking.heard(supply, now)
-
-    def choose(
-        self, want: Want, supply: Supply, room: Callable[[Source], bool], now: Instant
-    ) -> Choice:
-        """Whom to ask next for what is newer than a want's version: the same steps, circuits and
-        tolls as for a content."""
-        return self._asking.choose(want, supply, room, now)
-
-    def token_at(self, want: Want, now: Instant) -> Instant:
-        """When a want may ask somebody of the step it is in."""
-        return self._asking.token_at(want, now)
-
-    def begin(self, want: Want, choice: Choice, now: Instant) -> Source:
-        """The source of a choice is asked, or dialled."""
-        return self._asking.begin(want, choice, now)
-
-    def on_asked_in_vain(self, want: Want, reason: FetchFailure, now: Instant) -> None:
-        """Who was asked for what is newer brought nothing: it is passed over for a while."""
-        source = want.source
-        assert source is not None
-        want.on_fault(source, reason, self._wait_of(want, source), now)
-        self._circuits.on_settled(source.node_id, want.audience)
-        self._patience.on_failed(want, source.node_id, reason, want.asked_at, now)
-
-    def on_dialed_in_vain(self, want: Want, outcome: str, now: Instant) -> None:
-        """Who was dialled for what is newer could not be reached, had no link yet when its turn was
-        over, or could not be asked."""
-        source = want.source
-        assert source is not None
-        want.on_unreached(source, self._wait_of(want, source), now)
-        self._circuits.on_settled(source.node_id, want.audience)
-        if outcome == CONNECT_FAILED:
-            self._circuits.on_failed(source.node_id, want.audience, FAILED, now, now)
-        elif outcome == TIMED_OUT:
-            self._half_fail(want, source, want.asked_at, now)
-
-    def on_no_more_asked(self, want: Want, source: Source, *, has_answered: bool) -> None:
-        """Who was asked, or dialled, for what is newer brought it, or need not any more."""
-        self._circuits.on_settled(source.node_id, want.audience)
-        if has_answered:
-            self._circuits.on_answered(source.node_id, want.audience)
-
-    def next_try_at(self, want: Want, now: Instant) -> Instant:
-        """When to climb again after a climb without success."""
-        return self._patience.next_try_at(want, now)
 
     def is_any_under_way(self, classes: Container[TrafficClass]) -> bool:
         """Whether a content of these classes is on its way. Cost: O(wants)."""

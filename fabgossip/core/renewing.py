@@ -102,7 +102,9 @@ class Renewing:
             self._record(want, Fact.RECOVERY_ENDED)
         if want.source is not None:
             self._note(want, VERIFIED if has_answered else FetchFailure.CANCELLED.value, now)
-            self._m.fetching.on_no_more_asked(want, want.source, has_answered=has_answered)
+            self._m.fetching.for_heads.on_no_more_asked(
+                want, want.source, has_answered=has_answered
+            )
         want.source, want.state = None, WantState.SATISFIED
         want.recorded, want.has_climbed = Step.NORMAL, False
         want.climbs += 1
@@ -152,13 +154,13 @@ class Renewing:
         supply = self._m.recovery.supply_of(want)
         able = tuple(one for one in supply.linked if self._may_ask(renewal, one, now))
         supply = replace(supply, linked=able)
-        choice = self._m.fetching.choose(want, supply, self._may_turn_to, now.instant)
+        choice = self._m.fetching.for_heads.choose(want, supply, self._may_turn_to, now.instant)
         if choice.awaits:
             renewal.look_at = self._wait_until(want, choice, now.instant)
         elif choice.source is None:
             self._park(renewal, now)
         else:
-            source = self._m.fetching.begin(want, choice, now.instant)
+            source = self._m.fetching.for_heads.begin(want, choice, now.instant)
             renewal.has_brought = False
             self._record_climb(want)
             renewal.look_at = later(now.instant, Duration(choice.turn_ms))
@@ -173,7 +175,7 @@ class Renewing:
         return is_there or self._m.neighbors.room_to_dial() > 0
 
     def _wait_until(self, want: Want, choice: Choice, now: Instant) -> Instant:
-        token_at = self._m.fetching.token_at(want, now)
+        token_at = self._m.fetching.for_heads.token_at(want, now)
         wake_at = token_at if token_at > now else later(now, Duration(WAIT_MS))
         return wake_at if choice.look_at is None else min(wake_at, choice.look_at)
 
@@ -299,7 +301,7 @@ class Renewing:
         """A try came to nothing: the next one is asked."""
         want = renewal.want
         self._note(want, outcome, now)
-        self._m.fetching.on_asked_in_vain(want, reason, now.instant)
+        self._m.fetching.for_heads.on_asked_in_vain(want, reason, now.instant)
         want.is_urgent = False
         want.source, want.state = None, WantState.QUEUED
         renewal.look_at = now.instant
@@ -308,7 +310,7 @@ class Renewing:
         """Who was dialled could not be asked: the next one is."""
         want = renewal.want
         self._note(want, outcome, now)
-        self._m.fetching.on_dialed_in_vain(want, outcome, now.instant)
+        self._m.fetching.for_heads.on_dialed_in_vain(want, outcome, now.instant)
         want.source, want.state = None, WantState.QUEUED
         renewal.look_at = now.instant
 
@@ -327,7 +329,7 @@ class Renewing:
         want.trace.on_climb_over(want.climbs)
         want.climbs += 1
         want.state = WantState.PARKED
-        want.retry_at = renewal.look_at = self._m.fetching.next_try_at(want, now.instant)
+        want.retry_at = renewal.look_at = self._m.fetching.for_heads.next_try_at(want, now.instant)
 
     def _verdict(self, want: Want, now: Now) -> tuple[str, str]:
         """What becomes of the version in use, and why."""
