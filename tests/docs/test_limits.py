@@ -19,6 +19,7 @@ from fabgossip.core.lacking import ASKED_MAX as COMPARED_ASKED_MAX
 from fabgossip.core.lacking import ASKED_OF_LINK_MAX, LACKING_SETS_MAX
 from fabgossip.core.lacking import LACKING_MAX as COMPARED_LACKING_MAX
 from fabgossip.core.ladder import IDLE_MS, SOURCES_MAX, STEPS, TURN_MS_MIN
+from fabgossip.core.liveness import PATH_RTTS
 from fabgossip.core.pace import BYTES_PER_S_MIN, WINDOW
 from fabgossip.core.parts import LAST_CHUNKS, PARTS_MAX, SHARED_CHUNKS_MIN
 from fabgossip.core.ranges import EXTRA_MAX
@@ -168,7 +169,8 @@ def limits() -> dict[str, str]:
             f"{count} {step.value}" for step, count in SOURCES_MAX.items()
         ),
         "silence of a source of a small content": (
-            f"two round trips and {READING_MS} ms, {SILENT_MS_MIN} to {SILENT_MS_MAX} ms"
+            f"two round trips (the least of the newest {PATH_RTTS}) and {READING_MS} ms, "
+            f"{SILENT_MS_MIN} to {SILENT_MS_MAX} ms"
         ),
         "requests beside a silent source": f"one in {TOKEN} of an audience, and {TOKENS_MAX} more",
         "first byte of a source": (
