@@ -149,8 +149,8 @@ class Kept:
             setattr(self, one.name, _copied(getattr(image, one.name)))
 
     def started(self) -> Started:
-        """What a new process finds. Contents nobody names are dropped, and rows whose files are
-        gone or of another size: the core wants them again."""
+        """What a new process finds. Contents nobody names, or without a row, are dropped, and rows
+        whose files are gone or of another size: the core wants them again."""
         self._drop_loose_ends()
         kept = sorted(self.increments.values(), key=_place)
         rows = [*(self.heads[name] for name in sorted(self.heads)), *kept]
@@ -182,9 +182,7 @@ class Kept:
 
     def _drop_loose_ends(self) -> None:
         self.contents = {
-            key: data
-            for key, data in self.contents.items()
-            if len(data) == self.sizes.get(key, len(data))
+            key: data for key, data in self.contents.items() if len(data) == self.sizes.get(key)
         }
         self.sizes = {key: size for key, size in self.sizes.items() if key in self.contents}
         self.rotten.clear()

@@ -1,5 +1,7 @@
 """What a crash leaves on a disk: all that was reported, and of the rest each file by itself."""
 
+import pytest
+
 from fabgossip.core.effects import Persist
 from fabgossip.core.events import Started, Token
 from fabgossip.model.artifact import ArtifactType, Order, VerifiedManifest
@@ -12,7 +14,7 @@ from fabgossip.sim.quantities import PPM
 from fabgossip.sim.streams import Stream
 from fabgossip.sim.trace import Happened, Kind, world_event
 from fabgossip.sim.world import World
-from tests.core.artifacts import artifact
+from tests.core.artifacts import artifact, routes
 
 
 class Nobody:
@@ -203,3 +205,17 @@ def test_what_would_not_fit_is_known_without_a_trace() -> None:
     assert not disk.has_room(len(LONG) + 1)
     assert disk.hindrances == 0
     assert disk.takes(len(LONG), is_trust=False)
+
+
+@pytest.mark.parametrize("has_row", [False, True])
+def test_a_file_without_a_row_is_nothing_a_start_finds(has_row: bool) -> None:  # noqa: FBT001  # by its name
+    """A crash may leave it whole: a daemon drops it, for it was never acknowledged."""
+    one = routes()
+    kept = Kept(
+        heads={one.manifest.namespace.text: one.verified},
+        contents={one.content_hash: one.content},
+        sizes={one.content_hash: len(one.content)} if has_row else {},
+    )
+    (row,) = kept.started().heads
+    assert row.held_bytes == (len(one.content) if has_row else None)
+    assert (one.content_hash in kept.contents) is has_row
