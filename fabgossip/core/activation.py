@@ -395,7 +395,7 @@ class Activation:
         verdict = self._m.beliefs.recall(shown.envelope, now)
         if not isinstance(verdict, Rejection):
             if self._is_for_others(shown.manifest):
-                self._leave_to_others(namespace, now)
+                self._leave_to_others(namespace, shown, now)
             return
         if not is_last_good(self._m.beliefs, verdict):
             self._lose(namespace, now)
@@ -409,8 +409,10 @@ class Activation:
         beliefs = self._m.beliefs
         return bool(beliefs.facts.own.scope_ids) and not is_for(manifest, beliefs)
 
-    def _leave_to_others(self, namespace: str, now: Now) -> None:
+    def _leave_to_others(self, namespace: str, shown: VerifiedManifest, now: Now) -> None:
         """Its content is held on, and consumers here have no right to it any more."""
+        fields = fields_of(shown, "only stored here")
+        self._m.out.append(Record(fact=Fact.ARTIFACT_WITHHELD, fields=fields))
         head = self._m.catalog.find(namespace)
         if head is not None and head.state in _IN_USE and self._is_for_others(head.manifest):
             head.state, head.current_since = HeadState.HELD, None

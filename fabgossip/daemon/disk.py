@@ -234,8 +234,7 @@ class Disk:
             row = self._reader.content(content_hash)
         except StorageError:
             return False
-        is_file = row is not None and row.inline is None
-        return row is not None and is_file and self.files.lacks(content_hash, row.size)
+        return row is not None and row.inline is None and self.files.lacks(content_hash, row.size)
 
     def is_sound(self, content_hash: ContentHash) -> bool | None:
         """Whether a content is what its name says, also where there is none any more; None where

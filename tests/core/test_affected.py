@@ -8,7 +8,7 @@ import pytest
 
 from fabgossip.core.affected import affected_by
 from fabgossip.core.catalog import HeadState
-from fabgossip.core.effects import Materialize
+from fabgossip.core.effects import Fact, Materialize, Record
 from fabgossip.core.events import LinkId
 from fabgossip.model.artifact import ArtifactType
 from fabgossip.model.authority import RevokedKind
@@ -158,6 +158,8 @@ def test_what_a_node_only_stores_from_now_on_is_taken_from_its_software() -> Non
     assert (head.state, head.is_held) == (HeadState.HELD, True)
     assert story.node.view.shown(namespace) is None
     assert [one.order for one in story.find(Materialize)] == [None]
+    (told,) = (one for one in story.find(Record) if one.fact is Fact.ARTIFACT_WITHHELD)
+    assert dict(told.fields)["source"] == "only stored here"
 
 
 def test_an_increment_whose_key_lost_its_right_is_handed_to_nobody() -> None:
