@@ -11,7 +11,7 @@ from fabgossip.core.catalog import HeadState
 from fabgossip.core.effects import Fact, Materialize, Record
 from fabgossip.core.events import LinkId
 from fabgossip.model.artifact import ArtifactType
-from fabgossip.model.authority import RevokedKind
+from fabgossip.model.authority import RevokedKind, TrustBundle
 from fabgossip.model.ids import NodeId
 from fabgossip.model.scope import parse_scope_id
 from fabgossip.trust.facts import TrustFacts
@@ -88,6 +88,20 @@ def take(story: Story, listed: Artifact, link: LinkId) -> None:
     story.announce(listed, link).persisted().stored(listed, link)
 
 
+def given_to(
+    signer: factory.Signer, kind: str, beside: factory.Signer | None = None
+) -> TrustBundle:
+    """The next bundle: the right on a kind is another signer's, instead of or beside the one that
+    had it."""
+    signers = [signer] if beside is None else sorted((signer, beside), key=lambda one: one.key_id)
+    rights = tuple(one for one in factory.BUNDLE.rights if one.kind != kind)
+    return replace(
+        factory.NEXT_BUNDLE,
+        keys=(*factory.BUNDLE.keys, factory.signing_key(signer)),
+        rights=(*rights, factory.right(kind, *signers)),
+    )
+
+
 def reads_of(taken: Artifact, heads: int) -> int:
     """What a node with so many heads reads to take up a list, or a bundle."""
     verifier = Counting()
@@ -111,15 +125,9 @@ def test_to_take_up_a_bundle_takes_no_longer_where_much_is_held() -> None:
     """One more signer, beside those that signed it all."""
     other = factory.signer("policy 2")
     kind = VERIFIED.manifest.artifact_type.value
-    rights = tuple(one for one in factory.BUNDLE.rights if one.kind != kind)
-    both = sorted((factory.POLICY, other), key=lambda one: one.key_id)
-    added = replace(
-        factory.NEXT_BUNDLE,
-        keys=(*factory.BUNDLE.keys, factory.signing_key(other)),
-        rights=(*rights, factory.right(kind, *both)),
-    )
+    added = given_to(other, kind, beside=factory.POLICY)
     assert reads_of(trust(added), 40) == reads_of(trust(added), 2)
-    instead = replace(added, rights=(*rights, factory.right(kind, other)))
+    instead = given_to(other, kind)
     assert reads_of(trust(instead), 40) > reads_of(trust(instead), 2) + 38
 
 
@@ -166,12 +174,7 @@ def test_an_increment_whose_key_lost_its_right_is_handed_to_nobody() -> None:
     """Its snapshot stands, signed by another key."""
     other = factory.signer("compiler 2")
     kind = ArtifactType.SNAPSHOT_INCREMENT.value
-    rights = tuple(one for one in factory.BUNDLE.rights if one.kind != kind)
-    bundle = replace(
-        factory.NEXT_BUNDLE,
-        keys=(*factory.BUNDLE.keys, factory.signing_key(other)),
-        rights=(*rights, factory.right(kind, other)),
-    )
+    bundle = given_to(other, kind)
     story = Chained().hear_of(snapshot_of(6), step(6))
 
     def kept() -> int:
@@ -205,13 +208,7 @@ def test_a_key_the_statement_stands_on_only_since_a_later_bundle_is_affected() -
     signers = sorted((factory.POLICY, other), key=lambda one: one.key_id)
     statement = replace(routes().manifest, signer_key_ids=tuple(one.key_id for one in signers))
     both = Artifact(statement, factory.signed(statement, *signers), routes().content)
-    kind = statement.artifact_type.value
-    rights = tuple(one for one in factory.BUNDLE.rights if one.kind != kind)
-    bundle = replace(
-        factory.NEXT_BUNDLE,
-        keys=(*factory.BUNDLE.keys, factory.signing_key(other)),
-        rights=(*rights, factory.right(kind, other)),
-    )
+    bundle = given_to(other, statement.artifact_type.value)
     story = Story()
     link = story.link("n2")
     story.accept(both, link)
